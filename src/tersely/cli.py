@@ -1,0 +1,139 @@
+"""The command line. Data to stdout, messages to stderr; exit 0 ok, 1 the run failed, 2 bad input."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tersely.core.errors import ConfigError, DataError, TerselyError
+
+# Nothing is loaded from a hub; the messages of libraries would drown our own.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+DEMO_FOLDER = Path("runs/demo")
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Make reasoning models think shorter and stay right.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+lab_app = typer.Typer(help="The built-in small world.", no_args_is_help=True)
+app.add_typer(lab_app, name="lab")
+messages = Console(stderr=True)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """One line and an exit code for anything raised on purpose."""
+    try:
+        yield
+    except TerselyError as error:
+        messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2 if isinstance(error, ConfigError | DataError) else 1) from error
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe (TOML). None: the built-in lab's demo.")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Run folder to write. Default: runs/demo, or runs/ and the recipe's name."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run folder where it was left.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a setting, e.g. --set target.tokens=40. Repeatable."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads to compute with. Default: all cores.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe and its cost, and stop.")
+    ] = False,
+) -> None:
+    """Shorten a reasoner with RL: a run folder with checkpoints, records and report.html."""
+    from tersely.flows.config import as_toml, read_recipe, shipped
+
+    with _plain_errors():
+        folder = run or (DEMO_FOLDER if recipe is None else Path("runs") / recipe.stem)
+        settings = read_recipe(recipe or shipped("demo"), overrides=set_ or [])
+        if dry_run:
+            from tersely.flows.cost import describe_cost
+
+            sys.stdout.write(as_toml(settings))
+            messages.print(describe_cost(settings), highlight=False)
+            return
+        _train(settings, folder, resume=resume, threads=threads)
+
+
+def _train(settings, folder: Path, *, resume: bool, threads: int | None) -> None:  # type: ignore[no-untyped-def]
+    from tersely.flows.progress import Progress
+    from tersely.flows.runs import check_folder
+
+    check_folder(settings, folder, resume=resume)
+    messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    from tersely.flows.train import train as run_training
+
+    with Progress(messages) as progress:
+        signal.signal(signal.SIGINT, progress.ask_to_stop)
+        signal.signal(signal.SIGTERM, progress.ask_to_stop)
+        outcome = run_training(settings, folder, resume=resume, watch=progress)
+    if not outcome.finished:
+        messages.print(
+            f"stopped after step {outcome.steps_done} of {settings.learner.steps}; all of it is "
+            f"saved. Go on with: tersely train{_recipe_words(folder)} --run {folder} --resume",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED)
+    from tersely.report.run import print_summary, write_report
+
+    messages.print("drawing the report ...")
+    page = write_report(folder)
+    print_summary(folder, console=Console())
+    Console().print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+def _recipe_words(folder: Path) -> str:
+    return f" {folder / 'recipe.toml'}"
+
+
+@lab_app.command("pretrain")
+def lab_pretrain(
+    out: Annotated[Path, typer.Option(help="Folder to write the Hugging Face model to.")],
+    seed: Annotated[int, typer.Option(help="Seed of weights and worked solutions.")] = 0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the result with the shipped checkpoint.")
+    ] = False,
+) -> None:
+    """Make the lab's base reasoner again from its seed (2 cores: under 20 minutes)."""
+    from tersely.flows.pretrain_lab import pretrain_lab
+
+    with _plain_errors():
+        if out.exists() and any(out.iterdir()):
+            raise ConfigError(f"{out} exists and is not empty; choose another --out")
+        same = pretrain_lab(out, seed=seed, console=messages, check=check)
+    if check and not same:
+        raise typer.Exit(1)

@@ -1,0 +1,21 @@
+"""What can go wrong, by whose fault it is."""
+
+
+class TerselyError(Exception):
+    """Anything this package raises on purpose; the command line turns it into one line."""
+
+
+class ConfigError(TerselyError):
+    """A recipe, flag or run folder cannot be used as given; the message names value, bound, fix."""
+
+
+class DataError(TerselyError):
+    """A file of problems or records is not what it claims to be."""
+
+
+class EngineError(TerselyError):
+    """Sampling or learning failed: non-finite loss, out of memory, an unusable model."""
+
+
+class GradingError(TerselyError):
+    """Too many answers could not be graded for the run to mean anything."""

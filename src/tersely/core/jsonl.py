@@ -1,0 +1,244 @@
+"""Records as JSON lines: append one, read all, repair a torn last line.
+
+A line is ``{"schema": 1, field: value, ...}``. A NaN is stored as ``null``, an infinity as
+``"inf"`` or ``"-inf"``. A line counts as written when its newline is.
+"""
+
+import json
+import math
+import operator
+import os
+import types
+import typing
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import MISSING, fields
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+from tersely.core.errors import DataError
+
+SCHEMA = 1
+
+Convert = Callable[[Any], Any]
+T = TypeVar("T")
+
+
+class _Codec(NamedTuple):
+    encode: Convert
+    decode: Convert
+
+
+class _Form(NamedTuple):
+    codecs: dict[str, _Codec]
+    required: tuple[str, ...]
+
+
+def append(path: Path, record: object, *, fsync: bool = False) -> None:
+    """Adds one record as one line in a single write; ``fsync`` makes it survive a power cut.
+
+    Raises:
+        DataError: if the file's last line has no newline, or a value does not fit its field.
+    """
+    line = _line(record, path=path)
+    with path.open("a+b") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                raise DataError(f"{path}: the last line is torn; call repair_torn_tail first")
+        file.write(line)
+        file.flush()
+        if fsync:
+            os.fsync(file.fileno())
+
+
+def write(path: Path, records: Iterable[object]) -> None:
+    """Writes all records as the whole file, which is replaced at once or not at all.
+
+    Raises:
+        DataError: if a value does not fit its field; the file is then as it was.
+    """
+    scratch = path.with_name(path.name + ".tmp")
+    with scratch.open("wb") as file:
+        file.writelines(_line(record, path=path) for record in records)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def read(path: Path, type_: type[T]) -> list[T]:
+    """All records of a file, in order; an empty file is an empty list.
+
+    A field that has a default may be absent; any other absent or unknown key is an error.
+
+    Raises:
+        DataError: naming file, line and key, for anything that is not such a record.
+    """
+    content = path.read_bytes()
+    *lines, tail = content.split(b"\n")
+    if tail:
+        raise DataError(f"{path}:{len(lines) + 1}: torn last line; call repair_torn_tail first")
+    form = _form(cast(Hashable, type_))
+    return [
+        _record(_parsed(line, where=f"{path}:{number}"), type_, form, where=f"{path}:{number}")
+        for number, line in enumerate(lines, start=1)
+    ]
+
+
+def _line(record: object, *, path: Path) -> bytes:
+    payload: dict[str, object] = {"schema": SCHEMA}
+    for name, codec in _form(cast(Hashable, type(record))).codecs.items():
+        value = getattr(record, name)
+        try:
+            payload[name] = codec.encode(value)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path}: cannot store {name}={value!r}: {error}") from error
+    return (json.dumps(payload, allow_nan=False, separators=(",", ":")) + "\n").encode()
+
+
+def repair_torn_tail(path: Path) -> int:
+    """Drops a last line that was cut off while being written; returns the bytes dropped.
+
+    A last line that is whole but for its newline gets the newline and 0 is returned: no proper
+    prefix of a JSON object is itself one.
+
+    Raises:
+        DataError: naming the line, if any earlier line is not a JSON object.
+    """
+    content = path.read_bytes()
+    *lines, tail = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        _parsed(line, where=f"{path}:{number}")
+    if not tail:
+        return 0
+    try:
+        _parsed(tail, where=str(path))
+    except DataError:
+        os.truncate(path, len(content) - len(tail))
+        return len(tail)
+    with path.open("ab") as file:
+        file.write(b"\n")
+    return 0
+
+
+def _parsed(line: bytes, *, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise DataError(f"{where}: not a JSON line: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _record(payload: dict[str, Any], type_: type[T], form: _Form, *, where: str) -> T:
+    schema = payload.pop("schema", None)
+    if schema != SCHEMA or isinstance(schema, bool):
+        raise DataError(
+            f"{where}: schema {schema!r}, but this version of tersely reads schema {SCHEMA}"
+        )
+    for key in payload:
+        if key not in form.codecs:
+            raise DataError(f"{where}: unknown key {key!r} for {type_.__name__}")
+    for key in form.required:
+        if key not in payload:
+            raise DataError(f"{where}: missing key {key!r} of {type_.__name__}")
+    values = {}
+    for key, value in payload.items():
+        try:
+            values[key] = form.codecs[key].decode(value)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{where}: {key}: {error}") from error
+    return type_(**values)
+
+
+@cache
+def _form(hashable: Hashable) -> _Form:
+    type_: Any = hashable
+    hints = typing.get_type_hints(type_)
+    return _Form(
+        codecs={field.name: _codec(hints[field.name]) for field in fields(type_)},
+        required=tuple(
+            field.name
+            for field in fields(type_)
+            if field.default is MISSING and field.default_factory is MISSING
+        ),
+    )
+
+
+def _codec(hint: Any) -> _Codec:
+    """The pair of conversions for one annotation; a TypeError if we have none."""
+    if hint is float:
+        return _Codec(_encode_float, _decode_float)
+    if hint is int:
+        return _Codec(_whole, _whole)
+    if hint is bool or hint is str:
+        return _Codec(*(_exactly(hint),) * 2)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return _Codec(lambda value: hint(value).value, hint)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return _sequence(_codec(arguments[0]))
+    if origin is types.UnionType and len(arguments) == 2 and arguments[1] is type(None):
+        return _optional(_codec(arguments[0]))
+    raise TypeError(f"no JSON form for a field of type {hint}")
+
+
+def _sequence(item: _Codec) -> _Codec:
+    def decode(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise TypeError(f"expected a list, got {value!r}")
+        return tuple(item.decode(each) for each in value)
+
+    return _Codec(lambda value: [item.encode(each) for each in value], decode)
+
+
+def _optional(inner: _Codec) -> _Codec:
+    def encode(value: Any) -> Any:
+        if value is None:
+            return None
+        encoded = inner.encode(value)
+        if encoded is None:
+            raise ValueError("NaN in an optional field would be read back as None; store None")
+        return encoded
+
+    return _Codec(encode, lambda value: None if value is None else inner.decode(value))
+
+
+def _encode_float(value: Any) -> float | str | None:
+    if isinstance(value, bool | str):
+        raise TypeError(f"expected a number, got {value!r}")
+    number = float(value)
+    if math.isnan(number):
+        return None
+    return number if math.isfinite(number) else str(number)
+
+
+def _decode_float(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if value in ("inf", "-inf"):
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, null, 'inf' or '-inf', got {value!r}")
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError(f"expected a whole number, got {value!r}")
+    return operator.index(value)
+
+
+def _exactly(type_: type) -> Convert:
+    def check(value: Any) -> Any:
+        if not isinstance(value, type_):
+            raise TypeError(f"expected {type_.__name__}, got {value!r}")
+        return value
+
+    return check
+
+
+def _refuse_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,217 @@
+"""The records that everything passes round.
+
+Arrays end in their axes: G samples of a group, B rows, T tokens. Lengths are tokens.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+class Finish(StrEnum):
+    """Why a rollout ended. Truncation is read from here, never from ``tokens == cap``."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    ERROR = "error"
+
+
+class Grade(StrEnum):
+    """What the grader said. UNGRADED is not WRONG: it is left out, counted and shown."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSED = "unparsed"
+    UNGRADED = "ungraded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One question with a verifiable answer. ``difficulty`` is on the source's own scale."""
+
+    id: str
+    prompt: str
+    answer: str
+    source: str
+    grader: str = "exact"
+    difficulty: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingSpec:
+    """How to sample. ``max_tokens`` is the cap L_R on completion tokens, stop token included.
+
+    ``temperature`` 0 is greedy; ``top_p`` 1 and ``top_k`` 0 are off. Every random number is a
+    function of (seed, problem id, sample index, position), never of the batch.
+    """
+
+    samples: int
+    max_tokens: int
+    seed: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    policy_step: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One sampled completion. ``completion_ids`` includes the stop token when there is one.
+
+    ``logprobs`` are of the sampled tokens under the temperature-scaled, untruncated policy;
+    ``entropy`` is that policy's mean entropy over the completion, in nats per token.
+    ``text`` is the decoded completion without the stop token.
+    """
+
+    problem_id: str
+    sample: int
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    logprobs: Float[np.ndarray, " T"]
+    entropy: float
+    finish: Finish
+    policy_step: int
+    text: str
+
+    @property
+    def tokens(self) -> int:
+        """Completion tokens, stop token included."""
+        return len(self.completion_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A grade and the answer it was given to (None when none was found)."""
+
+    grade: Grade
+    extracted: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """All rollouts of one problem in one step, with their verdicts, in sample order."""
+
+    problem: Problem
+    rollouts: tuple[Rollout, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+class GroupView(NamedTuple):
+    """All that a reward may see of a group.
+
+    Args:
+        correct_G: the grader's verdict on the final answer.
+        tokens_G: completion tokens, stop token included.
+        finished_G: ended by itself, not by the cap.
+        formatted_G: an answer could be read off the completion.
+        target_tokens: the target length L_T.
+    """
+
+    correct_G: Bool[np.ndarray, " G"]
+    tokens_G: Int[np.ndarray, " G"]
+    finished_G: Bool[np.ndarray, " G"]
+    formatted_G: Bool[np.ndarray, " G"]
+    target_tokens: float
+
+
+class RewardBreakdown(NamedTuple):
+    """A group's reward: what it is made of, its total, and which rollouts the loss may use."""
+
+    terms: Mapping[str, Float[np.ndarray, " G"]]
+    total_G: Float[np.ndarray, " G"]
+    keep_G: Bool[np.ndarray, " G"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalRecord:
+    """One graded sample of an evaluation; one JSON line.
+
+    ``tokens`` counts the whole completion at the sampled cap; ``answer_tokens`` is the shortest
+    prefix that already holds the graded answer, when known. ``pieces`` is the decoded text of
+    each token, in order, and is kept for sample 0 of a problem only.
+    """
+
+    run: str
+    benchmark: str
+    problem: str
+    sample: int
+    grade: Grade
+    tokens: int
+    finish: Finish
+    cap_tokens: int
+    seed: int
+    difficulty: float | None = None
+    answer_tokens: int | None = None
+    prompt: str | None = None
+    text: str | None = None
+    pieces: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """What one training step did; one JSON line, free of clocks so that it can be compared.
+
+    ``*_tokens_mean`` are means over this step's rollouts; NaN where the set is empty.
+    ``correct``/``wrong`` split by the verifier, ``positive``/``negative`` by reward > 0.
+    ``zero_signal_share`` is the share of groups whose advantages are all zero.
+    ``update_tokens`` counts the tokens that entered the loss.
+    """
+
+    step: int
+    prompts: int
+    rollouts: int
+    target_tokens: float
+    cap_tokens: int
+    accuracy: float
+    reward_mean: float
+    positive_share: float
+    zero_signal_share: float
+    truncated_share: float
+    unparsed_share: float
+    ungraded_share: float
+    tokens_mean: float
+    correct_tokens_mean: float
+    wrong_tokens_mean: float
+    positive_tokens_mean: float
+    negative_tokens_mean: float
+    entropy_mean: float
+    kl_mean: float
+    sampler_mismatch: float
+    clip_share: float
+    grad_norm: float
+    loss: float
+    learning_rate: float
+    sampled_tokens: int
+    update_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRecord:
+    """One training rollout as the learner saw it; one JSON line in the step's file."""
+
+    step: int
+    problem: str
+    sample: int
+    grade: Grade
+    extracted: str | None
+    tokens: int
+    finish: Finish
+    reward: float
+    advantage: float
+    kept: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTiming:
+    """Where one step's wall-clock time went, in seconds; kept beside the step records."""
+
+    step: int
+    sample_s: float
+    grade_s: float
+    learn_s: float
+    other_s: float

@@ -1,0 +1,1 @@
+"""Floor 1: what a step log says; pure functions of its arrays."""

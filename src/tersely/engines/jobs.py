@@ -1,0 +1,134 @@
+"""What every local sampler shares: problems become jobs, what was drawn becomes rollouts."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Shaped
+
+from tersely.core.errors import EngineError
+from tersely.core.types import Finish, Problem, Rollout, SamplingSpec
+
+OnRollout = Callable[[Rollout], None]
+
+
+class Sampler(Protocol):
+    """An engine that samples rollouts from a policy that can change under it."""
+
+    def refresh(self) -> None:
+        """Takes over the policy's current weights."""
+
+    def sample(
+        self,
+        problems: Sequence[Problem],
+        spec: SamplingSpec,
+        *,
+        on_rollout: OnRollout | None = None,
+    ) -> list[list[Rollout]]:
+        """``spec.samples`` rollouts a problem, in problem and sample order."""
+
+
+class Job(NamedTuple):
+    """One rollout to be made: which problem, which sample, and the prompt's tokens."""
+
+    problem: int
+    problem_id: str
+    sample: int
+    prompt_ids: tuple[int, ...]
+
+
+class Trace(NamedTuple):
+    """What was sampled for one job, stop token included."""
+
+    token_T: Shaped[np.ndarray, " T"]
+    logprob_T: Shaped[np.ndarray, " T"]
+    entropy_T: Shaped[np.ndarray, " T"]
+
+
+class Desk(NamedTuple):
+    """What every sampler needs to turn problems into jobs and traces into rollouts."""
+
+    tokenizer: Any
+    stop_ids: frozenset[int]
+    max_positions: int
+
+    def jobs(self, problems: Sequence[Problem], spec: SamplingSpec) -> list[Job]:
+        """One job a sample, problem by problem.
+
+        Raises:
+            EngineError: a prompt plus the cap does not fit the model's positions.
+        """
+        jobs: list[Job] = []
+        for index, problem in enumerate(problems):
+            chat = [{"role": "user", "content": problem.prompt}]
+            ids = self.tokenizer.apply_chat_template(
+                chat, add_generation_prompt=True, tokenize=True, return_dict=False
+            )
+            self._check(problem, len(ids), spec)
+            jobs += [Job(index, problem.id, s, tuple(ids)) for s in range(spec.samples)]
+        return jobs
+
+    def rollout(self, job: Job, trace: Trace, spec: SamplingSpec) -> Rollout:
+        """The record of one finished job."""
+        ids = tuple(trace.token_T.tolist())
+        stopped = ids[-1] in self.stop_ids
+        text = self.tokenizer.decode(
+            trace.token_T[:-1] if stopped else trace.token_T,
+            skip_special_tokens=False,
+            clean_up_tokenization_spaces=False,
+        )
+        return Rollout(
+            problem_id=job.problem_id,
+            sample=job.sample,
+            prompt_ids=job.prompt_ids,
+            completion_ids=ids,
+            logprobs=np.array(trace.logprob_T, dtype=np.float32),
+            entropy=float(np.mean(trace.entropy_T, dtype=np.float64)),
+            finish=Finish.STOP if stopped else Finish.LENGTH,
+            policy_step=spec.policy_step,
+            text=text,
+        )
+
+    def _check(self, problem: Problem, prompt_tokens: int, spec: SamplingSpec) -> None:
+        bound = self.max_positions - spec.max_tokens
+        if prompt_tokens < 1:
+            raise EngineError(f"problem {problem.id!r} has an empty prompt; give it a token")
+        if prompt_tokens > bound:
+            raise EngineError(
+                f"problem {problem.id!r}: prompt of {prompt_tokens} tokens exceeds {bound} = "
+                f"{self.max_positions} positions of the model - max_tokens {spec.max_tokens}; "
+                "shorten the prompt, lower max_tokens or use a model with more positions"
+            )
+
+
+def make_desk(model: Any, tokenizer: Any) -> Desk:
+    """Stop tokens are the tokenizer's and the generation config's; one of them must exist.
+
+    Raises:
+        EngineError: neither names a stop token.
+    """
+    config = model.generation_config
+    listed = getattr(config, "eos_token_id", None)
+    listed = listed if isinstance(listed, list | tuple) else [listed]
+    stop_ids = frozenset(int(i) for i in [tokenizer.eos_token_id, *listed] if i is not None)
+    if not stop_ids:
+        raise EngineError(
+            "no stop token: tokenizer.eos_token_id and generation_config.eos_token_id are both "
+            "None, so no rollout could end; set one"
+        )
+    return Desk(tokenizer, stop_ids, int(model.config.max_position_embeddings))
+
+
+def check_spec(spec: SamplingSpec, *, rows: int) -> None:
+    """Raises :class:`EngineError` naming the first setting that is out of its bounds."""
+    bounds = {
+        f"rows {rows} is below 1": rows < 1,
+        f"samples {spec.samples} is below 1": spec.samples < 1,
+        f"max_tokens {spec.max_tokens} is below 1": spec.max_tokens < 1,
+        f"temperature {spec.temperature} is below 0": not spec.temperature >= 0,
+        f"top_p {spec.top_p} is outside (0, 1]": not 0 < spec.top_p <= 1,
+        f"top_k {spec.top_k} is below 0 (0 = off)": spec.top_k < 0,
+    }
+    for message, broken in bounds.items():
+        if broken:
+            raise EngineError(f"{message}; set it within that bound")

@@ -1,0 +1,1 @@
+"""Train and evaluate, each readable top to bottom."""

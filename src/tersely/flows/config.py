@@ -1,0 +1,217 @@
+"""Recipes: TOML in, checked settings out. Every error names the value, the bound and the fix."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tersely import rewards, targets
+from tersely.core.errors import ConfigError
+
+Scalar = bool | int | float | str
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(_Section):
+    """Which reasoner."""
+
+    path: str = "lab"
+    gradient_checkpointing: bool = False
+
+
+class ProblemsSection(_Section):
+    """What it is trained and judged on: ``lab``, or a JSONL file each."""
+
+    train: str = "lab"
+    test: str = "lab"
+    band: tuple[float, float] | None = None
+    sources: tuple[str, ...] | None = None
+    train_limit: Count = 2000
+    test_limit: Count = 400
+
+
+class SamplingSection(_Section):
+    """How a step's rollouts are drawn; ``cap_tokens`` is L_R."""
+
+    prompts_per_step: Count
+    samples_per_prompt: Annotated[int, Field(ge=2)]
+    cap_tokens: Count
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    rows: Count = 256
+
+
+class NamedSection(BaseModel):
+    """A function by its file name, and its keyword parameters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def parameters(self) -> dict[str, Scalar]:
+        """Everything besides the name."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class LearnerSection(_Section):
+    """The optimizer and the GRPO loss; ``staleness`` is S, updates per rollout batch."""
+
+    steps: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    clip_low: Share = 0.2
+    clip_high: Annotated[float, Field(ge=0)] = 0.28
+    kl_coef: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    staleness: Count = 1
+    micro_batch_tokens: Count = 16384
+
+
+class EvaluationSection(_Section):
+    """When and how it is judged; the sampled cap is the largest budget."""
+
+    every_steps: Count
+    samples: Count
+    budgets: Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+class CheckpointSection(_Section):
+    """How often state is saved; the last two are kept, and the final one."""
+
+    every_steps: Count = 20
+
+
+class Recipe(_Section):
+    """Everything a run is made of."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: ModelSection = ModelSection()
+    problems: ProblemsSection = ProblemsSection()
+    sampling: SamplingSection
+    reward: NamedSection
+    target: NamedSection
+    learner: LearnerSection
+    evaluation: EvaluationSection
+    checkpoint: CheckpointSection = CheckpointSection()
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "Recipe":
+        cap, target = self.sampling.cap_tokens, self.target.parameters.get("tokens")
+        if isinstance(target, int | float) and target > cap:
+            raise ValueError(
+                f"target.tokens = {target} (L_T) exceeds sampling.cap_tokens = {cap} (L_R), so no "
+                f"rollout could be too long; set target.tokens <= {cap}"
+            )
+        if self.learner.staleness > self.sampling.prompts_per_step:
+            raise ValueError(
+                f"learner.staleness = {self.learner.staleness} exceeds sampling.prompts_per_step = "
+                f"{self.sampling.prompts_per_step}; every update needs a whole group"
+            )
+        if self.problems.band and self.problems.band[0] > self.problems.band[1]:
+            low, high = self.problems.band
+            raise ValueError(f"problems.band = [{low:g}, {high:g}] runs backwards; swap its ends")
+        rewards.check(self.reward.name, self.reward.parameters)
+        targets.check(self.target.name, self.target.parameters)
+        return self
+
+
+def shipped(name: str) -> Path:
+    """The path of a recipe that comes with the package."""
+    return Path(str(resources.files("tersely") / "recipes" / f"{name}.toml"))
+
+
+def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads and checks a recipe; ``overrides`` are ``section.key=value`` with a TOML value.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a setting is unknown or out of bounds.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no recipe at {path}; give a TOML file, or none for the lab")
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    for override in overrides:
+        _apply_override(settings, override)
+    return check_recipe(settings)
+
+
+def check_recipe(settings: dict[str, Any]) -> Recipe:
+    """The settings as a Recipe, or a ConfigError with one line for the first thing wrong."""
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from error
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    key, mark, value = override.partition("=")
+    *sections, last = key.strip().split(".")
+    if not mark or not last:
+        raise ConfigError(f"--set {override!r} is not section.key=value")
+    for section in sections:
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            raise ConfigError(f"--set {override!r}: {section} is a value, not a section")
+    try:
+        settings[last] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        settings[last] = value.strip()
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    match first["type"]:
+        case "extra_forbidden":
+            return f"unknown recipe key {key} = {first['input']!r}; known: {_siblings(first['loc'])}"
+        case "missing":
+            return f"recipe key {key} is missing; add it"
+        case "value_error":
+            return str(first["ctx"]["error"])
+        case _:
+            return f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _siblings(place: tuple[int | str, ...]) -> str:
+    section: type[BaseModel] = Recipe
+    for part in place[:-1]:
+        inner = section.model_fields[str(part)].annotation
+        assert isinstance(inner, type) and issubclass(inner, BaseModel)
+        section = inner
+    return ", ".join(section.model_fields)
+
+
+def first_difference(ours: Recipe, theirs: Recipe) -> str | None:
+    """The first setting in which two recipes differ, with both values; None if none does."""
+    left, right = _flat(ours.model_dump()), _flat(theirs.model_dump())
+    for key in sorted(left.keys() | right.keys()):
+        if left.get(key) != right.get(key):
+            return f"{key} is {left.get(key)!r} here and {right.get(key)!r} there"
+    return None
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def as_toml(recipe: Recipe) -> str:
+    """The resolved recipe, ready to be read again."""
+    return tomli_w.dumps(recipe.model_dump(exclude_none=True))

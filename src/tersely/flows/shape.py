@@ -1,0 +1,152 @@
+"""From graded groups to advantages, and from those to the step's record."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tersely import rewards
+from tersely.algo.advantages import group_normalised
+from tersely.core.errors import GradingError
+from tersely.core.types import (
+    Finish,
+    Grade,
+    Group,
+    GroupView,
+    RewardBreakdown,
+    StepRecord,
+)
+from tersely.engines.learner import LearnStats
+
+UNGRADED_SHARE_BOUND = 0.05
+
+
+class Shaped(NamedTuple):
+    """A group with its reward and advantages."""
+
+    group: Group
+    reward: RewardBreakdown
+    advantage_G: Float[np.ndarray, " G"]
+
+
+def graded_mask(group: Group) -> Bool[np.ndarray, " G"]:
+    """Which rollouts of the group have a grade."""
+    return np.array([verdict.grade is not Grade.UNGRADED for verdict in group.verdicts])
+
+
+def view(group: Group, *, target_tokens: float = float("nan")) -> GroupView:
+    """What a reward or target may see of the group: its graded rollouts only."""
+    graded_G = graded_mask(group)
+    grades = [verdict.grade for verdict in group.verdicts]
+    return GroupView(
+        correct_G=np.array([grade is Grade.CORRECT for grade in grades])[graded_G],
+        tokens_G=np.array([rollout.tokens for rollout in group.rollouts])[graded_G],
+        finished_G=np.array([r.finish is Finish.STOP for r in group.rollouts])[graded_G],
+        formatted_G=np.array([grade is not Grade.UNPARSED for grade in grades])[graded_G],
+        target_tokens=target_tokens,
+    )
+
+
+def shape(
+    group: Group,
+    reward: rewards.Reward,
+    *,
+    name: str,
+    parameters: Mapping[str, object],
+    target_tokens: float,
+) -> Shaped:
+    """Rewards and advantages of one group; ungraded rollouts are masked and seen by neither."""
+    keep_G = graded_mask(group)
+    total_G = np.zeros(len(keep_G))
+    if keep_G.any():
+        total_G[keep_G] = reward(view(group, target_tokens=target_tokens), **parameters)
+    breakdown = RewardBreakdown(terms={name: total_G}, total_G=total_G, keep_G=keep_G)
+    return Shaped(group, breakdown, group_normalised(total_G, keep_G))
+
+
+class _Flat(NamedTuple):
+    tokens_R: Int[np.ndarray, " R"]
+    correct_R: Bool[np.ndarray, " R"]
+    graded_R: Bool[np.ndarray, " R"]
+    unparsed_R: Bool[np.ndarray, " R"]
+    truncated_R: Bool[np.ndarray, " R"]
+    reward_R: Float[np.ndarray, " R"]
+    entropy_R: Float[np.ndarray, " R"]
+
+
+def _flatten(shaped: Sequence[Shaped]) -> _Flat:
+    rollouts = [rollout for s in shaped for rollout in s.group.rollouts]
+    grades = [verdict.grade for s in shaped for verdict in s.group.verdicts]
+    finished_R = np.array([rollout.finish is Finish.STOP for rollout in rollouts])
+    return _Flat(
+        tokens_R=np.array([rollout.tokens for rollout in rollouts]),
+        correct_R=np.array([grade is Grade.CORRECT for grade in grades]) & finished_R,
+        graded_R=np.array([grade is not Grade.UNGRADED for grade in grades]),
+        unparsed_R=np.array([grade is Grade.UNPARSED for grade in grades]),
+        truncated_R=np.array([rollout.finish is Finish.LENGTH for rollout in rollouts]),
+        reward_R=np.concatenate([s.reward.total_G for s in shaped]),
+        entropy_R=np.array([rollout.entropy for rollout in rollouts]),
+    )
+
+
+def _mean(values_R: np.ndarray, where_R: np.ndarray) -> float:
+    return float(values_R[where_R].mean()) if where_R.any() else float("nan")
+
+
+def check_graded(shaped: Sequence[Shaped]) -> None:
+    """Stops a run whose grader fails on too many answers; their rewards would mean nothing."""
+    share = 1 - float(np.concatenate([s.reward.keep_G for s in shaped]).mean())
+    if share > UNGRADED_SHARE_BOUND:
+        raise GradingError(
+            f"{share:.0%} of this step's answers could not be graded (bound "
+            f"{UNGRADED_SHARE_BOUND:.0%}); check the problems' gold answers and grader"
+        )
+
+
+def step_record(
+    step: int,
+    shaped: Sequence[Shaped],
+    stats: LearnStats,
+    *,
+    target_tokens: float,
+    cap_tokens: int,
+) -> StepRecord:
+    """What the step did. Correct means correct and finished; shares are of graded rollouts but
+    for ``truncated_share`` and ``ungraded_share``, which are of all.
+
+    Args:
+        target_tokens: L_T, the mean over groups where they differ.
+        cap_tokens: L_R.
+    """
+    flat = _flatten(shaped)
+    graded_R, positive_R = flat.graded_R, flat.graded_R & (flat.reward_R > 0)
+    silent = [not s.advantage_G.any() for s in shaped]
+    return StepRecord(
+        step=step,
+        prompts=len(shaped),
+        rollouts=len(flat.tokens_R),
+        target_tokens=target_tokens,
+        cap_tokens=cap_tokens,
+        accuracy=_mean(flat.correct_R, graded_R),
+        reward_mean=_mean(flat.reward_R, graded_R),
+        positive_share=_mean(positive_R, graded_R),
+        zero_signal_share=float(np.mean(silent)),
+        truncated_share=float(flat.truncated_R.mean()),
+        unparsed_share=_mean(flat.unparsed_R, graded_R),
+        ungraded_share=float(1 - graded_R.mean()),
+        tokens_mean=float(flat.tokens_R.mean()),
+        correct_tokens_mean=_mean(flat.tokens_R, graded_R & flat.correct_R),
+        wrong_tokens_mean=_mean(flat.tokens_R, graded_R & ~flat.correct_R),
+        positive_tokens_mean=_mean(flat.tokens_R, positive_R),
+        negative_tokens_mean=_mean(flat.tokens_R, graded_R & ~positive_R),
+        entropy_mean=float((flat.entropy_R * flat.tokens_R).sum() / flat.tokens_R.sum()),
+        kl_mean=stats.kl_mean,
+        sampler_mismatch=stats.sampler_mismatch,
+        clip_share=stats.clip_share,
+        grad_norm=stats.grad_norm,
+        loss=stats.loss,
+        learning_rate=stats.learning_rate,
+        sampled_tokens=int(flat.tokens_R.sum()),
+        update_tokens=stats.update_tokens,
+    )

@@ -1,0 +1,211 @@
+"""One training step: sample, grade, reward, learn, record."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tersely import rewards, targets
+from tersely.core import jsonl
+from tersely.core.errors import EngineError
+from tersely.core.types import (
+    EvalRecord,
+    Group,
+    Problem,
+    Rollout,
+    RolloutRecord,
+    SamplingSpec,
+    StepRecord,
+    StepTiming,
+)
+from tersely.engines import checkpoints
+from tersely.engines.learner import LearnStats, LocalLearner, TrainRow
+from tersely.engines.models import Policy
+from tersely.engines.jobs import Sampler
+from tersely.flows.config import Recipe
+from tersely.flows.shape import Shaped, check_graded, shape, step_record, view
+from tersely.tasks import grading
+
+# Kept apart so that training and evaluation never share random numbers.
+EVAL_STREAM, TRAIN_STREAM = 1, 2
+
+
+class Watch(Protocol):
+    """Who looks on: told of everything, asked whether to stop after this step."""
+
+    def on_sampling(self, what: str, total: int) -> None:
+        """A batch of ``total`` rollouts begins."""
+
+    def on_rollout(self) -> None:
+        """One rollout of the batch is finished."""
+
+    def on_step(self, record: StepRecord, timing: StepTiming, *, steps: int) -> None:
+        """A training step out of ``steps`` is done and recorded."""
+
+    def on_evaluation(self, step: int, records: Sequence[EvalRecord]) -> None:
+        """An evaluation is done and recorded."""
+
+    def wants_stop(self) -> bool:
+        """Whether to stop before the next step."""
+
+
+class Run(NamedTuple):
+    """Everything that a step of a run needs."""
+
+    recipe: Recipe
+    folder: Path
+    policy: Policy
+    sampler: Sampler
+    learner: LocalLearner
+    train_problems: list[Problem]
+    test_problems: list[Problem]
+    watch: Watch
+
+
+def stream_seed(*parts: int) -> int:
+    """A 32-bit seed for one purpose of a run."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
+
+
+def step_problems(problems: Sequence[Problem], step: int, *, count: int, seed: int) -> list[Problem]:
+    """The prompts of a step: every problem once an epoch, each epoch in an order of its own."""
+    chosen: list[Problem] = []
+    for place in range(step * count, (step + 1) * count):
+        epoch, within = divmod(place, len(problems))
+        if not chosen or within == 0:
+            order = np.random.default_rng([seed, epoch]).permutation(len(problems))
+        chosen.append(problems[order[within]])
+    return chosen
+
+
+def take_step(run: Run, step: int, state: targets.TargetState) -> targets.TargetState:
+    """Takes one step and records it; returns the target's new state."""
+    began = perf_counter()
+    chosen = step_problems(
+        run.train_problems,
+        step,
+        count=run.recipe.sampling.prompts_per_step,
+        seed=run.recipe.seed,
+    )
+    rollouts = _sample(run, step, chosen)
+    sampled = perf_counter()
+    groups = [
+        Group(
+            problem=problem,
+            rollouts=tuple(sampled_group),
+            verdicts=tuple(grading.grade(problem, rollout) for rollout in sampled_group),
+        )
+        for problem, sampled_group in zip(chosen, rollouts, strict=True)
+    ]
+    target, shaped = _shape_all(run.recipe, groups, state)
+    check_graded(shaped)
+    graded = perf_counter()
+    stats = _learn(run, step, shaped)
+    run.sampler.refresh()
+    learned = perf_counter()
+    _write_rollouts(run.folder, step, shaped)
+    record = step_record(
+        step,
+        shaped,
+        stats,
+        target_tokens=float(target.tokens_P.mean()),
+        cap_tokens=run.recipe.sampling.cap_tokens,
+    )
+    jsonl.append(run.folder / "steps.jsonl", record)
+    timing = StepTiming(
+        step=step,
+        sample_s=sampled - began,
+        grade_s=graded - sampled,
+        learn_s=learned - graded,
+        other_s=perf_counter() - learned,
+    )
+    jsonl.append(run.folder / "timings.jsonl", timing)
+    run.watch.on_step(record, timing, steps=run.recipe.learner.steps)
+    return target.state
+
+
+def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> list[list[Rollout]]:
+    section = run.recipe.sampling
+    run.watch.on_sampling(f"step {step + 1}", len(chosen) * section.samples_per_prompt)
+    spec = SamplingSpec(
+        samples=section.samples_per_prompt,
+        max_tokens=section.cap_tokens,
+        seed=stream_seed(run.recipe.seed, TRAIN_STREAM, step),
+        temperature=section.temperature,
+        top_p=section.top_p,
+        top_k=section.top_k,
+        policy_step=step,
+    )
+    return run.sampler.sample(chosen, spec, on_rollout=lambda _: run.watch.on_rollout())
+
+
+def _shape_all(
+    recipe: Recipe, groups: Sequence[Group], state: targets.TargetState
+) -> tuple[targets.Target, list[Shaped]]:
+    reward = rewards.load(recipe.reward.name)
+    rule = targets.load(recipe.target.name)
+    target = rule(state, [view(group) for group in groups], **recipe.target.parameters)
+    shaped = [
+        shape(
+            group,
+            reward,
+            name=recipe.reward.name,
+            parameters=recipe.reward.parameters,
+            target_tokens=float(tokens),
+        )
+        for group, tokens in zip(groups, target.tokens_P, strict=True)
+    ]
+    return target, shaped
+
+
+def _learn(run: Run, step: int, shaped: Sequence[Shaped]) -> LearnStats:
+    rows = [
+        TrainRow(
+            prompt_ids=rollout.prompt_ids,
+            completion_ids=rollout.completion_ids,
+            logprobs=rollout.logprobs,
+            advantage=float(advantage),
+            group=number,
+        )
+        for number, s in enumerate(shaped)
+        for rollout, advantage, keep in zip(
+            s.group.rollouts, s.advantage_G, s.reward.keep_G, strict=True
+        )
+        if keep
+    ]
+    try:
+        return run.learner.step(rows, updates=run.recipe.learner.staleness)
+    except EngineError as error:
+        last = checkpoints.latest(run.folder / "checkpoints")
+        where = f"the last good checkpoint is {last}" if last else "no checkpoint was written yet"
+        raise EngineError(
+            f"step {step + 1} stopped: {error}; {where}. Lower learner.learning_rate = "
+            f"{run.recipe.learner.learning_rate:g} and start a new --run from it with "
+            f"--set model.path={last or run.recipe.model.path}"
+        ) from error
+
+
+def _write_rollouts(folder: Path, step: int, shaped: Sequence[Shaped]) -> None:
+    records = [
+        RolloutRecord(
+            step=step,
+            problem=s.group.problem.id,
+            sample=rollout.sample,
+            grade=verdict.grade,
+            extracted=verdict.extracted,
+            tokens=rollout.tokens,
+            finish=rollout.finish,
+            reward=float(s.reward.total_G[place]),
+            advantage=float(s.advantage_G[place]),
+            kept=bool(s.reward.keep_G[place]),
+            text=rollout.text,
+        )
+        for s in shaped
+        for place, (rollout, verdict) in enumerate(
+            zip(s.group.rollouts, s.group.verdicts, strict=True)
+        )
+    ]
+    (folder / "rollouts").mkdir(exist_ok=True)
+    jsonl.write(folder / "rollouts" / f"step-{step:06d}.jsonl", records)

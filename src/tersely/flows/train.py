@@ -1,0 +1,161 @@
+"""Training: evaluated before, on the way and after; killed at any moment, it goes on as if not."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tersely import targets
+from tersely.core import jsonl
+from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
+from tersely.engines import checkpoints
+from tersely.engines.learner import LocalLearner
+from tersely.engines.models import LAB, Policy, folder_of, load_policy
+from tersely.engines.hf_sampler import make_sampler
+from tersely.flows import runs
+from tersely.flows.config import Recipe
+from tersely.flows.evaluate import evaluate
+from tersely.flows.step import EVAL_STREAM, Run, Watch, stream_seed, take_step
+from tersely.lab.problems import FAMILIES, Split, draw_problems
+from tersely.tasks import grading
+from tersely.tasks.problems import in_band, of_sources, read_problems
+
+
+class Outcome(NamedTuple):
+    """How a run ended: after how many of its steps, and whether all of them were done."""
+
+    steps_done: int
+    finished: bool
+
+
+def train(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Outcome:
+    """Runs a recipe in its folder, or continues it exactly where its last checkpoint left it.
+
+    Raises:
+        ConfigError: the folder, model or problems cannot be used as given.
+        EngineError: a loss was not finite; the last checkpoint stands.
+        GradingError: too many answers of a step could not be graded.
+    """
+    run = _prepare(recipe, folder, resume=resume, watch=watch)
+    start, state = _restore(run)
+    _forget_after(folder, start)
+    last = recipe.learner.steps
+    for step in range(start, last):
+        if step % recipe.evaluation.every_steps == 0:
+            _judge(run, step)
+        if watch.wants_stop():
+            _save(run, step, state)
+            return Outcome(step, finished=False)
+        state = take_step(run, step, state)
+        if (step + 1) % recipe.checkpoint.every_steps == 0 or step + 1 == last:
+            _save(run, step + 1, state)
+    _judge(run, last)
+    return Outcome(last, finished=True)
+
+
+def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
+    """Training problems of the wanted sources and band; held-out problems of every kind."""
+    section = recipe.problems
+    training = _load_side(section.train, Split.TRAIN, section.train_limit, seed=recipe.seed)
+    test = _load_side(section.test, Split.TEST, section.test_limit, seed=recipe.seed)
+    if section.sources:
+        training = of_sources(training, section.sources)
+    if section.band:
+        training = in_band(training, low=section.band[0], high=section.band[1])
+    for problem in (*training, *test):
+        grading.load(problem.grader)
+    return training[: section.train_limit], test[: section.test_limit]
+
+
+def _load_side(where: str, split: Split, limit: int, *, seed: int) -> list[Problem]:
+    if where == LAB:
+        return draw_problems(per_family=-(-limit // len(FAMILIES)), seed=seed, split=split)
+    return read_problems(Path(where))
+
+
+def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run:
+    runs.check_folder(recipe, folder, resume=resume)
+    train_problems, test_problems = load_problems(recipe)
+    policy = load_policy(recipe.model.path)
+    manifest = runs.make_manifest(
+        recipe,
+        model_folder=folder_of(recipe.model.path),
+        train=train_problems,
+        test=test_problems,
+    )
+    sampler = make_sampler(policy.model, policy.tokenizer, rows=recipe.sampling.rows)
+    learner = _make_learner(recipe, policy)
+    runs.open_run(folder, recipe, manifest)
+    return Run(recipe, folder, policy, sampler, learner, train_problems, test_problems, watch)
+
+
+def _make_learner(recipe: Recipe, policy: Policy) -> LocalLearner:
+    section = recipe.learner
+    return LocalLearner(
+        policy.model,
+        learning_rate=section.learning_rate,
+        warmup_steps=section.warmup_steps,
+        max_grad_norm=section.max_grad_norm,
+        clip_low=section.clip_low,
+        clip_high=section.clip_high,
+        kl_coef=section.kl_coef,
+        tokens_per_micro_batch=section.micro_batch_tokens,
+        temperature=recipe.sampling.temperature,
+        gradient_checkpointing=recipe.model.gradient_checkpointing,
+        # A second copy of the weights, only where the KL term asks for it.
+        reference=load_policy(recipe.model.path).model if section.kl_coef > 0 else None,
+    )
+
+
+def _restore(run: Run) -> tuple[int, targets.TargetState]:
+    saved = checkpoints.latest(run.folder / "checkpoints")
+    if saved is None:
+        return 0, {}
+    restored = checkpoints.load(saved, model=run.policy.model, learner=run.learner)
+    run.sampler.refresh()
+    return restored.step, restored.extra["target"]
+
+
+def _save(run: Run, step: int, state: targets.TargetState) -> None:
+    folder = run.folder / "checkpoints"
+    checkpoints.save(
+        folder,
+        step,
+        model=run.policy.model,
+        tokenizer=run.policy.tokenizer,
+        learner=run.learner,
+        extra={"target": state},
+    )
+    # The last two are kept besides the final one.
+    checkpoints.prune(folder, keep=3 if step == run.recipe.learner.steps else 2)
+
+
+def _forget_after(folder: Path, done: int) -> None:
+    """Drops the records of steps that the restored weights have not seen; they are made again."""
+    for name, kind in (("steps.jsonl", StepRecord), ("timings.jsonl", StepTiming)):
+        file = folder / name
+        if file.is_file():
+            jsonl.repair_torn_tail(file)
+            jsonl.write(file, [record for record in jsonl.read(file, kind) if record.step < done])
+
+
+def _judge(run: Run, step: int) -> None:
+    section, sampling = run.recipe.evaluation, run.recipe.sampling
+    (run.folder / "eval").mkdir(exist_ok=True)
+    run.watch.on_sampling(f"evaluation {step}", len(run.test_problems) * section.samples)
+    records = evaluate(
+        run.sampler,
+        run.test_problems,
+        SamplingSpec(
+            samples=section.samples,
+            max_tokens=max(section.budgets),
+            seed=stream_seed(run.recipe.seed, EVAL_STREAM),
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            policy_step=step,
+        ),
+        run=run.folder.name,
+        file=run.folder / "eval" / f"step-{step:06d}.jsonl",
+        split_text=lambda ids: tuple(run.policy.tokenizer.decode([i]) for i in ids),
+        on_record=lambda _: run.watch.on_rollout(),
+    )
+    run.watch.on_evaluation(step, records)

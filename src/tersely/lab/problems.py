@@ -1,0 +1,76 @@
+"""Seeded problems of the lab, in a train and a test half that share no prompt."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from hashlib import blake2b
+
+import numpy as np
+
+from tersely.core.types import Problem
+from tersely.lab.chains import CHAINS
+from tersely.lab.family import LEVELS, Family, Task, solve
+from tersely.lab.rows import ROWS
+
+FAMILIES = {family.name: family for family in (CHAINS, ROWS)}
+TEST_SHARE = 0.25
+
+
+class Split(StrEnum):
+    """Which half of all prompts; decided by the prompt's digest, so the halves cannot overlap."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+def split_of(prompt: str) -> Split:
+    """The half that a prompt belongs to, whoever draws it."""
+    digest = int.from_bytes(blake2b(prompt.encode(), digest_size=8).digest(), "big")
+    return Split.TEST if digest / 2**64 < TEST_SHARE else Split.TRAIN
+
+
+def draw_task(family: Family, *, level: int, split: Split, rng: np.random.Generator) -> Task:
+    """A random task of the level whose prompt lies in the split."""
+    while True:
+        task = family.draw(level, rng)
+        if split_of(family.write(task)) is split:
+            return task
+
+
+def as_problem(family: Family, task: Task, *, level: int) -> Problem:
+    """The task as a problem with its true answer; the id is made from the prompt."""
+    prompt = family.write(task)
+    return Problem(
+        id=f"{family.name}/{prompt.rstrip('?')}",
+        prompt=prompt,
+        answer=solve(family, task),
+        source=family.name,
+        grader="exact",
+        difficulty=float(level),
+    )
+
+
+def draw_problems(
+    *,
+    per_family: int,
+    seed: int,
+    split: Split,
+    families: Iterable[str] = tuple(FAMILIES),
+    levels: Iterable[int] = LEVELS,
+) -> list[Problem]:
+    """Distinct problems, levels in turn, families interleaved.
+
+    A level with few distinct prompts (level 1) gives what it has and the others make up for it.
+    """
+    rng = np.random.default_rng([seed, list(Split).index(split)])
+    levels = tuple(levels)
+    found: dict[str, Problem] = {}
+    for number in range(per_family):
+        for name in families:
+            for attempt in range(200):
+                level = levels[(number + attempt // 20) % len(levels)]
+                task = draw_task(FAMILIES[name], level=level, split=split, rng=rng)
+                problem = as_problem(FAMILIES[name], task, level=level)
+                if problem.id not in found:
+                    found[problem.id] = problem
+                    break
+    return list(found.values())

@@ -1,0 +1,1 @@
+"""Floor 1: what evaluation records say; pure functions of arrays."""

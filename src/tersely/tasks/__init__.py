@@ -1,0 +1,1 @@
+"""Problems, prompts and grading, shared by training and evaluation."""

@@ -1,0 +1,107 @@
+"""Problems from a JSONL file, and the band of difficulty that a run draws from."""
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from tersely.core.errors import ConfigError, DataError
+from tersely.core.types import Problem
+
+
+class _Line(BaseModel, coerce_numbers_to_str=True):
+    prompt: str
+    answer: str
+    id: str | None = None
+    source: str | None = None
+    grader: str = "exact"
+    difficulty: float | None = None
+
+
+def digest(problems: Sequence[Problem]) -> str:
+    """A short digest of the problems, their answers and graders, in order."""
+    state = blake2b(digest_size=8)
+    for p in problems:
+        state.update("\x1f".join((p.id, p.prompt, p.answer, p.grader)).encode())
+        state.update(b"\x1e")
+    return state.hexdigest()
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """Reads one problem a line: ``prompt`` and ``answer``, and if wanted ``id``, ``source``,
+    ``grader`` (default exact) and ``difficulty``; other keys are ignored.
+
+    Raises:
+        ConfigError: the file does not exist.
+        DataError: a line is not such a problem, an id stands twice, or there is no line at all.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no problem file at {path}; give a JSONL file with prompt and answer")
+    problems: dict[str, Problem] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not text.strip():
+            continue
+        try:
+            line = _Line.model_validate(json.loads(text))
+        except (ValidationError, json.JSONDecodeError) as error:
+            raise DataError(f"{path}:{number} is not a problem: {_first_line(error)}") from error
+        fallback = blake2b(line.prompt.encode(), digest_size=6).hexdigest()
+        problem = Problem(
+            id=line.id or fallback,
+            prompt=line.prompt,
+            answer=line.answer,
+            source=line.source or path.stem,
+            grader=line.grader,
+            difficulty=line.difficulty,
+        )
+        if problem.id in problems:
+            raise DataError(f"{path}:{number}: problem id {problem.id!r} stands twice")
+        problems[problem.id] = problem
+    if not problems:
+        raise DataError(f"{path} holds no problem; expected one JSON object a line")
+    return list(problems.values())
+
+
+def _first_line(error: ValidationError | json.JSONDecodeError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)
+
+
+def in_band(problems: Sequence[Problem], *, low: float, high: float) -> list[Problem]:
+    """The problems with ``low <= difficulty <= high``, on the source's own scale.
+
+    Raises:
+        ConfigError: a problem has no difficulty, or none lies in the band.
+    """
+    known = [p.difficulty for p in problems if p.difficulty is not None]
+    if len(known) < len(problems):
+        raise ConfigError(
+            f"{len(problems) - len(known)} of {len(problems)} problems have no difficulty; "
+            "leave problems.band out or add a difficulty to every line"
+        )
+    kept = [p for p in problems if p.difficulty is not None and low <= p.difficulty <= high]
+    if not kept:
+        raise ConfigError(
+            f"problems.band = [{low:g}, {high:g}] is empty: difficulties run from "
+            f"{min(known):g} to {max(known):g}; widen the band"
+        )
+    return kept
+
+
+def of_sources(problems: Sequence[Problem], sources: Sequence[str]) -> list[Problem]:
+    """The problems from the named sources.
+
+    Raises:
+        ConfigError: a name is no source of these problems.
+    """
+    known = {problem.source for problem in problems}
+    for source in sources:
+        if source not in known:
+            raise ConfigError(
+                f"problems.sources names {source!r}; there are {', '.join(sorted(known))}"
+            )
+    return [problem for problem in problems if problem.source in sources]

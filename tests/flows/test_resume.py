@@ -1,0 +1,51 @@
+"""Killed with SIGKILL and resumed, a run ends as if it had never been killed."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent / "run_and_die.py"
+
+
+def run(folder: Path, moment: str) -> int:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), str(folder), moment], check=False, timeout=300
+    ).returncode
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file that must not depend on kills: all but clocks, and what reports the machine."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name not in {"timings.jsonl", "manifest.json"}
+    }
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    assert run(folder, "never") == 0
+    return contents(folder)
+
+
+@pytest.mark.parametrize("moment", ["sampling", "line", "checkpoint"])
+def test_a_killed_and_resumed_run_leaves_the_same_bytes(
+    moment: str, unbroken: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert run(folder, moment) == -signal.SIGKILL
+    assert run(folder, "never") == 0
+    resumed = contents(folder)
+    assert resumed.keys() == unbroken.keys()
+    assert [name for name in unbroken if resumed[name] != unbroken[name]] == []
+
+
+def test_the_last_two_checkpoints_are_kept_besides_the_final_one(
+    unbroken: dict[str, bytes],
+) -> None:
+    kept = {name.split("/")[1] for name in unbroken if name.startswith("checkpoints/")}
+    assert kept == {"step-000002", "step-000004", "step-000005"}

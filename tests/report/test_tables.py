@@ -1,0 +1,90 @@
+import io
+
+import numpy as np
+from rich.console import Console
+
+from tersely.metrics.comparison import Comparison, Measure, Unit
+from tersely.metrics.intervals import Interval
+from tersely.report.tables import UNDEFINED, Cell, draw_table, format_rows, write_caption
+
+NAN = float("nan")
+
+
+def interval(estimate, low, high):
+    return Interval(estimate, low, high, 30, 120)
+
+
+def comparison(*measures):
+    return Comparison(
+        title="All problems",
+        measures=measures,
+        token_ratio=interval(0.5, 0.4, 0.6),
+        n_problems=30,
+        samples_per_problem=4,
+        ungraded_before=0,
+        ungraded_after=2,
+    )
+
+
+TOKENS = Measure(
+    name="mean tokens",
+    unit=Unit.TOKENS,
+    budget_tokens=None,
+    before=interval(1234.56, 1200.0, 1300.04),
+    after=interval(400.0, 380.0, 420.0),
+    difference=interval(-834.56, -900.0, -700.0),
+)
+ACCURACY = Measure(
+    name="accuracy",
+    unit=Unit.SHARE,
+    budget_tokens=2048,
+    before=interval(0.5, 0.45, 0.55),
+    after=interval(0.5125, NAN, NAN),
+    difference=interval(0.0125, -0.03, 0.05),
+)
+NOTHING = Measure(
+    name="mean tokens given wrong",
+    unit=Unit.TOKENS,
+    budget_tokens=None,
+    before=interval(10.0, 9.0, 11.0),
+    after=interval(NAN, NAN, NAN),
+    difference=interval(NAN, NAN, NAN),
+)
+
+
+def test_tokens_and_shares_are_written_in_their_units_with_intervals():
+    tokens, accuracy = format_rows(comparison(TOKENS, ACCURACY))
+    assert tokens.label == "Mean tokens"
+    assert tokens.before == Cell("1,234.6", "[1,200.0, 1,300.0]")
+    assert tokens.difference == Cell("−834.6", "[−900.0, −700.0]", clear=True)
+    assert accuracy.label == "Accuracy within 2,048 tokens"
+    assert accuracy.before == Cell("50.0%", "[45.0, 55.0]")
+    assert accuracy.difference == Cell("+1.2 pp", "[−3.0, +5.0]", clear=False)
+
+
+def test_undefined_reads_as_a_dash_never_as_zero():
+    (row,) = format_rows(comparison(NOTHING))
+    assert row.after == row.difference == Cell(UNDEFINED, "")
+    (row,) = format_rows(comparison(ACCURACY))
+    assert row.after == Cell("51.2%", f"[{UNDEFINED}]")
+
+
+def test_the_caption_says_what_the_means_rest_on():
+    caption = write_caption(comparison(TOKENS))
+    assert caption.startswith("n = 30 problems × 4 samples.")
+    assert "Ungraded samples left out: 0 before, 2 after." in caption
+
+
+def test_the_terminal_table_shows_brackets_as_they_are():
+    console = Console(width=160, file=io.StringIO())
+    console.print(draw_table(comparison(TOKENS, NOTHING)))
+    text = console.file.getvalue()
+    assert "1,234.6 [1,200.0, 1,300.0]" in text
+    assert "−834.6 [−900.0, −700.0]" in text
+    assert "n = 30 problems × 4 samples" in text
+
+
+def test_a_difference_that_rounds_to_zero_has_no_sign():
+    flat = ACCURACY._replace(difference=interval(-0.0001, -0.01, np.float64(0.0)))
+    (row,) = format_rows(comparison(flat))
+    assert row.difference == Cell("0.0 pp", "[−1.0, 0.0]", clear=False)

@@ -1,0 +1,153 @@
+"""Bad input ends before training: exit code 2 and one clear line with value, bound and fix."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from transformers import AutoTokenizer
+from typer.testing import CliRunner
+
+from tersely.cli import app
+from tersely.engines import learner
+from tersely.engines.models import lab_folder
+
+TINY = Path(__file__).parent / "flows" / "tiny.toml"
+
+
+def train(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, words)])
+
+
+def refused(result: Result, *expected: str) -> None:
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    for words in expected:
+        assert words in lines[0]
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("learner.lerning_rate=1e-3", ("unknown", "lerning_rate", "learning_rate")),
+        ("target.tokens=49", ("49", "48", "L_T", "L_R")),
+        ("sampling.samples_per_prompt=1", ("samples_per_prompt", "1", "2")),
+        ("problems.band=[9, 12]", ("[9, 12]", "empty", "1 to 8")),
+        ("problems.train=missing.jsonl", ("missing.jsonl",)),
+        ("model.path=no/such/folder", ("no/such/folder", "config.json")),
+        ("reward.name=trunkation", ("trunkation", "truncation")),
+        ("reward.alpha=0.1", ("alpha", "0.1")),
+        ("target.tokens=0", ("0",)),
+    ],
+)
+def test_a_bad_setting_is_refused_before_anything_is_written(
+    setting: str, expected: tuple[str, ...], tmp_path: Path
+) -> None:
+    refused(train(TINY, "--run", tmp_path / "run", "--set", setting), *expected)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_folder_is_refused_without_resume(tmp_path: Path) -> None:
+    (tmp_path / "something").touch()
+    refused(train(TINY, "--run", tmp_path), str(tmp_path), "--resume", "--run")
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    refused(train(TINY, "--run", tmp_path / "run", "--resume"), "nothing to resume")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    result = train(TINY, "--run", folder)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_a_finished_run_has_a_report_and_prints_a_table(finished: Path) -> None:
+    assert (finished / "report.html").stat().st_size > 100_000
+    again = train(TINY, "--run", finished, "--resume")
+    assert again.exit_code == 0
+    assert "report.html" in again.stdout
+    assert "95%" in again.stdout
+
+
+def test_resume_refuses_another_recipe_and_names_the_difference(finished: Path) -> None:
+    result = train(TINY, "--run", finished, "--resume", "--set", "learner.steps=6")
+    refused(result, "another recipe", "learner.steps", "6", "5")
+
+
+def copy_of(run: Path, to: Path) -> Path:
+    shutil.copytree(run, to)
+    return to
+
+
+def test_resume_refuses_a_foreign_checkpoint(finished: Path, tmp_path: Path) -> None:
+    folder = copy_of(finished, tmp_path / "run")
+    state = folder / "checkpoints" / "step-000005" / "state.json"
+    state.write_text('{"epoch": 3}')
+    refused(train(TINY, "--run", folder, "--resume"), "step-000005", "checkpoint")
+
+
+def test_resume_refuses_a_checkpoint_without_weights(finished: Path, tmp_path: Path) -> None:
+    folder = copy_of(finished, tmp_path / "run")
+    (folder / "checkpoints" / "step-000005" / "model.safetensors").unlink()
+    refused(train(TINY, "--run", folder, "--resume"), "model.safetensors", "checkpoint")
+
+
+def test_resume_refuses_other_problems(finished: Path, tmp_path: Path) -> None:
+    folder = copy_of(finished, tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["identity"]["test problems digest"] = "0123"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    refused(train(TINY, "--run", folder, "--resume"), "test problems digest", "0123")
+
+
+def test_a_tokenizer_without_chat_template_is_refused(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(lab_folder(), model)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = None
+    (model / "chat_template.jinja").unlink()
+    tokenizer.save_pretrained(model)
+    result = train(TINY, "--run", tmp_path / "run", "--set", f"model.path={model}")
+    refused(result, str(model), "chat template")
+
+
+def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    real = learner.ppo_clip_loss
+
+    def breaks(*values: object, **settings: object) -> object:
+        nonlocal calls
+        calls += 1
+        result = real(*values, **settings)
+        return result if calls < 8 else result._replace(loss=result.loss * math.nan)
+
+    monkeypatch.setattr(learner, "ppo_clip_loss", breaks)
+    result = train(TINY, "--run", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "nan" in result.stderr
+    assert "step-00000" in result.stderr
+    last = max((tmp_path / "run" / "checkpoints").iterdir())
+    assert str(last) in result.stderr.replace("\n", "")
+
+
+def test_dry_run_prints_the_recipe_and_its_cost_and_writes_nothing(tmp_path: Path) -> None:
+    result = train(TINY, "--run", tmp_path / "run", "--dry-run")
+    assert result.exit_code == 0
+    assert "cap_tokens = 48" in result.stdout
+    assert "3,840" in result.stderr  # 5 steps x 16 rollouts x 48 tokens
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_printed_recipe_can_be_read_again(tmp_path: Path) -> None:
+    first = train(TINY, "--dry-run")
+    (tmp_path / "again.toml").write_text(first.stdout)
+    assert train(tmp_path / "again.toml", "--dry-run").stdout == first.stdout

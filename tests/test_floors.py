@@ -1,0 +1,73 @@
+"""The house's floors: a module imports only from lower floors or its own folder."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "src" / "tersely"
+FLOORS = {
+    "core": 0,
+    "rewards": 1,
+    "targets": 1,
+    "algo": 1,
+    "metrics": 1,
+    "dynamics": 1,
+    "tasks": 2,
+    "lab": 2,
+    "engines": 3,
+    "adapters": 3,
+    "flows": 4,
+    "report": 4,
+    "cli": 5,
+}
+# Loaded only inside the modules that need them, so that reading records needs none of them.
+HEAVY = {"torch", "transformers", "trl", "verl", "vllm"}
+LIGHT_PLACES = ("core", "rewards", "targets", "metrics", "dynamics", "report", "cli")
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def place_of(file: Path) -> str:
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(file: Path, *, top_level_only: bool = False) -> list[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    names = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_a_module_imports_only_from_lower_floors_or_its_own_folder(file: Path) -> None:
+    here = place_of(file)
+    if here == "__init__":
+        return
+    for name in imported(file):
+        parts = name.split(".")
+        if parts[0] != "tersely" or parts[1] not in FLOORS:
+            continue
+        there = parts[1]
+        assert there == here or FLOORS[there] < FLOORS[here], f"{here} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_heavy_libraries_stay_out_of_what_reads_records(file: Path) -> None:
+    if place_of(file) in LIGHT_PLACES:
+        assert not HEAVY & {name.split(".")[0] for name in imported(file, top_level_only=True)}
+
+
+def test_every_folder_has_a_floor() -> None:
+    folders = {f.name for f in ROOT.iterdir() if f.is_dir() and not f.name.startswith("__")}
+    assert folders - {"recipes"} <= FLOORS.keys()
+
+
+def test_files_stay_under_400_lines() -> None:
+    long = {str(f): n for f in FILES if (n := f.read_text(encoding="utf-8").count("\n")) > 400}
+    assert not long
