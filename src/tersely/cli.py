@@ -108,12 +108,14 @@ def _train(settings, folder: Path, *, resume: bool, threads: int | None) -> None
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
-    from tersely.report.run import print_summary, write_report
+    from tersely.report.run import measure, read_run, write_report
+    from tersely.report.tables import draw_table
 
     messages.print("drawing the report ...")
     page = write_report(folder)
-    print_summary(folder, console=Console())
-    Console().print(f"report: {page}", highlight=False, soft_wrap=True)
+    out = Console()
+    out.print(draw_table(measure(read_run(folder)).overall))
+    out.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
 def _recipe_words(folder: Path) -> str:

@@ -54,10 +54,11 @@ def test_the_unit_of_length_does_not_matter():
         80.0 + np.random.default_rng(0).standard_normal(50),
         np.linspace(50.0, 90.0, 50),
         decay(np.arange(50.0), plateau=90.0, drop=15.0, tau=8.0),
+        decay(np.arange(50.0), tau=500.0),
         np.full(50, np.nan),
         np.zeros(50),
     ],
-    ids=["flat", "noise", "rising", "fell 14%", "undefined", "zero"],
+    ids=["flat", "noise", "rising", "fell 14%", "barely begun", "undefined", "zero"],
 )
 def test_a_run_whose_length_did_not_fall_has_no_stages(tokens_N):
     assert np.isnan(estimate_stages(np.arange(50.0), tokens_N)).all()

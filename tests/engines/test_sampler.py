@@ -152,14 +152,16 @@ def test_logprobs_and_entropy_are_those_of_the_untruncated_policy(
 
 
 def test_order_rows_and_batch_mates_change_no_tokens(model, tokenizer, problems):
-    spec = SamplingSpec(samples=5, max_tokens=100, seed=4)
+    spec = SamplingSpec(samples=5, max_tokens=60, seed=4)
     base = LocalSampler(model, tokenizer, rows=256).sample(problems, spec)
-    few = LocalSampler(model, tokenizer, rows=9).sample(problems, spec)
+    few = LocalSampler(model, tokenizer, rows=17).sample(problems, spec)
     turned = LocalSampler(model, tokenizer, rows=50).sample(problems[::-1], spec)[::-1]
-    alone = [LocalSampler(model, tokenizer).sample([p], spec)[0] for p in problems]
+    sampler = LocalSampler(model, tokenizer)
+    alone = [sampler.sample([p], spec)[0] for p in problems[:4]]
     assert len({r.tokens for g in base for r in g}) > 20
-    for other in (few, turned, alone):
-        assert share_equal(base, other) > 0.999
+    assert share_equal(base, few) > 0.999
+    assert share_equal(base, turned) > 0.999
+    assert share_equal(base[:4], alone) > 0.999
 
 
 def test_same_seed_repeats_exactly_and_another_seed_differs(model, tokenizer, problems):

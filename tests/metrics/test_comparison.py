@@ -67,6 +67,17 @@ def test_ungraded_samples_are_counted_and_left_out():
     assert rows["mean@2"].after.n_problems == 1
 
 
+def test_an_ungraded_sample_is_not_wrong():
+    # p0 after keeps its right sample of 30 tokens; p1's wrong one of 20 tokens remains.
+    after = AFTER._replace(graded_PS=np.array([[False, True], [True, True]]))
+    compared = compare(
+        "all", BEFORE, after, budgets_B=np.array([100]), rng=np.random.default_rng(0)
+    )
+    wrong = {m.name: m for m in compared.measures}["mean tokens given wrong"]
+    assert (wrong.after.estimate, wrong.after.n_samples, wrong.after.n_problems) == (20, 1, 1)
+    assert np.isnan(wrong.after.low)
+
+
 def test_each_family_is_compared_on_its_own_problems():
     compared = compare_families(
         BEFORE,

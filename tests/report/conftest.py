@@ -106,7 +106,7 @@ def run_folder(tmp_path_factory):
             ),
         )
     manifest = {
-        "command": "tersely train lab-truncation --set reward.target_tokens=100",
+        "command": f"tersely train lab-truncation --out {EVIL}",
         "date": "2026-11-20T10:00:00+00:00",
         "seed": 11,
         "versions": {"tersely": "0.1.0", "numpy": np.__version__},
@@ -114,7 +114,7 @@ def run_folder(tmp_path_factory):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "recipe.toml").write_text(
         '[model]\nname = "lab"\n\n[reward]\nname = "truncation"\ntarget_tokens = 100\n\n'
-        "[eval]\nbudgets = [20, 40, 80, 160, 320]\n"
+        "[evaluation]\nbudgets = [20, 40, 80, 160, 320]\n"
     )
     return folder
 

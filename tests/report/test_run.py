@@ -16,6 +16,7 @@ from tersely.report.run import (
     write_report,
 )
 
+CAP_TOKENS = 320
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -55,7 +56,7 @@ def test_the_page_loads_nothing_from_anywhere(report):
     assert "@import" not in style
 
 
-def test_a_hostile_trace_adds_no_script(report):
+def test_hostile_text_adds_no_script(report):
     page = Loads()
     page.feed(report.read_text(encoding="utf-8"))
     assert page.scripts == 2
@@ -74,7 +75,7 @@ def test_the_page_is_the_same_when_written_again(report):
 
 
 def test_budgets_come_from_the_recipe_or_halve_the_cap():
-    assert choose_budgets({"eval": {"budgets": [40, 20, 40]}}, cap_tokens=320) == [20, 40]
+    assert choose_budgets({"evaluation": {"budgets": [40, 20, 40]}}, cap_tokens=320) == [20, 40]
     assert choose_budgets({}, cap_tokens=320) == [20, 40, 80, 160, 320]
     assert choose_budgets({}, cap_tokens=3) == [1, 3]
 
@@ -113,7 +114,7 @@ def test_stages_are_described_as_they_were_found():
 DRIVE = """<script>
 window.addEventListener("load", function () { setTimeout(function () {
   function text(id) { return document.getElementById(id).textContent; }
-  var seen = [text("where")];
+  var seen = [text("where")], marks = [];
   document.getElementById("next").click(); seen.push(text("where"));
   document.getElementById("previous").click(); seen.push(text("where"));
   var filter = document.getElementById("filter");
@@ -123,6 +124,14 @@ window.addEventListener("load", function () { setTimeout(function () {
   filter.value = "all"; filter.dispatchEvent(new Event("change"));
   seen.push(document.querySelectorAll(".text")[0].textContent);
   seen.push(document.querySelector(".task").textContent);
+  for (var moves = 0; moves < 36; moves++) {
+    document.querySelectorAll(".side").forEach(function (side) {
+      var tokens = parseInt(side.querySelector(".length").textContent);
+      marks.push([tokens, side.querySelectorAll(".mark").length]);
+    });
+    document.getElementById("next").click();
+  }
+  document.body.dataset.marks = JSON.stringify(marks);
   document.body.dataset.seen = JSON.stringify(seen);
 }, 0); });
 </script>"""
@@ -155,3 +164,8 @@ def test_a_browser_draws_the_charts_and_pages_through_traces(report, tmp_path):
     assert seen[5].startswith("<think></script><script>alert(1)</script><!-- &lt; {{ 7*7 }}1")
     assert "}}123456789012345678920" in seen[5].replace(" ", "")
     assert "what is 0 + 0 ?" in seen[6]
+    marks = json.loads(re.search(r'data-marks="([^"]*)"', dumped)[1])
+    assert len(marks) == 72
+    assert CAP_TOKENS in [tokens for tokens, _ in marks]
+    for tokens, drawn in marks:
+        assert drawn == sum(budget < tokens for budget in (20, 40, 80, 160, CAP_TOKENS))

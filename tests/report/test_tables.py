@@ -84,6 +84,13 @@ def test_the_terminal_table_shows_brackets_as_they_are():
     assert "n = 30 problems × 4 samples" in text
 
 
+def test_only_an_interval_that_excludes_zero_is_clear():
+    for low, high, clear in [(0.0, 0.2, False), (-0.2, 0.0, False), (0.01, 0.2, True)]:
+        touching = ACCURACY._replace(difference=interval(0.1, low, high))
+        (row,) = format_rows(comparison(touching))
+        assert row.difference.clear is clear
+
+
 def test_a_difference_that_rounds_to_zero_has_no_sign():
     flat = ACCURACY._replace(difference=interval(-0.0001, -0.01, np.float64(0.0)))
     (row,) = format_rows(comparison(flat))

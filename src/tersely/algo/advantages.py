@@ -14,8 +14,8 @@ def group_normalised(
 
     Source: arXiv:2602.20945, Appendix D, which names the normalisation and prints no formula:
     that masked rollouts are left out of mean and std, and get 0, is our choice. No epsilon is
-    added, so {1, 0, 0, 0} pays its one success exactly sqrt(3). A group of one, of equal rewards or with
-    nothing kept has zero advantage.
+    added, so {1, 0, 0, 0} pays its one success exactly sqrt(3). A group of one, of equal rewards
+    or with nothing kept has zero advantage.
 
     Raises:
         ValueError: if a kept reward is not finite.

@@ -47,8 +47,8 @@ def ppo_clip_loss(
     """``-sum min(w A, clip(w, 1 - low, 1 + high) A) / denominator``, ``w = exp(logp - old)``.
 
     The clipped policy loss with separate bounds; arXiv:2602.20945, Section 2, uses 0.28 above.
-    Masks apply before ``exp``, so masked entries may hold anything. Log-ratios are held within +-20, beyond which
-    the gradient is zero.
+    Masks apply before ``exp``, so masked entries may hold anything. Log-ratios are held
+    within +-20, beyond which the gradient is zero.
 
     Args:
         loss_mask_BT: True on completion tokens, the stop token included.
@@ -81,7 +81,7 @@ def kl_k3(
     ref_logp_BT: Float[Tensor, "B T"],
     loss_mask_BT: Bool[Tensor, "B T"],
 ) -> Float[Tensor, ""]:
-    """``sum exp(d) - d - 1`` over loss tokens, ``d = ref - logp``: the k3 estimate of KL(policy, ref).
+    """k3 estimate of KL(policy, ref): ``sum exp(d) - d - 1`` over loss tokens, ``d = ref - logp``.
 
     Every term is >= 0; the sum of no tokens is 0. The caller
     divides. Unbiased on tokens of the current policy; on stale tokens it is not re-weighted.

@@ -216,7 +216,7 @@ class Decoder:
         return torch.addcmul(self._eps_1, norm, norm, value=1.0 / x.shape[-1]).rsqrt_()
 
     def _rotations(self, model: Any, *, positions: int) -> Complex64[Tensor, "P 1 half"]:
-        """``attention_scaling * exp(i * position * inv_freq)``, both of the model's rotary module."""
+        """``attention_scaling * exp(i * position * inv_freq)``, as the model's rotary module."""
         rotary = self._rotary if model is None else model.model.rotary_emb
         inv_freq = rotary.inv_freq.to(device=self.device, dtype=torch.float32)
         angle = torch.outer(torch.arange(positions, device=self.device).float(), inv_freq)

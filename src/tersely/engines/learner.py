@@ -7,6 +7,7 @@ updates, and each update into micro-batches. Nothing in here draws a random numb
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -297,8 +298,7 @@ def split_by_group(rows: Sequence[TrainRow], *, parts: int) -> list[list[TrainRo
     parts = min(parts, len(members))
     edges = [len(members) * i // max(parts, 1) for i in range(parts + 1)]
     return [
-        [row for group in members[start:stop] for row in group]
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        [row for group in members[start:stop] for row in group] for start, stop in pairwise(edges)
     ]
 
 

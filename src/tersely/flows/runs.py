@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tersely import __version__
+from tersely.core import jsonl
 from tersely.core.errors import ConfigError
 from tersely.core.manifest import (
     FILE,
@@ -24,6 +25,7 @@ from tersely.flows.config import Recipe, as_toml, first_difference, read_recipe
 from tersely.tasks.problems import digest
 
 RECIPE_FILE = "recipe.toml"
+PROBLEMS_FILE = "problems.jsonl"
 
 
 def make_manifest(
@@ -81,7 +83,9 @@ def check_folder(recipe: Recipe, folder: Path, *, resume: bool) -> None:
         )
 
 
-def open_run(folder: Path, recipe: Recipe, manifest: Manifest) -> Manifest:
+def open_run(
+    folder: Path, recipe: Recipe, manifest: Manifest, *, test: Sequence[Problem]
+) -> Manifest:
     """Creates the folder, or checks that it was made from the same model and problems."""
     if (folder / FILE).is_file():
         there = read_manifest(folder)
@@ -89,5 +93,6 @@ def open_run(folder: Path, recipe: Recipe, manifest: Manifest) -> Manifest:
         return there
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / RECIPE_FILE, as_toml(recipe))
+    jsonl.write(folder / PROBLEMS_FILE, test)
     write_manifest(folder, manifest)
     return manifest

@@ -39,7 +39,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Outcom
     _forget_after(folder, start)
     last = recipe.learner.steps
     for step in range(start, last):
-        if step % recipe.evaluation.every_steps == 0:
+        if step % recipe.evaluation.every_steps == 0 and not watch.wants_stop():
             _judge(run, step)
         if watch.wants_stop():
             _save(run, step, state)
@@ -83,7 +83,7 @@ def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run
     )
     sampler = make_sampler(policy.model, policy.tokenizer, rows=recipe.sampling.rows)
     learner = _make_learner(recipe, policy)
-    runs.open_run(folder, recipe, manifest)
+    runs.open_run(folder, recipe, manifest, test=test_problems)
     return Run(recipe, folder, policy, sampler, learner, train_problems, test_problems, watch)
 
 

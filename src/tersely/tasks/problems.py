@@ -1,19 +1,24 @@
 """Problems from a JSONL file, and the band of difficulty that a run draws from."""
 
+import codecs
 import json
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
 
 
-class _Line(BaseModel, coerce_numbers_to_str=True):
-    prompt: str
-    answer: str
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Line(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
+    prompt: Text
+    answer: Text
     id: str | None = None
     source: str | None = None
     grader: str = "exact"
@@ -40,12 +45,14 @@ def read_problems(path: Path) -> list[Problem]:
     if not path.is_file():
         raise ConfigError(f"no problem file at {path}; give a JSONL file with prompt and answer")
     problems: dict[str, Problem] = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not text.strip():
+    # Only a newline ends a line: JSON strings may hold the other separators that str.splitlines
+    # knows, such as U+2028.
+    for number, content in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not content.strip():
             continue
         try:
-            line = _Line.model_validate(json.loads(text))
-        except (ValidationError, json.JSONDecodeError) as error:
+            line = _Line.model_validate(json.loads(content.removeprefix(codecs.BOM_UTF8)))
+        except ValueError as error:
             raise DataError(f"{path}:{number} is not a problem: {_first_line(error)}") from error
         fallback = blake2b(line.prompt.encode(), digest_size=6).hexdigest()
         problem = Problem(
@@ -64,11 +71,11 @@ def read_problems(path: Path) -> list[Problem]:
     return list(problems.values())
 
 
-def _first_line(error: ValidationError | json.JSONDecodeError) -> str:
+def _first_line(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
+        return ": ".join([*map(str, first["loc"]), first["msg"]])
+    return str(error).splitlines()[0]
 
 
 def in_band(problems: Sequence[Problem], *, low: float, high: float) -> list[Problem]:

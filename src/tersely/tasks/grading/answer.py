@@ -1,25 +1,29 @@
 """Finding the final answer in a completion, outside its thinking."""
 
-END_THINK, THINK, BOXED = "</think>", "<think>", "\\boxed{"
+import re
+
+END_THINK, THINK = "</think>", "<think>"
+_BRACE = re.compile(r"\\boxed\{|[{}]")
 
 
 def answer_part(text: str) -> str | None:
-    """What follows the last ``</think>``; the whole text if no thinking was opened; None if the
-    thinking never closed."""
-    before, mark, after = text.rpartition(END_THINK)
-    if mark:
-        return after.strip()
-    return None if THINK in text else text.strip()
+    """What follows the last ``</think>``; the whole text if no thinking was opened; None if
+    thinking was opened after that and never closed."""
+    after = text.rpartition(END_THINK)[2]
+    return None if THINK in after else after.strip()
 
 
 def last_boxed(text: str) -> str | None:
-    """The content of the last closed ``\\boxed{...}``, nested braces kept; None without one."""
-    start = text.rfind(BOXED)
-    while start >= 0:
-        depth, begin = 1, start + len(BOXED)
-        for place in range(begin, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if depth == 0:
-                return text[begin:place].strip()
-        start = text.rfind(BOXED, 0, start)
-    return None
+    """The content of the last closed ``\\boxed{...}``, nested braces kept; None without one.
+
+    Of nested boxes that is the innermost. One pass, however many braces never close.
+    """
+    open_places: list[int] = []
+    found = (-1, -1)
+    for match in _BRACE.finditer(text):
+        if match[0] != "}":
+            # A brace of no box is only counted: its place is before any text.
+            open_places.append(match.end() if len(match[0]) > 1 else -1)
+        elif open_places and (begin := open_places.pop()) > found[0]:
+            found = (begin, match.start())
+    return text[slice(*found)].strip() if found[0] >= 0 else None

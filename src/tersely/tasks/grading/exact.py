@@ -12,9 +12,9 @@ def _normal(text: str) -> str:
 def grade(text: str, answer: str) -> Verdict:
     """CORRECT if the final answer is the gold one; UNPARSED if there is none."""
     part = answer_part(text)
-    if not part:
-        return Verdict(grade=Grade.UNPARSED)
-    boxed = last_boxed(part)
+    boxed = last_boxed(part) if part else None
     found = part if boxed is None else boxed
+    if not found:
+        return Verdict(grade=Grade.UNPARSED)
     same = _normal(found) == _normal(answer)
     return Verdict(grade=Grade.CORRECT if same else Grade.WRONG, extracted=found)

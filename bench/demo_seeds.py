@@ -1,0 +1,163 @@
+"""The demo over several seeds: how much shorter, how right, and both stages, with a verdict each.
+
+    python bench/demo_seeds.py --seeds 5 --out runs/seeds
+
+Two seeds run at a time, one thread each. Finished folders are read, not run again. The bars:
+mean tokens after <= 45% of before; accuracy at the full budget not lower (the paired 95%
+interval's lower end above -2 points) in every seed, and above it on average; first the length
+falls while accuracy dips or stands, then accuracy rises at a steady length.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tersely.metrics.intervals import Interval, bootstrap_difference
+from tersely.metrics.records import SampleTable, tabulate
+from tersely.report.run import measure, read_run
+from tersely.report.tables import full_budget_accuracy
+
+AT_ONCE = 2
+
+
+class Row(NamedTuple):
+    """One seed's figures; stage one ends at the evaluation nearest to the fitted end."""
+
+    seed: int
+    token_ratio: Interval
+    accuracy: Interval
+    stage_end_step: float
+    tokens: tuple[float, float, float]  # before, end of stage one, after
+    accuracies: tuple[float, float, float]
+    in_stage_one: Interval
+    in_stage_two: Interval
+    train_s: float
+
+
+def run_seed(seed: int, out: Path, settings: Sequence[str]) -> None:
+    """Trains one seed unless its folder is finished."""
+    folder = out / f"seed-{seed}"
+    resume = ["--resume"] if (folder / "manifest.json").exists() else []
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "tersely", "train", "--run", str(folder), "--threads", "1"]
+    with (out / f"seed-{seed}.log").open("a") as log:
+        subprocess.run(
+            [*command, "--set", f"seed={seed}", *words, *resume],
+            check=True,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def read_seed(seed: int, out: Path) -> Row:
+    """The figures of a finished folder."""
+    run = read_run(out / f"seed-{seed}")
+    measured = measure(run)
+    steps = [point.step for point in measured.points]
+    # The first evaluation at or after the fitted end, so that all of stage one lies before it.
+    ends = [i for i, step in enumerate(steps) if step >= measured.stages.stage_end_step]
+    end = ends[0] if ends else len(steps) - 1
+    chosen = [measured.points[i] for i in (0, end, -1)]
+    first, middle, last = (tabulate(run.evaluations[steps[i]]) for i in (0, end, -1))
+    return Row(
+        seed=seed,
+        token_ratio=measured.overall.token_ratio,
+        accuracy=full_budget_accuracy(measured.overall).difference,
+        stage_end_step=measured.stages.stage_end_step,
+        tokens=tuple(point.tokens_mean for point in chosen),
+        accuracies=tuple(point.accuracy for point in chosen),
+        in_stage_one=change(first, middle),
+        in_stage_two=change(middle, last),
+        train_s=sum(t.sample_s + t.grade_s + t.learn_s + t.other_s for t in run.timings),
+    )
+
+
+def change(before: SampleTable, after: SampleTable) -> Interval:
+    """The paired difference in accuracy at the full budget: correct and finished."""
+    shares = [(t.correct_PS & t.finished_PS).mean(axis=1) for t in (before, after)]
+    rng = np.random.default_rng(0)
+    return bootstrap_difference(*shares, n_samples=before.correct_PS.size, rng=rng)
+
+
+def show(rows: Sequence[Row]) -> Table:
+    """One line a seed."""
+    table = Table(title="The demo recipe over seeds (accuracy at the full budget, 95% intervals)")
+    for name in (
+        "seed",
+        "tokens after / before",
+        "accuracy, after - before",
+        "stage one ends",
+        "tokens before / then / after",
+        "accuracy before / then / after",
+        "change in stage one",
+        "change in stage two",
+        "training s (1 thread)",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            str(row.seed),
+            between(row.token_ratio, "{:.1%}"),
+            between(row.accuracy, "{:+.3f}"),
+            f"step {row.stage_end_step:.0f}",
+            " / ".join(f"{tokens:.1f}" for tokens in row.tokens),
+            " / ".join(f"{accuracy:.3f}" for accuracy in row.accuracies),
+            between(row.in_stage_one, "{:+.3f}"),
+            between(row.in_stage_two, "{:+.3f}"),
+            f"{row.train_s:.0f}",
+        )
+    return table
+
+
+def between(interval: Interval, form: str) -> str:
+    """An estimate with its interval."""
+    low, high = form.format(interval.low), form.format(interval.high)
+    return f"{form.format(interval.estimate)} [{low}, {high}]"
+
+
+def judge(rows: Sequence[Row]) -> list[tuple[str, bool]]:
+    """The bars, each with whether it is met."""
+    mean_gain = float(np.mean([row.accuracy.estimate for row in rows]))
+    worst_ratio = max(row.token_ratio.estimate for row in rows)
+    worst_low = min(row.accuracy.low for row in rows)
+    # Dips or stands: no rise that its interval can tell from zero.
+    stands = [row.in_stage_one.low <= 0 for row in rows]
+    rises = [row.in_stage_two.low > 0 for row in rows]
+    steady = [abs(row.tokens[2] / row.tokens[1] - 1) for row in rows]
+    return [
+        (f"tokens after / before <= 45% in every seed: worst {worst_ratio:.1%}", worst_ratio <= 0.45),
+        (f"accuracy's lower end > -2 points in every seed: {worst_low:+.3f}", worst_low > -0.02),
+        (f"accuracy above before on average: {mean_gain:+.3f}", mean_gain > 0),
+        (f"stage one: accuracy dips or stands in {sum(stands)}/{len(rows)} seeds", all(stands)),
+        (f"stage two: accuracy rises in {sum(rises)}/{len(rows)} seeds", all(rises)),
+        (f"stage two: length changes by at most {max(steady):.0%}", max(steady) <= 0.15),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5, help="how many seeds, from 0")
+    parser.add_argument("--out", type=Path, default=Path("runs/seeds"), help="folder of run folders")
+    parser.add_argument("--set", action="append", default=[], help="override a recipe setting")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    seeds = range(args.seeds)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda seed: run_seed(seed, args.out, args.set), seeds))
+    rows = [read_seed(seed, args.out) for seed in seeds]
+    console = Console(width=200)
+    console.print(show(rows))
+    for words, met in judge(rows):
+        console.print(f"{'met   ' if met else 'MISSED'}  {words}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

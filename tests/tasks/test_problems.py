@@ -1,0 +1,184 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tersely.core.errors import ConfigError, DataError
+from tersely.core.types import Problem
+from tersely.tasks.problems import digest, in_band, of_sources, read_problems
+
+
+def written(tmp_path: Path, *lines: object) -> Path:
+    file = tmp_path / "sums.jsonl"
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    file.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
+    return file
+
+
+def a_problem(**changes: object) -> Problem:
+    fields = {"id": "a", "prompt": "1+1?", "answer": "2", "source": "sums"} | changes
+    return Problem(**fields)
+
+
+def test_a_line_is_read_field_by_field(tmp_path: Path) -> None:
+    line = {
+        "id": "sum/1",
+        "prompt": "1+1?",
+        "answer": "2",
+        "source": "book",
+        "grader": "number",
+        "difficulty": 3,
+        "url": "other keys are ignored",
+    }
+    [problem] = read_problems(written(tmp_path, line))
+    assert problem == Problem(
+        id="sum/1", prompt="1+1?", answer="2", source="book", grader="number", difficulty=3.0
+    )
+
+
+def test_prompt_and_answer_are_enough(tmp_path: Path) -> None:
+    [problem] = read_problems(written(tmp_path, {"prompt": "1+1?", "answer": "2"}))
+    assert (problem.source, problem.grader, problem.difficulty) == ("sums", "exact", None)
+
+
+def test_a_missing_id_is_made_from_the_prompt_alone(tmp_path: Path) -> None:
+    first, second = read_problems(
+        written(tmp_path, {"prompt": "1+1?", "answer": "2"}, {"prompt": "1+2?", "answer": "3"})
+    )
+    [again] = read_problems(written(tmp_path, {"prompt": "1+2?", "answer": "three"}))
+    assert first.id != second.id == again.id
+
+
+@pytest.mark.parametrize(("given", "read"), [(2, "2"), (-0.5, "-0.5"), (10**30, f"{10**30}")])
+def test_a_number_is_an_answer(tmp_path: Path, given: object, read: str) -> None:
+    [problem] = read_problems(written(tmp_path, {"prompt": "1+1?", "answer": given}))
+    assert problem.answer == read
+
+
+def test_blank_lines_are_skipped_and_still_counted(tmp_path: Path) -> None:
+    file = written(tmp_path, "", {"prompt": "1+1?", "answer": "2"}, "  ", "oops")
+    with pytest.raises(DataError, match=r"sums\.jsonl:4 is not a problem"):
+        read_problems(file)
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u0085", "\x0c"])
+def test_only_a_newline_ends_a_line(tmp_path: Path, separator: str) -> None:
+    prompt = f"1{separator}+1?"
+    text = json.dumps({"prompt": prompt, "answer": "2"}, ensure_ascii=separator == "\x0c")
+    [problem] = read_problems(written(tmp_path, text))
+    assert problem.prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        ({"answer": "2"}, "prompt"),
+        ({"prompt": "1+2?"}, "answer"),
+        ({"prompt": "", "answer": "2"}, "prompt"),
+        ({"prompt": "1+2?", "answer": ""}, "answer"),
+        ({"prompt": "1+2?", "answer": None}, "answer"),
+        ({"prompt": "1+2?", "answer": True}, "answer"),
+        ({"prompt": "1+2?", "answer": ["3"]}, "answer"),
+        ({"prompt": "1+2?", "answer": "3", "difficulty": "hard"}, "difficulty"),
+        ('{"prompt": "1+2?", "answer": "3", "difficulty": NaN}', "difficulty"),
+        ('{"prompt": "1+2?", "answer": "3"', "delimiter"),
+        ('{"prompt": "\\ud800", "answer": "3"}', "prompt"),
+        (f'{{"prompt": "1+2?", "answer": {"1" * 5000}}}', "digits"),
+        ("[1, 2]", "dictionary"),
+        ("3", "dictionary"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_file_number_and_key(
+    tmp_path: Path, bad: object, named: str
+) -> None:
+    file = written(tmp_path, {"prompt": "1+1?", "answer": "2"}, bad)
+    with pytest.raises(DataError) as error:
+        read_problems(file)
+    where, _, reason = str(error.value).partition(" is not a problem: ")
+    assert where == f"{file}:2"
+    assert named in reason.lower()
+    assert "\n" not in reason
+
+
+def test_a_line_that_is_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "sums.jsonl"
+    file.write_bytes(b'{"prompt": "1+1?", "answer": "2"}\n{"prompt": "\xe9", "answer": "2"}\n')
+    with pytest.raises(DataError, match=r"sums\.jsonl:2 is not a problem"):
+        read_problems(file)
+
+
+def test_a_windows_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "sums.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"prompt": "1+1?", "answer": "2"}\r\n\r\n')
+    assert [problem.prompt for problem in read_problems(file)] == ["1+1?"]
+
+
+@pytest.mark.parametrize("key", ["id", "prompt"])
+def test_an_id_that_stands_twice_is_named_with_its_second_line(tmp_path: Path, key: str) -> None:
+    line = {"prompt": "1+1?", "answer": "2"} | ({"id": "one"} if key == "id" else {})
+    other = {**line, "prompt": "1+2?"} if key == "id" else line
+    with pytest.raises(DataError, match=r"sums\.jsonl:2.*twice"):
+        read_problems(written(tmp_path, line, other))
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_file_without_problems_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "sums.jsonl"
+    file.write_text(content)
+    with pytest.raises(DataError, match=r"sums\.jsonl holds no problem"):
+        read_problems(file)
+
+
+def test_a_missing_file_is_a_mistake_of_the_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no problem file at .*missing\.jsonl"):
+        read_problems(tmp_path / "missing.jsonl")
+
+
+def graded(*difficulties: float | None) -> list[Problem]:
+    return [a_problem(id=str(number), difficulty=d) for number, d in enumerate(difficulties)]
+
+
+def test_both_ends_belong_to_the_band_and_order_is_kept() -> None:
+    kept = in_band(graded(4.0, 1.0, 2.0, 3.0, 5.0, 2.5), low=2.0, high=4.0)
+    assert [problem.difficulty for problem in kept] == [4.0, 2.0, 3.0, 2.5]
+
+
+def test_an_empty_band_names_the_range_there_is() -> None:
+    with pytest.raises(ConfigError, match=r"\[9, 12\] is empty: .* from 1 to 8; widen"):
+        in_band(graded(8.0, 1.0, 3.0), low=9.0, high=12.0)
+
+
+def test_a_problem_without_difficulty_cannot_be_in_a_band() -> None:
+    with pytest.raises(ConfigError, match=r"^2 of 3 problems have no difficulty"):
+        in_band(graded(None, 3.0, None), low=1.0, high=8.0)
+
+
+def test_sources_keep_their_problems_in_order() -> None:
+    problems = [a_problem(id=str(number), source=s) for number, s in enumerate("abcab")]
+    assert [problem.id for problem in of_sources(problems, ["b", "a"])] == ["0", "1", "3", "4"]
+
+
+def test_an_unknown_source_is_named_with_the_known_ones() -> None:
+    problems = [a_problem(id="1", source="sums"), a_problem(id="2", source="rows")]
+    with pytest.raises(ConfigError, match=r"'chess'; there are rows, sums"):
+        of_sources(problems, ["sums", "chess"])
+
+
+@pytest.mark.parametrize("field", ["id", "prompt", "answer", "grader"])
+def test_the_digest_changes_with_every_field_that_matters(field: str) -> None:
+    assert digest([a_problem()]) != digest([a_problem(**{field: "other"})])
+
+
+def test_the_digest_changes_with_order_and_number() -> None:
+    first, second = a_problem(id="1"), a_problem(id="2")
+    assert len({digest(p) for p in ([first, second], [second, first], [first], [second], [])}) == 5
+
+
+def test_text_cannot_move_between_fields_unseen_by_the_digest() -> None:
+    one, other = a_problem(prompt="1+1?2", answer="2"), a_problem(prompt="1+1?", answer="22")
+    assert digest([one]) != digest([other])
+
+
+def test_the_digest_is_the_same_in_every_process() -> None:
+    # blake2b(b"a\x1f1+1?\x1f2\x1fexact\x1e", digest_size=8), computed apart from this code.
+    assert digest([a_problem()]) == "3eaf2cd958f5ed0c"
