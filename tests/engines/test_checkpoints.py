@@ -15,7 +15,6 @@ from tersely.engines import checkpoints
 from tersely.engines.learner import LocalLearner, TrainRow
 
 # On tensors this small a second thread only waits, for minutes on a busy machine.
-torch.set_num_threads(1)
 
 VOCABULARY = 10
 

@@ -20,7 +20,6 @@ from tersely.engines.learner import (
 )
 
 # On tensors this small a second thread only waits, for minutes on a busy machine.
-torch.set_num_threads(1)
 
 VOCABULARY = 13
 STOP = 12

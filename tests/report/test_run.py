@@ -27,7 +27,7 @@ needs_browser = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def report(run_folder):
-    return write_report(run_folder)
+    return write_report(run_folder).page
 
 
 class Loads(HTMLParser):
@@ -71,7 +71,7 @@ def test_embedded_json_is_the_value_and_cannot_close_its_element():
 
 def test_the_page_is_the_same_when_written_again(report):
     first = report.read_bytes()
-    assert write_report(report.parent).read_bytes() == first
+    assert write_report(report.parent).page.read_bytes() == first
 
 
 def test_budgets_come_from_the_recipe_or_halve_the_cap():
@@ -99,7 +99,7 @@ def test_a_run_folder_without_training_logs_still_reports(run_folder, tmp_path):
     shutil.copytree(run_folder, folder)
     for name in ("steps.jsonl", "timings.jsonl", "problems.jsonl"):
         (folder / name).unlink()
-    text = write_report(folder).read_text(encoding="utf-8")
+    text = write_report(folder).page.read_text(encoding="utf-8")
     assert "This run folder holds no training steps." in text
     assert "By family" not in text
 

@@ -7,7 +7,6 @@ from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 from tersely.targets import available, check, load
 
-
 GROUP = GroupView(
     correct_G=np.array([True, False]),
     tokens_G=np.array([10, 90]),

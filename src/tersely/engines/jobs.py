@@ -1,7 +1,7 @@
 """What every local sampler shares: problems become jobs, what was drawn becomes rollouts."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -12,6 +12,7 @@ from tersely.core.types import Finish, Problem, Rollout, SamplingSpec
 OnRollout = Callable[[Rollout], None]
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """An engine that samples rollouts from a policy that can change under it."""
 

@@ -18,7 +18,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: neither "12" nor true is a count.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ModelSection(_Section):
@@ -175,7 +176,9 @@ def _one_line(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     match first["type"]:
         case "extra_forbidden":
-            return f"unknown recipe key {key} = {first['input']!r}; known: {_siblings(first['loc'])}"
+            return (
+                f"unknown recipe key {key} = {first['input']!r}; known: {_siblings(first['loc'])}"
+            )
         case "missing":
             return f"recipe key {key} is missing; add it"
         case "value_error":
@@ -188,7 +191,8 @@ def _siblings(place: tuple[int | str, ...]) -> str:
     section: type[BaseModel] = Recipe
     for part in place[:-1]:
         inner = section.model_fields[str(part)].annotation
-        assert isinstance(inner, type) and issubclass(inner, BaseModel)
+        assert isinstance(inner, type)
+        assert issubclass(inner, BaseModel)
         section = inner
     return ", ".join(section.model_fields)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from tersely.core.types import (
     StepTiming,
 )
 from tersely.engines import checkpoints
+from tersely.engines.jobs import Sampler
 from tersely.engines.learner import LearnStats, LocalLearner, TrainRow
 from tersely.engines.models import Policy
-from tersely.engines.jobs import Sampler
 from tersely.flows.config import Recipe
 from tersely.flows.shape import Shaped, check_graded, shape, step_record, view
 from tersely.tasks import grading
@@ -32,6 +32,7 @@ from tersely.tasks import grading
 EVAL_STREAM, TRAIN_STREAM = 1, 2
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Who looks on: told of everything, asked whether to stop after this step."""
 
@@ -69,7 +70,9 @@ def stream_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
 
 
-def step_problems(problems: Sequence[Problem], step: int, *, count: int, seed: int) -> list[Problem]:
+def step_problems(
+    problems: Sequence[Problem], step: int, *, count: int, seed: int
+) -> list[Problem]:
     """The prompts of a step: every problem once an epoch, each epoch in an order of its own."""
     chosen: list[Problem] = []
     for place in range(step * count, (step + 1) * count):

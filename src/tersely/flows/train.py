@@ -7,9 +7,9 @@ from tersely import targets
 from tersely.core import jsonl
 from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
 from tersely.engines import checkpoints
+from tersely.engines.hf_sampler import make_sampler
 from tersely.engines.learner import LocalLearner
 from tersely.engines.models import LAB, Policy, folder_of, load_policy
-from tersely.engines.hf_sampler import make_sampler
 from tersely.flows import runs
 from tersely.flows.config import Recipe
 from tersely.flows.evaluate import evaluate

@@ -38,6 +38,4 @@ def _misstep(state: str, op: str) -> str:
     return str((int(_apply(state, op)) + off_by) % 10)
 
 
-CHAINS = Family(
-    name="chains", draw=_draw, write=_write, apply=_apply, misstep=_misstep, leap=1
-)
+CHAINS = Family(name="chains", draw=_draw, write=_write, apply=_apply, misstep=_misstep, leap=1)

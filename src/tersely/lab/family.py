@@ -1,4 +1,4 @@
-"""What a task family of the lab is: a state, operations on it, and facts that are easy to get wrong."""
+"""What a task family of the lab is: a state, operations on it, and facts easy to get wrong."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Family(NamedTuple):
         draw: a random task of a level (1 easiest .. 8 hardest).
         write: the task as the user would put it.
         apply: state, operation -> next state.
-        misstep: state, operation -> the state that a hasty reader writes instead (never the true one).
+        misstep: state, operation -> the state that a hasty reader writes; never the true one.
         leap: how many operations a brief solution does between two states that it writes down.
     """
 

@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def orthogonalise(gradient_RC: Float[Tensor, "R C"], *, iterations: int = 5) -> Float[Tensor, "R C"]:
+def orthogonalise(
+    gradient_RC: Float[Tensor, "R C"], *, iterations: int = 5
+) -> Float[Tensor, "R C"]:
     """The nearest semi-orthogonal matrix, about: singular values land in [0.7, 1.2]."""
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = gradient_RC if gradient_RC.shape[0] <= gradient_RC.shape[1] else gradient_RC.T
@@ -27,9 +29,12 @@ class Muon:
         self.momentum = momentum
         self.buffers = [torch.zeros_like(matrix) for matrix in matrices]
 
-    @torch.no_grad()
     def step(self, *, learning_rate: float) -> None:
         """One update of every matrix from its ``.grad``."""
+        with torch.no_grad():
+            self._update(learning_rate)
+
+    def _update(self, learning_rate: float) -> None:
         for matrix, buffer in zip(self.matrices, self.buffers, strict=True):
             assert matrix.grad is not None
             buffer.mul_(self.momentum).add_(matrix.grad)

@@ -114,7 +114,8 @@ def pretrain(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     tokenizer = make_tokenizer()
-    assert isinstance(tokenizer.pad_token_id, int) and isinstance(tokenizer.eos_token_id, int)
+    assert isinstance(tokenizer.pad_token_id, int)
+    assert isinstance(tokenizer.eos_token_id, int)
     config = lab_config(
         len(tokenizer), end_id=tokenizer.eos_token_id, pad_id=tokenizer.pad_token_id
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from tersely.core import jsonl
 from tersely.core.errors import DataError
+from tersely.core.manifest import write_atomically
 from tersely.core.types import EvalRecord, Problem, StepRecord, StepTiming
 from tersely.dynamics.stages import Stages, estimate_stages
 from tersely.metrics.budgets import score_budgets
@@ -60,16 +61,24 @@ class Measured(NamedTuple):
     budgets: list[int]
 
 
-def write_report(run_folder: Path) -> Path:
+class Report(NamedTuple):
+    """The written page, and the comparison that it shows."""
+
+    page: Path
+    overall: Comparison
+
+
+def write_report(run_folder: Path) -> Report:
     """Compares the first evaluation with the last and writes ``report.html`` into the folder.
 
     Raises:
         DataError: if a file is damaged or there are fewer than two evaluations.
     """
     run = read_run(run_folder)
-    path = run_folder / "report.html"
-    path.write_text(render_page(build_page(run, measure(run))), encoding="utf-8")
-    return path
+    measured = measure(run)
+    page = run_folder / "report.html"
+    write_atomically(page, render_page(build_page(run, measured)))
+    return Report(page, measured.overall)
 
 
 def read_run(run_folder: Path) -> RunFolder:

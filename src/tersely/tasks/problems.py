@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field, ValidationError
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
 
-
 Text = Annotated[str, Field(min_length=1)]
 
 

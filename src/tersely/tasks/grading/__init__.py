@@ -1,4 +1,4 @@
-"""Graders, one file each: ``grade(text, answer) -> Verdict``. File name = a problem's ``grader``."""
+"""Graders, a file each: ``grade(text, answer) -> Verdict``. File name = a problem's ``grader``."""
 
 from collections.abc import Callable
 from functools import cache
