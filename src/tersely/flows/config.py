@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tersely import rewards, targets
 from tersely.core.errors import ConfigError
 
-Scalar = bool | int | float | str
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+# TOML's arrays arrive as lists.
+TomlArray = Field(strict=False)
 
 
 class _Section(BaseModel):
@@ -34,8 +35,8 @@ class ProblemsSection(_Section):
 
     train: str = "lab"
     test: str = "lab"
-    band: tuple[float, float] | None = None
-    sources: tuple[str, ...] | None = None
+    band: Annotated[tuple[float, float], TomlArray] | None = None
+    sources: Annotated[tuple[str, ...], TomlArray, Field(min_length=1)] | None = None
     train_limit: Count = 2000
     test_limit: Count = 400
 
@@ -55,11 +56,11 @@ class SamplingSection(_Section):
 class NamedSection(BaseModel):
     """A function by its file name, and its keyword parameters."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     name: str
 
     @property
-    def parameters(self) -> dict[str, Scalar]:
+    def parameters(self) -> dict[str, Any]:
         """Everything besides the name."""
         return dict(self.__pydantic_extra__ or {})
 
@@ -83,7 +84,7 @@ class EvaluationSection(_Section):
 
     every_steps: Count
     samples: Count
-    budgets: Annotated[tuple[Count, ...], Field(min_length=1)]
+    budgets: Annotated[tuple[Count, ...], TomlArray, Field(min_length=1)]
 
 
 class CheckpointSection(_Section):
@@ -121,6 +122,11 @@ class Recipe(_Section):
         if self.problems.band and self.problems.band[0] > self.problems.band[1]:
             low, high = self.problems.band
             raise ValueError(f"problems.band = [{low:g}, {high:g}] runs backwards; swap its ends")
+        budgets = self.evaluation.budgets
+        if list(budgets) != sorted(set(budgets)):
+            raise ValueError(
+                f"evaluation.budgets = {list(budgets)} do not rise; set {sorted(set(budgets))}"
+            )
         rewards.check(self.reward.name, self.reward.parameters)
         targets.check(self.target.name, self.target.parameters)
         return self
@@ -141,7 +147,7 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
         raise ConfigError(f"no recipe at {path}; give a TOML file, or none for the lab")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     for override in overrides:
         _apply_override(settings, override)
@@ -183,6 +189,10 @@ def _one_line(error: ValidationError) -> str:
             return f"recipe key {key} is missing; add it"
         case "value_error":
             return str(first["ctx"]["error"])
+        case "model_type":
+            return f"{key} = {first['input']!r} is a value; it must be a section, [{key}]"
+        case "tuple_type":
+            return f"{key} = {first['input']!r} must be a list, [{first['input']!r}]"
         case _:
             return f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
