@@ -3,6 +3,9 @@
 import json
 import math
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,13 @@ def test_resume_refuses_a_checkpoint_without_weights(finished: Path, tmp_path: P
     refused(train(TINY, "--run", folder, "--resume"), "model.safetensors", "checkpoint")
 
 
+def test_resume_refuses_a_run_whose_checkpoints_are_gone(finished: Path, tmp_path: Path) -> None:
+    folder = copy_of(finished, tmp_path / "run")
+    shutil.rmtree(folder / "checkpoints")
+    refused(train(TINY, "--run", folder, "--resume"), "step-000004", "missing", "5 steps")
+    assert (folder / "steps.jsonl").read_bytes() == (finished / "steps.jsonl").read_bytes()
+
+
 def test_resume_refuses_other_problems(finished: Path, tmp_path: Path) -> None:
     folder = copy_of(finished, tmp_path / "run")
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -151,3 +161,21 @@ def test_the_printed_recipe_can_be_read_again(tmp_path: Path) -> None:
     first = train(TINY, "--dry-run")
     (tmp_path / "again.toml").write_text(first.stdout)
     assert train(tmp_path / "again.toml", "--dry-run").stdout == first.stdout
+
+
+def test_an_interrupt_stops_after_the_step_and_says_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = [sys.executable, "-m", "tersely", "train", str(TINY), "--run", str(folder)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("held-out after step"):
+                process.send_signal(signal.SIGINT)
+                break
+        messages = process.stderr.read()
+    assert process.returncode == 130, messages
+    assert "saved. Go on with: tersely train" in messages
+    assert "--resume" in messages
+    done = len((folder / "steps.jsonl").read_text().splitlines())
+    assert 0 < done < 5
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == [f"step-{done:06d}"]

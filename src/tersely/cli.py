@@ -105,14 +105,17 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool, threads: int | Non
     with Progress(messages) as progress:
         signal.signal(signal.SIGINT, progress.ask_to_stop)
         signal.signal(signal.SIGTERM, progress.ask_to_stop)
-        outcome = run_training(settings, folder, resume=resume, watch=progress)
-    if not outcome.finished:
-        messages.print(
-            f"stopped after step {outcome.steps_done} of {settings.learner.steps}; all of it is "
-            f"saved. Go on with: tersely train {folder / RECIPE_FILE} --run {folder} --resume",
-            highlight=False,
-            soft_wrap=True,
-        )
+        try:
+            outcome = run_training(settings, folder, resume=resume, watch=progress)
+            done = (
+                f"after step {outcome.steps_done} of {settings.learner.steps}; all of it is saved"
+            )
+        except KeyboardInterrupt:
+            outcome = None
+            done = "at once; what came after the last checkpoint is made again"
+    if outcome is None or not outcome.finished:
+        again = f"tersely train {folder / RECIPE_FILE} --run {folder} --resume"
+        messages.print(f"stopped {done}. Go on with: {again}", highlight=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
     from tersely.report.run import write_report
     from tersely.report.tables import draw_table

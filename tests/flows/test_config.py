@@ -95,11 +95,23 @@ def test_a_key_with_a_default_may_be_missing(key: str) -> None:
         ("learner.steps=3.0", "learner.steps = 3.0: input should be a valid integer"),
         ("learner.steps=many", "learner.steps = 'many': input should be a valid integer"),
         ("seed=true", "seed = True: input should be a valid integer"),
-        ("learner.learning_rate='x'", "learner.learning_rate = 'x': input should be a valid number"),
-        ("learner.learning_rate=nan", "learner.learning_rate = nan: input should be a finite number"),
-        ("learner.max_grad_norm=inf", "learner.max_grad_norm = inf: input should be a finite number"),
+        (
+            "learner.learning_rate='x'",
+            "learner.learning_rate = 'x': input should be a valid number",
+        ),
+        (
+            "learner.learning_rate=nan",
+            "learner.learning_rate = nan: input should be a finite number",
+        ),
+        (
+            "learner.max_grad_norm=inf",
+            "learner.max_grad_norm = inf: input should be a finite number",
+        ),
         ("model.path=7", "model.path = 7: input should be a valid string"),
-        ("model.gradient_checkpointing=1", "gradient_checkpointing = 1: input should be a valid bool"),
+        (
+            "model.gradient_checkpointing=1",
+            "gradient_checkpointing = 1: input should be a valid bool",
+        ),
         ("problems.sources=lab", "problems.sources = 'lab' must be a list, ['lab']"),
         ("problems.band=[1, '2']", "problems.band.1 = '2': input should be a valid number"),
         ("evaluation.budgets=[4, 8.5]", "evaluation.budgets.1 = 8.5: input should be a valid int"),
@@ -234,7 +246,9 @@ def test_an_override_without_key_and_value_is_refused(override: str) -> None:
 
 
 def test_an_override_cannot_go_below_a_value() -> None:
-    assert refusal("learner.steps.x=3") == "--set 'learner.steps.x=3': steps is a value, not a section"
+    assert (
+        refusal("learner.steps.x=3") == "--set 'learner.steps.x=3': steps is a value, not a section"
+    )
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's name says."""
+    return int(path.name.removeprefix("step-"))
+
+
 def load(path: Path, *, model: PreTrainedModel, learner: LocalLearner) -> Restored:
     """Put the saved weights into ``model`` and the saved optimizer into ``learner``.
 
@@ -114,7 +119,7 @@ def prune(folder: Path, *, keep: int = 2) -> None:
 def _checkpoints(folder: Path) -> list[Path]:
     """All complete checkpoints, by step."""
     found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
 
 
 def _read_state(path: Path) -> dict[str, Any]:

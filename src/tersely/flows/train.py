@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tersely import targets
 from tersely.core import jsonl
+from tersely.core.errors import ConfigError
 from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
 from tersely.engines import checkpoints
 from tersely.engines.hf_sampler import make_sampler
@@ -106,12 +107,30 @@ def _make_learner(recipe: Recipe, policy: Policy) -> LocalLearner:
 
 
 def _restore(run: Run) -> tuple[int, targets.TargetState]:
-    saved = checkpoints.latest(run.folder / "checkpoints")
+    folder = run.folder / "checkpoints"
+    saved = checkpoints.latest(folder)
+    _check_not_missing(run, saved)
     if saved is None:
         return 0, {}
     restored = checkpoints.load(saved, model=run.policy.model, learner=run.learner)
     run.sampler.refresh()
     return restored.step, restored.extra["target"]
+
+
+def _check_not_missing(run: Run, saved: Path | None) -> None:
+    """Refuses to redo steps whose checkpoint was made and is gone."""
+    steps = run.folder / "steps.jsonl"
+    recorded = steps.read_bytes().count(b"\n") if steps.is_file() else 0
+    every = run.recipe.checkpoint.every_steps
+    # The checkpoint of step m was whole before the record after it was begun.
+    expected = max(recorded - 1, 0) // every * every
+    found = checkpoints.step_of(saved) if saved else 0
+    if found < expected:
+        raise ConfigError(
+            f"{run.folder} has records of {recorded} steps, but the checkpoint step-{expected:06d} "
+            f"is missing (latest: {saved.name if saved else 'none'}); restore it or start a new "
+            "--run"
+        )
 
 
 def _save(run: Run, step: int, state: targets.TargetState) -> None:
