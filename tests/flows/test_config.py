@@ -127,8 +127,8 @@ def test_a_value_of_the_wrong_type_is_named_with_the_right_one(override: str, me
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sampling.samples_per_prompt=1", "samples_per_prompt = 1: input should be greater than or equal to 2"),
-        ("sampling.prompts_per_step=0", "prompts_per_step = 0: input should be greater than or equal to 1"),
+        ("sampling.samples_per_prompt=1", "prompt = 1: input should be greater than or equal to 2"),
+        ("sampling.prompts_per_step=0", "step = 0: input should be greater than or equal to 1"),
         ("sampling.temperature=0", "temperature = 0: input should be greater than 0"),
         ("sampling.top_p=1.5", "top_p = 1.5: input should be less than or equal to 1"),
         ("sampling.top_k=-1", "top_k = -1: input should be greater than or equal to 0"),
