@@ -27,6 +27,7 @@ from tersely.report.run import measure, read_run
 from tersely.report.tables import full_budget_accuracy
 
 AT_ONCE = 2
+EVALUATED = "evaluation.every_steps=10"
 MOST_OF_THE_FALL = 0.8
 
 
@@ -50,10 +51,10 @@ def run_seed(seed: int, out: Path, settings: Sequence[str]) -> None:
     folder = out / f"seed-{seed}"
     resume = ["--resume"] if (folder / "manifest.json").exists() else []
     words = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "tersely", "train", "--run", str(folder), "--threads", "1"]
+    command = [sys.executable, "-m", "tersely", "train", "--run", str(folder)]
     with (out / f"seed-{seed}.log").open("a") as log:
         subprocess.run(
-            [*command, "--set", f"seed={seed}", *words, *resume],
+            [*command, "--set", f"seed={seed}", "--set", EVALUATED, *words, *resume],
             check=True,
             stdout=log,
             stderr=log,

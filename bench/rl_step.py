@@ -22,6 +22,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from tersely.core import jsonl
+from tersely.core.types import Finish, Grade, RolloutRecord, StepTiming
 from tersely.flows.config import Recipe, as_toml, read_recipe, shipped
 from tersely.metrics.intervals import Interval, bootstrap_difference, bootstrap_mean
 
@@ -93,13 +95,10 @@ def run_ours(recipe: Recipe, *, steps: int, threads: int) -> dict[str, Any]:
     import torch
     import transformers
 
-    from tersely.core import jsonl
-    from tersely.core.types import Finish, Grade, RolloutRecord, StepTiming
     from tersely.flows.step import take_step
     from tersely.flows.train import _prepare
 
     torch.set_num_threads(threads)
-    result = []
     with tempfile.TemporaryDirectory() as folder:
         run = _prepare(recipe, Path(folder) / "run", resume=False, watch=Silent())
         state: Any = {}
@@ -108,30 +107,24 @@ def run_ours(recipe: Recipe, *, steps: int, threads: int) -> dict[str, Any]:
             began = perf_counter()
             state = take_step(run, step, state)
             seconds.append(perf_counter() - began)
-            print(f"our step {step + 1}: {seconds[-1]:.2f} s", file=sys.stderr)
-        timings = list(jsonl.read(run.folder / "timings.jsonl", StepTiming))
-        for step, timing in enumerate(timings):
-            file = run.folder / "rollouts" / f"step-{step:06d}.jsonl"
-            rollouts = list(jsonl.read(file, RolloutRecord))
-            finished = [r.finish is Finish.STOP for r in rollouts]
-            result.append(
-                {
-                    "seconds": seconds[step],
-                    **{part: getattr(timing, part) for part in PARTS},
-                    "problems": [r.problem for r in rollouts],
-                    "tokens": [r.tokens for r in rollouts],
-                    "correct": [
-                        r.grade is Grade.CORRECT and f
-                        for r, f in zip(rollouts, finished, strict=True)
-                    ],
-                    "finished": finished,
-                    "rewards": [r.reward for r in rollouts],
-                }
-            )
+        done = [{"seconds": s, **_recorded(run.folder, step)} for step, s in enumerate(seconds)]
     return {
         "versions": f"transformers {transformers.__version__}, torch {torch.__version__}",
         "threads": torch.get_num_threads(),
-        "steps": result,
+        "steps": done,
+    }
+
+
+def _recorded(folder: Path, step: int) -> dict[str, Any]:
+    """A step's times and rollouts, as the run folder has them."""
+    timing = list(jsonl.read(folder / "timings.jsonl", StepTiming))[step]
+    rollouts = list(jsonl.read(folder / "rollouts" / f"step-{step:06d}.jsonl", RolloutRecord))
+    return {
+        **{part: getattr(timing, part) for part in PARTS},
+        "problems": [r.problem for r in rollouts],
+        "tokens": [r.tokens for r in rollouts],
+        "correct": [r.grade is Grade.CORRECT and r.finish is Finish.STOP for r in rollouts],
+        "rewards": [r.reward for r in rollouts],
     }
 
 
@@ -201,7 +194,7 @@ def time_table(rounds: Sequence[Round]) -> Table:
     table.add_column("")
     for name in PARTS.values():
         table.add_column(name, justify="right")
-    for name, sides in _by_side(rounds).items():
+    for name, sides in _by_side(rounds):
         total_s = np.mean([side.mean("seconds") for side in sides])
         means_s = [np.mean([side.mean(part) for side in sides]) for part in PARTS]
         table.add_row(name, *(f"{mean:.3f} ({mean / total_s:4.0%})" for mean in means_s))
@@ -210,58 +203,52 @@ def time_table(rounds: Sequence[Round]) -> Table:
 
 def work_table(rounds: Sequence[Round]) -> Table:
     """What was sampled: first from equal weights on equal prompts, then in the timed steps."""
-    table = Table(title="The same work? (mean and 95 % interval over problems)")
-    for column in ("steps", "", "length", "accuracy", "rewarded", "cut off", "tokens a step"):
-        table.add_column(column, justify="left" if column in ("steps", "") else "right")
-    for label, field in (("before any update", "first"), ("timed", "steps")):
-        for name, sides in _by_side(rounds).items():
-            groups = [side.warm_up[:1] if field == "first" else side.steps for side in sides]
-            steps = [step for group in groups for step in group]
-            if steps:
-                table.add_row(label, name, *_work_cells(steps))
+    table = Table(title="The same work? (mean, 95 % interval over problems)")
+    table.add_column("")
+    for column in ("length", "accuracy", "rewarded", "tokens/step", "rollouts"):
+        table.add_column(column, justify="right")
+    before = {name: [s for x in sides for s in x.warm_up[:1]] for name, sides in _by_side(rounds)}
+    timed = {name: [s for x in sides for s in x.steps] for name, sides in _by_side(rounds)}
+    for label, both in (("before any update", before), ("timed steps", timed)):
+        for name, steps in both.items():
+            table.add_row(f"{name}, {label}", *_work_cells(steps))
         table.add_section()
     return table
 
 
 def _work_cells(steps: Sequence[dict[str, Any]]) -> list[str]:
-    cut = [[not finished for finished in step["finished"]] for step in steps]
-    columns = [
-        _by_problem(steps, [s["tokens"] for s in steps]),
-        _by_problem(steps, [s["correct"] for s in steps]),
-        _by_problem(steps, [[reward > 0 for reward in s["rewards"]] for s in steps]),
-        _by_problem(steps, cut),
-    ]
-    samples = sum(len(step["tokens"]) for step in steps)
-    cells = [
-        _shown(bootstrap_mean(v, n_samples=samples, rng=np.random.default_rng(0)), digits=digits)
-        for v, digits in zip(columns, (1, 3, 3, 3), strict=True)
-    ]
-    tokens = sum(sum(step["tokens"]) for step in steps) / len(steps)
-    return [*cells, f"{tokens:.0f} (n = {samples} rollouts)"]
+    rollouts = sum(len(step["tokens"]) for step in steps)
+    cells = []
+    for key, digits in (("tokens", 1), ("correct", 3), ("rewards", 3)):
+        mean = bootstrap_mean(
+            _by_problem(steps, key), n_samples=rollouts, rng=np.random.default_rng(0)
+        )
+        cells.append(_shown(mean, digits=digits))
+    tokens = sum(sum(step["tokens"]) for step in steps)
+    return [*cells, f"{tokens / len(steps):.0f}", str(rollouts)]
 
 
 def length_difference(rounds: Sequence[Round]) -> Interval:
     """Our mean length minus TRL's before any update, paired by problem."""
-    trl, ours = ([s for side in sides for s in side.warm_up[:1]] for sides in
-                 _by_side(rounds).values())  # fmt: skip
+    trl, ours = ([s for x in sides for s in x.warm_up[:1]] for _, sides in _by_side(rounds))
     return bootstrap_difference(
-        _by_problem(trl, [step["tokens"] for step in trl]),
-        _by_problem(ours, [step["tokens"] for step in ours]),
+        _by_problem(trl, "tokens"),
+        _by_problem(ours, "tokens"),
         n_samples=sum(len(step["tokens"]) for step in ours),
         rng=np.random.default_rng(0),
     )
 
 
-def _by_side(rounds: Sequence[Round]) -> dict[str, list[Side]]:
-    return {"TRL": [r.trl for r in rounds], "tersely": [r.ours for r in rounds]}
+def _by_side(rounds: Sequence[Round]) -> list[tuple[str, list[Side]]]:
+    return [("TRL", [r.trl for r in rounds]), ("tersely", [r.ours for r in rounds])]
 
 
-def _by_problem(steps: Sequence[dict[str, Any]], values: Sequence[Sequence[float]]) -> np.ndarray:
-    """The mean over each group of each step; a group is a run of one problem's rollouts."""
+def _by_problem(steps: Sequence[dict[str, Any]], key: str) -> np.ndarray:
+    """The mean of a per-rollout list over each group of each step."""
     means = []
-    for step, row in zip(steps, values, strict=True):
+    for step in steps:
         groups: dict[str, list[float]] = {}
-        for problem, value in zip(step["problems"], row, strict=True):
+        for problem, value in zip(step["problems"], step[key], strict=True):
             groups.setdefault(problem, []).append(float(value))
         means += [np.mean(group) for group in groups.values()]
     return np.array(means)
@@ -278,7 +265,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", help="model folder (default: the recipe's)")
     parser.add_argument("--recipe", type=Path, default=shipped("demo"))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--warm-up", type=int, default=1, help="untimed steps a round")
+    parser.add_argument("--warm-up", type=int, default=1, help="untimed steps a round, at least 1")
     parser.add_argument("--steps", type=int, default=4, help="timed steps a round")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--trl-python", type=Path, default=TRL_PYTHON)
@@ -299,6 +286,7 @@ def main() -> None:
     if not args.trl_python.exists():
         print(HOW_TO_INSTALL.format(python=args.trl_python), file=sys.stderr)
         sys.exit(2)
+    load = os.getloadavg()[0]
     rounds = []
     for number in range(args.rounds):
         rounds.append(measure(recipe, number, args))
@@ -307,12 +295,13 @@ def main() -> None:
             f"round {number + 1}: TRL {r.trl.rate:.0f}, tersely {r.ours.rate:.0f} tokens/s",
             file=sys.stderr,
         )
-    show(rounds, recipe, args)
+    show(rounds, recipe, args, load=load)
 
 
-def show(rounds: Sequence[Round], recipe: Recipe, args: argparse.Namespace) -> None:
+def show(rounds: Sequence[Round], recipe: Recipe, args: argparse.Namespace, *, load: float) -> None:
     """Everything measured, and the machine and settings it was measured with."""
     console, sampling = Console(), recipe.sampling
+    console.width = max(console.width, 110)
     console.print(speed_table(rounds), time_table(rounds), work_table(rounds))
     difference = _shown(length_difference(rounds), digits=1)
     rollouts = sampling.prompts_per_step * sampling.samples_per_prompt
@@ -324,7 +313,7 @@ def show(rounds: Sequence[Round], recipe: Recipe, args: argparse.Namespace) -> N
         f"samples, cap {sampling.cap_tokens} tokens",
         f"TRL: one optimizer step = {rollouts} rollouts in micro-batches of "
         f"{args.trl_micro_rows}; no gradient checkpointing, fp32",
-        f"machine: {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f} over 5 min, "
+        f"machine: {os.cpu_count()} cores, load {load:.1f} at the start (0 is a quiet machine), "
         f"threads {first.ours.threads} here and {first.trl.threads} in TRL",
         f"TRL: {first.trl.versions}; tersely: {first.ours.versions}",
     ):

@@ -37,7 +37,6 @@ class Rewarded(NamedTuple):
     problems: list[str]
     tokens: list[int]
     correct: list[bool]
-    finished: list[bool]
     rewards: list[float]
 
 
@@ -102,7 +101,7 @@ def make_reward(recipe: Recipe, tokenizer: Any, log: list[Rewarded]) -> Callable
         tokens = [len(ids) for ids in completion_ids]
         correct = [g is Grade.CORRECT and f for g, f in zip(grades, finished, strict=True)]
         rewards = [float(c and t <= target) for c, t in zip(correct, tokens, strict=True)]
-        log.append(Rewarded(problem, tokens, correct, finished, rewards))
+        log.append(Rewarded(problem, tokens, correct, rewards))
         return rewards
 
     return truncation

@@ -68,9 +68,6 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Override a setting, e.g. --set target.tokens=40. Repeatable."),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads to compute with. Default: all cores.")
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved recipe and its cost, and stop.")
     ] = False,
@@ -87,10 +84,10 @@ def train(
             sys.stdout.write(as_toml(settings))
             messages.print(describe_cost(settings), highlight=False)
             return
-        _train(settings, folder, resume=resume, threads=threads)
+        _train(settings, folder, resume=resume)
 
 
-def _train(settings: "Recipe", folder: Path, *, resume: bool, threads: int | None) -> None:
+def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
     from tersely.flows.progress import Progress
     from tersely.flows.runs import RECIPE_FILE, check_folder
 
@@ -98,8 +95,8 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool, threads: int | Non
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
     import torch
 
-    if threads:
-        torch.set_num_threads(threads)
+    if settings.model.cpu_threads:
+        torch.set_num_threads(settings.model.cpu_threads)
     from tersely.flows.train import train as run_training
 
     with Progress(messages) as progress:

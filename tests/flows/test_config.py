@@ -4,6 +4,7 @@ import pytest
 
 from tersely.core.errors import ConfigError
 from tersely.flows.config import (
+    NamedSection,
     Recipe,
     as_toml,
     check_recipe,
@@ -299,6 +300,13 @@ def test_a_written_recipe_shows_defaults_too() -> None:
 )
 def test_the_first_difference_names_key_and_both_values(override: str, difference: str) -> None:
     assert first_difference(tiny(), tiny(override)) == difference
+
+
+def test_a_parameter_that_only_one_side_has_is_a_difference() -> None:
+    ours = tiny()
+    theirs = ours.model_copy(update={"reward": NamedSection(name="truncation", alpha=0.1)})
+    assert first_difference(ours, theirs) == "reward.alpha is None here and 0.1 there"
+    assert first_difference(theirs, ours) == "reward.alpha is 0.1 here and None there"
 
 
 def test_equal_recipes_have_no_difference() -> None:

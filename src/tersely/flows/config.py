@@ -24,10 +24,11 @@ class _Section(BaseModel):
 
 
 class ModelSection(_Section):
-    """Which reasoner."""
+    """Which reasoner. ``cpu_threads``: threads to compute with on a CPU; None is all cores."""
 
     path: str = "lab"
     gradient_checkpointing: bool = False
+    cpu_threads: Count | None = None
 
 
 class ProblemsSection(_Section):
