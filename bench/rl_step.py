@@ -130,9 +130,7 @@ def _recorded(folder: Path, step: int) -> dict[str, Any]:
 
 def run_side(command: Sequence[str], *, threads: int, warm_up: int) -> Side:
     """Runs a side in a process of its own and reads the JSON object that it prints."""
-    source = str(HERE.parent / "src")
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), source)))
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
@@ -209,7 +207,7 @@ def work_table(rounds: Sequence[Round]) -> Table:
         table.add_column(column, justify="right")
     before = {name: [s for x in sides for s in x.warm_up[:1]] for name, sides in _by_side(rounds)}
     timed = {name: [s for x in sides for s in x.steps] for name, sides in _by_side(rounds)}
-    for label, both in (("before any update", before), ("timed steps", timed)):
+    for label, both in (("base weights", before), ("timed", timed)):
         for name, steps in both.items():
             table.add_row(f"{name}, {label}", *_work_cells(steps))
         table.add_section()
@@ -219,7 +217,7 @@ def work_table(rounds: Sequence[Round]) -> Table:
 def _work_cells(steps: Sequence[dict[str, Any]]) -> list[str]:
     rollouts = sum(len(step["tokens"]) for step in steps)
     cells = []
-    for key, digits in (("tokens", 1), ("correct", 3), ("rewards", 3)):
+    for key, digits in (("tokens", 1), ("correct", 2), ("rewards", 2)):
         mean = bootstrap_mean(
             _by_problem(steps, key), n_samples=rollouts, rng=np.random.default_rng(0)
         )

@@ -1,9 +1,8 @@
-import json
-
 import numpy as np
 import pytest
 
 from tersely.core import jsonl
+from tersely.core.manifest import Manifest, write_manifest
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, StepRecord, StepTiming
 from tersely.report.run import measure, read_run
 
@@ -105,13 +104,13 @@ def run_folder(tmp_path_factory):
                 source=("chain", "clock", "ledger")[p % 3],
             ),
         )
-    manifest = {
+    facts = {
         "command": f"tersely train lab-truncation --out {EVIL}",
-        "date": "2026-11-20T10:00:00+00:00",
-        "seed": 11,
-        "versions": {"tersely": "0.1.0", "numpy": np.__version__},
+        "started": "2026-11-20T10:00:00+00:00",
+        "seed": "11",
+        "numpy": np.__version__,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(folder, Manifest(identity={"model digest": "0123"}, facts=facts))
     (folder / "recipe.toml").write_text(
         '[model]\nname = "lab"\n\n[reward]\nname = "truncation"\ntarget_tokens = 100\n\n'
         "[evaluation]\nbudgets = [20, 40, 80, 160, 320]\n"

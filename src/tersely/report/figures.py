@@ -70,19 +70,19 @@ PANELS = (
         {"accuracy": "accuracy", "reward > 0": "positive_share"},
         evaluation="accuracy",
     ),
-    Panel("Policy entropy (nats per token)", "~g", {"entropy": "entropy_mean"}, from_zero=False),
+    Panel("Policy entropy (nats per token)", ".3~g", {"entropy": "entropy_mean"}, from_zero=False),
     Panel(
         "Truncated rollouts and zero-signal groups (share)",
         ".0%",
         {"truncated rollouts": "truncated_share", "zero-signal groups": "zero_signal_share"},
     ),
-    Panel("Gradient norm", "~g", {"gradient norm": "grad_norm"}),
+    Panel("Gradient norm", ".3~g", {"gradient norm": "grad_norm"}),
     Panel(
         "Unparsed and ungraded rollouts (share)",
         ".1%",
         {"unparsed": "unparsed_share", "ungraded": "ungraded_share"},
     ),
-    Panel("KL to the reference policy (nats per token)", "~g", {"KL": "kl_mean"}),
+    Panel("KL to the reference policy (nats per token)", ".3~g", {"KL": "kl_mean"}),
 )
 
 

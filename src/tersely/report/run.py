@@ -1,6 +1,5 @@
 """A run folder's report: reads its records, has them measured, writes ``report.html``."""
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from tersely.core import jsonl
 from tersely.core.errors import DataError
-from tersely.core.manifest import write_atomically
+from tersely.core.manifest import Manifest, read_manifest, write_atomically
 from tersely.core.types import EvalRecord, Problem, StepRecord, StepTiming
 from tersely.dynamics.stages import Stages, estimate_stages
 from tersely.metrics.budgets import score_budgets
@@ -41,7 +40,7 @@ class RunFolder(NamedTuple):
     """What a run folder holds; evaluations by training step, in order."""
 
     name: str
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     recipe: Mapping[str, Any]
     steps: list[StepRecord]
     timings: list[StepTiming]
@@ -95,7 +94,7 @@ def read_run(run_folder: Path) -> RunFolder:
         )
     return RunFolder(
         name=run_folder.resolve().name,
-        manifest=json.loads((run_folder / "manifest.json").read_text(encoding="utf-8")),
+        manifest=read_manifest(run_folder),
         recipe=tomllib.loads((run_folder / "recipe.toml").read_text(encoding="utf-8")),
         steps=_read_optional(run_folder / "steps.jsonl", StepRecord),
         timings=_read_optional(run_folder / "timings.jsonl", StepTiming),
@@ -263,12 +262,8 @@ def _figures(run: RunFolder, measured: Measured) -> list[Figure]:
 
 
 def _facts(run: RunFolder, measured: Measured) -> dict[str, dict[str, str]]:
-    manifest = {key: value for key, value in run.manifest.items() if key != "recipe"}
-    plain = {k: v for k, v in manifest.items() if not isinstance(v, Mapping)}
-    facts = {"Run": _flatten(plain), "Recipe": _flatten(run.recipe)}
-    for key, value in manifest.items():
-        if isinstance(value, Mapping):
-            facts[key.replace("_", " ").capitalize()] = _flatten(value)
+    facts = {"Run": dict(run.manifest.facts), "Recipe": _flatten(run.recipe)}
+    facts["Made from"] = dict(run.manifest.identity)
     measured_facts = {
         "budgets (tokens)": ", ".join(f"{b:,}" for b in measured.budgets),
         "sampled cap (tokens)": f"{measured.before.cap_tokens:,}",
