@@ -20,6 +20,7 @@ FLOORS = {
     "flows": 4,
     "report": 4,
     "cli": 5,
+    "__main__": 6,
 }
 # Loaded only inside the modules that need them, so that reading records needs none of them.
 HEAVY = {"torch", "transformers", "trl", "verl", "vllm"}
