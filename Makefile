@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN ?= runs/demo
 
-.PHONY: demo real test check bench clean
+.PHONY: demo real test check bench bench-trl clean
 
 # torch first and pinned: without the pin an index may answer with a CUDA build of several GB.
 $(VENV)/.installed-train: pyproject.toml constraints.txt
@@ -39,8 +39,21 @@ real: $(VENV)/.installed-dev
 	$(BIN)/python examples/smollm2.py models
 	$(BIN)/tersely train examples/smollm2.toml --run runs/real $(if $(wildcard runs/real/manifest.json),--resume)
 
-bench: $(VENV)/.installed-dev
-	$(BIN)/python bench/sampler.py
+# Ratios to peers and to the machine's limit; quiet machines only.
+bench: $(VENV)/.installed-dev bench-trl
+	$(BIN)/python bench/sampler.py --model src/tersely/lab/checkpoint --threads 1
+	$(BIN)/python bench/sampler.py --threads 1
+	$(BIN)/python bench/demo_seeds.py --seeds 5
+
+# TRL's pins are its own: an environment apart.
+.venv-trl/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-trl
+	.venv-trl/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
+	.venv-trl/bin/pip install --quiet --constraint constraints.txt --editable '.[trl]'
+	@touch $@
+
+bench-trl: $(VENV)/.installed-dev .venv-trl/.installed
+	$(BIN)/python bench/rl_step.py --threads 1
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

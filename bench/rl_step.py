@@ -131,6 +131,7 @@ def _recorded(folder: Path, step: int) -> dict[str, Any]:
 def run_side(command: Sequence[str], *, threads: int, warm_up: int) -> Side:
     """Runs a side in a process of its own and reads the JSON object that it prints."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [*command, "--threads", str(threads)]
     done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
@@ -146,17 +147,13 @@ def measure(recipe: Recipe, number: int, args: argparse.Namespace) -> Round:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recipe.toml"
         file.write_text(as_toml(recipe), encoding="utf-8")
-        both = [
-            *("--recipe", str(file), "--threads", str(args.threads)),
-            *("--warm-up", str(args.warm_up), "--steps", str(args.steps)),
-        ]
+        both = ["--recipe", str(file)]
+        both += ["--warm-up", str(args.warm_up), "--steps", str(args.steps)]
         trl_command = [str(args.trl_python), str(HERE / "trl_side.py"), *both]
         trl_command += ["--micro-rows", str(args.trl_micro_rows)]
         our_command = [sys.executable, __file__, "--ours-only", *both]
-        trl, ours = (
-            run_side(command, threads=args.threads, warm_up=args.warm_up)
-            for command in (trl_command, our_command)
-        )
+        trl = run_side(trl_command, threads=args.trl_threads, warm_up=args.warm_up)
+        ours = run_side(our_command, threads=args.threads, warm_up=args.warm_up)
     problems = [[step["problems"] for step in side.warm_up + side.steps] for side in (trl, ours)]
     if problems[0] != problems[1]:
         sys.exit("the sides did not get the same prompts in the same order")
@@ -265,7 +262,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warm-up", type=int, default=1, help="untimed steps a round, at least 1")
     parser.add_argument("--steps", type=int, default=4, help="timed steps a round")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, help="default: the recipe's, or all cores")
+    parser.add_argument("--trl-threads", type=int, help="default: as many as --threads")
     parser.add_argument("--trl-python", type=Path, default=TRL_PYTHON)
     parser.add_argument("--trl-micro-rows", type=int, default=64, help="rows of a TRL forward pass")
     parser.add_argument("--ours-only", action="store_true", help="our side alone, as JSON")
@@ -277,6 +275,8 @@ def main() -> None:
     args = arguments()
     overrides = [f"model.path={json.dumps(args.model)}"] if args.model else []
     recipe = read_recipe(args.recipe, overrides=overrides)
+    args.threads = args.threads or recipe.model.cpu_threads or os.cpu_count()
+    args.trl_threads = args.trl_threads or args.threads
     if args.ours_only:
         result = run_ours(recipe, steps=args.warm_up + args.steps, threads=args.threads)
         print(json.dumps(result))

@@ -28,6 +28,7 @@ from transformers.utils import logging as hf_logging
 
 from tersely.core.types import Problem, Rollout, SamplingSpec
 from tersely.engines.hf_sampler import make_sampler
+from tersely.lab.problems import Split, draw_problems
 
 STOP = 1
 SIZES = {"0.3M": (96, 3), "0.8M": (128, 4), "4.7M": (256, 6)}
@@ -39,7 +40,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--sizes", default="0.3M,0.8M,4.7M", help=f"of {', '.join(SIZES)}")
     parser.add_argument("--model", type=Path, help="saved model folder, instead of --sizes")
-    parser.add_argument("--prompts-file", type=Path, help="one prompt a line, for --model")
+    parser.add_argument(
+        "--prompts-file", type=Path, help="one prompt a line, for --model; none: the lab's"
+    )
     parser.add_argument("--problems", type=int, default=128)
     parser.add_argument("--samples", type=int, default=8, help="rollouts a problem")
     parser.add_argument("--rows", type=int, default=256)
@@ -198,6 +201,14 @@ def spread(rates: list[float]) -> str:
     return f"{statistics.median(rates):7.0f} ({min(rates):6.0f}-{max(rates):6.0f})"
 
 
+def read_prompts(file: Path | None) -> list[Problem]:
+    """One problem a line of the file; the lab's held-out problems without one."""
+    if file is None:
+        return draw_problems(per_family=500, seed=0, split=Split.TEST)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [Problem(id=str(i), prompt=p, answer="", source="bench") for i, p in enumerate(lines)]
+
+
 def main() -> None:
     args = parse()
     hf_logging.set_verbosity_error()
@@ -211,11 +222,7 @@ def main() -> None:
     if args.model is not None:
         tokenizer = AutoTokenizer.from_pretrained(args.model)
         model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
-        lines = args.prompts_file.read_text().splitlines()[: args.problems]
-        problems = [
-            Problem(id=str(i), prompt=line, answer="", source="bench")
-            for i, line in enumerate(lines)
-        ]
+        problems = read_prompts(args.prompts_file)[: args.problems]
         measure(args.model.name[:8], model, tokenizer, problems, args)
         return
     for name in args.sizes.split(","):
