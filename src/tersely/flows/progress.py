@@ -20,14 +20,13 @@ class Progress:
         self._first_step: int | None = None
         self._step_seconds: list[float] = []
         self._bars = bars.Progress(
-            bars.TextColumn("{task.description}"),
-            bars.BarColumn(bar_width=18),
-            bars.TextColumn("{task.fields[numbers]}"),
+            bars.BarColumn(bar_width=8),
+            bars.TextColumn("{task.description}{task.fields[numbers]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._run = self._bars.add_task("training", total=None, numbers="")
+        self._run = self._bars.add_task("", total=None, numbers="")
         self._part = self._bars.add_task("", total=None, numbers="", visible=False)
 
     def __enter__(self) -> "Progress":
