@@ -45,6 +45,7 @@ def refused(result: Result, *expected: str) -> None:
         ("reward.name=trunkation", ("trunkation", "truncation")),
         ("reward.alpha=0.1", ("alpha", "0.1")),
         ("target.tokens=0", ("0",)),
+        ("problems.train_limit=3", ("prompts_per_step", "4", "3")),
     ],
 )
 def test_a_bad_setting_is_refused_before_anything_is_written(

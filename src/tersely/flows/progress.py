@@ -73,7 +73,9 @@ class Progress:
             f"{left_s:.0f} s left"
         )
         self._bars.update(self._run, total=steps, completed=record.step + 1, numbers=numbers)
-        if not self._console.is_terminal and (record.step + 1) % PLAIN_EVERY_STEPS == 0:
+        done = record.step + 1
+        worth_a_line = done in (1, steps) or done % PLAIN_EVERY_STEPS == 0
+        if not self._console.is_terminal and worth_a_line:
             self._console.print(numbers, highlight=False, soft_wrap=True)
 
     def on_evaluation(self, step: int, records: Sequence[EvalRecord]) -> None:

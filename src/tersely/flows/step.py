@@ -73,14 +73,21 @@ def stream_seed(*parts: int) -> int:
 def step_problems(
     problems: Sequence[Problem], step: int, *, count: int, seed: int
 ) -> list[Problem]:
-    """The prompts of a step: every problem once an epoch, each epoch in an order of its own."""
-    chosen: list[Problem] = []
-    for place in range(step * count, (step + 1) * count):
+    """The prompts of a step, all different: every problem once an epoch, each epoch in an order
+    of its own. Where a new epoch repeats a problem of this step, a later one takes its place:
+    the same problem twice would be the same rollouts twice."""
+    assert len(problems) >= count
+    chosen: dict[str, Problem] = {}
+    orders: dict[int, list[int]] = {}
+    place = step * count
+    while len(chosen) < count:
         epoch, within = divmod(place, len(problems))
-        if not chosen or within == 0:
-            order = np.random.default_rng([seed, epoch]).permutation(len(problems))
-        chosen.append(problems[order[within]])
-    return chosen
+        if epoch not in orders:
+            orders[epoch] = np.random.default_rng([seed, epoch]).permutation(len(problems)).tolist()
+        problem = problems[orders[epoch][within]]
+        chosen.setdefault(problem.id, problem)
+        place += 1
+    return list(chosen.values())
 
 
 def take_step(run: Run, step: int, state: targets.TargetState) -> targets.TargetState:

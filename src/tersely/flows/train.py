@@ -63,6 +63,13 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
         training = in_band(training, low=section.band[0], high=section.band[1])
     for problem in (*training, *test):
         grading.load(problem.grader)
+    needed = recipe.sampling.prompts_per_step
+    if min(len(training), section.train_limit) < needed:
+        raise ConfigError(
+            f"sampling.prompts_per_step = {needed} exceeds the "
+            f"{min(len(training), section.train_limit)} training problems; give more problems, "
+            "widen problems.band or lower it"
+        )
     return training[: section.train_limit], test[: section.test_limit]
 
 
