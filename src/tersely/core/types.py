@@ -84,6 +84,23 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One sampled completion as an evaluation needs it, from whatever engine.
+
+    ``text`` holds thinking and answer in order, without the stop token; ``tokens`` is the
+    engine's own count, stop token included where the engine counts it. ``pieces`` is the decoded
+    text of each token, in order; None from engines that do not give token ids.
+    """
+
+    problem_id: str
+    sample: int
+    text: str
+    tokens: int
+    finish: Finish
+    pieces: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """A grade and the answer it was given to (None when none was found)."""
 
@@ -130,9 +147,11 @@ class RewardBreakdown(NamedTuple):
 class EvalRecord:
     """One graded sample of an evaluation; one JSON line.
 
-    ``tokens`` counts the whole completion at the sampled cap; ``answer_tokens`` is the shortest
-    prefix that already holds the graded answer, when known. ``pieces`` is the decoded text of
-    each token, in order, and is kept for sample 0 of a problem only.
+    ``tokens`` counts the whole completion at the sampled cap. ``extracted`` is the answer that
+    was graded. ``answer_tokens`` is the shortest prefix in which a correct answer stands, thinking
+    included; None if there is none or it is not known. ``answered_budgets`` are the budgets, of
+    those that the evaluation graded prefixes at, whose prefix grades correct; None if it graded
+    none. ``pieces`` is the decoded text of each token, in order, kept for few samples only.
     """
 
     run: str
@@ -149,6 +168,9 @@ class EvalRecord:
     prompt: str | None = None
     text: str | None = None
     pieces: tuple[str, ...] | None = None
+    model: str | None = None
+    extracted: str | None = None
+    answered_budgets: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
