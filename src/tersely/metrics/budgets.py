@@ -1,5 +1,6 @@
-"""Accuracy at token budgets, from one sampling at the largest: the *finished* protocol."""
+"""Accuracy at token budgets, from one sampling at the largest, under a named protocol."""
 
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,22 @@ from jaxtyping import Bool, Float, Int
 
 from tersely.core.errors import ConfigError
 from tersely.metrics.means import average_defined
+from tersely.metrics.records import SampleTable
+
+
+class Protocol(StrEnum):
+    """What counts as right at a budget. Figures of different protocols are never mixed."""
+
+    FINISHED = "finished"
+    ANSWERED = "answered"
+    FORCED = "forced"
+
+
+MEANING = {
+    Protocol.FINISHED: "correct, ended by itself, tokens within the budget",
+    Protocol.ANSWERED: "the first tokens up to the budget already hold the correct answer",
+    Protocol.FORCED: "at the budget thinking is closed and the model answers in a few more tokens",
+}
 
 
 class BudgetHits(NamedTuple):
@@ -24,6 +41,54 @@ class BudgetHits(NamedTuple):
     accuracy_B: Float[np.ndarray, " B"]
 
 
+def spectrum(cap_tokens: int) -> tuple[int, ...]:
+    """The budgets that are reported when none are named: 2,048 and its doublings up to the cap,
+    and the cap; below a cap of 8,192 the cap and its halves, five in all. Source of the first:
+    arXiv:2602.20945, section 3 (2k to 32k)."""
+    if cap_tokens < 8192:
+        return tuple(sorted({max(1, cap_tokens >> halving) for halving in range(5)}))
+    doublings = {2048 << power for power in range(cap_tokens.bit_length())}
+    return tuple(sorted({b for b in doublings if b <= cap_tokens} | {cap_tokens}))
+
+
+def score(
+    table: SampleTable, *, budgets_B: Int[np.ndarray, " B"], protocol: Protocol
+) -> BudgetHits:
+    """The hits of a table at each budget under a protocol.
+
+    For *answered* and *forced* the table's ``prefix_PSC`` must hold what was graded at each
+    budget under that protocol.
+
+    Raises:
+        ConfigError: a budget is below 1, above the sampled cap, or was not graded.
+    """
+    if protocol is Protocol.FINISHED:
+        return score_budgets(
+            table.correct_PS,
+            table.finished_PS,
+            table.tokens_PS,
+            table.graded_PS,
+            budgets_B=budgets_B,
+            cap_tokens=table.cap_tokens,
+        )
+    _check_budgets(budgets_B, cap_tokens=table.cap_tokens)
+    if table.prefix_PSC is None or table.prefix_budgets_C is None:
+        raise ConfigError(
+            f"these records hold no prefixes graded under the protocol {protocol!s}; "
+            f"evaluate with --protocol {protocol!s} or report the protocol finished"
+        )
+    known = table.prefix_budgets_C.tolist()
+    for budget in budgets_B.tolist():
+        if budget not in known:
+            listed = ", ".join(map(str, known))
+            raise ConfigError(
+                f"prefixes were not graded at budget {budget}, but at {listed}; choose from these "
+                f"or evaluate with --budgets {budget}"
+            )
+    columns_B = np.array([known.index(budget) for budget in budgets_B.tolist()])
+    return _hits(table.prefix_PSC[:, :, columns_B], table.graded_PS, budgets_B)
+
+
 def score_budgets(
     correct_PS: Bool[np.ndarray, "P S"],
     finished_PS: Bool[np.ndarray, "P S"],
@@ -33,7 +98,7 @@ def score_budgets(
     budgets_B: Int[np.ndarray, " B"],
     cap_tokens: int,
 ) -> BudgetHits:
-    """``hit = correct and finished and tokens <= budget``.
+    """*Finished*: ``hit = correct and finished and tokens <= budget``.
 
     A completion capped at b is the b-token prefix of one capped higher, so one sampling at the
     cap gives every budget up to it. A right answer in a completion that did not stop by itself
@@ -43,16 +108,17 @@ def score_budgets(
     Raises:
         ConfigError: if a budget is below 1 or above the sampled cap.
     """
-    for budget in budgets_B.tolist():
-        if budget > cap_tokens:
-            raise ConfigError(
-                f"budget {budget} exceeds sampled cap {cap_tokens}; "
-                f"resample with --max-tokens {budget}"
-            )
-        if budget < 1:
-            raise ConfigError(f"budget {budget} is below 1 token; give a positive budget")
+    _check_budgets(budgets_B, cap_tokens=cap_tokens)
     right_PS = correct_PS & finished_PS
-    hits_PSB = (right_PS[:, :, None] & (tokens_PS[:, :, None] <= budgets_B)).astype(np.float64)
+    return _hits(right_PS[:, :, None] & (tokens_PS[:, :, None] <= budgets_B), graded_PS, budgets_B)
+
+
+def _hits(
+    right_PSB: Bool[np.ndarray, "P S B"],
+    graded_PS: Bool[np.ndarray, "P S"],
+    budgets_B: Int[np.ndarray, " B"],
+) -> BudgetHits:
+    hits_PSB = right_PSB.astype(np.float64)
     hits_PSB[~graded_PS] = np.nan
     accuracy_PB = average_defined(hits_PSB, axis=1)
     return BudgetHits(
@@ -61,3 +127,14 @@ def score_budgets(
         accuracy_PB=accuracy_PB,
         accuracy_B=average_defined(accuracy_PB, axis=0),
     )
+
+
+def _check_budgets(budgets_B: Int[np.ndarray, " B"], *, cap_tokens: int) -> None:
+    for budget in budgets_B.tolist():
+        if budget > cap_tokens:
+            raise ConfigError(
+                f"budget {budget} exceeds sampled cap {cap_tokens}; "
+                f"resample with --max-tokens {budget}"
+            )
+        if budget < 1:
+            raise ConfigError(f"budget {budget} is below 1 token; give a positive budget")

@@ -1,34 +1,36 @@
-"""Two evaluations of the same problems, measure by measure: before, after, difference."""
+"""Two evaluations of the same problems, measure by measure: before, after, paired difference."""
 
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from tersely.core.errors import DataError
-from tersely.metrics.budgets import BudgetHits, score_budgets
+from tersely.metrics.budgets import Protocol, score
+from tersely.metrics.efficiency import aes, reg_gap
 from tersely.metrics.intervals import (
+    RESAMPLES,
     Interval,
-    bootstrap_difference,
-    bootstrap_mean,
-    bootstrap_ratio,
-    bootstrap_ratio_difference,
+    Sums,
+    averages,
+    draw,
+    estimate,
+    estimate_differences,
+    evaluate,
+    expanded_percentiles,
+    resample_counts,
 )
-from tersely.metrics.passk import mean_at_k, pass_at_k
-from tersely.metrics.records import SampleTable, select
-
-
-class Unit(StrEnum):
-    """What a measure counts in: tokens, or a share from 0 to 1."""
-
-    TOKENS = "tokens"
-    SHARE = "share"
+from tersely.metrics.measures import Quantity, Sheet, Unit, ock_column, shares, tally
+from tersely.metrics.records import SampleTable, cut_at, select
+from tersely.metrics.significance import swap_p_values
 
 
 class Measure(NamedTuple):
-    """One row: a quantity before and after, and the paired difference after - before."""
+    """One row: a quantity before and after, and the paired difference after - before.
+
+    ``p_value`` is of the hypothesis that the two runs are the same, by permutation.
+    """
 
     name: str
     unit: Unit
@@ -36,53 +38,101 @@ class Measure(NamedTuple):
     before: Interval
     after: Interval
     difference: Interval
+    p_value: float = np.nan
+
+
+class Pairing(NamedTuple):
+    """Both tables over the problems that they share, at one cap, and what that left out."""
+
+    before: SampleTable
+    after: SampleTable
+    notes: tuple[str, ...]
 
 
 class Comparison(NamedTuple):
     """All measures over one set of problems; the counts are for captions."""
 
     title: str
+    protocol: Protocol
+    budgets: tuple[int, ...]
     measures: tuple[Measure, ...]
     token_ratio: Interval
+    aes: Interval
     n_problems: int
-    samples_per_problem: int
+    samples_before: int
+    samples_after: int
+    cap_tokens: int
     ungraded_before: int
     ungraded_after: int
+    notes: tuple[str, ...] = ()
+
+    def find(self, name: str, budget_tokens: int | None = None) -> Measure:
+        """The row of that name; KeyError if there is none."""
+        for row in self.measures:
+            if (row.name, row.budget_tokens) == (name, budget_tokens):
+                return row
+        raise KeyError((name, budget_tokens))
 
 
-class _Pooled(NamedTuple):
-    """Per-problem sums and counts whose ratio of totals is a pooled mean."""
+class ProblemChange(NamedTuple):
+    """One problem: hits at the largest budget and mean tokens, before and after."""
 
-    sum_P: Float[np.ndarray, " P"]
-    count_P: Float[np.ndarray, " P"]
+    benchmark: str
+    problem: str
+    hits_before: int
+    tries_before: int
+    hits_after: int
+    tries_after: int
+    tokens_before: float
+    tokens_after: float
+
+    @property
+    def lost(self) -> bool:
+        """Solved by some sample before, by none after: what Pass@k loses."""
+        return self.hits_before > 0 and self.hits_after == 0 and self.tries_after > 0
+
+    @property
+    def won(self) -> bool:
+        """Solved by no sample before, by some after."""
+        return self.hits_after > 0 and self.hits_before == 0 and self.tries_before > 0
 
 
-def pair(before: SampleTable, after: SampleTable) -> tuple[SampleTable, SampleTable]:
-    """The problems both evaluations hold, in the same order.
+def pair(before: SampleTable, after: SampleTable) -> Pairing:
+    """The problems both evaluations hold, in the same order, cut at the lower of their caps.
 
     Raises:
-        DataError: if they share no problem, or differ in samples a problem or in cap.
+        DataError: if they share no problem.
     """
     rows_of = {key: row for row, key in enumerate(after.keys)}
     shared = [key for key in before.keys if key in rows_of]
     if not shared:
         raise DataError("the two evaluations share no problem; evaluate both on the same set")
-    if before.tokens_PS.shape[1] != after.tokens_PS.shape[1]:
-        raise DataError(
-            f"{before.tokens_PS.shape[1]} samples a problem before, but "
-            f"{after.tokens_PS.shape[1]} after; sample both equally often"
+    notes = []
+    only = len(before.keys) - len(shared), len(after.keys) - len(shared)
+    if any(only):
+        notes.append(
+            f"Problems in one evaluation only, left out: {only[0]} before, {only[1]} after."
         )
+    cap_tokens = min(before.cap_tokens, after.cap_tokens)
     if before.cap_tokens != after.cap_tokens:
-        raise DataError(
-            f"sampled at cap {before.cap_tokens} before, but {after.cap_tokens} after; "
-            "sample both at the same cap"
+        notes.append(
+            f"Sampled at different caps, {before.cap_tokens:,} before and {after.cap_tokens:,} "
+            f"after: the longer one is cut at {cap_tokens:,} tokens."
+        )
+        before, after = (cut_at(table, cap_tokens=cap_tokens) for table in (before, after))
+    tries = before.tokens_PS.shape[1], after.tokens_PS.shape[1]
+    if tries[0] != tries[1]:
+        notes.append(
+            f"Samples a problem: {tries[0]} before, {tries[1]} after; only k up to {min(tries)} "
+            "is compared."
         )
     kept = set(shared)
     rows_before = [row for row, key in enumerate(before.keys) if key in kept]
     rows_after = [rows_of[key] for key in shared]
-    return (
+    return Pairing(
         select(before, rows_P=np.array(rows_before)),
         select(after, rows_P=np.array(rows_after)),
+        tuple(notes),
     )
 
 
@@ -91,28 +141,43 @@ def compare(
     before: SampleTable,
     after: SampleTable,
     *,
-    budgets_B: Int[np.ndarray, " B"],
+    budgets: Sequence[int],
+    ks: Sequence[int] | None = None,
+    protocol: Protocol = Protocol.FINISHED,
     rng: np.random.Generator,
+    resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Lengths, truncation, accuracy at each budget, Mean@k and Pass@k (k = samples a problem).
+    """Every measure of both, and its paired difference; intervals resample problems.
 
-    Accuracies are means of per-problem means; lengths and the truncated share are pooled over
-    graded samples (``sum / count``). Intervals resample problems. Both tables must hold the same
-    problems in the same order (see ``pair``). A measure of an empty set is NaN.
+    Both tables must hold the same problems in the same order and one cap (see ``pair``). A
+    measure that is a mean over problems uses those where it is defined in both runs; pooled ones
+    are ratios of totals. ``ks`` None: 1 and the samples a problem. Undefined is NaN.
     """
     if before.keys != after.keys:
         raise ValueError("the tables hold different problems; pair them first")
-    k = before.tokens_PS.shape[1]
-    hits = _score(before, budgets_B=budgets_B), _score(after, budgets_B=budgets_B)
-    pooled = [_compare_pooled(*row, before=before, after=after, rng=rng) for row in _POOLED]
+    fewest = min(before.tokens_PS.shape[1], after.tokens_PS.shape[1])
+    wanted = sorted({fewest} if ks is None else set(ks))
+    sheets = [
+        tally(table, budgets=budgets, ks=wanted, protocol=protocol, rng=rng)
+        for table in (before, after)
+    ]
+    left, right = _align(*sheets)
+    counts_RP = resample_counts(len(before.keys), rng=rng, resamples=resamples)
+    measures = _rows(left, right, counts_RP, rng=rng)
+    gaps = _reg_rows(left, right, counts_RP, budgets=sorted(set(budgets)))
     return Comparison(
         title=title,
-        measures=(*pooled, *_compare_budgets(*hits, rng=rng), *_compare_repeats(*hits, rng=rng)),
-        token_ratio=_compare_mean_tokens(before, after, rng=rng),
+        protocol=protocol,
+        budgets=tuple(sorted(set(budgets))),
+        measures=(*measures, *gaps),
+        token_ratio=_token_ratio(left, right, counts_RP),
+        aes=_aes(left, right, counts_RP),
         n_problems=len(before.keys),
-        samples_per_problem=k,
-        ungraded_before=int((~before.graded_PS).sum()),
-        ungraded_after=int((~after.graded_PS).sum()),
+        samples_before=before.tokens_PS.shape[1],
+        samples_after=after.tokens_PS.shape[1],
+        cap_tokens=before.cap_tokens,
+        ungraded_before=before.ungraded,
+        ungraded_after=after.ungraded,
     )
 
 
@@ -121,162 +186,141 @@ def compare_families(
     after: SampleTable,
     *,
     families: Sequence[str],
-    budgets_B: Int[np.ndarray, " B"],
+    budgets: Sequence[int],
+    ks: Sequence[int] | None = None,
+    protocol: Protocol = Protocol.FINISHED,
     rng: np.random.Generator,
 ) -> tuple[Comparison, ...]:
     """One comparison a family, in alphabetical order; ``families`` names each row's."""
     comparisons = []
     for family in sorted(set(families)):
         rows_P = np.array([row for row, name in enumerate(families) if name == family])
+        sides = [select(table, rows_P=rows_P) for table in (before, after)]
         comparisons.append(
-            compare(
-                family,
-                select(before, rows_P=rows_P),
-                select(after, rows_P=rows_P),
-                budgets_B=budgets_B,
-                rng=rng,
-            )
+            compare(family, *sides, budgets=budgets, ks=ks, protocol=protocol, rng=rng)
         )
     return tuple(comparisons)
 
 
-def _score(table: SampleTable, *, budgets_B: Int[np.ndarray, " B"]) -> BudgetHits:
-    return score_budgets(
-        table.correct_PS,
-        table.finished_PS,
-        table.tokens_PS,
-        table.graded_PS,
-        budgets_B=budgets_B,
-        cap_tokens=table.cap_tokens,
-    )
-
-
-def _pool(values_PS: Float[np.ndarray, "P S"], among_PS: Bool[np.ndarray, "P S"]) -> _Pooled:
-    return _Pooled(
-        sum_P=np.where(among_PS, values_PS, 0.0).sum(axis=1),
-        count_P=among_PS.sum(axis=1).astype(np.float64),
-    )
-
-
-def _tokens(table: SampleTable) -> _Pooled:
-    return _pool(table.tokens_PS.astype(np.float64), table.graded_PS)
-
-
-def _correct_tokens(table: SampleTable) -> _Pooled:
-    return _pool(table.tokens_PS.astype(np.float64), table.graded_PS & table.correct_PS)
-
-
-def _wrong_tokens(table: SampleTable) -> _Pooled:
-    return _pool(table.tokens_PS.astype(np.float64), table.graded_PS & ~table.correct_PS)
-
-
-def _truncated(table: SampleTable) -> _Pooled:
-    return _pool((~table.finished_PS).astype(np.float64), table.graded_PS)
-
-
-_POOLED: tuple[tuple[str, Unit, Callable[[SampleTable], _Pooled]], ...] = (
-    ("mean tokens", Unit.TOKENS, _tokens),
-    ("mean tokens given correct", Unit.TOKENS, _correct_tokens),
-    ("mean tokens given wrong", Unit.TOKENS, _wrong_tokens),
-    ("truncated share", Unit.SHARE, _truncated),
-)
-
-
-def _compare_pooled(
-    name: str,
-    unit: Unit,
-    pool: Callable[[SampleTable], _Pooled],
-    *,
-    before: SampleTable,
-    after: SampleTable,
-    rng: np.random.Generator,
-) -> Measure:
-    pools = pool(before), pool(after)
-    n_before, n_after = int(pools[0].count_P.sum()), int(pools[1].count_P.sum())
-    return Measure(
-        name=name,
-        unit=unit,
-        budget_tokens=None,
-        before=bootstrap_ratio(*pools[0], n_samples=n_before, rng=rng),
-        after=bootstrap_ratio(*pools[1], n_samples=n_after, rng=rng),
-        difference=bootstrap_ratio_difference(
-            pools[0], pools[1], n_samples=n_before + n_after, rng=rng
-        ),
-    )
-
-
-def _compare_budgets(
-    before: BudgetHits, after: BudgetHits, *, rng: np.random.Generator
-) -> list[Measure]:
-    n_samples = _graded(before), _graded(after)
+def list_changes(
+    before: SampleTable, after: SampleTable, *, budget_tokens: int, protocol: Protocol
+) -> list[ProblemChange]:
+    """Every shared problem's hits within the budget and mean tokens, in table order."""
+    counted = []
+    for table in (before, after):
+        hits = score(table, budgets_B=np.array([budget_tokens]), protocol=protocol)
+        graded_P = table.graded_PS.sum(axis=1)
+        tokens_P = np.where(table.graded_PS, table.tokens_PS, 0).sum(axis=1)
+        mean_P = np.where(graded_P > 0, tokens_P / np.maximum(graded_P, 1), np.nan)
+        hits_P = np.nansum(hits.hits_PSB[:, :, 0], axis=1).astype(np.int64)
+        counted.append(zip(hits_P.tolist(), graded_P.tolist(), mean_P.tolist(), strict=True))
     return [
-        _compare_averaged(
-            "accuracy",
-            budget_tokens,
-            (before.accuracy_PB[:, b], after.accuracy_PB[:, b]),
-            n_samples=n_samples,
-            rng=rng,
-        )
-        for b, budget_tokens in enumerate(before.budgets_B.tolist())
+        ProblemChange(*key, b[0], b[1], a[0], a[1], b[2], a[2])
+        for key, b, a in zip(before.keys, *counted, strict=True)
     ]
 
 
-def _compare_repeats(
-    before: BudgetHits, after: BudgetHits, *, rng: np.random.Generator
+def _align(before: Sheet, after: Sheet) -> tuple[Sheet, Sheet]:
+    """The quantities both have; means over problems only of problems defined in both."""
+    names = [q for q in before.quantities if q in after.quantities]
+    picked = []
+    for sheet in (before, after):
+        columns = [sheet.quantities.index(q) for q in names]
+        sums = Sums(sheet.sums.a_PM[:, columns], sheet.sums.b_PM[:, columns])
+        picked.append(Sheet(tuple(names), sums, sheet.n_samples_M[columns]))
+    averaged_M = np.array([_is_averaged(q) for q in names])
+    both_PM = (picked[0].sums.b_PM > 0) & (picked[1].sums.b_PM > 0)
+    keep_PM = np.where(averaged_M, both_PM, True)
+    return tuple(  # type: ignore[return-value]
+        sheet._replace(sums=Sums(sheet.sums.a_PM * keep_PM, sheet.sums.b_PM * keep_PM))
+        for sheet in picked
+    )
+
+
+def _is_averaged(quantity: Quantity) -> bool:
+    pooled = ("truncated share", "share without an answer")
+    return quantity.unit is Unit.SHARE and quantity.name not in pooled
+
+
+def _rows(
+    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, rng: np.random.Generator
 ) -> list[Measure]:
-    """Mean@k and pass@k at the largest budget, k being the samples a problem."""
-    k = before.hits_PSB.shape[1]
-    full = int(np.argmax(before.budgets_B))
-    n_samples = _graded(before), _graded(after)
-    values_P = {
-        f"mean@{k}": (mean_at_k(before.hits_PSB, k=k), mean_at_k(after.hits_PSB, k=k)),
-        f"pass@{k}": (pass_at_k(before.hits_PSB, k=k), pass_at_k(after.hits_PSB, k=k)),
-    }
-    return [
-        _compare_averaged(
-            name,
-            int(before.budgets_B[full]),
-            (before_PB[:, full], after_PB[:, full]),
-            n_samples=n_samples,
-            rng=rng,
-        )
-        for name, (before_PB, after_PB) in values_P.items()
+    shares_M = shares(before.quantities)
+    levels = [
+        estimate(sheet.sums, shares_M=shares_M, n_samples_M=sheet.n_samples_M, counts_RP=counts_RP)
+        for sheet in (before, after)
     ]
+    differences = estimate_differences(
+        before.sums,
+        after.sums,
+        shares_M=shares_M,
+        n_samples_M=before.n_samples_M + after.n_samples_M,
+        counts_RP=counts_RP,
+    )
+    p_M = swap_p_values(before.sums, after.sums, rng=rng)
+    rows = zip(before.quantities, *levels, differences, p_M.tolist(), strict=True)
+    return [Measure(q.name, q.unit, q.budget_tokens, b, a, d, p) for q, b, a, d, p in rows]
 
 
-def _compare_averaged(
-    name: str,
-    budget_tokens: int,
-    values_P: tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]],
+def _reg_rows(
+    before: Sheet,
+    after: Sheet,
+    counts_RP: Float[np.ndarray, "R P"],
     *,
-    n_samples: tuple[int, int],
-    rng: np.random.Generator,
-) -> Measure:
-    return Measure(
-        name=name,
-        unit=Unit.SHARE,
-        budget_tokens=budget_tokens,
-        before=bootstrap_mean(values_P[0], n_samples=n_samples[0], rng=rng),
-        after=bootstrap_mean(values_P[1], n_samples=n_samples[1], rng=rng),
-        difference=bootstrap_difference(*values_P, n_samples=sum(n_samples), rng=rng),
-    )
-
-
-def _graded(hits: BudgetHits) -> int:
-    return int((~np.isnan(hits.hits_PSB[:, :, 0])).sum())
-
-
-def _compare_mean_tokens(
-    before: SampleTable, after: SampleTable, *, rng: np.random.Generator
-) -> Interval:
-    """Mean tokens after over mean tokens before, over problems graded in both."""
-    means = [
-        p.sum_P / np.where(p.count_P > 0, p.count_P, np.nan) for p in map(_tokens, (before, after))
+    budgets: Sequence[int],
+) -> list[Measure]:
+    """OckScore, and the gap of each curve to the better of the two at each budget."""
+    values = [np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)]) for s in (before, after)]
+    curves = [v[:, [before.column("accuracy", b) for b in budgets]] for v in values]
+    frontier_RB = np.maximum(*curves)
+    budgets_B: Int[np.ndarray, " B"] = np.array(budgets)
+    gaps = [reg_gap(curve, frontier_RB, budgets_B=budgets_B) for curve in curves]
+    ocks = [ock_column(v, sheet) for v, sheet in zip(values, (before, after), strict=True)]
+    n = _n_problems(before)
+    return [
+        Measure(name, unit, None, _of(b, n), _of(a, n), _of(a - b, n))
+        for name, unit, (b, a) in (
+            ("OckScore", Unit.POINTS, ocks),
+            ("REG gap to the better curve", Unit.SHARE, gaps),
+        )
     ]
-    both_P = ~np.isnan(means[0]) & ~np.isnan(means[1])
-    return bootstrap_ratio(
-        means[1][both_P],
-        means[0][both_P],
-        n_samples=int(before.graded_PS.sum() + after.graded_PS.sum()),
-        rng=rng,
+
+
+def _token_ratio(before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Interval:
+    """Mean tokens after over mean tokens before, each problem weighing the same."""
+    means_P = [_mean_tokens(sheet) for sheet in (before, after)]
+    both = averages(np.where(np.isnan(means_P[0] + means_P[1]), np.nan, means_P[1])[:, None])
+    under = averages(np.where(np.isnan(means_P[0] + means_P[1]), np.nan, means_P[0])[:, None])
+    return estimate(
+        Sums(both.a_PM, under.a_PM),
+        shares_M=np.array([False]),
+        n_samples_M=before.n_samples_M[:1] + after.n_samples_M[:1],
+        counts_RP=counts_RP,
+    )[0]
+
+
+def _aes(before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Interval:
+    """AES with weights 1, 3, 5 at the largest budget, from mean tokens and accuracy."""
+    budget = max(q.budget_tokens or 0 for q in before.quantities)
+    columns = [before.column("accuracy", budget), before.column("mean tokens")]
+    b, a = (
+        np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)])[:, columns] for s in (before, after)
     )
+    return _of(aes(b[:, 0], a[:, 0], b[:, 1], a[:, 1]), _n_problems(before))
+
+
+def _mean_tokens(sheet: Sheet) -> Float[np.ndarray, " P"]:
+    column = sheet.column("mean tokens")
+    count_P = sheet.sums.b_PM[:, column]
+    total_P = sheet.sums.a_PM[:, column]
+    return np.where(count_P > 0, total_P / np.maximum(count_P, 1), np.nan)
+
+
+def _n_problems(sheet: Sheet) -> int:
+    return int((sheet.sums.b_PM[:, sheet.column("mean tokens")] > 0).sum())
+
+
+def _of(values_R: Float[np.ndarray, " R"], n_problems: int) -> Interval:
+    """An interval from the estimate, in front, and its draws."""
+    low_1, high_1 = expanded_percentiles(values_R[1:, None], n_problems_M=np.array([n_problems]))
+    return Interval(float(values_R[0]), float(low_1[0]), float(high_1[0]), n_problems, 0)

@@ -1,71 +1,99 @@
-"""How long completions are, given that they are correct, wrong, or either."""
+"""How long completions are, given that they are correct, wrong, cut off, or any of these."""
 
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.stats import t
 
-DEFAULT_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+from tersely.metrics.intervals import LEVEL, Interval, Sums, clustered_errors
+from tersely.metrics.records import SampleTable
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Among(StrEnum):
+    """Sets of graded samples. Correct and wrong make up all; a truncated sample is in one too."""
+
+    ALL = "all"
+    CORRECT = "correct"
+    WRONG = "wrong"
+    TRUNCATED = "truncated"
 
 
 class LengthSummary(NamedTuple):
-    """Lengths of one set of samples, pooled over problems; NaN throughout if it is empty."""
+    """Lengths of one set of samples, pooled over problems; NaN and empty if there are none.
 
-    mean_tokens: float
-    quantile_tokens_Q: Float[np.ndarray, " Q"]
-    truncated_share: float
+    ``cdf_X`` is the share of the set with at most ``grid_X`` tokens.
+    """
+
+    among: Among
+    quantiles: tuple[Interval, ...]
+    grid_X: Float[np.ndarray, " X"]
+    cdf_X: Float[np.ndarray, " X"]
     n_samples: int
 
 
-class LengthsByCorrectness(NamedTuple):
-    """``all`` is the graded samples, so that it is the mixture of the other two."""
-
-    all: LengthSummary
-    correct: LengthSummary
-    wrong: LengthSummary
+def mask(table: SampleTable, among: Among) -> Bool[np.ndarray, "P S"]:
+    """Which samples are in the set; ungraded ones are in none."""
+    match among:
+        case Among.CORRECT:
+            return table.graded_PS & table.correct_PS
+        case Among.WRONG:
+            return table.graded_PS & ~table.correct_PS
+        case Among.TRUNCATED:
+            return table.graded_PS & ~table.finished_PS
+        case _:
+            return table.graded_PS
 
 
 def summarise_lengths(
-    tokens_PS: Int[np.ndarray, "P S"],
-    finished_PS: Bool[np.ndarray, "P S"],
-    among_PS: Bool[np.ndarray, "P S"],
+    table: SampleTable,
+    among: Among,
     *,
-    quantiles_Q: tuple[float, ...] = DEFAULT_QUANTILES,
+    quantiles_Q: tuple[float, ...] = QUANTILES,
+    points: int = 80,
 ) -> LengthSummary:
-    """Mean, quantiles and truncated share of the samples in ``among_PS``, pooled.
+    """Quantiles with intervals, and the distribution function on a log grid up to the cap.
 
-    Quantiles interpolate linearly between order statistics. A truncated sample enters with the
-    length it had when it was cut, so means over it are lower bounds.
+    Quantiles interpolate linearly between order statistics; their intervals are Woodruff's: the
+    interval of the distribution function there, clustered by problem, read back as lengths.
+    Source: R. Woodruff, JASA 47 (1952). A truncated sample enters with the length it had when it
+    was cut, so what is beyond the cap is a lower bound.
     """
-    tokens_N = tokens_PS[among_PS].astype(np.float64)
-    if tokens_N.size == 0:
-        return LengthSummary(np.nan, np.full(len(quantiles_Q), np.nan), np.nan, 0)
+    among_PS = mask(table, among)
+    tokens_N = np.sort(table.tokens_PS[among_PS]).astype(np.float64)
+    grid_X = np.geomspace(1.0, float(table.cap_tokens), points)
+    cdf_X = (
+        np.searchsorted(tokens_N, grid_X, side="right") / tokens_N.size
+        if tokens_N.size
+        else np.full(points, np.nan)
+    )
     return LengthSummary(
-        mean_tokens=float(tokens_N.mean()),
-        quantile_tokens_Q=np.quantile(tokens_N, np.array(quantiles_Q)),
-        truncated_share=float((~finished_PS[among_PS]).mean()),
+        among=among,
+        quantiles=tuple(_quantile(table.tokens_PS, among_PS, tokens_N, q) for q in quantiles_Q),
+        grid_X=grid_X,
+        cdf_X=cdf_X,
         n_samples=tokens_N.size,
     )
 
 
-def split_lengths(
-    correct_PS: Bool[np.ndarray, "P S"],
-    finished_PS: Bool[np.ndarray, "P S"],
+def _quantile(
     tokens_PS: Int[np.ndarray, "P S"],
-    graded_PS: Bool[np.ndarray, "P S"],
-    *,
-    quantiles_Q: tuple[float, ...] = DEFAULT_QUANTILES,
-) -> LengthsByCorrectness:
-    """Length summaries of all graded samples, of the correct and of the wrong ones.
-
-    Correct is the grader's word at the sampled cap. Ungraded samples are in none of the three.
-    """
-
-    def summary(among_PS: Bool[np.ndarray, "P S"]) -> LengthSummary:
-        return summarise_lengths(tokens_PS, finished_PS, among_PS, quantiles_Q=quantiles_Q)
-
-    return LengthsByCorrectness(
-        all=summary(graded_PS),
-        correct=summary(graded_PS & correct_PS),
-        wrong=summary(graded_PS & ~correct_PS),
-    )
+    among_PS: Bool[np.ndarray, "P S"],
+    sorted_N: Float[np.ndarray, " N"],
+    q: float,
+) -> Interval:
+    count_P = among_PS.sum(axis=1).astype(np.float64)
+    n_problems = int((count_P > 0).sum())
+    if not sorted_N.size:
+        return Interval(np.nan, np.nan, np.nan, 0, 0)
+    value = float(np.quantile(sorted_N, q))
+    if n_problems < 2:
+        return Interval(value, np.nan, np.nan, n_problems, sorted_N.size)
+    below_P = (among_PS & (tokens_PS <= value)).sum(axis=1).astype(np.float64)
+    error = float(clustered_errors(Sums(below_P[:, None], count_P[:, None]))[0])
+    reach = float(t.ppf(1 - (1 - LEVEL) / 2, n_problems - 1)) * error
+    low, high = np.quantile(sorted_N, np.clip([q - reach, q + reach], 0.0, 1.0)).tolist()
+    return Interval(value, low, high, n_problems, sorted_N.size)

@@ -1,4 +1,10 @@
-"""Mean@k and pass@k of each problem, at each budget."""
+"""What k tries of a problem give, at each budget: mean, any, all, most of them.
+
+Everywhere n counts the graded samples of a problem and c its hits among them, and the value is
+NaN when ``k > n``: there is no unbiased estimate of what more tries than samples would do.
+"""
+
+import math
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -7,7 +13,7 @@ from tersely.metrics.means import average_defined
 
 
 def mean_at_k(hits_PSB: Float[np.ndarray, "P S B"], *, k: int) -> Float[np.ndarray, "P B"]:
-    """``c / n`` of each problem's n graded samples; NaN when ``k > n``.
+    """Mean@k: ``c / n`` of each problem's n graded samples; NaN when ``k > n``.
 
     Its expectation is the same for every k: k only says how many samples must be there.
 
@@ -23,10 +29,9 @@ def mean_at_k(hits_PSB: Float[np.ndarray, "P S B"], *, k: int) -> Float[np.ndarr
 
 
 def pass_at_k(hits_PSB: Float[np.ndarray, "P S B"], *, k: int) -> Float[np.ndarray, "P B"]:
-    """``1 - C(n-c, k) / C(n, k)``: the chance that k of the n samples hold a hit.
+    """Pass@k: ``1 - C(n-c, k) / C(n, k)``, the chance that k of the n samples hold a hit.
 
-    Unbiased for n >= k; NaN when ``k > n``. n counts graded samples only.
-    Source: arXiv:2107.03374, Eq. 1.
+    Unbiased for n >= k. Source: arXiv:2107.03374, Eq. 1.
 
     Args:
         hits_PSB: 1 hit, 0 miss, NaN ungraded.
@@ -34,9 +39,49 @@ def pass_at_k(hits_PSB: Float[np.ndarray, "P S B"], *, k: int) -> Float[np.ndarr
     Raises:
         ValueError: if k is below 1.
     """
-    n_PB = (~np.isnan(hits_PSB)).sum(axis=1)
-    hits_PB = np.nansum(hits_PSB, axis=1).astype(np.int64)
-    return estimate_pass_at_k(n_PB, hits_PB, k=k)
+    return estimate_pass_at_k(*_counts(hits_PSB), k=k)
+
+
+def pass_hat_k(hits_PSB: Float[np.ndarray, "P S B"], *, k: int) -> Float[np.ndarray, "P B"]:
+    """Pass^k: ``C(c, k) / C(n, k)``, the chance that k of the n samples are all hits.
+
+    Unbiased for n >= k. Source: arXiv:2406.12045 (tau-bench).
+
+    Raises:
+        ValueError: if k is below 1.
+    """
+    return g_pass_at_k(hits_PSB, k=k, threshold=1.0)
+
+
+def g_pass_at_k(
+    hits_PSB: Float[np.ndarray, "P S B"], *, k: int, threshold: float
+) -> Float[np.ndarray, "P B"]:
+    """G-Pass@k_tau: ``sum_{j >= ceil(tau k)} C(c, j) C(n-c, k-j) / C(n, k)``.
+
+    The chance that at least ``tau k`` (and at least one) of k samples are hits: Pass@k for
+    tau → 0, Pass^k at tau = 1. Source: arXiv:2412.13147.
+
+    Args:
+        threshold: tau, in [0, 1].
+    Raises:
+        ValueError: if k is below 1 or tau outside [0, 1].
+    """
+    _check_k(k)
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold is {threshold}, but must lie in [0, 1]")
+    n_PB, hits_PB = _counts(hits_PSB)
+    if not n_PB.size:
+        return np.full(n_PB.shape, np.nan)
+    # A product such as 0.7 * 10 may lie a rounding error above the whole number it means.
+    needed = max(1, math.ceil(threshold * k - 1e-9))
+    most = int(n_PB.max())
+    chance_NC = np.full((most + 1, most + 1), np.nan)
+    for n in range(k, most + 1):
+        ways = math.comb(n, k)
+        for c in range(n + 1):
+            good = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in range(needed, k + 1))
+            chance_NC[n, c] = good / ways
+    return np.asarray(chance_NC[n_PB, hits_PB])
 
 
 def estimate_pass_at_k(
@@ -51,6 +96,14 @@ def estimate_pass_at_k(
     for j in range(k):
         miss_N = miss_N * np.maximum(n_N - hits_N - j, 0) / np.maximum(n_N - j, 1)
     return np.where(n_N >= k, 1.0 - miss_N, np.nan)
+
+
+def _counts(
+    hits_PSB: Float[np.ndarray, "P S B"],
+) -> tuple[Int[np.ndarray, "P B"], Int[np.ndarray, "P B"]]:
+    """Graded samples and hits of each problem at each budget."""
+    n_PB = (~np.isnan(hits_PSB)).sum(axis=1)
+    return n_PB, np.nansum(hits_PSB, axis=1).astype(np.int64)
 
 
 def _check_k(k: int) -> None:

@@ -1,4 +1,4 @@
-"""From a list of evaluation records to arrays of problems by samples."""
+"""From evaluation samples to arrays of problems by samples."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,20 +6,57 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tersely.core.errors import DataError
+from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import EvalRecord, Finish, Grade
+
+# Codes of answers in ``answer_PS`` besides those of distinct wrong answers, which are >= 1.
+RIGHT, NO_ANSWER, UNKNOWN_ANSWER = 0, -1, -2
+UNKNOWN_TOKENS = -1
+
+
+class Samples(NamedTuple):
+    """An evaluation as columns, one entry a sample, in any order.
+
+    Args:
+        runs, models, caps: the distinct values found; more than one of any is refused.
+        keys: (benchmark, problem) of each problem, sorted; ``row_N`` points into it.
+        answer_N: RIGHT, NO_ANSWER, UNKNOWN_ANSWER, or one code >= 1 for each wrong answer.
+        answer_tokens_N: tokens until a correct answer first stands; UNKNOWN_TOKENS if not known.
+        prefix_budgets_C: the budgets whose prefixes were graded; may be empty.
+        prefix_NC: the prefix of that many tokens grades correct.
+    """
+
+    runs: tuple[str, ...]
+    models: tuple[str, ...]
+    caps: tuple[int, ...]
+    keys: tuple[tuple[str, str], ...]
+    row_N: Int[np.ndarray, " N"]
+    sample_N: Int[np.ndarray, " N"]
+    correct_N: Bool[np.ndarray, " N"]
+    finished_N: Bool[np.ndarray, " N"]
+    graded_N: Bool[np.ndarray, " N"]
+    tokens_N: Int[np.ndarray, " N"]
+    answer_N: Int[np.ndarray, " N"]
+    answer_tokens_N: Int[np.ndarray, " N"]
+    prefix_budgets_C: Int[np.ndarray, " C"]
+    prefix_NC: Bool[np.ndarray, "N C"]
 
 
 class SampleTable(NamedTuple):
     """An evaluation as arrays: P problems, sorted by key, by S samples, sorted by index.
 
+    A problem with fewer samples than the others is padded with ungraded ones.
+
     Args:
         keys: (benchmark, problem) of each row.
         correct_PS: graded correct.
         finished_PS: ended by itself, not by the cap.
-        graded_PS: has a grade; False for an ungraded sample or a sampling error.
+        graded_PS: has a grade; False for an ungraded sample, a sampling error or padding.
         tokens_PS: completion tokens, stop token included.
         cap_tokens: the cap all were sampled at.
+        missing: padded places, that is samples that were never made.
+        answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC: as in ``Samples``; None where
+            the records hold nothing of the kind.
     """
 
     keys: tuple[tuple[str, str], ...]
@@ -28,67 +65,171 @@ class SampleTable(NamedTuple):
     graded_PS: Bool[np.ndarray, "P S"]
     tokens_PS: Int[np.ndarray, "P S"]
     cap_tokens: int
+    missing: int = 0
+    answer_PS: Int[np.ndarray, "P S"] | None = None
+    answer_tokens_PS: Int[np.ndarray, "P S"] | None = None
+    prefix_budgets_C: Int[np.ndarray, " C"] | None = None
+    prefix_PSC: Bool[np.ndarray, "P S C"] | None = None
+
+    @property
+    def ungraded(self) -> int:
+        """Samples that were made but have no grade."""
+        return int((~self.graded_PS).sum()) - self.missing
 
 
 def tabulate(records: Sequence[EvalRecord]) -> SampleTable:
     """Arranges one run's records, whatever their order, as problems by samples.
 
     Raises:
-        DataError: naming the problem, if records are missing, repeated, of several runs, or
-            sampled at several caps.
+        DataError: naming the problem, if a sample stands twice, a token count cannot be, or
+            records are of several runs, models or caps.
     """
-    if not records:
-        raise DataError("no evaluation records to tabulate")
-    ordered = sorted(records, key=lambda r: (r.benchmark, r.problem, r.sample))
-    first = ordered[0]
-    indices: dict[tuple[str, str], list[int]] = {}
-    for record in ordered:
-        _check_same_evaluation(record, first)
-        indices.setdefault((record.benchmark, record.problem), []).append(record.sample)
-    expected = indices[first.benchmark, first.problem]
-    for (benchmark, problem), samples in indices.items():
-        if len(set(samples)) < len(samples):
-            repeated = next(s for s in samples if samples.count(s) > 1)
-            raise DataError(f"{benchmark}: problem {problem!r} has sample {repeated} twice")
-        if samples != expected:
-            raise DataError(
-                f"{benchmark}: problem {problem!r} has samples {samples}, but problem "
-                f"{first.problem!r} has {expected}; sample every problem equally often"
-            )
-    shape = (len(indices), len(expected))
+    return arrange(_columns(records))
+
+
+def arrange(samples: Samples) -> SampleTable:
+    """Problems by samples; see ``tabulate``."""
+    _check(samples)
+    order_N = np.lexsort((samples.sample_N, samples.row_N))
+    row_N, sample_N = samples.row_N[order_N], samples.sample_N[order_N]
+    twice_N = (row_N[1:] == row_N[:-1]) & (sample_N[1:] == sample_N[:-1])
+    if twice_N.any():
+        at = int(np.argmax(twice_N))
+        benchmark, problem = samples.keys[row_N[at]]
+        raise DataError(f"{benchmark}: problem {problem!r} has sample {sample_N[at]} twice")
+    counts_P = np.bincount(row_N, minlength=len(samples.keys))
+    starts_P = np.cumsum(counts_P) - counts_P
+    place_N = np.arange(row_N.size) - starts_P[row_N]
+    shape = (len(samples.keys), int(counts_P.max()))
+
+    def spread(values_N: np.ndarray, fill: int | bool) -> np.ndarray:
+        out = np.full(shape + values_N.shape[1:], fill, dtype=values_N.dtype)
+        out[row_N, place_N] = values_N[order_N]
+        return out
+
+    with_prefixes = samples.prefix_budgets_C.size > 0
     return SampleTable(
-        keys=tuple(indices),
-        correct_PS=np.array([r.grade is Grade.CORRECT for r in ordered]).reshape(shape),
-        finished_PS=np.array([r.finish is Finish.STOP for r in ordered]).reshape(shape),
-        graded_PS=np.array([_is_graded(r) for r in ordered]).reshape(shape),
-        tokens_PS=np.array([r.tokens for r in ordered], dtype=np.int64).reshape(shape),
-        cap_tokens=first.cap_tokens,
+        keys=samples.keys,
+        correct_PS=spread(samples.correct_N, False),
+        finished_PS=spread(samples.finished_N, False),
+        graded_PS=spread(samples.graded_N, False),
+        tokens_PS=spread(samples.tokens_N, 0),
+        cap_tokens=samples.caps[0],
+        missing=shape[0] * shape[1] - row_N.size,
+        answer_PS=spread(samples.answer_N, UNKNOWN_ANSWER),
+        answer_tokens_PS=spread(samples.answer_tokens_N, UNKNOWN_TOKENS),
+        prefix_budgets_C=samples.prefix_budgets_C if with_prefixes else None,
+        prefix_PSC=spread(samples.prefix_NC, False) if with_prefixes else None,
     )
 
 
 def select(table: SampleTable, *, rows_P: Int[np.ndarray, " Q"]) -> SampleTable:
     """The given rows of a table, in the given order."""
+
+    def take(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[rows_P]
+
     return table._replace(
         keys=tuple(table.keys[row] for row in rows_P),
         correct_PS=table.correct_PS[rows_P],
         finished_PS=table.finished_PS[rows_P],
         graded_PS=table.graded_PS[rows_P],
         tokens_PS=table.tokens_PS[rows_P],
+        answer_PS=take(table.answer_PS),
+        answer_tokens_PS=take(table.answer_tokens_PS),
+        prefix_PSC=take(table.prefix_PSC),
     )
 
 
-def _check_same_evaluation(record: EvalRecord, first: EvalRecord) -> None:
-    if record.run != first.run:
-        raise DataError(
-            f"problem {record.problem!r} is of run {record.run!r}, but problem "
-            f"{first.problem!r} is of run {first.run!r}; tabulate one run at a time"
+def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
+    """The table as it would be, had the cap been lower: longer samples cut and not finished.
+
+    Sampling goes token by token, so a completion cut at a lower cap is a prefix of this one; its
+    grade counts as wrong here, which is what the *finished* protocol makes of it anyway.
+
+    Raises:
+        ConfigError: if ``cap_tokens`` is above the sampled cap.
+    """
+    if cap_tokens > table.cap_tokens:
+        raise ConfigError(
+            f"cap {cap_tokens} exceeds sampled cap {table.cap_tokens}; "
+            f"resample with --max-tokens {cap_tokens}"
         )
-    if record.cap_tokens != first.cap_tokens:
-        raise DataError(
-            f"problem {record.problem!r} was sampled at cap {record.cap_tokens}, but problem "
-            f"{first.problem!r} at {first.cap_tokens}; tabulate one cap at a time"
-        )
+    inside_PS = table.tokens_PS <= cap_tokens
+    answer_PS = table.answer_PS
+    return table._replace(
+        cap_tokens=cap_tokens,
+        tokens_PS=np.minimum(table.tokens_PS, cap_tokens),
+        finished_PS=table.finished_PS & inside_PS,
+        correct_PS=table.correct_PS & inside_PS,
+        answer_PS=None if answer_PS is None else np.where(inside_PS, answer_PS, NO_ANSWER),
+    )
+
+
+def _columns(records: Sequence[EvalRecord]) -> Samples:
+    keys = sorted({(r.benchmark, r.problem) for r in records})
+    row_of = {key: row for row, key in enumerate(keys)}
+    codes: dict[str, int] = {}
+    budgets = sorted({b for r in records for b in r.answered_budgets or ()})
+    column_of = {budget: column for column, budget in enumerate(budgets)}
+    prefix_NC = np.zeros((len(records), len(budgets)), dtype=bool)
+    for row, record in enumerate(records):
+        prefix_NC[row, [column_of[b] for b in record.answered_budgets or ()]] = True
+    return Samples(
+        runs=tuple(sorted({r.run for r in records})),
+        models=tuple(sorted({r.model for r in records if r.model is not None})),
+        caps=tuple(sorted({r.cap_tokens for r in records})),
+        keys=tuple(keys),
+        row_N=np.array([row_of[r.benchmark, r.problem] for r in records], dtype=np.int64),
+        sample_N=np.array([r.sample for r in records], dtype=np.int64),
+        correct_N=np.array([r.grade is Grade.CORRECT for r in records], dtype=bool),
+        finished_N=np.array([r.finish is Finish.STOP for r in records], dtype=bool),
+        graded_N=np.array([_is_graded(r) for r in records], dtype=bool),
+        tokens_N=np.array([r.tokens for r in records], dtype=np.int64),
+        answer_N=np.array([_answer_code(r, codes) for r in records], dtype=np.int64),
+        answer_tokens_N=np.array(
+            [UNKNOWN_TOKENS if r.answer_tokens is None else r.answer_tokens for r in records],
+            dtype=np.int64,
+        ),
+        prefix_budgets_C=np.array(budgets, dtype=np.int64),
+        prefix_NC=prefix_NC,
+    )
+
+
+def _check(samples: Samples) -> None:
+    if not samples.row_N.size:
+        raise DataError("no evaluation records to tabulate; sample something first")
+    for what, found in (
+        ("run", samples.runs),
+        ("model", samples.models),
+        ("cap", samples.caps),
+    ):
+        if len(found) > 1:
+            fix = "choose one with --only-model" if what == "model" else "give one at a time"
+            listed = ", ".join(map(repr, found))
+            raise DataError(f"the records are of {len(found)} {what}s ({listed}); {fix}")
+    for broken_N, bound in (
+        (samples.tokens_N < 0, "below 0"),
+        (samples.tokens_N > samples.caps[0], f"above the sampled cap {samples.caps[0]}"),
+    ):
+        if broken_N.any():
+            at = int(np.argmax(broken_N))
+            benchmark, problem = samples.keys[samples.row_N[at]]
+            raise DataError(
+                f"{benchmark}: problem {problem!r}, sample {samples.sample_N[at]} has "
+                f"{samples.tokens_N[at]} tokens, {bound}; correct the file or its cap"
+            )
 
 
 def _is_graded(record: EvalRecord) -> bool:
     return record.grade is not Grade.UNGRADED and record.finish is not Finish.ERROR
+
+
+def _answer_code(record: EvalRecord, codes: dict[str, int]) -> int:
+    if record.grade is Grade.CORRECT:
+        return RIGHT
+    if record.grade is Grade.UNPARSED:
+        return NO_ANSWER
+    if record.extracted is None:
+        return UNKNOWN_ANSWER
+    return codes.setdefault(record.extracted, len(codes) + 1)

@@ -1,0 +1,305 @@
+"""Every figure of one evaluation, as sums over problems that intervals can be made from."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tersely.core.errors import ConfigError
+from tersely.metrics.budgets import BudgetHits, Protocol, score
+from tersely.metrics.efficiency import (
+    area_over_log_budget,
+    auc_oaa,
+    ock_score,
+    outcome_efficiency,
+)
+from tersely.metrics.intervals import (
+    RESAMPLES,
+    Interval,
+    Sums,
+    averages,
+    draw,
+    estimate,
+    evaluate,
+    expanded_percentiles,
+    resample_counts,
+)
+from tersely.metrics.lengths import Among, LengthSummary, mask, summarise_lengths
+from tersely.metrics.majority import majority_at_k
+from tersely.metrics.passk import g_pass_at_k, mean_at_k, pass_at_k, pass_hat_k
+from tersely.metrics.records import NO_ANSWER, SampleTable
+
+G_PASS_THRESHOLD = 0.5
+
+
+class Unit(StrEnum):
+    """What a figure counts in: tokens, a share from 0 to 1, correct answers, or points."""
+
+    TOKENS = "tokens"
+    SHARE = "share"
+    POINTS = "points"
+    PER_1000 = "per 1,000 tokens"
+
+
+class Quantity(NamedTuple):
+    """What is measured; ``budget_tokens`` None means at the sampled cap, not within a budget."""
+
+    name: str
+    unit: Unit
+    budget_tokens: int | None = None
+
+
+class Sheet(NamedTuple):
+    """M quantities over P problems; each is ``sums.a / sums.b`` summed over problems."""
+
+    quantities: tuple[Quantity, ...]
+    sums: Sums
+    n_samples_M: Int[np.ndarray, " M"]
+
+    def column(self, name: str, budget_tokens: int | None = None) -> int:
+        """Where that quantity stands."""
+        keys = [(q.name, q.budget_tokens) for q in self.quantities]
+        return keys.index((name, budget_tokens))
+
+
+class Measured(NamedTuple):
+    """One quantity and its value."""
+
+    quantity: Quantity
+    value: Interval
+
+
+class Evaluation(NamedTuple):
+    """All figures of one evaluation under one protocol."""
+
+    title: str
+    protocol: Protocol
+    budgets: tuple[int, ...]
+    ks: tuple[int, ...]
+    measured: tuple[Measured, ...]
+    lengths: tuple[LengthSummary, ...]
+    n_problems: int
+    samples_per_problem: int
+    cap_tokens: int
+    ungraded: int
+    missing: int
+
+    def value(self, name: str, budget_tokens: int | None = None) -> Interval:
+        """The value of a quantity; KeyError if it was not measured."""
+        for quantity, interval in self.measured:
+            if (quantity.name, quantity.budget_tokens) == (name, budget_tokens):
+                return interval
+        raise KeyError((name, budget_tokens))
+
+
+def measure(
+    table: SampleTable,
+    *,
+    title: str,
+    budgets: Sequence[int],
+    ks: Sequence[int],
+    protocol: Protocol = Protocol.FINISHED,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Evaluation:
+    """All figures of a table, each with its interval.
+
+    Raises:
+        ConfigError: a budget is above the cap, or a k above the samples of every problem.
+    """
+    sheet = tally(table, budgets=budgets, ks=ks, protocol=protocol, rng=rng)
+    counts_RP = resample_counts(len(table.keys), rng=rng, resamples=resamples)
+    values = estimate(
+        sheet.sums,
+        shares_M=shares(sheet.quantities),
+        n_samples_M=sheet.n_samples_M,
+        counts_RP=counts_RP,
+    )
+    measured = [Measured(q, value) for q, value in zip(sheet.quantities, values, strict=True)]
+    return Evaluation(
+        title=title,
+        protocol=protocol,
+        budgets=tuple(sorted(set(budgets))),
+        ks=tuple(sorted(set(ks))),
+        measured=(*measured, _ock(sheet, counts_RP)),
+        lengths=tuple(summarise_lengths(table, among) for among in Among),
+        n_problems=len(table.keys),
+        samples_per_problem=table.tokens_PS.shape[1],
+        cap_tokens=table.cap_tokens,
+        ungraded=table.ungraded,
+        missing=table.missing,
+    )
+
+
+def tally(
+    table: SampleTable,
+    *,
+    budgets: Sequence[int],
+    ks: Sequence[int],
+    protocol: Protocol = Protocol.FINISHED,
+    rng: np.random.Generator,
+) -> Sheet:
+    """The sums of every quantity: lengths and shares, accuracy and repeats by budget, scores.
+
+    Accuracies are means of per-problem means; lengths and shares of samples are pooled over
+    graded samples.
+    """
+    check_ks(ks, samples=table.tokens_PS.shape[1])
+    budgets_B = np.array(sorted(set(budgets)), dtype=np.int64)
+    hits = score(table, budgets_B=budgets_B, protocol=protocol)
+    blocks = [
+        _lengths(table),
+        _by_budget(table, hits, ks=sorted(set(ks)), protocol=protocol, rng=rng),
+        _scores(table, hits, protocol=protocol),
+    ]
+    return Sheet(
+        quantities=tuple(q for block in blocks for q in block.quantities),
+        sums=Sums(
+            np.concatenate([block.sums.a_PM for block in blocks], axis=1),
+            np.concatenate([block.sums.b_PM for block in blocks], axis=1),
+        ),
+        n_samples_M=np.concatenate([block.n_samples_M for block in blocks]),
+    )
+
+
+def shares(quantities: Sequence[Quantity]) -> Bool[np.ndarray, " M"]:
+    """Which quantities are shares."""
+    return np.array([q.unit is Unit.SHARE for q in quantities], dtype=bool)
+
+
+def check_ks(ks: Sequence[int], *, samples: int) -> None:
+    """Refuses a k that no problem has samples enough for."""
+    for k in ks:
+        if not 1 <= k <= samples:
+            raise ConfigError(
+                f"k = {k} is outside 1 to {samples}, the samples a problem; give a smaller --k or "
+                f"resample with --samples {k}"
+            )
+
+
+def _lengths(table: SampleTable) -> Sheet:
+    tokens_PS = table.tokens_PS.astype(np.float64)
+    pooled: list[tuple[Quantity, np.ndarray, np.ndarray]] = []
+    for among in Among:
+        given = "" if among is Among.ALL else f" given {among}"
+        among_PS = mask(table, among)
+        pooled.append((Quantity(f"mean tokens{given}", Unit.TOKENS), tokens_PS, among_PS))
+    ones_PS = table.graded_PS
+    pooled.append((Quantity("truncated share", Unit.SHARE), ~table.finished_PS, ones_PS))
+    if table.answer_PS is not None:
+        without_PS = table.answer_PS == NO_ANSWER
+        pooled.append((Quantity("share without an answer", Unit.SHARE), without_PS, ones_PS))
+    return Sheet(
+        tuple(quantity for quantity, _, _ in pooled),
+        Sums(
+            np.stack([np.where(among, v, 0.0).sum(axis=1) for _, v, among in pooled], axis=1),
+            np.stack([among.sum(axis=1).astype(np.float64) for _, _, among in pooled], axis=1),
+        ),
+        np.array([int(among.sum()) for _, _, among in pooled]),
+    )
+
+
+def _by_budget(
+    table: SampleTable,
+    hits: BudgetHits,
+    *,
+    ks: Sequence[int],
+    protocol: Protocol,
+    rng: np.random.Generator,
+) -> Sheet:
+    """Accuracy, and what k tries give, at each budget."""
+    most = hits.hits_PSB.shape[1]
+    values: list[tuple[str, Float[np.ndarray, "P B"]]] = [
+        ("accuracy", hits.accuracy_PB),
+        (f"mean@{most}", mean_at_k(hits.hits_PSB, k=most)),
+    ]
+    values += [(f"pass@{k}", pass_at_k(hits.hits_PSB, k=k)) for k in ks]
+    for k in ks if most > 1 else ():
+        if k == 1:
+            continue
+        values.append((f"pass^{k}", pass_hat_k(hits.hits_PSB, k=k)))
+        name = f"g-pass@{k} ({G_PASS_THRESHOLD:g})"
+        values.append((name, g_pass_at_k(hits.hits_PSB, k=k, threshold=G_PASS_THRESHOLD)))
+        votes_PSB = _votes(table, hits, protocol=protocol)
+        if votes_PSB is not None:
+            value_PB = majority_at_k(votes_PSB, table.graded_PS, k=k, rng=rng)
+            values.append((f"majority@{k}", value_PB))
+    value_PM = np.concatenate([value_PB for _, value_PB in values], axis=1)
+    return Sheet(
+        tuple(
+            Quantity(name, Unit.SHARE, budget)
+            for name, _ in values
+            for budget in hits.budgets_B.tolist()
+        ),
+        averages(value_PM),
+        np.full(value_PM.shape[1], int(table.graded_PS.sum())),
+    )
+
+
+def _votes(
+    table: SampleTable, hits: BudgetHits, *, protocol: Protocol
+) -> Int[np.ndarray, "P S B"] | None:
+    """Answers that stand within each budget; None where they are not known."""
+    if table.answer_PS is None or protocol is not Protocol.FINISHED:
+        return None
+    in_time_PSB = table.finished_PS[:, :, None] & (table.tokens_PS[:, :, None] <= hits.budgets_B)
+    return np.where(in_time_PSB, table.answer_PS[:, :, None], NO_ANSWER)
+
+
+def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Sheet:
+    """Scores that weigh answers against tokens, at the largest budget where they need one."""
+    right_PS = table.correct_PS & table.finished_PS & table.graded_PS
+    tokens_PS = np.where(table.graded_PS, table.tokens_PS, 0).astype(np.float64)
+    graded_P = table.graded_PS.sum(axis=1)
+    known_P = (graded_P > 0).astype(np.float64)
+    right_P = right_PS.sum(axis=1).astype(np.float64)
+    mean_right_P = right_P / np.maximum(graded_P, 1)
+    kilo_P = tokens_PS.sum(axis=1) / np.maximum(graded_P, 1) / 1000.0
+    area_P = area_over_log_budget(hits.accuracy_PB, budgets_B=hits.budgets_B)
+    averaged = {"area over log budget": area_P}
+    if protocol is Protocol.FINISHED:
+        averaged["AUC-OAA"] = auc_oaa(
+            right_PS, table.tokens_PS, table.graded_PS, max_tokens=table.cap_tokens
+        )
+    if table.answer_tokens_PS is not None:
+        averaged["outcome efficiency"] = outcome_efficiency(
+            right_PS, table.tokens_PS, table.answer_tokens_PS, table.graded_PS
+        )
+    means = averages(np.stack(list(averaged.values()), axis=1))
+    names = [Quantity(name, Unit.SHARE) for name in averaged]
+    return Sheet(
+        (
+            Quantity("tokens per correct answer", Unit.TOKENS),
+            Quantity("accuracy per 1,000 tokens", Unit.PER_1000),
+            *names,
+        ),
+        Sums(
+            np.concatenate(
+                [np.stack([tokens_PS.sum(axis=1), mean_right_P * known_P], axis=1), means.a_PM],
+                axis=1,
+            ),
+            np.concatenate([np.stack([right_P, kilo_P], axis=1), means.b_PM], axis=1),
+        ),
+        np.full(2 + len(names), int(table.graded_PS.sum())),
+    )
+
+
+def ock_column(values_RM: Float[np.ndarray, "R M"], sheet: Sheet) -> Float[np.ndarray, " R"]:
+    """OckScore at the sampled cap from a sheet's statistics."""
+    budget = max(q.budget_tokens or 0 for q in sheet.quantities)
+    accuracy_R = values_RM[:, sheet.column("accuracy", budget)]
+    return np.asarray(ock_score(accuracy_R, values_RM[:, sheet.column("mean tokens")]))
+
+
+def _ock(sheet: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Measured:
+    n_problems = int((sheet.sums.b_PM[:, sheet.column("mean tokens")] > 0).sum())
+    draws_R1 = ock_column(draw(counts_RP, sheet.sums), sheet)[:, None]
+    low_1, high_1 = expanded_percentiles(draws_R1, n_problems_M=np.array([n_problems]))
+    value = float(ock_column(evaluate(sheet.sums)[None], sheet)[0])
+    n_samples = int(sheet.n_samples_M[sheet.column("mean tokens")])
+    return Measured(
+        Quantity("OckScore", Unit.POINTS),
+        Interval(value, float(low_1[0]), float(high_1[0]), n_problems, n_samples),
+    )

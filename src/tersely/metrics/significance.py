@@ -1,0 +1,79 @@
+"""Whether a difference could be chance, and how small a difference could be seen at all."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import t
+
+from tersely.metrics.intervals import Sums, evaluate
+
+PERMUTATIONS = 1999
+# So that a permutation that gives the same statistic counts as such, whatever the rounding.
+_TIE = 1e-9
+
+
+def swap_p_values(
+    before: Sums,
+    after: Sums,
+    *,
+    rng: np.random.Generator,
+    permutations: int = PERMUTATIONS,
+) -> Float[np.ndarray, " M"]:
+    """Two-sided p-values of after - before by swapping the two runs within problems.
+
+    ``(1 + #{|T*| >= |T|}) / (1 + R)``; the sharp hypothesis is that a problem's samples came from
+    either run alike. An undefined difference → NaN.
+    """
+    swap_RP = rng.integers(2, size=(permutations, before.a_PM.shape[0])).astype(np.float64)
+    over = swap_RP @ (after.a_PM - before.a_PM), swap_RP @ (after.b_PM - before.b_PM)
+    left_RM = _ratio(before.a_PM.sum(axis=0) + over[0], before.b_PM.sum(axis=0) + over[1])
+    right_RM = _ratio(after.a_PM.sum(axis=0) - over[0], after.b_PM.sum(axis=0) - over[1])
+    seen_M = evaluate(after) - evaluate(before)
+    moved_RM = np.nan_to_num(np.abs(right_RM - left_RM), nan=np.inf)
+    extreme_M = (moved_RM >= np.abs(seen_M) * (1 - _TIE)).sum(axis=0)
+    return np.where(np.isnan(seen_M), np.nan, (1 + extreme_M) / (1 + permutations))
+
+
+def minimum_detectable(
+    standard_error: float, *, n_problems: int, level: float = 0.95, power: float = 0.8
+) -> float:
+    """``(t_{1-alpha/2} + t_power) * standard error``: the smallest true difference that a
+    comparison with this standard error finds in ``power`` of all tries.
+
+    Fewer than two problems or no standard error → NaN.  Source: E. Miller, arXiv:2411.00640.
+
+    Args:
+        standard_error: of the paired difference, clustered by problem.
+    """
+    if n_problems < 2 or not np.isfinite(standard_error):
+        return float("nan")
+    quantiles = t.ppf([1 - (1 - level) / 2, power], n_problems - 1)
+    return float(quantiles.sum() * standard_error)
+
+
+def resampling_error(
+    values_PS: Float[np.ndarray, "P S"],
+) -> float:
+    """Standard error of the difference between two evaluations of one and the same model.
+
+    ``sqrt(2 mean_i(var_i / n_i) / P)``: both runs draw their own samples of the same problems, so
+    only the spread within problems counts. The least that a comparison can have; problems with
+    one sample tell nothing about it → NaN if there is no other.
+
+    Args:
+        values_PS: one value a sample, NaN for ungraded ones.
+    """
+    n_P = (~np.isnan(values_PS)).sum(axis=1)
+    several_P = n_P >= 2
+    if not several_P.any():
+        return float("nan")
+    kept_PS = values_PS[several_P]
+    mean_P = np.nansum(kept_PS, axis=1) / n_P[several_P]
+    squares_P = np.nansum((kept_PS - mean_P[:, None]) ** 2, axis=1)
+    variance_P = squares_P / (n_P[several_P] - 1) / n_P[several_P]
+    return float(np.sqrt(2.0 * variance_P.mean() / several_P.sum()))
+
+
+def _ratio(
+    over: Float[np.ndarray, "R M"], under: Float[np.ndarray, "R M"]
+) -> Float[np.ndarray, "R M"]:
+    return np.where(under > 0, over / np.where(under > 0, under, 1.0), np.nan)
