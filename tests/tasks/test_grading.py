@@ -237,8 +237,8 @@ def test_each_gold_answer_is_correct_and_a_perturbed_one_wrong(form: str) -> Non
     for problem in gold_problems():
         right = a_rollout(form.format(problem.answer))
         wrong = a_rollout(form.format(problem.answer + "1"))
-        assert grading.grade(problem, right).grade is Grade.CORRECT, problem
-        assert grading.grade(problem, wrong).grade is Grade.WRONG, problem
+        assert grading.grade(problem, right.text).grade is Grade.CORRECT, problem
+        assert grading.grade(problem, wrong.text).grade is Grade.WRONG, problem
 
 
 @pytest.mark.parametrize("name", ["exakt", "answer", ""])

@@ -1,11 +1,54 @@
 """An evaluation as loaded from disk: ours or a peer's, ready to be measured and drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
-from tersely.core.types import EvalRecord
-from tersely.metrics.budgets import Protocol
-from tersely.metrics.records import SampleTable
+import numpy as np
+import polars as pl
+
+from tersely.adapters import readers
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, DataError
+from tersely.core.manifest import FILE, Manifest, read_manifest
+from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade
+from tersely.metrics.budgets import Protocol, spectrum
+from tersely.metrics.records import (
+    NO_ANSWER,
+    RIGHT,
+    UNKNOWN_ANSWER,
+    UNKNOWN_TOKENS,
+    Samples,
+    SampleTable,
+    arrange,
+    tabulate,
+)
+
+RECORDS_FILE, FORCED_FILE = "records.jsonl", "forced.jsonl"
+OURS = "tersely"
+# What a page can carry: a few traces a problem, and no more text than a browser likes.
+TRACES_A_PROBLEM = 2
+TRACE_CHARACTERS = 4_000_000
+
+_SCHEMA = pl.Schema(
+    {
+        "schema": pl.Int64,
+        "run": pl.String,
+        "model": pl.String,
+        "benchmark": pl.String,
+        "problem": pl.String,
+        "sample": pl.Int64,
+        "grade": pl.String,
+        "tokens": pl.Int64,
+        "finish": pl.String,
+        "cap_tokens": pl.Int64,
+        "extracted": pl.String,
+        "answer_tokens": pl.Int64,
+        "answered_budgets": pl.List(pl.Int64),
+    }
+)
+_REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish", "cap_tokens")
 
 
 class Loaded(NamedTuple):
@@ -28,3 +71,236 @@ class Loaded(NamedTuple):
     notes: tuple[str, ...]
     facts: Mapping[str, str]
     traces: tuple[EvalRecord, ...]
+
+
+def load(
+    path: Path,
+    *,
+    reader: str = OURS,
+    options: readers.Options | None = None,
+    budgets: Sequence[int] = (),
+    protocol: Protocol | None = None,
+) -> Loaded:
+    """One evaluation: our folder or records file, or a peer's file through its reader.
+
+    ``protocol`` None is the one that our folder was evaluated for, *finished* elsewhere;
+    ``budgets`` empty are the folder's own, else the spectrum up to the cap.
+
+    Raises:
+        ConfigError: there is nothing there, or it cannot be read as asked.
+        DataError: the file is damaged or is not what it is said to be.
+    """
+    if not path.exists():
+        raise ConfigError(f"there is no {path}; give an evaluation's folder or a file of records")
+    if reader != OURS:
+        return _load_peer(path, reader, options or readers.Options(run=path.stem), budgets)
+    file = path / RECORDS_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"{path} holds no {RECORDS_FILE}; give a folder that tersely eval wrote")
+    has_manifest = (file.parent / FILE).is_file() and file.name == RECORDS_FILE
+    manifest = read_manifest(file.parent) if has_manifest else Manifest(identity={}, facts={})
+    wanted = protocol or Protocol(manifest.identity.get("protocol", Protocol.FINISHED))
+    graded = _numbers(manifest.identity.get("budgets", ""))
+    frame, notes = read_frame(file)
+    table = arrange(as_samples(frame, prefix_budgets=graded))
+    if wanted is Protocol.FORCED:
+        table, cost = _with_forced(table, file.parent / FORCED_FILE, budgets=graded)
+        notes.append(cost)
+    stated = _numbers(manifest.facts.get("budgets", ""))
+    chosen = tuple(budgets) or stated or spectrum(table.cap_tokens)
+    notes += _unfinished(table, manifest)
+    return Loaded(
+        name=path.resolve().name if path.is_dir() else path.stem,
+        table=table,
+        protocol=wanted,
+        budgets=tuple(sorted(set(chosen))),
+        notes=tuple(notes),
+        facts={**manifest.identity, **manifest.facts},
+        traces=tuple(read_traces(file)),
+    )
+
+
+def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
+    """The numbers of a records file, without its texts, and notes on it.
+
+    A last line that is still being written, or that a crash tore, is left out and noted.
+
+    Raises:
+        DataError: naming file and line, if a line is no evaluation record.
+    """
+    notes = []
+    with file.open("rb") as content:
+        content.seek(0, 2)
+        torn = False
+        if content.tell():
+            content.seek(-1, 2)
+            torn = content.read(1) != b"\n"
+    try:
+        if torn:
+            notes.append(f"The last line of {file.name} is not whole and was left out.")
+            whole = file.read_bytes().rpartition(b"\n")[0]
+            frame = pl.read_ndjson(whole, schema=_SCHEMA) if whole else pl.DataFrame(schema=_SCHEMA)
+        else:
+            frame = pl.scan_ndjson(file, schema=_SCHEMA).collect()
+    except pl.exceptions.PolarsError as error:
+        jsonl.read(file, EvalRecord)  # names the line, if one is to blame
+        raise DataError(f"{file} cannot be read: {error}") from error
+    _check_frame(frame, file)
+    return frame, notes
+
+
+def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Samples:
+    """A frame of records as columns; see ``Samples``."""
+    keys = frame.select("benchmark", "problem").unique().sort("benchmark", "problem")
+    placed = frame.select("benchmark", "problem").join(
+        keys.with_row_index("row"), on=["benchmark", "problem"], how="left", maintain_order="left"
+    )
+    is_wrong = pl.col("grade") == Grade.WRONG.value
+    answer = (
+        pl.when(pl.col("grade") == Grade.CORRECT.value)
+        .then(RIGHT)
+        .when(is_wrong & pl.col("extracted").is_not_null())
+        .then(pl.col("extracted").rank("dense").cast(pl.Int64))
+        .when(is_wrong)
+        .then(UNKNOWN_ANSWER)
+        .otherwise(NO_ANSWER)
+    )
+    columns = frame.select(
+        correct=pl.col("grade") == Grade.CORRECT.value,
+        finished=pl.col("finish") == Finish.STOP.value,
+        graded=(pl.col("grade") != Grade.UNGRADED.value) & (pl.col("finish") != Finish.ERROR.value),
+        answer=answer,
+        answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
+        **{
+            f"within {b}": pl.col("answered_budgets").list.contains(b).fill_null(False)
+            for b in prefix_budgets
+        },
+    )
+    known = bool(frame["answered_budgets"].is_not_null().any())
+    used = list(prefix_budgets) if known else []
+    return Samples(
+        runs=_distinct(frame, "run"),
+        models=_distinct(frame, "model"),
+        caps=tuple(frame["cap_tokens"].unique().sort().to_list()),
+        keys=tuple(keys.iter_rows()),
+        row_N=placed["row"].cast(pl.Int64).to_numpy(),
+        sample_N=frame["sample"].to_numpy(),
+        correct_N=columns["correct"].to_numpy(),
+        finished_N=columns["finished"].to_numpy(),
+        graded_N=columns["graded"].to_numpy(),
+        tokens_N=frame["tokens"].to_numpy(),
+        answer_N=columns["answer"].cast(pl.Int64).to_numpy(),
+        answer_tokens_N=columns["answer_tokens"].to_numpy(),
+        prefix_budgets_C=np.array(used, dtype=np.int64),
+        prefix_NC=columns.select([f"within {b}" for b in used]).to_numpy().astype(bool)
+        if used
+        else np.zeros((len(frame), 0), dtype=bool),
+    )
+
+
+def read_traces(file: Path) -> list[EvalRecord]:
+    """Records with text: the first samples of every problem, sample by sample, while they fit."""
+    slim = {"problem": pl.String, "sample": pl.Int64, "text": pl.String}
+    sizes = (
+        pl.scan_ndjson(file, schema=slim, ignore_errors=True)
+        .select("problem", "sample", characters=pl.col("text").str.len_chars())
+        .with_row_index("line")
+        .filter(pl.col("sample") < TRACES_A_PROBLEM, pl.col("characters") > 0)
+        .collect()
+        .sort("sample", "problem")
+    )
+    fits = sizes.filter(pl.col("characters").cum_sum() <= TRACE_CHARACTERS)
+    lines = set(fits["line"].to_list())
+    with file.open("rb") as content:
+        kept = [line.rstrip(b"\n") for number, line in enumerate(content) if number in lines]
+    records = jsonl.parse(kept, EvalRecord, name=f"{file}, kept texts")
+    return sorted(records, key=lambda r: (r.benchmark, r.problem, r.sample))
+
+
+def _load_peer(path: Path, reader: str, options: readers.Options, budgets: Sequence[int]) -> Loaded:
+    reading = readers.read(path, reader, options)
+    table = tabulate(reading.records)
+    models = {r.model for r in reading.records if r.model is not None}
+    facts = {"file": path.name, "read as": reader}
+    if models:
+        facts["model"] = ", ".join(sorted(models))
+    traces = [r for r in reading.records if r.text is not None and r.sample < TRACES_A_PROBLEM]
+    sizes = np.cumsum([len(r.text or "") for r in traces])
+    return Loaded(
+        name=path.stem,
+        table=table,
+        protocol=Protocol.FINISHED,
+        budgets=tuple(sorted(set(budgets))) or spectrum(table.cap_tokens),
+        notes=reading.notes,
+        facts=facts,
+        traces=tuple(traces[: int(np.searchsorted(sizes, TRACE_CHARACTERS, side="right"))]),
+    )
+
+
+def _with_forced(
+    table: SampleTable, file: Path, *, budgets: Sequence[int]
+) -> tuple[SampleTable, str]:
+    """The table with what was right at each budget after forcing, and what that cost."""
+    if not file.is_file():
+        raise ConfigError(
+            f"{file.parent} holds no forced answers; evaluate with --protocol {Protocol.FORCED!s}"
+        )
+    forced = jsonl.read(file, ForcedRecord)
+    row_of = {problem: row for row, (_, problem) in enumerate(table.keys)}
+    budgets_C = np.array(sorted(set(budgets)), dtype=np.int64)
+    in_time_PSC = table.finished_PS[:, :, None] & (table.tokens_PS[:, :, None] <= budgets_C)
+    prefix_PSC = in_time_PSC & table.correct_PS[:, :, None]
+    known_PSC = in_time_PSC.copy()
+    column_of = {budget: column for column, budget in enumerate(budgets_C.tolist())}
+    for record in forced:
+        place = row_of[record.problem], record.sample, column_of[record.budget_tokens]
+        prefix_PSC[place] = record.grade is Grade.CORRECT
+        known_PSC[place] = True
+    left = int((~known_PSC & table.graded_PS[:, :, None]).sum())
+    if left:
+        raise DataError(
+            f"{file}: {left:,} answers are still to be forced; run the same tersely eval again"
+        )
+    extra = sum(record.extra_tokens for record in forced)
+    sampled = int(table.tokens_PS.sum())
+    return (
+        table._replace(prefix_budgets_C=budgets_C, prefix_PSC=prefix_PSC),
+        f"Forced answers: {len(forced):,} extra generations, {extra:,} extra tokens "
+        f"({extra / max(sampled, 1):.1%} of the {sampled:,} sampled). A forced answer comes after "
+        "the budget: up to the stated allowance on top of it.",
+    )
+
+
+def _check_frame(frame: pl.DataFrame, file: Path) -> None:
+    schemas = frame["schema"].unique().to_list()
+    if any(found != jsonl.SCHEMA for found in schemas):
+        raise DataError(
+            f"{file}: schema {schemas}, but this version of tersely reads schema {jsonl.SCHEMA}; "
+            "if another tool wrote the file, name it with --from"
+        )
+    for name in _REQUIRED:
+        empty = frame[name].is_null()
+        if empty.any():
+            line = int(empty.arg_true()[0]) + 1
+            raise DataError(f"{file}:{line}: {name} is missing; every record needs it")
+    for name, known in (("grade", list(Grade)), ("finish", list(Finish))):
+        other = frame.filter(~pl.col(name).is_in([str(value) for value in known]))
+        if len(other):
+            listed = ", ".join(known)
+            raise DataError(f"{file}: {name} is {other[name][0]!r}; it must be one of {listed}")
+
+
+def _unfinished(table: SampleTable, manifest: Manifest) -> list[str]:
+    planned = int(manifest.facts.get("planned samples", "0"))
+    made = table.tokens_PS.size - table.missing
+    if made >= planned:
+        return []
+    return [f"Unfinished: {made:,} of {planned:,} samples; run the same tersely eval again."]
+
+
+def _distinct(frame: pl.DataFrame, column: str) -> tuple[str, ...]:
+    return tuple(frame[column].drop_nulls().unique().sort().to_list())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in chain(text.replace(",", " ").split()))

@@ -79,9 +79,18 @@ def read(path: Path, type_: type[T]) -> list[T]:
     *lines, tail = content.split(b"\n")
     if tail:
         raise DataError(f"{path}:{len(lines) + 1}: torn last line; call repair_torn_tail first")
+    return parse(lines, type_, name=str(path))
+
+
+def parse(lines: Iterable[bytes], type_: type[T], *, name: str) -> list[T]:
+    """The records of whole lines.
+
+    Raises:
+        DataError: as ``read`` does; ``name`` is the file to name.
+    """
     form = _form(cast(Hashable, type_))
     return [
-        _record(_parsed(line, where=f"{path}:{number}"), type_, form, where=f"{path}:{number}")
+        _record(_parsed(line, where=f"{name}:{number}"), type_, form, where=f"{name}:{number}")
         for number, line in enumerate(lines, start=1)
     ]
 

@@ -47,11 +47,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / FILE
     if not path.is_file():
-        raise ConfigError(f"{folder} is not a run folder (no {FILE}); choose another --run")
+        raise ConfigError(f"{folder} holds no {FILE}; choose another folder")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is damaged ({error}); choose another --run") from error
+        raise ConfigError(f"{path} is damaged ({error}); choose another folder") from error
     if content.get("schema") != MANIFEST_SCHEMA:
         raise ConfigError(
             f"{path} has schema {content.get('schema')}, this version reads {MANIFEST_SCHEMA}; "
@@ -67,5 +67,5 @@ def check_same(here: Manifest, there: Manifest, *, folder: Path) -> None:
         if ours != theirs:
             raise ConfigError(
                 f"cannot resume {folder}: {key} is {ours} here and {theirs} there; "
-                "start a new --run or restore what changed"
+                "start anew in another folder or restore what changed"
             )

@@ -174,6 +174,34 @@ class EvalRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord:
+    """The tokens of one evaluation sample, kept where answers are to be forced from prefixes."""
+
+    problem: str
+    sample: int
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForcedRecord:
+    """An answer forced from the first ``budget_tokens`` of a sample; one JSON line.
+
+    ``extra_tokens`` counts what came after the prefix: the closing text and the answer.
+    """
+
+    problem: str
+    sample: int
+    budget_tokens: int
+    grade: Grade
+    extra_tokens: int
+    finish: Finish
+    extracted: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
     """What one training step did; one JSON line, free of clocks so that it can be compared.
 

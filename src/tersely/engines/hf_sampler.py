@@ -1,6 +1,7 @@
 """The fallback sampler for any causal language model, through its own Hugging Face forward."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,21 +49,24 @@ class HFSampler:
         problems: Sequence[Problem],
         spec: SamplingSpec,
         *,
+        skip: AbstractSet[tuple[str, int]] = frozenset(),
         on_rollout: OnRollout | None = None,
     ) -> list[list[Rollout]]:
-        """``spec.samples`` rollouts a problem, in problem and sample order.
-
-        ``on_rollout`` is called once a rollout, in the order in which they end.
-        """
+        """As :meth:`LocalSampler.sample`."""
         check_spec(spec, rows=self._rows)
-        jobs = self._desk.jobs(problems, spec)
-        done: list[list[Rollout]] = [[] for _ in problems]
+        jobs = self._desk.jobs(problems, spec, skip=skip)
+        return self._desk.collect(
+            jobs, lambda keep: self.run(jobs, spec, on_rollout=keep), on_rollout
+        )
+
+    def run(self, jobs: Sequence[Job], spec: SamplingSpec, *, on_rollout: OnRollout) -> None:
+        """As :meth:`LocalSampler.run`."""
+        check_spec(spec, rows=self._rows)
+        for job in jobs:
+            self._desk.check(job.problem_id, len(job.prompt_ids), spec)
 
         def finish(job: Job, trace: Trace) -> None:
-            rollout = self._desk.rollout(job, trace, spec)
-            done[job.problem].append(rollout)
-            if on_rollout is not None:
-                on_rollout(rollout)
+            on_rollout(self._desk.rollout(job, trace, spec))
 
         training = self._model.training
         self._model.eval()
@@ -72,7 +76,6 @@ class HFSampler:
                     self._run(jobs[first : first + self._rows], spec, finish)
         finally:
             self._model.train(training)
-        return [sorted(group, key=lambda r: r.sample) for group in done]
 
     def _run(
         self, jobs: Sequence[Job], spec: SamplingSpec, finish: Callable[[Job, Trace], None]

@@ -1,6 +1,7 @@
 """What every local sampler shares: problems become jobs, what was drawn becomes rollouts."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,13 +25,21 @@ class Sampler(Protocol):
         problems: Sequence[Problem],
         spec: SamplingSpec,
         *,
+        skip: AbstractSet[tuple[str, int]] = frozenset(),
         on_rollout: OnRollout | None = None,
     ) -> list[list[Rollout]]:
-        """``spec.samples`` rollouts a problem, in problem and sample order."""
+        """``spec.samples`` rollouts a problem, in problem and sample order, but for those whose
+        (problem id, sample) is to be skipped."""
+
+    def run(self, jobs: Sequence["Job"], spec: SamplingSpec, *, on_rollout: OnRollout) -> None:
+        """Runs jobs whose prompts are given as tokens; ``on_rollout`` as each of them ends."""
 
 
 class Job(NamedTuple):
-    """One rollout to be made: which problem, which sample, and the prompt's tokens."""
+    """One rollout to be made: which problem, which sample, and the prompt's tokens.
+
+    Jobs of one ``problem`` number share one prompt.
+    """
 
     problem: int
     problem_id: str
@@ -53,8 +62,14 @@ class Desk(NamedTuple):
     stop_ids: frozenset[int]
     max_positions: int
 
-    def jobs(self, problems: Sequence[Problem], spec: SamplingSpec) -> list[Job]:
-        """One job a sample, problem by problem.
+    def jobs(
+        self,
+        problems: Sequence[Problem],
+        spec: SamplingSpec,
+        *,
+        skip: AbstractSet[tuple[str, int]] = frozenset(),
+    ) -> list[Job]:
+        """One job a sample that is not to be skipped, problem by problem.
 
         Raises:
             EngineError: a prompt plus the cap does not fit the model's positions.
@@ -65,9 +80,28 @@ class Desk(NamedTuple):
             ids = self.tokenizer.apply_chat_template(
                 chat, add_generation_prompt=True, tokenize=True, return_dict=False
             )
-            self._check(problem, len(ids), spec)
-            jobs += [Job(index, problem.id, s, tuple(ids)) for s in range(spec.samples)]
+            self.check(problem.id, len(ids), spec)
+            jobs += [
+                Job(index, problem.id, s, tuple(ids))
+                for s in range(spec.samples)
+                if (problem.id, s) not in skip
+            ]
         return jobs
+
+    def collect(
+        self, jobs: Sequence[Job], run: Callable[[OnRollout], None], on_rollout: OnRollout | None
+    ) -> list[list[Rollout]]:
+        """The rollouts of a run by problem, in sample order, each also passed on as it ends."""
+        done: dict[int, list[Rollout]] = {}
+        number_of = {job.problem_id: job.problem for job in jobs}
+
+        def keep(rollout: Rollout) -> None:
+            done.setdefault(number_of[rollout.problem_id], []).append(rollout)
+            if on_rollout is not None:
+                on_rollout(rollout)
+
+        run(keep)
+        return [sorted(done[problem], key=lambda r: r.sample) for problem in sorted(done)]
 
     def rollout(self, job: Job, trace: Trace, spec: SamplingSpec) -> Rollout:
         """The record of one finished job."""
@@ -90,13 +124,14 @@ class Desk(NamedTuple):
             text=text,
         )
 
-    def _check(self, problem: Problem, prompt_tokens: int, spec: SamplingSpec) -> None:
+    def check(self, problem_id: str, prompt_tokens: int, spec: SamplingSpec) -> None:
+        """Raises :class:`EngineError` unless prompt and cap fit the model's positions."""
         bound = self.max_positions - spec.max_tokens
         if prompt_tokens < 1:
-            raise EngineError(f"problem {problem.id!r} has an empty prompt; give it a token")
+            raise EngineError(f"problem {problem_id!r} has an empty prompt; give it a token")
         if prompt_tokens > bound:
             raise EngineError(
-                f"problem {problem.id!r}: prompt of {prompt_tokens} tokens exceeds {bound} = "
+                f"problem {problem_id!r}: prompt of {prompt_tokens} tokens exceeds {bound} = "
                 f"{self.max_positions} positions of the model - max_tokens {spec.max_tokens}; "
                 "shorten the prompt, lower max_tokens or use a model with more positions"
             )

@@ -8,6 +8,7 @@ Axes: N active rows, S steps of a segment.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -51,26 +52,38 @@ class LocalSampler:
         problems: Sequence[Problem],
         spec: SamplingSpec,
         *,
+        skip: AbstractSet[tuple[str, int]] = frozenset(),
         on_rollout: OnRollout | None = None,
     ) -> list[list[Rollout]]:
         """``spec.samples`` rollouts a problem, in problem and sample order.
 
-        ``on_rollout`` is called once a rollout, in the order in which they end.
+        Those whose (problem id, sample) is in ``skip`` are left out, and so are problems of which
+        nothing remains. ``on_rollout`` is called once a rollout, in the order in which they end.
         """
         check_spec(spec, rows=self._rows)
-        jobs = self._desk.jobs(problems, spec)
-        done: list[list[Rollout | None]] = [[None] * spec.samples for _ in problems]
+        jobs = self._desk.jobs(problems, spec, skip=skip)
+        return self._desk.collect(
+            jobs, lambda keep: self.run(jobs, spec, on_rollout=keep), on_rollout
+        )
+
+    def run(self, jobs: Sequence[Job], spec: SamplingSpec, *, on_rollout: OnRollout) -> None:
+        """Runs jobs whose prompts are given as tokens; ``on_rollout`` as each of them ends.
+
+        Raises:
+            EngineError: a prompt plus the cap does not fit the model's positions.
+        """
+        check_spec(spec, rows=self._rows)
+        for job in jobs:
+            self._desk.check(job.problem_id, len(job.prompt_ids), spec)
+        if not jobs:
+            return
 
         def finish(job: Job, trace: Trace) -> None:
-            rollout = self._desk.rollout(job, trace, spec)
-            done[job.problem][job.sample] = rollout
-            if on_rollout is not None:
-                on_rollout(rollout)
+            on_rollout(self._desk.rollout(job, trace, spec))
 
         with torch.inference_mode():
             cache = self._cache_of(min(self._rows, len(jobs)))
             _Run(self._decoder, jobs, spec, self._desk.stop_ids, finish, cache=cache).drain()
-        return [[r for r in group if r is not None] for group in done]
 
     def _cache_of(self, rows: int) -> KVCache:
         """The last call's cache if it is large enough: touching fresh memory is slow."""

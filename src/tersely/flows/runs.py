@@ -3,7 +3,7 @@
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from importlib.metadata import version
@@ -34,7 +34,7 @@ def make_manifest(
     """The manifest that a run of this recipe would have, here and now."""
     return Manifest(
         identity={
-            "model digest": _digest_of(model_folder),
+            "model digest": digest_of(model_folder),
             "training problems digest": digest(train),
             "test problems digest": digest(test),
         },
@@ -50,9 +50,15 @@ def make_manifest(
     )
 
 
-def _digest_of(folder: Path) -> str:
+def digest_of(folder: Path) -> str:
+    """A short digest of a model folder's configuration and weights."""
+    return digest_files([folder / "config.json", *folder.glob("*.safetensors")])
+
+
+def digest_files(files: Iterable[Path]) -> str:
+    """A short digest of the contents of files, in the order of their names."""
     state = blake2b(digest_size=8)
-    for file in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+    for file in sorted(files):
         with file.open("rb") as content:
             while block := content.read(1 << 20):
                 state.update(block)

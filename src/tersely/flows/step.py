@@ -105,7 +105,7 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> targets.Target
         Group(
             problem=problem,
             rollouts=tuple(sampled_group),
-            verdicts=tuple(grading.grade(problem, rollout) for rollout in sampled_group),
+            verdicts=tuple(grading.grade(problem, rollout.text) for rollout in sampled_group),
         )
         for problem, sampled_group in zip(chosen, rollouts, strict=True)
     ]

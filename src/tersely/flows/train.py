@@ -11,6 +11,7 @@ from tersely.engines import checkpoints
 from tersely.engines.hf_sampler import make_sampler
 from tersely.engines.learner import LocalLearner
 from tersely.engines.models import LAB, Policy, folder_of, load_policy
+from tersely.engines.pieces import split_text
 from tersely.flows import runs
 from tersely.flows.config import Recipe
 from tersely.flows.evaluate import evaluate
@@ -181,7 +182,7 @@ def _judge(run: Run, step: int) -> None:
         ),
         run=run.folder.name,
         file=run.folder / "eval" / f"step-{step:06d}.jsonl",
-        split_text=lambda ids: tuple(run.policy.tokenizer.decode([i]) for i in ids),
+        split_text=lambda ids: split_text(run.policy.tokenizer, ids),
         on_record=lambda _: run.watch.on_rollout(),
     )
     run.watch.on_evaluation(step, records)

@@ -69,19 +69,22 @@ def g_pass_at_k(
     _check_k(k)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold is {threshold}, but must lie in [0, 1]")
-    n_PB, hits_PB = _counts(hits_PSB)
-    if not n_PB.size:
-        return np.full(n_PB.shape, np.nan)
     # A product such as 0.7 * 10 may lie a rounding error above the whole number it means.
     needed = max(1, math.ceil(threshold * k - 1e-9))
-    most = int(n_PB.max())
-    chance_NC = np.full((most + 1, most + 1), np.nan)
-    for n in range(k, most + 1):
-        ways = math.comb(n, k)
-        for c in range(n + 1):
-            good = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in range(needed, k + 1))
-            chance_NC[n, c] = good / ways
-    return np.asarray(chance_NC[n_PB, hits_PB])
+    n_PB, hits_PB = _counts(hits_PSB)
+    pairs_U2, which_N = np.unique(
+        np.stack([n_PB.ravel(), hits_PB.ravel()], axis=1), axis=0, return_inverse=True
+    )
+    chance_U = np.array([_share_of_subsets(n, c, k, needed) for n, c in pairs_U2.tolist()])
+    return np.asarray(chance_U[which_N.ravel()].reshape(n_PB.shape), dtype=np.float64)
+
+
+def _share_of_subsets(n: int, c: int, k: int, needed: int) -> float:
+    """Share of the k-subsets of n samples, c of them hits, with at least ``needed`` hits."""
+    if k > n:
+        return math.nan
+    good = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in range(needed, k + 1))
+    return good / math.comb(n, k)
 
 
 def estimate_pass_at_k(

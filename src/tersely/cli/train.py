@@ -1,56 +1,23 @@
-"""The command line. Data to stdout, messages to stderr; exit 0 ok, 1 run failed, 2 bad input."""
+"""``tersely train`` and ``tersely lab``."""
 
-import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from tersely.core.errors import ConfigError, DataError, TerselyError
+from tersely.cli.frame import INTERRUPTED, messages, output, plain_errors
+from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from tersely.flows.config import Recipe
 
-# Nothing is loaded from a hub; the messages of libraries would drown our own.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-
 DEMO_FOLDER = Path("runs/demo")
-INTERRUPTED = 130
-PLAIN_WIDTH = 110
 
-app = typer.Typer(
-    help="Make reasoning models think shorter and stay right.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
 lab_app = typer.Typer(help="The built-in small world.", no_args_is_help=True)
-app.add_typer(lab_app, name="lab")
-messages = Console(stderr=True)
 
 
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """One line and an exit code for anything raised on purpose."""
-    try:
-        yield
-    except TerselyError as error:
-        messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(2 if isinstance(error, ConfigError | DataError) else 1) from error
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")
-
-
-@app.command()
 def train(
     recipe: Annotated[
         Path | None, typer.Argument(help="Recipe (TOML). None: the built-in lab's demo.")
@@ -75,7 +42,7 @@ def train(
     """Shorten a reasoner with RL: a run folder with checkpoints, records and report.html."""
     from tersely.flows.config import as_toml, read_recipe, shipped
 
-    with _plain_errors():
+    with plain_errors():
         folder = run or (DEMO_FOLDER if recipe is None else Path("runs") / recipe.stem)
         settings = read_recipe(recipe or shipped("demo"), overrides=set_ or [])
         if dry_run:
@@ -119,9 +86,7 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
 
     messages.print("drawing the report ...")
     report = write_report(folder)
-    out = Console()
-    if not out.is_terminal:
-        out = Console(width=PLAIN_WIDTH)
+    out = output()
     out.print(draw_table(report.overall))
     out.print(f"report: {report.page}", highlight=False, soft_wrap=True)
 
@@ -137,7 +102,7 @@ def lab_pretrain(
     """Make the lab's base reasoner again from its seed (2 cores: under 20 minutes)."""
     from tersely.flows.pretrain_lab import pretrain_lab
 
-    with _plain_errors():
+    with plain_errors():
         if out.exists() and any(out.iterdir()):
             raise ConfigError(f"{out} exists and is not empty; choose another --out")
         same = pretrain_lab(out, seed=seed, console=messages, check=check)

@@ -1,0 +1,26 @@
+"""The command line. Data to stdout, messages to stderr; exit 0 ok, 1 run failed, 2 bad input."""
+
+import os
+
+import typer
+
+# Nothing is loaded from a hub; the messages of libraries would drown our own.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+from tersely.cli.evaluate import evaluate
+from tersely.cli.report import compare, report
+from tersely.cli.train import lab_app, train
+
+app = typer.Typer(
+    help="Make reasoning models think shorter and stay right.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(train)
+app.command(name="eval")(evaluate)
+app.command()(report)
+app.command()(compare)
+app.add_typer(lab_app, name="lab")

@@ -1,0 +1,51 @@
+"""What every command shares: the console for messages, and errors in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from tersely.core.errors import ConfigError, DataError, TerselyError
+
+INTERRUPTED = 130
+PLAIN_WIDTH = 110
+
+messages = Console(stderr=True)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """One line and an exit code for anything raised on purpose."""
+    try:
+        yield
+    except TerselyError as error:
+        messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2 if isinstance(error, ConfigError | DataError) else 1) from error
+
+
+def output() -> Console:
+    """Where tables go: as wide as the terminal, or a fixed width where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+def numbers(text: str | None, *, option: str) -> tuple[int, ...]:
+    """The whole numbers of a list such as ``2048,4096``.
+
+    Raises:
+        ConfigError: an entry is not a whole number.
+    """
+    found = []
+    for part in (text or "").replace(",", " ").split():
+        try:
+            found.append(int(part))
+        except ValueError:
+            raise ConfigError(
+                f"{option} {text!r}: {part!r} is no whole number; write {option} 2048,4096"
+            ) from None
+    return tuple(found)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")

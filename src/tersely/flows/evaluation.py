@@ -1,0 +1,282 @@
+"""``tersely eval``: one folder, one sampling pass, every sample kept as it ends."""
+
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from tersely import __version__
+from tersely.adapters.evaluations import FORCED_FILE, RECORDS_FILE
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError
+from tersely.core.manifest import (
+    FILE,
+    Manifest,
+    check_same,
+    read_manifest,
+    write_manifest,
+)
+from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
+from tersely.engines.http import Endpoint, HTTPSampler
+from tersely.flows.evaluate import OnCompletion, append_missing, as_completion, record_of
+from tersely.flows.runs import PROBLEMS_FILE, digest_files, digest_of
+from tersely.lab.problems import FAMILIES, Split, draw_problems
+from tersely.metrics.budgets import Protocol as BudgetProtocol
+from tersely.tasks import grading
+from tersely.tasks.problems import digest, read_problems
+
+LAB = "lab"
+LAB_PROBLEMS = 400
+TOKENS_FILE = "tokens.jsonl"
+# Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
+SAMPLES_WITH_PIECES = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that an evaluation is; ``endpoint`` None samples in this process.
+
+    ``budgets`` are reported; under *answered* and *forced* prefixes are graded at them.
+    ``close_text`` ends the thinking of a forced answer, ``allowance_tokens`` bounds what follows.
+    """
+
+    model: str
+    benchmark: str
+    out: Path
+    spec: SamplingSpec
+    budgets: tuple[int, ...]
+    protocol: BudgetProtocol
+    endpoint: Endpoint | None = None
+    limit: int | None = None
+    rows: int = 256
+    close_text: str = "</think>"
+    allowance_tokens: int = 32
+
+
+class Watch(Protocol):
+    """Who looks on."""
+
+    def on_sampling(self, what: str, total: int, done: int) -> None:
+        """A part of ``total`` samples begins, of which ``done`` are there already."""
+
+    def on_record(self, record: EvalRecord) -> None:
+        """One more sample is graded and saved."""
+
+    def on_forced(self) -> None:
+        """One more forced answer is graded and saved."""
+
+
+class Local(NamedTuple):
+    """A model in this process and what drives it."""
+
+    tokenizer: Any
+    sampler: Any
+
+
+def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
+    """The problems of a benchmark: ``lab`` (400 held-out problems) or a JSONL file's.
+
+    Raises:
+        ConfigError: there is no such file.
+        DataError: a line is not a problem, or there is none.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit {limit} is below 1; give at least one problem")
+    if name == LAB:
+        problems = draw_problems(per_family=LAB_PROBLEMS // len(FAMILIES), seed=0, split=Split.TEST)
+    else:
+        problems = read_problems(Path(name))
+    for problem in problems:
+        grading.load(problem.grader)
+    return problems[:limit]
+
+
+def run_evaluation(plan: Plan, *, watch: Watch) -> None:
+    """Samples and grades what the folder does not hold yet.
+
+    Raises:
+        ConfigError: the folder belongs to another evaluation, naming the first difference, or
+            model, benchmark or settings cannot be used as given.
+        EngineError: the model or the server cannot do it; what was sampled is kept.
+    """
+    problems = load_benchmark(plan.benchmark, limit=plan.limit)
+    check_plan(plan)
+    identity = describe(plan, problems)
+    planned = len(problems) * plan.spec.samples
+    if (plan.out / FILE).is_file():
+        check_same(Manifest(identity=identity, facts={}), read_manifest(plan.out), folder=plan.out)
+        if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (
+            BudgetProtocol.FORCED
+        ):
+            return
+    elif plan.out.exists() and any(plan.out.iterdir()):
+        raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
+    source_for = _remote if plan.endpoint is not None else _local
+    source, local = source_for(plan, problems)
+    if not (plan.out / FILE).is_file():
+        plan.out.mkdir(parents=True, exist_ok=True)
+        jsonl.write(plan.out / PROBLEMS_FILE, problems)
+        write_manifest(plan.out, Manifest(identity=identity, facts=_facts(plan, planned)))
+    by_id = {problem.id: problem for problem in problems}
+    file = plan.out / RECORDS_FILE
+    watch.on_sampling("sampling", planned, _count(file))
+    append_missing(
+        file,
+        source,
+        make_record=lambda c: _record(plan, by_id[c.problem_id], c),
+        on_record=watch.on_record,
+    )
+    if plan.protocol is BudgetProtocol.FORCED:
+        from tersely.flows.forced import force_answers
+
+        assert local is not None
+        force_answers(plan, problems, local, watch=watch, file=plan.out / FORCED_FILE)
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuses budgets and protocols that this sampling cannot give."""
+    cap = plan.spec.max_tokens
+    for budget in plan.budgets:
+        if not 1 <= budget <= cap:
+            raise ConfigError(
+                f"budget {budget} is outside 1 to the cap {cap}; raise --max-tokens or drop it"
+            )
+    if plan.spec.samples < 1 or cap < 1:
+        raise ConfigError(
+            f"--samples {plan.spec.samples} and --max-tokens {cap} must both be at least 1"
+        )
+    if plan.endpoint is not None and plan.protocol is not BudgetProtocol.FINISHED:
+        raise ConfigError(
+            f"the protocol {plan.protocol!s} needs the tokens of each sample, which servers do "
+            "not give; evaluate a local --model, or use --protocol finished"
+        )
+
+
+def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
+    """What must be equal for two sessions to write into one folder."""
+    spec = plan.spec
+    identity = {
+        "model": plan.model,
+        **_model_identity(plan),
+        "benchmark": Path(plan.benchmark).name,
+        "benchmark digest": digest(problems),
+        "graders": ", ".join(sorted({problem.grader for problem in problems})),
+        "samples": str(spec.samples),
+        "max tokens": str(spec.max_tokens),
+        "temperature": f"{spec.temperature:g}",
+        "top-p": f"{spec.top_p:g}",
+        "top-k": str(spec.top_k),
+        "seed": str(spec.seed),
+        "protocol": str(plan.protocol),
+    }
+    if plan.protocol is not BudgetProtocol.FINISHED:
+        identity["budgets"] = " ".join(map(str, sorted(plan.budgets)))
+    if plan.protocol is BudgetProtocol.FORCED:
+        identity["closing text"] = plan.close_text
+        identity["answer allowance tokens"] = str(plan.allowance_tokens)
+    return identity
+
+
+def _model_identity(plan: Plan) -> dict[str, str]:
+    if plan.endpoint is not None:
+        extra = plan.endpoint.extra_body
+        return {"request settings": repr(sorted(extra.items()))} if extra else {}
+    from tersely.engines.models import folder_of
+
+    folder = folder_of(plan.model)
+    prompt_files = [*folder.glob("tokenizer*"), *folder.glob("chat_template*")]
+    return {
+        "model digest": digest_of(folder),
+        "tokenizer and chat template digest": digest_files(f for f in prompt_files if f.is_file()),
+    }
+
+
+def _facts(plan: Plan, planned: int) -> dict[str, str]:
+    packages = ("numpy",) if plan.endpoint else ("torch", "transformers", "numpy")
+    where = {"endpoint": plan.endpoint.url} if plan.endpoint else {}
+    return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": shlex.join(["tersely", *sys.argv[1:]]),
+        **where,
+        "planned samples": str(planned),
+        "budgets": " ".join(map(str, sorted(plan.budgets))),
+        "tersely": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "machine": f"{platform.machine()}, {platform.system()}",
+    }
+
+
+def _record(plan: Plan, problem: Problem, completion: Completion) -> EvalRecord:
+    return record_of(
+        problem,
+        completion,
+        spec=plan.spec,
+        run=plan.out.resolve().name,
+        with_text=True,
+        with_pieces=completion.sample < SAMPLES_WITH_PIECES,
+        model=plan.model,
+        prefix_budgets=plan.budgets if plan.protocol is BudgetProtocol.ANSWERED else (),
+    )
+
+
+Sampling = Callable[[AbstractSet[tuple[str, int]], OnCompletion], None]
+
+
+def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Sampling, Local | None]:
+    assert plan.endpoint is not None
+    sampler = HTTPSampler(plan.endpoint)
+    sampler.check()
+
+    def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
+        sampler.sample(problems, plan.spec, skip=skip, on_completion=keep)
+
+    return source, None
+
+
+def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Sampling, Local | None]:
+    from tersely.engines.hf_sampler import make_sampler
+    from tersely.engines.models import load_policy
+    from tersely.engines.pieces import split_text
+
+    policy = load_policy(plan.model)
+    sampler = make_sampler(policy.model, policy.tokenizer, rows=plan.rows)
+    ids_file = plan.out / TOKENS_FILE if plan.protocol is BudgetProtocol.FORCED else None
+
+    def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
+        if ids_file is not None and ids_file.is_file():
+            jsonl.repair_torn_tail(ids_file)
+
+        def on_rollout(rollout: Rollout) -> None:
+            if ids_file is not None:
+                jsonl.append(ids_file, _tokens(rollout))
+            keep(as_completion(rollout, split_text=lambda ids: split_text(policy.tokenizer, ids)))
+
+        sampler.sample(problems, plan.spec, skip=skip, on_rollout=on_rollout)
+
+    return source, Local(policy.tokenizer, sampler)
+
+
+def _tokens(rollout: Rollout) -> TokenRecord:
+    return TokenRecord(
+        problem=rollout.problem_id,
+        sample=rollout.sample,
+        prompt_ids=rollout.prompt_ids,
+        completion_ids=rollout.completion_ids,
+        finish=rollout.finish,
+    )
+
+
+def _count(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
+
+
+def as_facts(identity: Mapping[str, str]) -> str:
+    """The identity in one line a setting, for ``--dry-run``."""
+    return "\n".join(f"{key}: {value}" for key, value in identity.items())

@@ -1,0 +1,169 @@
+"""What a server's reply becomes, and which replies are refused."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from faulty_server import SPEC, Server, choice, completion, pairs, reply, running, sample
+
+from tersely.core.errors import EngineError
+from tersely.core.types import Completion, Finish
+
+
+@pytest.fixture
+def server():
+    with running(Server()) as one:
+        yield one
+
+
+def one_of(server: Server, body, *, spec=SPEC, **settings) -> Completion:
+    """The completion that this reply becomes."""
+    server.answer = lambda asked: reply(body)
+    first = {("p/0", s) for s in range(1, spec.samples)}
+    (only,) = sample(server, spec=spec, skip=first, **settings)
+    return only
+
+
+MISSING = {
+    "usage": {"choices": [choice("1")]},
+    r"usage\.completion_tokens": {"choices": [choice("1")], "usage": {"prompt_tokens": 3}},
+    "choices": {"error": {"message": "overloaded"}, "usage": {"completion_tokens": 1}},
+    r"choices\.0\.message": {"choices": [{"index": 0}], "usage": {"completion_tokens": 1}},
+    "finish_reason": completion(choice("1", finish=None), tokens=1),
+    r"completion_tokens: Input should be a valid integer": completion(choice("1"), tokens=2.5),
+    "counts -1 completion tokens": completion(choice("1"), tokens=-1),
+    r"ignores max_tokens: 912 > 512": completion(choice("1"), tokens=912),
+    r"asked the server for n=1 and got choices \[\]": completion(tokens=1),
+    r"got choices \[0, 1\]": completion(choice("1"), choice("2", index=1), tokens=1),
+}
+
+
+@pytest.mark.parametrize("message", MISSING)
+def test_a_reply_that_lacks_what_a_sample_needs_ends_the_run(server, message) -> None:
+    with pytest.raises(EngineError, match=message):
+        one_of(server, MISSING[message])
+    assert len(server.bodies) == 1
+
+
+FINISHES = {
+    Finish.STOP: ["stop", "eos", "eos_token", "stop_sequence"],
+    Finish.LENGTH: ["length", "max_tokens"],
+    Finish.ERROR: ["content_filter", "tool_calls", "abort", "something new"],
+}
+
+
+@pytest.mark.parametrize("finish", FINISHES)
+def test_the_finish_is_what_the_server_says(server, finish) -> None:
+    for said in FINISHES[finish]:
+        assert one_of(server, completion(choice("1", finish=said), tokens=9)).finish is finish
+
+
+TEXTS = {
+    "<think>2+2=4</think>4": choice("4", reasoning_content="2+2=4"),
+    "<think>2+2=4</think>5": choice("5", reasoning="2+2=4", reasoning_content=None),
+    "<think>both</think>6": choice("6", reasoning="both", reasoning_content="both"),
+    "<think>2+2": choice(None, reasoning_content="2+2", finish="length"),
+    "<think>2+</think>": choice("", reasoning_content="2+", finish="stop"),
+    "<think>\n2+2\n</think>\n7": choice("<think>\n2+2\n</think>\n7", reasoning_content="2+2"),
+    "<think>a</think><think>b</think>8": choice("<think>b</think>8", reasoning_content="a"),
+    "9": choice("9", reasoning_content=""),
+    "": choice(None),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_thinking_and_answer_are_joined_in_order(server, text) -> None:
+    assert one_of(server, completion(TEXTS[text], tokens=9)).text == text
+
+
+def test_a_stop_text_is_taken_off_the_end_only(server) -> None:
+    stops = ("<end>", "<eot>")
+    for said, text in {"a<end>b<end>": "a<end>b", "c<eot>": "c", "d": "d"}.items():
+        body = completion(choice(said), tokens=9)
+        assert one_of(server, body, stop_texts=stops).text == text
+        assert one_of(server, body).text == said
+
+
+def chooser(counts, *, said_tokens=None):
+    """A server that gives as many choices as asked for, with ``counts`` of logprobs."""
+
+    def answer(body):
+        rows = [
+            {**choice(f"s{i}", index=i), "logprobs": {"content": [{}] * tokens}}
+            for i, tokens in enumerate(counts[: body.get("n", 1)])
+        ]
+        return reply(completion(*rows[::-1], tokens=said_tokens or sum(counts[: len(rows)])))
+
+    return answer
+
+
+def test_several_samples_a_request_have_their_own_tokens_by_logprobs(server) -> None:
+    server.answer = chooser([3, 50, 7, 1])
+    found = sample(server, problems=2, samples_per_request=4)
+    assert len(server.bodies) == 2
+    assert all(body["n"] == 4 and body["logprobs"] is True for body in server.bodies)
+    assert sorted((c.problem_id, c.sample, c.text, c.tokens) for c in found) == [
+        (p, s, f"s{s}", tokens) for p in ("p/0", "p/1") for s, tokens in enumerate([3, 50, 7, 1])
+    ]
+
+
+def test_several_samples_a_request_leave_skipped_ones_out(server) -> None:
+    server.answer = chooser([3, 50, 7, 1])
+    found = sample(server, skip={("p/0", 1)}, samples_per_request=2)
+    assert pairs(found) == [("p/0", 0), ("p/0", 2), ("p/0", 3)]
+    assert sorted(body.get("n", 1) for body in server.bodies) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (chooser([3, 50, 7, 1], said_tokens=62), r"logprobs count \[3, 50, 7, 1\].*says 62"),
+        (
+            lambda body: reply(completion(*[choice("1", index=i) for i in range(4)], tokens=9)),
+            "cannot be told",
+        ),
+        (lambda body: reply(completion(choice("1"), tokens=9)), r"n=4 and got choices \[0\]"),
+        (chooser([3, 513, 7, 1]), "ignores max_tokens: 513 > 512"),
+    ],
+)
+def test_several_samples_a_request_need_a_server_that_counts(server, answer, message) -> None:
+    server.answer = answer
+    with pytest.raises(EngineError, match=message):
+        sample(server, samples_per_request=4)
+
+
+def echoing(content: str, *, thinking: str | None = None):
+    """A server that puts the rendered prompt before what it says."""
+
+    def answer(body):
+        prompt = f"<user>{body['messages'][0]['content']}<assistant>"
+        if body["max_tokens"] == 1:
+            return reply(completion(choice(prompt, finish="length"), tokens=1))
+        said = choice(prompt + content, finish="length", reasoning_content=thinking)
+        return reply(completion(said, tokens=9))
+
+    return answer
+
+
+def test_a_prompt_that_the_server_repeats_is_taken_off_after_open_thinking(server) -> None:
+    server.answer = echoing("", thinking="2+2")
+    assert {c.text for c in sample(server, problems=3)} == {"<think>2+2"}
+    assert [body["max_tokens"] for body in server.bodies].count(1) == 1
+
+
+def test_a_prompt_that_the_server_repeats_before_an_answer_is_refused(server) -> None:
+    server.answer = echoing("4")
+    with pytest.raises(EngineError, match="repeats the prompt before the answer: '<user>Question"):
+        sample(server)
+
+
+def test_a_prompt_that_the_model_repeats_is_its_text(server) -> None:
+    def answer(body):
+        cut = body["max_tokens"] == 1
+        text = "Question" if cut else f"{body['messages'][0]['content']} One."
+        return reply(completion(choice(text), tokens=1 if cut else 9))
+
+    server.answer = answer
+    assert {c.text for c in sample(server)} == {"Question 0: how many? One."}

@@ -1,0 +1,79 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from tersely.metrics.majority import MOST_SUBSETS, majority_at_k
+from tersely.metrics.records import NO_ANSWER, RIGHT, UNKNOWN_ANSWER
+
+
+def majority(votes, *, k, graded=None, seed=0):
+    answer_PSB = np.array(votes)[None, :, None]
+    graded_PS = np.ones((1, len(votes)), bool) if graded is None else np.array([graded], bool)
+    rng = np.random.default_rng(seed)
+    return float(majority_at_k(answer_PSB, graded_PS, k=k, rng=rng)[0, 0])
+
+
+def by_hand(votes, k):
+    """Every subset's vote counted with a dictionary; a tie shares the win."""
+    total, subsets = 0.0, list(combinations(votes, k))
+    for subset in subsets:
+        tally = {}
+        for vote in subset:
+            if vote != NO_ANSWER:
+                tally[vote] = tally.get(vote, 0) + 1
+        top = [vote for vote, count in tally.items() if count == max(tally.values())]
+        total += (RIGHT in top) / max(len(top), 1)
+    return total / len(subsets)
+
+
+def test_golden_votes():
+    # three right, two alike wrong: right wins. Two right, two alike wrong: half. Three alike
+    # wrong beat two right; three different wrong ones do not. Without an answer nobody votes.
+    assert majority([0, 0, 0, 5, 5], k=5) == 1.0
+    assert majority([0, 0, 5, 5], k=4) == 0.5
+    assert majority([0, 0, 5, 5, 5], k=5) == 0.0
+    assert majority([0, 0, 5, 6, 7], k=5) == 1.0
+    assert majority([0, NO_ANSWER, NO_ANSWER, NO_ANSWER], k=4) == 1.0
+    assert majority([NO_ANSWER, NO_ANSWER], k=2) == 0.0
+    # one of two: right half of the time, whatever the others say
+    assert majority([0, 9], k=1) == 0.5
+    # k=2 of [0, 0, 5]: {0,0} right, {0,5} twice a tie: (1 + .5 + .5) / 3
+    assert majority([0, 0, 5], k=2) == pytest.approx(2 / 3)
+
+
+def test_majority_is_the_mean_over_subsets():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        votes = rng.choice([RIGHT, NO_ANSWER, 3, 4, 8], size=6).tolist()
+        k = int(rng.integers(1, 7))
+        assert majority(votes, k=k) == pytest.approx(by_hand(votes, k)), (votes, k)
+
+
+def test_rows_of_votes_do_not_mix_and_ungraded_samples_do_not_vote():
+    # the second problem's ungraded wrong votes would win; without them the right ones do.
+    answer_PSB = np.array([[7, 7, 0], [5, 5, 0]])[:, :, None]
+    graded_PS = np.array([[1, 1, 1], [0, 0, 1]], dtype=bool)
+    rng = np.random.default_rng(0)
+    values = majority_at_k(answer_PSB, graded_PS, k=1, rng=rng)[:, 0]
+    assert values == pytest.approx([1 / 3, 1.0])
+    assert np.isnan(majority_at_k(answer_PSB, graded_PS, k=2, rng=rng)[1, 0])
+
+
+def test_an_unknown_wrong_answer_or_too_few_samples_are_undefined():
+    assert np.isnan(majority([0, 0, UNKNOWN_ANSWER], k=2))
+    assert np.isnan(majority([0, 0], k=3))
+    with pytest.raises(ValueError, match="k is 0"):
+        majority([0], k=0)
+
+
+def test_many_subsets_are_sampled_without_repeats():
+    # 20 right, 12 alike wrong, k = 31 of 32: right always wins; with replacement it might not.
+    assert majority([0] * 17 + [5] * 15, k=31) == pytest.approx(1.0)
+    # k = 16 of 32, 4496388 or more subsets: close to the exact chance by the hypergeometric law
+    from scipy.stats import hypergeom
+
+    law = hypergeom(32, 18, 16)
+    exact = sum(law.pmf(x) for x in range(9, 17)) + 0.5 * law.pmf(8)
+    error = 4 * np.sqrt(exact * (1 - exact) / MOST_SUBSETS)
+    assert majority([0] * 18 + [5] * 14, k=16) == pytest.approx(exact, abs=error)
