@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -31,23 +31,21 @@ OURS = "tersely"
 TRACES_A_PROBLEM = 2
 TRACE_CHARACTERS = 4_000_000
 
-_SCHEMA = pl.Schema(
-    {
-        "schema": pl.Int64,
-        "run": pl.String,
-        "model": pl.String,
-        "benchmark": pl.String,
-        "problem": pl.String,
-        "sample": pl.Int64,
-        "grade": pl.String,
-        "tokens": pl.Int64,
-        "finish": pl.String,
-        "cap_tokens": pl.Int64,
-        "extracted": pl.String,
-        "answer_tokens": pl.Int64,
-        "answered_budgets": pl.List(pl.Int64),
-    }
-)
+_SCHEMA: dict[str, Any] = {
+    "schema": pl.Int64,
+    "run": pl.String,
+    "model": pl.String,
+    "benchmark": pl.String,
+    "problem": pl.String,
+    "sample": pl.Int64,
+    "grade": pl.String,
+    "tokens": pl.Int64,
+    "finish": pl.String,
+    "cap_tokens": pl.Int64,
+    "extracted": pl.String,
+    "answer_tokens": pl.Int64,
+    "answered_budgets": pl.List(pl.Int64),
+}
 _REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish", "cap_tokens")
 
 
@@ -128,23 +126,13 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
     Raises:
         DataError: naming file and line, if a line is no evaluation record.
     """
-    notes = []
-    with file.open("rb") as content:
-        content.seek(0, 2)
-        torn = False
-        if content.tell():
-            content.seek(-1, 2)
-            torn = content.read(1) != b"\n"
     try:
-        if torn:
-            notes.append(f"The last line of {file.name} is not whole and was left out.")
-            whole = file.read_bytes().rpartition(b"\n")[0]
-            frame = pl.read_ndjson(whole, schema=_SCHEMA) if whole else pl.DataFrame(schema=_SCHEMA)
-        else:
-            frame = pl.scan_ndjson(file, schema=_SCHEMA).collect()
+        frame = _scan(file, _SCHEMA).collect()
     except pl.exceptions.PolarsError as error:
         jsonl.read(file, EvalRecord)  # names the line, if one is to blame
         raise DataError(f"{file} cannot be read: {error}") from error
+    torn = f"The last line of {file.name} is not whole and was left out."
+    notes = [torn] if _is_torn(file) else []
     _check_frame(frame, file)
     return frame, notes
 
@@ -161,9 +149,9 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         .then(RIGHT)
         .when(is_wrong & pl.col("extracted").is_not_null())
         .then(pl.col("extracted").rank("dense").cast(pl.Int64))
-        .when(is_wrong)
-        .then(UNKNOWN_ANSWER)
-        .otherwise(NO_ANSWER)
+        .when(pl.col("grade") == Grade.UNPARSED.value)
+        .then(NO_ANSWER)
+        .otherwise(UNKNOWN_ANSWER)
     )
     columns = frame.select(
         correct=pl.col("grade") == Grade.CORRECT.value,
@@ -202,7 +190,7 @@ def read_traces(file: Path) -> list[EvalRecord]:
     """Records with text: the first samples of every problem, sample by sample, while they fit."""
     slim = {"problem": pl.String, "sample": pl.Int64, "text": pl.String}
     sizes = (
-        pl.scan_ndjson(file, schema=slim, ignore_errors=True)
+        _scan(file, slim)
         .select("problem", "sample", characters=pl.col("text").str.len_chars())
         .with_row_index("line")
         .filter(pl.col("sample") < TRACES_A_PROBLEM, pl.col("characters") > 0)
@@ -215,6 +203,22 @@ def read_traces(file: Path) -> list[EvalRecord]:
         kept = [line.rstrip(b"\n") for number, line in enumerate(content) if number in lines]
     records = jsonl.parse(kept, EvalRecord, name=f"{file}, kept texts")
     return sorted(records, key=lambda r: (r.benchmark, r.problem, r.sample))
+
+
+def _scan(file: Path, schema: Mapping[str, Any]) -> pl.LazyFrame:
+    """The wanted fields of all whole lines; other fields are not looked at."""
+    if not _is_torn(file):
+        return pl.scan_ndjson(file, schema=schema)
+    whole = file.read_bytes().rpartition(b"\n")[0]
+    return pl.read_ndjson(whole, schema=schema).lazy() if whole else pl.LazyFrame(schema=schema)
+
+
+def _is_torn(file: Path) -> bool:
+    with file.open("rb") as content:
+        if content.seek(0, 2) == 0:
+            return False
+        content.seek(-1, 2)
+        return content.read(1) != b"\n"
 
 
 def _load_peer(path: Path, reader: str, options: readers.Options, budgets: Sequence[int]) -> Loaded:

@@ -17,7 +17,7 @@ from tersely.core.types import (
 )
 from tersely.engines.jobs import Sampler
 from tersely.tasks import grading
-from tersely.tasks.grading.prefixes import answered_budgets, first_correct_tokens
+from tersely.tasks.prefixes import answered_budgets, first_correct_tokens
 
 # Texts are kept for the first samples of each problem only: enough to read, small to keep.
 SAMPLES_WITH_TEXT = 1

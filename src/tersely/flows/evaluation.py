@@ -3,13 +3,14 @@
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, runtime_checkable
+from typing import Protocol as Interface
 
 from tersely import __version__
 from tersely.adapters.evaluations import FORCED_FILE, RECORDS_FILE
@@ -24,10 +25,16 @@ from tersely.core.manifest import (
 )
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.http import Endpoint, HTTPSampler
-from tersely.flows.evaluate import OnCompletion, append_missing, as_completion, record_of
+from tersely.flows.evaluate import (
+    OnCompletion,
+    Source,
+    append_missing,
+    as_completion,
+    record_of,
+)
 from tersely.flows.runs import PROBLEMS_FILE, digest_files, digest_of
 from tersely.lab.problems import FAMILIES, Split, draw_problems
-from tersely.metrics.budgets import Protocol as BudgetProtocol
+from tersely.metrics.budgets import Protocol
 from tersely.tasks import grading
 from tersely.tasks.problems import digest, read_problems
 
@@ -51,7 +58,7 @@ class Plan:
     out: Path
     spec: SamplingSpec
     budgets: tuple[int, ...]
-    protocol: BudgetProtocol
+    protocol: Protocol
     endpoint: Endpoint | None = None
     limit: int | None = None
     rows: int = 256
@@ -59,7 +66,8 @@ class Plan:
     allowance_tokens: int = 32
 
 
-class Watch(Protocol):
+@runtime_checkable
+class Watch(Interface):
     """Who looks on."""
 
     def on_sampling(self, what: str, total: int, done: int) -> None:
@@ -111,9 +119,7 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
     planned = len(problems) * plan.spec.samples
     if (plan.out / FILE).is_file():
         check_same(Manifest(identity=identity, facts={}), read_manifest(plan.out), folder=plan.out)
-        if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (
-            BudgetProtocol.FORCED
-        ):
+        if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
             return
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
@@ -132,7 +138,7 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
         make_record=lambda c: _record(plan, by_id[c.problem_id], c),
         on_record=watch.on_record,
     )
-    if plan.protocol is BudgetProtocol.FORCED:
+    if plan.protocol is Protocol.FORCED:
         from tersely.flows.forced import force_answers
 
         assert local is not None
@@ -151,7 +157,7 @@ def check_plan(plan: Plan) -> None:
         raise ConfigError(
             f"--samples {plan.spec.samples} and --max-tokens {cap} must both be at least 1"
         )
-    if plan.endpoint is not None and plan.protocol is not BudgetProtocol.FINISHED:
+    if plan.endpoint is not None and plan.protocol is not Protocol.FINISHED:
         raise ConfigError(
             f"the protocol {plan.protocol!s} needs the tokens of each sample, which servers do "
             "not give; evaluate a local --model, or use --protocol finished"
@@ -175,9 +181,9 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
         "seed": str(spec.seed),
         "protocol": str(plan.protocol),
     }
-    if plan.protocol is not BudgetProtocol.FINISHED:
+    if plan.protocol is not Protocol.FINISHED:
         identity["budgets"] = " ".join(map(str, sorted(plan.budgets)))
-    if plan.protocol is BudgetProtocol.FORCED:
+    if plan.protocol is Protocol.FORCED:
         identity["closing text"] = plan.close_text
         identity["answer allowance tokens"] = str(plan.allowance_tokens)
     return identity
@@ -222,14 +228,11 @@ def _record(plan: Plan, problem: Problem, completion: Completion) -> EvalRecord:
         with_text=True,
         with_pieces=completion.sample < SAMPLES_WITH_PIECES,
         model=plan.model,
-        prefix_budgets=plan.budgets if plan.protocol is BudgetProtocol.ANSWERED else (),
+        prefix_budgets=plan.budgets if plan.protocol is Protocol.ANSWERED else (),
     )
 
 
-Sampling = Callable[[AbstractSet[tuple[str, int]], OnCompletion], None]
-
-
-def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Sampling, Local | None]:
+def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
     assert plan.endpoint is not None
     sampler = HTTPSampler(plan.endpoint)
     sampler.check()
@@ -240,14 +243,14 @@ def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Sampling, Local | 
     return source, None
 
 
-def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Sampling, Local | None]:
+def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
     from tersely.engines.hf_sampler import make_sampler
     from tersely.engines.models import load_policy
     from tersely.engines.pieces import split_text
 
     policy = load_policy(plan.model)
     sampler = make_sampler(policy.model, policy.tokenizer, rows=plan.rows)
-    ids_file = plan.out / TOKENS_FILE if plan.protocol is BudgetProtocol.FORCED else None
+    ids_file = plan.out / TOKENS_FILE if plan.protocol is Protocol.FORCED else None
 
     def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
         if ids_file is not None and ids_file.is_file():
@@ -275,8 +278,3 @@ def _tokens(rollout: Rollout) -> TokenRecord:
 
 def _count(file: Path) -> int:
     return file.read_bytes().count(b"\n") if file.is_file() else 0
-
-
-def as_facts(identity: Mapping[str, str]) -> str:
-    """The identity in one line a setting, for ``--dry-run``."""
-    return "\n".join(f"{key}: {value}" for key, value in identity.items())

@@ -14,7 +14,7 @@ Grader = Callable[[str, str], Verdict]
 @cache
 def load(name: str) -> Grader:
     """The grader in the file of that name."""
-    available = sorted(m.name for m in iter_modules(__path__) if m.name not in ("answer", "prefixes"))
+    available = sorted(m.name for m in iter_modules(__path__) if m.name != "answer")
     if name not in available:
         raise ConfigError(f"no grader {name!r}; there are {', '.join(available)}")
     grader: Grader = import_module(f"{__name__}.{name}").grade

@@ -10,7 +10,9 @@ from tersely.core.types import Grade, Problem
 from tersely.tasks import grading
 
 _BOXED = re.compile(r"\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
-_STATED = re.compile(r"(?:answer|result)\s*(?:is|:|=)\s*\**\s*([^\s.,;*]+(?:\.\d+)?)", re.IGNORECASE)
+_STATED = re.compile(
+    r"(?:answer|result)\s*(?:is|:|=)\s*\**\s*([^\s.,;*]+(?:\.\d+)?)", re.IGNORECASE
+)
 # A value that the thinking stops at, before it starts over or ends.
 _RECONSIDERED = re.compile(
     r"=\s*([^\s=]+?)\s*[.,;]?\s*(?=\b(?:wait|hmm|let me check|alternatively)\b|</think>)",
