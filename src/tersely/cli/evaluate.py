@@ -134,7 +134,8 @@ def _json_object(text: str | None) -> dict[str, object]:
 
 
 def _run(plan: "Plan", *, threads: int) -> None:
-    from tersely.cli.report import show_evaluation
+    from tersely.adapters.evaluations import load
+    from tersely.cli.report import PAGE, Files, show_evaluation
     from tersely.flows.eval_progress import EvalProgress
     from tersely.flows.evaluation import run_evaluation
 
@@ -156,4 +157,4 @@ def _run(plan: "Plan", *, threads: int) -> None:
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from None
-    show_evaluation(plan.out, protocol=plan.protocol)
+    show_evaluation(load(plan.out, budgets=plan.budgets), Files(plan.out / PAGE))

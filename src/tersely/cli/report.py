@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from tersely.adapters.evaluations import Loaded
 
-BOOTSTRAP_SEED = 0
 PAGE = "report.html"
 
 From = Annotated[
@@ -74,17 +73,12 @@ def report(
             _show_run(path)
             return
         load = _loader(from_, tokenizer, cap_tokens, column, only_model, benchmark)
-        show_evaluation(
-            path,
-            protocol=protocol,
-            budgets=numbers(budgets, option="--budgets"),
-            ks=numbers(k, option="--k"),
-            load=load,
-            out=out,
-            markdown=markdown,
-            csv=csv,
-            png=png,
-        )
+        wanted = numbers(budgets, option="--budgets")
+        loaded = load(path, budgets=wanted, protocol=protocol)
+        folder = out or (path if path.is_dir() else path.parent)
+        page = folder / (PAGE if path.is_dir() else f"{path.stem}-{PAGE}")
+        files = Files(page, markdown, csv, png)
+        show_evaluation(loaded, files, ks=numbers(k, option="--k"))
 
 
 def compare(
@@ -105,94 +99,62 @@ def compare(
 ) -> None:
     """Paired difference of two evaluations, at every budget, with intervals."""
     with plain_errors():
-        import numpy as np
-
-        from tersely.metrics.budgets import spectrum
-        from tersely.metrics.comparison import compare as compare_tables
-        from tersely.metrics.comparison import list_changes, pair
-        from tersely.report import comparison as pages
-
         load = _loader(from_, tokenizer, cap_tokens, column, None, benchmark)
         wanted = numbers(budgets, option="--budgets")
         left, right = (load(path, budgets=wanted, protocol=protocol) for path in (before, after))
-        if left.protocol is not right.protocol:
-            raise ConfigError(
-                f"{left.name} was evaluated under the protocol {left.protocol!s}, {right.name} "
-                f"under {right.protocol!s}; compare both under one with --protocol"
-            )
-        pairing = pair(left.table, right.table)
-        cap = pairing.before.cap_tokens
-        shared = [b for b in left.budgets if b in right.budgets and b <= cap]
-        chosen = wanted or tuple(shared) or spectrum(cap)
-        fewest = min(t.tokens_PS.shape[1] for t in (pairing.before, pairing.after))
-        compared = compare_tables(
-            f"{left.name} → {right.name}",
-            pairing.before,
-            pairing.after,
-            budgets=chosen,
-            ks=numbers(k, option="--k") or default_ks(fewest),
-            protocol=left.protocol,
-            rng=np.random.default_rng(BOOTSTRAP_SEED),
-        )
-        compared = compared._replace(notes=(*pairing.notes, *left.notes, *right.notes))
-        changes = list_changes(
-            pairing.before, pairing.after, budget_tokens=max(chosen), protocol=left.protocol
-        )
-        left, right = (
-            side._replace(table=table)
-            for side, table in zip((left, right), pairing[:2], strict=True)
-        )
-        output().print(pages.draw_comparison(compared, changes, names=(left.name, right.name)))
         folder = out or (after if after.is_dir() else after.parent)
-        file = folder / f"compare-{left.name}-{right.name}.html"
-        folder.mkdir(parents=True, exist_ok=True)
-        written = pages.write_comparison(left, right, compared, changes, out=file)
-        _say_where(written)
-        _export_comparison(compared, (left.name, right.name), markdown, csv, png)
+        page = folder / f"compare-{left.name}-{right.name}.html"
+        files = Files(page, markdown, csv, png)
+        _show_comparison(left, right, files, budgets=wanted, ks=numbers(k, option="--k"))
 
 
-def show_evaluation(
-    path: Path,
-    *,
-    protocol: Protocol | None = None,
-    budgets: Sequence[int] = (),
-    ks: Sequence[int] = (),
-    load: "Callable[..., Loaded] | None" = None,
-    out: Path | None = None,
-    markdown: Path | None = None,
-    csv: Path | None = None,
-    png: Path | None = None,
-) -> None:
-    """Measures one evaluation, prints its tables and writes its page and exports."""
-    import numpy as np
+class Files(NamedTuple):
+    """Where to write the page, and, if wanted, tables, figures and pictures."""
 
-    from tersely.adapters.evaluations import load as load_ours
-    from tersely.metrics.measures import measure
+    page: Path
+    markdown: Path | None = None
+    csv: Path | None = None
+    png: Path | None = None
+
+
+def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -> None:
+    """Measures one evaluation, writes exports and page, and prints its tables."""
+    from tersely.flows.reporting import measure_loaded
     from tersely.report import evaluation as pages
+    from tersely.report import exports
 
-    loaded = (load or load_ours)(path, budgets=budgets, protocol=protocol)
-    samples = loaded.table.tokens_PS.shape[1]
-    evaluation = measure(
-        loaded.table,
-        title=loaded.name,
-        budgets=loaded.budgets,
-        ks=ks or default_ks(samples),
-        protocol=loaded.protocol,
-        rng=np.random.default_rng(BOOTSTRAP_SEED),
-    )
-    output().print(pages.draw_evaluation(evaluation, notes=loaded.notes))
-    folder = out or (path if path.is_dir() else path.parent)
-    folder.mkdir(parents=True, exist_ok=True)
-    name = PAGE if path.is_dir() else f"{path.stem}-report.html"
+    measured = measure_loaded(loaded, ks=ks)
+    if files.csv:
+        exports.write_csv(exports.export_evaluation(measured), files.csv)
+    if files.markdown:
+        text = exports.format_evaluation(measured, notes=loaded.notes)
+        exports.write_markdown(text, files.markdown)
+    output().print(pages.draw_evaluation(measured, notes=loaded.notes))
     messages.print("drawing the report ...")
-    _say_where(pages.write_evaluation(loaded, evaluation, out=folder / name))
-    _export_evaluation(loaded, evaluation, markdown, csv, png)
+    if files.png:
+        exports.write_pngs(pages.draw_figures(loaded, measured), files.png)
+    _say_where(pages.write_evaluation(loaded, measured, out=files.page))
 
 
-def default_ks(samples: int) -> tuple[int, ...]:
-    """1, 2, 4, ... up to the samples a problem, and these."""
-    powers = {1 << power for power in range(samples.bit_length())}
-    return tuple(sorted({k for k in powers if k <= samples} | {samples}))
+def _show_comparison(
+    before: "Loaded", after: "Loaded", files: Files, *, budgets: Sequence[int], ks: Sequence[int]
+) -> None:
+    from tersely.flows.reporting import compare_loaded
+    from tersely.report import comparison as pages
+    from tersely.report import exports
+
+    left, right, compared, changes = compare_loaded(before, after, budgets=budgets, ks=ks)
+    names = left.name, right.name
+    if files.csv:
+        exports.write_csv(exports.export_comparison(compared), files.csv)
+    if files.markdown:
+        text = exports.format_comparison(compared, changes, names=names)
+        exports.write_markdown(text, files.markdown)
+    output().print(pages.draw_comparison(compared, changes, names=names))
+    messages.print("drawing the report ...")
+    if files.png:
+        exports.write_pngs(pages.draw_figures(left, right, compared, changes), files.png)
+    _say_where(pages.write_comparison(left, right, compared, changes, out=files.page))
 
 
 def _say_where(page: Path) -> None:

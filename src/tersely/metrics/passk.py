@@ -72,11 +72,12 @@ def g_pass_at_k(
     # A product such as 0.7 * 10 may lie a rounding error above the whole number it means.
     needed = max(1, math.ceil(threshold * k - 1e-9))
     n_PB, hits_PB = _counts(hits_PSB)
-    pairs_U2, which_N = np.unique(
-        np.stack([n_PB.ravel(), hits_PB.ravel()], axis=1), axis=0, return_inverse=True
+    base = n_PB.max(initial=0) + 1
+    code_U, which_N = np.unique(n_PB.ravel() * base + hits_PB.ravel(), return_inverse=True)
+    chance_U = np.array(
+        [_share_of_subsets(*divmod(code, int(base)), k, needed) for code in code_U.tolist()]
     )
-    chance_U = np.array([_share_of_subsets(n, c, k, needed) for n, c in pairs_U2.tolist()])
-    return np.asarray(chance_U[which_N.ravel()].reshape(n_PB.shape), dtype=np.float64)
+    return np.asarray(chance_U[which_N].reshape(n_PB.shape), dtype=np.float64)
 
 
 def _share_of_subsets(n: int, c: int, k: int, needed: int) -> float:
