@@ -1,0 +1,243 @@
+"""From a foreign file's samples to evaluation records: the rules that all readers share.
+
+Nothing is guessed in silence: what a file lacks is asked for, and what was inferred, left out or
+counted anew becomes a note.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from tersely.adapters.reading import Options, RawSample, Reading
+from tersely.adapters.scores import grade_of, whole_tokens
+from tersely.core.errors import DataError
+from tersely.core.types import EvalRecord, Finish, Grade
+
+
+class _Counted(NamedTuple):
+    raw: RawSample
+    tokens: int
+
+
+def complete(
+    path: Path,
+    raws: Sequence[RawSample],
+    *,
+    options: Options,
+    score_fix: str,
+    no_tokens: str = "the file holds no token counts",
+    notes: Sequence[str] = (),
+) -> Reading:
+    """The records of the samples, after every check.
+
+    Args:
+        score_fix: what to do about a score that is no verdict, for the error.
+        no_tokens: why there are no counts, for the error.
+    Raises:
+        DataError: naming file, place, value and fix.
+    """
+    raws, said = _one_model(path, raws, options=options), list(notes)
+    counted, recounted = _count(path, raws, options=options, no_tokens=no_tokens, said=said)
+    counted = _finish(path, counted, options=options, said=said)
+    caps = _caps(path, counted, options=options, said=said)
+    if recounted:
+        counted = _clip(counted, caps=caps, said=said)
+    records = _records(path, counted, caps=caps, options=options, score_fix=score_fix)
+    _check_records(path, records, counted)
+    lost = sum(record.finish is Finish.ERROR for record in records)
+    if lost:
+        said.append(
+            f"{lost} of {len(records)} samples failed, or lack a token count or a reason why they "
+            f"ended: left out"
+        )
+    ungraded = sum(r.grade is Grade.UNGRADED and r.finish is not Finish.ERROR for r in records)
+    if ungraded:
+        said.append(f"{ungraded} of {len(records)} samples have no grade: left out")
+    return Reading(records=records, notes=tuple(said))
+
+
+def _one_model(path: Path, raws: Sequence[RawSample], *, options: Options) -> Sequence[RawSample]:
+    models = sorted({raw.model for raw in raws if raw.model is not None})
+    if options.model is not None:
+        kept = [raw for raw in raws if raw.model == options.model]
+        if not kept:
+            listed = ", ".join(models) or "none by name"
+            raise DataError(
+                f"{path} has no sample of model {options.model!r}; it has {listed}; "
+                f"correct --only-model"
+            )
+        return kept
+    if len(models) > 1:
+        raise DataError(
+            f"{path} holds samples of {len(models)} models: {', '.join(models)}; "
+            f"choose one with --only-model NAME"
+        )
+    if not raws:
+        raise DataError(f"{path} holds no sample")
+    return raws
+
+
+def _count(
+    path: Path,
+    raws: Sequence[RawSample],
+    *,
+    options: Options,
+    no_tokens: str,
+    said: list[str],
+) -> tuple[list[_Counted], bool]:
+    """Each sample with its tokens, and whether they were counted anew.
+
+    A sample without a count in a file that has counts failed.
+    """
+    raws = [replace(raw, tokens=None) if raw.tokens != raw.tokens else raw for raw in raws]  # NaN
+    if any(raw.tokens is not None for raw in raws):
+        if options.count_tokens is not None:
+            said.append("token counts are the file's own; --tokenizer was not needed")
+        return [_own_count(path, raw) for raw in raws], False
+    if options.count_tokens is None:
+        raise DataError(f"{path}: {no_tokens}; give the model's tokenizer with --tokenizer")
+    if not any(raw.text is not None for raw in raws):
+        raise DataError(f"{path}: {no_tokens}, and no text to count; map a column of texts")
+    said.append(
+        "token counts re-made with --tokenizer from the text: without the stop token, and not "
+        "always the tokens that were sampled"
+    )
+    counted = []
+    for raw in raws:
+        tokens = 0 if raw.text is None else options.count_tokens(raw.text)
+        counted.append(_Counted(replace(raw, failed=raw.failed or raw.text is None), tokens))
+    return counted, True
+
+
+def _own_count(path: Path, raw: RawSample) -> _Counted:
+    if raw.tokens is None:
+        return _Counted(replace(raw, failed=True), 0)
+    return _Counted(raw, whole_tokens(raw.tokens, place=f"{path}: {raw.place}"))
+
+
+def _finish(
+    path: Path, counted: Sequence[_Counted], *, options: Options, said: list[str]
+) -> list[_Counted]:
+    """Each sample with its finish: the file's own, or by the stated cap if it has none at all."""
+    if all(raw.finish is None or raw.failed for raw, _ in counted):
+        return _finish_by_cap(path, counted, options=options, said=said)
+    return [
+        _Counted(replace(raw, failed=raw.failed or raw.finish is None), tokens)
+        for raw, tokens in counted
+    ]
+
+
+def _finish_by_cap(
+    path: Path, counted: Sequence[_Counted], *, options: Options, said: list[str]
+) -> list[_Counted]:
+    cap = options.cap_tokens
+    if cap is None:
+        own = sorted({raw.cap_tokens for raw, _ in counted if raw.cap_tokens is not None})
+        hint = f"--cap-tokens {own[0]}, the file's own limit" if own else "--cap-tokens N"
+        raise DataError(
+            f"{path} does not say why samples ended; state the cap they were sampled at, so that "
+            f"those that reach it count as cut: {hint}"
+        )
+    ended = []
+    for raw, tokens in counted:
+        finish = Finish.LENGTH if tokens >= cap else Finish.STOP
+        ended.append(_Counted(replace(raw, finish=finish), tokens))
+    cut = sum(raw.finish is Finish.LENGTH and not raw.failed for raw, _ in ended)
+    said.append(
+        f"the file does not say why samples ended: the {cut} of {len(ended)} with {cap} or more "
+        f"tokens are taken as cut"
+    )
+    return ended
+
+
+def _caps(
+    path: Path, counted: Sequence[_Counted], *, options: Options, said: list[str]
+) -> list[int]:
+    """The cap of each sample: the file's own, the stated, or the largest count it can be."""
+    for raw, _ in counted:
+        own = raw.cap_tokens
+        if own is not None and options.cap_tokens not in (None, own):
+            raise DataError(
+                f"{path}: {raw.place} was sampled at {own} tokens, but --cap-tokens says "
+                f"{options.cap_tokens}; leave it out or give {own}"
+            )
+    fallback = options.cap_tokens
+    if fallback is None and any(raw.cap_tokens is None for raw, _ in counted):
+        valid = [(raw, tokens) for raw, tokens in counted if not raw.failed]
+        cut = [tokens for raw, tokens in valid if raw.finish is Finish.LENGTH]
+        fallback = max(cut or [tokens for _, tokens in valid] or [0])
+        which = "a sample that was cut" if cut else "any sample: none was cut"
+        said.append(f"the cap is not stated: taken as {fallback}, the most tokens of {which}")
+    return [fallback or 0 if raw.cap_tokens is None else raw.cap_tokens for raw, _ in counted]
+
+
+def _clip(counted: Sequence[_Counted], *, caps: Sequence[int], said: list[str]) -> list[_Counted]:
+    """Counts made anew may pass the cap by a little, where a cut text was split differently."""
+    clipped = [
+        _Counted(raw, cap if cap < tokens <= cap + max(4, cap // 100) else tokens)
+        for (raw, tokens), cap in zip(counted, caps, strict=True)
+    ]
+    over = sum(old.tokens != new.tokens for old, new in zip(counted, clipped, strict=True))
+    if over:
+        said.append(f"{over} counts that came out just above the cap were taken as the cap")
+    return clipped
+
+
+def _records(
+    path: Path,
+    counted: Sequence[_Counted],
+    *,
+    caps: Sequence[int],
+    options: Options,
+    score_fix: str,
+) -> list[EvalRecord]:
+    position: Counter[tuple[str, str]] = Counter()
+    records = []
+    for (raw, tokens), cap in zip(counted, caps, strict=True):
+        key = (raw.benchmark, raw.problem)
+        sample = position[key] if raw.sample is None else raw.sample
+        position[key] += 1
+        failed = raw.failed or raw.finish is Finish.ERROR or raw.finish is None
+        grade = (
+            Grade.UNGRADED
+            if failed
+            else grade_of(raw.score, place=f"{path}: {raw.place}", fix=score_fix)
+        )
+        records.append(
+            EvalRecord(
+                run=options.run,
+                benchmark=raw.benchmark,
+                problem=raw.problem,
+                sample=sample,
+                grade=grade,
+                tokens=tokens,
+                finish=Finish.ERROR if failed or raw.finish is None else raw.finish,
+                cap_tokens=cap,
+                seed=raw.seed,
+                difficulty=raw.difficulty,
+                prompt=raw.prompt,
+                text=raw.text,
+                model=raw.model,
+                extracted=raw.extracted,
+            )
+        )
+    return records
+
+
+def _check_records(path: Path, records: Sequence[EvalRecord], counted: Sequence[_Counted]) -> None:
+    seen: dict[tuple[str, str, int], str] = {}
+    for record, (raw, _) in zip(records, counted, strict=True):
+        if record.tokens > record.cap_tokens and record.finish is not Finish.ERROR:
+            raise DataError(
+                f"{path}: {raw.place} has {record.tokens} tokens, above the cap of "
+                f"{record.cap_tokens}; correct the file or state the cap with --cap-tokens"
+            )
+        key = (record.benchmark, record.problem, record.sample)
+        if key in seen:
+            raise DataError(
+                f"{path}: {raw.place} is sample {record.sample} of problem {record.problem!r}, "
+                f"which stands at {seen[key]} already; remove one"
+            )
+        seen[key] = raw.place

@@ -1,0 +1,220 @@
+"""inspect-ai's logs: ``.eval`` archives and ``.json`` files."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tersely.adapters.archive import Archive
+from tersely.adapters.completing import complete
+from tersely.adapters.reading import Options, RawSample, Reading, check_columns
+from tersely.adapters.rows import as_dict, as_list, as_text
+from tersely.adapters.scores import finish_of
+from tersely.core.errors import DataError
+from tersely.core.types import Finish
+
+EXPECTED = "an inspect-ai log, .eval or .json, with its samples"
+SCORE_FIX = "choose a scorer of right or wrong with --column correct=SCORER"
+KEYS = ("id", "epoch", "input", "output", "scores", "model_usage", "attachments", "error", "limit")
+ATTACHMENT = "attachment://"
+PADDED = (
+    "inspect's hf provider counts every completion at the length of its batch's longest, so its "
+    "token counts are not used"
+)
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """What the notes will say of the samples."""
+
+    calls: int = 0
+    no_answer: int = 0
+    models: set[str] = field(default_factory=set)
+
+
+def inspect_ai(path: Path, *, options: Options) -> Reading:
+    """Reads one task's log; epochs are samples.
+
+    Tokens are the output tokens of all calls to the evaluated model; with several calls in a
+    sample they are more than its last completion, and a note says so. A sample that one of
+    inspect's own limits ended counts as cut. ``options.columns`` may choose the scorer as
+    ``correct``; with several in the log it must.
+
+    Raises:
+        ConfigError: a column of ours that is unknown.
+        DataError: the file is no such log, or lacks what was not stated or chosen.
+    """
+    check_columns(options, known=("correct",), reader="inspect_ai")
+    log, samples = _read_json(path) if path.suffix == ".json" else _read_archive(path)
+    if not samples:
+        raise DataError(f"{path} holds no sample; expected {EXPECTED}")
+    scorer = _scorer(path, samples, options=options)
+    tally = _Tally()
+    raws = [
+        _sample(path, log, sample, scorer=scorer, options=options, tally=tally)
+        for sample in samples
+    ]
+    return complete(
+        path,
+        raws,
+        options=options,
+        score_fix=SCORE_FIX,
+        no_tokens=PADDED if _is_padded(log) else "the log holds no token usage",
+        notes=_notes(log, tally, scorer=scorer),
+    )
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        log = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON; expected {EXPECTED}") from error
+    if not isinstance(log, dict) or not isinstance(log.get("eval"), dict):
+        raise DataError(f"{path} has no entry eval; expected {EXPECTED}; is --from right?")
+    return log, [_needed(sample) for sample in as_list(log.get("samples"))]
+
+
+def _read_archive(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    with Archive(path, expected=EXPECTED) as archive:
+        names = archive.names()
+        heads = [name for name in ("header.json", "_journal/start.json") if name in names]
+        if not heads:
+            raise DataError(f"{path} has no header.json; expected {EXPECTED}; is --from right?")
+        samples = [name for name in names if name.startswith("samples/")]
+        log = archive.load(heads[0])
+        if not isinstance(as_dict(log).get("eval"), dict):
+            raise DataError(f"{path}: {heads[0]} has no entry eval; expected {EXPECTED}")
+        return log, [_needed(archive.load(name)) for name in samples]
+
+
+def _needed(sample: object) -> dict[str, Any]:
+    """The sample without its events, which hold every prompt and completion over again."""
+    return {key: as_dict(sample).get(key) for key in KEYS}
+
+
+def _scorer(path: Path, samples: Sequence[Mapping[str, Any]], *, options: Options) -> str | None:
+    """The scorer to read; None when no sample was scored."""
+    names = sorted({name for sample in samples for name in as_dict(sample["scores"])})
+    asked = options.columns.get("correct")
+    if asked in names:
+        return asked
+    if asked is None and len(names) < 2:
+        return names[0] if names else None
+    raise DataError(
+        f"{path} has the scorers {', '.join(names) or 'none'}; choose one with "
+        f"--column correct=SCORER"
+    )
+
+
+def _sample(
+    path: Path,
+    log: Mapping[str, Any],
+    sample: Mapping[str, Any],
+    *,
+    scorer: str | None,
+    options: Options,
+    tally: _Tally,
+) -> RawSample:
+    place = f"sample {sample.get('id')!r} of epoch {sample.get('epoch')}"
+    if sample.get("id") is None or not isinstance(sample.get("epoch"), int):
+        raise DataError(f"{path}: a sample has no id or epoch; expected {EXPECTED}")
+    score = as_dict(as_dict(sample["scores"]).get(scorer))
+    output = as_dict(sample["output"])
+    choice = as_dict(next(iter(as_list(output.get("choices"))), None))
+    reason = finish_of(choice.get("stop_reason"), place=f"{path}: {place}")
+    if sample.get("limit"):
+        reason = Finish.LENGTH
+    failed = sample.get("error") is not None
+    tally.no_answer += score.get("value") == "N" and not failed
+    return RawSample(
+        place=place,
+        problem=str(sample["id"]),
+        benchmark=options.benchmark or str(log["eval"].get("task")),
+        score=score.get("value"),
+        tokens=_tokens(log, sample, output, tally=tally),
+        finish=Finish.ERROR if failed else reason,
+        failed=failed,
+        sample=sample["epoch"] - 1,
+        model=str(log["eval"].get("model")),
+        cap_tokens=_limit(log),
+        text=_completion(sample, as_dict(choice.get("message"))),
+        prompt=_attached(sample, as_text(sample.get("input"))),
+        extracted=_attached(sample, score.get("answer")),
+    )
+
+
+def _tokens(
+    log: Mapping[str, Any],
+    sample: Mapping[str, Any],
+    output: Mapping[str, Any],
+    *,
+    tally: _Tally,
+) -> int | None:
+    """Output tokens of all the sample's calls to the evaluated model; None if not counted."""
+    last = as_dict(output.get("usage")).get("output_tokens")
+    usage = as_dict(sample["model_usage"])
+    tally.models |= usage.keys()
+    total = as_dict(usage.get(str(log["eval"].get("model")))).get("output_tokens", last)
+    if _is_padded(log):
+        return None
+    tally.calls += last is not None and total != last
+    return total
+
+
+def _is_padded(log: Mapping[str, Any]) -> bool:
+    return str(log["eval"].get("model")).startswith("hf/")
+
+
+def _limit(log: Mapping[str, Any]) -> int | None:
+    """The most tokens that one call may give, if the log says so."""
+    plan = as_dict(as_dict(log.get("plan")).get("config"))
+    limits = (
+        plan.get("max_tokens"),
+        as_dict(log["eval"].get("model_generate_config")).get("max_tokens"),
+    )
+    return next((limit for limit in limits if isinstance(limit, int)), None)
+
+
+def _completion(sample: Mapping[str, Any], message: Mapping[str, Any]) -> str | None:
+    """Thinking and answer of the last completion, in order."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(filter(None, (_attached(sample, text) for text in _parts(content))))
+    return _attached(sample, as_text(content))
+
+
+def _parts(content: Sequence[object]) -> Iterator[object]:
+    for part in map(as_dict, content):
+        if part.get("type") == "reasoning":
+            yield from ("<think>", part.get("reasoning"), "</think>")
+        else:
+            yield part.get("text")
+
+
+def _attached(sample: Mapping[str, Any], text: object) -> str | None:
+    """The text, or the long text that inspect keeps once and refers to."""
+    if isinstance(text, str) and text.startswith(ATTACHMENT):
+        return as_dict(sample["attachments"]).get(text.removeprefix(ATTACHMENT))
+    return text if isinstance(text, str) else None
+
+
+def _notes(log: Mapping[str, Any], tally: _Tally, *, scorer: str | None) -> list[str]:
+    notes = [f"verdicts from inspect's scorer {scorer}"]
+    status = log.get("status", "started")
+    if status != "success":
+        notes.append(f"inspect's status of this log is {status}: samples may be missing")
+    if tally.calls:
+        notes.append(
+            f"{tally.calls} samples made several calls to the model: their tokens are of all "
+            f"calls together"
+        )
+    if tally.no_answer:
+        notes.append(
+            f"{tally.no_answer} samples with the score N (no answer) are left out; inspect "
+            f"counts them as wrong"
+        )
+    others = sorted(tally.models - {str(log["eval"].get("model"))})
+    if others:
+        notes.append(f"tokens of other models are not counted: {', '.join(others)}")
+    return notes

@@ -1,0 +1,78 @@
+"""TRL's logged completions: ``OUTPUT_DIR/completions/completions_STEP.parquet``."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tersely.adapters.completing import complete
+from tersely.adapters.reading import Options, RawSample, Reading, check_columns
+from tersely.adapters.rows import (
+    Row,
+    as_text,
+    check_one_step,
+    column_names,
+    demand,
+    map_columns,
+    prompt_id,
+    read_parquet,
+)
+from tersely.adapters.scores import finish_of
+from tersely.core.errors import DataError
+
+EXPECTED = "a file of TRL's completions, with step, prompt, completion and advantage"
+OWN = ("step", "prompt", "completion", "advantage")
+FIELDS = ("correct", "tokens", "finish")
+
+
+def trl(path: Path, *, options: Options) -> Reading:
+    """Reads one step's completions; the same prompt is the same problem.
+
+    Rewards are columns named after their functions: with one besides TRL's own it is the
+    verdict, with several ``options.columns["correct"]`` names it. TRL keeps neither token counts
+    nor reasons why samples ended; columns that a reward function logs with ``log_extra`` can be
+    mapped as ``tokens`` and ``finish``.
+
+    Raises:
+        ConfigError: a column of ours that is unknown.
+        DataError: the file is not TRL's, or lacks what was not stated or chosen.
+    """
+    check_columns(options, known=FIELDS, reader="trl")
+    rows = read_parquet(path, expected=EXPECTED)
+    demand(path, rows, OWN, expected=EXPECTED)
+    check_one_step(path, rows)
+    columns = {"correct": _reward(path, rows, options=options), **options.columns}
+    get = map_columns(path, rows, columns)
+    return complete(
+        path,
+        [_sample(path, row, get, options=options) for row in rows],
+        options=options,
+        score_fix="it is a shaped reward; name the verdict with --column correct=NAME",
+        no_tokens="TRL's completions hold no token counts",
+        notes=(f"verdicts from TRL's reward {columns['correct']}",),
+    )
+
+
+def _sample(path: Path, row: Row, get: Callable[[Row, str], Any], *, options: Options) -> RawSample:
+    prompt = as_text(row.values["prompt"]) or ""
+    return RawSample(
+        place=row.place,
+        problem=prompt_id(prompt),
+        benchmark=options.benchmark or path.stem,
+        score=get(row, "correct"),
+        tokens=get(row, "tokens"),
+        finish=finish_of(get(row, "finish"), place=f"{path}: {row.place}"),
+        text=as_text(row.values["completion"]),
+        prompt=prompt,
+    )
+
+
+def _reward(path: Path, rows: Sequence[Row], *, options: Options) -> str:
+    if asked := options.columns.get("correct"):
+        return asked
+    others = [name for name in column_names(rows) if name not in OWN]
+    if len(others) != 1:
+        raise DataError(
+            f"{path} has {len(others)} columns besides TRL's own: {', '.join(others) or 'none'}; "
+            f"say which holds the verdict with --column correct=NAME"
+        )
+    return others[0]

@@ -1,0 +1,72 @@
+"""What every reader of a foreign file is told, gives back, and passes on for completion."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tersely.core.errors import ConfigError
+from tersely.core.types import EvalRecord, Finish
+
+
+class Reading(NamedTuple):
+    """The samples of a foreign file, and what was left out, inferred or counted."""
+
+    records: list[EvalRecord]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a file does not say about itself.
+
+    ``run`` names the evaluation. ``count_tokens`` counts a text's tokens, for files without
+    counts; ``cap_tokens`` is the sampled cap in tokens. ``benchmark`` overrides the file's name
+    for it, ``model`` keeps only that model's samples, and ``columns`` maps our field to the
+    file's column, metric, scorer or filter.
+    """
+
+    run: str
+    count_tokens: Callable[[str], int] | None = None
+    cap_tokens: int | None = None
+    benchmark: str | None = None
+    model: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawSample:
+    """One sample as the file has it; None where the file says nothing.
+
+    ``place`` is where it stands, for errors. ``score`` and ``tokens`` are as they were found.
+    ``failed`` says that sampling it broke, so that its score means nothing.
+    """
+
+    place: str
+    problem: str
+    benchmark: str
+    score: object
+    tokens: object = None
+    finish: Finish | None = None
+    failed: bool = False
+    sample: int | None = None
+    model: str | None = None
+    cap_tokens: int | None = None
+    text: str | None = None
+    prompt: str | None = None
+    extracted: str | None = None
+    difficulty: float | None = None
+    seed: int = 0
+
+
+def check_columns(options: Options, *, known: Iterable[str], reader: str) -> None:
+    """Refuses a column of ours that the reader does not look up.
+
+    Raises:
+        ConfigError: naming it and those that the reader knows.
+    """
+    names = tuple(known)
+    for ours in options.columns:
+        if ours not in names:
+            raise ConfigError(
+                f"--from {reader} has no column {ours!r} to map; it has: {', '.join(names)}"
+            )
