@@ -17,7 +17,7 @@ from tersely.cli import app
 from tersely.engines import learner
 from tersely.engines.models import lab_folder
 
-TINY = Path(__file__).parent / "flows" / "tiny.toml"
+TINY = Path(__file__).parents[1] / "flows" / "tiny.toml"
 
 
 def train(*words: str | Path) -> Result:

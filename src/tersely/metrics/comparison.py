@@ -215,7 +215,7 @@ def list_changes(
         hits_P = np.nansum(hits.hits_PSB[:, :, 0], axis=1).astype(np.int64)
         counted.append(zip(hits_P.tolist(), graded_P.tolist(), mean_P.tolist(), strict=True))
     return [
-        ProblemChange(*key, b[0], b[1], a[0], a[1], b[2], a[2])
+        ProblemChange(key[0], key[1], b[0], b[1], a[0], a[1], b[2], a[2])
         for key, b, a in zip(before.keys, *counted, strict=True)
     ]
 

@@ -23,7 +23,7 @@ def area_over_log_budget(
         budgets_B: ascending, in tokens.
     """
     if len(budgets_B) == 1:
-        return accuracy_PB[:, 0]
+        return np.asarray(accuracy_PB[:, 0])
     log_B = np.log(budgets_B.astype(np.float64))
     area_P = np.trapezoid(accuracy_PB, x=log_B, axis=1)
     return np.asarray(area_P / (log_B[-1] - log_B[0]))
@@ -94,7 +94,7 @@ def aes(
     saved = _relative(tokens_before - tokens_after, tokens_before)
     gained = _relative(accuracy_after - accuracy_before, accuracy_before)
     weight = np.where(gained >= 0, beta, gamma)
-    return alpha * saved + weight * gained
+    return np.asarray(alpha * saved + weight * gained)
 
 
 def reg_gap(
@@ -111,7 +111,7 @@ def reg_gap(
     """
     gap_RB = frontier_RB - accuracy_RB
     if len(budgets_B) == 1:
-        return gap_RB[:, 0]
+        return np.asarray(gap_RB[:, 0])
     area_R = np.trapezoid(gap_RB, x=budgets_B.astype(np.float64), axis=1)
     return np.asarray(area_R / float(budgets_B[-1] - budgets_B[0]))
 

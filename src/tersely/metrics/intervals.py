@@ -114,15 +114,22 @@ def estimate_differences(
 ) -> list[Interval]:
     """Intervals of after - before; both see the same resampled problems.
 
-    Where a share differs in no problem at all, the interval is ``± z^2 / (P + z^2)``, Wilson's
-    bound on the share of problems that could differ.
+    A difference of shares is known from the problems that changed: their number sets Student's
+    t. Where no problem changed, the interval is ``± z^2 / (P + z^2)``, Wilson's bound on the
+    share of problems that could have.
     """
     values_M = evaluate(after) - evaluate(before)
     n_M = np.minimum(_problems(before), _problems(after))
     influence_PM = _influence(after) - _influence(before)
     errors_M = _errors(influence_PM, n_M)
     draws_RM = draw(counts_RP, after) - draw(counts_RP, before)
-    low_M, high_M = expanded_percentiles(draws_RM, n_problems_M=n_M, level=level)
+    changed_M = (influence_PM != 0).sum(axis=0)
+    low_M, high_M = expanded_percentiles(
+        draws_RM,
+        n_problems_M=n_M,
+        telling_M=np.where(shares_M, np.clip(changed_M, np.minimum(n_M, 2), n_M), n_M),
+        level=level,
+    )
     still_M = shares_M & (influence_PM == 0).all(axis=0) & (values_M == 0) & (n_M >= 2)
     z_M = _student(n_M, level=level)
     bound_M = z_M**2 / (n_M + z_M**2)
@@ -140,18 +147,20 @@ def expanded_percentiles(
     draws_RM: Float[np.ndarray, "R M"],
     *,
     n_problems_M: Int[np.ndarray, " M"],
+    telling_M: Int[np.ndarray, " M"] | None = None,
     level: float = LEVEL,
 ) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
     """Percentiles of the defined draws at ``Phi(-+ sqrt(P/(P-1)) t)``; NaN below two problems.
+
+    ``telling_M`` problems, all if None, set the degrees of freedom of t.
 
     Ordinary percentiles are narrower by that factor: they leave out that the spread itself is
     estimated, from P problems.
     """
     sorted_RM = np.sort(draws_RM, axis=0)
     defined_M = (~np.isnan(sorted_RM)).sum(axis=0)
-    wide_M = _student(n_problems_M, level=level) * np.sqrt(
-        n_problems_M / np.maximum(n_problems_M - 1, 1)
-    )
+    told_M = n_problems_M if telling_M is None else telling_M
+    wide_M = _student(told_M, level=level) * np.sqrt(n_problems_M / np.maximum(n_problems_M - 1, 1))
     usable_M = (n_problems_M >= 2) & (defined_M > 0)
     ends = []
     for tail_M in (norm.cdf(-wide_M), norm.cdf(wide_M)):
@@ -219,7 +228,7 @@ def _effective_sizes(
     size_M = np.where(seen_M, spread_M / np.where(seen_M, error_M, 1.0) ** 2, n_problems_M)
     telling_M = np.minimum((sums.a_PM > 0).sum(axis=0), (sums.a_PM < sums.b_PM).sum(axis=0))
     trusted_M = n_problems_M + (size_M - n_problems_M) * telling_M / (telling_M + 2)
-    return np.clip(np.minimum(size_M, trusted_M), 1.0, n_samples_M)
+    return np.asarray(np.clip(np.minimum(size_M, trusted_M), 1.0, n_samples_M))
 
 
 def _wilson(
@@ -238,7 +247,7 @@ def _wilson(
 
 def _student(n_problems_M: Int[np.ndarray, " M"], *, level: float) -> Float[np.ndarray, " M"]:
     quantile_M = t.ppf(1 - (1 - level) / 2, np.maximum(n_problems_M - 1, 1))
-    return np.where(n_problems_M >= 2, quantile_M, np.nan)
+    return np.asarray(np.where(n_problems_M >= 2, quantile_M, np.nan))
 
 
 def _influence(sums: Sums) -> Float[np.ndarray, "P M"]:
@@ -249,11 +258,11 @@ def _errors(
     influence_PM: Float[np.ndarray, "P M"], n_problems_M: Int[np.ndarray, " M"]
 ) -> Float[np.ndarray, " M"]:
     factor_M = _divide(n_problems_M.astype(np.float64), (n_problems_M - 1).astype(np.float64))
-    return np.sqrt(factor_M * (influence_PM**2).sum(axis=0))
+    return np.asarray(np.sqrt(factor_M * (influence_PM**2).sum(axis=0)))
 
 
 def _problems(sums: Sums) -> Int[np.ndarray, " M"]:
-    return (sums.b_PM > 0).sum(axis=0)
+    return np.asarray((sums.b_PM > 0).sum(axis=0))
 
 
 def _divide(

@@ -37,15 +37,13 @@ class LengthSummary(NamedTuple):
 
 def mask(table: SampleTable, among: Among) -> Bool[np.ndarray, "P S"]:
     """Which samples are in the set; ungraded ones are in none."""
-    match among:
-        case Among.CORRECT:
-            return table.graded_PS & table.correct_PS
-        case Among.WRONG:
-            return table.graded_PS & ~table.correct_PS
-        case Among.TRUNCATED:
-            return table.graded_PS & ~table.finished_PS
-        case _:
-            return table.graded_PS
+    kept_PS = {
+        Among.ALL: table.graded_PS,
+        Among.CORRECT: table.correct_PS,
+        Among.WRONG: ~table.correct_PS,
+        Among.TRUNCATED: ~table.finished_PS,
+    }[among]
+    return np.asarray(table.graded_PS & kept_PS)
 
 
 def summarise_lengths(

@@ -72,10 +72,10 @@ def g_pass_at_k(
     # A product such as 0.7 * 10 may lie a rounding error above the whole number it means.
     needed = max(1, math.ceil(threshold * k - 1e-9))
     n_PB, hits_PB = _counts(hits_PSB)
-    base = n_PB.max(initial=0) + 1
+    base = int(n_PB.max(initial=0)) + 1
     code_U, which_N = np.unique(n_PB.ravel() * base + hits_PB.ravel(), return_inverse=True)
     chance_U = np.array(
-        [_share_of_subsets(*divmod(code, int(base)), k, needed) for code in code_U.tolist()]
+        [_share_of_subsets(code // base, code % base, k, needed) for code in code_U.tolist()]
     )
     return np.asarray(chance_U[which_N].reshape(n_PB.shape), dtype=np.float64)
 
