@@ -114,22 +114,15 @@ def estimate_differences(
 ) -> list[Interval]:
     """Intervals of after - before; both see the same resampled problems.
 
-    A difference of shares is known from the problems that changed: their number sets Student's
-    t. Where no problem changed, the interval is ``± z^2 / (P + z^2)``, Wilson's bound on the
-    share of problems that could have.
+    Where a share differs in no problem at all, the interval is ``± z^2 / (P + z^2)``, Wilson's
+    bound on the share of problems that could differ.
     """
     values_M = evaluate(after) - evaluate(before)
     n_M = np.minimum(_problems(before), _problems(after))
     influence_PM = _influence(after) - _influence(before)
     errors_M = _errors(influence_PM, n_M)
     draws_RM = draw(counts_RP, after) - draw(counts_RP, before)
-    changed_M = (influence_PM != 0).sum(axis=0)
-    low_M, high_M = expanded_percentiles(
-        draws_RM,
-        n_problems_M=n_M,
-        telling_M=np.where(shares_M, np.clip(changed_M, np.minimum(n_M, 2), n_M), n_M),
-        level=level,
-    )
+    low_M, high_M = expanded_percentiles(draws_RM, n_problems_M=n_M, level=level)
     still_M = shares_M & (influence_PM == 0).all(axis=0) & (values_M == 0) & (n_M >= 2)
     z_M = _student(n_M, level=level)
     bound_M = z_M**2 / (n_M + z_M**2)
@@ -147,20 +140,18 @@ def expanded_percentiles(
     draws_RM: Float[np.ndarray, "R M"],
     *,
     n_problems_M: Int[np.ndarray, " M"],
-    telling_M: Int[np.ndarray, " M"] | None = None,
     level: float = LEVEL,
 ) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
     """Percentiles of the defined draws at ``Phi(-+ sqrt(P/(P-1)) t)``; NaN below two problems.
-
-    ``telling_M`` problems, all if None, set the degrees of freedom of t.
 
     Ordinary percentiles are narrower by that factor: they leave out that the spread itself is
     estimated, from P problems.
     """
     sorted_RM = np.sort(draws_RM, axis=0)
     defined_M = (~np.isnan(sorted_RM)).sum(axis=0)
-    told_M = n_problems_M if telling_M is None else telling_M
-    wide_M = _student(told_M, level=level) * np.sqrt(n_problems_M / np.maximum(n_problems_M - 1, 1))
+    wide_M = _student(n_problems_M, level=level) * np.sqrt(
+        n_problems_M / np.maximum(n_problems_M - 1, 1)
+    )
     usable_M = (n_problems_M >= 2) & (defined_M > 0)
     ends = []
     for tail_M in (norm.cdf(-wide_M), norm.cdf(wide_M)):
