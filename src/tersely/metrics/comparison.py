@@ -26,6 +26,9 @@ from tersely.metrics.records import SampleTable, cut_at, select
 from tersely.metrics.significance import swap_p_values
 
 
+UNDEFINED = Interval(np.nan, np.nan, np.nan, 0, 0)
+
+
 class Measure(NamedTuple):
     """One row: a quantity before and after, and the paired difference after - before.
 
@@ -164,14 +167,14 @@ def compare(
     left, right = _align(*sheets)
     counts_RP = resample_counts(len(before.keys), rng=rng, resamples=resamples)
     measures = _rows(left, right, counts_RP, rng=rng)
-    gaps = _reg_rows(left, right, counts_RP, budgets=sorted(set(budgets)))
+    gaps = _composite_rows(left, right, counts_RP, budgets=sorted(set(budgets)), protocol=protocol)
     return Comparison(
         title=title,
         protocol=protocol,
         budgets=tuple(sorted(set(budgets))),
         measures=(*measures, *gaps),
         token_ratio=_token_ratio(left, right, counts_RP),
-        aes=_aes(left, right, counts_RP),
+        aes=_aes(left, right, counts_RP) if protocol is Protocol.FINISHED else UNDEFINED,
         n_problems=len(before.keys),
         samples_before=before.tokens_PS.shape[1],
         samples_after=after.tokens_PS.shape[1],
@@ -262,27 +265,28 @@ def _rows(
     return [Measure(q.name, q.unit, q.budget_tokens, b, a, d, p) for q, b, a, d, p in rows]
 
 
-def _reg_rows(
+def _composite_rows(
     before: Sheet,
     after: Sheet,
     counts_RP: Float[np.ndarray, "R P"],
     *,
     budgets: Sequence[int],
+    protocol: Protocol,
 ) -> list[Measure]:
-    """OckScore, and the gap of each curve to the better of the two at each budget."""
+    """The gap of each curve to the better of the two at each budget, and OckScore."""
     values = [np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)]) for s in (before, after)]
     curves = [v[:, [before.column("accuracy", b) for b in budgets]] for v in values]
     frontier_RB = np.maximum(*curves)
     budgets_B: Int[np.ndarray, " B"] = np.array(budgets)
     gaps = [reg_gap(curve, frontier_RB, budgets_B=budgets_B) for curve in curves]
-    ocks = [ock_column(v, sheet) for v, sheet in zip(values, (before, after), strict=True)]
+    rows = [("REG gap to the better curve", Unit.SHARE, gaps)]
+    if protocol is Protocol.FINISHED:
+        ocks = [ock_column(v, sheet) for v, sheet in zip(values, (before, after), strict=True)]
+        rows.append(("OckScore", Unit.POINTS, ocks))
     n = _n_problems(before)
     return [
         Measure(name, unit, None, _of(b, n), _of(a, n), _of(a - b, n))
-        for name, unit, (b, a) in (
-            ("OckScore", Unit.POINTS, ocks),
-            ("REG gap to the better curve", Unit.SHARE, gaps),
-        )
+        for name, unit, (b, a) in rows
     ]
 
 

@@ -30,6 +30,7 @@ from tersely.metrics.lengths import Among, LengthSummary, mask, summarise_length
 from tersely.metrics.majority import majority_at_k
 from tersely.metrics.passk import g_pass_at_k, mean_at_k, pass_at_k, pass_hat_k
 from tersely.metrics.records import NO_ANSWER, SampleTable
+from tersely.metrics.significance import minimum_detectable, resampling_error
 
 G_PASS_THRESHOLD = 0.5
 
@@ -72,7 +73,11 @@ class Measured(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """All figures of one evaluation under one protocol."""
+    """All figures of one evaluation under one protocol.
+
+    ``detectable`` is the smallest difference of accuracy, at the largest budget, that a second
+    evaluation of this size could find in 8 tries of 10, were sampling noise all there is.
+    """
 
     title: str
     protocol: Protocol
@@ -85,6 +90,7 @@ class Evaluation(NamedTuple):
     cap_tokens: int
     ungraded: int
     missing: int
+    detectable: float = np.nan
 
     def value(self, name: str, budget_tokens: int | None = None) -> Interval:
         """The value of a quantity; KeyError if it was not measured."""
@@ -118,18 +124,21 @@ def measure(
         counts_RP=counts_RP,
     )
     measured = [Measured(q, value) for q, value in zip(sheet.quantities, values, strict=True)]
+    if protocol is Protocol.FINISHED:
+        measured.append(_ock(sheet, counts_RP))
     return Evaluation(
         title=title,
         protocol=protocol,
         budgets=tuple(sorted(set(budgets))),
         ks=tuple(sorted(set(ks))),
-        measured=(*measured, _ock(sheet, counts_RP)),
+        measured=tuple(measured),
         lengths=tuple(summarise_lengths(table, among) for among in Among),
         n_problems=len(table.keys),
         samples_per_problem=table.tokens_PS.shape[1],
         cap_tokens=table.cap_tokens,
         ungraded=table.ungraded,
         missing=table.missing,
+        detectable=_detectable(table, max(budgets), protocol),
     )
 
 
@@ -154,6 +163,10 @@ def tally(
         _by_budget(table, hits, ks=sorted(set(ks)), protocol=protocol, rng=rng),
         _scores(table, hits, protocol=protocol),
     ]
+    return _join(blocks)
+
+
+def _join(blocks: Sequence[Sheet]) -> Sheet:
     return Sheet(
         quantities=tuple(q for block in blocks for q in block.quantities),
         sums=Sums(
@@ -249,40 +262,49 @@ def _votes(
 
 
 def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Sheet:
-    """Scores that weigh answers against tokens, at the largest budget where they need one."""
-    right_PS = table.correct_PS & table.finished_PS & table.graded_PS
-    tokens_PS = np.where(table.graded_PS, table.tokens_PS, 0).astype(np.float64)
-    graded_P = table.graded_PS.sum(axis=1)
-    known_P = (graded_P > 0).astype(np.float64)
-    right_P = right_PS.sum(axis=1).astype(np.float64)
-    mean_right_P = right_P / np.maximum(graded_P, 1)
-    kilo_P = tokens_PS.sum(axis=1) / np.maximum(graded_P, 1) / 1000.0
+    """Scores that weigh answers against tokens.
+
+    All but the area count what finished samples took, so they belong to that protocol alone.
+    """
     area_P = area_over_log_budget(hits.accuracy_PB, budgets_B=hits.budgets_B)
-    averaged = {"area over log budget": area_P}
-    if protocol is Protocol.FINISHED:
-        averaged["AUC-OAA"] = auc_oaa(
-            right_PS, table.tokens_PS, table.graded_PS, max_tokens=table.cap_tokens
-        )
+    n_samples = int(table.graded_PS.sum())
+    area = Sheet(
+        (Quantity("area over log budget", Unit.SHARE),),
+        averages(area_P[:, None]),
+        np.array([n_samples]),
+    )
+    if protocol is not Protocol.FINISHED:
+        return area
+    right_PS = table.correct_PS & table.finished_PS & table.graded_PS
+    averaged = {
+        "AUC-OAA": auc_oaa(right_PS, table.tokens_PS, table.graded_PS, max_tokens=table.cap_tokens)
+    }
     if table.answer_tokens_PS is not None:
         averaged["outcome efficiency"] = outcome_efficiency(
             right_PS, table.tokens_PS, table.answer_tokens_PS, table.graded_PS
         )
-    means = averages(np.stack(list(averaged.values()), axis=1))
-    names = [Quantity(name, Unit.SHARE) for name in averaged]
+    others = Sheet(
+        tuple(Quantity(name, Unit.SHARE) for name in averaged),
+        averages(np.stack(list(averaged.values()), axis=1)),
+        np.full(len(averaged), n_samples),
+    )
+    return _join([_per_token(table, right_PS), area, others])
+
+
+def _per_token(table: SampleTable, right_PS: Bool[np.ndarray, "P S"]) -> Sheet:
+    tokens_P = np.where(table.graded_PS, table.tokens_PS, 0).sum(axis=1).astype(np.float64)
+    right_P = right_PS.sum(axis=1).astype(np.float64)
+    graded_P = np.maximum(table.graded_PS.sum(axis=1), 1)
     return Sheet(
         (
             Quantity("tokens per correct answer", Unit.TOKENS),
             Quantity("accuracy per 1,000 tokens", Unit.PER_1000),
-            *names,
         ),
         Sums(
-            np.concatenate(
-                [np.stack([tokens_PS.sum(axis=1), mean_right_P * known_P], axis=1), means.a_PM],
-                axis=1,
-            ),
-            np.concatenate([np.stack([right_P, kilo_P], axis=1), means.b_PM], axis=1),
+            np.stack([tokens_P, right_P / graded_P], axis=1),
+            np.stack([right_P, tokens_P / graded_P / 1000.0], axis=1),
         ),
-        np.full(2 + len(names), int(table.graded_PS.sum())),
+        np.full(2, int(table.graded_PS.sum())),
     )
 
 
@@ -291,6 +313,12 @@ def ock_column(values_RM: Float[np.ndarray, "R M"], sheet: Sheet) -> Float[np.nd
     budget = max(q.budget_tokens or 0 for q in sheet.quantities)
     accuracy_R = values_RM[:, sheet.column("accuracy", budget)]
     return np.asarray(ock_score(accuracy_R, values_RM[:, sheet.column("mean tokens")]))
+
+
+def _detectable(table: SampleTable, budget_tokens: int, protocol: Protocol) -> float:
+    hits = score(table, budgets_B=np.array([budget_tokens]), protocol=protocol)
+    error = resampling_error(hits.hits_PSB[:, :, 0])
+    return minimum_detectable(error, n_problems=len(table.keys))
 
 
 def _ock(sheet: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Measured:
