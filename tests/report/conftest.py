@@ -1,9 +1,18 @@
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
 import numpy as np
 import pytest
 
+from tersely.adapters.evaluations import Loaded
 from tersely.core import jsonl
 from tersely.core.manifest import Manifest, write_manifest
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, StepRecord, StepTiming
+from tersely.metrics.budgets import Protocol
+from tersely.metrics.comparison import compare, list_changes, pair
+from tersely.metrics.measures import measure as measure_table
+from tersely.metrics.records import tabulate
 from tersely.report.run import measure, read_run
 
 CAP_TOKENS = 320
@@ -11,6 +20,15 @@ STEPS = 100
 PROBLEMS = 36
 SAMPLES = 4
 EVIL = "<think></script><script>alert(1)</script><!-- &lt; {{ 7*7 }}"
+GRADES = {
+    "c": (Grade.CORRECT, Finish.STOP),
+    "w": (Grade.WRONG, Finish.STOP),
+    "t": (Grade.UNPARSED, Finish.LENGTH),
+    "u": (Grade.UNGRADED, Finish.STOP),
+}
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 def sample_eval(path, *, step, rng):
@@ -126,3 +144,135 @@ def run(run_folder):
 @pytest.fixture(scope="session")
 def measured(run):
     return measure(run)
+
+
+@pytest.fixture(scope="session")
+def make_loaded():
+    """An evaluation from words such as ``{"p0": "c8 w20"}``: grade and tokens of each sample."""
+
+    def make(name, problems, *, cap, budgets, text="some text", notes=(), kept=2):
+        records = [
+            EvalRecord(
+                run=name,
+                benchmark="bench",
+                problem=problem,
+                sample=place,
+                grade=GRADES[word[0]][0],
+                tokens=int(word[1:]),
+                finish=GRADES[word[0]][1],
+                cap_tokens=cap,
+                seed=1,
+                prompt=f"{text} {problem}?",
+                text=f"{text} {name} {problem}/{place}" if place < kept else None,
+            )
+            for problem, words in problems.items()
+            for place, word in enumerate(words.split())
+        ]
+        return Loaded(
+            name=name,
+            table=tabulate(records),
+            protocol=Protocol.FINISHED,
+            budgets=tuple(budgets),
+            notes=tuple(notes),
+            facts={"model": name},
+            traces=tuple(r for r in records if r.text is not None),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def measure_loaded():
+    def measure_one(loaded, *, ks):
+        return measure_table(
+            loaded.table,
+            title=loaded.name,
+            budgets=loaded.budgets,
+            ks=ks,
+            rng=np.random.default_rng(0),
+            resamples=200,
+        )
+
+    return measure_one
+
+
+@pytest.fixture(scope="session")
+def compare_loaded():
+    def compare_two(before, after, *, ks):
+        paired = pair(before.table, after.table)
+        comparison = compare(
+            "both",
+            paired.before,
+            paired.after,
+            budgets=before.budgets,
+            ks=ks,
+            rng=np.random.default_rng(0),
+            resamples=200,
+        )
+        changes = list_changes(
+            paired.before,
+            paired.after,
+            budget_tokens=before.budgets[-1],
+            protocol=Protocol.FINISHED,
+        )
+        return comparison._replace(notes=paired.notes), changes
+
+    return compare_two
+
+
+class Loads(HTMLParser):
+    """Collects what a page would load or link to, its tags and its executable scripts."""
+
+    def __init__(self):
+        super().__init__()
+        self.targets, self.scripts, self.tags = [], 0, []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        loading = ("src", "href", "srcset", "data", "action", "poster", "xlink:href")
+        self.targets += [value for name, value in attrs if name in loading]
+        self.scripts += tag == "script" and "application/json" not in dict(attrs).values()
+
+
+@pytest.fixture(scope="session")
+def assert_closed():
+    """That a page loads nothing from anywhere and runs its own two scripts only."""
+
+    def check(path):
+        text = path.read_text(encoding="utf-8")
+        page = Loads()
+        page.feed(text)
+        assert all(target.startswith("#") for target in page.targets)
+        assert not {"link", "iframe", "img", "object", "embed", "base"} & set(page.tags)
+        assert page.scripts == 2
+        assert "default-src 'none'" in text
+        style = text[text.index("<style>") : text.index("</style>")]
+        assert "url(" not in style
+        assert "@import" not in style
+
+    return check
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """The page's elements after a script was added to it and run in a browser."""
+    if BROWSER is None:
+        pytest.skip("no Chromium on PATH: apt-get install chromium")
+
+    def drive(path, script):
+        page = tmp_path / "driven.html"
+        added = (
+            '<script>window.addEventListener("load", () => setTimeout(() => {'
+            f"{script}}}, 0));</script>"
+        )
+        page.write_text(path.read_text(encoding="utf-8") + added, encoding="utf-8")
+        flags = (
+            "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+            "--disable-background-networking --disable-component-update --disable-sync "
+            f"--virtual-time-budget=10000 --user-data-dir={tmp_path / 'profile'} --dump-dom"
+        ).split()
+        return subprocess.run(
+            [BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+
+    return drive

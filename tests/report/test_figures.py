@@ -54,6 +54,7 @@ def test_every_chart_compiles_and_shows_its_words(run, measured):
 def test_the_budget_curve_holds_the_comparison_as_it_is(measured):
     overall = measured.overall
     rows = rows_with(draw_budget_curve(overall), "budget", "series")
+    assert {row["series"] for row in rows} == {"before", "after", "after − before"}
     for m in overall.measures:
         if m.name == "accuracy":
             expected = {

@@ -2,27 +2,15 @@ import html
 import json
 import re
 import shutil
-import subprocess
-from html.parser import HTMLParser
 
 import pytest
 
 from tersely.core.errors import DataError
 from tersely.dynamics.stages import NO_STAGES, Stages
 from tersely.report.html import embed_json
-from tersely.report.run import (
-    choose_budgets,
-    describe_stages,
-    write_report,
-)
+from tersely.report.run import build_page, choose_budgets, describe_stages, write_report
 
 CAP_TOKENS = 320
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium on PATH: apt-get install chromium"
-)
 
 
 @pytest.fixture(scope="module")
@@ -30,36 +18,28 @@ def report(run_folder):
     return write_report(run_folder).page
 
 
-class Loads(HTMLParser):
-    """Collects what a page would load or link to, and its executable scripts."""
-
-    def __init__(self):
-        super().__init__()
-        self.targets, self.scripts, self.tags = [], 0, []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        loading = ("src", "href", "srcset", "data", "action", "poster", "xlink:href")
-        self.targets += [value for name, value in attrs if name in loading]
-        self.scripts += tag == "script" and "application/json" not in dict(attrs).values()
+def test_the_page_loads_nothing_and_hostile_text_adds_no_script(report, assert_closed):
+    assert_closed(report)
 
 
-def test_the_page_loads_nothing_from_anywhere(report):
+def test_every_table_and_chart_of_a_run_names_its_protocol(report):
     text = report.read_text(encoding="utf-8")
-    page = Loads()
-    page.feed(text)
-    assert all(target.startswith("#") for target in page.targets)
-    assert not {"link", "iframe", "img", "object", "embed", "base"} & set(page.tags)
-    assert "default-src 'none'" in text
-    style = text[text.index("<style>") : text.index("</style>")]
-    assert "url(" not in style
-    assert "@import" not in style
+    titles = re.findall(r"<figure>\s*<h3>(.*?)</h3>", text)
+    assert len(titles) == 3
+    assert all("protocol finished" in title for title in titles)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    captions += re.findall(r"<caption>(Protocol.*?)</caption>", text)
+    assert len(captions) == 8
+    assert all("Protocol finished" in caption for caption in captions)
 
 
-def test_hostile_text_adds_no_script(report):
-    page = Loads()
-    page.feed(report.read_text(encoding="utf-8"))
-    assert page.scripts == 2
+def test_all_measures_are_folded_and_the_main_table_is_the_headline(report):
+    text = report.read_text(encoding="utf-8")
+    first, folded = text.index("<summary>All measures"), text.index("</details>")
+    assert "Tokens per correct answer" in text[first:folded]
+    assert "Tokens per correct answer" not in text[:first]
+    assert "Pass@4 within 320 tokens" in text[:first]
+    assert "Pass@4 within 160 tokens" not in text[:first]
 
 
 def test_embedded_json_is_the_value_and_cannot_close_its_element():
@@ -104,6 +84,19 @@ def test_a_run_folder_without_training_logs_still_reports(run_folder, tmp_path):
     assert "By family" not in text
 
 
+def test_a_run_that_loses_problems_says_so_at_the_top(run, measured):
+    assert not build_page(run, measured).alarm
+    overall = measured.overall
+    fallen = [
+        m._replace(difference=m.difference._replace(estimate=-0.1, low=-0.2, high=0.01))
+        if m.name == "pass@4"
+        else m
+        for m in overall.measures
+    ]
+    lost = measured._replace(overall=overall._replace(measures=tuple(fallen)))
+    assert build_page(run, lost).alarm[0] == "Pass@4 falls while Mean@4 does not"
+
+
 def test_stages_are_described_as_they_were_found():
     assert describe_stages(NO_STAGES, last_step=9).startswith("No stages are shaded")
     found = Stages(75.0, 25.0, 60.0, 200.0, 0.97)
@@ -111,44 +104,32 @@ def test_stages_are_described_as_they_were_found():
     assert "still under way" in describe_stages(found, last_step=50)
 
 
-DRIVE = """<script>
-window.addEventListener("load", function () { setTimeout(function () {
-  function text(id) { return document.getElementById(id).textContent; }
-  var seen = [text("where")], marks = [];
+DRIVE = """
+  const text = (id) => document.getElementById(id).textContent;
+  const seen = [text("where")], marks = [];
   document.getElementById("next").click(); seen.push(text("where"));
   document.getElementById("previous").click(); seen.push(text("where"));
-  var filter = document.getElementById("filter");
-  ["fixed", "broken"].forEach(function (value) {
+  const filter = document.getElementById("filter");
+  ["fixed", "broken"].forEach((value) => {
     filter.value = value; filter.dispatchEvent(new Event("change")); seen.push(text("where"));
   });
   filter.value = "all"; filter.dispatchEvent(new Event("change"));
   seen.push(document.querySelectorAll(".text")[0].textContent);
   seen.push(document.querySelector(".task").textContent);
-  for (var moves = 0; moves < 36; moves++) {
-    document.querySelectorAll(".side").forEach(function (side) {
-      var tokens = parseInt(side.querySelector(".length").textContent);
+  for (let moves = 0; moves < 36; moves++) {
+    document.querySelectorAll(".side").forEach((side) => {
+      const tokens = parseInt(side.querySelector(".length").textContent);
       marks.push([tokens, side.querySelectorAll(".mark").length]);
     });
     document.getElementById("next").click();
   }
   document.body.dataset.marks = JSON.stringify(marks);
   document.body.dataset.seen = JSON.stringify(seen);
-}, 0); });
-</script>"""
+"""
 
 
-@needs_browser
-def test_a_browser_draws_the_charts_and_pages_through_traces(report, tmp_path):
-    page = tmp_path / "driven.html"
-    page.write_text(report.read_text(encoding="utf-8") + DRIVE, encoding="utf-8")
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-        "--disable-background-networking --disable-component-update --disable-sync "
-        f"--virtual-time-budget=10000 --user-data-dir={tmp_path / 'profile'} --dump-dom"
-    ).split()
-    dumped = subprocess.run(
-        [BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+def test_a_browser_draws_the_charts_and_pages_through_traces(report, browse):
+    dumped = browse(report, DRIVE)
     charts = re.findall(r'id="chart-(\w+)".*?(?=<figcaption)', dumped, flags=re.DOTALL)
     assert charts == ["budgets", "lengths", "training"]
     for name in charts:

@@ -25,7 +25,6 @@ from tersely.metrics.measures import Quantity, Sheet, Unit, ock_column, shares, 
 from tersely.metrics.records import SampleTable, cut_at, select
 from tersely.metrics.significance import swap_p_values
 
-
 UNDEFINED = Interval(np.nan, np.nan, np.nan, 0, 0)
 
 

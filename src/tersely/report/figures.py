@@ -10,23 +10,27 @@ import numpy as np
 from tersely.core.types import StepRecord
 from tersely.dynamics.stages import Stages
 from tersely.metrics.comparison import Comparison, Measure
+from tersely.metrics.intervals import Interval
 from tersely.metrics.records import SampleTable
 from tersely.report.style import (
-    BEFORE_AFTER,
     DIFFERENCE,
     EVALUATION,
     FAINT,
     INK,
+    PAIR,
+    PANEL_PX,
     RIGHT_WRONG,
     SERIES,
     STAGE_ONE,
     STAGE_TWO,
     Datasets,
     arrange,
+    colour_by,
+    defined,
     hold,
+    scale_budgets,
 )
 
-PANEL_PX = 440
 BINS = 40
 SMOOTH_FROM_STEPS = 40
 
@@ -86,40 +90,76 @@ PANELS = (
 )
 
 
-def draw_budget_curve(comparison: Comparison) -> Spec:
+def draw_budget_curve(
+    comparison: Comparison, *, names: tuple[str, str] = ("before", "after")
+) -> Spec:
     """Accuracy within each budget, before and after, and their paired difference."""
     datasets: Datasets = {}
     measures = [m for m in comparison.measures if m.name == "accuracy"]
-    budgets = sorted({int(m.budget_tokens or 0) for m in measures})
-    x = alt.X(
-        "budget:Q",
-        title="token budget (log scale)",
-        scale=alt.Scale(type="log", base=2, domain=[budgets[0], budgets[-1]], nice=False),
-        axis=alt.Axis(values=budgets, format=",d", grid=False, labelOverlap=True),
-    )
-    rows = [row for m in measures for row in _interval_rows(m)]
-    levels = [row for row in rows if row["series"] != "difference"]
-    left = _banded(
-        levels,
+    x = scale_budgets(sorted({int(m.budget_tokens or 0) for m in measures}))
+    left = draw_bands(
+        [
+            row
+            for m in measures
+            for name, value in zip(names, (m.before, m.after), strict=True)
+            for row in [_band(m, name, value)]
+        ],
         x,
         title="accuracy within the budget",
         axis=alt.Axis(format="~%", tickCount=6),
-        colours=BEFORE_AFTER,
+        colours=dict(zip(names, PAIR, strict=True)),
         datasets=datasets,
     )
-    changes = [row for row in rows if row["series"] == "difference"]
-    right = _banded(
-        changes,
+    change = f"{names[1]} − {names[0]}"
+    right = draw_difference_bands(
+        [_band(m, change, m.difference) for m in measures],
         x,
-        title="difference, after − before (percentage points)",
-        axis=alt.Axis(labelExpr="format(100 * datum.value, '+~g')", tickCount=6),
+        title="difference (percentage points)",
+        colours={change: DIFFERENCE},
         datasets=datasets,
-        colours={"difference": DIFFERENCE},
     )
+    return arrange([left, right], shared=("x",), datasets=datasets)
+
+
+def draw_bands(
+    rows: list[Row],
+    x: alt.X,
+    *,
+    title: str,
+    axis: alt.Axis,
+    colours: Mapping[str, str],
+    datasets: Datasets,
+) -> Layers:
+    """Estimates over budgets as lines with dots, each with its 95% band."""
+    base = alt.Chart(hold(rows, datasets=datasets), width=PANEL_PX, height=270).encode(
+        x=x,
+        color=colour_by("series", colours),
+        tooltip=[
+            alt.Tooltip("series:N", title="evaluation"),
+            alt.Tooltip("budget:Q", title="budget (tokens)", format=",d"),
+            alt.Tooltip("estimate:Q", title="estimate", format=".1%"),
+            alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
+            alt.Tooltip("high:Q", title="to", format=".1%"),
+        ],
+    )
+    band = base.mark_area(opacity=0.16).encode(
+        y=alt.Y("low:Q", title=title, axis=axis), y2="high:Q"
+    )
+    line = base.mark_line(strokeWidth=2.2).encode(y="estimate:Q")
+    dots = base.mark_circle(size=55, opacity=1).encode(y="estimate:Q")
+    return alt.layer(band, line, dots)
+
+
+def draw_difference_bands(
+    rows: list[Row], x: alt.X, *, title: str, colours: Mapping[str, str], datasets: Datasets
+) -> Layers:
+    """Differences of shares with their bands, over a dashed line at 0."""
+    axis = alt.Axis(
+        labelExpr="datum.value == 0 ? '0' : format(100 * datum.value, '+~g')", tickCount=6
+    )
+    bands = draw_bands(rows, x, title=title, axis=axis, colours=colours, datasets=datasets)
     zero = alt.Chart(hold([{"zero": 0}], datasets=datasets)).mark_rule(color=INK, strokeDash=[4, 3])
-    return arrange(
-        [left, alt.layer(zero.encode(y="zero:Q"), right)], shared=("x",), datasets=datasets
-    )
+    return alt.layer(zero.encode(y="zero:Q"), bands)
 
 
 def draw_length_histograms(before: SampleTable, after: SampleTable) -> Spec:
@@ -153,49 +193,14 @@ def draw_training(
     return arrange(charts, shared=("x",), datasets=datasets)
 
 
-def _interval_rows(measure: Measure) -> list[Row]:
-    return [
-        {
-            "budget": measure.budget_tokens,
-            "series": series,
-            "estimate": _defined(interval.estimate),
-            "low": _defined(interval.low),
-            "high": _defined(interval.high),
-        }
-        for series, interval in (
-            ("before", measure.before),
-            ("after", measure.after),
-            ("difference", measure.difference),
-        )
-    ]
-
-
-def _banded(
-    rows: list[Row],
-    x: alt.X,
-    *,
-    title: str,
-    axis: alt.Axis,
-    colours: Mapping[str, str],
-    datasets: Datasets,
-) -> Layers:
-    base = alt.Chart(hold(rows, datasets=datasets), width=PANEL_PX, height=270).encode(
-        x=x,
-        color=_colour("series", colours),
-        tooltip=[
-            alt.Tooltip("series:N", title="evaluation"),
-            alt.Tooltip("budget:Q", title="budget (tokens)", format=",d"),
-            alt.Tooltip("estimate:Q", title="estimate", format=".1%"),
-            alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
-            alt.Tooltip("high:Q", title="to", format=".1%"),
-        ],
-    )
-    band = base.mark_area(opacity=0.16).encode(
-        y=alt.Y("low:Q", title=title, axis=axis), y2="high:Q"
-    )
-    line = base.mark_line(strokeWidth=2.2).encode(y="estimate:Q")
-    dots = base.mark_circle(size=55, opacity=1).encode(y="estimate:Q")
-    return alt.layer(band, line, dots)
+def _band(measure: Measure, series: str, interval: Interval) -> Row:
+    return {
+        "budget": measure.budget_tokens,
+        "series": series,
+        "estimate": defined(interval.estimate),
+        "low": defined(interval.low),
+        "high": defined(interval.high),
+    }
 
 
 def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: Datasets) -> Layers:
@@ -214,7 +219,7 @@ def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: D
             )
             if count
         ]
-    colour = _colour("grade", RIGHT_WRONG)
+    colour = colour_by("grade", RIGHT_WRONG)
     bars = alt.Chart(
         hold(rows, datasets=datasets), title=title.capitalize(), width=PANEL_PX, height=230
     )
@@ -231,19 +236,20 @@ def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: D
             alt.Tooltip("count:Q", title="samples", format=",d"),
         ],
     )
-    rules = (
-        alt.Chart(hold(means, datasets=datasets))
-        .mark_rule(strokeWidth=2, strokeDash=[5, 3])
-        .encode(
-            x="mean:Q",
-            color=colour,
-            tooltip=[
-                alt.Tooltip("grade:N", title="grade"),
-                alt.Tooltip("mean:Q", title="mean length (tokens)", format=",.1f"),
-            ],
-        )
+    return alt.layer(bars, _mark_means(means, colour, datasets=datasets))
+
+
+def _mark_means(means: list[Row], colour: alt.Color, *, datasets: Datasets) -> alt.Chart:
+    rules = alt.Chart(hold(means, datasets=datasets)).mark_rule(strokeWidth=2, strokeDash=[5, 3])
+    drawn: alt.Chart = rules.encode(
+        x="mean:Q",
+        color=colour,
+        tooltip=[
+            alt.Tooltip("grade:N", title="grade"),
+            alt.Tooltip("mean:Q", title="mean length (tokens)", format=",.1f"),
+        ],
     )
-    return alt.layer(bars, rules)
+    return drawn
 
 
 def _training_panel(
@@ -255,18 +261,13 @@ def _training_panel(
     domain: tuple[int, int],
     datasets: Datasets,
 ) -> Layers:
-    rows: list[Row] = [
-        {"step": r.step, "series": label, "value": _defined(getattr(r, field))}
-        for label, field in panel.fields.items()
-        for r in steps
-    ]
     colours = dict(zip(panel.fields, SERIES, strict=False))
     if "correct" in colours:
         colours |= RIGHT_WRONG
     overlaid = bool(panel.evaluation and evaluations)
     if overlaid:
         colours["evaluation ◆"] = EVALUATION
-    colour = _colour("series", colours)
+    colour = colour_by("series", colours)
     x = alt.X(
         "step:Q",
         title="training step",
@@ -281,13 +282,21 @@ def _training_panel(
     )
     layers = [
         *_shade(stages, domain, datasets=datasets),
-        *_lines(rows, x, y, colour, steps=len(steps), datasets=datasets),
+        *_lines(_read_fields(panel, steps), x, y, colour, steps=len(steps), datasets=datasets),
     ]
     if overlaid:
         layers.append(
             _evaluation_marks(evaluations, str(panel.evaluation), x, y, colour, datasets=datasets)
         )
     return alt.layer(*layers, title=panel.title, width=PANEL_PX, height=190)
+
+
+def _read_fields(panel: Panel, steps: Sequence[StepRecord]) -> list[Row]:
+    return [
+        {"step": r.step, "series": label, "value": defined(getattr(r, field))}
+        for label, field in panel.fields.items()
+        for r in steps
+    ]
 
 
 def _lines(
@@ -324,7 +333,7 @@ def _evaluation_marks(
     datasets: Datasets,
 ) -> alt.Chart:
     rows = [
-        {"step": p.step, "series": "evaluation ◆", "value": _defined(getattr(p, field))}
+        {"step": p.step, "series": "evaluation ◆", "value": defined(getattr(p, field))}
         for p in evaluations
     ]
     marks = alt.Chart(hold(rows, datasets=datasets)).mark_point(
@@ -355,16 +364,3 @@ def _shade(stages: Stages, domain: tuple[int, int], *, datasets: Datasets) -> li
     )
     words = base.mark_text(align="left", baseline="top", dx=5, dy=4, fontSize=11, color=FAINT)
     return [shade, words.encode(x="from:Q", y=alt.value(0), text="stage:N")]
-
-
-def _colour(field: str, colours: Mapping[str, str]) -> alt.Color:
-    legend = alt.Legend(title=None, orient="top", symbolType="circle", symbolOpacity=1)
-    return alt.Color(
-        f"{field}:N",
-        scale=alt.Scale(domain=list(colours), range=list(colours.values())),
-        legend=legend,
-    )
-
-
-def _defined(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""One self-contained page: figures, tables, run facts and a reader of traces, all offline."""
+"""Self-contained pages: figures, tables, facts and a reader of traces, all offline."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tersely.report.tables import Cell, FamilyRow, TableRow
+from tersely.report.cells import Cell
 
 VEGA_LITE = "6.4"
 
 
 class Tile(NamedTuple):
-    """A headline number: before → after, and the difference with its interval."""
+    """A headline number; ``before`` empty where there is only one evaluation."""
 
     label: str
     before: str
@@ -24,7 +24,7 @@ class Tile(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A chart with what to read off it."""
+    """A chart with what to read off it; title and caption name the protocol."""
 
     name: str
     title: str
@@ -32,45 +32,56 @@ class Figure(NamedTuple):
     spec: Mapping[str, Any]
 
 
-class TableBlock(NamedTuple):
-    """A titled table of measures and its caption."""
+class Reader(NamedTuple):
+    """Traces for the reader.
 
-    title: str
-    rows: Sequence[TableRow]
-    caption: str
+    Args:
+        sides: the heads of the columns, one or two.
+        budgets: where marks may stand.
+        traces: one entry a problem, as ``traces`` describes them.
+        filters: value and label of each choice of the drop-down; none, no drop-down.
+        note: what the reader should know about the selection.
+    """
 
-
-class Page(NamedTuple):
-    """Everything the page shows; every string is escaped when drawn."""
-
-    title: str
-    summary: str
-    tiles: Sequence[Tile]
-    overall: TableBlock
-    families: Sequence[FamilyRow]
-    family_tables: Sequence[TableBlock]
-    figures: Sequence[Figure]
-    facts: Mapping[str, Mapping[str, str]]
-    traces: Sequence[Mapping[str, Any]]
-    traces_total: int
+    sides: Sequence[str]
     budgets: Sequence[int]
+    traces: Sequence[Mapping[str, Any]]
+    filters: Sequence[tuple[str, str]]
+    note: str
 
 
-def render_page(page: Page) -> str:
-    """The page as HTML that loads nothing: libraries, data and style are inside it."""
-    environment = Environment(
-        loader=PackageLoader("tersely.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("page.html.j2")
-    return template.render(
-        page=page,
-        library=Markup(_library()),
-        specs={figure.name: embed_json(figure.spec) for figure in page.figures},
-        reader=embed_json({"traces": page.traces, "budgets": list(page.budgets)}),
+class Grid(NamedTuple):
+    """A table that sorts and filters in the browser.
+
+    Args:
+        columns: label and kind (text, tokens, share, hits, ratio, points, count) of each.
+        rows: cells, the names of the groups that the row is in, and where its trace is.
+        groups: value and label of each group.
+        benchmarks: to choose one from; fewer than two, no choice.
+    """
+
+    columns: Sequence[Mapping[str, str]]
+    rows: Sequence[Mapping[str, Any]]
+    groups: Sequence[tuple[str, str]]
+    benchmarks: Sequence[str]
+
+
+def render_page(template: str, page: tuple[Any, ...], *, reader: Reader, grid: Grid | None) -> str:
+    """The page as HTML that loads nothing: libraries, data and style are inside it.
+
+    Every string of ``page`` is escaped when drawn.
+    """
+    data = {"reader": reader._asdict(), "grid": None if grid is None else grid._asdict()}
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            page=page,
+            reader=reader,
+            grid=grid,
+            data=embed_json(data),
+            library=Markup(_library()),
+        )
     )
 
 
@@ -80,6 +91,19 @@ def embed_json(value: object) -> Markup:
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("tersely.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embed"] = embed_json
+    return environment
 
 
 @cache

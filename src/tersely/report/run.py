@@ -12,28 +12,40 @@ from tersely.core.errors import DataError
 from tersely.core.manifest import Manifest, read_manifest, write_atomically
 from tersely.core.types import EvalRecord, Problem, StepRecord, StepTiming
 from tersely.dynamics.stages import Stages, estimate_stages
-from tersely.metrics.budgets import score_budgets
-from tersely.metrics.comparison import Comparison, compare, compare_families, pair
+from tersely.metrics.budgets import Protocol, score, spectrum
+from tersely.metrics.comparison import (
+    Comparison,
+    ProblemChange,
+    compare,
+    compare_families,
+    list_changes,
+    pair,
+)
 from tersely.metrics.records import SampleTable, tabulate
+from tersely.report.cells import UNDEFINED, format_ratio
+from tersely.report.conclusions import warn_of_lost_problems
 from tersely.report.figures import (
     EvalPoint,
     draw_budget_curve,
     draw_length_histograms,
     draw_training,
 )
-from tersely.report.html import Figure, Page, TableBlock, Tile, render_page
+from tersely.report.html import Figure, Reader, Tile, render_page
+from tersely.report.selection import keep_whole_rows
 from tersely.report.tables import (
-    UNDEFINED,
+    BOLD,
+    FamilyRow,
+    TableBlock,
+    choose_headline,
     format_families,
-    format_ratio,
     format_rows,
     write_caption,
 )
 from tersely.report.traces import pair_traces
+from tersely.report.words import define, describe_protocol
 
 BOOTSTRAP_SEED = 0
-DEFAULT_BUDGETS = 5
-BOLD = " Bold: the interval excludes 0."
+FILTERS = (("all", "all"), ("fixed", "fixed by training"), ("broken", "broken by training"))
 
 
 class RunFolder(NamedTuple):
@@ -54,6 +66,7 @@ class Measured(NamedTuple):
     before: SampleTable
     after: SampleTable
     overall: Comparison
+    changes: list[ProblemChange]
     families: tuple[Comparison, ...]
     points: list[EvalPoint]
     stages: Stages
@@ -67,6 +80,24 @@ class Report(NamedTuple):
     overall: Comparison
 
 
+class RunPage(NamedTuple):
+    """Everything the page shows but the traces."""
+
+    title: str
+    summary: str
+    alarm: Sequence[str]
+    protocol: str
+    notes: Sequence[str]
+    tiles: Sequence[Tile]
+    overall: TableBlock
+    everything: TableBlock
+    families: Sequence[FamilyRow]
+    family_tables: Sequence[TableBlock]
+    figures: Sequence[Figure]
+    facts: Mapping[str, Mapping[str, str]]
+    glossary: Mapping[str, str]
+
+
 def write_report(run_folder: Path) -> Report:
     """Compares the first evaluation with the last and writes ``report.html`` into the folder.
 
@@ -76,7 +107,13 @@ def write_report(run_folder: Path) -> Report:
     run = read_run(run_folder)
     measured = measure(run)
     page = run_folder / "report.html"
-    write_atomically(page, render_page(build_page(run, measured)))
+    text = render_page(
+        "run.html.j2",
+        build_page(run, measured),
+        reader=build_reader(run, budgets=measured.budgets),
+        grid=None,
+    )
+    write_atomically(page, text)
     return Report(page, measured.overall)
 
 
@@ -106,20 +143,22 @@ def read_run(run_folder: Path) -> RunFolder:
 def measure(run: RunFolder) -> Measured:
     """Everything the page shows that is a number."""
     tables = {step: tabulate(records) for step, records in run.evaluations.items()}
-    before, after = pair(*(list(tables.values())[i] for i in (0, -1)))
-    budgets = choose_budgets(run.recipe, cap_tokens=before.cap_tokens)
-    budgets_B = np.array(budgets)
+    paired = pair(*(list(tables.values())[i] for i in (0, -1)))
+    sides = paired.before, paired.after
+    budgets = choose_budgets(run.recipe, cap_tokens=paired.before.cap_tokens)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     families = [
         run.problems[problem].source if problem in run.problems else benchmark
-        for benchmark, problem in before.keys
+        for benchmark, problem in paired.before.keys
     ]
     split = len(set(families)) > 1
+    overall = compare("All problems", *sides, budgets=budgets, rng=rng)
     return Measured(
-        before=before,
-        after=after,
-        overall=compare("All problems", before, after, budgets_B=budgets_B, rng=rng),
-        families=compare_families(before, after, families=families, budgets_B=budgets_B, rng=rng)
+        before=paired.before,
+        after=paired.after,
+        overall=keep_whole_rows(overall._replace(notes=paired.notes)),
+        changes=list_changes(*sides, budget_tokens=budgets[-1], protocol=Protocol.FINISHED),
+        families=compare_families(*sides, families=families, budgets=budgets, rng=rng)
         if split
         else (),
         points=[_measure_point(step, table) for step, table in tables.items()],
@@ -132,34 +171,52 @@ def measure(run: RunFolder) -> Measured:
 
 
 def choose_budgets(recipe: Mapping[str, Any], *, cap_tokens: int) -> list[int]:
-    """The recipe's ``evaluation.budgets``, or the sampled cap and its halves, five in all."""
+    """The recipe's ``evaluation.budgets``, or the spectrum up to the cap."""
     stated = recipe.get("evaluation", {}).get("budgets")
     if stated:
         return sorted({int(budget) for budget in stated})
-    return sorted({max(1, cap_tokens >> halving) for halving in range(DEFAULT_BUDGETS)})
+    return list(spectrum(cap_tokens))
 
 
-def build_page(run: RunFolder, measured: Measured) -> Page:
+def build_page(run: RunFolder, measured: Measured) -> RunPage:
     """The measured run, arranged as a page."""
-    traces_kept = sum(r.pieces is not None for r in next(iter(run.evaluations.values())))
     ends = list(run.evaluations)
-    return Page(
+    overall = measured.overall
+    return RunPage(
         title=f"Run {run.name}",
         summary=(
             f"Before: the evaluation at step {ends[0]:,}; after: at step {ends[-1]:,}. "
-            f"{write_caption(measured.overall)}"
+            f"{write_caption(overall)}"
         ),
-        tiles=_tiles(measured.overall),
-        overall=_block(measured.overall),
+        alarm=warn_of_lost_problems(overall, measured.changes),
+        protocol=f"protocol {overall.protocol.value}",
+        notes=overall.notes,
+        tiles=_tiles(overall),
+        overall=_block(overall),
+        everything=_block(overall)._replace(rows=format_rows(overall.measures)),
         families=format_families(measured.families),
         family_tables=[_block(comparison) for comparison in measured.families],
         figures=_figures(run, measured),
         facts=_facts(run, measured),
-        traces=pair_traces(
-            *(list(run.evaluations.values())[i] for i in (0, -1)), problems=run.problems
-        ),
-        traces_total=traces_kept,
-        budgets=measured.budgets,
+        glossary=define(m.name for m in overall.measures),
+    )
+
+
+def build_reader(run: RunFolder, *, budgets: Sequence[int]) -> Reader:
+    """One trace a problem from the first and from the last evaluation."""
+    first, last = (list(run.evaluations.values())[i] for i in (0, -1))
+    traces = pair_traces(first, last, problems=run.problems, budgets=budgets)
+    kept = sum(r.pieces is not None for r in first)
+    shown = f"{len(traces)} of {kept} kept traces are shown. " if len(traces) < kept else ""
+    return Reader(
+        sides=("before", "after"),
+        budgets=budgets,
+        traces=traces,
+        filters=FILTERS,
+        note="One sampled trace a problem and evaluation. A blue mark stands where that many "
+        f"tokens have been spent. {shown}Fixed: wrong or unfinished before, correct and finished "
+        "after; broken is the reverse. One sample is an anecdote: the table above is the "
+        "measurement.",
     )
 
 
@@ -188,61 +245,53 @@ def _read_optional(path: Path, type_: type[Any]) -> list[Any]:
 
 
 def _measure_point(step: int, table: SampleTable) -> EvalPoint:
-    scored = score_budgets(
-        table.correct_PS,
-        table.finished_PS,
-        table.tokens_PS,
-        table.graded_PS,
-        budgets_B=np.array([table.cap_tokens]),
-        cap_tokens=table.cap_tokens,
-    )
+    at_cap = score(table, budgets_B=np.array([table.cap_tokens]), protocol=Protocol.FINISHED)
     graded_N = table.tokens_PS[table.graded_PS]
     tokens_mean = float(graded_N.mean()) if graded_N.size else float("nan")
-    return EvalPoint(step=step, accuracy=float(scored.accuracy_B[0]), tokens_mean=tokens_mean)
+    return EvalPoint(step=step, accuracy=float(at_cap.accuracy_B[0]), tokens_mean=tokens_mean)
 
 
 def _block(comparison: Comparison) -> TableBlock:
     return TableBlock(
-        title=comparison.title,
-        rows=format_rows(comparison),
+        title=f"{comparison.title} (protocol {comparison.protocol.value})",
+        rows=format_rows(choose_headline(comparison)),
         caption=write_caption(comparison) + BOLD,
     )
 
 
 def _tiles(comparison: Comparison) -> list[Tile]:
-    rows = format_rows(comparison)
-    ratio = format_ratio(comparison.token_ratio)
-    tokens = rows[0]
-    accuracies = [m for m in comparison.measures if m.name == "accuracy"]
-    budgets = [m.budget_tokens for m in accuracies]
-    labels = {
-        f"Accuracy within {b:,} tokens" for b in (budgets[len(budgets) // 2], budgets[-1]) if b
-    }
-    shown = [row for row in rows if row.label in labels or row.label == "Truncated share"]
+    budgets = comparison.budgets
+    middle, last = budgets[len(budgets) // 2], budgets[-1]
+    rows = format_rows(
+        comparison.find(name, budget)
+        for name, budget in (
+            ("mean tokens", None),
+            *(("accuracy", budget) for budget in sorted({middle, last})),
+            ("truncated share", None),
+        )
+    )
+    changes = [format_ratio(comparison.token_ratio), *(row.difference for row in rows[1:])]
     return [
-        Tile(tokens.label, tokens.before.estimate, tokens.after.estimate, ratio),
-        *(
-            Tile(row.label, row.before.estimate, row.after.estimate, row.difference)
-            for row in sorted(shown, key=lambda row: row.label == "Truncated share")
-        ),
+        Tile(row.label, row.before.estimate, row.after.estimate, change)
+        for row, change in zip(rows, changes, strict=True)
     ]
 
 
 def _figures(run: RunFolder, measured: Measured) -> list[Figure]:
-    n = f"{measured.overall.n_problems:,} problems × {measured.overall.samples_per_problem} samples"
+    overall = measured.overall
+    rests = write_caption(overall)
     figures = [
         Figure(
             "budgets",
-            "Accuracy at token budgets",
-            "A sample counts when it is correct, ended by itself and took no more tokens than "
-            f"the budget. Bands: 95% intervals over problems; n = {n}.",
-            draw_budget_curve(measured.overall),
+            f"Accuracy at token budgets (protocol {overall.protocol.value})",
+            f"Bands: 95% intervals. {rests}",
+            draw_budget_curve(overall),
         ),
         Figure(
             "lengths",
-            "Completion length by correctness",
+            f"Completion length by correctness (protocol {overall.protocol.value})",
             "Dashed: mean length given correct and given wrong. A completion cut at the cap "
-            f"counts with the cap's length. n = {n}, ungraded ones left out.",
+            f"counts with the cap's length. {rests}",
             draw_length_histograms(measured.before, measured.after),
         ),
     ]
@@ -251,10 +300,10 @@ def _figures(run: RunFolder, measured: Measured) -> list[Figure]:
         figures.append(
             Figure(
                 "training",
-                "Training steps",
+                f"Training steps (evaluations: protocol {overall.protocol.value})",
                 describe_stages(measured.stages, last_step=last_step)
-                + " Thin lines: each step; thick: moving average. Diamonds: evaluations, all "
-                "budgets up to the cap.",
+                + " Thin lines: each step; thick: moving average. Diamonds: evaluations at the "
+                f"cap. {describe_protocol(overall.protocol)}",
                 draw_training(run.steps, stages=measured.stages, evaluations=measured.points),
             )
         )

@@ -3,17 +3,23 @@
 Palette: Okabe and Ito; the reference series of a pair is grey.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
 INK = "#1f2328"
 FAINT = "#6b7280"
-BEFORE_AFTER = {"before": "#8a8f98", "after": "#0072b2"}
+PAIR = ("#8a8f98", "#0072b2")
 DIFFERENCE = "#0072b2"
 RIGHT_WRONG = {"correct": "#009e73", "wrong": "#d55e00"}
 SERIES = ("#0072b2", "#cc79a7", "#56b4e9")
+# From the most to the fewest tries: dark to light blue above one try, light to dark red below.
+ANY_OF = ("#08306b", "#08519c", "#2171b5", "#4292c6", "#6baed6", "#9ecae1")
+ALL_OF = ("#fdae6b", "#fd8d3c", "#f16913", "#d94801", "#a63603", "#7f2704")
+LOST_WON = {"lost": "#d55e00", "won": "#009e73", "neither": "#b8bcc4"}
+PANEL_PX = 440
 EVALUATION = "#1f2328"
 STAGE_ONE = "#e8f1f8"
 STAGE_TWO = "#faf6ec"
@@ -41,6 +47,7 @@ CONFIG: dict[str, Any] = {
         "labelFontSize": 12,
         "labelColor": INK,
         "symbolSize": 80,
+        "labelLimit": 230,
         "offset": 6,
         "padding": 0,
     },
@@ -72,8 +79,34 @@ def arrange(charts: Sequence[Any], *, shared: Sequence[str], datasets: Datasets)
         "resolve": {
             "scale": {
                 channel: "shared" if channel in shared else "independent"
-                for channel in ("x", "y", "color")
+                for channel in ("x", "y", "color", "size")
             }
         },
         "datasets": datasets,
     }
+
+
+def scale_budgets(budgets: Sequence[int]) -> alt.X:
+    """A logarithmic axis of token budgets, with a tick at each."""
+    ends = [budgets[0], budgets[-1]] if len(budgets) > 1 else [budgets[0] / 2, budgets[0] * 2]
+    return alt.X(
+        "budget:Q",
+        title="token budget (log scale)",
+        scale=alt.Scale(type="log", base=2, domain=ends, nice=False),
+        axis=alt.Axis(values=list(budgets), format=",d", grid=False, labelOverlap=True),
+    )
+
+
+def colour_by(field: str, colours: Mapping[str, str]) -> alt.Color:
+    """Colours by name, with a legend above the chart."""
+    legend = alt.Legend(title=None, orient="top", symbolType="circle", symbolOpacity=1)
+    return alt.Color(
+        f"{field}:N",
+        scale=alt.Scale(domain=list(colours), range=list(colours.values())),
+        legend=legend,
+    )
+
+
+def defined(value: float) -> float | None:
+    """JSON has no NaN: an undefined value is a gap."""
+    return float(value) if math.isfinite(value) else None

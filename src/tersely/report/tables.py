@@ -1,22 +1,17 @@
 """Comparisons as rows of text, for the terminal and for the page."""
 
-import math
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich.table import Table
+from rich.text import Text
 
-from tersely.metrics.comparison import Comparison, Measure, Unit
-from tersely.metrics.intervals import Interval
+from tersely.metrics.comparison import Comparison, Measure
+from tersely.report.cells import Cell, count, format_difference, format_level, format_p
+from tersely.report.words import describe_protocol, label
 
-UNDEFINED = "–"
-
-
-class Cell(NamedTuple):
-    """An estimate and its interval as text; ``clear`` means the interval excludes 0."""
-
-    estimate: str
-    interval: str
-    clear: bool = False
+LENGTHS = ("mean tokens", "mean tokens given correct", "mean tokens given wrong", "truncated share")
+BOLD = " Bold: the interval excludes 0."
 
 
 class TableRow(NamedTuple):
@@ -26,6 +21,7 @@ class TableRow(NamedTuple):
     before: Cell
     after: Cell
     difference: Cell
+    p: str
 
 
 class FamilyRow(NamedTuple):
@@ -37,9 +33,56 @@ class FamilyRow(NamedTuple):
     accuracy: TableRow
 
 
-def format_rows(comparison: Comparison) -> list[TableRow]:
-    """Every measure of a comparison; undefined values read "–"."""
-    return [_format_measure(measure) for measure in comparison.measures]
+class TableBlock(NamedTuple):
+    """A titled table of measures and its caption; ``heads`` names the two sides."""
+
+    title: str
+    rows: Sequence[TableRow]
+    caption: str
+    heads: tuple[str, str] = ("before", "after")
+
+
+def choose_headline(comparison: Comparison) -> list[Measure]:
+    """Lengths, truncation, accuracy at each budget, Mean@k and Pass@k at the largest one."""
+    largest = comparison.budgets[-1] if comparison.budgets else None
+    most = most_tries(comparison)
+    repeated = (name_mean(comparison), f"pass@{most}")
+    lengths = [m for name in LENGTHS for m in comparison.measures if m.name == name]
+    accuracies = [m for m in comparison.measures if m.name == "accuracy"]
+    last = [
+        m
+        for name in repeated
+        for m in comparison.measures
+        if m.name == name and m.budget_tokens == largest and name != "accuracy"
+    ]
+    return [*lengths, *accuracies, *last]
+
+
+def most_tries(comparison: Comparison) -> int:
+    """The largest k that Pass@k is given for; 0 if for none."""
+    ks = [int(m.name[5:]) for m in comparison.measures if m.name.startswith("pass@")]
+    return max(ks, default=0)
+
+
+def name_mean(comparison: Comparison) -> str:
+    """The measure that stands beside Pass@k: Mean@k, or accuracy where the tries differ."""
+    return next((m.name for m in comparison.measures if m.name.startswith("mean@")), "accuracy")
+
+
+def format_rows(measures: Iterable[Measure]) -> list[TableRow]:
+    """Measures as text; undefined values read "–"."""
+    return [format_measure(measure) for measure in measures]
+
+
+def format_measure(measure: Measure) -> TableRow:
+    """One measure as text."""
+    return TableRow(
+        label=label(measure.name, measure.budget_tokens),
+        before=format_level(measure.before, measure.unit),
+        after=format_level(measure.after, measure.unit),
+        difference=format_difference(measure.difference, measure.unit),
+        p=format_p(measure.p_value),
+    )
 
 
 def format_families(comparisons: tuple[Comparison, ...]) -> list[FamilyRow]:
@@ -48,8 +91,8 @@ def format_families(comparisons: tuple[Comparison, ...]) -> list[FamilyRow]:
         FamilyRow(
             family=comparison.title,
             problems=comparison.n_problems,
-            tokens=_format_measure(comparison.measures[0]),
-            accuracy=_format_measure(full_budget_accuracy(comparison)),
+            tokens=format_measure(comparison.find("mean tokens")),
+            accuracy=format_measure(full_budget_accuracy(comparison)),
         )
         for comparison in comparisons
     ]
@@ -61,93 +104,50 @@ def full_budget_accuracy(comparison: Comparison) -> Measure:
     return max(accuracies, key=lambda m: m.budget_tokens or 0)
 
 
-def write_caption(comparison: Comparison) -> str:
+def write_caption(comparison: Comparison, *, heads: tuple[str, str] = ("before", "after")) -> str:
     """What the numbers of a comparison rest on."""
     ungraded = comparison.ungraded_before, comparison.ungraded_after
     left_out = (
-        f" Ungraded samples left out: {ungraded[0]} before, {ungraded[1]} after."
+        f" Ungraded samples left out: {ungraded[0]:,} {heads[0]}, {ungraded[1]:,} {heads[1]}."
         if any(ungraded)
         else ""
     )
     return (
-        f"n = {comparison.n_problems:,} problems × {comparison.samples_per_problem} samples. "
-        "Brackets: 95% bootstrap intervals over problems; differences are paired by problem."
+        f"{describe_protocol(comparison.protocol)} n = {_count_samples(comparison)}, "
+        f"cap {comparison.cap_tokens:,} tokens. "
+        "Brackets: 95% intervals over problems; differences are paired by problem."
         f"{left_out}"
     )
 
 
+def write_basis(comparison: Comparison) -> str:
+    """Protocol and n, for a table beside one with the whole caption."""
+    return f"Protocol {comparison.protocol.value}, n = {_count_samples(comparison)}."
+
+
 def draw_table(comparison: Comparison) -> Table:
-    """The comparison as a terminal table."""
-    table = Table(title=comparison.title, caption=write_caption(comparison), caption_justify="left")
+    """The headline of a comparison as a terminal table."""
+    table = Table(
+        title=Text(f"{comparison.title} (protocol {comparison.protocol.value})"),
+        caption=Text(" ".join([write_caption(comparison), *comparison.notes])),
+        caption_justify="left",
+    )
     table.add_column("measure")
     for column in ("before", "after", "difference"):
         table.add_column(column, justify="right")
-    for row in format_rows(comparison):
-        table.add_row(row.label, *(_join(cell) for cell in row[1:]))
+    for row in format_rows(choose_headline(comparison)):
+        table.add_row(Text(row.label), *(draw_cell(cell) for cell in row[1:4]))
     return table
 
 
-def format_ratio(interval: Interval) -> Cell:
-    """A ratio of mean tokens, as a multiple."""
-    return Cell(
-        f"{interval.estimate:.2f}×" if math.isfinite(interval.estimate) else UNDEFINED,
-        _bracket(f"{interval.low:.2f}", f"{interval.high:.2f}", interval),
-    )
+def draw_cell(cell: Cell) -> Text:
+    """A cell for the terminal: bold where the interval excludes 0."""
+    return Text(cell.text, style="bold" if cell.clear else "")
 
 
-def _join(cell: Cell) -> str:
-    text = f"{cell.estimate} {cell.interval}".strip()
-    return f"[bold]{_literal(text)}[/bold]" if cell.clear else _literal(text)
-
-
-def _literal(text: str) -> str:
-    return text.replace("[", r"\[")
-
-
-def _format_measure(measure: Measure) -> TableRow:
-    name = measure.name[0].upper() + measure.name[1:]
-    budget = "" if measure.budget_tokens is None else f" within {measure.budget_tokens:,} tokens"
-    return TableRow(
-        label=name + budget,
-        before=_format_level(measure.before, measure.unit),
-        after=_format_level(measure.after, measure.unit),
-        difference=_format_difference(measure.difference, measure.unit),
-    )
-
-
-def _format_level(interval: Interval, unit: Unit) -> Cell:
-    if not math.isfinite(interval.estimate):
-        return Cell(UNDEFINED, "")
-    suffix = "%" if unit is Unit.SHARE else ""
-    return Cell(
-        _number(interval.estimate, unit) + suffix,
-        _bracket(_number(interval.low, unit), _number(interval.high, unit), interval),
-    )
-
-
-def _format_difference(interval: Interval, unit: Unit) -> Cell:
-    if not math.isfinite(interval.estimate):
-        return Cell(UNDEFINED, "")
-    suffix = " pp" if unit is Unit.SHARE else ""
-    return Cell(
-        _signed(interval.estimate, unit) + suffix,
-        _bracket(_signed(interval.low, unit), _signed(interval.high, unit), interval),
-        clear=interval.low > 0 or interval.high < 0,
-    )
-
-
-def _bracket(low: str, high: str, interval: Interval) -> str:
-    return f"[{low}, {high}]" if math.isfinite(interval.low) else f"[{UNDEFINED}]"
-
-
-def _number(value: float, unit: Unit) -> str:
-    if not math.isfinite(value):
-        return UNDEFINED
-    return f"{100 * value:.1f}" if unit is Unit.SHARE else f"{value:,.1f}"
-
-
-def _signed(value: float, unit: Unit) -> str:
-    text = _number(abs(value), unit)
-    if text == UNDEFINED or float(text.replace(",", "")) == 0:
-        return text
-    return ("+" if value > 0 else "−") + text
+def _count_samples(comparison: Comparison) -> str:
+    samples = comparison.samples_before, comparison.samples_after
+    tries = count(samples[0], "sample")
+    if samples[0] != samples[1]:
+        tries = f"{tries} before and {samples[1]:,} after"
+    return f"{count(comparison.n_problems, 'problem')} × {tries}"

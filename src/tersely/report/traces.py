@@ -1,4 +1,4 @@
-"""Sampled traces of the same problem before and after, for the page's reader."""
+"""Sampled traces by problem, for the pages' reader."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -7,6 +7,11 @@ from typing import Any
 from tersely.core.types import EvalRecord, Finish, Grade, Problem
 
 TRACES_SHOWN = 90
+# All traces of a page together; beyond it later samples of each problem are left out first.
+CHARACTERS_SHOWN = 12_000_000
+
+Trace = dict[str, Any]
+Key = tuple[str, str]
 
 
 class Change(StrEnum):
@@ -22,15 +27,16 @@ def pair_traces(
     after: Sequence[EvalRecord],
     *,
     problems: Mapping[str, Problem],
+    budgets: Sequence[int],
     shown: int = TRACES_SHOWN,
-) -> list[dict[str, Any]]:
+) -> list[Trace]:
     """Problems whose traces were kept in both evaluations, at most ``shown``, in problem order.
 
     When there are more, an equal share of fixed, broken and unchanged ones is taken as far as
     they go. A trace counts as right when it is correct and finished.
     """
     kept = {(r.benchmark, r.problem, r.sample): r for r in after if r.pieces is not None}
-    pairs: dict[Change, list[dict[str, Any]]] = {change: [] for change in Change}
+    pairs: dict[Change, list[Trace]] = {change: [] for change in Change}
     for record in sorted(before, key=lambda r: (r.benchmark, r.problem, r.sample)):
         other = kept.get((record.benchmark, record.problem, record.sample))
         if record.pieces is None or other is None:
@@ -43,14 +49,78 @@ def pair_traces(
                 "problem": record.problem,
                 "prompt": record.prompt if known is None else known.prompt,
                 "answer": None if known is None else known.answer,
-                "change": change.value,
-                "before": _describe(record),
-                "after": _describe(other),
+                "group": change.value,
+                "sides": [[describe(each, budgets=budgets)] for each in (record, other)],
             }
         )
     quotas = _share_out({change: len(each) for change, each in pairs.items()}, shown=shown)
     chosen = [trace for change, each in pairs.items() for trace in each[: quotas[change]]]
     return sorted(chosen, key=lambda trace: (trace["benchmark"], trace["problem"]))
+
+
+def group_traces(
+    *sides: Sequence[EvalRecord], budgets: Sequence[int], characters: int = CHARACTERS_SHOWN
+) -> dict[Key, Trace]:
+    """The samples that hold a text, by problem and side, all in order of their index.
+
+    Where all texts are longer than ``characters`` together, every problem keeps its first
+    samples as far as that goes.
+    """
+    ranked = []
+    for side, records in enumerate(sides):
+        seen: dict[Key, int] = {}
+        for record in sorted(records, key=lambda r: (r.benchmark, r.problem, r.sample)):
+            key = (record.benchmark, record.problem)
+            if record.pieces is not None or record.text is not None:
+                seen[key] = seen.get(key, 0) + 1
+                ranked.append((seen[key], key, side, record))
+    traces: dict[Key, Trace] = {}
+    spent = 0
+    for _, key, side, record in sorted(ranked, key=lambda each: each[:3]):
+        described = describe(record, budgets=budgets)
+        spent += sum(map(len, described["parts"]))
+        if spent > characters:
+            break
+        trace = traces.setdefault(key, _empty(key, sides=len(sides)))
+        trace["prompt"] = record.prompt if trace["prompt"] is None else trace["prompt"]
+        trace["sides"][side].append(described)
+    return dict(sorted(traces.items()))
+
+
+def describe(record: EvalRecord, *, budgets: Sequence[int]) -> Trace:
+    """One sample; ``parts`` is its text, split where a budget was spent before its end."""
+    pieces = _space(record)
+    cuts = [budget for budget in sorted(budgets) if budget < len(pieces)]
+    ends = [*cuts, len(pieces)]
+    parts = ["".join(pieces[start:end]) for start, end in zip([0, *cuts], ends, strict=True)]
+    return {
+        "sample": record.sample,
+        "grade": record.grade.value,
+        "tokens": record.tokens,
+        "finish": record.finish.value,
+        "extracted": record.extracted,
+        "parts": parts if record.pieces is not None else [record.text or ""],
+    }
+
+
+def _empty(key: Key, *, sides: int) -> Trace:
+    return {
+        "benchmark": key[0],
+        "problem": key[1],
+        "prompt": None,
+        "answer": None,
+        "group": "",
+        "sides": [[] for _ in range(sides)],
+    }
+
+
+def _space(record: EvalRecord) -> tuple[str, ...]:
+    """Pieces with the spaces that their text has between them."""
+    pieces = record.pieces or ()
+    spaced = record.text is not None and " " in record.text
+    if spaced and not any(" " in piece for piece in pieces):
+        return tuple(f"{piece} " for piece in pieces)
+    return pieces
 
 
 def _share_out(available: Mapping[Change, int], *, shown: int) -> dict[Change, int]:
@@ -71,16 +141,3 @@ def _compare(before: EvalRecord, after: EvalRecord) -> Change:
 
 def _is_right(record: EvalRecord) -> bool:
     return record.grade is Grade.CORRECT and record.finish is Finish.STOP
-
-
-def _describe(record: EvalRecord) -> dict[str, Any]:
-    pieces = record.pieces or ()
-    spaced = record.text is not None and " " in record.text
-    if spaced and not any(" " in piece for piece in pieces):
-        pieces = tuple(f"{piece} " for piece in pieces)
-    return {
-        "pieces": list(pieces),
-        "grade": record.grade.value,
-        "tokens": record.tokens,
-        "finish": record.finish.value,
-    }
