@@ -95,8 +95,17 @@ def test_undefined_figures_are_nan_not_zero():
 def test_majority_is_left_out_or_undefined_where_answers_are_not_known():
     names = {q.name for q, _ in evaluate(table([[10, 20]], [[0, 1]])).measured}
     assert "majority@2" not in names
-    unknown = table([[10, 20]], [[0, 1]], answer_PS=np.array([[UNKNOWN_ANSWER, 0]]))
+    # p0's wrong answer is not known: p1 alone, always right, would say 100%
+    unknown = table(
+        [[10, 20], [10, 20]], [[0, 1], [1, 1]], answer_PS=np.array([[UNKNOWN_ANSWER, 0], [0, 0]])
+    )
     assert np.isnan(evaluate(unknown).value("majority@2", 100).estimate)
+
+
+def test_outcome_efficiency_is_left_out_where_a_right_answers_place_is_not_known():
+    # p1 alone, all wrong, would say 0%
+    unknown = table([[10, 20], [10, 20]], [[0, 1], [0, 0]], answer_tokens_PS=np.full((2, 2), -1))
+    assert "outcome efficiency" not in {q.name for q, _ in evaluate(unknown).measured}
 
 
 def test_a_k_above_the_samples_and_a_budget_above_the_cap_are_refused():

@@ -12,7 +12,6 @@ from tersely.report.evaluation import draw_evaluation, draw_figures, write_evalu
 from tersely.report.html import VEGA_LITE
 from tersely.report.matrices import tabulate_budgets, tabulate_lengths, tabulate_scores
 from tersely.report.problems import count_problems, list_problems
-from tersely.report.selection import keep_whole
 
 EVIL = "</script><script>alert(1)</script><!-- &lt; {{ 7*7 }} [red]x[/red] [/] |"
 # Within 10 tokens each of p0 and p1 has one right sample of two; within 40 p0 has both.
@@ -53,7 +52,7 @@ def estimates(matrix):
 
 def test_the_numbers_by_budget_are_those_worked_out_by_hand(measured):
     # Pass@2: each problem has a hit at both budgets. Pass^2: none at 10, p0 at 40.
-    assert estimates(tabulate_budgets(keep_whole(measured))) == {
+    assert estimates(tabulate_budgets(measured)) == {
         "Accuracy": ["50.0%", "75.0%"],
         "Pass@2": ["100.0%", "100.0%"],
         "Pass^2": ["0.0%", "50.0%"],
@@ -84,20 +83,9 @@ def test_lengths_and_scores_are_those_worked_out_by_hand(measured):
 def test_figures_known_only_where_all_or_nothing_was_solved_are_left_out(measured):
     # What p1's wrong sample answered is not known: a vote over p0 alone would be right. Within
     # 10 tokens it had not answered, so that both votes are known.
-    assert measured.value("majority@2", 40).estimate == 1.0
-    kept = keep_whole(measured)
-    assert estimates(tabulate_budgets(kept))["Majority@2"] == ["100.0%", "–"]
-    assert "Outcome efficiency" not in estimates(tabulate_scores(kept))
-    assert "OckScore" in estimates(tabulate_scores(kept))
-
-
-def test_votes_are_shown_where_all_answers_are_known(measured):
-    known = [
-        m._replace(value=m.value._replace(n_problems=2)) if "majority" in m.quantity.name else m
-        for m in measured.measured
-    ]
-    kept = keep_whole(measured._replace(measured=tuple(known)))
-    assert estimates(tabulate_budgets(kept))["Majority@2"][1] == "100.0%"
+    assert estimates(tabulate_budgets(measured))["Majority@2"] == ["100.0%", "–"]
+    assert "Outcome efficiency" not in estimates(tabulate_scores(measured))
+    assert "OckScore" in estimates(tabulate_scores(measured))
 
 
 def test_problems_count_hits_within_the_budget_and_all_lengths(small):

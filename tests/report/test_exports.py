@@ -15,7 +15,6 @@ from tersely.report.exports import (
     write_markdown,
     write_pngs,
 )
-from tersely.report.selection import keep_whole, keep_whole_rows
 
 BEFORE = {"p0": "c8 c30", "p1": "c10 w20", "p2": "w9 w9"}
 AFTER = {"p0": "c6 c6", "p1": "w5 w7", "p2": "w9 u9"}
@@ -56,7 +55,7 @@ def test_a_csv_read_back_is_the_evaluation(evaluation, tmp_path):
     assert {line["protocol"] for line in lines} == {"finished"}
     keyed = {(line["name"], line["budget_tokens"]): line for line in lines}
     assert len(keyed) == len(lines)
-    for quantity, value in keep_whole(evaluation).measured:
+    for quantity, value in evaluation.measured:
         budget = "" if quantity.budget_tokens is None else str(quantity.budget_tokens)
         line = keyed[quantity.name, budget]
         assert line["unit"] == quantity.unit.value
@@ -69,7 +68,7 @@ def test_a_csv_read_back_is_the_comparison(both, tmp_path):
     comparison, _ = both
     write_csv(export_comparison(comparison), tmp_path / "x.csv")
     keyed = {(r["name"], r["side"], r["budget_tokens"]): r for r in read(tmp_path / "x.csv")}
-    for m in keep_whole_rows(comparison).measures:
+    for m in comparison.measures:
         budget = "" if m.budget_tokens is None else str(m.budget_tokens)
         for side in ("before", "after", "difference"):
             line = keyed[m.name, side, budget]

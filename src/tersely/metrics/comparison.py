@@ -282,9 +282,8 @@ def _composite_rows(
     if protocol is Protocol.FINISHED:
         ocks = [ock_column(v, sheet) for v, sheet in zip(values, (before, after), strict=True)]
         rows.append(("OckScore", Unit.POINTS, ocks))
-    n = _n_problems(before)
     return [
-        Measure(name, unit, None, _of(b, n), _of(a, n), _of(a - b, n))
+        Measure(name, unit, None, _of(b, before), _of(a, after), _of(a - b, before, after))
         for name, unit, (b, a) in rows
     ]
 
@@ -309,7 +308,7 @@ def _aes(before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> In
     b, a = (
         np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)])[:, columns] for s in (before, after)
     )
-    return _of(aes(b[:, 0], a[:, 0], b[:, 1], a[:, 1]), _n_problems(before))
+    return _of(aes(b[:, 0], a[:, 0], b[:, 1], a[:, 1]), before, after)
 
 
 def _mean_tokens(sheet: Sheet) -> Float[np.ndarray, " P"]:
@@ -319,11 +318,10 @@ def _mean_tokens(sheet: Sheet) -> Float[np.ndarray, " P"]:
     return np.where(count_P > 0, total_P / np.maximum(count_P, 1), np.nan)
 
 
-def _n_problems(sheet: Sheet) -> int:
-    return int((sheet.sums.b_PM[:, sheet.column("mean tokens")] > 0).sum())
-
-
-def _of(values_R: Float[np.ndarray, " R"], n_problems: int) -> Interval:
-    """An interval from the estimate, in front, and its draws."""
+def _of(values_R: Float[np.ndarray, " R"], *sheets: Sheet) -> Interval:
+    """An interval from the estimate, in front, and its draws; over the samples of the sheets."""
+    column = sheets[0].column("mean tokens")
+    n_problems = int((sheets[0].sums.b_PM[:, column] > 0).sum())
+    n_samples = int(sum(sheet.n_samples_M[column] for sheet in sheets))
     low_1, high_1 = expanded_percentiles(values_R[1:, None], n_problems_M=np.array([n_problems]))
-    return Interval(float(values_R[0]), float(low_1[0]), float(high_1[0]), n_problems, 0)
+    return Interval(float(values_R[0]), float(low_1[0]), float(high_1[0]), n_problems, n_samples)

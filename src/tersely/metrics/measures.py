@@ -238,7 +238,10 @@ def _by_budget(
         votes_PSB = _votes(table, hits, protocol=protocol)
         if votes_PSB is not None:
             value_PB = majority_at_k(votes_PSB, table.graded_PS, k=k, rng=rng)
-            values.append((f"majority@{k}", value_PB))
+            # A mean over the problems whose votes happen to be known would mislead: these are
+            # the ones that all samples solve.
+            whole_B = (np.isnan(value_PB) == np.isnan(values[-1][1])).all(axis=0)
+            values.append((f"majority@{k}", np.where(whole_B, value_PB, np.nan)))
     value_PM = np.concatenate([value_PB for _, value_PB in values], axis=1)
     return Sheet(
         tuple(
@@ -280,9 +283,12 @@ def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Shee
         "AUC-OAA": auc_oaa(right_PS, table.tokens_PS, table.graded_PS, max_tokens=table.cap_tokens)
     }
     if table.answer_tokens_PS is not None:
-        averaged["outcome efficiency"] = outcome_efficiency(
+        value_P = outcome_efficiency(
             right_PS, table.tokens_PS, table.answer_tokens_PS, table.graded_PS
         )
+        # As with votes: known for all problems or not shown.
+        if not np.isnan(value_P[table.graded_PS.any(axis=1)]).any():
+            averaged["outcome efficiency"] = value_P
     others = Sheet(
         tuple(Quantity(name, Unit.SHARE) for name in averaged),
         averages(np.stack(list(averaged.values()), axis=1)),

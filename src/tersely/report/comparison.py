@@ -28,7 +28,6 @@ from tersely.report.pairs import (
     tabulate_sides,
 )
 from tersely.report.problems import list_changed
-from tersely.report.selection import keep_whole_rows
 from tersely.report.tables import TableBlock, format_rows, most_tries, name_mean, write_caption
 from tersely.report.terminal import (
     FittedTable,
@@ -81,7 +80,6 @@ def write_comparison(
     Args:
         changes: of the same pair at the comparison's largest budget, see ``list_changes``.
     """
-    comparison = keep_whole_rows(comparison)
     names = name_sides(before.name, after.name)
     traces = group_traces(before.traces, after.traces, budgets=comparison.budgets)
     shared = {(c.benchmark, c.problem) for c in changes}
@@ -101,7 +99,6 @@ def draw_comparison(
     comparison: Comparison, changes: Sequence[ProblemChange], *, names: tuple[str, str]
 ) -> RenderableType:
     """What may be concluded, then accuracy, Pass@k beside Mean@k, lengths and scores."""
-    comparison = keep_whole_rows(comparison)
     names = name_sides(*names, width=TERMINAL_NAME)
     accuracy, scores, _ = tabulate_sides(comparison, names=names)
     alarm = warn_of_lost_problems(comparison, changes)

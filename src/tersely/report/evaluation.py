@@ -20,10 +20,10 @@ from tersely.report.matrices import (
     tabulate_budgets,
     tabulate_lengths,
     tabulate_scores,
+    tell_detectable,
     write_caption,
 )
 from tersely.report.problems import count_problems, list_problems
-from tersely.report.selection import keep_whole
 from tersely.report.terminal import FittedTable, draw_notes, draw_title
 from tersely.report.traces import Key, Trace, group_traces
 from tersely.report.words import define, describe_protocol, label
@@ -50,7 +50,6 @@ class EvaluationPage(NamedTuple):
 
 def write_evaluation(loaded: Loaded, evaluation: Evaluation, *, out: Path) -> Path:
     """Writes the page to the file ``out``, making its folder, and returns its path."""
-    evaluation = keep_whole(evaluation)
     problems = count_problems(
         loaded.table, budget_tokens=largest(evaluation), protocol=evaluation.protocol
     )
@@ -68,7 +67,6 @@ def write_evaluation(loaded: Loaded, evaluation: Evaluation, *, out: Path) -> Pa
 
 def draw_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> RenderableType:
     """What is right at each budget, lengths and scores, with what they rest on below."""
-    evaluation = keep_whole(evaluation)
     named = f"protocol {evaluation.protocol.value}"
     lengths = tabulate_lengths(evaluation)
     picked = [lengths.heads.index(head) for head in LENGTH_HEADS]
@@ -88,7 +86,7 @@ def draw_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> Renderab
         FittedTable(tabulate_scores(evaluation)._replace(title="measure")),
         Text(),
         Text(write_caption(evaluation), style="dim"),
-        *draw_notes(notes),
+        *draw_notes([*tell_detectable(evaluation), *notes]),
     )
 
 
@@ -98,7 +96,7 @@ def build_page(loaded: Loaded, evaluation: Evaluation) -> EvaluationPage:
         title=evaluation.title,
         summary=write_caption(evaluation),
         alarm=(),
-        notes=loaded.notes,
+        notes=(*tell_detectable(evaluation), *loaded.notes),
         tiles=_tiles(evaluation),
         by_budget=tabulate_budgets(evaluation),
         figures={figure.name: figure for figure in draw_figures(loaded, evaluation)},

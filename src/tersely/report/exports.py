@@ -21,7 +21,6 @@ from tersely.report.conclusions import conclude, warn_of_lost_problems
 from tersely.report.html import VEGA_LITE, Figure
 from tersely.report.matrices import Matrix, tabulate_budgets, tabulate_lengths, tabulate_scores
 from tersely.report.pairs import tabulate_ratios, tabulate_repeats, tabulate_sides
-from tersely.report.selection import keep_whole, keep_whole_rows
 from tersely.report.tables import TableBlock, most_tries
 
 PNG_SCALE = 2.0
@@ -50,7 +49,7 @@ def export_evaluation(evaluation: Evaluation) -> list[Exported]:
     """Every quantity at every budget, and the quantiles of lengths."""
     rows = [
         _export(q.name, value, unit=q.unit.value, protocol=evaluation.protocol, at=q.budget_tokens)
-        for q, value in keep_whole(evaluation).measured
+        for q, value in evaluation.measured
     ]
     for summary in evaluation.lengths:
         given = "" if summary.among is Among.ALL else f" given {summary.among.value}"
@@ -66,7 +65,7 @@ def export_evaluation(evaluation: Evaluation) -> list[Exported]:
 def export_comparison(comparison: Comparison) -> list[Exported]:
     """Three rows a measure (before, after, difference), then token ratio and AES."""
     rows = []
-    for m in keep_whole_rows(comparison).measures:
+    for m in comparison.measures:
         sides = {"before": m.before, "after": m.after, "difference": m.difference}
         for side, value in sides.items():
             row = _export(
@@ -95,7 +94,6 @@ def write_csv(rows: Sequence[Exported], path: Path) -> None:
 
 def format_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> str:
     """The tables of an evaluation as Markdown."""
-    evaluation = keep_whole(evaluation)
     tables = (
         tabulate_budgets(evaluation),
         tabulate_lengths(evaluation),
@@ -115,7 +113,6 @@ def format_comparison(
     comparison: Comparison, changes: Sequence[ProblemChange], *, names: tuple[str, str]
 ) -> str:
     """Warning, conclusions and tables of a comparison as Markdown."""
-    comparison = keep_whole_rows(comparison)
     alarm = warn_of_lost_problems(comparison, changes)
     accuracy, scores, _ = tabulate_sides(comparison, names=names)
     blocks = [accuracy, _place_beside(comparison, names), scores]

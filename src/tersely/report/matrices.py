@@ -1,5 +1,6 @@
 """Tables with one heading a column: what an evaluation measured by budget, by length, at once."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,6 +45,17 @@ def write_caption(evaluation: Evaluation) -> str:
         f"{evaluation.cap_tokens:,} tokens. Brackets: 95% intervals over problems."
         + (f" Left out: {', '.join(left_out)}." if left_out else "")
     )
+
+
+def tell_detectable(evaluation: Evaluation) -> list[str]:
+    """What a comparison of two evaluations of this size could see; nothing if not known."""
+    if not math.isfinite(evaluation.detectable) or evaluation.detectable == 0:
+        return []
+    return [
+        f"Two evaluations of this size can tell accuracies apart that differ by "
+        f"{100 * evaluation.detectable:.1f} pp or more (8 tries in 10, at the largest budget; "
+        "sampling noise only, so at best)."
+    ]
 
 
 def tabulate_budgets(evaluation: Evaluation) -> Matrix:

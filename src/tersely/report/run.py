@@ -31,7 +31,6 @@ from tersely.report.figures import (
     draw_training,
 )
 from tersely.report.html import Figure, Reader, Tile, render_page
-from tersely.report.selection import keep_whole_rows
 from tersely.report.tables import (
     BOLD,
     FamilyRow,
@@ -156,7 +155,7 @@ def measure(run: RunFolder) -> Measured:
     return Measured(
         before=paired.before,
         after=paired.after,
-        overall=keep_whole_rows(overall._replace(notes=paired.notes)),
+        overall=overall._replace(notes=paired.notes),
         changes=list_changes(*sides, budget_tokens=budgets[-1], protocol=Protocol.FINISHED),
         families=compare_families(*sides, families=families, budgets=budgets, rng=rng)
         if split
