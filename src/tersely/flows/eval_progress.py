@@ -21,7 +21,7 @@ class EvalProgress:
         self._began = self._spoke = monotonic()
         self._bars = bars.Progress(
             bars.TextColumn("{task.description}"),
-            bars.BarColumn(bar_width=12),
+            bars.BarColumn(bar_width=6),
             bars.MofNCompleteColumn(),
             bars.TextColumn("{task.fields[numbers]}"),
             bars.TimeRemainingColumn(),
@@ -65,12 +65,14 @@ class EvalProgress:
         self.done += 1
         self._new += 1
         seconds = monotonic() - self._began
-        numbers = (
-            f"right {self._right / self._new:.0%}  {self._tokens / self._new:,.0f} tokens a sample"
-            f"  {self._tokens / max(seconds, 1e-9):,.0f} tokens/s"
-            if self._tokens
-            else ""
-        )
+        numbers = ""
+        if self._tokens:
+            # Short samples end first, so the first two rise as it goes.
+            numbers = (
+                f"so far {self._right / self._new:.0%} right, "
+                f"{self._tokens / self._new:,.0f} tokens each  "
+                f"{self._tokens / max(seconds, 1e-9):,.0f} tokens/s"
+            )
         self._bars.update(self._task, completed=self.done, numbers=numbers)
         if not self._console.is_terminal and monotonic() - self._spoke >= PLAIN_EVERY_S:
             self._spoke = monotonic()
