@@ -169,7 +169,7 @@ def test_an_interrupt_stops_after_the_step_and_says_how_to_go_on(tmp_path: Path)
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line.startswith("held-out after step"):
+            if line.startswith("step 1/"):
                 process.send_signal(signal.SIGINT)
                 break
         messages = process.stderr.read()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, numbers, plain_errors
+from tersely.cli.frame import INTERRUPTED, messages, numbers, on_signals, plain_errors
 from tersely.core.errors import ConfigError
 from tersely.metrics.budgets import Protocol, spectrum
 
@@ -145,9 +145,11 @@ def _run(plan: "Plan", *, threads: int) -> None:
 
         if threads:
             torch.set_num_threads(threads)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with EvalProgress(messages) as progress:
+        with (
+            on_signals(signal.default_int_handler, signal.SIGTERM),
+            EvalProgress(messages) as progress,
+        ):
             run_evaluation(plan, watch=progress)
     except KeyboardInterrupt:
         messages.print(

@@ -1,7 +1,9 @@
 """What every command shares: the console for messages, and errors in one line."""
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import typer
 from rich.console import Console
@@ -22,6 +24,17 @@ def plain_errors() -> Iterator[None]:
     except TerselyError as error:
         messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, ConfigError | DataError) else 1) from error
+
+
+@contextmanager
+def on_signals(handler: Callable[[int, FrameType | None], object], *numbers: int) -> Iterator[None]:
+    """Handles these signals within the block, and as before after it."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def output() -> Console:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, output, plain_errors
+from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
         torch.set_num_threads(settings.model.cpu_threads)
     from tersely.flows.train import train as run_training
 
-    with Progress(messages) as progress:
-        signal.signal(signal.SIGINT, progress.ask_to_stop)
-        signal.signal(signal.SIGTERM, progress.ask_to_stop)
+    with (
+        Progress(messages) as progress,
+        on_signals(progress.ask_to_stop, signal.SIGINT, signal.SIGTERM),
+    ):
         try:
             outcome = run_training(settings, folder, resume=resume, watch=progress)
             done = (
