@@ -125,14 +125,31 @@ class GroupView(NamedTuple):
         tokens_G: completion tokens, stop token included.
         finished_G: ended by itself, not by the cap.
         formatted_G: an answer could be read off the completion.
-        target_tokens: the target length L_T.
+        target_tokens: the target length L_T; NaN if the recipe sets none.
+        cap_tokens: the sampling cap L_R.
+        weight: a length coefficient that a target rule moves; NaN if none does.
+        reference_tokens: mean length of a reference policy on this prompt; NaN if not given.
+        reference_accuracy: its share of right answers there; NaN if not given.
+        thought_G: the thinking is not empty; None if it was not looked at.
+        pay_unfinished: a rollout that was cut with its answer already written may be right.
     """
 
     correct_G: Bool[np.ndarray, " G"]
     tokens_G: Int[np.ndarray, " G"]
     finished_G: Bool[np.ndarray, " G"]
     formatted_G: Bool[np.ndarray, " G"]
-    target_tokens: float
+    target_tokens: float = np.nan
+    cap_tokens: float = np.nan
+    weight: float = np.nan
+    reference_tokens: float = np.nan
+    reference_accuracy: float = np.nan
+    thought_G: Bool[np.ndarray, " G"] | None = None
+    pay_unfinished: bool = False
+
+    @property
+    def right_G(self) -> Bool[np.ndarray, " G"]:
+        """Correct, and ended by itself unless unfinished rollouts are paid too."""
+        return np.asarray(self.correct_G & (self.finished_G | self.pay_unfinished))
 
 
 class RewardBreakdown(NamedTuple):

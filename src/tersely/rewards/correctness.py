@@ -12,4 +12,4 @@ def correctness(g: GroupView) -> Float[np.ndarray, " G"]:
     The equation does not treat a rollout that was cut off by the cap. Here it has no answer to
     grade, so it gets 0 even where a grader read one off it.
     """
-    return np.where(g.correct_G & g.finished_G, 1.0, 0.0)
+    return np.where(g.right_G, 1.0, 0.0)

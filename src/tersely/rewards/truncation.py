@@ -9,9 +9,9 @@ from tersely.core.types import GroupView
 def truncation(g: GroupView) -> Float[np.ndarray, " G"]:
     """``r_i = 1[correct_i] * 1[tokens_i <= target]``.  Source: arXiv:2602.20945, Eq. 2.
 
-    The boundary is inclusive, as printed. A rollout that was cut off by the cap has no answer to
-    grade: it is wrong and gets 0, whatever a grader read off it. A target below every length of
+    The boundary is inclusive, as printed. A rollout that was cut off by the cap is wrong and gets
+    0, whatever a grader read off it, unless unfinished rollouts are paid. A target below every length of
     the group gives zeros, and so no advantage.
     """
     short_G = g.tokens_G <= g.target_tokens
-    return np.where(g.correct_G & g.finished_G & short_G, 1.0, 0.0)
+    return np.where(g.right_G & short_G, 1.0, 0.0)
