@@ -116,6 +116,12 @@ def test_a_lost_problem_is_announced_at_the_top(evaluated, tmp_path):
         (("--from", "nobody"), ("'nobody'", "lighteval")),
         (("--column", "tokens"), ("OURS=THEIRS",)),
         (("--tokenizer", "no/such"), ("no/such",)),
+        (("--cap-tokens", "100"), ("--cap-tokens is for files of other tools",)),
+        (("--column", "a=b"), ("--column is for files of other tools",)),
+        (("--k", "0"), ("k = 0 is below 1",)),
+        (("--budgets", "2,048"), ("'048' is no whole number",)),
+        (("--png", __file__), (__file__, "exists")),
+        (("--csv", "/no/such/folder/a.csv"), ("/no/such/folder",)),
     ],
 )
 def test_a_report_that_cannot_be_made_is_refused(evaluated, words, expected):
@@ -215,3 +221,71 @@ def test_reports_read_what_peers_wrote(tmp_path):
 
 def test_a_training_run_is_reported_as_one(tmp_path):
     refused(call("report", tmp_path / "nothing"), "there is no")
+
+
+def test_two_models_in_a_file_can_be_told_apart(evaluated, tmp_path):
+    def two(records):
+        half = len(records) // 2
+        return [replace(r, model=("a", "b")[n >= half]) for n, r in enumerate(records)]
+
+    both = copy_of(evaluated / "base", tmp_path / "both", change=two)
+    refused(call("report", both), "2 models ('a', 'b')", "--only-model")
+    done = call("report", both, "--only-model", "a")
+    assert done.exit_code == 0, done.output
+
+
+def test_problems_that_only_share_their_ids_are_not_compared(tmp_path):
+    for name, answer in (("one", "3"), ("two", "4")):
+        file = tmp_path / name / "test.jsonl"
+        file.parent.mkdir()
+        file.write_text(json.dumps({"id": "0", "prompt": "1+2?", "answer": answer}) + "\n")
+        out = ("--out", tmp_path / f"ev-{name}", "--samples", 2, "--max-tokens", 40)
+        assert call("eval", "--benchmark", file, *out, "--threads", 1).exit_code == 0
+    refused(
+        call("compare", tmp_path / "ev-one", tmp_path / "ev-two"), "'0' of test is not the same"
+    )
+
+
+def test_settings_that_differ_are_said_under_a_comparison(evaluated, tmp_path):
+    out = ("--temperature", "0.5", "--threads", 1, "--out", tmp_path / "cold")
+    assert call("eval", *SMALL, *out).exit_code == 0
+    done = call("compare", evaluated / "base", tmp_path / "cold")
+    assert "Temperature differs: 1 in base, 0.5 in cold" in " ".join(done.stdout.split())
+
+
+def test_figures_over_fewer_problems_say_so(evaluated, tmp_path):
+    def fewer(records):
+        """Two thirds of the problems lose their last sample."""
+        names = sorted({r.problem for r in records})
+        return [r for r in records if r.sample < 3 or names.index(r.problem) % 3 == 0]
+
+    ragged = copy_of(evaluated / "base", tmp_path / "ragged", change=fewer)
+    words = " ".join(call("report", ragged).stdout.split())
+    assert "over 4 of 12 problems only, the others have too few graded samples" in words
+    words = " ".join(call("compare", evaluated / "base", ragged).stdout.split())
+    assert "over 4 of 12 problems only" in words
+
+
+def test_scores_at_the_cap_do_not_depend_on_the_budgets_shown(evaluated, tmp_path):
+    rows = []
+    for budgets in ("160", "20"):
+        path = tmp_path / f"{budgets}.csv"
+        call("report", evaluated / "base", "--budgets", budgets, "--csv", path)
+        lines = csv.DictReader(path.read_text().splitlines())
+        rows.append({r["name"]: r["estimate"] for r in lines if not r["budget_tokens"]})
+    for name in ("OckScore", "accuracy at the cap", "AUC-OAA", "tokens per correct answer"):
+        assert rows[0][name] == rows[1][name]
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"\xff\xfe", b'{"schema": 1}', b'{"schema"'])
+def test_a_manifest_that_is_none_is_refused_in_a_line(evaluated, tmp_path, content):
+    broken = copy_of(evaluated / "base", tmp_path / "broken")
+    (broken / "manifest.json").write_bytes(content)
+    refused(call("report", broken), "manifest.json")
+
+
+def test_a_file_of_something_else_is_refused_with_a_way_on(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("<html>\n</html>\n")
+    refused(call("report", page), "holds no evaluation records", "--from")
+    refused(call("report", page, "--from", "table", "--protocol", "forced"), "forced")

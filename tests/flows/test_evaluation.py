@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, SamplingSpec, TokenRecord
 from tersely.engines.http import Endpoint
 from tersely.engines.models import lab_folder, load_policy
@@ -219,7 +219,12 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path):
             {"endpoint": Endpoint(url="http://x/v1", model="m"), "protocol": Protocol.FORCED},
             "forced needs the tokens of each sample",
         ),
-        ({"spec": SamplingSpec(samples=0, max_tokens=60, seed=0)}, "--samples 0"),
+        ({"spec": SamplingSpec(samples=2, max_tokens=60, seed=0, top_p=2.0)}, "top_p 2"),
+        ({"spec": SamplingSpec(samples=2, max_tokens=60, seed=0, temperature=-1.0)}, "temperature"),
+        ({"spec": SamplingSpec(samples=2, max_tokens=9000, seed=0)}, "leaves no room for a prompt"),
+        ({"protocol": Protocol.FORCED, "allowance_tokens": 0}, "--allowance 0 is below 1"),
+        ({"protocol": Protocol.FORCED, "allowance_tokens": 9000}, "leaves no room"),
+        ({"spec": SamplingSpec(samples=0, max_tokens=60, seed=0)}, "samples 0 is below 1"),
     ):
         with pytest.raises(ConfigError, match=message):
             run_evaluation(plan(out, **changes), watch=Quiet())
@@ -311,3 +316,52 @@ def test_a_server_evaluation_needs_no_torch():
 
 def test_the_problems_of_an_evaluation_lie_beside_it(whole):
     assert Path(whole / "problems.jsonl").read_bytes().count(b"\n") == 8
+
+
+def test_a_byte_fallback_tokenizer_never_stops_an_evaluation():
+    byte_tokens = {f"<0x{byte:02X}>": byte for byte in range(256)}
+    backend = Tokenizer(models.BPE(vocab={**byte_tokens, "a": 256, "▁": 257}, merges=[]))
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+
+    class Wrapped:
+        backend_tokenizer = backend
+
+        @staticmethod
+        def decode(ids, **options):
+            return backend.decode(ids, skip_special_tokens=False)
+
+    smile = list("😀".encode())
+    for ids in (
+        [*smile, 256, 257, 256],
+        [*smile, 0xF0, 0x9F, 256, 256],
+        [0x0A, 0x80, 256, 256],
+        [256, 0x0A, 0xF0, 0x9F, 0x98, 256, 256],
+        [0x80] * 40,
+    ):
+        pieces = split_text(Wrapped, ids)
+        assert len(pieces) == len(ids)
+        # what is readable is there, in order
+        wanted = [c for c in backend.decode(ids) if c not in "\ufffd\n"]
+        joined = iter("".join(pieces))
+        assert all(c in joined for c in wanted)
+    assert split_text(Wrapped, [*smile, 256]) == ("", "", "", "😀", "a")
+
+
+def test_a_renamed_folder_goes_on_under_its_own_name(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluation(plan(tmp_path / "one"), watch=Quiet(stop_after=5))
+    (tmp_path / "one").rename(tmp_path / "two")
+    run_evaluation(plan(tmp_path / "two"), watch=Quiet())
+    assert {r.run for r in records_of(tmp_path / "two")} == {"one"}
+
+
+def test_tokens_that_were_lost_are_said_and_not_forced_around(tmp_path):
+    forced = plan(tmp_path / "run", protocol=Protocol.FORCED, allowance_tokens=4, limit=2)
+    run_evaluation(forced, watch=Quiet())
+    file = tmp_path / "run" / "tokens.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-1]))
+    with pytest.raises(DataError, match="holds the tokens of 5 of 6 samples"):
+        run_evaluation(forced, watch=Quiet())

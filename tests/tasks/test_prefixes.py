@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from tersely.core.types import Grade, Problem
@@ -42,3 +44,29 @@ def test_a_nested_box_is_one_answer():
 
 def test_a_long_text_of_open_boxes_is_read_in_a_moment():
     assert first_correct_tokens(SEVEN, ("\\boxed{1 ",) * 3000) is None
+
+
+def test_boxes_nested_three_deep_and_numbers_with_commas_are_whole():
+    root = Problem(id="p", prompt="", answer=r"\frac{\sqrt{3}}{2}", source="s", grader="exact")
+    assert first_correct_tokens(root, (r"\boxed{\frac{\sqrt{3}}{2}}", " so")) == 1
+    thousand = Problem(id="p", prompt="", answer="1234", source="s", grader="number")
+    one = Problem(id="p", prompt="", answer="1", source="s", grader="number")
+    assert first_correct_tokens(thousand, ("the answer is ", "1,234", ".")) == 2
+    assert first_correct_tokens(one, ("the answer is ", "1,234", ".")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "= 5" + " " * 50_000 + "x",
+        "answer is" + "\n" * 50_000 + ".",
+        "answer" + " " * 50_000 + "is",
+        "= " + "a" * 50_000 + " wait",
+        "\\boxed{" * 10_000,
+    ],
+    ids=["spaces", "newlines", "before is", "word", "boxes"],
+)
+def test_a_text_that_went_wild_costs_little(text):
+    began = time.process_time()
+    first_correct_tokens(SEVEN, (text,))
+    assert time.process_time() - began < 1.0

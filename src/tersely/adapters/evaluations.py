@@ -1,8 +1,8 @@
 """An evaluation as loaded from disk: ours or a peer's, ready to be measured and drawn."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from tersely.adapters import readers
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE, Manifest, read_manifest
-from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade
+from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.records import (
     NO_ANSWER,
@@ -25,8 +25,9 @@ from tersely.metrics.records import (
     tabulate,
 )
 
-RECORDS_FILE, FORCED_FILE = "records.jsonl", "forced.jsonl"
+RECORDS_FILE, FORCED_FILE, PROBLEMS_FILE = "records.jsonl", "forced.jsonl", "problems.jsonl"
 OURS = "tersely"
+AGAIN = "run the same tersely eval again"
 # What a page can carry: a few traces a problem, and no more text than a browser likes.
 TRACES_A_PROBLEM = 2
 TRACE_CHARACTERS = 4_000_000
@@ -60,6 +61,7 @@ class Loaded(NamedTuple):
         notes: what was excluded, inferred or left to do; shown under every table.
         facts: model, settings, date and the like, for the reader.
         traces: records with text, in table order; a few a problem at most.
+        asked: what each (benchmark, problem) asks and which answer is right, where known.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Loaded(NamedTuple):
     notes: tuple[str, ...]
     facts: Mapping[str, str]
     traces: tuple[EvalRecord, ...]
+    asked: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
 
 
 def load(
@@ -91,15 +94,23 @@ def load(
     if not path.exists():
         raise ConfigError(f"there is no {path}; give an evaluation's folder or a file of records")
     if reader != OURS:
+        if protocol not in (None, Protocol.FINISHED):
+            raise ConfigError(
+                f"--protocol {protocol!s} needs graded prefixes, which {reader} does not write; "
+                "only finished can be read off its files"
+            )
         return _load_peer(path, reader, options or readers.Options(run=path.stem), budgets)
+    only_model = None if options is None else _only_model(options)
     file = path / RECORDS_FILE if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(f"{path} holds no {RECORDS_FILE}; give a folder that tersely eval wrote")
     has_manifest = (file.parent / FILE).is_file() and file.name == RECORDS_FILE
     manifest = read_manifest(file.parent) if has_manifest else Manifest(identity={}, facts={})
-    wanted = protocol or Protocol(manifest.identity.get("protocol", Protocol.FINISHED))
+    wanted = protocol or _protocol_of(manifest, file)
     graded = _numbers(manifest.identity.get("budgets", ""))
     frame, notes = read_frame(file)
+    if only_model is not None:
+        frame = frame.filter(pl.col("model") == only_model)
     table = arrange(as_samples(frame, prefix_budgets=graded))
     if wanted is Protocol.FORCED:
         table, cost = _with_forced(table, file.parent / FORCED_FILE, budgets=graded)
@@ -115,6 +126,7 @@ def load(
         notes=tuple(notes),
         facts={**manifest.identity, **manifest.facts},
         traces=tuple(read_traces(file)),
+        asked=_asked(file.parent / PROBLEMS_FILE),
     )
 
 
@@ -129,6 +141,12 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
     try:
         frame = _scan(file, _SCHEMA).collect()
     except pl.exceptions.PolarsError as error:
+        with file.open("rb") as content:
+            if content.read(1) != b"{":
+                raise DataError(
+                    f"{file} holds no evaluation records; if another tool wrote it, name it with "
+                    "--from"
+                ) from None
         jsonl.read(file, EvalRecord)  # names the line, if one is to blame
         raise DataError(f"{file} cannot be read: {error}") from error
     torn = f"The last line of {file.name} is not whole and was left out."
@@ -200,7 +218,8 @@ def read_traces(file: Path) -> list[EvalRecord]:
     fits = sizes.filter(pl.col("characters").cum_sum() <= TRACE_CHARACTERS)
     lines = set(fits["line"].to_list())
     with file.open("rb") as content:
-        kept = [line.rstrip(b"\n") for number, line in enumerate(content) if number in lines]
+        filled = (line for line in content if line.strip())
+        kept = [line.rstrip(b"\n") for number, line in enumerate(filled) if number in lines]
     records = jsonl.parse(kept, EvalRecord, name=f"{file}, kept texts")
     return sorted(records, key=lambda r: (r.benchmark, r.problem, r.sample))
 
@@ -245,6 +264,8 @@ def _with_forced(
     table: SampleTable, file: Path, *, budgets: Sequence[int]
 ) -> tuple[SampleTable, str]:
     """The table with what was right at each budget after forcing, and what that cost."""
+    if table.missing:
+        raise DataError(f"{file.parent}: {table.missing:,} samples are still to be made; {AGAIN}")
     if not file.is_file():
         raise ConfigError(
             f"{file.parent} holds no forced answers; evaluate with --protocol {Protocol.FORCED!s}"
@@ -262,9 +283,7 @@ def _with_forced(
         known_PSC[place] = True
     left = int((~known_PSC & table.graded_PS[:, :, None]).sum())
     if left:
-        raise DataError(
-            f"{file}: {left:,} answers are still to be forced; run the same tersely eval again"
-        )
+        raise DataError(f"{file}: {left:,} answers are still to be forced; {AGAIN}")
     extra = sum(record.extra_tokens for record in forced)
     sampled = int(table.tokens_PS.sum())
     return (
@@ -295,16 +314,44 @@ def _check_frame(frame: pl.DataFrame, file: Path) -> None:
 
 
 def _unfinished(table: SampleTable, manifest: Manifest) -> list[str]:
-    planned = int(manifest.facts.get("planned samples", "0"))
+    planned = sum(_numbers(manifest.facts.get("planned samples", "")))
     made = table.tokens_PS.size - table.missing
     if made >= planned:
         return []
-    return [f"Unfinished: {made:,} of {planned:,} samples; run the same tersely eval again."]
+    return [f"Unfinished: {made:,} of {planned:,} samples; {AGAIN}."]
 
 
 def _distinct(frame: pl.DataFrame, column: str) -> tuple[str, ...]:
     return tuple(frame[column].drop_nulls().unique().sort().to_list())
 
 
+def _only_model(options: readers.Options) -> str | None:
+    """The model to keep; the other options are for files of other tools."""
+    for name, value in (
+        ("--tokenizer", options.count_tokens),
+        ("--cap-tokens", options.cap_tokens),
+        ("--column", options.columns or None),
+        ("--benchmark", options.benchmark),
+    ):
+        if value is not None:
+            raise ConfigError(f"{name} is for files of other tools; name the tool with --from")
+    return options.model
+
+
+def _protocol_of(manifest: Manifest, file: Path) -> Protocol:
+    name = manifest.identity.get("protocol", Protocol.FINISHED.value)
+    if name not in list(Protocol):
+        raise ConfigError(
+            f"{file.parent / FILE} names the protocol {name!r}; this version knows "
+            f"{', '.join(Protocol)}"
+        )
+    return Protocol(name)
+
+
+def _asked(file: Path) -> dict[tuple[str, str], tuple[str, str]]:
+    problems = jsonl.read(file, Problem) if file.is_file() else []
+    return {(p.source, p.id): (p.prompt, p.answer) for p in problems}
+
+
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in chain(text.replace(",", " ").split()))
+    return tuple(int(part) for part in text.replace(",", " ").split() if part.isdecimal())

@@ -143,6 +143,8 @@ def _run(plan: "Plan", *, threads: int) -> None:
         messages.print(f"loading {plan.model} ...", highlight=False)
         import torch
 
+        if threads < 0:
+            raise ConfigError(f"--threads {threads} is below 0; 0 takes one a core")
         if threads:
             torch.set_num_threads(threads)
     try:

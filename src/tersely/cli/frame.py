@@ -1,5 +1,6 @@
 """What every command shares: the console for messages, and errors in one line."""
 
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,13 @@ def plain_errors() -> Iterator[None]:
     except TerselyError as error:
         messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, ConfigError | DataError) else 1) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        messages.print(
+            f"[bold red]error:[/] {_escape(f'{error.filename}: {error.strerror}')}", soft_wrap=True
+        )
+        raise typer.Exit(2) from error
 
 
 @contextmanager
@@ -44,20 +52,18 @@ def output() -> Console:
 
 
 def numbers(text: str | None, *, option: str) -> tuple[int, ...]:
-    """The whole numbers of a list such as ``2048,4096``.
+    """The whole numbers of a list such as ``2048,4096``, each once, ascending.
 
     Raises:
-        ConfigError: an entry is not a whole number.
+        ConfigError: an entry is not a whole number, or has the zeros of a thousands separator.
     """
-    found = []
-    for part in (text or "").replace(",", " ").split():
-        try:
-            found.append(int(part))
-        except ValueError:
+    parts = (text or "").replace(",", " ").split()
+    for part in parts:
+        if not re.fullmatch(r"-?(0|[1-9]\d*)", part):
             raise ConfigError(
                 f"{option} {text!r}: {part!r} is no whole number; write {option} 2048,4096"
-            ) from None
-    return tuple(found)
+            )
+    return tuple(sorted({int(part) for part in parts}))
 
 
 def _escape(text: str) -> str:

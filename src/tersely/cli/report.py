@@ -88,6 +88,7 @@ def compare(
     tokenizer: Tokenizer = None,
     cap_tokens: Cap = None,
     column: Columns = None,
+    only_model: OnlyModel = None,
     benchmark: Benchmark = None,
     budgets: Budgets = None,
     k: Ks = None,
@@ -99,7 +100,7 @@ def compare(
 ) -> None:
     """Paired difference of two evaluations, at every budget, with intervals."""
     with plain_errors():
-        load = _loader(from_, tokenizer, cap_tokens, column, None, benchmark)
+        load = _loader(from_, tokenizer, cap_tokens, column, only_model, benchmark)
         wanted = numbers(budgets, option="--budgets")
         left, right = (load(path, budgets=wanted, protocol=protocol) for path in (before, after))
         folder = out or (after if after.is_dir() else after.parent)
@@ -119,11 +120,12 @@ class Files(NamedTuple):
 
 def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -> None:
     """Measures one evaluation, writes exports and page, and prints its tables."""
-    from tersely.flows.reporting import measure_loaded
+    from tersely.flows.reporting import measure_loaded, tell_basis
     from tersely.report import evaluation as pages
     from tersely.report import exports
 
     measured = measure_loaded(loaded, ks=ks)
+    loaded = loaded._replace(notes=(*tell_basis(measured), *loaded.notes))
     if files.csv:
         exports.write_csv(exports.export_evaluation(measured), files.csv)
     if files.markdown:

@@ -50,8 +50,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise ConfigError(f"{folder} holds no {FILE}; choose another folder")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is damaged ({error}); choose another folder") from error
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), dict) for key in ("identity", "facts")
+    ):
+        raise ConfigError(f"{path} is no manifest of tersely; choose another folder")
     if content.get("schema") != MANIFEST_SCHEMA:
         raise ConfigError(
             f"{path} has schema {content.get('schema')}, this version reads {MANIFEST_SCHEMA}; "

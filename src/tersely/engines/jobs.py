@@ -127,6 +127,11 @@ class Desk(NamedTuple):
     def check(self, problem_id: str, prompt_tokens: int, spec: SamplingSpec) -> None:
         """Raises :class:`EngineError` unless prompt and cap fit the model's positions."""
         bound = self.max_positions - spec.max_tokens
+        if bound < 1:
+            raise EngineError(
+                f"max_tokens {spec.max_tokens} leaves no room for a prompt in the model's "
+                f"{self.max_positions} positions; lower max_tokens"
+            )
         if prompt_tokens < 1:
             raise EngineError(f"problem {problem_id!r} has an empty prompt; give it a token")
         if prompt_tokens > bound:

@@ -46,6 +46,7 @@ class EvalProgress:
     def on_sampling(self, what: str, total: int, done: int) -> None:
         """A part of ``total`` samples begins, of which ``done`` are there already."""
         self.done, self._total, self._new = done, total, 0
+        self._right = self._tokens = 0
         self._began = self._spoke = monotonic()
         self._bars.reset(self._task, total=total, completed=done, description=what, numbers="")
         if done:

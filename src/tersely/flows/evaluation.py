@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, runtime_checkable
 from typing import Protocol as Interface
 
 from tersely import __version__
-from tersely.adapters.evaluations import FORCED_FILE, RECORDS_FILE
+from tersely.adapters.evaluations import FORCED_FILE, PROBLEMS_FILE, RECORDS_FILE
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, EngineError
 from tersely.core.manifest import (
     FILE,
     Manifest,
@@ -25,6 +25,7 @@ from tersely.core.manifest import (
 )
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.http import Endpoint, HTTPSampler
+from tersely.engines.jobs import check_spec, make_desk
 from tersely.flows.evaluate import (
     OnCompletion,
     Source,
@@ -32,7 +33,7 @@ from tersely.flows.evaluate import (
     as_completion,
     record_of,
 )
-from tersely.flows.runs import PROBLEMS_FILE, digest_files, digest_of
+from tersely.flows.runs import digest_files, digest_of
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
 from tersely.tasks import grading
@@ -132,10 +133,12 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
     by_id = {problem.id: problem for problem in problems}
     file = plan.out / RECORDS_FILE
     watch.on_sampling("sampling", planned, _count(file))
+    # The folder may have been renamed since.
+    run = read_manifest(plan.out).facts.get("name", plan.out.resolve().name)
     append_missing(
         file,
         source,
-        make_record=lambda c: _record(plan, by_id[c.problem_id], c),
+        make_record=lambda c: _record(plan, by_id[c.problem_id], c, run=run),
         on_record=watch.on_record,
     )
     if plan.protocol is Protocol.FORCED:
@@ -153,10 +156,12 @@ def check_plan(plan: Plan) -> None:
             raise ConfigError(
                 f"budget {budget} is outside 1 to the cap {cap}; raise --max-tokens or drop it"
             )
-    if plan.spec.samples < 1 or cap < 1:
-        raise ConfigError(
-            f"--samples {plan.spec.samples} and --max-tokens {cap} must both be at least 1"
-        )
+    try:
+        check_spec(plan.spec, rows=plan.rows)
+    except EngineError as error:
+        raise ConfigError(str(error)) from error
+    if plan.protocol is Protocol.FORCED and plan.allowance_tokens < 1:
+        raise ConfigError(f"--allowance {plan.allowance_tokens} is below 1; give the answer room")
     if plan.endpoint is not None and plan.protocol is not Protocol.FINISHED:
         raise ConfigError(
             f"the protocol {plan.protocol!s} needs the tokens of each sample, which servers do "
@@ -182,7 +187,7 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
         "protocol": str(plan.protocol),
     }
     if plan.protocol is not Protocol.FINISHED:
-        identity["budgets"] = " ".join(map(str, sorted(plan.budgets)))
+        identity["budgets"] = " ".join(map(str, sorted(set(plan.budgets))))
     if plan.protocol is Protocol.FORCED:
         identity["closing text"] = plan.close_text
         identity["answer allowance tokens"] = str(plan.allowance_tokens)
@@ -191,8 +196,8 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
 
 def _model_identity(plan: Plan) -> dict[str, str]:
     if plan.endpoint is not None:
-        extra = plan.endpoint.extra_body
-        return {"request settings": repr(sorted(extra.items()))} if extra else {}
+        settings = {**plan.endpoint.extra_body, "stop texts": plan.endpoint.stop_texts}
+        return {"request settings": repr(sorted(settings.items()))}
     from tersely.engines.models import folder_of
 
     folder = folder_of(plan.model)
@@ -211,7 +216,8 @@ def _facts(plan: Plan, planned: int) -> dict[str, str]:
         "command": shlex.join(["tersely", *sys.argv[1:]]),
         **where,
         "planned samples": str(planned),
-        "budgets": " ".join(map(str, sorted(plan.budgets))),
+        "budgets": " ".join(map(str, sorted(set(plan.budgets)))),
+        "name": plan.out.resolve().name,
         "tersely": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
@@ -219,12 +225,12 @@ def _facts(plan: Plan, planned: int) -> dict[str, str]:
     }
 
 
-def _record(plan: Plan, problem: Problem, completion: Completion) -> EvalRecord:
+def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -> EvalRecord:
     return record_of(
         problem,
         completion,
         spec=plan.spec,
-        run=plan.out.resolve().name,
+        run=run,
         with_text=True,
         with_pieces=completion.sample < SAMPLES_WITH_PIECES,
         model=plan.model,
@@ -249,6 +255,7 @@ def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | Non
     from tersely.engines.pieces import split_text
 
     policy = load_policy(plan.model)
+    _check_positions(plan, problems, policy)
     sampler = make_sampler(policy.model, policy.tokenizer, rows=plan.rows)
     ids_file = plan.out / TOKENS_FILE if plan.protocol is Protocol.FORCED else None
 
@@ -264,6 +271,19 @@ def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | Non
         sampler.sample(problems, plan.spec, skip=skip, on_rollout=on_rollout)
 
     return source, Local(policy.tokenizer, sampler)
+
+
+def _check_positions(plan: Plan, problems: Sequence[Problem], policy: Any) -> None:
+    """Refuses, before anything is written, a cap or an allowance that the model has no room for."""
+    desk = make_desk(policy.model, policy.tokenizer)
+    closing = policy.tokenizer(plan.close_text, add_special_tokens=False)["input_ids"]
+    forced = plan.protocol is Protocol.FORCED
+    extra = len(closing) + plan.allowance_tokens if forced else 0
+    longest = max(plan.spec.max_tokens, max(plan.budgets) + extra)
+    try:
+        desk.jobs(problems, replace(plan.spec, samples=1, max_tokens=longest))
+    except EngineError as error:
+        raise ConfigError(f"--max-tokens {plan.spec.max_tokens}: {error}") from error
 
 
 def _tokens(rollout: Rollout) -> TokenRecord:

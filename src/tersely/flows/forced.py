@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tersely.core import jsonl
+from tersely.core.errors import DataError
 from tersely.core.types import Finish, ForcedRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.jobs import Job
 from tersely.flows.evaluation import TOKENS_FILE, Local, Plan, Watch
@@ -71,7 +72,15 @@ def _cuts(plan: Plan, problems: Sequence[Problem], tokenizer: Any) -> list[_Cut]
     by_id = {problem.id: problem for problem in problems}
     closing = tuple(tokenizer(plan.close_text, add_special_tokens=False)["input_ids"])
     # A sample whose record was torn off by a crash was made again: its tokens stand twice, alike.
-    made = {(t.problem, t.sample): t for t in jsonl.read(plan.out / TOKENS_FILE, TokenRecord)}
+    file = plan.out / TOKENS_FILE
+    made = (
+        {(t.problem, t.sample): t for t in jsonl.read(file, TokenRecord)} if file.is_file() else {}
+    )
+    if len(made) < len(problems) * plan.spec.samples:
+        raise DataError(
+            f"{file} holds the tokens of {len(made):,} of "
+            f"{len(problems) * plan.spec.samples:,} samples; start anew in another folder"
+        )
     cuts = []
     for tokens in made.values():
         for budget in sorted(plan.budgets):

@@ -1,13 +1,13 @@
 """From loaded evaluations to measured ones: what ``tersely report`` and ``compare`` show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tersely.adapters.evaluations import Loaded
-from tersely.core.errors import ConfigError
-from tersely.metrics.budgets import spectrum
+from tersely.core.errors import ConfigError, DataError
+from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.comparison import Comparison, ProblemChange, compare, list_changes, pair
 from tersely.metrics.measures import Evaluation, measure
 
@@ -59,9 +59,12 @@ def compare_loaded(
             f"{before.name} was evaluated under the protocol {before.protocol!s}, {after.name} "
             f"under {after.protocol!s}; compare both under one with --protocol"
         )
+    _check_same_problems(before, after)
     left, right, notes = pair(before.table, after.table)
     cap_tokens = left.cap_tokens
     shared = [b for b in before.budgets if b in after.budgets and b <= cap_tokens]
+    if shared and before.protocol is Protocol.FINISHED:
+        shared.append(cap_tokens)
     chosen = tuple(budgets) or tuple(shared) or spectrum(cap_tokens)
     fewest = min(left.tokens_PS.shape[1], right.tokens_PS.shape[1])
     comparison = compare(
@@ -75,6 +78,8 @@ def compare_loaded(
     )
     said = [
         *notes,
+        *_differing_settings(before, after),
+        *_smaller_basis(comparison),
         *(f"{side.name}: {note}" for side in (before, after) for note in side.notes),
     ]
     return Compared(
@@ -83,3 +88,68 @@ def compare_loaded(
         comparison._replace(notes=tuple(said)),
         list_changes(left, right, budget_tokens=max(chosen), protocol=before.protocol),
     )
+
+
+def _check_same_problems(before: Loaded, after: Loaded) -> None:
+    for key in before.asked.keys() & after.asked.keys():
+        if before.asked[key] != after.asked[key]:
+            raise DataError(
+                f"problem {key[1]!r} of {key[0]} is not the same in both: {before.name} asks "
+                f"{_short(before.asked[key][0])}, {after.name} {_short(after.asked[key][0])}; "
+                "evaluate both on one benchmark"
+            )
+
+
+def _differing_settings(before: Loaded, after: Loaded) -> list[str]:
+    """What a fair comparison holds equal, and these two do not.
+
+    Raises:
+        ConfigError: answers were forced in different ways.
+    """
+    for name in ("closing text", "answer allowance tokens"):
+        if before.facts.get(name) != after.facts.get(name):
+            raise ConfigError(
+                f"{name} is {before.facts.get(name)} in {before.name} and {after.facts.get(name)} "
+                f"in {after.name}; force answers in one way, or compare with --protocol finished"
+            )
+    return [
+        f"{name.capitalize()} differs: {before.facts[name]} in {before.name}, "
+        f"{after.facts[name]} in {after.name}."
+        for name in ("temperature", "top-p", "top-k", "graders", "request settings")
+        if name in before.facts and name in after.facts and before.facts[name] != after.facts[name]
+    ]
+
+
+def _smaller_basis(comparison: Comparison) -> list[str]:
+    budget = comparison.budgets[-1]
+    basis = comparison.find("accuracy", budget).difference.n_problems
+    short = {
+        m.name: m.difference.n_problems
+        for m in comparison.measures
+        if m.budget_tokens == budget and 0 < m.difference.n_problems < basis
+    }
+    return _tell_basis(short, basis)
+
+
+def tell_basis(evaluation: Evaluation) -> list[str]:
+    """Which figures rest on fewer problems than accuracy, if any."""
+    budget = evaluation.budgets[-1]
+    basis = evaluation.value("accuracy", budget).n_problems
+    short = {
+        quantity.name: value.n_problems
+        for quantity, value in evaluation.measured
+        if quantity.budget_tokens == budget and 0 < value.n_problems < basis
+    }
+    return _tell_basis(short, basis)
+
+
+def _tell_basis(short: Mapping[str, int], basis: int) -> list[str]:
+    return [
+        f"{', '.join(name for name in short if short[name] == n)}: over {n:,} of {basis:,} "
+        "problems only, the others have too few graded samples."
+        for n in sorted(set(short.values()))
+    ]
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")

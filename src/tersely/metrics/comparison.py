@@ -21,7 +21,7 @@ from tersely.metrics.intervals import (
     expanded_percentiles,
     resample_counts,
 )
-from tersely.metrics.measures import Quantity, Sheet, Unit, ock_column, shares, tally
+from tersely.metrics.measures import AT_CAP, Quantity, Sheet, Unit, ock_column, shares, tally
 from tersely.metrics.records import SampleTable, cut_at, select
 from tersely.metrics.significance import swap_p_values
 
@@ -160,8 +160,7 @@ def compare(
     fewest = min(before.tokens_PS.shape[1], after.tokens_PS.shape[1])
     wanted = sorted({fewest} if ks is None else set(ks))
     sheets = [
-        tally(table, budgets=budgets, ks=wanted, protocol=protocol, rng=rng)
-        for table in (before, after)
+        tally(table, budgets=budgets, ks=wanted, protocol=protocol) for table in (before, after)
     ]
     left, right = _align(*sheets)
     counts_RP = resample_counts(len(before.keys), rng=rng, resamples=resamples)
@@ -229,7 +228,7 @@ def _align(before: Sheet, after: Sheet) -> tuple[Sheet, Sheet]:
     for sheet in (before, after):
         columns = [sheet.quantities.index(q) for q in names]
         sums = Sums(sheet.sums.a_PM[:, columns], sheet.sums.b_PM[:, columns])
-        picked.append(Sheet(tuple(names), sums, sheet.n_samples_M[columns]))
+        picked.append(Sheet(tuple(names), sums, sheet.n_PM[:, columns]))
     averaged_M = np.array([_is_averaged(q) for q in names])
     both_PM = (picked[0].sums.b_PM > 0) & (picked[1].sums.b_PM > 0)
     keep_PM = np.where(averaged_M, both_PM, True)
@@ -302,9 +301,8 @@ def _token_ratio(before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"
 
 
 def _aes(before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Interval:
-    """AES with weights 1, 3, 5 at the largest budget, from mean tokens and accuracy."""
-    budget = max(q.budget_tokens or 0 for q in before.quantities)
-    columns = [before.column("accuracy", budget), before.column("mean tokens")]
+    """AES with weights 1, 3, 5 at the cap, from mean tokens and accuracy."""
+    columns = [before.column(AT_CAP), before.column("mean tokens")]
     b, a = (
         np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)])[:, columns] for s in (before, after)
     )

@@ -1,5 +1,6 @@
 """Majority@k: how often the most frequent answer of k samples is the right one."""
 
+from functools import cache
 from itertools import combinations
 from math import comb
 
@@ -17,14 +18,14 @@ def majority_at_k(
     graded_PS: Bool[np.ndarray, "P S"],
     *,
     k: int,
-    rng: np.random.Generator,
 ) -> Float[np.ndarray, "P B"]:
     """Chance that the most frequent answer among k of the n graded samples is right.
 
-    The mean over all subsets of k samples, or over 2,000 random ones where there are more. Samples
-    without an answer do not vote; of tied answers each wins equally often; no vote at all is
-    wrong. All answers that the grader accepts are one answer. NaN when ``k > n``, and where a
-    wrong sample's answer is not known.  Source: arXiv:2203.11171 (self-consistency).
+    The mean over all subsets of k samples, or over 2,000 of them where there are more, which are
+    always the same for n and k: so two runs are compared on the same subsets. Samples without an
+    answer do not vote; of tied answers each wins equally often; no vote at all is wrong. All
+    answers that the grader accepts are one answer. NaN when ``k > n``, and where a wrong sample's
+    answer is not known.  Source: arXiv:2203.11171 (self-consistency).
 
     Args:
         answer_PSB: RIGHT, NO_ANSWER, UNKNOWN_ANSWER or a code >= 1 for each wrong answer.
@@ -43,7 +44,7 @@ def majority_at_k(
     # Rows as bytes: comparing these is many times faster than comparing arrays.
     bytes_N = np.ascontiguousarray(pattern_NS.astype(np.int16)).view(f"S{2 * samples}")[:, 0]
     _, first_U, which_N = np.unique(bytes_N, return_index=True, return_inverse=True)
-    values_U = np.array([_expect(row, k=k, rng=rng) for row in pattern_NS[first_U].tolist()])
+    values_U = np.array([_expect(row, k=k) for row in pattern_NS[first_U].tolist()])
     return np.asarray(values_U[which_N].reshape(problems, budgets))
 
 
@@ -67,7 +68,7 @@ def _patterns(
     return np.sort(np.where(graded_NS, pattern_NS, _UNGRADED), axis=1)
 
 
-def _expect(pattern: list[int], *, k: int, rng: np.random.Generator) -> float:
+def _expect(pattern: list[int], *, k: int) -> float:
     if UNKNOWN_ANSWER in pattern:
         return np.nan
     votes = [RIGHT] * pattern.count(RIGHT) + [NO_ANSWER] * pattern.count(NO_ANSWER)
@@ -76,15 +77,23 @@ def _expect(pattern: list[int], *, k: int, rng: np.random.Generator) -> float:
         for _ in range(pattern.count(size) // size):
             votes += [label] * size
             label += 1
-    n = len(votes)
-    if k > n:
+    if k > len(votes):
         return np.nan
-    ballot_S = np.array(votes)
-    if comb(n, k) <= MOST_SUBSETS:
-        chosen_MK = np.array(list(combinations(range(n), k)))
-    else:
-        chosen_MK = np.argsort(rng.random((MOST_SUBSETS, n)), axis=1)[:, :k]
-    tally_ML = (ballot_S[chosen_MK][:, :, None] == np.arange(label)).sum(axis=1)
+    is_vote_NL = (np.array(votes)[:, None] == np.arange(label)).astype(np.float64)
+    tally_ML = _subsets(len(votes), k) @ is_vote_NL
     top_M = tally_ML.max(axis=1)
     wins_ML = (tally_ML == top_M[:, None]) & (top_M > 0)[:, None]
     return float((wins_ML[:, RIGHT] / np.maximum(wins_ML.sum(axis=1), 1)).mean())
+
+
+@cache
+def _subsets(n: int, k: int) -> Float[np.ndarray, "M N"]:
+    """Rows that mark k of n: all of them, or 2,000 drawn by a seed that n and k fix."""
+    if comb(n, k) <= MOST_SUBSETS:
+        chosen_MK = np.array(list(combinations(range(n), k)))
+    else:
+        rng = np.random.default_rng([n, k])
+        chosen_MK = np.argsort(rng.random((MOST_SUBSETS, n)), axis=1)[:, :k]
+    marks_MN = np.zeros((len(chosen_MK), n))
+    np.put_along_axis(marks_MN, chosen_MK, 1.0, axis=1)
+    return marks_MN

@@ -33,6 +33,7 @@ from tersely.metrics.records import NO_ANSWER, SampleTable
 from tersely.metrics.significance import minimum_detectable, resampling_error
 
 G_PASS_THRESHOLD = 0.5
+AT_CAP = "accuracy at the cap"
 
 
 class Unit(StrEnum):
@@ -53,11 +54,20 @@ class Quantity(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """M quantities over P problems; each is ``sums.a / sums.b`` summed over problems."""
+    """M quantities over P problems; each is ``sums.a / sums.b`` summed over problems.
+
+    ``n_PM`` counts the samples of a problem that a quantity rests on.
+    """
 
     quantities: tuple[Quantity, ...]
     sums: Sums
-    n_samples_M: Int[np.ndarray, " M"]
+    n_PM: Int[np.ndarray, "P M"]
+
+    @property
+    def n_samples_M(self) -> Int[np.ndarray, " M"]:
+        """Samples of the problems that enter each quantity."""
+        enters_PM = (self.sums.a_PM != 0) | (self.sums.b_PM > 0)
+        return np.asarray(np.where(enters_PM, self.n_PM, 0).sum(axis=0))
 
     def column(self, name: str, budget_tokens: int | None = None) -> int:
         """Where that quantity stands."""
@@ -115,7 +125,7 @@ def measure(
     Raises:
         ConfigError: a budget is above the cap, or a k above the samples of every problem.
     """
-    sheet = tally(table, budgets=budgets, ks=ks, protocol=protocol, rng=rng)
+    sheet = tally(table, budgets=budgets, ks=ks, protocol=protocol)
     counts_RP = resample_counts(len(table.keys), rng=rng, resamples=resamples)
     values = estimate(
         sheet.sums,
@@ -148,7 +158,6 @@ def tally(
     budgets: Sequence[int],
     ks: Sequence[int],
     protocol: Protocol = Protocol.FINISHED,
-    rng: np.random.Generator,
 ) -> Sheet:
     """The sums of every quantity: lengths and shares, accuracy and repeats by budget, scores.
 
@@ -160,7 +169,7 @@ def tally(
     hits = score(table, budgets_B=budgets_B, protocol=protocol)
     blocks = [
         _lengths(table),
-        _by_budget(table, hits, ks=sorted(set(ks)), protocol=protocol, rng=rng),
+        _by_budget(table, hits, ks=sorted(set(ks)), protocol=protocol),
         _scores(table, hits, protocol=protocol),
     ]
     return _join(blocks)
@@ -173,7 +182,7 @@ def _join(blocks: Sequence[Sheet]) -> Sheet:
             np.concatenate([block.sums.a_PM for block in blocks], axis=1),
             np.concatenate([block.sums.b_PM for block in blocks], axis=1),
         ),
-        n_samples_M=np.concatenate([block.n_samples_M for block in blocks]),
+        n_PM=np.concatenate([block.n_PM for block in blocks], axis=1),
     )
 
 
@@ -185,7 +194,9 @@ def shares(quantities: Sequence[Quantity]) -> Bool[np.ndarray, " M"]:
 def check_ks(ks: Sequence[int], *, samples: int) -> None:
     """Refuses a k that no problem has samples enough for."""
     for k in ks:
-        if not 1 <= k <= samples:
+        if k < 1:
+            raise ConfigError(f"k = {k} is below 1; give a --k of at least 1")
+        if k > samples:
             raise ConfigError(
                 f"k = {k} is outside 1 to {samples}, the samples a problem; give a smaller --k or "
                 f"resample with --samples {k}"
@@ -210,7 +221,7 @@ def _lengths(table: SampleTable) -> Sheet:
             np.stack([np.where(among, v, 0.0).sum(axis=1) for _, v, among in pooled], axis=1),
             np.stack([among.sum(axis=1).astype(np.float64) for _, _, among in pooled], axis=1),
         ),
-        np.array([int(among.sum()) for _, _, among in pooled]),
+        np.stack([among.sum(axis=1) for _, _, among in pooled], axis=1),
     )
 
 
@@ -220,7 +231,6 @@ def _by_budget(
     *,
     ks: Sequence[int],
     protocol: Protocol,
-    rng: np.random.Generator,
 ) -> Sheet:
     """Accuracy, and what k tries give, at each budget."""
     most = hits.hits_PSB.shape[1]
@@ -237,7 +247,7 @@ def _by_budget(
         values.append((name, g_pass_at_k(hits.hits_PSB, k=k, threshold=G_PASS_THRESHOLD)))
         votes_PSB = _votes(table, hits, protocol=protocol)
         if votes_PSB is not None:
-            value_PB = majority_at_k(votes_PSB, table.graded_PS, k=k, rng=rng)
+            value_PB = majority_at_k(votes_PSB, table.graded_PS, k=k)
             # A mean over the problems whose votes happen to be known would mislead: these are
             # the ones that all samples solve.
             whole_B = (np.isnan(value_PB) == np.isnan(values[-1][1])).all(axis=0)
@@ -250,7 +260,7 @@ def _by_budget(
             for budget in hits.budgets_B.tolist()
         ),
         averages(value_PM),
-        np.full(value_PM.shape[1], int(table.graded_PS.sum())),
+        _each(table, value_PM.shape[1]),
     )
 
 
@@ -270,17 +280,18 @@ def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Shee
     All but the area count what finished samples took, so they belong to that protocol alone.
     """
     area_P = area_over_log_budget(hits.accuracy_PB, budgets_B=hits.budgets_B)
-    n_samples = int(table.graded_PS.sum())
     area = Sheet(
         (Quantity("area over log budget", Unit.SHARE),),
         averages(area_P[:, None]),
-        np.array([n_samples]),
+        _each(table, 1),
     )
     if protocol is not Protocol.FINISHED:
         return area
     right_PS = table.correct_PS & table.finished_PS & table.graded_PS
+    at_cap = score(table, budgets_B=np.array([table.cap_tokens]), protocol=protocol)
     averaged = {
-        "AUC-OAA": auc_oaa(right_PS, table.tokens_PS, table.graded_PS, max_tokens=table.cap_tokens)
+        AT_CAP: at_cap.accuracy_PB[:, 0],
+        "AUC-OAA": auc_oaa(right_PS, table.tokens_PS, table.graded_PS, max_tokens=table.cap_tokens),
     }
     if table.answer_tokens_PS is not None:
         value_P = outcome_efficiency(
@@ -292,9 +303,14 @@ def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Shee
     others = Sheet(
         tuple(Quantity(name, Unit.SHARE) for name in averaged),
         averages(np.stack(list(averaged.values()), axis=1)),
-        np.full(len(averaged), n_samples),
+        _each(table, len(averaged)),
     )
     return _join([_per_token(table, right_PS), area, others])
+
+
+def _each(table: SampleTable, columns: int) -> Int[np.ndarray, "P M"]:
+    """The graded samples of each problem, for that many quantities."""
+    return np.repeat(table.graded_PS.sum(axis=1)[:, None], columns, axis=1)
 
 
 def _per_token(table: SampleTable, right_PS: Bool[np.ndarray, "P S"]) -> Sheet:
@@ -310,14 +326,13 @@ def _per_token(table: SampleTable, right_PS: Bool[np.ndarray, "P S"]) -> Sheet:
             np.stack([tokens_P, right_P / graded_P], axis=1),
             np.stack([right_P, tokens_P / graded_P / 1000.0], axis=1),
         ),
-        np.full(2, int(table.graded_PS.sum())),
+        _each(table, 2),
     )
 
 
 def ock_column(values_RM: Float[np.ndarray, "R M"], sheet: Sheet) -> Float[np.ndarray, " R"]:
     """OckScore at the sampled cap from a sheet's statistics."""
-    budget = max(q.budget_tokens or 0 for q in sheet.quantities)
-    accuracy_R = values_RM[:, sheet.column("accuracy", budget)]
+    accuracy_R = values_RM[:, sheet.column(AT_CAP)]
     return np.asarray(ock_score(accuracy_R, values_RM[:, sheet.column("mean tokens")]))
 
 

@@ -144,8 +144,9 @@ def select(table: SampleTable, *, rows_P: Int[np.ndarray, " Q"]) -> SampleTable:
 def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
     """The table as it would be, had the cap been lower: longer samples cut and not finished.
 
-    Sampling goes token by token, so a completion cut at a lower cap is a prefix of this one; its
-    grade counts as wrong here, which is what the *finished* protocol makes of it anyway.
+    Sampling goes token by token, so a completion cut at a lower cap is a prefix of this one. What
+    is not finished counts as wrong and without an answer, whatever was read off it, which is what
+    the *finished* protocol makes of it anyway.
 
     Raises:
         ConfigError: if ``cap_tokens`` is above the sampled cap.
@@ -155,14 +156,14 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
             f"cap {cap_tokens} exceeds sampled cap {table.cap_tokens}; "
             f"resample with --max-tokens {cap_tokens}"
         )
-    inside_PS = table.tokens_PS <= cap_tokens
+    finished_PS = table.finished_PS & (table.tokens_PS <= cap_tokens)
     answer_PS = table.answer_PS
     return table._replace(
         cap_tokens=cap_tokens,
         tokens_PS=np.minimum(table.tokens_PS, cap_tokens),
-        finished_PS=table.finished_PS & inside_PS,
-        correct_PS=table.correct_PS & inside_PS,
-        answer_PS=None if answer_PS is None else np.where(inside_PS, answer_PS, NO_ANSWER),
+        finished_PS=finished_PS,
+        correct_PS=table.correct_PS & finished_PS,
+        answer_PS=None if answer_PS is None else np.where(finished_PS, answer_PS, NO_ANSWER),
     )
 
 
@@ -210,6 +211,7 @@ def _check(samples: Samples) -> None:
             raise DataError(f"the records are of {len(found)} {what}s ({listed}); {fix}")
     for broken_N, bound in (
         (samples.tokens_N < 0, "below 0"),
+        (samples.sample_N < 0, "and an index below 0"),
         (samples.tokens_N > samples.caps[0], f"above the sampled cap {samples.caps[0]}"),
     ):
         if broken_N.any():

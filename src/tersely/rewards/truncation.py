@@ -10,8 +10,8 @@ def truncation(g: GroupView) -> Float[np.ndarray, " G"]:
     """``r_i = 1[correct_i] * 1[tokens_i <= target]``.  Source: arXiv:2602.20945, Eq. 2.
 
     The boundary is inclusive, as printed. A rollout that was cut off by the cap is wrong and gets
-    0, whatever a grader read off it, unless unfinished rollouts are paid. A target below every length of
-    the group gives zeros, and so no advantage.
+    0, whatever a grader read off it, unless unfinished rollouts are paid. A target below every
+    length of the group gives zeros, and so no advantage.
     """
     short_G = g.tokens_G <= g.target_tokens
     return np.where(g.right_G & short_G, 1.0, 0.0)

@@ -8,17 +8,18 @@ import numpy as np
 
 from tersely.core.types import Grade, Problem
 from tersely.tasks import grading
+from tersely.tasks.grading.answer import all_boxed
 
-_BOXED = re.compile(r"\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
+# Possessive: a long run of white space is passed once.
 _STATED = re.compile(
-    r"(?:answer|result)\s*(?:is|:|=)\s*\**\s*([^\s.,;*]+(?:\.\d+)?)", re.IGNORECASE
+    r"(?:answer|result)\s*+(?:is|:|=)[\s*]*+(\d{1,3}(?:,\d{3})++(?:\.\d+)?|[^\s.,;*]+(?:\.\d+)?)",
+    re.IGNORECASE,
 )
 # A value that the thinking stops at, before it starts over or ends.
 _RECONSIDERED = re.compile(
-    r"=\s*([^\s=]+?)\s*[.,;]?\s*(?=\b(?:wait|hmm|let me check|alternatively)\b|</think>)",
+    r"=\s*+([^\s=]+?)[\s.,;]*+(?=(?<!\w)(?:wait|hmm|let me check|alternatively)\b|</think>)",
     re.IGNORECASE,
 )
-_MARKERS = (_BOXED, _STATED, _RECONSIDERED)
 
 
 def answered_budgets(
@@ -44,7 +45,10 @@ def first_correct_tokens(problem: Problem, pieces: Sequence[str]) -> int | None:
     text = "".join(pieces)
     ends_T = np.fromiter(accumulate(map(len, pieces)), dtype=np.int64, count=len(pieces))
     verdicts: dict[str, bool] = {}
-    found = sorted((m.end(1), m.group(1)) for marker in _MARKERS for m in marker.finditer(text))
+    stated = [
+        (m.end(1), m.group(1)) for m in (*_STATED.finditer(text), *_RECONSIDERED.finditer(text))
+    ]
+    found = sorted([*((b.end, text[slice(*b)].strip()) for b in all_boxed(text)), *stated])
     for end, candidate in found:
         if candidate not in verdicts:
             verdict = grading.grade(problem, f"\\boxed{{{candidate}}}")

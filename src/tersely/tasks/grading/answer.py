@@ -1,6 +1,7 @@
 """Finding the final answer in a completion, outside its thinking."""
 
 import re
+from typing import NamedTuple
 
 END_THINK, THINK = "</think>", "<think>"
 _BRACE = re.compile(r"\\boxed\{|[{}]")
@@ -13,17 +14,33 @@ def answer_part(text: str) -> str | None:
     return None if THINK in after else after.strip()
 
 
-def last_boxed(text: str) -> str | None:
-    """The content of the last closed ``\\boxed{...}``, nested braces kept; None without one.
+class Boxed(NamedTuple):
+    """Where the content of a closed ``\\boxed{...}`` begins and ends in its text."""
 
-    Of nested boxes that is the innermost. One pass, however many braces never close.
+    begin: int
+    end: int
+
+
+def all_boxed(text: str) -> list[Boxed]:
+    """Every closed ``\\boxed{...}``, in the order in which they close, nested braces kept.
+
+    One pass, however many braces never close.
     """
     open_places: list[int] = []
-    found = (-1, -1)
+    found = []
     for match in _BRACE.finditer(text):
         if match[0] != "}":
             # A brace of no box is only counted: its place is before any text.
             open_places.append(match.end() if len(match[0]) > 1 else -1)
-        elif open_places and (begin := open_places.pop()) > found[0]:
-            found = (begin, match.start())
-    return text[slice(*found)].strip() if found[0] >= 0 else None
+        elif open_places and (begin := open_places.pop()) >= 0:
+            found.append(Boxed(begin, match.start()))
+    return found
+
+
+def last_boxed(text: str) -> str | None:
+    """The content of the closed ``\\boxed{...}`` that begins last; None without one.
+
+    Of nested boxes that is the innermost.
+    """
+    found = all_boxed(text)
+    return text[slice(*max(found))].strip() if found else None
