@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, get_origin
 
 from tersely.core.errors import ConfigError
 
@@ -47,7 +47,7 @@ def check(package: str, name: str, settings: Mapping[str, object]) -> None:
                 f"{section} {name} has no parameter {key} = {value!r}; it has: {listed}"
             )
         wanted = known[key].annotation
-        accepted = (int, float) if wanted is float else wanted
+        accepted = (int, float) if wanted is float else get_origin(wanted) or wanted
         if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
             raise ConfigError(f"{section}.{key} = {value!r} must be of type {wanted.__name__}")
     for key, parameter in known.items():

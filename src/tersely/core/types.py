@@ -132,6 +132,7 @@ class GroupView(NamedTuple):
         reference_accuracy: its share of right answers there; NaN if not given.
         thought_G: the thinking is not empty; None if it was not looked at.
         pay_unfinished: a rollout that was cut with its answer already written may be right.
+        problem: the problem's id, for a target that remembers; a reward must not look at it.
     """
 
     correct_G: Bool[np.ndarray, " G"]
@@ -145,6 +146,7 @@ class GroupView(NamedTuple):
     reference_accuracy: float = np.nan
     thought_G: Bool[np.ndarray, " G"] | None = None
     pay_unfinished: bool = False
+    problem: str = ""
 
     @property
     def right_G(self) -> Bool[np.ndarray, " G"]:

@@ -129,8 +129,20 @@ class HTTPSampler:
         """
         check_spec(spec, rows=1)
         chunks = list(chunks_of(problems, spec, skip=skip, most=self._endpoint.samples_per_request))
-        if chunks:
+        if not chunks:
+            return
+        try:
             asyncio.run(_sample(chunks, self._endpoint, spec, on_completion))
+        except _Stopped as stopped:
+            raise stopped.cause from None
+
+
+class _Stopped(Exception):
+    """Carries an interrupt out of the event loop, which would drop it between two tasks."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 @dataclass
@@ -280,15 +292,17 @@ class _Run:
         text = text_of(said, stop_texts=self.endpoint.stop_texts)
         self.tally.done += 1
         self.repeats.note(problem.id, text)
-        self.on_completion(
-            Completion(
-                problem_id=problem.id,
-                sample=sample,
-                text=text,
-                tokens=said.tokens,
-                finish=said.finish,
-            )
+        completion = Completion(
+            problem_id=problem.id,
+            sample=sample,
+            text=text,
+            tokens=said.tokens,
+            finish=said.finish,
         )
+        try:
+            self.on_completion(completion)
+        except (KeyboardInterrupt, SystemExit) as cause:
+            raise _Stopped(cause) from None
 
     def note_failure(self, chunk: Chunk, error: Transient) -> None:
         """Counts a request whose tries are used up.

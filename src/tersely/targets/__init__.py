@@ -18,10 +18,14 @@ TargetState: TypeAlias = Mapping[str, Any]
 
 
 class Target(NamedTuple):
-    """A target length for each group of the step, and the state for the next step."""
+    """A target length for each group of the step, and the state for the next step.
+
+    ``weight`` is a length coefficient for rewards that take one; NaN from rules that move none.
+    """
 
     tokens_P: Float[np.ndarray, " P"]
     state: TargetState
+    weight: float = np.nan
 
 
 TargetRule: TypeAlias = Callable[..., Target]

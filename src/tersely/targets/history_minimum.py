@@ -1,0 +1,35 @@
+"""The shortest right rollout that was ever seen of each prompt."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tersely.core.errors import ConfigError
+from tersely.core.types import GroupView
+from tersely.targets import Target, TargetState
+
+
+def history_minimum(
+    state: TargetState, groups: Sequence[GroupView], *, start_tokens: int
+) -> Target:
+    """``L_T`` = the least length of a right rollout of the problem in earlier steps.
+
+    This step's rollouts are judged by what was known before it and remembered after. The published
+    code keeps whole numbers of an average in one of its modes; this is the minimum.
+    Source: arXiv:2505.11225 (HAPO).
+
+    Args:
+        state: ``tokens`` by problem id.
+        start_tokens: for a problem that was never solved, >= 1.
+    Raises:
+        ConfigError: if ``start_tokens`` is below 1.
+    """
+    if start_tokens < 1:
+        raise ConfigError(f"target.start_tokens = {start_tokens} is below 1; set it to 1 or more")
+    known = dict(state.get("tokens", {}))
+    tokens_P = np.array([float(known.get(g.problem, start_tokens)) for g in groups])
+    for g in groups:
+        if g.right_G.any():
+            shortest = int(g.tokens_G[g.right_G].min())
+            known[g.problem] = min(known.get(g.problem, shortest), shortest)
+    return Target(tokens_P, {"tokens": known})
