@@ -25,7 +25,7 @@ def test_fixed_is_its_tokens_for_every_group_and_keeps_the_state() -> None:
 
 def test_an_unknown_target_lists_the_known_ones() -> None:
     assert "fixed" in available()
-    with pytest.raises(ConfigError, match="'nope' is none of the targets: .*fixed"):
+    with pytest.raises(ConfigError, match=r"'nope' is none of the targets: .*fixed"):
         load("nope")
 
 
