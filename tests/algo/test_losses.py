@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tersely.algo.losses import kl_k3, ppo_clip_loss
+from tersely.algo.losses import ppo_clip_loss
 
 
 def naive_loss(
@@ -158,26 +158,3 @@ def test_no_loss_token_is_zero_loss_and_a_bad_denominator_is_refused() -> None:
     assert (empty.loss.item(), empty.loss_tokens) == (0, 0)
     with pytest.raises(ValueError, match="denominator must be positive, got 0"):
         ppo_clip_loss(logp_BT, old_logp_BT, adv_B, mask_BT, denominator=0)
-
-
-def test_k3_by_hand() -> None:
-    # d = ln 2: 2 - ln 2 - 1 = 0.30685; d = -ln 2: 1/2 + ln 2 - 1 = 0.19315; d = 0: 0.
-    logp_BT = torch.tensor([[-2.0, -2.0, -2.0, math.nan]], requires_grad=True)
-    ref_logp_BT = torch.tensor([[-2 + math.log(2), -2 - math.log(2), -2.0, -math.inf]])
-    mask_BT = torch.tensor([[True, True, True, False]])
-    kl = kl_k3(logp_BT, ref_logp_BT, mask_BT)
-    assert float(kl.detach()) == pytest.approx(0.5, rel=1e-6)
-    # d(exp(d) - d - 1)/d logp = 1 - exp(d): -1, 1/2, 0, and 0 where masked.
-    (grad_BT,) = torch.autograd.grad(kl, logp_BT)
-    torch.testing.assert_close(grad_BT, torch.tensor([[-1.0, 0.5, 0.0, 0.0]]))
-
-
-def test_k3_is_an_unbiased_estimate_of_the_divergence() -> None:
-    # Summed over the whole vocabulary, weighted by the policy, k3 is KL(policy, ref) exactly.
-    policy_V, ref_V = torch.randn(2, 7, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
-    one = torch.ones(1, 1, dtype=torch.bool)
-    k3 = sum(
-        float(p.exp() * kl_k3(p.view(1, 1), r.view(1, 1), one))
-        for p, r in zip(policy_V, ref_V, strict=True)
-    )
-    assert k3 == pytest.approx(float((policy_V.exp() * (policy_V - ref_V)).sum()), rel=1e-5)

@@ -190,7 +190,7 @@ def test_the_bounds_themselves_are_allowed(overrides: list[str]) -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("reward.name=trunkation", ["'trunkation'", "rewards", "correctness, truncation"]),
+        ("reward.name=trunkation", ["'trunkation'", "rewards", "correctness, cosine"]),
         ("target.name=fix", ["'fix'", "targets", "fixed"]),
         ("reward.alpha=0.1", ["reward truncation", "alpha = 0.1", "it has: none"]),
         ("reward.alpha.beta=0.1", ["reward truncation", "alpha = {'beta': 0.1}"]),

@@ -15,7 +15,7 @@ SETTINGS = {
     "staged": {"tokens": [60, 40, 20], "every_steps": 2},
     "batch_quantile": {"start_tokens": 100},
     "group_quantile": {"start_tokens": 100},
-    "history_minimum": {"start_tokens": 100},
+    "history_minimum": {},
     "difficulty_bins": {"start_tokens": 100, "step_tokens": 10, "every_steps": 2},
     "dual_weight": {"accuracy": 0.5},
 }
@@ -140,15 +140,15 @@ def test_golden_group_quantile():
 
 
 def test_golden_history_minimum():
-    # unknown: 100. After a right 30 and a right 20: 20; a longer one later changes nothing; the
-    # other problem stays unknown, since only a wrong one was short
+    # unknown: no target. After a right 30 and a right 20: 20; a longer one later changes nothing;
+    # the other problem stays unknown, since only a wrong one was short
     steps = [
         [group([30, 20, 5], [1, 1, 0], problem="a"), group([3], [0], problem="b")],
         [group([50], [1], problem="a"), group([60], [1], problem="b")],
         [group([9], [0], problem="a"), group([9], [0], problem="b")],
     ]
     targets, state = run("history_minimum", steps)
-    assert [t.tokens_P.tolist() for t in targets] == [[100, 100], [20, 100], [20, 60]]
+    assert [t.tokens_P.tolist() for t in targets] == [[np.inf, np.inf], [20, np.inf], [20, 60]]
     assert state == {"tokens": {"a": 20, "b": 60}}
 
 

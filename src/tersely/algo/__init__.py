@@ -1,1 +1,1 @@
-"""Floor 1: what the loss is made of: advantages (numpy) and losses (torch)."""
+"""Floor 1: what the loss is made of: masks and advantages (numpy), losses (torch)."""

@@ -31,7 +31,11 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One question with a verifiable answer. ``difficulty`` is on the source's own scale."""
+    """One question with a verifiable answer. ``difficulty`` is on the source's own scale.
+
+    ``reference_tokens`` and ``reference_accuracy`` are a reference policy's mean length and share
+    of right answers on it, for rewards that compare with one.
+    """
 
     id: str
     prompt: str
@@ -39,6 +43,8 @@ class Problem:
     source: str
     grader: str = "exact"
     difficulty: float | None = None
+    reference_tokens: float | None = None
+    reference_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tersely.algo.losses import kl_k3, ppo_clip_loss
+from tersely.algo.kl import kl_k3
+from tersely.algo.losses import ppo_clip_loss
 from tersely.core.errors import ConfigError, EngineError
 
 

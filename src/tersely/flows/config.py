@@ -4,13 +4,16 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tersely import rewards, targets
+from tersely.algo.advantages import MaskScope
+from tersely.algo.masks import STRATEGIES
 from tersely.core.errors import ConfigError
+from tersely.flows.shape import ADVANTAGES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -66,6 +69,25 @@ class NamedSection(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class TreatmentSection(_Section):
+    """What the four cells of a group are paid, and who counts; arXiv:2602.20945, Table 1.
+
+    ``cells`` other than vanilla go with the reward truncation. ``unfinished`` = graded lets a
+    rollout that was cut with its answer already written be right; the paper's runs with L_R = L_T
+    look like that. ``mask_scope``: whether masked rollouts count in their group's mean and std.
+    """
+
+    cells: str = "vanilla"
+    unfinished: Literal["wrong", "graded"] = "wrong"
+    mask_scope: Annotated[MaskScope, Field(strict=False)] = MaskScope.EVERYWHERE
+
+
+class AdvantageSection(_Section):
+    """How rewards become advantages: the name of a function in ``algo``."""
+
+    name: str = "group_normalised"
+
+
 class LearnerSection(_Section):
     """The optimizer and the GRPO loss; ``staleness`` is S, updates per rollout batch."""
 
@@ -102,19 +124,17 @@ class Recipe(_Section):
     problems: ProblemsSection = ProblemsSection()
     sampling: SamplingSection
     reward: NamedSection
-    target: NamedSection
+    target: NamedSection | None = None
+    treatment: TreatmentSection = TreatmentSection()
+    advantage: AdvantageSection = AdvantageSection()
     learner: LearnerSection
     evaluation: EvaluationSection
     checkpoint: CheckpointSection = CheckpointSection()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Recipe":
-        cap, target = self.sampling.cap_tokens, self.target.parameters.get("tokens")
-        if isinstance(target, int | float) and target > cap:
-            raise ValueError(
-                f"target.tokens = {target} (L_T) exceeds sampling.cap_tokens = {cap} (L_R), so no "
-                f"rollout could be too long; set target.tokens <= {cap}"
-            )
+        self._check_target()
+        self._check_treatment()
         if self.learner.staleness > self.sampling.prompts_per_step:
             raise ValueError(
                 f"learner.staleness = {self.learner.staleness} exceeds sampling.prompts_per_step = "
@@ -128,9 +148,55 @@ class Recipe(_Section):
             raise ValueError(
                 f"evaluation.budgets = {list(budgets)} do not rise; set {sorted(set(budgets))}"
             )
-        rewards.check(self.reward.name, self.reward.parameters)
-        targets.check(self.target.name, self.target.parameters)
         return self
+
+    def _check_target(self) -> None:
+        rewards.check(self.reward.name, self.reward.parameters)
+        needs = rewards.needs(self.reward.name)
+        if self.target is None:
+            for field, fix in (("target_tokens", "fixed"), ("weight", "dual_weight")):
+                if field in needs:
+                    raise ValueError(
+                        f"reward {self.reward.name} needs {field}, and the recipe has no target; "
+                        f'add [target] with name = "{fix}", say'
+                    )
+            return
+        cap = self.sampling.cap_tokens
+        for key, value in self.target.parameters.items():
+            for tokens in value if isinstance(value, list) else [value]:
+                above = isinstance(tokens, int | float) and tokens > cap
+                if above and key in ("tokens", "start_tokens", "floor_tokens"):
+                    raise ValueError(
+                        f"target.{key} = {tokens} (L_T) exceeds sampling.cap_tokens = {cap} (L_R), "
+                        f"so no rollout could be too long; set target.{key} <= {cap}"
+                    )
+        targets.check(self.target.name, self.target.parameters)
+        for field, moves in (("weight", True), ("target_tokens", False)):
+            if field in needs and (self.target.name in targets.MOVE_WEIGHT) is not moves:
+                known = ", ".join(
+                    n for n in targets.available() if (n in targets.MOVE_WEIGHT) is moves
+                )
+                raise ValueError(
+                    f"reward {self.reward.name} needs {field}, which target {self.target.name} "
+                    f"does not give; use one of {known}"
+                )
+
+    def _check_treatment(self) -> None:
+        cells = self.treatment.cells
+        if cells not in STRATEGIES:
+            raise ValueError(
+                f"treatment.cells = {cells!r} is none of {', '.join(STRATEGIES)}; use one of them"
+            )
+        if cells != "vanilla" and self.reward.name != "truncation":
+            raise ValueError(
+                f"treatment.cells = {cells!r} masks cells of the truncation reward, but the reward "
+                f'is {self.reward.name}; set reward.name = "truncation" or leave cells out'
+            )
+        if self.advantage.name not in ADVANTAGES:
+            raise ValueError(
+                f"advantage.name = {self.advantage.name!r} is none of {', '.join(ADVANTAGES)}; "
+                "use one of them"
+            )
 
 
 def shipped(name: str) -> Path:
@@ -172,10 +238,26 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
         settings = settings.setdefault(section, {})
         if not isinstance(settings, dict):
             raise ConfigError(f"--set {override!r}: {section} is a value, not a section")
+    settings[last] = _toml_value(value)
+
+
+def read_value(entry: str) -> tuple[str, Any]:
+    """A setting written ``key=value``, the value as TOML reads it, or as a word.
+
+    Raises:
+        ConfigError: there is no ``=``.
+    """
+    key, mark, value = entry.partition("=")
+    if not mark or not key.strip():
+        raise ConfigError(f"--set {entry!r} is not key=value")
+    return key.strip(), _toml_value(value)
+
+
+def _toml_value(text: str) -> Any:
     try:
-        settings[last] = tomllib.loads(f"value = {value}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        settings[last] = value.strip()
+        return text.strip()
 
 
 def _one_line(error: ValidationError) -> str:

@@ -1,13 +1,17 @@
 """From graded groups to advantages, and from those to the step's record."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tersely import rewards
-from tersely.algo.advantages import group_normalised
+from tersely.algo import batches
+from tersely.algo.advantages import MaskScope
+from tersely.algo.masks import STRATEGIES, treat
+from tersely.algo.ragged import Ragged
 from tersely.core.errors import GradingError
 from tersely.core.types import (
     Finish,
@@ -18,8 +22,35 @@ from tersely.core.types import (
     StepRecord,
 )
 from tersely.engines.learner import LearnStats
+from tersely.tasks.grading.answer import has_thought
 
 UNGRADED_SHARE_BOUND = 0.05
+
+# All of them take every group of the step at once; see ``algo.advantages`` for one group each.
+ADVANTAGES = {
+    function.__name__: function
+    for function in (
+        batches.group_normalised,
+        batches.group_normalised_sample,
+        batches.group_centred,
+        batches.leave_one_out,
+        batches.difficulty_reweighted,
+        batches.batch_normalised,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shaping:
+    """How a recipe turns graded rollouts into advantages; see ``flows.config``."""
+
+    reward: str
+    parameters: Mapping[str, object]
+    cap_tokens: float = float("nan")
+    cells: str = "vanilla"
+    pay_unfinished: bool = False
+    mask_scope: MaskScope = MaskScope.EVERYWHERE
+    advantage: str = "group_normalised"
 
 
 class Shaped(NamedTuple):
@@ -35,34 +66,91 @@ def graded_mask(group: Group) -> Bool[np.ndarray, " G"]:
     return np.array([verdict.grade is not Grade.UNGRADED for verdict in group.verdicts])
 
 
-def view(group: Group, *, target_tokens: float = float("nan")) -> GroupView:
+def view(
+    group: Group,
+    *,
+    target_tokens: float = float("nan"),
+    weight: float = float("nan"),
+    cap_tokens: float = float("nan"),
+    pay_unfinished: bool = False,
+) -> GroupView:
     """What a reward or target may see of the group: its graded rollouts only."""
     graded_G = graded_mask(group)
     grades = [verdict.grade for verdict in group.verdicts]
+    problem = group.problem
     return GroupView(
         correct_G=np.array([grade is Grade.CORRECT for grade in grades])[graded_G],
         tokens_G=np.array([rollout.tokens for rollout in group.rollouts])[graded_G],
         finished_G=np.array([r.finish is Finish.STOP for r in group.rollouts])[graded_G],
         formatted_G=np.array([grade is not Grade.UNPARSED for grade in grades])[graded_G],
         target_tokens=target_tokens,
+        cap_tokens=cap_tokens,
+        weight=weight,
+        reference_tokens=_or_nan(problem.reference_tokens),
+        reference_accuracy=_or_nan(problem.reference_accuracy),
+        thought_G=np.array([has_thought(rollout.text) for rollout in group.rollouts])[graded_G],
+        pay_unfinished=pay_unfinished,
+        problem=problem.id,
     )
 
 
 def shape(
-    group: Group,
-    reward: rewards.Reward,
+    groups: Sequence[Group],
+    shaping: Shaping,
     *,
-    name: str,
-    parameters: Mapping[str, object],
-    target_tokens: float,
-) -> Shaped:
-    """Rewards and advantages of one group; ungraded rollouts are masked and seen by neither."""
-    keep_G = graded_mask(group)
-    total_G = np.zeros(len(keep_G))
-    if keep_G.any():
-        total_G[keep_G] = reward(view(group, target_tokens=target_tokens), **parameters)
-    breakdown = RewardBreakdown(terms={name: total_G}, total_G=total_G, keep_G=keep_G)
-    return Shaped(group, breakdown, group_normalised(total_G, keep_G))
+    tokens_P: Float[np.ndarray, " P"],
+    weight: float = float("nan"),
+) -> list[Shaped]:
+    """Rewards and advantages of a step's groups; ungraded rollouts are masked and seen by neither.
+
+    Args:
+        tokens_P: each group's target length; NaN where the recipe sets none.
+        weight: the price of length, from targets that move one.
+    """
+    paid = [
+        _pay(group, shaping, target_tokens=float(tokens), weight=weight)
+        for group, tokens in zip(groups, tokens_P, strict=True)
+    ]
+    layout = Ragged(np.array([len(p.keep_G) for p in paid], dtype=np.int64))
+    reward_N, keep_N = (np.concatenate([p[at] for p in paid]) for at in (1, 2))
+    options: dict[str, object] = {"mask_scope": shaping.mask_scope}
+    if shaping.advantage == batches.difficulty_reweighted.__name__:
+        options["right_N"] = np.concatenate([_right(group, shaping) for group in groups])
+    made = layout.split(ADVANTAGES[shaping.advantage](reward_N, keep_N, layout, **options))
+    return [Shaped(*row) for row in zip(groups, paid, made, strict=True)]
+
+
+def _pay(group: Group, shaping: Shaping, *, target_tokens: float, weight: float) -> RewardBreakdown:
+    """One group's reward; an ungraded rollout's is NaN under a mask, so that none counts it."""
+    graded_G = graded_mask(group)
+    keep_G, total_G = graded_G.copy(), np.full(len(graded_G), np.nan)
+    if graded_G.any():
+        seen = view(
+            group,
+            target_tokens=target_tokens,
+            weight=weight,
+            cap_tokens=shaping.cap_tokens,
+            pay_unfinished=shaping.pay_unfinished,
+        )
+        if shaping.cells == "vanilla":
+            total_G[graded_G] = rewards.load(shaping.reward)(seen, **shaping.parameters)
+        else:
+            treated = treat(seen, STRATEGIES[shaping.cells])
+            total_G[graded_G], keep_G[graded_G] = treated.reward_G, treated.keep_G
+    return RewardBreakdown(terms={shaping.reward: total_G}, total_G=total_G, keep_G=keep_G)
+
+
+def _right(group: Group, shaping: Shaping) -> Bool[np.ndarray, " G"]:
+    """Which rollouts of a group are right, ungraded ones being none of them."""
+    graded_G = graded_mask(group)
+    right_G = np.zeros(len(graded_G), dtype=bool)
+    if graded_G.any():
+        right_G[graded_G] = view(group, pay_unfinished=shaping.pay_unfinished).right_G
+    return right_G
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 class _Flat(NamedTuple):
@@ -96,7 +184,7 @@ def _mean(values_R: np.ndarray, where_R: np.ndarray) -> float:
 
 def check_graded(shaped: Sequence[Shaped]) -> None:
     """Stops a run whose grader fails on too many answers; their rewards would mean nothing."""
-    share = 1 - float(np.concatenate([s.reward.keep_G for s in shaped]).mean())
+    share = 1 - float(np.concatenate([graded_mask(s.group) for s in shaped]).mean())
     if share > UNGRADED_SHARE_BOUND:
         raise GradingError(
             f"{share:.0%} of this step's answers could not be graded (bound "

@@ -25,7 +25,7 @@ from tersely.engines.jobs import Sampler
 from tersely.engines.learner import LearnStats, LocalLearner, TrainRow
 from tersely.engines.models import Policy
 from tersely.flows.config import Recipe
-from tersely.flows.shape import Shaped, check_graded, shape, step_record, view
+from tersely.flows.shape import Shaped, Shaping, check_graded, shape, step_record, view
 from tersely.tasks import grading
 
 # Kept apart so that training and evaluation never share random numbers.
@@ -154,20 +154,23 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> list[list[Rollout
 def _shape_all(
     recipe: Recipe, groups: Sequence[Group], state: targets.TargetState
 ) -> tuple[targets.Target, list[Shaped]]:
-    reward = rewards.load(recipe.reward.name)
-    rule = targets.load(recipe.target.name)
-    target = rule(state, [view(group) for group in groups], **recipe.target.parameters)
-    shaped = [
-        shape(
-            group,
-            reward,
-            name=recipe.reward.name,
-            parameters=recipe.reward.parameters,
-            target_tokens=float(tokens),
-        )
-        for group, tokens in zip(groups, target.tokens_P, strict=True)
-    ]
-    return target, shaped
+    paid_unfinished = recipe.treatment.unfinished == "graded"
+    if recipe.target is None:
+        target = targets.Target(np.full(len(groups), np.nan), state)
+    else:
+        rule = targets.load(recipe.target.name)
+        seen = [view(group, pay_unfinished=paid_unfinished) for group in groups]
+        target = rule(state, seen, **recipe.target.parameters)
+    shaping = Shaping(
+        reward=recipe.reward.name,
+        parameters=rewards.typed(recipe.reward.name, recipe.reward.parameters),
+        cap_tokens=float(recipe.sampling.cap_tokens),
+        cells=recipe.treatment.cells,
+        pay_unfinished=paid_unfinished,
+        mask_scope=recipe.treatment.mask_scope,
+        advantage=recipe.advantage.name,
+    )
+    return target, shape(groups, shaping, tokens_P=target.tokens_P, weight=target.weight)
 
 
 def _learn(run: Run, step: int, shaped: Sequence[Shaped]) -> LearnStats:

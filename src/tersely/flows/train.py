@@ -1,9 +1,10 @@
 """Training: evaluated before, on the way and after; killed at any moment, it goes on as if not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tersely import targets
+from tersely import rewards, targets
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
 from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
@@ -64,6 +65,7 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
         training = in_band(training, low=section.band[0], high=section.band[1])
     for problem in (*training, *test):
         grading.load(problem.grader)
+    _check_references(recipe.reward.name, training)
     needed = recipe.sampling.prompts_per_step
     if min(len(training), section.train_limit) < needed:
         raise ConfigError(
@@ -72,6 +74,16 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
             "widen problems.band or lower it"
         )
     return training[: section.train_limit], test[: section.test_limit]
+
+
+def _check_references(reward: str, problems: Sequence[Problem]) -> None:
+    for field in sorted(rewards.needs(reward) & {"reference_tokens", "reference_accuracy"}):
+        lacking = sum(getattr(problem, field) is None for problem in problems)
+        if lacking:
+            raise ConfigError(
+                f"reward {reward} needs {field} of every training problem, and {lacking:,} of "
+                f"{len(problems):,} have none; add it to the problem file or choose another reward"
+            )
 
 
 def _load_side(where: str, split: Split, limit: int, *, seed: int) -> list[Problem]:

@@ -4,6 +4,9 @@ import numpy as np
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import require
+
+NEEDS: frozenset[str] = frozenset({"target_tokens"})
 
 
 def truncation(g: GroupView) -> Float[np.ndarray, " G"]:
@@ -13,5 +16,6 @@ def truncation(g: GroupView) -> Float[np.ndarray, " G"]:
     0, whatever a grader read off it, unless unfinished rollouts are paid. A target below every
     length of the group gives zeros, and so no advantage.
     """
+    require(g, NEEDS)
     short_G = g.tokens_G <= g.target_tokens
     return np.where(g.right_G & short_G, 1.0, 0.0)

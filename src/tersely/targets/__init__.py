@@ -28,6 +28,9 @@ class Target(NamedTuple):
     weight: float = np.nan
 
 
+# The rules that move a price for length and set no target length.
+MOVE_WEIGHT = frozenset({"dual_weight"})
+
 TargetRule: TypeAlias = Callable[..., Target]
 
 

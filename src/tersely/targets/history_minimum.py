@@ -4,30 +4,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 from tersely.targets import Target, TargetState
 
 
-def history_minimum(
-    state: TargetState, groups: Sequence[GroupView], *, start_tokens: int
-) -> Target:
+def history_minimum(state: TargetState, groups: Sequence[GroupView]) -> Target:
     """``L_T`` = the least length of a right rollout of the problem in earlier steps.
 
     This step's rollouts are judged by what was known before it and remembered after. The published
     code keeps whole numbers of an average in one of its modes; this is the minimum.
     Source: arXiv:2505.11225 (HAPO).
 
+    A problem that was never solved has no target: infinity.
+
     Args:
         state: ``tokens`` by problem id.
-        start_tokens: for a problem that was never solved, >= 1.
-    Raises:
-        ConfigError: if ``start_tokens`` is below 1.
     """
-    if start_tokens < 1:
-        raise ConfigError(f"target.start_tokens = {start_tokens} is below 1; set it to 1 or more")
     known = dict(state.get("tokens", {}))
-    tokens_P = np.array([float(known.get(g.problem, start_tokens)) for g in groups])
+    tokens_P = np.array([float(known.get(g.problem, np.inf)) for g in groups])
     for g in groups:
         if g.right_G.any():
             shortest = int(g.tokens_G[g.right_G].min())

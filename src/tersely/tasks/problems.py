@@ -22,20 +22,26 @@ class _Line(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
     source: str | None = None
     grader: str = "exact"
     difficulty: float | None = None
+    reference_tokens: Annotated[float, Field(gt=0)] | None = None
+    reference_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 def digest(problems: Sequence[Problem]) -> str:
     """A short digest of the problems, their answers and graders, in order."""
     state = blake2b(digest_size=8)
     for p in problems:
-        state.update("\x1f".join((p.id, p.prompt, p.answer, p.grader)).encode())
+        parts = [p.id, p.prompt, p.answer, p.grader]
+        if p.reference_tokens is not None or p.reference_accuracy is not None:
+            parts.append(f"{p.reference_tokens} {p.reference_accuracy}")
+        state.update("\x1f".join(parts).encode())
         state.update(b"\x1e")
     return state.hexdigest()
 
 
 def read_problems(path: Path) -> list[Problem]:
     """Reads one problem a line: ``prompt`` and ``answer``, and if wanted ``id``, ``source``,
-    ``grader`` (default exact) and ``difficulty``; other keys are ignored.
+    ``grader`` (default exact), ``difficulty``, ``reference_tokens`` and ``reference_accuracy``;
+    other keys are ignored.
 
     Raises:
         ConfigError: the file does not exist.
@@ -61,6 +67,8 @@ def read_problems(path: Path) -> list[Problem]:
             source=line.source or path.stem,
             grader=line.grader,
             difficulty=line.difficulty,
+            reference_tokens=line.reference_tokens,
+            reference_accuracy=line.reference_accuracy,
         )
         if problem.id in problems:
             raise DataError(f"{path}:{number}: problem id {problem.id!r} stands twice")

@@ -14,6 +14,16 @@ def answer_part(text: str) -> str | None:
     return None if THINK in after else after.strip()
 
 
+def has_thought(text: str) -> bool:
+    """Whether there is more than white space before the answer, between the thinking's marks.
+
+    A text without any mark has not thought; one whose thinking never closed has.
+    """
+    before, closed, _ = text.partition(END_THINK)
+    thinking = before.partition(THINK)
+    return bool((thinking[2] or (before if closed and not thinking[1] else "")).strip())
+
+
 class Boxed(NamedTuple):
     """Where the content of a closed ``\\boxed{...}`` begins and ends in its text."""
 

@@ -1,0 +1,37 @@
+"""DRPO's weights: a group's right answers share 1, the shorter exponentially more."""
+
+import numpy as np
+from jaxtyping import Float
+
+from tersely.core.types import GroupView
+from tersely.rewards import bounded, require
+
+NEEDS: frozenset[str] = frozenset({"cap_tokens"})
+
+
+def drpo(g: GroupView, *, lam: float = 0.1) -> Float[np.ndarray, " G"]:
+    """``w_i = exp((1 - L_i / cap) / lam)`` over the sum of it among right answers; wrong: 0.
+
+    Source: arXiv:2510.04474, whose equations we did not read; the weights and lam = 0.1 are those
+    of its code (Optimization-AI/DRPO). There they weigh right answers inside a discriminative
+    loss that sets each against a soft maximum of the wrong ones' likelihoods (temperature 10).
+
+    What a reward loses of that: the contrast with wrong answers, and the guarantee that a long
+    right answer is never pushed down, for subtracting a group's mean gives it a negative
+    advantage. Use it as a weight, without a baseline, to keep the second. The code drops groups
+    that are all right or all wrong; here they get weights and zeros. A lone right answer gets 1.
+
+    Args:
+        lam: the smaller, the more goes to the shortest, in [0.001, 1e6].
+    """
+    bounded("lam", lam, low=1e-3, high=1e6)
+    require(g, NEEDS)
+    right_G = g.right_G
+    weight_G = np.zeros(right_G.shape)
+    if not right_G.any():
+        return weight_G
+    tokens_R = g.tokens_G[right_G]
+    # Relative to the shortest, so that nothing overflows: the sum divides the factor out.
+    weight_R = np.exp((tokens_R.min() - tokens_R) / g.cap_tokens / lam)
+    weight_G[right_G] = weight_R / weight_R.sum()
+    return weight_G

@@ -1,0 +1,40 @@
+"""GRPO-LEAD: right answers scaled by their standing in length, wrong ones explicitly negative."""
+
+import numpy as np
+from jaxtyping import Float
+
+from tersely.core.types import GroupView
+from tersely.rewards import bounded
+
+
+def grpo_lead(
+    g: GroupView, *, alpha: float = 0.05, wrong: float = -1.0, from_tokens: int = 0
+) -> Float[np.ndarray, " G"]:
+    """``exp(-alpha * z_i)`` if right, ``wrong`` if not; z over the group's right lengths.
+
+    ``z_i = (L_i - mean) / std`` with the population std; a single right answer, or equal
+    lengths, has z = 0 and gets 1. Source: arXiv:2504.09696, from summaries that quote the
+    formula. The code (aeroplanepaper/GRPO-LEAD) takes the sample std, shapes only groups whose
+    three shortest rollouts average more than 4,000 tokens (``from_tokens``), and gives an
+    unfinished rollout 0, more than a wrong one: here it gets ``wrong``.
+
+    The method's weight by difficulty multiplies advantages and is no part of this reward. All
+    wrong: ``wrong`` for all, and so no advantage.
+
+    Args:
+        alpha: strength of the scaling, in [0, 10], where it is still finite.
+        wrong: reward of a wrong or unfinished answer, <= 0.
+        from_tokens: mean length of the three shortest rollouts from which on a group is shaped,
+            >= 0; 0 shapes every group.
+    """
+    bounded("alpha", alpha, low=0.0, high=10.0)
+    bounded("wrong", wrong, high=0.0)
+    bounded("from_tokens", from_tokens, low=0.0)
+    right_G = g.right_G
+    reward_G = np.where(right_G, 1.0, wrong)
+    tokens_R = g.tokens_G[right_G].astype(np.float64)
+    shaped = np.sort(g.tokens_G)[:3].mean() > from_tokens
+    if shaped and tokens_R.size > 1 and np.ptp(tokens_R) > 0:
+        standing_R = (tokens_R - tokens_R.mean()) / tokens_R.std()
+        reward_G[right_G] = np.exp(-alpha * standing_R)
+    return reward_G

@@ -1,0 +1,43 @@
+"""Short-RL's lazy penalty: only right answers well above the shortest right one lose."""
+
+import numpy as np
+from jaxtyping import Float
+
+from tersely.core.types import GroupView
+from tersely.rewards import bounded
+
+
+def lazy_penalty(
+    g: GroupView, *, alpha: float = 1.0, tolerance_tokens: int = 100
+) -> Float[np.ndarray, " G"]:
+    """``1[right_i] * (1 + gate * alpha * s_i)``; s = 0.5 within the tolerance, else falling.
+
+    ``s_i = 0.5 - (L_i - L_min) / (L_max - L_min)`` once ``L_i > L_min + tolerance_tokens``, with
+    L_min and L_max over the group's right answers. Source: arXiv:2505.12284, whose equations we
+    did not read; formula and tolerance are those of its code (lblankl/Short-RL; 100 for
+    mathematics, 200 for logic), where alpha is 1.
+
+    The method also waits: the term counts only while training accuracy is within 0.05 of its
+    best. A group cannot know that, so the gate is the group's ``weight``, 0 to 1, where a target
+    rule moves one, and else 1. A group of one, and equal lengths, get ``1 + gate * alpha / 2``;
+    all wrong: zeros.
+
+    Args:
+        alpha: weight of the length term, in [0, 2]; above 2 the longest right answer would get
+            less than a wrong one.
+        tolerance_tokens: tokens above the shortest right answer that cost nothing, >= 0.
+    Raises:
+        ValueError: the weight lies outside [0, 1].
+    """
+    bounded("alpha", alpha, low=0.0, high=2.0)
+    bounded("tolerance_tokens", tolerance_tokens, low=0.0)
+    gate = 1.0 if np.isnan(g.weight) else g.weight
+    if not 0.0 <= gate <= 1.0:
+        raise ValueError(f"weight = {gate:g}, lazy_penalty's gate, must lie in [0, 1]")
+    right_G = g.right_G
+    if not right_G.any():
+        return np.zeros(right_G.shape)
+    over_G = g.tokens_G - g.tokens_G[right_G].min()
+    spread = max(int(over_G[right_G].max()), 1)
+    score_G = 0.5 - np.where(over_G > tolerance_tokens, over_G / spread, 0.0)
+    return np.where(right_G, 1.0 + gate * alpha * score_G, 0.0)
