@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from tersely.cli.evaluate import evaluate
 from tersely.cli.report import compare, report
-from tersely.cli.rewards import rewards_app
+from tersely.cli.rewards import rewards
 from tersely.cli.train import lab_app, train
 
 app = typer.Typer(
@@ -24,5 +24,5 @@ app.command()(train)
 app.command(name="eval")(evaluate)
 app.command()(report)
 app.command()(compare)
-app.add_typer(rewards_app, name="rewards")
+app.command()(rewards)
 app.add_typer(lab_app, name="lab")

@@ -10,9 +10,9 @@ from tersely.rewards import bounded
 def kimi_correct_only(g: GroupView, *, alpha: float = 0.4) -> Float[np.ndarray, " G"]:
     """``1[right_i] * (1 + alpha * s_i)``, with s as in ``kimi``; wrong ones get 0.
 
-    ``s_i = 0.5 - (L_i - L_min) / (L_max - L_min)``, over all rollouts of the group. Our variant
-    of arXiv:2501.12599: a wrong answer feels no pressure on its length, so there is nothing to
-    gain by being wrong and short.
+    ``s_i = 0.5 - (L_i - L_min) / (L_max - L_min)``, over all rollouts of the group. A wrong
+    answer feels no pressure on its length, so there is nothing to gain by being wrong and short.
+    Source: a variant of arXiv:2501.12599, our own.
 
     A group of one, or of equal lengths, is plain correctness; all wrong: zeros.
 
