@@ -118,7 +118,8 @@ def test_a_small_cap_leaves_the_thinking_open_and_no_prompt_in_it(url, tokens_of
         assert c.tokens == 8
         assert c.text.startswith("<think>")
         assert "?" not in c.text
-        assert tokens_of(c.text) == 8
+        # One that stops just at the cap is called cut, and its stop token is no text.
+        assert tokens_of(c.text) in (7, 8)
 
 
 def test_one_request_at_a_time_gives_the_same_samples_again(url) -> None:

@@ -5,10 +5,11 @@ import pytest
 
 from tersely import rewards
 from tersely.algo.advantages import MaskScope
+from tersely.algo.batches import ADVANTAGES
 from tersely.core.errors import ConfigError, GradingError
 from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
 from tersely.flows.config import check_recipe
-from tersely.flows.shape import ADVANTAGES, Shaping, check_graded, shape, view
+from tersely.flows.shape import Shaping, check_graded, shape, view
 
 NAN = float("nan")
 

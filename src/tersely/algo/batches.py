@@ -183,3 +183,17 @@ def _over_std(
     std_P = np.sqrt(squares_P / np.maximum(centred.count_P - spare, 1))
     std_P[squares_P == 0] = 1.0
     return np.where(keep_N, centred.gap_N / layout.spread(std_P), 0.0)
+
+
+# What a recipe may name: all take every group of the step at once.
+ADVANTAGES = {
+    function.__name__: function
+    for function in (
+        group_normalised,
+        group_normalised_sample,
+        group_centred,
+        leave_one_out,
+        difficulty_reweighted,
+        batch_normalised,
+    )
+}

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tersely import rewards, targets
 from tersely.algo.advantages import MaskScope
+from tersely.algo.batches import ADVANTAGES
 from tersely.algo.masks import STRATEGIES
 from tersely.core.errors import ConfigError
-from tersely.flows.shape import ADVANTAGES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]

@@ -26,19 +26,6 @@ from tersely.tasks.grading.answer import has_thought
 
 UNGRADED_SHARE_BOUND = 0.05
 
-# All of them take every group of the step at once; see ``algo.advantages`` for one group each.
-ADVANTAGES = {
-    function.__name__: function
-    for function in (
-        batches.group_normalised,
-        batches.group_normalised_sample,
-        batches.group_centred,
-        batches.leave_one_out,
-        batches.difficulty_reweighted,
-        batches.batch_normalised,
-    )
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
@@ -116,7 +103,7 @@ def shape(
     options: dict[str, object] = {"mask_scope": shaping.mask_scope}
     if shaping.advantage == batches.difficulty_reweighted.__name__:
         options["right_N"] = np.concatenate([_right(group, shaping) for group in groups])
-    made = layout.split(ADVANTAGES[shaping.advantage](reward_N, keep_N, layout, **options))
+    made = layout.split(batches.ADVANTAGES[shaping.advantage](reward_N, keep_N, layout, **options))
     return [Shaped(*row) for row in zip(groups, paid, made, strict=True)]
 
 
