@@ -3,6 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from tersely.metrics import majority as majority_module
 from tersely.metrics.majority import MOST_SUBSETS, majority_at_k
 from tersely.metrics.records import NO_ANSWER, RIGHT, UNKNOWN_ANSWER
 
@@ -84,3 +85,10 @@ def test_the_same_votes_have_the_same_value_whatever_stands_beside_them():
     among = np.stack([np.zeros(16, dtype=np.int64), votes, np.full(16, 5)])[:, :, None]
     together = majority_at_k(among, np.ones((3, 16), dtype=bool), k=8)[:, 0]
     assert together.tolist() == [1.0, alone, 0.0]
+
+
+def test_the_subsets_that_stand_for_all_are_the_same_in_another_process():
+    votes = [0] * 7 + [5] * 6 + [9] * 3
+    first = majority(votes, k=8)
+    majority_module._subsets.cache_clear()
+    assert majority(votes, k=8) == first
