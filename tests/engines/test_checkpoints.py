@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from tersely.core.errors import ConfigError
 from tersely.engines import checkpoints
-from tersely.engines.learner import LocalLearner, TrainRow
+from tersely.engines.learner import LocalLearner
+from tersely.engines.train_rows import TrainRow
 
 # On tensors this small a second thread only waits, for minutes on a busy machine.
 
@@ -47,8 +48,6 @@ def make_learner(model: Qwen3ForCausalLM) -> LocalLearner:
         model,
         learning_rate=1e-2,
         warmup_steps=5,
-        clip_low=0.2,
-        clip_high=0.28,
         tokens_per_micro_batch=32,
     )
 

@@ -7,9 +7,10 @@ import torch
 from tersely.core.types import Finish, SamplingSpec
 from tersely.engines.decoder import Decoder
 from tersely.engines.hf_sampler import make_sampler
-from tersely.engines.learner import LocalLearner, TrainRow
+from tersely.engines.learner import LocalLearner
 from tersely.engines.models import LAB, Policy, lab_folder, load_policy
 from tersely.engines.sampler import LocalSampler
+from tersely.engines.train_rows import TrainRow
 from tersely.lab.problems import Split, draw_problems
 
 
@@ -55,8 +56,6 @@ def test_learner_and_sampler_agree_about_what_was_sampled(policy: Policy) -> Non
         load_policy(LAB).model,
         learning_rate=1e-4,
         warmup_steps=0,
-        clip_low=0.2,
-        clip_high=0.28,
         tokens_per_micro_batch=512,
     )
     rows = [

@@ -11,13 +11,9 @@ from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from tersely.core.errors import ConfigError, EngineError
-from tersely.engines.learner import (
-    LearnStats,
-    LocalLearner,
-    TrainRow,
-    split_by_group,
-    split_by_tokens,
-)
+from tersely.engines.learner import LearnStats, LocalLearner
+from tersely.engines.objective import Objective
+from tersely.engines.train_rows import TrainRow, split_by_group, split_by_tokens
 
 # On tensors this small a second thread only waits, for minutes on a busy machine.
 
@@ -26,8 +22,6 @@ STOP = 12
 SETTINGS = {
     "learning_rate": 1e-4,
     "warmup_steps": 0,
-    "clip_low": 0.2,
-    "clip_high": 0.28,
     "tokens_per_micro_batch": 64,
     "max_grad_norm": math.inf,
 }
@@ -153,6 +147,8 @@ def test_gradient_agrees_with_the_naive_learner(settings: dict[str, object]) -> 
     if "reference" in settings:
         settings["reference"] = tiny_model(seed=7)
     naive = {k: v for k, v in settings.items() if k != "gradient_checkpointing"}
+    if "kl_coef" in settings:
+        settings["objective"] = Objective(kl_coef=settings.pop("kl_coef"))
     temperature = settings.get("temperature", 1.0)
     rows = make_rows(tiny_model(), temperature=temperature)
     loss, expected = naive_gradient(tiny_model(), rows, **naive)
@@ -358,7 +354,7 @@ def test_input_that_cannot_be_learned_from_is_refused() -> None:
     with pytest.raises(ConfigError, match="0 updates"):
         learner.step([row], updates=0)
     with pytest.raises(ConfigError, match=r"kl_coef is 0\.1 but there is no reference"):
-        LocalLearner(tiny_model(), **{**SETTINGS, "kl_coef": 0.1})
+        LocalLearner(tiny_model(), **SETTINGS, objective=Objective(kl_coef=0.1))
     dropping = tiny_model()
     dropping.config.attention_dropout = 0.1
     with pytest.raises(ConfigError, match=r"attention_dropout 0\.1"):

@@ -133,8 +133,8 @@ def test_a_value_of_the_wrong_type_is_named_with_the_right_one(override: str, me
         ("sampling.temperature=0", "temperature = 0: input should be greater than 0"),
         ("sampling.top_p=1.5", "top_p = 1.5: input should be less than or equal to 1"),
         ("sampling.top_k=-1", "top_k = -1: input should be greater than or equal to 0"),
-        ("learner.clip_low=2", "clip_low = 2: input should be less than or equal to 1"),
-        ("learner.kl_coef=-0.1", "kl_coef = -0.1: input should be greater than or equal to 0"),
+        ("loss.clip_low=2", "clip_low = 2: input should be less than or equal to 1"),
+        ("loss.kl_coef=-0.1", "kl_coef = -0.1: input should be greater than or equal to 0"),
         ("learner.learning_rate=0", "learning_rate = 0: input should be greater than 0"),
         ("learner.steps=0", "steps = 0: input should be greater than or equal to 1"),
         ("seed=-1", "seed = -1: input should be greater than or equal to 0"),
@@ -311,3 +311,18 @@ def test_a_parameter_that_only_one_side_has_is_a_difference() -> None:
 
 def test_equal_recipes_have_no_difference() -> None:
     assert first_difference(tiny(), tiny("seed=0")) is None
+
+
+def test_a_setting_that_moved_is_named_with_its_new_place() -> None:
+    for old, new in (("clip_low", "clip_low"), ("clip_high", "clip_high"), ("kl_coef", "kl_coef")):
+        message = refusal(f"learner.{old}=0.1")
+        assert message == f"recipe key learner.{old} is now loss.{new}; rename it"
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("ppo_clip", 0.2, 0.28), ("gspo", 3e-4, 4e-4), ("cispo", 1.0, 4.0)]
+)
+def test_each_loss_has_clips_of_its_own(name: str, low: float, high: float) -> None:
+    loss = tiny(f"loss.name={name}").loss
+    assert (loss.clip_low, loss.clip_high) == (low, high)
+    assert tiny(f"loss.name={name}", "loss.clip_high=0.5").loss.clip_high == 0.5

@@ -119,6 +119,80 @@ def test_every_advantage_of_a_recipe_gives_zero_where_there_is_no_signal(advanta
         assert not shaped(silent, advantage=advantage)[0].advantage_G.any()
 
 
+def test_only_the_best_of_a_group_reach_the_loss_and_its_mean():
+    # kept: the two shortest, 5 right and 5 wrong: rewards 1 0, mean 1/2, std 1/2
+    (only,) = shaped(FOUR, keep_best=2)
+    assert only.reward.keep_G.tolist() == [True, False, True, False]
+    assert only.advantage_G.tolist() == [1, 0, -1, 0]
+
+
+def test_an_ungraded_rollout_takes_no_place_among_the_best():
+    (only,) = shaped(group((2, NONE), (5, RIGHT), (6, WRONG), (7, WRONG)), keep_best=2)
+    assert only.reward.keep_G.tolist() == [False, True, True, False]
+
+
+def test_groups_are_dropped_by_correctness_and_not_by_their_shaped_reward():
+    # all right, one of them too long: the reward differs, the verifier's word does not
+    all_right = group((5, RIGHT), (15, RIGHT))
+    # right and wrong, and yet all rewards are zero: too long
+    mixed = group((15, RIGHT), (15, WRONG))
+    kept = shaped(all_right, mixed)
+    assert kept[0].advantage_G.any()
+    assert not any(s.dropped for s in kept)
+    dropped = shaped(all_right, mixed, drop_silent=True)
+    assert [s.dropped for s in dropped] == [True, False]
+    assert not dropped[0].advantage_G.any()
+    assert not dropped[0].reward.keep_G.any()
+    assert dropped[0].reward.total_G.tolist() == [1, 0]
+    assert dropped[1].reward.keep_G.all()
+
+
+def test_a_cut_right_answer_is_a_signal_only_where_unfinished_ones_are_paid():
+    cut = group((10, RIGHT, Finish.LENGTH), (5, WRONG))
+    assert shaped(cut, drop_silent=True)[0].dropped
+    assert not shaped(cut, drop_silent=True, pay_unfinished=True)[0].dropped
+
+
+def test_an_ungraded_rollout_is_not_the_wrong_one_that_makes_a_signal():
+    assert shaped(group((5, RIGHT), (5, NONE)), drop_silent=True)[0].dropped
+
+
+@pytest.mark.parametrize("scope", list(MaskScope))
+def test_dropped_groups_have_no_part_in_the_std_of_the_batch(scope):
+    signal, silent = group((5, RIGHT), (5, WRONG)), group((5, WRONG), (5, WRONG))
+    settings = {"advantage": "batch_normalised", "mask_scope": scope}
+    (alone,) = shaped(signal, **settings)
+    with_silent = shaped(silent, signal, silent, drop_silent=True, **settings)
+    assert with_silent[1].advantage_G.tolist() == alone.advantage_G.tolist() == [1, -1]
+
+
+def test_a_step_whose_groups_are_all_dropped_has_no_advantages():
+    made = shaped(group((5, WRONG), (5, WRONG)), drop_silent=True)
+    assert made[0].dropped
+    assert made[0].advantage_G.tolist() == [0, 0]
+
+
+def test_golden_decoupled_advantages_add_up_two_unit_terms():
+    # lengths 5 15 5 15, target 10: truncation pays 1 0 0 0; correctness 1 1 0 0 -> 1 1 -1 -1;
+    # the rest 0 -1 0 0: mean -1/4, std sqrt(3)/4 -> 1/sqrt(3), -sqrt(3), 1/sqrt(3), 1/sqrt(3)
+    (only,) = shaped(FOUR, advantage="decoupled")
+    a, b = 3**-0.5, 3**0.5
+    assert only.advantage_G == pytest.approx([1 + a, 1 - b, -1 + a, -1 + a])
+    (half,) = shaped(FOUR, advantage="decoupled", advantage_parameters={"length_weight": 0.5})
+    assert half.advantage_G == pytest.approx([1 + a / 2, 1 - b / 2, -1 + a / 2, -1 + a / 2])
+
+
+def test_scaled_decoupled_advantages_have_unit_size():
+    made = shaped(
+        FOUR,
+        group((5, RIGHT), (5, NONE), (15, RIGHT)),
+        advantage="decoupled",
+        advantage_parameters={"scaled": True},
+    )
+    kept = np.concatenate([s.advantage_G[s.reward.keep_G] for s in made])
+    assert np.sqrt((kept**2).mean()) == pytest.approx(1)
+
+
 def test_what_a_reward_may_see_is_filled_in():
     seen = view(
         group((5, RIGHT), (7, WRONG, Finish.LENGTH), reference_tokens=40.0, reference_accuracy=0.5),
@@ -184,6 +258,18 @@ def recipe(**changes):
         ),
         ({"reward": {"name": "kimi", "alpha": 3.0}}, "reward.alpha = 3 is above 2"),
         ({"reward": {"name": "kimi", "beta": 3.0}}, "kimi has no parameter beta = 3.0; it has"),
+        ({"advantage": {"name": "decoupled", "weight": 1}}, "it has: length_weight, scaled"),
+        ({"advantage": {"name": "decoupled", "length_weight": -1.0}}, r"is not in \[0, inf\)"),
+        ({"filter": {"name": "gfpo", "keep": 4}}, "filter.keep = 4 keeps all of"),
+        ({"filter": {"name": "gfpo", "keep": 2, "by": "length"}}, "'shortest' or 'reward_per_tok"),
+        ({"loss": {"name": "dpo"}}, "loss.name = 'dpo': input should be 'ppo_clip', 'gspo'"),
+        ({"loss": {"name": "gspo", "dual_clip": 3.0}}, "loss.dual_clip = 3 is a bound of ppo_clip"),
+        ({"loss": {"dual_clip": 1.0}}, "loss.dual_clip = 1.0: input should be greater than 1"),
+        ({"loss": {"kl_coef": 0.1}}, "loss.kl_coef = 0.1 weighs no estimator; set loss.kl"),
+        ({"loss": {"kl": "k1", "kl_coef": 0.1}}, "its expected gradient is zero; set loss.kl"),
+        ({"loss": {"importance_cap": 0.5}}, "should be greater than or equal to 1"),
+        ({"loss": {"clip": 0.5}}, "unknown recipe key loss.clip = 0.5; known: name, clip_low"),
+        ({"sampling": {"without_signal": "drop"}}, "sampling.prompts_per_step is missing"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(changes, message):

@@ -5,7 +5,8 @@ are the reference that tests hold these to; ``batch_scaled`` and ``batch_normali
 here, because they look across groups.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from tersely.algo.advantages import (
     weights_of,
 )
 from tersely.algo.ragged import Ragged
+from tersely.core.errors import ConfigError
+from tersely.core.found import check_settings
 
 
 class _Centred(NamedTuple):
@@ -109,6 +112,43 @@ def decoupled_normalised(
     return adv_N
 
 
+def decoupled(
+    rewards_N: Float[np.ndarray, " N"],
+    keep_N: Bool[np.ndarray, " N"],
+    layout: Ragged,
+    *,
+    right_N: Bool[np.ndarray, " N"],
+    length_weight: float = 1.0,
+    scaled: bool = False,
+    mask_scope: MaskScope = MaskScope.EVERYWHERE,
+) -> Float[np.ndarray, " N"]:
+    """``decoupled_normalised`` of two terms: correctness, and what the reward adds to it.
+
+    The terms are ``right`` (0 or 1, weight 1) and ``reward - right``. In a group that is all
+    right or all wrong the length term alone is left.
+
+    Args:
+        length_weight: of the second term, >= 0.
+        scaled: divide by the batch's root mean square at the end, as GDPO does.
+    Raises:
+        ConfigError: the weight is out of bounds.
+    """
+    if not 0 <= length_weight < np.inf:
+        raise ConfigError(
+            f"advantage.length_weight = {length_weight:g} is not in [0, inf); set one that is"
+        )
+    known_N = np.isfinite(rewards_N)
+    correct_N = np.where(known_N, right_N.astype(np.float64), np.nan)
+    adv_N = decoupled_normalised(
+        {"correctness": correct_N, "length": rewards_N - correct_N},
+        keep_N,
+        layout,
+        weights={"correctness": 1.0, "length": length_weight},
+        mask_scope=mask_scope,
+    )
+    return batch_scaled(adv_N, keep_N) if scaled else adv_N
+
+
 def batch_scaled(
     adv_N: Float[np.ndarray, " N"], keep_N: Bool[np.ndarray, " N"]
 ) -> Float[np.ndarray, " N"]:
@@ -186,7 +226,7 @@ def _over_std(
 
 
 # What a recipe may name: all take every group of the step at once.
-ADVANTAGES = {
+ADVANTAGES: dict[str, Callable[..., Float[np.ndarray, " N"]]] = {
     function.__name__: function
     for function in (
         group_normalised,
@@ -195,5 +235,37 @@ ADVANTAGES = {
         leave_one_out,
         difficulty_reweighted,
         batch_normalised,
+        decoupled,
     )
 }
+# What the flow hands to those that take it; a recipe sets the other keyword arguments.
+GIVEN = frozenset({"right_N", "mask_scope"})
+
+
+def check(name: str, settings: Mapping[str, object]) -> None:
+    """ConfigError unless the advantage ``name`` takes exactly these ``settings``, in bounds."""
+    if name not in ADVANTAGES:
+        raise ConfigError(
+            f"advantage.name = {name!r} is none of {', '.join(ADVANTAGES)}; use one of them"
+        )
+    check_settings(ADVANTAGES[name], settings, section="advantage", given=GIVEN)
+    trial = Step(np.array([1.0, 0.0]), np.ones(2, dtype=bool), np.array([True, False]))
+    advantages(name, trial, Ragged(np.array([2])), **settings)
+
+
+class Step(NamedTuple):
+    """A step's rollouts, group after group: reward, kept by the loss, right by the verifier."""
+
+    rewards_N: Float[np.ndarray, " N"]
+    keep_N: Bool[np.ndarray, " N"]
+    right_N: Bool[np.ndarray, " N"]
+
+
+def advantages(
+    name: str, step: Step, layout: Ragged, **settings: object
+) -> Float[np.ndarray, " N"]:
+    """The advantages that the function ``name`` gives, with its ``settings``."""
+    function = ADVANTAGES[name]
+    if "right_N" in signature(function).parameters:
+        settings["right_N"] = step.right_N
+    return function(step.rewards_N, step.keep_N, layout, **settings)

@@ -1,7 +1,7 @@
 """Functions found by their file: file name = function name = the name in a recipe."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, get_origin
@@ -35,10 +35,29 @@ def check(package: str, name: str, settings: Mapping[str, object]) -> None:
         ConfigError: the function or a setting is unknown, or one is missing or of another type.
     """
     section = package.rpartition(".")[2].removesuffix("s")
+    check_settings(load(package, name), settings, section=section)
+
+
+def check_settings(
+    function: Callable[..., Any],
+    settings: Mapping[str, object],
+    *,
+    section: str,
+    given: Set[str] = frozenset(),
+) -> None:
+    """Whether the function takes these settings as its keyword-only arguments.
+
+    Args:
+        section: the recipe's section that holds them.
+        given: arguments that no recipe sets.
+    Raises:
+        ConfigError: a setting is unknown, missing or of another type.
+    """
+    name = function.__name__
     known = {
         key: parameter
-        for key, parameter in inspect.signature(load(package, name)).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        for key, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and key not in given
     }
     for key, value in settings.items():
         if key not in known:

@@ -4,119 +4,39 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tersely import rewards, targets
-from tersely.algo.advantages import MaskScope
-from tersely.algo.batches import ADVANTAGES
+from tersely.algo import batches
 from tersely.algo.masks import STRATEGIES
 from tersely.core.errors import ConfigError
+from tersely.flows.sections import (
+    AdvantageSection,
+    CheckpointSection,
+    EvaluationSection,
+    FilterSection,
+    LearnerSection,
+    LossSection,
+    ModelSection,
+    NamedSection,
+    ProblemsSection,
+    SamplingSection,
+    Section,
+    TreatmentSection,
+)
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-# TOML's arrays arrive as lists.
-TomlArray = Field(strict=False)
-
-
-class _Section(BaseModel):
-    # Strict: neither "12" nor true is a count.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class ModelSection(_Section):
-    """Which reasoner. ``cpu_threads``: threads to compute with on a CPU; None is all cores."""
-
-    path: str = "lab"
-    gradient_checkpointing: bool = False
-    cpu_threads: Count | None = None
-
-
-class ProblemsSection(_Section):
-    """What it is trained and judged on: ``lab``, or a JSONL file each."""
-
-    train: str = "lab"
-    test: str = "lab"
-    band: Annotated[tuple[float, float], TomlArray] | None = None
-    sources: Annotated[tuple[str, ...], TomlArray, Field(min_length=1)] | None = None
-    train_limit: Count = 2000
-    test_limit: Count = 400
+# Settings of earlier versions, and where they are now.
+MOVED = {
+    "learner.clip_low": "loss.clip_low",
+    "learner.clip_high": "loss.clip_high",
+    "learner.kl_coef": "loss.kl_coef",
+}
 
 
-class SamplingSection(_Section):
-    """How a step's rollouts are drawn; ``cap_tokens`` is L_R."""
-
-    prompts_per_step: Count
-    samples_per_prompt: Annotated[int, Field(ge=2)]
-    cap_tokens: Count
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0
-    rows: Count = 256
-
-
-class NamedSection(BaseModel):
-    """A function by its file name, and its keyword parameters."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: str
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Everything besides the name."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-class TreatmentSection(_Section):
-    """What the four cells of a group are paid, and who counts; arXiv:2602.20945, Table 1.
-
-    ``cells`` other than vanilla go with the reward truncation. ``unfinished`` = graded lets a
-    rollout that was cut with its answer already written be right; the paper's runs with L_R = L_T
-    look like that. ``mask_scope``: whether masked rollouts count in their group's mean and std.
-    """
-
-    cells: str = "vanilla"
-    unfinished: Literal["wrong", "graded"] = "wrong"
-    mask_scope: Annotated[MaskScope, Field(strict=False)] = MaskScope.EVERYWHERE
-
-
-class AdvantageSection(_Section):
-    """How rewards become advantages: the name of a function in ``algo``."""
-
-    name: str = "group_normalised"
-
-
-class LearnerSection(_Section):
-    """The optimizer and the GRPO loss; ``staleness`` is S, updates per rollout batch."""
-
-    steps: Count
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    clip_low: Share = 0.2
-    clip_high: Annotated[float, Field(ge=0)] = 0.28
-    kl_coef: Annotated[float, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    staleness: Count = 1
-    micro_batch_tokens: Count = 16384
-
-
-class EvaluationSection(_Section):
-    """When and how it is judged; the sampled cap is the largest budget."""
-
-    every_steps: Count
-    samples: Count
-    budgets: Annotated[tuple[Count, ...], TomlArray, Field(min_length=1)]
-
-
-class CheckpointSection(_Section):
-    """How often state is saved; the last two are kept, and the final one."""
-
-    every_steps: Count = 20
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """Everything a run is made of."""
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -126,7 +46,9 @@ class Recipe(_Section):
     reward: NamedSection
     target: NamedSection | None = None
     treatment: TreatmentSection = TreatmentSection()
+    filter: FilterSection | None = None
     advantage: AdvantageSection = AdvantageSection()
+    loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
     learner: LearnerSection
     evaluation: EvaluationSection
     checkpoint: CheckpointSection = CheckpointSection()
@@ -192,10 +114,12 @@ class Recipe(_Section):
                 f"treatment.cells = {cells!r} masks cells of the truncation reward, but the reward "
                 f'is {self.reward.name}; set reward.name = "truncation" or leave cells out'
             )
-        if self.advantage.name not in ADVANTAGES:
+        batches.check(self.advantage.name, self.advantage.parameters)
+        samples = self.sampling.samples_per_prompt
+        if self.filter is not None and self.filter.keep >= samples:
             raise ValueError(
-                f"advantage.name = {self.advantage.name!r} is none of {', '.join(ADVANTAGES)}; "
-                "use one of them"
+                f"filter.keep = {self.filter.keep} keeps all of sampling.samples_per_prompt = "
+                f"{samples} rollouts; set filter.keep < {samples} or leave [filter] out"
             )
 
 
@@ -264,6 +188,8 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     match first["type"]:
+        case "extra_forbidden" if key in MOVED:
+            return f"recipe key {key} is now {MOVED[key]}; rename it"
         case "extra_forbidden":
             return (
                 f"unknown recipe key {key} = {first['input']!r}; known: {_siblings(first['loc'])}"

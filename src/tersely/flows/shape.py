@@ -1,7 +1,7 @@
 """From graded groups to advantages, and from those to the step's record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from tersely import rewards
 from tersely.algo import batches
 from tersely.algo.advantages import MaskScope
+from tersely.algo.filters import GfpoRank, gfpo_keep
 from tersely.algo.masks import STRATEGIES, treat
 from tersely.algo.ragged import Ragged
 from tersely.core.errors import GradingError
@@ -29,7 +30,12 @@ UNGRADED_SHARE_BOUND = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
-    """How a recipe turns graded rollouts into advantages; see ``flows.config``."""
+    """How a recipe turns graded rollouts into advantages; see ``flows.sections``.
+
+    Args:
+        keep_best: rollouts of a group that the loss sees, the best by ``rank``; None: all.
+        drop_silent: leave groups that are all right or all wrong out of the loss.
+    """
 
     reward: str
     parameters: Mapping[str, object]
@@ -37,15 +43,20 @@ class Shaping:
     cells: str = "vanilla"
     pay_unfinished: bool = False
     mask_scope: MaskScope = MaskScope.EVERYWHERE
+    keep_best: int | None = None
+    rank: GfpoRank = GfpoRank.SHORTEST
+    drop_silent: bool = False
     advantage: str = "group_normalised"
+    advantage_parameters: Mapping[str, object] = field(default_factory=dict)
 
 
 class Shaped(NamedTuple):
-    """A group with its reward and advantages."""
+    """A group with its reward and advantages; a dropped one has no part in the loss."""
 
     group: Group
     reward: RewardBreakdown
     advantage_G: Float[np.ndarray, " G"]
+    dropped: bool = False
 
 
 def graded_mask(group: Group) -> Bool[np.ndarray, " G"]:
@@ -98,13 +109,49 @@ def shape(
         _pay(group, shaping, target_tokens=float(tokens), weight=weight)
         for group, tokens in zip(groups, tokens_P, strict=True)
     ]
-    layout = Ragged(np.array([len(p.keep_G) for p in paid], dtype=np.int64))
-    reward_N, keep_N = (np.concatenate([p[at] for p in paid]) for at in (1, 2))
-    options: dict[str, object] = {"mask_scope": shaping.mask_scope}
-    if shaping.advantage == batches.difficulty_reweighted.__name__:
-        options["right_N"] = np.concatenate([_right(group, shaping) for group in groups])
-    made = layout.split(batches.ADVANTAGES[shaping.advantage](reward_N, keep_N, layout, **options))
-    return [Shaped(*row) for row in zip(groups, paid, made, strict=True)]
+    right = [right_mask(group, pay_unfinished=shaping.pay_unfinished) for group in groups]
+    used = [
+        not shaping.drop_silent or has_signal(graded_mask(group), right_G)
+        for group, right_G in zip(groups, right, strict=True)
+    ]
+    made = iter(_advantages(paid, right, used, shaping))
+    return [
+        Shaped(group, pay, next(made))
+        if use
+        else Shaped(group, _masked(pay), np.zeros(len(pay.keep_G)), dropped=True)
+        for group, pay, use in zip(groups, paid, used, strict=True)
+    ]
+
+
+def has_signal(graded_G: Bool[np.ndarray, " G"], right_G: Bool[np.ndarray, " G"]) -> bool:
+    """Whether a group has right and wrong rollouts, as the verifier says, not the reward."""
+    return bool(right_G.any() and (graded_G & ~right_G).any())
+
+
+def _masked(pay: RewardBreakdown) -> RewardBreakdown:
+    return pay._replace(keep_G=np.zeros_like(pay.keep_G))
+
+
+def _advantages(
+    paid: Sequence[RewardBreakdown],
+    right: Sequence[np.ndarray],  # one axis a group, of its own length
+    used: Sequence[bool],
+    shaping: Shaping,
+) -> list[np.ndarray]:
+    """One array for each group that is used; the others have no part in the batch's figures."""
+    if not any(used):
+        return []
+    kept = [(p.total_G, p.keep_G, r) for p, r, use in zip(paid, right, used, strict=True) if use]
+    layout = Ragged(np.array([len(total_G) for total_G, _, _ in kept], dtype=np.int64))
+    step = batches.Step(*map(np.concatenate, zip(*kept, strict=True)))
+    adv_N = batches.advantages(
+        shaping.advantage,
+        step,
+        layout,
+        mask_scope=shaping.mask_scope,
+        **shaping.advantage_parameters,
+    )
+    return layout.split(adv_N)
 
 
 def _pay(group: Group, shaping: Shaping, *, target_tokens: float, weight: float) -> RewardBreakdown:
@@ -124,16 +171,20 @@ def _pay(group: Group, shaping: Shaping, *, target_tokens: float, weight: float)
         else:
             treated = treat(seen, STRATEGIES[shaping.cells])
             total_G[graded_G], keep_G[graded_G] = treated.reward_G, treated.keep_G
+        if shaping.keep_best is not None:
+            best_G = gfpo_keep(seen, total_G[graded_G], keep=shaping.keep_best, by=shaping.rank)
+            keep_G[graded_G] &= best_G
     return RewardBreakdown(terms={shaping.reward: total_G}, total_G=total_G, keep_G=keep_G)
 
 
-def _right(group: Group, shaping: Shaping) -> Bool[np.ndarray, " G"]:
+def right_mask(group: Group, *, pay_unfinished: bool = False) -> Bool[np.ndarray, " G"]:
     """Which rollouts of a group are right, ungraded ones being none of them."""
-    graded_G = graded_mask(group)
-    right_G = np.zeros(len(graded_G), dtype=bool)
-    if graded_G.any():
-        right_G[graded_G] = view(group, pay_unfinished=shaping.pay_unfinished).right_G
-    return right_G
+    return np.array(
+        [
+            verdict.grade is Grade.CORRECT and (pay_unfinished or rollout.finish is Finish.STOP)
+            for rollout, verdict in zip(group.rollouts, group.verdicts, strict=True)
+        ]
+    )
 
 
 def _or_nan(value: float | None) -> float:
@@ -186,6 +237,7 @@ def step_record(
     *,
     target_tokens: float,
     cap_tokens: int,
+    refill_rounds: int = 0,
 ) -> StepRecord:
     """What the step did. Correct means correct and finished; shares are of graded rollouts but
     for ``truncated_share`` and ``ungraded_share``, which are of all.
@@ -193,6 +245,7 @@ def step_record(
     Args:
         target_tokens: L_T, the mean over groups where they differ.
         cap_tokens: L_R.
+        refill_rounds: rounds in which other prompts were sampled in place of dropped groups.
     """
     flat = _flatten(shaped)
     graded_R, positive_R = flat.graded_R, flat.graded_R & (flat.reward_R > 0)
@@ -224,4 +277,6 @@ def step_record(
         learning_rate=stats.learning_rate,
         sampled_tokens=int(flat.tokens_R.sum()),
         update_tokens=stats.update_tokens,
+        dropped_groups=sum(s.dropped for s in shaped),
+        refill_rounds=refill_rounds,
     )

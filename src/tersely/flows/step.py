@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from tersely import rewards, targets
+from tersely.algo.filters import GfpoRank
 from tersely.core import jsonl
 from tersely.core.errors import EngineError
 from tersely.core.types import (
     EvalRecord,
     Group,
     Problem,
-    Rollout,
     RolloutRecord,
     SamplingSpec,
     StepRecord,
@@ -22,14 +22,25 @@ from tersely.core.types import (
 )
 from tersely.engines import checkpoints
 from tersely.engines.jobs import Sampler
-from tersely.engines.learner import LearnStats, LocalLearner, TrainRow
+from tersely.engines.learner import LearnStats, LocalLearner
 from tersely.engines.models import Policy
+from tersely.engines.train_rows import TrainRow
 from tersely.flows.config import Recipe
-from tersely.flows.shape import Shaped, Shaping, check_graded, shape, step_record, view
+from tersely.flows.shape import (
+    Shaped,
+    Shaping,
+    check_graded,
+    graded_mask,
+    has_signal,
+    right_mask,
+    shape,
+    step_record,
+    view,
+)
 from tersely.tasks import grading
 
 # Kept apart so that training and evaluation never share random numbers.
-EVAL_STREAM, TRAIN_STREAM = 1, 2
+EVAL_STREAM, TRAIN_STREAM, REFILL_STREAM = 1, 2, 3
 
 
 @runtime_checkable
@@ -99,16 +110,16 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> targets.Target
         count=run.recipe.sampling.prompts_per_step,
         seed=run.recipe.seed,
     )
-    rollouts = _sample(run, step, chosen)
-    sampled = perf_counter()
-    groups = [
-        Group(
-            problem=problem,
-            rollouts=tuple(sampled_group),
-            verdicts=tuple(grading.grade(problem, rollout.text) for rollout in sampled_group),
+    groups, sample_s = _sample(run, step, chosen)
+    rounds = 0
+    while rounds < _refill_rounds(run.recipe) and (missing := _missing(run.recipe, groups)):
+        more = refill_problems(
+            run.train_problems, [g.problem for g in groups], step, missing, seed=run.recipe.seed
         )
-        for problem, sampled_group in zip(chosen, rollouts, strict=True)
-    ]
+        if not more:
+            break
+        refilled, more_s = _sample(run, step, more)
+        groups, sample_s, rounds = [*groups, *refilled], sample_s + more_s, rounds + 1
     target, shaped = _shape_all(run.recipe, groups, state)
     check_graded(shaped)
     graded = perf_counter()
@@ -122,12 +133,13 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> targets.Target
         stats,
         target_tokens=float(target.tokens_P.mean()),
         cap_tokens=run.recipe.sampling.cap_tokens,
+        refill_rounds=rounds,
     )
     jsonl.append(run.folder / "steps.jsonl", record)
     timing = StepTiming(
         step=step,
-        sample_s=sampled - began,
-        grade_s=graded - sampled,
+        sample_s=sample_s,
+        grade_s=graded - began - sample_s,
         learn_s=learned - graded,
         other_s=perf_counter() - learned,
     )
@@ -136,7 +148,33 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> targets.Target
     return target.state
 
 
-def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> list[list[Rollout]]:
+def refill_problems(
+    problems: Sequence[Problem], taken: Sequence[Problem], step: int, count: int, *, seed: int
+) -> list[Problem]:
+    """Up to ``count`` problems that this step has not taken, in an order of the step's own."""
+    ids = {problem.id for problem in taken}
+    order = np.random.default_rng([seed, REFILL_STREAM, step]).permutation(len(problems)).tolist()
+    return [problems[place] for place in order if problems[place].id not in ids][:count]
+
+
+def _refill_rounds(recipe: Recipe) -> int:
+    section = recipe.sampling
+    return section.refill_rounds if section.without_signal == "refill" else 0
+
+
+def _missing(recipe: Recipe, groups: Sequence[Group]) -> int:
+    """Groups with a signal that the step still lacks."""
+    paid_unfinished = recipe.treatment.unfinished == "graded"
+    with_signal = sum(
+        has_signal(graded_mask(group), right_mask(group, pay_unfinished=paid_unfinished))
+        for group in groups
+    )
+    return recipe.sampling.prompts_per_step - with_signal
+
+
+def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group], float]:
+    """The problems' graded groups, and the seconds that sampling took."""
+    began = perf_counter()
     section = run.recipe.sampling
     run.watch.on_sampling(f"step {step + 1}", len(chosen) * section.samples_per_prompt)
     spec = SamplingSpec(
@@ -148,7 +186,17 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> list[list[Rollout
         top_k=section.top_k,
         policy_step=step,
     )
-    return run.sampler.sample(chosen, spec, on_rollout=lambda _: run.watch.on_rollout())
+    rollouts = run.sampler.sample(chosen, spec, on_rollout=lambda _: run.watch.on_rollout())
+    sample_s = perf_counter() - began
+    groups = [
+        Group(
+            problem=problem,
+            rollouts=tuple(sampled_group),
+            verdicts=tuple(grading.grade(problem, rollout.text) for rollout in sampled_group),
+        )
+        for problem, sampled_group in zip(chosen, rollouts, strict=True)
+    ]
+    return groups, sample_s
 
 
 def _shape_all(
@@ -168,7 +216,11 @@ def _shape_all(
         cells=recipe.treatment.cells,
         pay_unfinished=paid_unfinished,
         mask_scope=recipe.treatment.mask_scope,
+        keep_best=recipe.filter.keep if recipe.filter else None,
+        rank=recipe.filter.by if recipe.filter else GfpoRank.SHORTEST,
+        drop_silent=recipe.sampling.without_signal != "keep",
         advantage=recipe.advantage.name,
+        advantage_parameters=recipe.advantage.parameters,
     )
     return target, shape(groups, shaping, tokens_P=target.tokens_P, weight=target.weight)
 

@@ -1,10 +1,14 @@
 """Training: evaluated before, on the way and after; killed at any moment, it goes on as if not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tersely import rewards, targets
+from tersely.algo.aggregation import constant, prompt_mean, sequence_mean
+from tersely.algo.kl import kl_k1, kl_k2, kl_k3
+from tersely.algo.losses import PolicyLoss, cispo_loss, gspo_loss, ppo_clip_loss
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
 from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
@@ -12,6 +16,7 @@ from tersely.engines import checkpoints
 from tersely.engines.hf_sampler import make_sampler
 from tersely.engines.learner import LocalLearner
 from tersely.engines.models import LAB, Policy, folder_of, load_policy
+from tersely.engines.objective import Aggregate, Objective, by_token
 from tersely.engines.pieces import split_text
 from tersely.flows import runs
 from tersely.flows.config import Recipe
@@ -112,17 +117,44 @@ def _make_learner(recipe: Recipe, policy: Policy) -> LocalLearner:
     section = recipe.learner
     return LocalLearner(
         policy.model,
+        objective=objective_of(recipe),
         learning_rate=section.learning_rate,
         warmup_steps=section.warmup_steps,
         max_grad_norm=section.max_grad_norm,
-        clip_low=section.clip_low,
-        clip_high=section.clip_high,
-        kl_coef=section.kl_coef,
         tokens_per_micro_batch=section.micro_batch_tokens,
         temperature=recipe.sampling.temperature,
         gradient_checkpointing=recipe.model.gradient_checkpointing,
-        # A second copy of the weights, only where the KL term asks for it.
-        reference=load_policy(recipe.model.path).model if section.kl_coef > 0 else None,
+        # A second copy of the weights, only where a KL estimate is asked for.
+        reference=load_policy(recipe.model.path).model if recipe.loss.kl != "none" else None,
+    )
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """What the recipe's updates minimise."""
+    section = recipe.loss
+    low, high = section.clip_low, section.clip_high
+    policies: dict[str, Callable[..., PolicyLoss]] = {
+        "ppo_clip": partial(
+            ppo_clip_loss, clip_low=low, clip_high=high, dual_clip=section.dual_clip
+        ),
+        "gspo": partial(gspo_loss, clip_low=low, clip_high=high),
+        "cispo": partial(cispo_loss, ratio_low=1 - low, ratio_high=1 + high),
+    }
+    aggregates: dict[str, Aggregate] = {
+        "token_mean": by_token,
+        "sequence_mean": lambda tokens_B, group_B: sequence_mean(tokens_B),
+        "prompt_mean": prompt_mean,
+        "constant": lambda tokens_B, group_B: constant(
+            tokens_B, tokens_per_row=recipe.sampling.cap_tokens
+        ),
+    }
+    return Objective(
+        policy=policies[section.name],
+        aggregate=aggregates[section.aggregation],
+        kl={"none": kl_k3, "k1": kl_k1, "k2": kl_k2, "k3": kl_k3}[section.kl],
+        kl_coef=section.kl_coef,
+        entropy_coef=section.entropy_coef,
+        importance_cap=section.importance_cap,
     )
 
 

@@ -1,0 +1,178 @@
+"""The sections of a recipe: what each may set, its bounds and defaults."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tersely.algo.advantages import MaskScope
+from tersely.algo.filters import GfpoRank
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+# TOML's arrays arrive as lists.
+TomlArray = Field(strict=False)
+
+
+class Section(BaseModel):
+    """A section refuses what it does not know."""
+
+    # Strict: neither "12" nor true is a count.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ModelSection(Section):
+    """Which reasoner. ``cpu_threads``: threads to compute with on a CPU; None is all cores."""
+
+    path: str = "lab"
+    gradient_checkpointing: bool = False
+    cpu_threads: Count | None = None
+
+
+class ProblemsSection(Section):
+    """What it is trained and judged on: ``lab``, or a JSONL file each."""
+
+    train: str = "lab"
+    test: str = "lab"
+    band: Annotated[tuple[float, float], TomlArray] | None = None
+    sources: Annotated[tuple[str, ...], TomlArray, Field(min_length=1)] | None = None
+    train_limit: Count = 2000
+    test_limit: Count = 400
+
+
+class SamplingSection(Section):
+    """How a step's rollouts are drawn; ``cap_tokens`` is L_R.
+
+    ``without_signal``: what becomes of a group whose rollouts are all right or all wrong by the
+    verifier, whatever its shaped reward. keep trains on it (a length reward may still tell its
+    right ones apart); drop leaves it out of the loss; refill also samples other prompts in its
+    place, in up to ``refill_rounds`` rounds a step. All are recorded and counted.
+    """
+
+    prompts_per_step: Count
+    samples_per_prompt: Annotated[int, Field(ge=2)]
+    cap_tokens: Count
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    rows: Count = 256
+    without_signal: Literal["keep", "drop", "refill"] = "keep"
+    refill_rounds: Count = 4
+
+
+class NamedSection(BaseModel):
+    """A function by its file name, and its keyword parameters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything besides the name."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class TreatmentSection(Section):
+    """What the four cells of a group are paid, and who counts; arXiv:2602.20945, Table 1.
+
+    ``cells`` other than vanilla go with the reward truncation. ``unfinished`` = graded lets a
+    rollout that was cut with its answer already written be right; the paper's runs with L_R = L_T
+    look like that. ``mask_scope``: whether masked rollouts count in their group's mean and std.
+    """
+
+    cells: str = "vanilla"
+    unfinished: Literal["wrong", "graded"] = "wrong"
+    mask_scope: Annotated[MaskScope, Field(strict=False)] = MaskScope.EVERYWHERE
+
+
+class FilterSection(Section):
+    """Which rollouts of a group the loss sees at all: the ``keep`` best, as in GFPO.
+
+    ``by``: shortest, or reward_per_token.
+    """
+
+    name: Literal["gfpo"]
+    keep: Count
+    by: Annotated[GfpoRank, Field(strict=False)] = GfpoRank.SHORTEST
+
+
+class AdvantageSection(NamedSection):
+    """How rewards become advantages: the name of a function in ``algo`` and its parameters."""
+
+    name: str = "group_normalised"
+
+
+# Half-widths of the interval about 1 that a loss holds its probability ratio in.
+CLIPS = {"ppo_clip": (0.2, 0.28), "gspo": (3e-4, 4e-4), "cispo": (1.0, 4.0)}
+
+
+class LossSection(Section):
+    """What an update minimises: a policy loss, how its tokens become one number, what is added.
+
+    ``clip_low``, ``clip_high``: the probability ratio is held in [1 - clip_low, 1 + clip_high];
+    left out, as in ``CLIPS``. ``dual_clip``: bound of a negative term, ppo_clip only.
+    ``aggregation``: constant divides by cap_tokens a rollout, Dr. GRPO's. ``kl``: the estimator
+    against the starting weights, which k1 can only report. ``importance_cap``: C of
+    min(learner / sampler, C), where the old policy is the learner's own.
+    """
+
+    name: Literal["ppo_clip", "gspo", "cispo"] = "ppo_clip"
+    clip_low: Share
+    clip_high: Annotated[float, Field(ge=0)]
+    dual_clip: Annotated[float, Field(gt=1)] | None = None
+    aggregation: Literal["token_mean", "sequence_mean", "prompt_mean", "constant"] = "token_mean"
+    kl: Literal["none", "k1", "k2", "k3"] = "none"
+    kl_coef: Annotated[float, Field(ge=0)] = 0.0
+    entropy_coef: Annotated[float, Field(ge=0)] = 0.0
+    importance_cap: Annotated[float, Field(ge=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_clips(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict):
+            return settings
+        low, high = CLIPS.get(str(settings.get("name", "ppo_clip")), CLIPS["ppo_clip"])
+        return {"clip_low": low, "clip_high": high, **settings}
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "LossSection":
+        if self.dual_clip is not None and self.name != "ppo_clip":
+            raise ValueError(
+                f"loss.dual_clip = {self.dual_clip:g} is a bound of ppo_clip, and the loss is "
+                f'{self.name}; leave it out or set loss.name = "ppo_clip"'
+            )
+        if self.kl_coef > 0 and self.kl == "none":
+            raise ValueError(
+                f"loss.kl_coef = {self.kl_coef:g} weighs no estimator; "
+                'set loss.kl = "k3" (GRPO\'s) or "k2"'
+            )
+        if self.kl_coef > 0 and self.kl == "k1":
+            raise ValueError(
+                f'loss.kl_coef = {self.kl_coef:g} with loss.kl = "k1": as a term of the loss its '
+                'expected gradient is zero; set loss.kl = "k2", or kl_coef = 0 to report it only'
+            )
+        return self
+
+
+class LearnerSection(Section):
+    """The optimizer; ``staleness`` is S, updates per rollout batch."""
+
+    steps: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    staleness: Count = 1
+    micro_batch_tokens: Count = 16384
+
+
+class EvaluationSection(Section):
+    """When and how it is judged; the sampled cap is the largest budget."""
+
+    every_steps: Count
+    samples: Count
+    budgets: Annotated[tuple[Count, ...], TomlArray, Field(min_length=1)]
+
+
+class CheckpointSection(Section):
+    """How often state is saved; the last two are kept, and the final one."""
+
+    every_steps: Count = 20
