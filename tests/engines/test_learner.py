@@ -122,9 +122,12 @@ def learn(
     return learner.step(rows, updates=updates), grads
 
 
-def assert_same(left: dict[str, Tensor], right: dict[str, Tensor], *, atol: float = 1e-6) -> None:
+def assert_same(left: dict[str, Tensor], right: dict[str, Tensor], *, atol: float = 3e-6) -> None:
+    """Within ``atol`` of each tensor's largest entry, or of 1: float32 rounds sums of that size,
+    and which way depends on the processor."""
     for name in left:
-        torch.testing.assert_close(left[name], right[name], rtol=0, atol=atol, msg=name)
+        size = max(1.0, float(right[name].abs().max()))
+        torch.testing.assert_close(left[name], right[name], rtol=0, atol=atol * size, msg=name)
 
 
 def weights(model: Qwen3ForCausalLM) -> dict[str, Tensor]:
