@@ -72,7 +72,7 @@ def die_inside_a_checkpoint() -> None:
     checkpoints.os.replace = dies
 
 
-def main(folder: Path, moment: str) -> None:
+def main(folder: Path, moment: str, overrides: list[str]) -> None:
     torch.set_num_threads(1)
     watch = Silent()
     match moment:
@@ -88,8 +88,9 @@ def main(folder: Path, moment: str) -> None:
         case _:
             raise SystemExit(f"unknown moment {moment}")
     resume = (folder / "manifest.json").exists()
-    train(read_recipe(HERE / "tiny.toml"), folder, resume=resume, watch=watch)
+    recipe = read_recipe(HERE / "tiny.toml", overrides=overrides)
+    train(recipe, folder, resume=resume, watch=watch)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -10,10 +10,18 @@ import pytest
 SCRIPT = Path(__file__).parent / "run_and_die.py"
 
 
-def run(folder: Path, moment: str) -> int:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), moment], check=False, timeout=300
-    ).returncode
+# A target that remembers, a reward that uses it, other prompts for silent groups, old log-probs.
+STATEFUL = (
+    "reward.name=hapo",
+    'target={name = "history_minimum"}',
+    "sampling.without_signal=refill",
+    "loss.importance_cap=2.0",
+)
+
+
+def run(folder: Path, moment: str, *overrides: str) -> int:
+    command = [sys.executable, str(SCRIPT), str(folder), moment, *overrides]
+    return subprocess.run(command, check=False, timeout=300).returncode
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -42,6 +50,15 @@ def test_a_killed_and_resumed_run_leaves_the_same_bytes(
     resumed = contents(folder)
     assert resumed.keys() == unbroken.keys()
     assert [name for name in unbroken if resumed[name] != unbroken[name]] == []
+
+
+def test_targets_that_remember_are_restored_exactly(tmp_path: Path) -> None:
+    assert run(tmp_path / "whole", "never", *STATEFUL) == 0
+    assert run(tmp_path / "broken", "checkpoint", *STATEFUL) == -signal.SIGKILL
+    assert run(tmp_path / "broken", "never", *STATEFUL) == 0
+    whole, resumed = contents(tmp_path / "whole"), contents(tmp_path / "broken")
+    records = [name for name in whole if not name.startswith("eval")]
+    assert [name for name in records if resumed[name] != whole[name]] == []
 
 
 def test_the_last_two_checkpoints_are_kept_besides_the_final_one(

@@ -8,6 +8,7 @@ import pytest
 from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 from tersely.targets import available, check, load
+from tersely.targets.prompt_budget import announced, budget_of
 
 # Settings that a recipe would give each rule.
 SETTINGS = {
@@ -18,6 +19,7 @@ SETTINGS = {
     "history_minimum": {},
     "difficulty_bins": {"start_tokens": 100, "step_tokens": 10, "every_steps": 2},
     "dual_weight": {"accuracy": 0.5},
+    "prompt_budget": {"low_tokens": 10, "high_tokens": 90, "phrase": "Think for {tokens} tokens."},
 }
 every_target = pytest.mark.parametrize("name", available())
 
@@ -111,6 +113,31 @@ def test_the_settings_of_a_recipe_are_checked_before_the_run(name):
         broken = [0] if isinstance(value, list) else -1.0 if isinstance(value, float) else 0
         with pytest.raises(ConfigError, match=key):
             check(name, {**SETTINGS[name], key: broken})
+
+
+def test_a_problems_budget_is_the_one_its_prompt_states():
+    settings = {"low_tokens": 10, "high_tokens": 90}
+    ids = [f"p{i}" for i in range(4000)]
+    groups = [group([5], [1], problem=i) for i in ids]
+    (target,), _ = run("prompt_budget", [groups], **settings)
+    stated = [announced("2+2?", i, **settings, phrase=" In {tokens}.") for i in ids]
+    assert stated == [f"2+2? In {int(tokens)}." for tokens in target.tokens_P]
+    # uniform: every budget comes, mean 50, standard error 23.4 / sqrt(4000) = 0.37
+    assert set(target.tokens_P) == set(range(10, 91))
+    assert abs(target.tokens_P.mean() - 50) < 1.5
+    # a golden draw holds it to be the same in every process
+    assert announced("?", "p0", **settings).startswith("? Think for ")
+    assert budget_of("p0", low_tokens=1, high_tokens=10**9) == 394313717
+
+
+def test_a_budget_that_cannot_be_stated_is_refused():
+    for settings, message in [
+        ({"low_tokens": 0}, "target.low_tokens = 0 is below 1"),
+        ({"low_tokens": 50, "high_tokens": 49}, "target.high_tokens = 49 is below"),
+        ({"phrase": "Think briefly."}, "does not state the budget"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            check("prompt_budget", settings)
 
 
 def test_golden_staged():

@@ -87,7 +87,7 @@ class Recipe(Section):
         for key, value in self.target.parameters.items():
             for tokens in value if isinstance(value, list) else [value]:
                 above = isinstance(tokens, int | float) and tokens > cap
-                if above and key in ("tokens", "start_tokens", "floor_tokens"):
+                if above and key in ("tokens", "start_tokens", "floor_tokens", "high_tokens"):
                     raise ValueError(
                         f"target.{key} = {tokens} (L_T) exceeds sampling.cap_tokens = {cap} (L_R), "
                         f"so no rollout could be too long; set target.{key} <= {cap}"

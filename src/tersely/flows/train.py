@@ -1,9 +1,10 @@
 """Training: evaluated before, on the way and after; killed at any moment, it goes on as if not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tersely import rewards, targets
 from tersely.algo.aggregation import constant, prompt_mean, sequence_mean
@@ -23,6 +24,7 @@ from tersely.flows.config import Recipe
 from tersely.flows.evaluate import evaluate
 from tersely.flows.step import EVAL_STREAM, Run, Watch, stream_seed, take_step
 from tersely.lab.problems import FAMILIES, Split, draw_problems
+from tersely.targets.prompt_budget import announced, prompt_budget
 from tersely.tasks import grading
 from tersely.tasks.problems import in_band, of_sources, read_problems
 
@@ -78,7 +80,15 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
             f"{min(len(training), section.train_limit)} training problems; give more problems, "
             "widen problems.band or lower it"
         )
-    return training[: section.train_limit], test[: section.test_limit]
+    training, test = training[: section.train_limit], test[: section.test_limit]
+    if recipe.target is not None and recipe.target.name == prompt_budget.__name__:
+        training, test = (announce(side, recipe.target.parameters) for side in (training, test))
+    return training, test
+
+
+def announce(problems: Sequence[Problem], parameters: Mapping[str, Any]) -> list[Problem]:
+    """The problems with their budgets stated in their prompts."""
+    return [replace(p, prompt=announced(p.prompt, p.id, **parameters)) for p in problems]
 
 
 def _check_references(reward: str, problems: Sequence[Problem]) -> None:
