@@ -10,6 +10,7 @@ from tersely.algo.advantages import MaskScope
 from tersely.algo.ragged import Ragged
 
 SAME_NAMES = [
+    "unbaselined",
     "group_centred",
     "group_normalised",
     "group_normalised_sample",

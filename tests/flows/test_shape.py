@@ -109,7 +109,12 @@ def test_a_batch_normalised_step_looks_across_groups():
     assert made[1].advantage_G.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("advantage", ADVANTAGES)
+def test_golden_without_a_baseline_the_right_and_short_alone_are_learned_from():
+    (only,) = shaped(FOUR, reward="on_policy_sft", advantage="unbaselined")
+    assert only.advantage_G.tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("advantage", sorted(ADVANTAGES.keys() - {"unbaselined"}))
 def test_every_advantage_of_a_recipe_gives_zero_where_there_is_no_signal(advantage):
     for silent in (
         group((5, RIGHT)),

@@ -48,6 +48,24 @@ def counted(
     return keep_G if mask_scope is MaskScope.EVERYWHERE else finite_G
 
 
+def unbaselined(
+    rewards_G: Float[np.ndarray, " G"],
+    keep_G: Bool[np.ndarray, " G"],
+    *,
+    mask_scope: MaskScope = MaskScope.EVERYWHERE,
+) -> Float[np.ndarray, " G"]:
+    """``A_i = r_i``: what on-policy SFT (arXiv:2602.13407) and DRPO's weights ask for.
+
+    The one advantage that is not zero in a group of equal rewards. ``mask_scope`` changes nothing,
+    there being no mean.
+
+    Raises:
+        ValueError: if a kept reward is not finite.
+    """
+    counted(rewards_G, keep_G, mask_scope=mask_scope)
+    return np.where(keep_G, rewards_G, 0.0)
+
+
 def group_centred(
     rewards_G: Float[np.ndarray, " G"],
     keep_G: Bool[np.ndarray, " G"],

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tersely.algo import advantages
 from tersely.algo.advantages import (
     SAME_REWARD,
     MaskScope,
@@ -30,6 +31,18 @@ class _Centred(NamedTuple):
     gap_N: Float[np.ndarray, " N"]
     counted_N: Bool[np.ndarray, " N"]
     count_P: Float[np.ndarray, " P"]
+
+
+def unbaselined(
+    rewards_N: Float[np.ndarray, " N"],
+    keep_N: Bool[np.ndarray, " N"],
+    layout: Ragged,
+    *,
+    mask_scope: MaskScope = MaskScope.EVERYWHERE,
+) -> Float[np.ndarray, " N"]:
+    """``advantages.unbaselined`` of every group."""
+    layout.split(rewards_N)  # refuses a layout that does not fit
+    return advantages.unbaselined(rewards_N, keep_N, mask_scope=mask_scope)
 
 
 def group_centred(
@@ -236,6 +249,7 @@ ADVANTAGES: dict[str, Callable[..., Float[np.ndarray, " N"]]] = {
         difficulty_reweighted,
         batch_normalised,
         decoupled,
+        unbaselined,
     )
 }
 # What the flow hands to those that take it; a recipe sets the other keyword arguments.
@@ -250,7 +264,7 @@ def check(name: str, settings: Mapping[str, object]) -> None:
         )
     check_settings(ADVANTAGES[name], settings, section="advantage", given=GIVEN)
     trial = Step(np.array([1.0, 0.0]), np.ones(2, dtype=bool), np.array([True, False]))
-    advantages(name, trial, Ragged(np.array([2])), **settings)
+    advantages_of(name, trial, Ragged(np.array([2])), **settings)
 
 
 class Step(NamedTuple):
@@ -261,7 +275,7 @@ class Step(NamedTuple):
     right_N: Bool[np.ndarray, " N"]
 
 
-def advantages(
+def advantages_of(
     name: str, step: Step, layout: Ragged, **settings: object
 ) -> Float[np.ndarray, " N"]:
     """The advantages that the function ``name`` gives, with its ``settings``."""

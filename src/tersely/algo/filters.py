@@ -21,8 +21,8 @@ def gfpo_keep(
 ) -> Bool[np.ndarray, " G"]:
     """The ``keep`` best of the group by ``-L_i`` or by ``r_i / L_i``; the others are masked.
 
-    Source: arXiv:2508.09726, from a summary. Mean and std of the advantage are those of the kept,
-    so pass the mask on to it. Ranked by length, wrong answers are kept as readily as right ones:
+    Source: arXiv:2508.09726, of which we read the abstract and summaries. Mean and std of the
+    advantage are those of the kept, so pass the mask on to it. Ranked by length, wrong answers are kept as readily as right ones:
     sample many more than are kept. Ranked by reward per token, rewards should be >= 0: a negative
     one ranks higher the longer its rollout. Equals are kept in sample order, and a group of no
     more than ``keep`` is kept whole. All wrong with rewards of 0: the shortest, or the first,

@@ -144,7 +144,7 @@ def _advantages(
     kept = [(p.total_G, p.keep_G, r) for p, r, use in zip(paid, right, used, strict=True) if use]
     layout = Ragged(np.array([len(total_G) for total_G, _, _ in kept], dtype=np.int64))
     step = batches.Step(*map(np.concatenate, zip(*kept, strict=True)))
-    adv_N = batches.advantages(
+    adv_N = batches.advantages_of(
         shaping.advantage,
         step,
         layout,

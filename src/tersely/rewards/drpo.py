@@ -18,7 +18,7 @@ def drpo(g: GroupView, *, lam: float = 0.1) -> Float[np.ndarray, " G"]:
 
     What a reward loses of that: the contrast with wrong answers, and the guarantee that a long
     right answer is never pushed down, for subtracting a group's mean gives it a negative
-    advantage. Use it as a weight, without a baseline, to keep the second. The code drops groups
+    advantage. Take the advantage ``unbaselined`` to keep the second. The code drops groups
     that are all right or all wrong; here they get weights and zeros. A lone right answer gets 1.
 
     Args:

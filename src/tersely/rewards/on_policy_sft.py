@@ -12,10 +12,11 @@ NEEDS: frozenset[str] = frozenset({"target_tokens"})
 def on_policy_sft(g: GroupView) -> Float[np.ndarray, " G"]:
     """``w_i = 1[right_i] * 1[L_i <= target]``, a weight of cross-entropy rather than a reward.
 
-    Source: arXiv:2602.13407, from a summary; neither paper nor code was opened. Its limit is
-    3,500 tokens. The numbers are ``truncation``'s; the method is what becomes of them: used
-    without a baseline, they leave the likelihood of what the policy itself got right and short,
-    and nothing ever pushes an answer down. With a baseline subtracted this is truncation.
+    Source: arXiv:2602.13407, of which we read the abstract: without the KL term and the group's
+    normalisation, a truncation reward leaves supervised fine-tuning on what the policy itself got
+    right and short. The limit of 3,500 tokens is from a summary. The numbers are ``truncation``'s;
+    the method is what becomes of them: take the advantage ``unbaselined``, and nothing ever pushes
+    an answer down. With a baseline subtracted this is truncation.
 
     All wrong, or all beyond the target: zeros, and the group teaches nothing.
     """
