@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN ?= runs/demo
 
-.PHONY: demo real test check bench bench-trl clean
+.PHONY: demo real test test-trl test-verl check bench bench-trl clean
 
 # torch first and pinned: without the pin an index may answer with a CUDA build of several GB.
 $(VENV)/.installed-train: pyproject.toml constraints.txt
@@ -51,6 +51,22 @@ bench: $(VENV)/.installed-dev bench-trl
 	.venv-trl/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
 	.venv-trl/bin/pip install --quiet --constraint constraints.txt --editable '.[trl]'
 	@touch $@
+
+# verl needs an older transformers, and two packages that it does not declare.
+.venv-verl/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-verl
+	.venv-verl/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
+	.venv-verl/bin/pip install --quiet verl==0.9.1 'transformers<5.11' uvicorn cachetools fastapi
+	.venv-verl/bin/pip install --quiet --editable . beartype pytest
+	@touch $@
+
+# Our losses, advantages and rewards against the trainers' own functions, each beside its trainer.
+test-trl: .venv-trl/.installed
+	.venv-trl/bin/pip install --quiet --constraint constraints.txt beartype pytest
+	.venv-trl/bin/pytest tests/algo/test_trl.py
+
+test-verl: .venv-verl/.installed
+	.venv-verl/bin/pytest tests/algo/test_verl.py
 
 bench-trl: $(VENV)/.installed-dev .venv-trl/.installed
 	$(BIN)/python bench/rl_step.py --threads 1

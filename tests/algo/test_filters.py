@@ -68,7 +68,7 @@ def test_equals_are_kept_in_sample_order_and_nothing_is_changed() -> None:
 
 
 def test_keeping_none_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^gfpo.keep = 0 is below 1; set gfpo.keep >= 1$"):
+    with pytest.raises(ConfigError, match=r"^filter.keep = 0 is below 1; set filter.keep >= 1$"):
         gfpo_keep(GROUP, REWARDS_G, keep=0, by=SHORTEST)
 
 

@@ -22,11 +22,11 @@ def gfpo_keep(
     """The ``keep`` best of the group by ``-L_i`` or by ``r_i / L_i``; the others are masked.
 
     Source: arXiv:2508.09726, of which we read the abstract and summaries. Mean and std of the
-    advantage are those of the kept, so pass the mask on to it. Ranked by length, wrong answers are kept as readily as right ones:
-    sample many more than are kept. Ranked by reward per token, rewards should be >= 0: a negative
-    one ranks higher the longer its rollout. Equals are kept in sample order, and a group of no
-    more than ``keep`` is kept whole. All wrong with rewards of 0: the shortest, or the first,
-    are kept, and have no advantage.
+    advantage are those of the kept, so pass the mask on to it. Ranked by length, wrong answers are
+    kept as readily as right ones: sample many more than are kept. Ranked by reward per token,
+    rewards should be >= 0: a negative one ranks higher the longer its rollout. Equals are kept in
+    sample order, and a group of no more than ``keep`` is kept whole. All wrong with rewards of 0:
+    the shortest, or the first, are kept, and have no advantage.
 
     Args:
         keep: rollouts to keep, >= 1.
@@ -35,7 +35,7 @@ def gfpo_keep(
         ValueError: a reward is not finite.
     """
     if keep < 1:
-        raise ConfigError(f"gfpo.keep = {keep} is below 1; set gfpo.keep >= 1")
+        raise ConfigError(f"filter.keep = {keep} is below 1; set filter.keep >= 1")
     if not np.isfinite(rewards_G).all():
         raise ValueError(f"rewards must be finite, got {rewards_G.tolist()}")
     cost_G = g.tokens_G.astype(np.float64)
