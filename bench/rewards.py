@@ -32,18 +32,8 @@ BINS = {"name": "difficulty_bins", "start_tokens": 160, "step_tokens": 10, "ever
 TARGETS = {
     "a_dlp": {"name": "dual_weight", "accuracy": 0.55},
     "hapo": {"name": "history_minimum"},
-    "laser_d": {
-        "name": "difficulty_bins",
-        "start_tokens": 160,
-        "step_tokens": 10,
-        "every_steps": 5,
-    },
-    "laser_de": {
-        "name": "difficulty_bins",
-        "start_tokens": 160,
-        "step_tokens": 10,
-        "every_steps": 5,
-    },
+    "laser_d": BINS,
+    "laser_de": BINS,
     "thinkprune": {"name": "staged", "tokens": [60, 40, 30], "every_steps": 10},
 }
 # Lengths in the lab are a hundredth of a real model's; what is given per token grows as much.
@@ -53,6 +43,8 @@ PARAMETERS = {
     "l1_max_code": {"alpha": 0.03},
     "shorterbetter": {"beta": 0.03},
 }
+# On-policy SFT is the truncation reward without a baseline.
+ADVANTAGES = {"on_policy_sft": {"name": "unbaselined"}}
 EVAL = {"every_steps": 1000, "samples": 8, "budgets": [30, 320]}
 
 
@@ -80,6 +72,7 @@ def recipe_of(name: str, steps: int, problems: Path) -> Recipe:
     settings = read_recipe(shipped("demo")).model_dump(exclude_none=True)
     settings["reward"] = {"name": name, **PARAMETERS.get(name, {})}
     settings["target"] = TARGETS.get(name, settings["target"])
+    settings["advantage"] = ADVANTAGES.get(name, settings["advantage"])
     settings["learner"]["steps"] = steps
     settings["evaluation"] = EVAL
     settings["problems"] |= {"train": str(problems), "test_limit": 100}

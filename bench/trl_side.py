@@ -133,8 +133,8 @@ def make_config(recipe: Recipe, args: argparse.Namespace, folder: str) -> trl.GR
         num_iterations=1,
         scale_rewards="group",
         loss_type="dapo",  # a token mean over the whole step
-        epsilon=learner.clip_low,
-        epsilon_high=learner.clip_high,
+        epsilon=recipe.loss.clip_low,
+        epsilon_high=recipe.loss.clip_high,
         mask_truncated_completions=False,
         optim="adamw_torch_fused",
         learning_rate=learner.learning_rate,

@@ -70,7 +70,8 @@ class Progress:
         numbers = (
             f"step {record.step + 1}/{steps}  length {record.tokens_mean:.1f} tokens  "
             f"accuracy {record.accuracy:.2f}  rewarded {record.positive_share:.2f}  "
-            f"{left_s:.0f} s left"
+            + (f"dropped groups {record.dropped_groups}  " if record.dropped_groups else "")
+            + f"{left_s:.0f} s left"
         )
         self._bars.update(self._run, total=steps, completed=record.step + 1, numbers=numbers)
         done = record.step + 1
