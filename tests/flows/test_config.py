@@ -210,7 +210,7 @@ def test_a_parameter_that_is_needed_is_named() -> None:
 
 
 def test_an_unknown_grader_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no grader 'maths'; there are exact, number"):
+    with pytest.raises(ConfigError, match=r"no grader 'maths'; there are .*exact, .*number"):
         load_grader("maths")
 
 

@@ -6,12 +6,14 @@ import pytest
 from tersely import rewards
 from tersely.algo.advantages import MaskScope
 from tersely.algo.batches import ADVANTAGES
+from tersely.algo.masks import NO_WRONG, STRATEGIES, Cells
 from tersely.core.errors import ConfigError, GradingError
 from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
 from tersely.flows.config import check_recipe
-from tersely.flows.shape import Shaping, check_graded, shape, view
+from tersely.flows.shape import Shaping, check_graded, shape, shaping_of, view
 
 NAN = float("nan")
+WRONG_CELLS = ("wrong_short", "wrong_long")
 
 
 def rollout(sample, tokens, finish, text="<think>x</think>1"):
@@ -68,13 +70,13 @@ def test_golden_truncation_is_normalised_by_the_population_std():
     ],
 )
 def test_golden_cells_are_masked(cells, keep, advantages):
-    (only,) = shaped(FOUR, cells=cells)
+    (only,) = shaped(FOUR, cells=STRATEGIES[cells])
     assert only.reward.keep_G.tolist() == [bool(k) for k in keep]
     assert only.advantage_G == pytest.approx(advantages)
 
 
 def test_masked_rollouts_count_in_mean_and_std_only_when_asked():
-    (only,) = shaped(FOUR, cells="no-wrong", mask_scope=MaskScope.LOSS_ONLY)
+    (only,) = shaped(FOUR, cells=NO_WRONG, mask_scope=MaskScope.LOSS_ONLY)
     # as if nothing were masked, but for the zeros: 1 0 0 0 again
     assert only.advantage_G == pytest.approx([3**0.5, -(3**-0.5), 0, 0])
 
@@ -87,7 +89,7 @@ def test_an_ungraded_rollout_is_seen_by_neither_reward_nor_advantage(scope):
 
 
 def test_masked_cells_are_not_ungraded_and_do_not_stop_the_run():
-    check_graded(shaped(FOUR, cells="no-wrong"))
+    check_graded(shaped(FOUR, cells=NO_WRONG))
     with pytest.raises(GradingError, match="50%"):
         check_graded(shaped(group((5, NONE), (5, RIGHT))))
 
@@ -250,10 +252,22 @@ def recipe(**changes):
             {"target": {"name": "dual_weight", "accuracy": 0.5}},
             "reward truncation needs target_tokens, which target dual_weight does not give",
         ),
-        ({"treatment": {"cells": "all"}}, "treatment.cells = 'all' is none of vanilla, no-wrong"),
+        (
+            {"treatment": {"cells": "all"}},
+            "treatment.cells = 'all' is none of vanilla, no-wrong",
+        ),
         (
             {"treatment": {"cells": "no-wrong"}, "reward": {"name": "kimi"}},
-            "masks cells of the truncation reward, but the reward is kimi",
+            "treats cells of the truncation reward, but the reward is kimi",
+        ),
+        (
+            {"treatment": {"cells": dict.fromkeys(("correct_long", *WRONG_CELLS), "masked")}},
+            "all wrong rollouts and the overlong correct ones are masked.*the trap",
+        ),
+        ({"treatment": {"cells": {"long": "masked"}}}, "unknown recipe key treatment.cells"),
+        (
+            {"treatment": {"cells": {"wrong_long": "hidden"}}},
+            "a number or \"masked\", not 'hidden'",
         ),
         ({"treatment": {"unfinished": "maybe"}}, "treatment.unfinished = 'maybe'"),
         ({"advantage": {"name": "none"}}, "advantage.name = 'none' is none of group_normalised"),
@@ -285,3 +299,12 @@ def test_settings_that_do_not_go_together_are_refused(changes, message):
 def test_a_reward_without_a_target_needs_none():
     assert recipe(reward={"name": "kimi"}, target=None).target is None
     recipe(reward={"name": "a_dlp"}, target={"name": "dual_weight", "accuracy": 0.5})
+
+
+def test_a_table_of_ones_own_is_what_the_loss_sees():
+    cells = {"wrong_short": -1.0, "correct_long": "masked"}
+    shaping = shaping_of(recipe(treatment={"cells": cells}))
+    assert shaping.cells == Cells(1.0, None, -1.0, 0.0)
+    (only,) = shape([FOUR], shaping, tokens_P=np.array([10.0]))
+    assert only.reward.keep_G.tolist() == [True, False, True, True]
+    assert only.reward.total_G.tolist() == [1, 0, -1, 0]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tersely import rewards, targets
 from tersely.algo import batches
-from tersely.algo.masks import STRATEGIES
+from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError
 from tersely.flows.sections import (
     AdvantageSection,
@@ -104,15 +104,10 @@ class Recipe(Section):
                 )
 
     def _check_treatment(self) -> None:
-        cells = self.treatment.cells
-        if cells not in STRATEGIES:
+        if self.treatment.table != VANILLA and self.reward.name != "truncation":
             raise ValueError(
-                f"treatment.cells = {cells!r} is none of {', '.join(STRATEGIES)}; use one of them"
-            )
-        if cells != "vanilla" and self.reward.name != "truncation":
-            raise ValueError(
-                f"treatment.cells = {cells!r} masks cells of the truncation reward, but the reward "
-                f'is {self.reward.name}; set reward.name = "truncation" or leave cells out'
+                f"treatment.cells treats cells of the truncation reward, but the reward is "
+                f'{self.reward.name}; set reward.name = "truncation" or leave cells out'
             )
         batches.check(self.advantage.name, self.advantage.parameters)
         samples = self.sampling.samples_per_prompt

@@ -1,11 +1,13 @@
 """The sections of a recipe: what each may set, its bounds and defaults."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank
+from tersely.algo.masks import MASKED, STRATEGIES, Cells
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -71,17 +73,61 @@ class NamedSection(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+def _paid_or_masked(value: Any) -> Any:
+    if isinstance(value, bool) or not (value == "masked" or isinstance(value, int | float)):
+        raise ValueError(f'treatment.cells: a cell is a number or "masked", not {value!r}')
+    return value
+
+
+Cell = Annotated[Any, BeforeValidator(_paid_or_masked)]
+
+
+class CellsSection(Section):
+    """What each cell is paid, or "masked"; short is up to the target. Left out: as vanilla."""
+
+    correct_short: Cell = 1.0
+    correct_long: Cell = 0.0
+    wrong_short: Cell = 0.0
+    wrong_long: Cell = 0.0
+
+
+def _row(value: Any) -> Any:
+    """The table of a strategy's name."""
+    if not isinstance(value, str):
+        return value
+    if value not in STRATEGIES:
+        raise ValueError(
+            f"treatment.cells = {value!r} is none of {', '.join(STRATEGIES)}; use one of them, "
+            "or a table of your own"
+        )
+    paid = asdict(STRATEGIES[value]).items()
+    return {cell: "masked" if pay is MASKED else pay for cell, pay in paid}
+
+
 class TreatmentSection(Section):
     """What the four cells of a group are paid, and who counts; arXiv:2602.20945, Table 1.
 
-    ``cells`` other than vanilla go with the reward truncation. ``unfinished`` = graded lets a
+    ``cells`` is a row of that table or a table of your own, and but for vanilla goes with the
+    reward truncation. ``unfinished`` = graded lets a
     rollout that was cut with its answer already written be right; the paper's runs with L_R = L_T
     look like that. ``mask_scope``: whether masked rollouts count in their group's mean and std.
     """
 
-    cells: str = "vanilla"
+    cells: Annotated[CellsSection, BeforeValidator(_row)] = CellsSection()
     unfinished: Literal["wrong", "graded"] = "wrong"
     mask_scope: Annotated[MaskScope, Field(strict=False)] = MaskScope.EVERYWHERE
+
+    @property
+    def table(self) -> Cells:
+        """What the four cells are paid.
+
+        Raises:
+            ConfigError: it cannot be trained on.
+        """
+        paid = self.cells.model_dump().items()
+        return Cells(
+            **{cell: MASKED if value == "masked" else float(value) for cell, value in paid}
+        )
 
 
 class FilterSection(Section):

@@ -1,17 +1,17 @@
-"""From graded groups to advantages, and from those to the step's record."""
+"""From graded groups to advantages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from tersely import rewards
 from tersely.algo import batches
 from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank, gfpo_keep
-from tersely.algo.masks import STRATEGIES, treat
+from tersely.algo.masks import VANILLA, Cells, treat
 from tersely.algo.ragged import Ragged
 from tersely.core.errors import GradingError
 from tersely.core.types import (
@@ -20,9 +20,8 @@ from tersely.core.types import (
     Group,
     GroupView,
     RewardBreakdown,
-    StepRecord,
 )
-from tersely.engines.learner import LearnStats
+from tersely.flows.config import Recipe
 from tersely.tasks.grading.answer import has_thought
 
 UNGRADED_SHARE_BOUND = 0.05
@@ -40,7 +39,7 @@ class Shaping:
     reward: str
     parameters: Mapping[str, object]
     cap_tokens: float = float("nan")
-    cells: str = "vanilla"
+    cells: Cells = VANILLA
     pay_unfinished: bool = False
     mask_scope: MaskScope = MaskScope.EVERYWHERE
     keep_best: int | None = None
@@ -48,6 +47,23 @@ class Shaping:
     drop_silent: bool = False
     advantage: str = "group_normalised"
     advantage_parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+def shaping_of(recipe: Recipe) -> Shaping:
+    """The shaping that a recipe asks for."""
+    return Shaping(
+        reward=recipe.reward.name,
+        parameters=rewards.typed(recipe.reward.name, recipe.reward.parameters),
+        cap_tokens=float(recipe.sampling.cap_tokens),
+        cells=recipe.treatment.table,
+        pay_unfinished=recipe.treatment.unfinished == "graded",
+        mask_scope=recipe.treatment.mask_scope,
+        keep_best=recipe.filter.keep if recipe.filter else None,
+        rank=recipe.filter.by if recipe.filter else GfpoRank.SHORTEST,
+        drop_silent=recipe.sampling.without_signal != "keep",
+        advantage=recipe.advantage.name,
+        advantage_parameters=recipe.advantage.parameters,
+    )
 
 
 class Shaped(NamedTuple):
@@ -166,10 +182,10 @@ def _pay(group: Group, shaping: Shaping, *, target_tokens: float, weight: float)
             cap_tokens=shaping.cap_tokens,
             pay_unfinished=shaping.pay_unfinished,
         )
-        if shaping.cells == "vanilla":
+        if shaping.cells == VANILLA:
             total_G[graded_G] = rewards.load(shaping.reward)(seen, **shaping.parameters)
         else:
-            treated = treat(seen, STRATEGIES[shaping.cells])
+            treated = treat(seen, shaping.cells)
             total_G[graded_G], keep_G[graded_G] = treated.reward_G, treated.keep_G
         if shaping.keep_best is not None:
             best_G = gfpo_keep(seen, total_G[graded_G], keep=shaping.keep_best, by=shaping.rank)
@@ -191,35 +207,6 @@ def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-class _Flat(NamedTuple):
-    tokens_R: Int[np.ndarray, " R"]
-    correct_R: Bool[np.ndarray, " R"]
-    graded_R: Bool[np.ndarray, " R"]
-    unparsed_R: Bool[np.ndarray, " R"]
-    truncated_R: Bool[np.ndarray, " R"]
-    reward_R: Float[np.ndarray, " R"]
-    entropy_R: Float[np.ndarray, " R"]
-
-
-def _flatten(shaped: Sequence[Shaped]) -> _Flat:
-    rollouts = [rollout for s in shaped for rollout in s.group.rollouts]
-    grades = [verdict.grade for s in shaped for verdict in s.group.verdicts]
-    finished_R = np.array([rollout.finish is Finish.STOP for rollout in rollouts])
-    return _Flat(
-        tokens_R=np.array([rollout.tokens for rollout in rollouts]),
-        correct_R=np.array([grade is Grade.CORRECT for grade in grades]) & finished_R,
-        graded_R=np.array([grade is not Grade.UNGRADED for grade in grades]),
-        unparsed_R=np.array([grade is Grade.UNPARSED for grade in grades]),
-        truncated_R=np.array([rollout.finish is Finish.LENGTH for rollout in rollouts]),
-        reward_R=np.concatenate([s.reward.total_G for s in shaped]),
-        entropy_R=np.array([rollout.entropy for rollout in rollouts]),
-    )
-
-
-def _mean(values_R: np.ndarray, where_R: np.ndarray) -> float:
-    return float(values_R[where_R].mean()) if where_R.any() else float("nan")
-
-
 def check_graded(shaped: Sequence[Shaped]) -> None:
     """Stops a run whose grader fails on too many answers; their rewards would mean nothing."""
     share = 1 - float(np.concatenate([graded_mask(s.group) for s in shaped]).mean())
@@ -228,55 +215,3 @@ def check_graded(shaped: Sequence[Shaped]) -> None:
             f"{share:.0%} of this step's answers could not be graded (bound "
             f"{UNGRADED_SHARE_BOUND:.0%}); check the problems' gold answers and grader"
         )
-
-
-def step_record(
-    step: int,
-    shaped: Sequence[Shaped],
-    stats: LearnStats,
-    *,
-    target_tokens: float,
-    cap_tokens: int,
-    refill_rounds: int = 0,
-) -> StepRecord:
-    """What the step did. Correct means correct and finished; shares are of graded rollouts but
-    for ``truncated_share`` and ``ungraded_share``, which are of all.
-
-    Args:
-        target_tokens: L_T, the mean over groups where they differ.
-        cap_tokens: L_R.
-        refill_rounds: rounds in which other prompts were sampled in place of dropped groups.
-    """
-    flat = _flatten(shaped)
-    graded_R, positive_R = flat.graded_R, flat.graded_R & (flat.reward_R > 0)
-    silent = [not s.advantage_G.any() for s in shaped]
-    return StepRecord(
-        step=step,
-        prompts=len(shaped),
-        rollouts=len(flat.tokens_R),
-        target_tokens=target_tokens,
-        cap_tokens=cap_tokens,
-        accuracy=_mean(flat.correct_R, graded_R),
-        reward_mean=_mean(flat.reward_R, graded_R),
-        positive_share=_mean(positive_R, graded_R),
-        zero_signal_share=float(np.mean(silent)),
-        truncated_share=float(flat.truncated_R.mean()),
-        unparsed_share=_mean(flat.unparsed_R, graded_R),
-        ungraded_share=float(1 - graded_R.mean()),
-        tokens_mean=float(flat.tokens_R.mean()),
-        correct_tokens_mean=_mean(flat.tokens_R, graded_R & flat.correct_R),
-        wrong_tokens_mean=_mean(flat.tokens_R, graded_R & ~flat.correct_R),
-        positive_tokens_mean=_mean(flat.tokens_R, positive_R),
-        negative_tokens_mean=_mean(flat.tokens_R, graded_R & ~positive_R),
-        entropy_mean=float((flat.entropy_R * flat.tokens_R).sum() / flat.tokens_R.sum()),
-        kl_mean=stats.kl_mean,
-        sampler_mismatch=stats.sampler_mismatch,
-        clip_share=stats.clip_share,
-        grad_norm=stats.grad_norm,
-        loss=stats.loss,
-        learning_rate=stats.learning_rate,
-        sampled_tokens=int(flat.tokens_R.sum()),
-        update_tokens=stats.update_tokens,
-        dropped_groups=sum(s.dropped for s in shaped),
-        refill_rounds=refill_rounds,
-    )

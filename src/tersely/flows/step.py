@@ -7,8 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from tersely import rewards, targets
-from tersely.algo.filters import GfpoRank
+from tersely import targets
 from tersely.core import jsonl
 from tersely.core.errors import EngineError
 from tersely.core.types import (
@@ -26,15 +25,15 @@ from tersely.engines.learner import LearnStats, LocalLearner
 from tersely.engines.models import Policy
 from tersely.engines.train_rows import TrainRow
 from tersely.flows.config import Recipe
+from tersely.flows.record import step_record
 from tersely.flows.shape import (
     Shaped,
-    Shaping,
     check_graded,
     graded_mask,
     has_signal,
     right_mask,
     shape,
-    step_record,
+    shaping_of,
     view,
 )
 from tersely.tasks import grading
@@ -209,20 +208,7 @@ def _shape_all(
         rule = targets.load(recipe.target.name)
         seen = [view(group, pay_unfinished=paid_unfinished) for group in groups]
         target = rule(state, seen, **recipe.target.parameters)
-    shaping = Shaping(
-        reward=recipe.reward.name,
-        parameters=rewards.typed(recipe.reward.name, recipe.reward.parameters),
-        cap_tokens=float(recipe.sampling.cap_tokens),
-        cells=recipe.treatment.cells,
-        pay_unfinished=paid_unfinished,
-        mask_scope=recipe.treatment.mask_scope,
-        keep_best=recipe.filter.keep if recipe.filter else None,
-        rank=recipe.filter.by if recipe.filter else GfpoRank.SHORTEST,
-        drop_silent=recipe.sampling.without_signal != "keep",
-        advantage=recipe.advantage.name,
-        advantage_parameters=recipe.advantage.parameters,
-    )
-    return target, shape(groups, shaping, tokens_P=target.tokens_P, weight=target.weight)
+    return target, shape(groups, shaping_of(recipe), tokens_P=target.tokens_P, weight=target.weight)
 
 
 def _learn(run: Run, step: int, shaped: Sequence[Shaped]) -> LearnStats:
