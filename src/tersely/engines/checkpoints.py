@@ -22,10 +22,12 @@ from transformers import (
 
 from tersely.core.errors import ConfigError
 from tersely.engines.learner import LocalLearner
+from tersely.engines.lora import has_lora, load_adapter, save_adapter, save_merged
 
 _SCHEMA = 1
 _STATE = "state.json"
 _OPTIMIZER = "optimizer.pt"
+_ADAPTER = "adapter"
 # What torch, safetensors and transformers raise on a damaged file or another model's weights.
 _UNREADABLE = (
     RuntimeError, ValueError, KeyError, OSError, EOFError, UnpicklingError, SafetensorError
@@ -51,7 +53,9 @@ def save(
 ) -> Path:
     """Write ``folder/step-NNNNNN`` and return it; ``extra`` is anything JSON can hold.
 
-    A step is saved once: if its checkpoint is there, it stays as it is.
+    A step is saved once: if its checkpoint is there, it stays as it is. A model with adapters is
+    saved merged, as any model folder, and the adapter beside it in peft's format: a run resumes
+    from the adapter, to the bit.
     """
     final = folder / f"step-{step:06d}"
     if final.exists():
@@ -59,13 +63,17 @@ def save(
     partial = final.with_suffix(".tmp")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    model.save_pretrained(partial)
+    if has_lora(model):
+        save_merged(model, partial)
+        save_adapter(model, partial / _ADAPTER)
+    else:
+        model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     torch.save(learner.state_dict(), partial / _OPTIMIZER)
     files = {str(file.relative_to(partial)): file.stat().st_size for file in _files(partial)}
     state = {"schema": _SCHEMA, "step": step, "files": files, "extra": dict(extra)}
     (partial / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-    for path in (*_files(partial), partial):
+    for path in (*partial.rglob("*"), partial):
         _flush(path)
     os.replace(partial, final)
     _flush(folder)
@@ -95,10 +103,16 @@ def load(path: Path, *, model: PreTrainedModel, learner: LocalLearner) -> Restor
         found_bytes = file.stat().st_size if file.is_file() else 0
         if found_bytes != size_bytes:
             raise _unusable(path, f"{name} has {found_bytes} bytes, not {size_bytes}")
+    if (path / _ADAPTER).is_dir() != has_lora(model):
+        lacks, has = ("it", "the model") if has_lora(model) else ("the model", "it")
+        raise _unusable(path, f"{has} has a LoRA adapter and {lacks} has none")
     try:
         learner_state = torch.load(path / _OPTIMIZER, map_location="cpu", weights_only=True)
-        saved = type(model).from_pretrained(path, dtype=model.dtype, local_files_only=True)
-        model.load_state_dict(saved.state_dict())
+        if has_lora(model):
+            load_adapter(model, path / _ADAPTER)
+        else:
+            saved = type(model).from_pretrained(path, dtype=model.dtype, local_files_only=True)
+            model.load_state_dict(saved.state_dict())
         learner.load_state_dict(learner_state)
     except _UNREADABLE as error:
         raise _unusable(path, f"it does not load into this model ({error})") from error

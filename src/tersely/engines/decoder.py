@@ -16,6 +16,8 @@ from torch import Tensor
 
 from tersely.core.errors import EngineError
 from tersely.engines.cache import KVCache, Window
+from tersely.engines.lora import merged_weight
+from tersely.engines.models import sampling_dtype
 
 _MODEL_TYPES = ("llama", "qwen2", "qwen3")
 _ROPE_TYPES = ("default", "linear", "llama3", "yarn")
@@ -70,19 +72,22 @@ def supports(config: Any) -> bool:
 class Decoder:
     """Prefill and one-token steps with the weights of a Hugging Face causal language model.
 
-    Float32 on the CPU, the model's own dtype elsewhere. Embedding and output matrix are the
-    model's own tensors where the dtype allows; the fused copies change only in ``refresh``.
+    Embedding and output matrix are the model's own tensors where the dtype allows; the fused
+    copies, adapters merged into them, change only in ``refresh``.
+
+    Args:
+        dtype: of weights and cache; None is ``sampling_dtype`` of the model's device.
 
     Raises:
         EngineError: the architecture is not one this decoder knows.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, dtype: torch.dtype | None = None) -> None:
         config = model.config
         if reason := unsupported(config):
             raise EngineError(f"cannot decode {reason}; {_SUPPORTED}; use HFSampler instead")
         self.device = model.get_input_embeddings().weight.device
-        self.dtype = torch.float32 if self.device.type == "cpu" else model.dtype
+        self.dtype = dtype or sampling_dtype(self.device)
         self.heads = int(config.num_attention_heads)
         self.kv_heads = int(config.num_key_value_heads)
         self.head_dim = int(
@@ -249,7 +254,7 @@ class Decoder:
         sizes = [p.weight.shape[0] for p in parts]
         for part, rows, name in zip(parts, w.qkv.split(sizes), "qkv", strict=True):
             factor = gain_in * scale if name == "q" and not normed else gain_in
-            rows.copy_(self._paired(part.weight * factor, rotary=name != "v"))
+            rows.copy_(self._paired(merged_weight(part) * factor, rotary=name != "v"))
         if w.qkv_bias is not None:
             for part, rows, name in zip(parts, w.qkv_bias.split(sizes), "qkv", strict=True):
                 bias = part.bias * scale if name == "q" and not normed else part.bias
@@ -257,10 +262,10 @@ class Decoder:
         if w.qk_gain is not None:
             w.qk_gain[: self.heads] = self._paired(attn.q_norm.weight * scale, rotary=True)
             w.qk_gain[self.heads :] = self._paired(attn.k_norm.weight, rotary=True)
-        w.out.copy_(attn.o_proj.weight)
-        w.gate_up[: self.ffn] = mlp.gate_proj.weight * gain_ffn
-        w.gate_up[self.ffn :] = mlp.up_proj.weight * gain_ffn
-        w.down.copy_(mlp.down_proj.weight)
+        w.out.copy_(merged_weight(attn.o_proj))
+        w.gate_up[: self.ffn] = merged_weight(mlp.gate_proj) * gain_ffn
+        w.gate_up[self.ffn :] = merged_weight(mlp.up_proj) * gain_ffn
+        w.down.copy_(merged_weight(mlp.down_proj))
 
     def _paired(self, x: Tensor, *, rotary: bool) -> Tensor:
         """Rows of each head from (all first, all second) halves to alternating pairs."""

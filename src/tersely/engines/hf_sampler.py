@@ -13,6 +13,8 @@ from tersely.core.types import Problem, Rollout, SamplingSpec
 from tersely.engines.decoder import supports
 from tersely.engines.draw import Draw, draw
 from tersely.engines.jobs import Job, OnRollout, Trace, check_spec, make_desk
+from tersely.engines.memory import memory_errors, sampling_memory
+from tersely.engines.models import copy_weights, sampling_copy, sampling_dtype
 from tersely.engines.noise import row_keys, uniforms
 from tersely.engines.sampler import LocalSampler
 
@@ -34,15 +36,24 @@ class HFSampler:
     """Same interface, noise and draws as :class:`LocalSampler`, for other architectures.
 
     Batches of ``rows`` run to their end, left-padded; ended rows leave once they are a quarter.
+
+    Args:
+        dtype: None is bfloat16 on a GPU, in a copy of 2 bytes a weight, and float32 on a CPU,
+            where the model's own weights are used.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, rows: int = 256) -> None:
-        self._model, self._rows = model, rows
+    def __init__(
+        self, model: Any, tokenizer: Any, *, rows: int = 256, dtype: torch.dtype | None = None
+    ) -> None:
+        self._policy, self._rows = model, rows
+        self._model = sampling_copy(model, dtype=dtype or sampling_dtype(model.device))
         self._desk = make_desk(model, tokenizer)
         self._stop_ids = torch.tensor(sorted(self._desk.stop_ids), device=model.device)
 
     def refresh(self) -> None:
-        """Nothing to do: the model's own weights are used."""
+        """Takes over the policy's current weights, where a copy of them is sampled from."""
+        if self._model is not self._policy:
+            copy_weights(self._policy, self._model)
 
     def sample(
         self,
@@ -70,8 +81,9 @@ class HFSampler:
 
         training = self._model.training
         self._model.eval()
+        fits = memory_errors("sampling", fix=sampling_memory(self._rows))
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), fits:
                 for first in range(0, len(jobs), self._rows):
                     self._run(jobs[first : first + self._rows], spec, finish)
         finally:

@@ -8,6 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tersely.core.errors import ConfigError
+from tersely.engines.lora import merged_weights, plain_twin
+from tersely.tasks.grading.answer import END_THINK
 
 LAB = "lab"
 # transformers has no common type that covers every tokenizer and model it can load.
@@ -15,8 +17,20 @@ Model = Any
 Tokenizer = Any
 
 
+# What other reasoners write where most write </think>: end of thought, by its beginning.
+_FOREIGN_TAGS = {
+    "[THINK]": "[/THINK]",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<thinking>": "</thinking>",
+    "<seed:think>": "</seed:think>",
+    "<thought>": "</thought>",
+    "<|channel|>analysis": "<|channel|>final",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+}
+
+
 class Policy(NamedTuple):
-    """A model in training precision (fp32) on its device, with its tokenizer."""
+    """A model on its device, with its tokenizer."""
 
     model: Model
     tokenizer: Tokenizer
@@ -30,6 +44,28 @@ def lab_folder() -> Path:
 def device() -> torch.device:
     """The GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def sampling_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU; float32 on a CPU, where most have no fast bfloat16."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def sampling_copy(model: Model, *, dtype: torch.dtype) -> Model:
+    """The model to sample from: itself where it has that dtype already, else a copy of its
+    weights, adapters merged, of 2 bytes a weight in bfloat16."""
+    if model.dtype == dtype:
+        return model
+    rounded = {name: weight.to(dtype) for name, weight in merged_weights(model)}
+    return plain_twin(model, rounded)
+
+
+@torch.no_grad()
+def copy_weights(source: Model, target: Model) -> None:
+    """Rounds the weights of ``source``, adapters merged, into a ``sampling_copy`` of it."""
+    state = target.state_dict()
+    for name, weight in merged_weights(source):
+        state[name].copy_(weight)
 
 
 def folder_of(path: str) -> Path:
@@ -49,16 +85,39 @@ def folder_of(path: str) -> Path:
     return folder
 
 
-def load_policy(path: str) -> Policy:
-    """Loads model and tokenizer.
+def check_thinking_tags(chat_template: str, *, path: str) -> None:
+    """Refuses a chat template whose thinking graders would take for the answer.
+
+    Only what the template itself names counts: a vocabulary may hold tags that are never used.
 
     Raises:
-        ConfigError: the folder is no causal language model, or its tokenizer cannot chat or stop.
+        ConfigError: it names other tags, and not ``</think>``.
+    """
+    if END_THINK in chat_template:
+        return
+    for begin, end in _FOREIGN_TAGS.items():
+        if begin in chat_template:
+            raise ConfigError(
+                f"model.path = {path!r} thinks between {begin} and {end}, and answers are read "
+                f"after {END_THINK}: its thinking would be graded. Evaluate it through a server "
+                "whose reasoning parser tells the two apart (--endpoint), or choose another model"
+            )
+
+
+def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
+    """Loads model and tokenizer.
+
+    Args:
+        dtype: float32 to train; ``sampling_dtype`` does to sample.
+
+    Raises:
+        ConfigError: the folder is no causal language model, its tokenizer cannot chat or stop, or
+            it marks its thinking with other tags than graders know.
     """
     folder = folder_of(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"model.path = {path!r} cannot be loaded: {reason}") from error
@@ -69,4 +128,5 @@ def load_policy(path: str) -> Policy:
         )
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"the tokenizer of model.path = {path!r} has no eos_token; set one")
+    check_thinking_tags(str(tokenizer.chat_template), path=path)
     return Policy(model.to(device()), tokenizer)

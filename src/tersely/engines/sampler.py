@@ -21,6 +21,7 @@ from tersely.engines.cache import KVCache, Span
 from tersely.engines.decoder import Decoder
 from tersely.engines.draw import Draw, draw
 from tersely.engines.jobs import Job, OnRollout, Trace, check_spec, make_desk
+from tersely.engines.memory import memory_errors, sampling_memory
 from tersely.engines.noise import row_keys, uniforms
 
 _BLOCK_ROWS = 64
@@ -35,12 +36,16 @@ class LocalSampler:
 
     Args:
         rows: most rollouts in flight at once; the cache holds that many rows.
+        dtype: of weights and cache; None is bfloat16 on a GPU, where the copy takes 2 bytes a
+            weight beside the model's own, and float32 on a CPU.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, rows: int = 256) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, rows: int = 256, dtype: torch.dtype | None = None
+    ) -> None:
         self._model, self._rows = model, rows
         self._desk = make_desk(model, tokenizer)
-        self._decoder = Decoder(model)
+        self._decoder = Decoder(model, dtype=dtype)
         self._cache: KVCache | None = None
 
     def refresh(self) -> None:
@@ -70,7 +75,8 @@ class LocalSampler:
         """Runs jobs whose prompts are given as tokens; ``on_rollout`` as each of them ends.
 
         Raises:
-            EngineError: a prompt plus the cap does not fit the model's positions.
+            EngineError: a prompt plus the cap does not fit the model's positions, or the rows do
+                not fit into memory; those that had ended were passed on.
         """
         check_spec(spec, rows=self._rows)
         for job in jobs:
@@ -81,7 +87,8 @@ class LocalSampler:
         def finish(job: Job, trace: Trace) -> None:
             on_rollout(self._desk.rollout(job, trace, spec))
 
-        with torch.inference_mode():
+        fits = memory_errors("sampling", fix=sampling_memory(self._rows))
+        with torch.inference_mode(), fits:
             cache = self._cache_of(min(self._rows, len(jobs)))
             _Run(self._decoder, jobs, spec, self._desk.stop_ids, finish, cache=cache).drain()
 

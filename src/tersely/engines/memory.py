@@ -1,0 +1,42 @@
+"""Running out of memory, said as the setting to lower."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tersely.core.errors import EngineError
+
+# How torch's CPU allocator and the operating system say it; on a GPU there is a type for it.
+_CPU_SIGNS = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+
+
+@contextmanager
+def memory_errors(doing: str, *, fix: str) -> Iterator[None]:
+    """Turns running out of memory into an :class:`EngineError` that names what to lower.
+
+    Args:
+        doing: what was under way.
+        fix: the settings, with their present values.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _said(doing, fix, error) from error
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _CPU_SIGNS):
+            raise
+        raise _said(doing, fix, error) from error
+
+
+def sampling_memory(rows: int) -> str:
+    """What to lower where sampling does not fit."""
+    return (
+        f"lower sampling.rows = {rows} (--rows of eval), the rollouts in flight at once, "
+        "or max_tokens"
+    )
+
+
+def _said(doing: str, fix: str, error: BaseException) -> EngineError:
+    reason = (str(error).splitlines() or [""])[0].strip()
+    return EngineError(f"out of memory while {doing}{f' ({reason})' if reason else ''}; {fix}")
