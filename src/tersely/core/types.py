@@ -108,10 +108,14 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A grade and the answer it was given to (None when none was found)."""
+    """A grade and the answer it was given to (None when none was found).
+
+    ``score`` is the share of tests passed, 0 to 1, where an answer is tested in parts; else None.
+    """
 
     grade: Grade
     extracted: str | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +181,7 @@ class EvalRecord:
     included; None if there is none or it is not known. ``answered_budgets`` are the budgets, of
     those that the evaluation graded prefixes at, whose prefix grades correct; None if it graded
     none. ``pieces`` is the decoded text of each token, in order, kept for few samples only.
+    ``score`` is the verdict's: the share of tests passed, where the grader gives one.
     """
 
     run: str
@@ -196,6 +201,7 @@ class EvalRecord:
     model: str | None = None
     extracted: str | None = None
     answered_budgets: tuple[int, ...] | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,7 @@ def record_of(
         model=model,
         extracted=verdict.extracted,
         answered_budgets=answered,
+        score=verdict.score,
     )
 
 

@@ -1,0 +1,282 @@
+"""A sandbox while it lives: what goes in and comes out, its limits in time and size, its end."""
+
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from tersely.core.errors import GradingError
+from tersely.tasks.sandbox import seccomp
+from tersely.tasks.sandbox.commands import Isolation, Limits, Numbers, Start, command, unused_user
+
+# Starting an interpreter on a machine that is busy with other things; no part of wall_s.
+START_LIMIT_S = 60.0
+_LOOK_S = 0.05
+_PART_BYTES = 1 << 16
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    # The order of a set must not change a verdict from one run to the next.
+    "PYTHONHASHSEED": "0",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class End(StrEnum):
+    """How a program ended: by itself, by an error, or at one of its limits."""
+
+    DONE = "done"
+    FAILED = "failed"
+    TIME = "time"
+    MEMORY = "memory"
+    OUTPUT = "output"
+
+
+class Outcome(NamedTuple):
+    """How a program ended and what it had written to standard output by then."""
+
+    end: End
+    stdout: bytes
+
+
+class Stopped(Exception):
+    """The code in a cell ended, or was ended at a limit, before it answered."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(end)
+        self.end = end
+
+
+def _in_memory(name: str, content: bytes) -> int:
+    file = os.memfd_create(name)
+    left = memoryview(content)
+    while left:
+        left = left[os.write(file, left) :]
+    os.lseek(file, 0, os.SEEK_SET)
+    return file
+
+
+class Cell:
+    """One sandboxed process with all that it starts. Use it in a ``with`` block: at the end of the
+    block every one of those processes is gone."""
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        isolation: Isolation,
+        mode: str,
+        limits: Limits,
+        stdin: bytes | None = None,
+        function: str = "",
+    ) -> None:
+        self._limits = limits
+        self._received = b""
+        self._first: int | None = None
+        uid = None if isolation is Isolation.NONE else unused_user()
+        self._start = Start(isolation, mode, limits, function, uid)
+        self._folder = None
+        if isolation is Isolation.NONE:
+            self._folder = tempfile.mkdtemp(prefix="tersely-program-")
+        self._open: list[int] = []
+        try:
+            self._launch(source, stdin)
+            self._await_start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self) -> "Cell":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _launch(self, source: str, stdin: bytes | None) -> None:
+        def kept(*files: int) -> int:
+            self._open += files
+            return files[0]
+
+        code = kept(_in_memory("source", source.encode(errors="replace")))
+        self._ready, ready = os.pipe()
+        info = os.dup(ready)
+        kept(self._ready, ready, info)
+        filter_code = seccomp.program()
+        refused = None if filter_code is None else kept(_in_memory("filter", filter_code))
+        if stdin is None:
+            here, there = (end.detach() for end in socket.socketpair())
+            self._out = kept(here, there)
+            ends = (there, subprocess.DEVNULL)
+        else:
+            self._out, write = os.pipe()
+            kept(self._out, write)
+            if self._start.uid is not None:
+                os.fchown(write, self._start.uid, -1)
+            ends = (kept(_in_memory("stdin", stdin)), write)
+        os.set_blocking(self._out, False)
+        numbers = Numbers(code, ready, info, refused)
+        given = [number for number in numbers if number is not None]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._process = subprocess.Popen(
+            command(self._start, numbers),
+            stdin=ends[0],
+            stdout=ends[1],
+            stderr=subprocess.DEVNULL,
+            pass_fds=given,
+            env=_ENVIRONMENT | ({"HOME": self._folder} if self._folder else {}),
+            cwd=self._folder,
+            start_new_session=True,
+        )
+        for file in {*given, *ends} - {subprocess.DEVNULL}:
+            self._open.remove(file)
+            os.close(file)
+
+    def _await_start(self) -> None:
+        """Reads the number of the first process inside, then that the code is about to run."""
+        ends_at, said = time.monotonic() + START_LIMIT_S, b""
+        while not said.endswith(b"ready\n"):
+            if not select.select([self._ready], [], [], max(0.0, ends_at - time.monotonic()))[0]:
+                raise GradingError(f"no sandbox within {START_LIMIT_S:g} s; is the machine busy?")
+            part = os.read(self._ready, _PART_BYTES)
+            if not part:
+                raise GradingError(f"a {self._start.isolation} sandbox did not start")
+            said += part
+            self._note_first(said)
+        self._started = time.monotonic()
+
+    def _note_first(self, said: bytes) -> None:
+        """A handle on the sandbox's first process: when that is gone, so are all others."""
+        assert self._process is not None
+        text = said.removesuffix(b"ready\n")
+        if self._first is not None or not text.rstrip().endswith(b"}"):
+            return
+        pid = int(json.loads(text)["child-pid"])
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        if _parent_of(pid) == self._process.pid:
+            self._first = handle
+        else:
+            os.close(handle)
+
+    def ask(self, line: bytes, *, ends_at: float) -> bytes:
+        """Sends a line, if any, and returns the line that comes back.
+
+        Raises:
+            Stopped: none came before ``ends_at`` of the monotonic clock, or within the limits.
+        """
+        return self._exchange(line, ends_at=ends_at, one_line=True)
+
+    def finish(self) -> Outcome:
+        """Waits for the program's own end, at most until a limit."""
+        assert self._process is not None
+        ends_at = self._started + self._limits.wall_s
+        try:
+            stdout = self._exchange(b"", ends_at=ends_at, one_line=False)
+            # It may have closed its standard output and go on.
+            while (code := self._process.poll()) is None:
+                self._check_limits(ends_at)
+                time.sleep(0.001)
+        except Stopped as stopped:
+            return Outcome(stopped.end, self._received)
+        if code == 128 + signal.SIGXCPU or code == -signal.SIGXCPU or self._cpu_is_used(code):
+            return Outcome(End.TIME, stdout)
+        return Outcome(End.FAILED if code else End.DONE, stdout)
+
+    def _cpu_is_used(self, code: int) -> bool:
+        """Soft and hard limit are the same, so that the kernel kills at it."""
+        killed = code in (128 + signal.SIGKILL, -signal.SIGKILL)
+        return killed and time.monotonic() - self._started >= self._limits.cpu_s
+
+    def _check_limits(self, ends_at: float) -> None:
+        if time.monotonic() >= ends_at:
+            raise Stopped(End.TIME)
+        if len(self._received) > self._limits.output_bytes:
+            raise Stopped(End.OUTPUT)
+        assert self._process is not None
+        if _resident_bytes(self._process.pid) > self._limits.memory_bytes:
+            raise Stopped(End.MEMORY)
+
+    def _exchange(self, message: bytes, *, ends_at: float, one_line: bool) -> bytes:
+        left = memoryview(message)
+        looked_at = 0.0
+        while True:
+            if one_line and b"\n" in self._received:
+                line, _, self._received = self._received.partition(b"\n")
+                return line
+            now = time.monotonic()
+            over = len(self._received) > self._limits.output_bytes
+            if now >= ends_at or over or now - looked_at >= _LOOK_S:
+                self._check_limits(ends_at)
+                looked_at = now
+            writes = [self._out] if left else []
+            wait_s = max(0.0, min(_LOOK_S, ends_at - now))
+            readable, writable, _ = select.select([self._out], writes, [], wait_s)
+            try:
+                if writable:
+                    left = left[os.write(self._out, left[:_PART_BYTES]) :]
+                if readable and not self._read_part():
+                    if one_line:
+                        raise Stopped(End.FAILED)
+                    return self._received
+            except (BrokenPipeError, ConnectionResetError):
+                raise Stopped(End.FAILED) from None
+
+    def _read_part(self) -> bool:
+        part = os.read(self._out, _PART_BYTES)
+        self._received += part
+        return bool(part)
+
+    def stop(self) -> None:
+        """Kills everything in the cell and waits until it is gone."""
+        process = getattr(self, "_process", None)
+        if self._first is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+            select.select([self._first], [], [])
+            os.close(self._first)
+            self._first = None
+        if process is not None:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for file in self._open:
+            os.close(file)
+        self._open.clear()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def _resident_bytes(pid: int) -> int:
+    """The memory of a process and of all that descend from it; shared pages count each time."""
+    total, waiting = 0, [pid]
+    while waiting:
+        folder = Path(f"/proc/{waiting.pop()}")
+        try:
+            total += int((folder / "statm").read_text().split()[1]) * _PAGE_BYTES
+            for task in (folder / "task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+        except OSError:
+            continue
+    return total
