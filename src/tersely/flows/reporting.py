@@ -8,8 +8,15 @@ import numpy as np
 from tersely.adapters.evaluations import Loaded
 from tersely.core.errors import ConfigError, DataError
 from tersely.metrics.budgets import Protocol, spectrum
-from tersely.metrics.comparison import Comparison, ProblemChange, compare, list_changes, pair
-from tersely.metrics.measures import Evaluation, measure
+from tersely.metrics.comparison import (
+    Comparison,
+    ProblemChange,
+    compare,
+    compare_families,
+    list_changes,
+    pair,
+)
+from tersely.metrics.measures import Evaluation, measure, measure_sources
 
 BOOTSTRAP_SEED = 0
 
@@ -35,13 +42,14 @@ def measure_loaded(loaded: Loaded, *, ks: Sequence[int] = ()) -> Evaluation:
     Raises:
         ConfigError: a budget is above the cap or was not graded, or a k above the samples.
     """
-    return measure(
-        loaded.table,
-        title=loaded.name,
-        budgets=loaded.budgets,
-        ks=ks or default_ks(loaded.table.tokens_PS.shape[1]),
-        protocol=loaded.protocol,
-        rng=np.random.default_rng(BOOTSTRAP_SEED),
+    budgets, protocol = loaded.budgets, loaded.protocol
+    ks = ks or default_ks(loaded.table.tokens_PS.shape[1])
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    whole = measure(
+        loaded.table, title=loaded.name, budgets=budgets, ks=ks, protocol=protocol, rng=rng
+    )
+    return whole._replace(
+        sources=measure_sources(loaded.table, budgets=budgets, ks=ks, protocol=protocol, rng=rng)
     )
 
 
@@ -67,15 +75,23 @@ def compare_loaded(
         shared.append(cap_tokens)
     chosen = tuple(budgets) or tuple(shared) or spectrum(cap_tokens)
     fewest = min(left.tokens_PS.shape[1], right.tokens_PS.shape[1])
+    ks, protocol = ks or default_ks(fewest), before.protocol
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
     comparison = compare(
         f"{before.name} → {after.name}",
         left,
         right,
         budgets=chosen,
-        ks=ks or default_ks(fewest),
-        protocol=before.protocol,
-        rng=np.random.default_rng(BOOTSTRAP_SEED),
+        ks=ks,
+        protocol=protocol,
+        rng=rng,
     )
+    sources = [key[0] for key in left.keys]
+    if len(set(sources)) > 1:
+        of_each = compare_families(
+            left, right, families=sources, budgets=chosen, ks=ks, protocol=protocol, rng=rng
+        )
+        comparison = comparison._replace(sources=of_each)
     said = [
         *notes,
         *_differing_settings(before, after),
@@ -86,7 +102,7 @@ def compare_loaded(
         before._replace(table=left),
         after._replace(table=right),
         comparison._replace(notes=tuple(said)),
-        list_changes(left, right, budget_tokens=max(chosen), protocol=before.protocol),
+        list_changes(left, right, budget_tokens=max(chosen), protocol=protocol),
     )
 
 

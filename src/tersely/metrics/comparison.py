@@ -67,6 +67,7 @@ class Comparison(NamedTuple):
     ungraded_before: int
     ungraded_after: int
     notes: tuple[str, ...] = ()
+    sources: "tuple[Comparison, ...]" = ()
 
     def find(self, name: str, budget_tokens: int | None = None) -> Measure:
         """The row of that name; KeyError if there is none."""

@@ -29,7 +29,7 @@ from tersely.metrics.intervals import (
 from tersely.metrics.lengths import Among, LengthSummary, mask, summarise_lengths
 from tersely.metrics.majority import majority_at_k
 from tersely.metrics.passk import g_pass_at_k, mean_at_k, pass_at_k, pass_hat_k
-from tersely.metrics.records import NO_ANSWER, SampleTable
+from tersely.metrics.records import NO_ANSWER, SampleTable, select
 from tersely.metrics.significance import minimum_detectable, resampling_error
 
 G_PASS_THRESHOLD = 0.5
@@ -87,6 +87,7 @@ class Evaluation(NamedTuple):
 
     ``detectable`` is the smallest difference of accuracy, at the largest budget, that a second
     evaluation of this size could find in 8 tries of 10, were sampling noise all there is.
+    ``sources`` are the same figures of each source of problems, where there are several.
     """
 
     title: str
@@ -101,6 +102,7 @@ class Evaluation(NamedTuple):
     ungraded: int
     missing: int
     detectable: float = np.nan
+    sources: "tuple[Evaluation, ...]" = ()
 
     def value(self, name: str, budget_tokens: int | None = None) -> Interval:
         """The value of a quantity; KeyError if it was not measured."""
@@ -149,6 +151,31 @@ def measure(
         ungraded=table.ungraded,
         missing=table.missing,
         detectable=_detectable(table, max(budgets), protocol),
+    )
+
+
+def measure_sources(
+    table: SampleTable,
+    *,
+    budgets: Sequence[int],
+    ks: Sequence[int],
+    protocol: Protocol = Protocol.FINISHED,
+    rng: np.random.Generator,
+) -> tuple[Evaluation, ...]:
+    """All figures of each source by itself, in alphabetical order; none if there is but one."""
+    names = [key[0] for key in table.keys]
+    if len(set(names)) < 2:
+        return ()
+    return tuple(
+        measure(
+            select(table, rows_P=np.flatnonzero([name == source for name in names])),
+            title=source,
+            budgets=budgets,
+            ks=ks,
+            protocol=protocol,
+            rng=rng,
+        )
+        for source in sorted(set(names))
     )
 
 

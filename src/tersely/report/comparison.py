@@ -26,6 +26,7 @@ from tersely.report.pairs import (
     tabulate_ratios,
     tabulate_repeats,
     tabulate_sides,
+    tabulate_sources,
 )
 from tersely.report.problems import list_changed
 from tersely.report.tables import TableBlock, format_rows, most_tries, name_mean, write_caption
@@ -60,6 +61,7 @@ class ComparisonPage(NamedTuple):
     repeats: RepeatTable | None
     scores: TableBlock
     ratios: Matrix
+    sources: Matrix | None
     everything: TableBlock
     lost_and_won: Sequence[Matrix]
     figures: Mapping[str, Figure]
@@ -120,11 +122,23 @@ def draw_comparison(
         draw_sides(scores, first="measure"),
         Text(),
         FittedTable(tabulate_ratios(comparison)._replace(title="both at once")),
+        *_draw_sources(comparison),
         *_draw_changed(comparison, changes, names),
         Text(),
         draw_text(write_caption(comparison, heads=names), "dim"),
         *draw_notes(comparison.notes),
     )
+
+
+def _draw_sources(comparison: Comparison) -> list[RenderableType]:
+    if not comparison.sources:
+        return []
+    matrix = tabulate_sources(comparison)
+    return [
+        Text(),
+        draw_title(f"Change {matrix.title}"),
+        FittedTable(matrix._replace(title="source")),
+    ]
 
 
 def build_page(
@@ -146,6 +160,7 @@ def build_page(
         repeats=tabulate_repeats(comparison, names=names) if most_tries(comparison) > 1 else None,
         scores=scores,
         ratios=tabulate_ratios(comparison),
+        sources=tabulate_sources(comparison) if comparison.sources else None,
         everything=everything,
         lost_and_won=_list_lost_and_won(comparison, changes, names, shown=LISTED),
         figures={f.name: f for f in draw_figures(before, after, comparison, changes)},

@@ -20,6 +20,7 @@ from tersely.report.matrices import (
     tabulate_budgets,
     tabulate_lengths,
     tabulate_scores,
+    tabulate_sources,
     tell_detectable,
     write_caption,
 )
@@ -44,6 +45,7 @@ class EvaluationPage(NamedTuple):
     figures: Mapping[str, Figure]
     lengths: Matrix
     scores: Matrix
+    sources: Matrix | None
     facts: Mapping[str, Mapping[str, str]]
     glossary: Mapping[str, str]
 
@@ -84,10 +86,22 @@ def draw_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> Renderab
         Text(),
         draw_title(f"{evaluation.title} · shares and scores · {named}"),
         FittedTable(tabulate_scores(evaluation)._replace(title="measure")),
+        *_draw_sources(evaluation),
         Text(),
         Text(write_caption(evaluation), style="dim"),
         *draw_notes([*tell_detectable(evaluation), *notes]),
     )
+
+
+def _draw_sources(evaluation: Evaluation) -> list[RenderableType]:
+    if not evaluation.sources:
+        return []
+    matrix = tabulate_sources(evaluation)
+    return [
+        Text(),
+        draw_title(f"{evaluation.title} · {matrix.title}"),
+        FittedTable(matrix._replace(title="source")),
+    ]
 
 
 def build_page(loaded: Loaded, evaluation: Evaluation) -> EvaluationPage:
@@ -102,6 +116,7 @@ def build_page(loaded: Loaded, evaluation: Evaluation) -> EvaluationPage:
         figures={figure.name: figure for figure in draw_figures(loaded, evaluation)},
         lengths=tabulate_lengths(evaluation),
         scores=tabulate_scores(evaluation),
+        sources=tabulate_sources(evaluation) if evaluation.sources else None,
         facts=_facts(loaded, evaluation),
         glossary=define(m.quantity.name for m in evaluation.measured),
     )

@@ -17,9 +17,16 @@ from tersely.metrics.comparison import Comparison, ProblemChange
 from tersely.metrics.intervals import Interval
 from tersely.metrics.lengths import QUANTILES, Among
 from tersely.metrics.measures import Evaluation
+from tersely.report import pairs
 from tersely.report.conclusions import conclude, warn_of_lost_problems
 from tersely.report.html import VEGA_LITE, Figure
-from tersely.report.matrices import Matrix, tabulate_budgets, tabulate_lengths, tabulate_scores
+from tersely.report.matrices import (
+    Matrix,
+    tabulate_budgets,
+    tabulate_lengths,
+    tabulate_scores,
+    tabulate_sources,
+)
 from tersely.report.pairs import tabulate_ratios, tabulate_repeats, tabulate_sides
 from tersely.report.tables import TableBlock, most_tries
 
@@ -43,10 +50,16 @@ class Exported(NamedTuple):
     p: float
     n_problems: int
     n_samples: int
+    source: str = ""
 
 
 def export_evaluation(evaluation: Evaluation) -> list[Exported]:
-    """Every quantity at every budget, and the quantiles of lengths."""
+    """Every quantity at every budget, and the quantiles of lengths; of all, then by source."""
+    of_sources = [
+        row._replace(source=part.title)
+        for part in evaluation.sources
+        for row in export_evaluation(part)
+    ]
     rows = [
         _export(q.name, value, unit=q.unit.value, protocol=evaluation.protocol, at=q.budget_tokens)
         for q, value in evaluation.measured
@@ -59,11 +72,12 @@ def export_evaluation(evaluation: Evaluation) -> list[Exported]:
             )
             for q, value in zip(QUANTILES, summary.quantiles, strict=True)
         ]
-    return rows
+    return [*rows, *of_sources]
 
 
 def export_comparison(comparison: Comparison) -> list[Exported]:
-    """Three rows a measure (before, after, difference), then token ratio and AES."""
+    """Three rows a measure (before, after, difference), then token ratio and AES; of all, then by
+    source."""
     rows = []
     for m in comparison.measures:
         sides = {"before": m.before, "after": m.after, "difference": m.difference}
@@ -79,7 +93,12 @@ def export_comparison(comparison: Comparison) -> list[Exported]:
     ):
         row = _export(name, value, unit=side, protocol=comparison.protocol)
         rows.append(row._replace(side=side))
-    return rows
+    of_sources = [
+        row._replace(source=part.title)
+        for part in comparison.sources
+        for row in export_comparison(part)
+    ]
+    return [*rows, *of_sources]
 
 
 def write_csv(rows: Sequence[Exported], path: Path) -> None:
@@ -98,6 +117,7 @@ def format_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> str:
         tabulate_budgets(evaluation),
         tabulate_lengths(evaluation),
         tabulate_scores(evaluation),
+        *([tabulate_sources(evaluation)] if evaluation.sources else []),
     )
     return "\n\n".join(
         [
@@ -126,6 +146,7 @@ def format_comparison(
             "\n".join(f"- {_escape(line)}" for line in findings),
             *(_format_block(block) for block in blocks),
             _format_matrix(tabulate_ratios(comparison)),
+            *([_format_matrix(pairs.tabulate_sources(comparison))] if comparison.sources else []),
             "",
         ]
     )

@@ -10,6 +10,7 @@ from tersely.report.cells import UNDEFINED, Cell, count, format_level
 from tersely.report.words import describe_protocol, label
 
 PERCENTILES = tuple(f"{q:.0%}" if q != 0.5 else "median" for q in QUANTILES)
+SOURCE_LENGTHS = ("mean tokens", "mean tokens given correct", "mean tokens given wrong")
 KINDS = ("accuracy", "pass@", "pass^", "g-pass@", "majority@")
 
 
@@ -107,6 +108,31 @@ def tabulate_scores(evaluation: Evaluation) -> Matrix:
         rows=[MatrixRow(label(q.name), [format_level(value, q.unit)]) for q, value in kept],
         caption="One number each, which can be gamed: read them with the curve. "
         f"{_write_basis(evaluation)}",
+    )
+
+
+def tabulate_sources(evaluation: Evaluation) -> Matrix:
+    """Each source of problems by itself, one row a source, and all of them."""
+    rows = []
+    for part in (*evaluation.sources, evaluation._replace(title="all")):
+        values = [
+            *(format_level(part.value("accuracy", b), Unit.SHARE) for b in part.budgets),
+            *(format_level(part.value(name), Unit.TOKENS) for name in SOURCE_LENGTHS),
+            format_level(part.value("truncated share"), Unit.SHARE),
+        ]
+        problems = Cell(f"{part.n_problems:,}", "")
+        rows.append(MatrixRow(part.title, [problems, *values], first=part.title == "all"))
+    return Matrix(
+        title=f"by source (protocol {evaluation.protocol.value})",
+        heads=[
+            "problems",
+            *(f"within {b:,}" for b in evaluation.budgets),
+            *(label(name) for name in SOURCE_LENGTHS),
+            label("truncated share"),
+        ],
+        rows=rows,
+        caption="Accuracy within each budget in tokens, then lengths. Every figure of each source "
+        f"is in the CSV. {_write_basis(evaluation)}",
     )
 
 

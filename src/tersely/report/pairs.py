@@ -97,6 +97,30 @@ def tabulate_ratios(comparison: Comparison) -> Matrix:
     )
 
 
+def tabulate_sources(comparison: Comparison) -> Matrix:
+    """What changed in each source of problems, one row a source, and in all of them."""
+    tries = most_tries(comparison)
+    keys = [("accuracy", b) for b in comparison.budgets]
+    if tries > 1:
+        keys.append((f"pass@{tries}", comparison.budgets[-1]))
+    rows = []
+    for part in (*comparison.sources, comparison._replace(title="all")):
+        changes = [format_measure(part.find(*key)).difference for key in keys]
+        cells = [Cell(f"{part.n_problems:,}", ""), *changes, format_ratio(part.token_ratio)]
+        rows.append(MatrixRow(part.title, cells, first=part.title == "all"))
+    return Matrix(
+        title=f"by source (protocol {comparison.protocol.value})",
+        heads=[
+            "problems",
+            *(f"{label(name)} within {budget:,}" for name, budget in keys),
+            "token ratio",
+        ],
+        rows=rows,
+        caption="After less before, and mean tokens after over before: what carries over from the "
+        f"problems that were trained on. {write_basis(comparison)}{BOLD}",
+    )
+
+
 def tabulate_changed(
     changes: Sequence[ProblemChange],
     comparison: Comparison,
