@@ -10,6 +10,7 @@ import typer
 
 from tersely.cli.frame import INTERRUPTED, messages, numbers, on_signals, plain_errors
 from tersely.core.errors import ConfigError
+from tersely.engines.jobs import Engine
 from tersely.metrics.budgets import Protocol, spectrum
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of all sampling.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only the first problems.")] = None,
     rows: Annotated[int, typer.Option(help="Samples in flight at once, in this process.")] = 256,
+    engine: Annotated[Engine, typer.Option(help="What samples in this process.")] = Engine.LOCAL,
     threads: Annotated[int, typer.Option(help="CPU threads here; 0: one a core.")] = 0,
     closing: Annotated[
         str, typer.Option(help="forced: text that closes the thinking.")
@@ -103,6 +105,7 @@ def evaluate(
             ),
             limit=limit,
             rows=rows,
+            engine=engine,
             close_text=closing,
             allowance_tokens=allowance,
         )

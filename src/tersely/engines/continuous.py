@@ -40,7 +40,7 @@ class ContinuousSampler:
     ) -> None:
         self._policy, self._rows = model, rows
         self._model = sampling_copy(model, dtype=dtype or sampling_dtype(model.device))
-        self._desk = make_desk(model, tokenizer)
+        self.desk = make_desk(model, tokenizer)
 
     def refresh(self) -> None:
         """Takes over the policy's current weights, where a copy of them is sampled from."""
@@ -57,8 +57,8 @@ class ContinuousSampler:
     ) -> list[list[Rollout]]:
         """As :meth:`LocalSampler.sample`."""
         check_spec(spec, rows=self._rows)
-        jobs = self._desk.jobs(problems, spec, skip=skip)
-        return self._desk.collect(
+        jobs = self.desk.jobs(problems, spec, skip=skip)
+        return self.desk.collect(
             jobs, lambda keep: self.run(jobs, spec, on_rollout=keep), on_rollout
         )
 
@@ -66,7 +66,7 @@ class ContinuousSampler:
         """As :meth:`LocalSampler.run`."""
         check_spec(spec, rows=self._rows)
         for job in jobs:
-            self._desk.check(job.problem_id, len(job.prompt_ids), spec)
+            self.desk.check(job.problem_id, len(job.prompt_ids), spec)
         if not jobs:
             return
         training = self._model.training
@@ -100,7 +100,7 @@ class ContinuousSampler:
             generation_config=GenerationConfig(
                 do_sample=False,
                 max_new_tokens=spec.max_tokens,
-                eos_token_id=sorted(self._desk.stop_ids),
+                eos_token_id=sorted(self.desk.stop_ids),
             ),
             continuous_batching_config=ContinuousBatchingConfig(
                 page_size=_PAGE_TOKENS,
@@ -134,7 +134,7 @@ class ContinuousSampler:
             number = int(output.request_id)
             trace = manager.logit_processor.trace(number)
             assert trace.token_T.tolist() == output.generated_tokens
-            on_rollout(self._desk.rollout(jobs[number], trace, spec))
+            on_rollout(self.desk.rollout(jobs[number], trace, spec))
             left -= 1
         return None
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from tersely.core.errors import ConfigError
 from tersely.core.types import Problem, Rollout, SamplingSpec
 from tersely.engines.decoder import supports
 from tersely.engines.draw import Draw, draw
-from tersely.engines.jobs import Job, OnRollout, Trace, check_spec, make_desk
+from tersely.engines.jobs import Engine, Job, OnRollout, Sampler, Trace, check_spec, make_desk
 from tersely.engines.memory import memory_errors, sampling_memory
 from tersely.engines.models import copy_weights, sampling_copy, sampling_dtype
 from tersely.engines.noise import row_keys, uniforms
@@ -47,8 +48,8 @@ class HFSampler:
     ) -> None:
         self._policy, self._rows = model, rows
         self._model = sampling_copy(model, dtype=dtype or sampling_dtype(model.device))
-        self._desk = make_desk(model, tokenizer)
-        self._stop_ids = torch.tensor(sorted(self._desk.stop_ids), device=model.device)
+        self.desk = make_desk(model, tokenizer)
+        self._stop_ids = torch.tensor(sorted(self.desk.stop_ids), device=model.device)
 
     def refresh(self) -> None:
         """Takes over the policy's current weights, where a copy of them is sampled from."""
@@ -65,8 +66,8 @@ class HFSampler:
     ) -> list[list[Rollout]]:
         """As :meth:`LocalSampler.sample`."""
         check_spec(spec, rows=self._rows)
-        jobs = self._desk.jobs(problems, spec, skip=skip)
-        return self._desk.collect(
+        jobs = self.desk.jobs(problems, spec, skip=skip)
+        return self.desk.collect(
             jobs, lambda keep: self.run(jobs, spec, on_rollout=keep), on_rollout
         )
 
@@ -74,10 +75,10 @@ class HFSampler:
         """As :meth:`LocalSampler.run`."""
         check_spec(spec, rows=self._rows)
         for job in jobs:
-            self._desk.check(job.problem_id, len(job.prompt_ids), spec)
+            self.desk.check(job.problem_id, len(job.prompt_ids), spec)
 
         def finish(job: Job, trace: Trace) -> None:
-            on_rollout(self._desk.rollout(job, trace, spec))
+            on_rollout(self.desk.rollout(job, trace, spec))
 
         training = self._model.training
         self._model.eval()
@@ -165,7 +166,25 @@ class HFSampler:
         )
 
 
-def make_sampler(model: Any, tokenizer: Any, *, rows: int = 256) -> LocalSampler | HFSampler:
-    """The fast sampler where the architecture allows it, else the fallback."""
-    kind = LocalSampler if supports(model.config) else HFSampler
-    return kind(model, tokenizer, rows=rows)
+def make_sampler(
+    model: Any, tokenizer: Any, *, rows: int = 256, engine: Engine = Engine.LOCAL
+) -> Sampler:
+    """A sampler of ``model`` that follows its weights: the fast one where the architecture allows
+    it, else the fallback; or continuous batching.
+
+    Raises:
+        ConfigError: the engine cannot follow weights.
+    """
+    match engine:
+        case Engine.CONTINUOUS:
+            from tersely.engines.continuous import ContinuousSampler
+
+            return ContinuousSampler(model, tokenizer, rows=rows)
+        case Engine.VLLM:
+            raise ConfigError(
+                "the vllm engine samples from a folder and cannot follow weights in training; "
+                "use local or continuous"
+            )
+        case Engine.LOCAL:
+            kind = LocalSampler if supports(model.config) else HFSampler
+            return kind(model, tokenizer, rows=rows)

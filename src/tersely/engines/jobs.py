@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,17 @@ from tersely.core.errors import EngineError
 from tersely.core.types import Finish, Problem, Rollout, SamplingSpec
 
 OnRollout = Callable[[Rollout], None]
+# Positions of a model that names none, such as a recurrent one.
+_NO_BOUND = 2**31
+
+
+class Engine(StrEnum):
+    """What samples in this process: our decoder, or for other architectures the model's own
+    forward; transformers' continuous batching; vLLM."""
+
+    LOCAL = "local"
+    CONTINUOUS = "continuous"
+    VLLM = "vllm"
 
 
 @runtime_checkable
@@ -145,6 +157,9 @@ class Desk(NamedTuple):
 def make_desk(model: Any, tokenizer: Any) -> Desk:
     """Stop tokens are the tokenizer's and the generation config's; one of them must exist.
 
+    Args:
+        model: or anything else with its ``config`` and ``generation_config``.
+
     Raises:
         EngineError: neither names a stop token.
     """
@@ -157,7 +172,8 @@ def make_desk(model: Any, tokenizer: Any) -> Desk:
             "no stop token: tokenizer.eos_token_id and generation_config.eos_token_id are both "
             "None, so no rollout could end; set one"
         )
-    return Desk(tokenizer, stop_ids, int(model.config.max_position_embeddings))
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return Desk(tokenizer, stop_ids, int(positions or _NO_BOUND))
 
 
 def check_spec(spec: SamplingSpec, *, rows: int) -> None:

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tersely.core.errors import ConfigError
 from tersely.engines.lora import merged_weights, plain_twin
+from tersely.engines.memory import memory_errors
 from tersely.tasks.grading.answer import END_THINK
 
 LAB = "lab"
@@ -105,22 +106,36 @@ def check_thinking_tags(chat_template: str, *, path: str) -> None:
 
 
 def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
-    """Loads model and tokenizer.
+    """Loads model and tokenizer onto the device.
 
     Args:
         dtype: float32 to train; ``sampling_dtype`` does to sample.
 
     Raises:
-        ConfigError: the folder is no causal language model, its tokenizer cannot chat or stop, or
-            it marks its thinking with other tags than graders know.
+        ConfigError: as :func:`load_tokenizer`, or the folder is no causal language model.
+        EngineError: it does not fit into memory.
     """
-    folder = folder_of(path)
+    tokenizer = load_tokenizer(path)
+    fix = "use a smaller model, or free memory that other processes hold"
+    with memory_errors(f"loading model.path = {path!r}", fix=fix):
+        try:
+            model = AutoModelForCausalLM.from_pretrained(folder_of(path), dtype=dtype)
+        except (OSError, ValueError, KeyError) as error:
+            raise _unloadable(path, error) from error
+        return Policy(model.to(device()), tokenizer)
+
+
+def load_tokenizer(path: str) -> Tokenizer:
+    """Loads the tokenizer of a model folder.
+
+    Raises:
+        ConfigError: it cannot be loaded, cannot chat or stop, or marks thinking with other tags
+            than graders know.
+    """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(folder_of(path))
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"model.path = {path!r} cannot be loaded: {reason}") from error
+        raise _unloadable(path, error) from error
     if not tokenizer.chat_template:
         raise ConfigError(
             f"the tokenizer of model.path = {path!r} has no chat template; save one with it "
@@ -129,4 +144,9 @@ def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"the tokenizer of model.path = {path!r} has no eos_token; set one")
     check_thinking_tags(str(tokenizer.chat_template), path=path)
-    return Policy(model.to(device()), tokenizer)
+    return tokenizer
+
+
+def _unloadable(path: str, error: Exception) -> ConfigError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return ConfigError(f"model.path = {path!r} cannot be loaded: {reason}")

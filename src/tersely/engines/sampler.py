@@ -44,7 +44,7 @@ class LocalSampler:
         self, model: Any, tokenizer: Any, *, rows: int = 256, dtype: torch.dtype | None = None
     ) -> None:
         self._model, self._rows = model, rows
-        self._desk = make_desk(model, tokenizer)
+        self.desk = make_desk(model, tokenizer)
         self._decoder = Decoder(model, dtype=dtype)
         self._cache: KVCache | None = None
 
@@ -66,8 +66,8 @@ class LocalSampler:
         nothing remains. ``on_rollout`` is called once a rollout, in the order in which they end.
         """
         check_spec(spec, rows=self._rows)
-        jobs = self._desk.jobs(problems, spec, skip=skip)
-        return self._desk.collect(
+        jobs = self.desk.jobs(problems, spec, skip=skip)
+        return self.desk.collect(
             jobs, lambda keep: self.run(jobs, spec, on_rollout=keep), on_rollout
         )
 
@@ -80,17 +80,17 @@ class LocalSampler:
         """
         check_spec(spec, rows=self._rows)
         for job in jobs:
-            self._desk.check(job.problem_id, len(job.prompt_ids), spec)
+            self.desk.check(job.problem_id, len(job.prompt_ids), spec)
         if not jobs:
             return
 
         def finish(job: Job, trace: Trace) -> None:
-            on_rollout(self._desk.rollout(job, trace, spec))
+            on_rollout(self.desk.rollout(job, trace, spec))
 
         fits = memory_errors("sampling", fix=sampling_memory(self._rows))
         with torch.inference_mode(), fits:
             cache = self._cache_of(min(self._rows, len(jobs)))
-            _Run(self._decoder, jobs, spec, self._desk.stop_ids, finish, cache=cache).drain()
+            _Run(self._decoder, jobs, spec, self.desk.stop_ids, finish, cache=cache).drain()
 
     def _cache_of(self, rows: int) -> KVCache:
         """The last call's cache if it is large enough: touching fresh memory is slow."""

@@ -25,7 +25,7 @@ from tersely.core.manifest import (
 )
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.http import Endpoint, HTTPSampler
-from tersely.engines.jobs import check_spec, make_desk
+from tersely.engines.jobs import Engine, check_spec
 from tersely.flows.evaluate import (
     OnCompletion,
     Source,
@@ -63,6 +63,7 @@ class Plan:
     endpoint: Endpoint | None = None
     limit: int | None = None
     rows: int = 256
+    engine: Engine = Engine.LOCAL
     close_text: str = "</think>"
     allowance_tokens: int = 32
 
@@ -162,6 +163,11 @@ def check_plan(plan: Plan) -> None:
         raise ConfigError(str(error)) from error
     if plan.protocol is Protocol.FORCED and plan.allowance_tokens < 1:
         raise ConfigError(f"--allowance {plan.allowance_tokens} is below 1; give the answer room")
+    if plan.endpoint is not None and plan.engine is not Engine.LOCAL:
+        raise ConfigError(
+            f"--engine {plan.engine!s} samples in this process, and --endpoint on its server; "
+            "leave one of them out"
+        )
     if plan.endpoint is not None and plan.protocol is not Protocol.FINISHED:
         raise ConfigError(
             f"the protocol {plan.protocol!s} needs the tokens of each sample, which servers do "
@@ -186,6 +192,8 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
         "seed": str(spec.seed),
         "protocol": str(plan.protocol),
     }
+    if plan.endpoint is None and plan.engine is not Engine.LOCAL:
+        identity["engine"] = str(plan.engine)
     if plan.protocol is not Protocol.FINISHED:
         identity["budgets"] = " ".join(map(str, sorted(set(plan.budgets))))
     if plan.protocol is Protocol.FORCED:
@@ -210,6 +218,7 @@ def _model_identity(plan: Plan) -> dict[str, str]:
 
 def _facts(plan: Plan, planned: int) -> dict[str, str]:
     packages = ("numpy",) if plan.endpoint else ("torch", "transformers", "numpy")
+    packages += ("vllm",) if not plan.endpoint and plan.engine is Engine.VLLM else ()
     where = {"endpoint": plan.endpoint.url} if plan.endpoint else {}
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -250,13 +259,10 @@ def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | No
 
 
 def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
-    from tersely.engines.hf_sampler import make_sampler
-    from tersely.engines.models import load_policy
     from tersely.engines.pieces import split_text
 
-    policy = load_policy(plan.model)
-    _check_positions(plan, problems, policy)
-    sampler = make_sampler(policy.model, policy.tokenizer, rows=plan.rows)
+    local = _open(plan)
+    _check_positions(plan, problems, local)
     ids_file = plan.out / TOKENS_FILE if plan.protocol is Protocol.FORCED else None
 
     def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
@@ -266,22 +272,41 @@ def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | Non
         def on_rollout(rollout: Rollout) -> None:
             if ids_file is not None:
                 jsonl.append(ids_file, _tokens(rollout))
-            keep(as_completion(rollout, split_text=lambda ids: split_text(policy.tokenizer, ids)))
+            keep(as_completion(rollout, split_text=lambda ids: split_text(local.tokenizer, ids)))
 
-        sampler.sample(problems, plan.spec, skip=skip, on_rollout=on_rollout)
+        local.sampler.sample(problems, plan.spec, skip=skip, on_rollout=on_rollout)
 
-    return source, Local(policy.tokenizer, sampler)
+    return source, local
 
 
-def _check_positions(plan: Plan, problems: Sequence[Problem], policy: Any) -> None:
+def _open(plan: Plan) -> Local:
+    """The model's tokenizer and the engine that samples from it, in half precision on a GPU."""
+    from tersely.engines.hf_sampler import make_sampler
+    from tersely.engines.models import (
+        device,
+        folder_of,
+        load_policy,
+        load_tokenizer,
+        sampling_dtype,
+    )
+
+    if plan.engine is Engine.VLLM:
+        from tersely.engines.vllm_sampler import VLLMSampler
+
+        tokenizer = load_tokenizer(plan.model)
+        return Local(tokenizer, VLLMSampler(folder_of(plan.model), tokenizer, rows=plan.rows))
+    model, tokenizer = load_policy(plan.model, dtype=sampling_dtype(device()))
+    return Local(tokenizer, make_sampler(model, tokenizer, rows=plan.rows, engine=plan.engine))
+
+
+def _check_positions(plan: Plan, problems: Sequence[Problem], local: Local) -> None:
     """Refuses, before anything is written, a cap or an allowance that the model has no room for."""
-    desk = make_desk(policy.model, policy.tokenizer)
-    closing = policy.tokenizer(plan.close_text, add_special_tokens=False)["input_ids"]
+    closing = local.tokenizer(plan.close_text, add_special_tokens=False)["input_ids"]
     forced = plan.protocol is Protocol.FORCED
     extra = len(closing) + plan.allowance_tokens if forced else 0
     longest = max(plan.spec.max_tokens, max(plan.budgets) + extra)
     try:
-        desk.jobs(problems, replace(plan.spec, samples=1, max_tokens=longest))
+        local.sampler.desk.jobs(problems, replace(plan.spec, samples=1, max_tokens=longest))
     except EngineError as error:
         raise ConfigError(f"--max-tokens {plan.spec.max_tokens}: {error}") from error
 
