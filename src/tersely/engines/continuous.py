@@ -77,7 +77,12 @@ class ContinuousSampler:
             self._model.train(training)
 
     def _run(self, jobs: Sequence[Job], spec: SamplingSpec, on_rollout: OnRollout) -> None:
-        manager = self._manager(jobs, spec)
+        try:
+            manager = self._manager(jobs, spec)
+        except ValueError as error:
+            raise EngineError(
+                f"continuous batching cannot run this model: {error}; use the local engine instead"
+            ) from error
         manager.start()
         try:
             failure = self._drain(manager, jobs, spec, on_rollout)

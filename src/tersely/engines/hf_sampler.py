@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, Rollout, SamplingSpec
 from tersely.engines.decoder import supports
 from tersely.engines.draw import Draw, draw
@@ -41,11 +42,19 @@ class HFSampler:
     Args:
         dtype: None is bfloat16 on a GPU, in a copy of 2 bytes a weight, and float32 on a CPU,
             where the model's own weights are used.
+
+    Raises:
+        EngineError: the model takes no cache of keys and values.
     """
 
     def __init__(
         self, model: Any, tokenizer: Any, *, rows: int = 256, dtype: torch.dtype | None = None
     ) -> None:
+        if "past_key_values" not in signature(model.forward).parameters:
+            raise EngineError(
+                f"model_type {model.config.model_type!r} keeps no keys and values, which this "
+                "sampler needs; evaluate it through a server (--endpoint)"
+            )
         self._policy, self._rows = model, rows
         self._model = sampling_copy(model, dtype=dtype or sampling_dtype(model.device))
         self.desk = make_desk(model, tokenizer)
@@ -155,7 +164,8 @@ class HFSampler:
         if int(batch.ended_N.count_nonzero()) < _DROP_SHARE * len(batch.job_N):
             return batch
         keep_N = (~batch.ended_N).nonzero().squeeze(-1)
-        batch.past.batch_select_indices(keep_N)
+        # Written for beams; any choice of rows will do, and every kind of layer can do it.
+        batch.past.reorder_cache(keep_N)
         return _Batch(
             job_N=batch.job_N[keep_N.cpu().numpy()],
             key_N=batch.key_N[keep_N],
