@@ -84,6 +84,7 @@ class Cell:
     ) -> None:
         self._limits = limits
         self._received = b""
+        self._process: subprocess.Popen[bytes] | None = None
         self._first: int | None = None
         uid = None if isolation is Isolation.NONE else unused_user()
         self._start = Start(isolation, mode, limits, function, uid)
@@ -128,7 +129,7 @@ class Cell:
         os.set_blocking(self._out, False)
         numbers = Numbers(code, ready, info, refused)
         given = [number for number in numbers if number is not None]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launched = time.monotonic()
         self._process = subprocess.Popen(
             command(self._start, numbers),
             stdin=ends[0],
@@ -147,7 +148,7 @@ class Cell:
         """Reads the number of the first process inside, then that the code is about to run."""
         ends_at, said = time.monotonic() + START_LIMIT_S, b""
         while not said.endswith(b"ready\n"):
-            if not select.select([self._ready], [], [], max(0.0, ends_at - time.monotonic()))[0]:
+            if not _wait(self._ready, select.POLLIN, limit_s=ends_at - time.monotonic()):
                 raise GradingError(f"no sandbox within {START_LIMIT_S:g} s; is the machine busy?")
             part = os.read(self._ready, _PART_BYTES)
             if not part:
@@ -192,14 +193,18 @@ class Cell:
                 time.sleep(0.001)
         except Stopped as stopped:
             return Outcome(stopped.end, self._received)
-        if code == 128 + signal.SIGXCPU or code == -signal.SIGXCPU or self._cpu_is_used(code):
+        if self._used_its_time(code):
             return Outcome(End.TIME, stdout)
         return Outcome(End.FAILED if code else End.DONE, stdout)
 
-    def _cpu_is_used(self, code: int) -> bool:
-        """Soft and hard limit are the same, so that the kernel kills at it."""
-        killed = code in (128 + signal.SIGKILL, -signal.SIGKILL)
-        return killed and time.monotonic() - self._started >= self._limits.cpu_s
+    def _used_its_time(self, code: int) -> bool:
+        """Whether the kernel ended it for its processor time: by a signal of its own, or if that
+        was ignored by the one that ends everything, which no single thread can have earlier."""
+        number = -code if code < 0 else code - 128
+        elapsed_s = time.monotonic() - self._launched
+        return number == signal.SIGXCPU or (
+            number == signal.SIGKILL and elapsed_s >= self._limits.cpu_s
+        )
 
     def _check_limits(self, ends_at: float) -> None:
         if time.monotonic() >= ends_at:
@@ -222,13 +227,12 @@ class Cell:
             if now >= ends_at or over or now - looked_at >= _LOOK_S:
                 self._check_limits(ends_at)
                 looked_at = now
-            writes = [self._out] if left else []
-            wait_s = max(0.0, min(_LOOK_S, ends_at - now))
-            readable, writable, _ = select.select([self._out], writes, [], wait_s)
+            wanted = select.POLLIN | (select.POLLOUT if left else 0)
+            ready = _wait(self._out, wanted, limit_s=min(_LOOK_S, ends_at - now))
             try:
-                if writable:
+                if ready & select.POLLOUT:
                     left = left[os.write(self._out, left[:_PART_BYTES]) :]
-                if readable and not self._read_part():
+                if ready & ~select.POLLOUT and not self._read_part():
                     if one_line:
                         raise Stopped(End.FAILED)
                     return self._received
@@ -242,11 +246,11 @@ class Cell:
 
     def stop(self) -> None:
         """Kills everything in the cell and waits until it is gone."""
-        process = getattr(self, "_process", None)
+        process = self._process
         if self._first is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._first, signal.SIGKILL)
-            select.select([self._first], [], [])
+            _wait(self._first, select.POLLIN)
             os.close(self._first)
             self._first = None
         if process is not None:
@@ -259,6 +263,14 @@ class Cell:
         self._open.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _wait(file: int, events: int, *, limit_s: float | None = None) -> int:
+    """Which of the events are there, or an end or error of the file; 0 after ``limit_s``."""
+    poll = select.poll()
+    poll.register(file, events)
+    found = poll.poll(None if limit_s is None else max(0.0, limit_s) * 1000)
+    return found[0][1] if found else 0
 
 
 def _parent_of(pid: int) -> int | None:

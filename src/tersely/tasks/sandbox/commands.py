@@ -5,9 +5,9 @@ import os
 import secrets
 import shutil
 import sys
-import sysconfig
 from enum import StrEnum
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ SCRATCH = "/tmp"
 SCRATCH_FILES = 4096
 PACKAGES = "/packages"
 # What competition programs import beyond the standard library, if it is installed here.
-SHOWN_PACKAGES = ("numpy", "numpy.libs", "sortedcontainers")
+SHOWN_PACKAGES = ("numpy", "sortedcontainers")
 _INSIDE = "/sandbox"
 _SCRIPTS = ("inside.py", "talk.py")
 _HERE = Path(__file__).parent
@@ -93,15 +93,10 @@ def readable() -> tuple[tuple[str, str], ...]:
     """What a program may read: the system's programs and libraries, this Python, few packages."""
     prefix = Path(sys.base_prefix).resolve()
     python = [prefix / part for part in ("bin", "lib", "lib64")]
-    site = Path(sysconfig.get_path("platlib"))
     shown = [(str(p), str(p)) for p in map(Path, (*_SYSTEM, *_SETTINGS)) if p.exists()]
     if not prefix.is_relative_to("/usr"):
         shown += [(str(path), str(path)) for path in python if path.is_dir()]
-    shown += [
-        (str(site / name), f"{PACKAGES}/{name}")
-        for name in SHOWN_PACKAGES
-        if (site / name).is_dir()
-    ]
+    shown += [(str(folder), f"{PACKAGES}/{folder.name}") for folder in _package_folders()]
     return (*shown, *((str(_HERE / name), f"{_INSIDE}/{name}") for name in _SCRIPTS))
 
 
@@ -120,6 +115,17 @@ def command(start: Start, numbers: Numbers) -> list[str]:
     if start.isolation is Isolation.NAMESPACES:
         return _namespaces(start, numbers, runs)
     return runs
+
+
+def _package_folders() -> list[Path]:
+    """The folders of the packages shown, and of the libraries that a wheel puts beside them."""
+    found = []
+    for name in SHOWN_PACKAGES:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            folder = Path(spec.origin).resolve().parent
+            found += [folder, folder.with_name(f"{name}.libs")]
+    return [folder for folder in found if folder.is_dir()]
 
 
 def _parents() -> list[str]:

@@ -10,6 +10,7 @@ the user that root becomes in the command, or None.
 import ctypes
 import json
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -168,9 +169,13 @@ def _first_process(config: Config, go: int) -> int:
     _die_with_parent()
     if not os.read(go, 1):
         return 1
-    os.close(go)
     build(config)
     give_up(config)
+    # The kernel forgets it with a change of user; the parent may be gone by now, its end closed.
+    _die_with_parent()
+    if select.select([go], [], [], 0)[0]:
+        return 1
+    os.close(go)
     os.close(config.info)
     command = os.fork()
     if command == 0:
@@ -195,7 +200,6 @@ def main(arguments: Sequence[str]) -> int:
     os.write(config.info, json.dumps({"child-pid": first}).encode())
     os.close(config.info)
     os.write(write, b"1")
-    os.close(write)
     return _wait(first)
 
 
