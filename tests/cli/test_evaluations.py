@@ -63,7 +63,11 @@ def test_report_gives_the_same_figures_as_eval_and_exports_them(evaluated, tmp_p
     done = call("report", evaluated / "base", *out, "--png", tmp_path / "png", "--k", "1,4")
     assert done.exit_code == 0, done.output
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
-    accuracy = {r["budget_tokens"]: float(r["estimate"]) for r in rows if r["name"] == "accuracy"}
+    accuracy = {
+        r["budget_tokens"]: float(r["estimate"])
+        for r in rows
+        if r["name"] == "accuracy" and not r["source"]
+    }
     records = jsonl.read(evaluated / "base" / "records.jsonl", EvalRecord)
     for budget, value in accuracy.items():
         right = [
