@@ -72,12 +72,21 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Server: a stop token's text that it leaves in. Repeatable."),
     ] = None,
+    allow_unsandboxed: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unsandboxed",
+            help="Grade programs even where nothing can isolate them from your files and network.",
+        ),
+    ] = False,
 ) -> None:
     """Sample once at the cap, grade, and give accuracy at every token budget."""
     with plain_errors():
         from tersely.core.types import SamplingSpec
         from tersely.flows.evaluation import Plan
+        from tersely.tasks import sandbox
 
+        sandbox.allow_unsandboxed(allow_unsandboxed)
         plan = Plan(
             model=model,
             benchmark=benchmark,

@@ -38,11 +38,20 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved recipe and its cost, and stop.")
     ] = False,
+    allow_unsandboxed: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unsandboxed",
+            help="Grade programs even where nothing can isolate them from your files and network.",
+        ),
+    ] = False,
 ) -> None:
     """Shorten a reasoner with RL: a run folder with checkpoints, records and report.html."""
     from tersely.flows.config import as_toml, read_recipe, shipped
+    from tersely.tasks import sandbox
 
     with plain_errors():
+        sandbox.allow_unsandboxed(allow_unsandboxed)
         folder = run or (DEMO_FOLDER if recipe is None else Path("runs") / recipe.stem)
         settings = read_recipe(recipe or shipped("demo"), overrides=set_ or [])
         if dry_run:
