@@ -132,6 +132,8 @@ def test_only_adapters_move_and_all_of_them_do(checkpointing, tokenizer):
     assert stats.updates == 2
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == (".lora_" not in name), name
+    again = learner.step(sampled_rows(HFSampler(model, tokenizer), seed=2), updates=1)
+    assert again.sampler_mismatch < 1e-5
     held = learner.state_dict()["optimizer"]["state"]
     # 7 matrices a layer, A and B of each
     assert len(held) == 2 * 7 * 2
