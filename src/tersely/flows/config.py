@@ -16,6 +16,7 @@ from tersely.core.errors import ConfigError
 from tersely.flows.sections import (
     AdvantageSection,
     CheckpointSection,
+    EngineSection,
     EvaluationSection,
     FilterSection,
     LearnerSection,
@@ -52,6 +53,7 @@ class Recipe(Section):
     learner: LearnerSection
     evaluation: EvaluationSection
     checkpoint: CheckpointSection = CheckpointSection()
+    trl: EngineSection | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Recipe":

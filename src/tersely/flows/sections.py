@@ -73,6 +73,18 @@ class NamedSection(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class EngineSection(BaseModel):
+    """A distributed engine's own settings by its own names; ``tersely launch`` checks them, and
+    ``tersely train`` does not look at them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that was given."""
+        return dict(self.__pydantic_extra__ or {})
+
+
 def _paid_or_masked(value: Any) -> Any:
     if isinstance(value, bool) or not (value == "masked" or isinstance(value, int | float)):
         raise ValueError(f'treatment.cells: a cell is a number or "masked", not {value!r}')

@@ -119,13 +119,13 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> targets.Target
             break
         refilled, more_s = _sample(run, step, more)
         groups, sample_s, rounds = [*groups, *refilled], sample_s + more_s, rounds + 1
-    target, shaped = _shape_all(run.recipe, groups, state)
+    target, shaped = shape_all(run.recipe, groups, state)
     check_graded(shaped)
     graded = perf_counter()
     stats = _learn(run, step, shaped)
     run.sampler.refresh()
     learned = perf_counter()
-    _write_rollouts(run.folder, step, shaped)
+    write_rollouts(run.folder, step, shaped)
     record = step_record(
         step,
         shaped,
@@ -198,9 +198,10 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group]
     return groups, sample_s
 
 
-def _shape_all(
+def shape_all(
     recipe: Recipe, groups: Sequence[Group], state: targets.TargetState
 ) -> tuple[targets.Target, list[Shaped]]:
+    """The recipe's target and shaping of a step's graded groups."""
     paid_unfinished = recipe.treatment.unfinished == "graded"
     if recipe.target is None:
         target = targets.Target(np.full(len(groups), np.nan), state)
@@ -238,7 +239,8 @@ def _learn(run: Run, step: int, shaped: Sequence[Shaped]) -> LearnStats:
         ) from error
 
 
-def _write_rollouts(folder: Path, step: int, shaped: Sequence[Shaped]) -> None:
+def write_rollouts(folder: Path, step: int, shaped: Sequence[Shaped]) -> None:
+    """The step's rollouts, in a file of their own."""
     records = [
         RolloutRecord(
             step=step,

@@ -15,8 +15,9 @@ from tersely.core.errors import ConfigError
 from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
 from tersely.engines import checkpoints
 from tersely.engines.hf_sampler import make_sampler
+from tersely.engines.jobs import Sampler
 from tersely.engines.learner import LocalLearner
-from tersely.engines.models import LAB, Policy, folder_of, load_policy
+from tersely.engines.models import LAB, Policy, Tokenizer, folder_of, load_policy
 from tersely.engines.objective import Aggregate, Objective, by_token
 from tersely.engines.pieces import split_text
 from tersely.flows import runs
@@ -46,7 +47,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Outcom
     """
     run = _prepare(recipe, folder, resume=resume, watch=watch)
     start, state = _restore(run)
-    _forget_after(folder, start)
+    forget_after(folder, start)
     last = recipe.learner.steps
     for step in range(start, last):
         if step % recipe.evaluation.every_steps == 0 and not watch.wants_stop():
@@ -209,7 +210,7 @@ def _save(run: Run, step: int, state: targets.TargetState) -> None:
     checkpoints.prune(folder, keep=3 if step == run.recipe.learner.steps else 2)
 
 
-def _forget_after(folder: Path, done: int) -> None:
+def forget_after(folder: Path, done: int) -> None:
     """Drops the records of steps that the restored weights have not seen; they are made again."""
     for name, kind in (("steps.jsonl", StepRecord), ("timings.jsonl", StepTiming)):
         file = folder / name
@@ -219,24 +220,46 @@ def _forget_after(folder: Path, done: int) -> None:
 
 
 def _judge(run: Run, step: int) -> None:
-    section, sampling = run.recipe.evaluation, run.recipe.sampling
-    (run.folder / "eval").mkdir(exist_ok=True)
-    run.watch.on_sampling(f"evaluation {step}", len(run.test_problems) * section.samples)
+    evaluate_policy(
+        run.recipe,
+        run.folder,
+        step,
+        sampler=run.sampler,
+        tokenizer=run.policy.tokenizer,
+        problems=run.test_problems,
+        watch=run.watch,
+    )
+
+
+def evaluate_policy(
+    recipe: Recipe,
+    folder: Path,
+    step: int,
+    *,
+    sampler: Sampler,
+    tokenizer: Tokenizer,
+    problems: Sequence[Problem],
+    watch: Watch,
+) -> None:
+    """The recipe's evaluation of what the sampler holds after ``step`` steps, into ``eval/``."""
+    section, sampling = recipe.evaluation, recipe.sampling
+    (folder / "eval").mkdir(exist_ok=True)
+    watch.on_sampling(f"evaluation {step}", len(problems) * section.samples)
     records = evaluate(
-        run.sampler,
-        run.test_problems,
+        sampler,
+        problems,
         SamplingSpec(
             samples=section.samples,
             max_tokens=max(section.budgets),
-            seed=stream_seed(run.recipe.seed, EVAL_STREAM),
+            seed=stream_seed(recipe.seed, EVAL_STREAM),
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
             policy_step=step,
         ),
-        run=run.folder.name,
-        file=run.folder / "eval" / f"step-{step:06d}.jsonl",
-        split_text=lambda ids: split_text(run.policy.tokenizer, ids),
-        on_record=lambda _: run.watch.on_rollout(),
+        run=folder.name,
+        file=folder / "eval" / f"step-{step:06d}.jsonl",
+        split_text=lambda ids: split_text(tokenizer, ids),
+        on_record=lambda _: watch.on_rollout(),
     )
-    run.watch.on_evaluation(step, records)
+    watch.on_evaluation(step, records)

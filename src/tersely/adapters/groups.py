@@ -1,0 +1,184 @@
+"""An engine's flat batch as whole groups: the one translation that every engine's adapter uses.
+
+Engines that drive us hold completions row by row, padded, in an order of their own and spread over
+processes. A group is found by its key and by nothing else: never by a row's place, and never by
+how many samples there ought to be. What is not whole is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from tersely.core.errors import DataError, EngineError
+from tersely.core.types import Finish, Group, Problem, Rollout, Verdict
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlatRow:
+    """One graded completion, wherever it lies in the engine's batch.
+
+    Args:
+        key: what the rollouts of one group share and no others of the step do: the problem's id,
+            or an engine's own id where a problem may be in a step twice.
+        problem: the problem's id.
+        completion_ids: without padding, with the stop token when there is one.
+        text: decoded, without the stop token.
+        logprobs: the sampler's; None where the engine does not give them.
+        entropy: mean nats a token; NaN where the engine does not give it.
+    """
+
+    key: str
+    problem: str
+    completion_ids: tuple[int, ...]
+    text: str
+    verdict: Verdict
+    prompt_ids: tuple[int, ...] = ()
+    logprobs: Float[np.ndarray, " T"] | None = None
+    entropy: float = float("nan")
+
+
+class Grouped(NamedTuple):
+    """Whole groups in order of first appearance, and where each one's rollouts lie in the batch."""
+
+    groups: list[Group]
+    places: list[Int[np.ndarray, " G"]]
+
+    def flat(self, values: Sequence[Shaped[np.ndarray, " G"]]) -> Shaped[np.ndarray, " B"]:
+        """One array a group, back in the order of the batch's rows."""
+        values_B = np.concatenate(values)
+        flat_B = np.empty_like(values_B)
+        flat_B[np.concatenate(self.places)] = values_B
+        return flat_B
+
+
+class Gathered(NamedTuple):
+    """The rows of all processes in the order of their ranks, and which of them are our own."""
+
+    rows: list[FlatRow]
+    own: slice
+
+
+def gathered(parts: Sequence[Sequence[FlatRow]], *, rank: int) -> Gathered:
+    """What every process holds, one part a rank, as one batch; parts may differ in size."""
+    before = sum(len(part) for part in parts[:rank])
+    own = slice(before, before + len(parts[rank]))
+    return Gathered([row for part in parts for row in part], own)
+
+
+def unpad(
+    token_ids_BT: Int[np.ndarray, "B T"], mask_BT: Bool[np.ndarray, "B T"]
+) -> list[tuple[int, ...]]:
+    """Each row's tokens without padding, on whichever side it is.
+
+    Only the mask tells: a pad token may be a model's stop token as well.
+
+    Args:
+        mask_BT: True on the row's own tokens.
+    Raises:
+        EngineError: a row's tokens do not lie together, as after a tool call: its length would
+            count what the policy did not write.
+    """
+    rows = []
+    for number, (ids_T, mask_T) in enumerate(zip(token_ids_BT, mask_BT, strict=True)):
+        (found,) = np.nonzero(mask_T)
+        if len(found) and found[-1] - found[0] + 1 != len(found):
+            raise EngineError(
+                f"row {number} of the batch has masked tokens between its own ones; completions "
+                "of several turns or with tool calls cannot be shaped by length, use single turns"
+            )
+        rows.append(tuple(ids_T[found].tolist()))
+    return rows
+
+
+def places_of(keys: Sequence[str]) -> list[Int[np.ndarray, " G"]]:
+    """Where the rows of each key lie, keys in order of first appearance."""
+    found: dict[str, list[int]] = {}
+    for place, key in enumerate(keys):
+        found.setdefault(key, []).append(place)
+    return [np.array(places, dtype=np.int64) for places in found.values()]
+
+
+def regroup(
+    rows: Sequence[FlatRow],
+    problems: Mapping[str, Problem],
+    *,
+    stop_ids: AbstractSet[int],
+    policy_step: int,
+    samples: int | None,
+) -> Grouped:
+    """The batch's whole groups; a rollout's sample number is its place among its group's rows.
+
+    Args:
+        problems: by id.
+        stop_ids: a completion that ends in one of these ended by itself, any other was cut.
+        samples: rollouts that every group has; None where an engine makes uneven groups, which
+            must then be known to be whole.
+    Raises:
+        DataError: a row is of a problem that the recipe does not have.
+        EngineError: a group is not whole or mixes problems, or a row holds no tokens.
+    """
+    places = places_of([row.key for row in rows])
+    groups = []
+    for places_G in places:
+        members = [rows[place] for place in places_G]
+        _check_group(members, samples=samples)
+        problem = problems.get(members[0].problem)
+        if problem is None:
+            raise DataError(
+                f"the batch holds problem {members[0].problem!r}, which is none of the recipe's "
+                f"{len(problems):,}; train on the recipe's own problems"
+            )
+        rollouts = tuple(
+            _rollout(row, number, stop_ids=stop_ids, policy_step=policy_step)
+            for number, row in enumerate(members)
+        )
+        verdicts = tuple(row.verdict for row in members)
+        groups.append(Group(problem=problem, rollouts=rollouts, verdicts=verdicts))
+    return Grouped(groups, places)
+
+
+def _check_group(members: Sequence[FlatRow], *, samples: int | None) -> None:
+    first = members[0]
+    if samples is not None and len(members) != samples:
+        raise EngineError(
+            f"group {first.key!r} has {len(members)} rollouts in this step, and "
+            f"sampling.samples_per_prompt = {samples}: "
+            + (
+                "the rest lies in another process or batch, where the reward cannot see it; "
+                "gather all processes' rows, and set the engine's samples per prompt to that number"
+                if len(members) < samples
+                else "its prompt is in the step more than once; make the prompts of a step differ"
+            )
+        )
+    for row in members:
+        if row.problem != first.problem:
+            raise EngineError(
+                f"group {first.key!r} mixes the problems {first.problem!r} and {row.problem!r}; "
+                "give the rollouts of each prompt a key of their own"
+            )
+        if not row.completion_ids:
+            raise EngineError(
+                f"a rollout of problem {row.problem!r} has no completion tokens; the engine must "
+                "sample at least one"
+            )
+
+
+def _rollout(row: FlatRow, number: int, *, stop_ids: AbstractSet[int], policy_step: int) -> Rollout:
+    unknown_T = np.full(len(row.completion_ids), np.nan)
+    return Rollout(
+        problem_id=row.problem,
+        sample=number,
+        prompt_ids=row.prompt_ids,
+        completion_ids=row.completion_ids,
+        logprobs=unknown_T if row.logprobs is None else row.logprobs,
+        entropy=row.entropy,
+        finish=Finish.STOP if row.completion_ids[-1] in stop_ids else Finish.LENGTH,
+        policy_step=policy_step,
+        text=row.text,
+    )
