@@ -255,6 +255,13 @@ def test_no_verdict_is_forged(program: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @needs_sandbox
+def test_no_assert_counts_after_the_program_is_gone() -> None:
+    check = "try:\n    f()\nexcept Exception:\n    pass\nassert True"
+    assert graded("def f(): raise ValueError", check=check).score == 1.0
+    assert graded("def f(): __import__('os')._exit(0)", check=check).score == 0.0
+
+
+@needs_sandbox
 def test_a_check_may_use_modules_exceptions_objects_and_change_in_place() -> None:
     program = """
 class Pair:
