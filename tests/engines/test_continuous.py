@@ -86,7 +86,7 @@ def test_tokens_logprobs_and_entropy_are_those_of_the_local_sampler(settings, lo
 
 def test_requests_that_make_way_and_come_back_draw_the_same(tokenizer, monkeypatch):
     model = tiny_model()
-    spec = SamplingSpec(samples=4, max_tokens=200, seed=4)
+    spec = SamplingSpec(samples=2, max_tokens=100, seed=4)
     expected = LocalSampler(model, tokenizer).sample(PROBLEMS, spec)
     real, came_back = continuous.ContinuousBatchingConfig, []
     prepare = continuous._Drawer.prepare_tensor_args
@@ -96,11 +96,32 @@ def test_requests_that_make_way_and_come_back_draw_the_same(tokenizer, monkeypat
         return prepare(self, requests_in_batch, arg_storage)
 
     monkeypatch.setattr(
-        continuous, "ContinuousBatchingConfig", lambda **given: real(**given | {"num_blocks": 6})
+        continuous, "ContinuousBatchingConfig", lambda **given: real(**given | {"num_blocks": 4})
     )
     monkeypatch.setattr(continuous._Drawer, "prepare_tensor_args", look)
     assert_equal(ContinuousSampler(model, tokenizer, rows=16).sample(PROBLEMS, spec), expected)
     assert came_back
+
+
+@pytest.mark.parametrize("tokens", [3, 11])
+def test_prompts_that_go_in_by_parts_draw_the_same(tokens, tokenizer, monkeypatch):
+    model = tiny_model()
+    spec = SamplingSpec(samples=2, max_tokens=30, seed=4)
+    real, parts = continuous.ContinuousBatchingConfig, []
+    prepare = continuous._Drawer.prepare_tensor_args
+
+    def look(self, requests_in_batch, arg_storage):
+        parts.extend(r for r in requests_in_batch if not r.has_new_token)
+        return prepare(self, requests_in_batch, arg_storage)
+
+    limits = {"max_batch_tokens": tokens}
+    monkeypatch.setattr(
+        continuous, "ContinuousBatchingConfig", lambda **given: real(**given | limits)
+    )
+    monkeypatch.setattr(continuous._Drawer, "prepare_tensor_args", look)
+    ours = ContinuousSampler(model, tokenizer, rows=16).sample(PROBLEMS, spec)
+    assert_equal(ours, LocalSampler(model, tokenizer).sample(PROBLEMS, spec))
+    assert parts
 
 
 def test_samples_that_are_there_are_not_drawn_again(tokenizer):

@@ -178,15 +178,22 @@ class _Drawer:
     def __call__(
         self, input_ids: Tensor, logits_BV: Float[Tensor, "B V"], arguments: Tensor
     ) -> Float[Tensor, "B V"]:
-        """0 at the token drawn, -inf elsewhere."""
+        """0 at the token drawn, -inf elsewhere.
+
+        A prompt that goes in by parts gets no token yet; the rows of such are the last, and unused.
+        """
+        only_BV = torch.full_like(logits_BV, -torch.inf)
+        if not self._next:
+            return only_BV
         number_B, position_B = torch.tensor(self._next, device=logits_BV.device).unbind(dim=1)
-        choice = draw(logits_BV, uniforms(self._key_J[number_B], position_B), spec=self._spec)
+        uniform_B = uniforms(self._key_J[number_B], position_B)
+        choice = draw(logits_BV[: len(self._next)], uniform_B, spec=self._spec)
         rows = zip(*(x.tolist() for x in choice), strict=True)
         for (number, position), row in zip(self._next, rows, strict=True):
             assert len(self._drawn[number]) == position
             self._drawn[number].append(row)
-        only_BV = torch.full_like(logits_BV, -torch.inf)
-        return only_BV.scatter_(1, choice.token_B[:, None], 0.0)
+        only_BV[: len(self._next)].scatter_(1, choice.token_B[:, None], 0.0)
+        return only_BV
 
     def trace(self, number: int) -> Trace:
         """All that was drawn for one job."""
