@@ -9,7 +9,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
+from tersely.cli.curate import curate
 from tersely.cli.evaluate import evaluate
+from tersely.cli.launch import launch_app
 from tersely.cli.report import compare, report
 from tersely.cli.rewards import rewards
 from tersely.cli.train import lab_app, train
@@ -24,5 +26,7 @@ app.command()(train)
 app.command(name="eval")(evaluate)
 app.command()(report)
 app.command()(compare)
+app.command()(curate)
 app.command()(rewards)
+app.add_typer(launch_app, name="launch")
 app.add_typer(lab_app, name="lab")
