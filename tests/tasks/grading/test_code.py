@@ -5,11 +5,22 @@ import json
 import pickle
 import time
 import zlib
+from pathlib import Path
 
 import pytest
 
+from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
-from tersely.core.types import Grade, Problem, Verdict
+from tersely.core.types import (
+    Completion,
+    EvalRecord,
+    Finish,
+    Grade,
+    Problem,
+    SamplingSpec,
+    Verdict,
+)
+from tersely.flows.evaluate import record_of
 from tersely.tasks import grading, sandbox
 from tersely.tasks.code_tests import CallTest, InputTest, read_tests
 from tersely.tasks.grading.code import grade, last_block, same_output
@@ -80,6 +91,27 @@ def test_all_tests_must_pass_and_the_share_that_did_is_the_score() -> None:
     assert (half.grade, half.score) == (Grade.WRONG, 0.5)
     none = graded("print(", **DOUBLE)
     assert (none.grade, none.score) == (Grade.WRONG, 0.0)
+
+
+@needs_sandbox
+def test_the_record_of_a_sample_keeps_the_score(tmp_path: Path) -> None:
+    problem = Problem(id="p", prompt="?", answer=json.dumps(DOUBLE), source="s", grader="code")
+    text = block("print(1 + int(input()))")
+    completion = Completion(problem_id="p", sample=0, text=text, tokens=9, finish=Finish.STOP)
+    spec = SamplingSpec(samples=1, max_tokens=10, seed=0)
+    record = record_of(problem, completion, spec=spec, run="r", with_text=False)
+    jsonl.append(tmp_path / "records.jsonl", record)
+    assert [r.score for r in jsonl.read(tmp_path / "records.jsonl", EvalRecord)] == [0.5]
+
+
+@needs_sandbox
+def test_a_program_that_stands_in_several_prefixes_runs_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = "print(2 * int(input()))  # once"
+    assert graded(program, **DOUBLE).score == 1.0
+    monkeypatch.setattr(sandbox, "run", None)
+    assert grade(block(program) + " And", json.dumps(DOUBLE)).score == 1.0
 
 
 @needs_sandbox

@@ -10,6 +10,7 @@ import re
 import textwrap
 import time
 from decimal import Decimal, DecimalException
+from functools import lru_cache
 from typing import NamedTuple
 
 from tersely.core.errors import DataError, GradingError
@@ -60,7 +61,7 @@ def grade(text: str, answer: str) -> Verdict:
         return Verdict(grade=Grade.UNPARSED)
     isolation = sandbox.find()
     try:
-        found = _test(program, read_tests(answer), isolation=isolation)
+        found = _test(program, answer, isolation=isolation)
     except (DataError, GradingError):
         return Verdict(grade=Grade.UNGRADED, extracted=program)
     right = found.passed == found.total
@@ -83,7 +84,10 @@ def last_block(text: str) -> str | None:
     return None if found is None else textwrap.dedent(found).strip("\n")
 
 
-def _test(program: str, tests: CodeTests, *, isolation: Isolation) -> _Passed:
+@lru_cache(maxsize=64)
+def _test(program: str, answer: str, *, isolation: Isolation) -> _Passed:
+    """Kept for the last programs: the prefixes of one completion mostly hold the same one."""
+    tests = read_tests(answer)
     if tests.check:
         return _checked(program, tests, isolation=isolation)
     ends_at = time.monotonic() + TOTAL_S
