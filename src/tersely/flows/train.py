@@ -172,7 +172,11 @@ def objective_of(recipe: Recipe) -> Objective:
 def _restore(run: Run) -> tuple[int, targets.TargetState]:
     folder = run.folder / "checkpoints"
     saved = checkpoints.latest(folder)
-    _check_not_missing(run, saved)
+    check_not_missing(
+        run.folder,
+        every_steps=run.recipe.checkpoint.every_steps,
+        found=checkpoints.step_of(saved) if saved else 0,
+    )
     if saved is None:
         return 0, {}
     restored = checkpoints.load(saved, model=run.policy.model, learner=run.learner)
@@ -180,19 +184,20 @@ def _restore(run: Run) -> tuple[int, targets.TargetState]:
     return restored.step, restored.extra["target"]
 
 
-def _check_not_missing(run: Run, saved: Path | None) -> None:
-    """Refuses to redo steps whose checkpoint was made and is gone."""
-    steps = run.folder / "steps.jsonl"
+def check_not_missing(folder: Path, *, every_steps: int, found: int) -> None:
+    """Refuses to redo steps whose checkpoint was made and is gone.
+
+    Args:
+        found: the step of the newest checkpoint that is there; 0 if there is none.
+    """
+    steps = folder / "steps.jsonl"
     recorded = steps.read_bytes().count(b"\n") if steps.is_file() else 0
-    every = run.recipe.checkpoint.every_steps
     # The checkpoint of step m was whole before the record after it was begun.
-    expected = max(recorded - 1, 0) // every * every
-    found = checkpoints.step_of(saved) if saved else 0
+    expected = max(recorded - 1, 0) // every_steps * every_steps
     if found < expected:
         raise ConfigError(
-            f"{run.folder} has records of {recorded} steps, but the checkpoint step-{expected:06d} "
-            f"is missing (latest: {saved.name if saved else 'none'}); restore it or start a new "
-            "--run"
+            f"{folder} has records of {recorded} steps, but the checkpoint of step {expected} is "
+            f"missing (latest: {found or 'none'}); restore it or start a new --run"
         )
 
 

@@ -1,0 +1,103 @@
+"""``tersely launch``: a recipe on an engine of many processes."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
+
+if TYPE_CHECKING:
+    from tersely.flows.config import Recipe
+
+launch_app = typer.Typer(
+    help="The same recipe on a distributed engine.", no_args_is_help=True, add_completion=False
+)
+
+
+@launch_app.command("trl")
+def launch_trl(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); [trl] holds GRPOConfig's own.")],
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine: one for each GPU.")
+    ] = 1,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder to write. Default: runs/ and the recipe's name.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run folder where it was left.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a setting, e.g. --set trl.use_vllm=true. Repeatable."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all, print TRL's settings, and stop.")
+    ] = False,
+) -> None:
+    """Train with TRL on accelerate: our rewards, targets, masks and records, its processes."""
+    from tersely.flows.config import read_recipe
+
+    with plain_errors():
+        settings = read_recipe(recipe, overrides=set_ or [])
+        folder = run or Path("runs") / recipe.stem
+        if dry_run:
+            _show(settings, folder, processes=processes)
+            return
+        _launch(settings, folder, processes=processes, resume=resume)
+
+
+def _show(settings: "Recipe", folder: Path, *, processes: int) -> None:
+    from tersely.flows.config import as_toml
+    from tersely.flows.cost import describe_cost
+    from tersely.flows.launch import plan_trl, worker_command
+
+    planned: dict[str, Any] = plan_trl(settings, folder, processes=processes)
+    sys.stdout.write(as_toml(settings))
+    for name, value in sorted(planned.items()):
+        print(f"# trl.{name} = {value!r}")
+    messages.print(describe_cost(settings), highlight=False)
+    command = " ".join(worker_command(folder, processes=processes))
+    messages.print(f"processes: {command}", highlight=False, soft_wrap=True)
+
+
+def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -> None:
+    from tersely.flows.runs import RECIPE_FILE, check_folder
+
+    check_folder(settings, folder, resume=resume)
+    messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
+    import torch
+
+    if settings.model.cpu_threads:
+        torch.set_num_threads(settings.model.cpu_threads)
+    from tersely.flows.launch import launch_trl as run_trl
+    from tersely.flows.progress import Progress
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with Progress(messages) as progress, on_signals(stop, signal.SIGINT, signal.SIGTERM):
+            run_trl(settings, folder, processes=processes, resume=resume, watch=progress)
+    except KeyboardInterrupt:
+        again = (
+            f"tersely launch trl {folder / RECIPE_FILE} --run {folder} --processes {processes} "
+            "--resume"
+        )
+        messages.print(
+            f"stopped at once; what came after the last checkpoint is made again. Go on with: "
+            f"{again}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    from tersely.report.run import write_report
+    from tersely.report.tables import draw_table
+
+    messages.print("drawing the report ...")
+    report = write_report(folder)
+    out = output()
+    out.print(draw_table(report.overall))
+    out.print(f"report: {report.page}", highlight=False, soft_wrap=True)

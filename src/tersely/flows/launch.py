@@ -1,0 +1,162 @@
+"""The same recipe on an engine of many processes: checked here, started, and judged at its ends.
+
+All that can be refused is refused before a process is started or a GPU is taken.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tersely.adapters.trl import TESTED, check_versions
+from tersely.core.errors import ConfigError, EngineError
+from tersely.core.types import Problem, SamplingSpec
+from tersely.engines.hf_sampler import make_sampler
+from tersely.engines.jobs import make_desk
+from tersely.engines.models import Policy, folder_of, load_policy
+from tersely.flows import runs
+from tersely.flows.config import Recipe
+from tersely.flows.launch_hooks import latest
+from tersely.flows.launch_trl import trl_settings
+from tersely.flows.launch_worker import CHECKPOINTS, config_fields
+from tersely.flows.step import Watch
+from tersely.flows.train import check_not_missing, evaluate_policy, forget_after, load_problems
+
+
+def plan_trl(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
+    """The settings of ``GRPOConfig`` that a run would have; nothing is loaded or written.
+
+    Raises:
+        ConfigError: TRL is missing, of another version, or cannot do what the recipe says.
+    """
+    import torch
+
+    check_versions()
+    return trl_settings(
+        recipe,
+        processes=processes,
+        output=folder / CHECKPOINTS,
+        known=config_fields(),
+        cuda=torch.cuda.is_available(),
+    )
+
+
+def worker_command(folder: Path, *, processes: int) -> list[str]:
+    """What starts a run's processes on this machine."""
+    worker = ["-m", "tersely.flows.launch_worker", str(folder)]
+    if processes == 1:
+        return [sys.executable, *worker]
+    spread = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [sys.executable, *spread, *worker]
+
+
+def launch_trl(recipe: Recipe, folder: Path, *, processes: int, resume: bool, watch: Watch) -> None:
+    """Trains a recipe with TRL, or goes on from its last checkpoint; evaluates before and after.
+
+    Raises:
+        ConfigError: the folder, recipe, model or problems cannot be used as given.
+        EngineError: a process failed; the last checkpoint stands.
+    """
+    runs.check_folder(recipe, folder, resume=resume)
+    plan_trl(recipe, folder, processes=processes)
+    training, test = load_problems(recipe)
+    policy = load_policy(recipe.model.path)
+    _check_prompts(recipe, policy, training)
+    _open(recipe, folder, training, test, processes=processes)
+    saved = latest(folder / CHECKPOINTS)
+    done = saved.step if saved else 0
+    check_not_missing(folder, every_steps=recipe.checkpoint.every_steps, found=done)
+    forget_after(folder, done)
+    _evaluate(recipe, folder, 0, policy, test, watch=watch)
+    del policy
+    _release_memory()
+    if done < recipe.learner.steps:
+        _run(recipe, folder, processes=processes)
+    _evaluate_last(recipe, folder, test, watch=watch)
+
+
+def _check_prompts(recipe: Recipe, policy: Policy, problems: Sequence[Problem]) -> None:
+    """EngineError for a prompt that does not fit the model together with the cap."""
+    spec = SamplingSpec(samples=1, max_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
+    make_desk(policy.model, policy.tokenizer).jobs(problems, spec)
+
+
+def _open(
+    recipe: Recipe,
+    folder: Path,
+    training: Sequence[Problem],
+    test: Sequence[Problem],
+    *,
+    processes: int,
+) -> None:
+    manifest = runs.make_manifest(
+        recipe, model_folder=folder_of(recipe.model.path), train=training, test=test
+    )
+    engine = {package: version(package) for package in TESTED}
+    facts = {**manifest.facts, **engine, "engine": f"trl, {processes} processes"}
+    runs.open_run(folder, recipe, replace(manifest, facts=facts), test=test)
+
+
+def _evaluate(
+    recipe: Recipe,
+    folder: Path,
+    step: int,
+    policy: Policy,
+    test: Sequence[Problem],
+    *,
+    watch: Watch,
+) -> None:
+    evaluate_policy(
+        recipe,
+        folder,
+        step,
+        sampler=make_sampler(policy.model, policy.tokenizer, rows=recipe.sampling.rows),
+        tokenizer=policy.tokenizer,
+        problems=test,
+        watch=watch,
+    )
+
+
+def _release_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _run(recipe: Recipe, folder: Path, *, processes: int) -> None:
+    """Waits for the processes; an interrupt reaches them through torchrun."""
+    environment = {
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": str(
+            recipe.model.cpu_threads or max(1, (os.cpu_count() or 1) // processes)
+        ),
+        **os.environ,
+    }
+    command = worker_command(folder, processes=processes)
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code:
+        saved = latest(folder / CHECKPOINTS)
+        where = f"step {saved.step}'s checkpoint stands" if saved else "no checkpoint was written"
+        raise EngineError(
+            f"TRL stopped with exit code {code}, see above; {where}: go on with --resume"
+        )
+
+
+def _evaluate_last(recipe: Recipe, folder: Path, test: Sequence[Problem], *, watch: Watch) -> None:
+    saved = latest(folder / CHECKPOINTS)
+    if saved is None or saved.step < recipe.learner.steps:
+        raise EngineError(f"TRL ended without the checkpoint of step {recipe.learner.steps}")
+    try:
+        policy = load_policy(str(saved.folder))
+    except ConfigError as error:
+        raise EngineError(
+            f"trained to the end, but {saved.folder} holds no whole weights to evaluate ({error}); "
+            "merge its shards (accelerate merge-weights) and run tersely eval on them"
+        ) from error
+    _evaluate(recipe, folder, saved.step, policy, test, watch=watch)
