@@ -50,7 +50,7 @@ def grade(text: str, answer: str) -> Verdict:
     UNPARSED without a closed code block; UNGRADED if the tests cannot be read or run.
 
     Testing stops at the first test that runs out of time, and after a minute in all; the tests
-    left then count as not passed. Source of limits and comparisons: LiveCodeBench.
+    left then count as not passed. Source of the comparisons: LiveCodeBench, testing_util.py.
 
     Raises:
         ConfigError: programs cannot be isolated here, and it was not allowed to go without.
