@@ -47,9 +47,9 @@ class Grouped(NamedTuple):
     """Whole groups in order of first appearance, and where each one's rollouts lie in the batch."""
 
     groups: list[Group]
-    places: list[Int[np.ndarray, " G"]]
+    places: list[np.ndarray]  # one axis a group, of its own length
 
-    def flat(self, values: Sequence[Shaped[np.ndarray, " G"]]) -> Shaped[np.ndarray, " B"]:
+    def flat(self, values: Sequence[np.ndarray]) -> Shaped[np.ndarray, " B"]:
         """One array a group, back in the order of the batch's rows."""
         values_B = np.concatenate(values)
         flat_B = np.empty_like(values_B)
@@ -96,7 +96,7 @@ def unpad(
     return rows
 
 
-def places_of(keys: Sequence[str]) -> list[Int[np.ndarray, " G"]]:
+def places_of(keys: Sequence[str]) -> list[np.ndarray]:
     """Where the rows of each key lie, keys in order of first appearance."""
     found: dict[str, list[int]] = {}
     for place, key in enumerate(keys):

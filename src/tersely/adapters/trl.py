@@ -32,9 +32,9 @@ LOSSES = frozenset({"dapo", "cispo"})
 class Judged(NamedTuple):
     """A step's groups as the loss needs them, one array a group; and figures for TRL's own log."""
 
-    rewards: list[Float[np.ndarray, " G"]]
-    advantages: list[Float[np.ndarray, " G"]]
-    keep: list[Bool[np.ndarray, " G"]]
+    rewards: list[np.ndarray]
+    advantages: list[np.ndarray]
+    keep: list[np.ndarray]
     figures: Mapping[str, float]
 
 
