@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from tersely.algo.kl import token_entropy
 from tersely.core.errors import ConfigError, EngineError
+from tersely.engines.memory import memory_errors
 from tersely.engines.objective import Objective, batch_loss
 from tersely.engines.train_rows import (
     MicroBatch,
@@ -146,8 +147,8 @@ class LocalLearner:
         are stale and clipping is active.
 
         Raises:
-            EngineError: if a row is malformed, or a loss or gradient norm is not finite; the
-                weights are then as before the failing update.
+            EngineError: if a row is malformed, memory runs out, or a loss or gradient norm is not
+                finite; the weights are then as before the failing update.
         """
         check_rows(rows, updates=updates)
         rate = self._learning_rate
@@ -157,11 +158,16 @@ class LocalLearner:
             parameters["lr"] = rate
         # Only train mode recomputes activations; otherwise eval mode keeps dropout off.
         self.model.train(self._gradient_checkpointing)
+        fix = (
+            f"lower learner.micro_batch_tokens = {self._tokens_per_micro_batch} or set "
+            "model.gradient_checkpointing = true"
+        )
         try:
-            parts = split_by_group(rows, parts=updates)
-            if self._objective.importance_cap is not None and len(parts) > 1:
-                parts = [self._with_old_logprobs(part) for part in parts]
-            tallies = [self._update(part) for part in parts]
+            with memory_errors("learning", fix=fix):
+                parts = split_by_group(rows, parts=updates)
+                if self._objective.importance_cap is not None and len(parts) > 1:
+                    parts = [self._with_old_logprobs(part) for part in parts]
+                tallies = [self._update(part) for part in parts]
         finally:
             self.model.eval()
         self._steps += 1

@@ -23,9 +23,16 @@ class Section(BaseModel):
 
 
 class ModelSection(Section):
-    """Which reasoner. ``cpu_threads``: threads to compute with on a CPU; None is all cores."""
+    """Which reasoner. ``cpu_threads``: threads to compute with on a CPU; None is all cores.
+
+    ``lora_rank``: train low-rank adapters of this rank on ``lora_targets`` (names of linear layers;
+    none: all but the head) scaled by ``lora_alpha`` / rank (none: 2); none trains every weight.
+    """
 
     path: str = "lab"
+    lora_rank: Count | None = None
+    lora_alpha: Annotated[float, Field(gt=0)] | None = None
+    lora_targets: Annotated[tuple[str, ...], TomlArray] = ()
     gradient_checkpointing: bool = False
     cpu_threads: Count | None = None
 
@@ -57,6 +64,7 @@ class SamplingSection(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
     rows: Count = 256
+    engine: Literal["local", "continuous"] = "local"
     without_signal: Literal["keep", "drop", "refill"] = "keep"
     refill_rounds: Count = 4
 

@@ -232,9 +232,14 @@ def _learn(run: Run, step: int, shaped: Sequence[Shaped]) -> LearnStats:
     except EngineError as error:
         last = checkpoints.latest(run.folder / "checkpoints")
         where = f"the last good checkpoint is {last}" if last else "no checkpoint was written yet"
+        rate = run.recipe.learner.learning_rate
+        lower = (
+            "With that"
+            if isinstance(error.__cause__, RuntimeError | MemoryError)
+            else f"Lower learner.learning_rate = {rate:g} and"
+        )
         raise EngineError(
-            f"step {step + 1} stopped: {error}; {where}. Lower learner.learning_rate = "
-            f"{run.recipe.learner.learning_rate:g} and start a new --run from it with "
+            f"step {step + 1} stopped: {error}; {where}. {lower} start a new --run from it with "
             f"--set model.path={last or run.recipe.model.path}"
         ) from error
 

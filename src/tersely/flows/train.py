@@ -11,13 +11,14 @@ from tersely.algo.aggregation import constant, prompt_mean, sequence_mean
 from tersely.algo.kl import kl_k1, kl_k2, kl_k3
 from tersely.algo.losses import PolicyLoss, cispo_loss, gspo_loss, ppo_clip_loss
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
 from tersely.engines import checkpoints
 from tersely.engines.hf_sampler import make_sampler
-from tersely.engines.jobs import Sampler
+from tersely.engines.jobs import Engine, Sampler, make_desk
 from tersely.engines.learner import LocalLearner
-from tersely.engines.models import LAB, Policy, Tokenizer, folder_of, load_policy
+from tersely.engines.lora import add_lora, base_twin, has_lora
+from tersely.engines.models import LAB, Model, Policy, Tokenizer, folder_of, load_policy
 from tersely.engines.objective import Aggregate, Objective, by_token
 from tersely.engines.pieces import split_text
 from tersely.flows import runs
@@ -112,16 +113,57 @@ def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run
     runs.check_folder(recipe, folder, resume=resume)
     train_problems, test_problems = load_problems(recipe)
     policy = load_policy(recipe.model.path)
+    _check_room(recipe, policy, train=train_problems, test=test_problems)
+    section = recipe.model
+    if section.lora_rank is not None:
+        add_lora(
+            policy.model,
+            rank=section.lora_rank,
+            seed=recipe.seed,
+            alpha=section.lora_alpha,
+            targets=section.lora_targets,
+        )
     manifest = runs.make_manifest(
         recipe,
         model_folder=folder_of(recipe.model.path),
         train=train_problems,
         test=test_problems,
     )
-    sampler = make_sampler(policy.model, policy.tokenizer, rows=recipe.sampling.rows)
+    sampler = make_sampler(
+        policy.model,
+        policy.tokenizer,
+        rows=recipe.sampling.rows,
+        engine=Engine(recipe.sampling.engine),
+    )
     learner = _make_learner(recipe, policy)
     runs.open_run(folder, recipe, manifest, test=test_problems)
     return Run(recipe, folder, policy, sampler, learner, train_problems, test_problems, watch)
+
+
+def _check_room(
+    recipe: Recipe, policy: Policy, *, train: Sequence[Problem], test: Sequence[Problem]
+) -> None:
+    """Refuses a prompt that leaves no room for the cap, before anything is sampled."""
+    desk = make_desk(policy.model, policy.tokenizer)
+    caps = {
+        "sampling.cap_tokens": (train, recipe.sampling.cap_tokens),
+        "evaluation.budgets": (test, max(recipe.evaluation.budgets)),
+    }
+    for key, (problems, cap_tokens) in caps.items():
+        try:
+            desk.jobs(problems, SamplingSpec(samples=1, max_tokens=cap_tokens, seed=0))
+        except EngineError as error:
+            raise ConfigError(f"{key}: {error}") from error
+
+
+def _reference(recipe: Recipe, policy: Policy) -> Model | None:
+    """The starting weights, where a KL estimate is asked for: beside adapters the base as it is,
+    else a second copy."""
+    if recipe.loss.kl == "none":
+        return None
+    if has_lora(policy.model):
+        return base_twin(policy.model)
+    return load_policy(recipe.model.path).model
 
 
 def _make_learner(recipe: Recipe, policy: Policy) -> LocalLearner:
@@ -135,8 +177,7 @@ def _make_learner(recipe: Recipe, policy: Policy) -> LocalLearner:
         tokens_per_micro_batch=section.micro_batch_tokens,
         temperature=recipe.sampling.temperature,
         gradient_checkpointing=recipe.model.gradient_checkpointing,
-        # A second copy of the weights, only where a KL estimate is asked for.
-        reference=load_policy(recipe.model.path).model if recipe.loss.kl != "none" else None,
+        reference=_reference(recipe, policy),
     )
 
 
