@@ -66,6 +66,7 @@ class Share(NamedTuple):
     Args:
         advantage_B: times the row's weight in the loss.
         denominator: of the whole step, all processes together.
+        silent: no row of the step, on whatever process, has an advantage.
     """
 
     completion_ids: list[tuple[int, ...]]
@@ -73,6 +74,7 @@ class Share(NamedTuple):
     advantage_B: Float[np.ndarray, " B"]
     keep_B: Bool[np.ndarray, " B"]
     denominator: float
+    silent: bool
 
 
 def check_versions() -> None:
@@ -131,6 +133,7 @@ class GroupReward:
         self.__name__ = "tersely"
         self.stop_ids, self.samples = frozenset(stop_ids), samples
         self.share: Share | None = None
+        self.skips_silent = False
         self.grade_s = self.generate_s = math.nan
         self._judge, self._problems = judge, problems
         self._grade, self._decode, self._aggregate = grade, decode, aggregate
@@ -213,6 +216,7 @@ def _share(every: Gathered, grouped: Grouped, judged: Judged, aggregate: Aggrega
         advantage_B=(adv_N * weight_N)[every.own],
         keep_B=keep_N[every.own],
         denominator=denominator,
+        silent=not (adv_N * weight_N).any(),
     )
 
 
@@ -236,6 +240,8 @@ def attach(trainer: Any, reward: GroupReward) -> None:
         return output
 
     setattr(trainer, SEAM, generate_and_score)
+    others = trainer.beta, trainer.entropy_coef, trainer.use_adaptive_entropy
+    reward.skips_silent = not (any(others) or trainer.aux_loss_enabled)
 
 
 def _check_trainer(trainer: Any, reward: GroupReward) -> None:
@@ -308,6 +314,14 @@ def make_callback(book: Book, reward: GroupReward) -> Any:
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             check_versions()
             check_arguments(args, samples=reward.samples)
+
+        def on_pre_optimizer_step(
+            self, args: Any, state: Any, control: Any, optimizer: Any, **_: Any
+        ) -> None:
+            # AdamW's momentum alone would move the weights on no evidence; without gradients it
+            # does nothing. DeepSpeed has steps of its own and is not reached by this.
+            if reward.skips_silent and reward.share is not None and reward.share.silent:
+                optimizer.zero_grad()
 
         def on_log(
             self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any

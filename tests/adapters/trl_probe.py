@@ -1,0 +1,58 @@
+"""Trains run folders with TRL and keeps what its loss was given: ``trl_probe.py OUT RUN ...``.
+
+Run by test_trl_training.py in one process or, by torchrun, in two.
+"""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tersely.adapters.trl import SEAM
+from tersely.flows.config import read_recipe
+from tersely.flows.launch_worker import make_trainer
+
+RANK = int(os.environ.get("RANK", "0"))
+KEPT = ("completion_ids", "completion_mask", "tool_mask", "advantages", "num_items_in_batch")
+
+
+def keep_batches(trainer: Any, out: Path) -> None:
+    """From now on what every step's loss is given is written to a file of this process."""
+    inner, step = getattr(trainer, SEAM), 0
+
+    def generate_and_score(inputs: Any) -> Any:
+        nonlocal step
+        output = inner(inputs)
+        arrays = {name: output[name].numpy() for name in KEPT}
+        np.savez(
+            out / f"step{step}-rank{RANK}.npz",
+            problem=[row["problem"] for row in inputs],
+            **arrays,
+            prompt_ids=output["prompt_ids"].numpy(),
+            prompt_mask=output["prompt_mask"].numpy(),
+        )
+        step += 1
+        return output
+
+    setattr(trainer, SEAM, generate_and_score)
+
+
+def main() -> None:
+    """Trains each run folder in turn."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    out = Path(sys.argv[1])
+    for folder in map(Path, sys.argv[2:]):
+        recipe = read_recipe(folder / "recipe.toml")
+        trainer = make_trainer(recipe, folder, processes=int(os.environ.get("WORLD_SIZE", "1")))
+        (out / folder.name).mkdir(parents=True, exist_ok=True)
+        keep_batches(trainer, out / folder.name)
+        trainer.train()
+
+
+if __name__ == "__main__":
+    main()
