@@ -8,7 +8,6 @@ import pytest
 from tersely.adapters import trl
 from tersely.core.errors import ConfigError
 from tersely.flows.config import Recipe, as_toml, check_recipe, read_recipe
-from tersely.flows.launch import worker_command
 from tersely.flows.launch_trl import split_rows, trl_settings
 
 TINY = Path(__file__).parent.parent / "flows" / "tiny.toml"
@@ -167,6 +166,11 @@ def test_versions_that_were_not_tested_are_refused_and_named(
     trl.check_versions()
 
 
-def test_one_process_needs_no_launcher() -> None:
-    assert "torch.distributed.run" not in worker_command(Path("r"), processes=1)
-    assert "--nproc-per-node=8" in worker_command(Path("r"), processes=8)
+def test_adapters_and_two_samplers_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model.lora_rank = 8: adapters are not mapped"):
+        settings(tiny("model.lora_rank=8"))
+    both = ("sampling.engine='continuous'", "trl.use_vllm=true", "loss.importance_cap=2.0")
+    with pytest.raises(ConfigError, match="only one of them can sample"):
+        settings(tiny(*both))
+    found = settings(tiny("sampling.engine='continuous'"))
+    assert found["use_transformers_continuous_batching"] is True

@@ -4,7 +4,6 @@ Each run is then taken again by our own loop on the very rollouts that TRL sampl
 """
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -32,7 +31,6 @@ from tersely.core.types import (
 )
 from tersely.engines.models import lab_folder, load_policy
 from tersely.flows.config import Recipe, as_toml, check_recipe, read_recipe
-from tersely.flows.launch import worker_command
 from tersely.flows.launch_hooks import latest
 from tersely.flows.progress import Progress
 from tersely.flows.step import Run, take_step
@@ -46,6 +44,8 @@ BASE = (
     f"learner.steps={STEPS}",
     "checkpoint.every_steps=3",
     "evaluation.every_steps=3",
+    # 30 rows a step: of two processes each holds half of the third group.
+    "sampling.prompts_per_step=5",
     "sampling.samples_per_prompt=6",
     "learner.micro_batch_tokens=200",
 )
@@ -73,7 +73,11 @@ RECIPES = {
         "advantage.name='group_normalised_sample'",
         "sampling.temperature=0.8",
     ),
+    "kl": ("loss.name='cispo'", "loss.kl='k3'", "loss.kl_coef=0.05"),
+    # Two updates of each batch, which TRL cuts by rows and our loop by groups.
+    "stale": ("learner.staleness=2", "sampling.prompts_per_step=4"),
 }
+SAME_UPDATES = tuple(name for name in RECIPES if name != "stale")
 
 
 class Trained(NamedTuple):
@@ -120,7 +124,8 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     for name in RECIPES:
         (scratch / "runs" / name).mkdir(parents=True)
         (scratch / "runs" / name / "recipe.toml").write_text(as_toml(recipe_of(name)))
-    command = worker_command(Path(), processes=request.param)[:-3]
+    spread = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *(spread if request.param == 2 else ())]
     command += [str(HERE / "trl_probe.py"), str(scratch / "dumps")]
     command += [str(scratch / "runs" / name) for name in RECIPES]
     run(command)
@@ -213,7 +218,8 @@ def test_rewards_masks_and_advantages_are_those_of_our_own_loop_on_the_same_roll
     masked = 0
     for step in range(STEPS):
         here, there = rollouts(ours[name].folder, step), rollouts(trained.folders / name, step)
-        assert len(here) == 24
+        section = recipe_of(name).sampling
+        assert len(here) == section.prompts_per_step * section.samples_per_prompt
         for a, b in zip(here, there, strict=True):
             assert (a.problem, a.sample, a.text) == (b.problem, b.sample, b.text)
             assert (a.grade, a.finish, a.tokens, a.kept) == (b.grade, b.finish, b.tokens, b.kept)
@@ -262,7 +268,7 @@ def test_trl_s_loss_is_given_the_advantages_the_masks_and_the_denominator(
         assert not any(wanted.values())
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", SAME_UPDATES)
 def test_loss_and_gradient_are_those_of_our_own_learner(
     trained: Trained, ours: dict[str, Run], name: str
 ) -> None:
@@ -271,20 +277,25 @@ def test_loss_and_gradient_are_those_of_our_own_learner(
         for folder in (ours[name].folder, trained.folders / name)
     )
     assert len(here) == len(there) == STEPS
-    # From step 2 on the weights have been moved by optimizers of their own, with rounding.
     for a, b in zip(here, there, strict=True):
         if np.isnan(a.grad_norm):  # no row had a signal: our learner makes no update
             assert b.grad_norm == 0
             continue
-        assert b.loss == pytest.approx(a.loss, rel=1e-3, abs=1e-6)
-        assert b.grad_norm == pytest.approx(a.grad_norm, rel=1e-3)
+        # From the second step on two optimizers have moved the weights, with rounding.
+        bound = 1e-3 if a.step == 0 else 1e-2
+        assert b.loss == pytest.approx(a.loss, rel=bound, abs=1e-6)
+        assert b.grad_norm == pytest.approx(a.grad_norm, rel=bound)
     fields = ("accuracy", "tokens_mean", "target_tokens", "zero_signal_share", "update_tokens")
     for field in (*fields, "dropped_groups", "positive_share", "learning_rate"):
         left, right = ([getattr(r, field) for r in side] for side in (here, there))
         assert left == pytest.approx(right, nan_ok=True), field
+    # TRL's are means over micro-batches, whatever their number of tokens.
+    for field in ("kl_mean", "entropy_mean"):
+        left, right = ([getattr(r, field) for r in side] for side in (here, there))
+        assert left == pytest.approx(right, rel=0.5, abs=1e-6, nan_ok=True), field
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", SAME_UPDATES)
 def test_the_weights_move_as_our_own_do(trained: Trained, ours: dict[str, Run], name: str) -> None:
     start = load_policy(str(lab_folder())).model.state_dict()
     saved = latest(trained.folders / name / "checkpoints")
@@ -303,7 +314,7 @@ def start_cli(folder: Path, recipe: Path, *more: str) -> list[str]:
 
 
 def workers_of(folder: Path) -> list[int]:
-    """The processes that work on this run folder."""
+    """The processes that work on this run folder, their torchrun included."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -311,10 +322,16 @@ def workers_of(folder: Path) -> list[int]:
                 words = (entry / "cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue
-            ours = {"tersely.flows.launch_worker", str(folder)} <= set(words)
-            if ours and "torch.distributed.run" not in words:
+            if {"tersely.flows.launch_worker", str(folder)} <= set(words):
                 found.append(int(entry.name))
     return found
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.02)
 
 
 def test_killed_and_resumed_in_two_processes_it_is_the_run_that_was_never_killed(
@@ -323,21 +340,19 @@ def test_killed_and_resumed_in_two_processes_it_is_the_run_that_was_never_killed
     recipe = tmp_path / "recipe.toml"
     settings = recipe_of("masked").model_dump(exclude_none=True)
     settings["learner"]["steps"], settings["checkpoint"]["every_steps"] = 6, 2
+    settings["sampling"]["prompts_per_step"] = 4
     recipe.write_text(as_toml(check_recipe(settings)))
-    run(start_cli(tmp_path / "whole", recipe, "--processes", "2"))
+    said = run(start_cli(tmp_path / "whole", recipe, "--processes", "2"))
+    assert "step 6/6" in said
     killed = tmp_path / "killed"
     command = start_cli(killed, recipe, "--processes", "2")
-    with subprocess.Popen(command, text=True, stderr=subprocess.PIPE) as process:
-        steps, began = killed / "steps.jsonl", time.monotonic()
-        while not (steps.is_file() and steps.read_bytes().count(b"\n") >= 3):
-            assert time.monotonic() - began < 120
-            time.sleep(0.02)
-        for worker in workers_of(killed):
-            os.kill(worker, signal.SIGKILL)
-        assert process.stderr is not None
-        said = process.stderr.read()
-        assert process.wait() == 1, said
-    assert "go on with --resume" in said
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        steps = killed / "steps.jsonl"
+        wait_until(lambda: steps.is_file() and steps.read_bytes().count(b"\n") >= 3, seconds=120)
+        assert len(workers_of(killed)) == 3
+        process.kill()
+    # Nobody goes on writing into the folder of a dead run.
+    wait_until(lambda: not workers_of(killed), seconds=20)
     saved = latest(killed / "checkpoints")
     assert saved is not None
     assert saved.step in (2, 4)
@@ -350,3 +365,25 @@ def test_killed_and_resumed_in_two_processes_it_is_the_run_that_was_never_killed
     ]
     assert ends[0] == ends[1]
     assert (killed / "report.html").is_file()
+
+
+def test_a_failing_process_ends_the_run_with_its_reason_and_what_to_do(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(as_toml(recipe_of("plain")))
+    # The worker's own setting is wrong in a way that only GRPOConfig knows.
+    bad = ("--processes", "2", "--set", "trl.report_to='nowhere'")
+    said = run(start_cli(tmp_path / "run", recipe, *bad), code=1)
+    assert "TRL stopped with exit code 1" in said
+    assert "no checkpoint was written: go on with --resume" in said
+
+
+def test_a_dry_run_checks_all_and_writes_nothing(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(as_toml(recipe_of("plain")))
+    said = run([*start_cli(tmp_path / "run", recipe), "--processes", "2", "--dry-run"])
+    assert "tersely.flows.launch_worker" in said
+    said = run(
+        start_cli(tmp_path / "run", recipe, "--dry-run", "--set", "trl.learnin_rate=1"), code=2
+    )
+    assert "did you mean learning_rate?" in said
+    assert not (tmp_path / "run").exists()

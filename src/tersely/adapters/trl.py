@@ -122,7 +122,7 @@ class GroupReward:
         judge: Judge,
         problems: Mapping[str, Problem],
         *,
-        grade: Callable[[Problem, str], Verdict],
+        grade_all: Callable[[Sequence[tuple[Problem, str]]], Sequence[Verdict]],
         decode: Callable[[Sequence[int]], str],
         stop_ids: AbstractSet[int],
         samples: int,
@@ -136,7 +136,7 @@ class GroupReward:
         self.skips_silent = False
         self.grade_s = self.generate_s = math.nan
         self._judge, self._problems = judge, problems
-        self._grade, self._decode, self._aggregate = grade, decode, aggregate
+        self._grade_all, self._decode, self._aggregate = grade_all, decode, aggregate
         self._step = first_step
 
     def __call__(
@@ -154,7 +154,7 @@ class GroupReward:
                 "the training set has no column 'problem', so groups cannot be told apart; add "
                 "each row's problem id, or train on the recipe's own dataset"
             )
-        own = [self._row(*row) for row in zip(problem, completion_ids, strict=True)]
+        own = self._rows(problem, completion_ids)
         every = _gather(own)
         grouped = regroup(
             every.rows,
@@ -172,21 +172,31 @@ class GroupReward:
         self.grade_s = perf_counter() - began
         return [None if math.isnan(r) else r for r in self.share.reward_B.tolist()]
 
-    def _row(self, problem: str, ids: list[int]) -> FlatRow:
-        known = self._problems.get(problem)
-        if known is None:
+    def _rows(self, ids: Sequence[str], completions: Sequence[Sequence[int]]) -> list[FlatRow]:
+        """This process's own rows, graded here; each process grades its own."""
+        unknown = [name for name in ids if name not in self._problems]
+        if unknown:
             raise ConfigError(
-                f"the training set names problem {problem!r}, which is none of the recipe's "
+                f"the training set names problem {unknown[0]!r}, which is none of the recipe's "
                 f"{len(self._problems):,}; train on the recipe's own dataset"
             )
-        text = self._decode(ids[:-1] if ids and ids[-1] in self.stop_ids else ids)
-        return FlatRow(
-            key=problem,
-            problem=problem,
-            completion_ids=tuple(ids),
-            text=text,
-            verdict=self._grade(known, text),
-        )
+        texts = [
+            self._decode(tokens[:-1] if tokens and tokens[-1] in self.stop_ids else tokens)
+            for tokens in completions
+        ]
+        pairs = [(self._problems[name], text) for name, text in zip(ids, texts, strict=True)]
+        return [
+            FlatRow(
+                key=name,
+                problem=name,
+                completion_ids=tuple(tokens),
+                text=text,
+                verdict=verdict,
+            )
+            for name, tokens, text, verdict in zip(
+                ids, completions, texts, self._grade_all(pairs), strict=True
+            )
+        ]
 
 
 def _gather(own: Sequence[FlatRow]) -> Gathered:

@@ -7,24 +7,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tersely.adapters.trl import TESTED, check_versions
+from tersely.adapters.trl import check_versions
+from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import Problem, SamplingSpec
+from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
 from tersely.engines.hf_sampler import make_sampler
 from tersely.engines.jobs import make_desk
-from tersely.engines.models import Policy, folder_of, load_policy
+from tersely.engines.models import Policy, load_policy
 from tersely.flows import runs
 from tersely.flows.config import Recipe
-from tersely.flows.launch_hooks import latest
+from tersely.flows.launch_hooks import latest, open_folder
 from tersely.flows.launch_trl import trl_settings
-from tersely.flows.launch_worker import CHECKPOINTS, config_fields
+from tersely.flows.launch_worker import CHECKPOINTS, LAUNCHED, MODULE, config_fields
 from tersely.flows.step import Watch
 from tersely.flows.train import check_not_missing, evaluate_policy, forget_after, load_problems
+
+POLL_S = 0.5
 
 
 def plan_trl(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
@@ -36,6 +37,11 @@ def plan_trl(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
     import torch
 
     check_versions()
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < processes:
+        raise ConfigError(
+            f"--processes {processes} exceeds the {gpus} GPUs of this machine; give one for each"
+        )
     return trl_settings(
         recipe,
         processes=processes,
@@ -47,11 +53,7 @@ def plan_trl(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
 
 def worker_command(folder: Path, *, processes: int) -> list[str]:
     """What starts a run's processes on this machine."""
-    worker = ["-m", "tersely.flows.launch_worker", str(folder)]
-    if processes == 1:
-        return [sys.executable, *worker]
-    spread = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [sys.executable, *spread, *worker]
+    return [sys.executable, "-m", MODULE, str(folder), "--processes", str(processes)]
 
 
 def launch_trl(recipe: Recipe, folder: Path, *, processes: int, resume: bool, watch: Watch) -> None:
@@ -66,7 +68,7 @@ def launch_trl(recipe: Recipe, folder: Path, *, processes: int, resume: bool, wa
     training, test = load_problems(recipe)
     policy = load_policy(recipe.model.path)
     _check_prompts(recipe, policy, training)
-    _open(recipe, folder, training, test, processes=processes)
+    open_folder(recipe, folder, training, test, processes=processes)
     saved = latest(folder / CHECKPOINTS)
     done = saved.step if saved else 0
     check_not_missing(folder, every_steps=recipe.checkpoint.every_steps, found=done)
@@ -75,7 +77,7 @@ def launch_trl(recipe: Recipe, folder: Path, *, processes: int, resume: bool, wa
     del policy
     _release_memory()
     if done < recipe.learner.steps:
-        _run(recipe, folder, processes=processes)
+        _run(recipe, folder, processes=processes, watch=watch)
     _evaluate_last(recipe, folder, test, watch=watch)
 
 
@@ -83,22 +85,6 @@ def _check_prompts(recipe: Recipe, policy: Policy, problems: Sequence[Problem]) 
     """EngineError for a prompt that does not fit the model together with the cap."""
     spec = SamplingSpec(samples=1, max_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
     make_desk(policy.model, policy.tokenizer).jobs(problems, spec)
-
-
-def _open(
-    recipe: Recipe,
-    folder: Path,
-    training: Sequence[Problem],
-    test: Sequence[Problem],
-    *,
-    processes: int,
-) -> None:
-    manifest = runs.make_manifest(
-        recipe, model_folder=folder_of(recipe.model.path), train=training, test=test
-    )
-    engine = {package: version(package) for package in TESTED}
-    facts = {**manifest.facts, **engine, "engine": f"trl, {processes} processes"}
-    runs.open_run(folder, recipe, replace(manifest, facts=facts), test=test)
 
 
 def _evaluate(
@@ -128,24 +114,55 @@ def _release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _run(recipe: Recipe, folder: Path, *, processes: int) -> None:
-    """Waits for the processes; an interrupt reaches them through torchrun."""
+def _run(recipe: Recipe, folder: Path, *, processes: int, watch: Watch) -> None:
+    """Starts the processes and shows what they record, to their end."""
+    cores = max(1, (os.cpu_count() or 1) // processes)
     environment = {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": str(
-            recipe.model.cpu_threads or max(1, (os.cpu_count() or 1) // processes)
-        ),
+        "OMP_NUM_THREADS": str(recipe.model.cpu_threads or cores),
         **os.environ,
+        LAUNCHED: "1",
     }
-    command = worker_command(folder, processes=processes)
-    code = subprocess.run(command, env=environment, check=False).returncode
+    with subprocess.Popen(worker_command(folder, processes=processes), env=environment) as process:
+        try:
+            code = _follow(process, folder, watch=watch, steps=recipe.learner.steps)
+        except BaseException:
+            # torchrun passes this on to its processes and waits for them.
+            process.terminate()
+            raise
     if code:
         saved = latest(folder / CHECKPOINTS)
         where = f"step {saved.step}'s checkpoint stands" if saved else "no checkpoint was written"
         raise EngineError(
             f"TRL stopped with exit code {code}, see above; {where}: go on with --resume"
         )
+
+
+def _follow(process: "subprocess.Popen[bytes]", folder: Path, *, watch: Watch, steps: int) -> int:
+    """The exit code, once it ends; until then every record is shown as it comes."""
+    shown = len(_whole_lines(folder / "steps.jsonl"))
+    code = None
+    while code is None:
+        try:
+            code = process.wait(timeout=POLL_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        records = _whole_lines(folder / "steps.jsonl")[shown:]
+        timings = _whole_lines(folder / "timings.jsonl")[shown:]
+        for record, timing in zip(
+            jsonl.parse(records, StepRecord, name="steps.jsonl"),
+            jsonl.parse(timings[: len(records)], StepTiming, name="timings.jsonl"),
+            strict=True,
+        ):
+            watch.on_step(record, timing, steps=steps)
+        shown += len(records)
+    return code
+
+
+def _whole_lines(file: Path) -> list[bytes]:
+    """The lines that are there, without one that is still being written."""
+    return file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
 
 
 def _evaluate_last(recipe: Recipe, folder: Path, test: Sequence[Problem], *, watch: Watch) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -11,16 +12,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tersely import targets
-from tersely.adapters.trl import GroupReward, Judged, attach, check_versions, make_callback
+from tersely.adapters.trl import (
+    TESTED,
+    GroupReward,
+    Judged,
+    attach,
+    check_versions,
+    make_callback,
+)
 from tersely.core import jsonl
 from tersely.core.errors import EngineError
-from tersely.core.manifest import write_atomically
+from tersely.core.manifest import FILE, write_atomically
 from tersely.core.types import Group, Problem, StepRecord, StepTiming
 from tersely.engines.jobs import make_desk
 from tersely.engines.learner import LearnStats
 from tersely.engines.models import folder_of, load_tokenizer
+from tersely.flows import runs
 from tersely.flows.config import Recipe
-from tersely.flows.progress import Progress
 from tersely.flows.record import step_record
 from tersely.flows.shape import Shaped, check_graded
 from tersely.flows.step import shape_all, step_problems, write_rollouts
@@ -48,15 +56,14 @@ class Bookkeeper:
         *,
         start: int = 0,
         state: targets.TargetState | None = None,
-        watch: Progress | None = None,
     ) -> None:
-        self._recipe, self._folder, self._watch = recipe, folder, watch
+        self._recipe, self._folder = recipe, folder
         self._state: targets.TargetState = state or {}
         self._step, self._done = start - 1, start
         self._shaped: list[Shaped] = []
         self._target_tokens = math.nan
         self._updates: list[Mapping[str, Any]] = []
-        self._began = perf_counter()
+        self._judged_at = perf_counter()
 
     def judge(self, groups: Sequence[Group], *, policy_step: int) -> Judged:
         """Rewards, advantages and masks of the step's groups."""
@@ -66,6 +73,7 @@ class Bookkeeper:
         if self._folder is not None:
             write_rollouts(self._folder, policy_step, shaped)
         check_graded(shaped)
+        self._judged_at = perf_counter()
         return Judged(
             rewards=[s.reward.total_G for s in shaped],
             advantages=[s.advantage_G for s in shaped],
@@ -86,19 +94,18 @@ class Bookkeeper:
         if len(self._updates) < self._recipe.learner.staleness:
             return
         record, self._updates = self._record(self._updates), []
-        now = perf_counter()
-        learn_s = max(now - self._began - generate_s - grade_s, 0.0)
-        self._began, self._done = now, self._step + 1
+        self._done = self._step + 1
         timing = StepTiming(
-            step=self._step, sample_s=generate_s, grade_s=grade_s, learn_s=learn_s, other_s=0.0
+            step=self._step,
+            sample_s=generate_s,
+            grade_s=grade_s,
+            learn_s=perf_counter() - self._judged_at,
+            other_s=0.0,
         )
-        if self._folder is None:
-            return
-        jsonl.append(self._folder / "steps.jsonl", record)
-        if math.isfinite(generate_s):
-            jsonl.append(self._folder / "timings.jsonl", timing)
-        if self._watch is not None:
-            self._watch.on_step(record, timing, steps=self._recipe.learner.steps)
+        if self._folder is not None:
+            if math.isfinite(generate_s):
+                jsonl.append(self._folder / "timings.jsonl", timing)
+            jsonl.append(self._folder / "steps.jsonl", record)
 
     def on_save(self, folder: Path, *, is_main: bool) -> None:
         """Marks a checkpoint as whole, with what TRL does not save."""
@@ -197,7 +204,7 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
     effect on what is learned, while the records show what they would have been.
 
     Args:
-        folder: an existing run folder to write records into; None writes none.
+        folder: a run folder to write records into, which is made if need be; None writes none.
         saved: the checkpoint that training goes on from.
     Raises:
         ConfigError: TRL is missing or of another version, or model or problems cannot be used.
@@ -206,7 +213,7 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
     from accelerate import PartialState
     from transformers import AutoConfig, GenerationConfig
 
-    training, _ = load_problems(recipe)
+    training, test = load_problems(recipe)
     model = folder_of(recipe.model.path)
     config = AutoConfig.from_pretrained(model)
     tokenizer = load_tokenizer(recipe.model.path)
@@ -216,24 +223,17 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
         else GenerationConfig.from_model_config(config)
     )
     desk = make_desk(_Named(config, generation), tokenizer)
-    main = PartialState().is_main_process
+    writes = folder is not None and PartialState().is_main_process
+    if writes and not (folder / FILE).is_file():
+        open_folder(recipe, folder, training, test, processes=PartialState().num_processes)
     start = saved.step if saved else 0
-    watch = None
-    if main:
-        from rich.console import Console
-
-        watch = Progress(Console(stderr=True))
     book = Bookkeeper(
-        recipe,
-        folder if main else None,
-        start=start,
-        state=saved.state if saved else None,
-        watch=watch,
+        recipe, folder if writes else None, start=start, state=saved.state if saved else None
     )
     reward = GroupReward(
         book,
         {problem.id: problem for problem in training},
-        grade=grading.grade,
+        grade_all=grading.grade_all,
         decode=lambda ids: str(
             tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         ),
@@ -243,6 +243,23 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
         first_step=start,
     )
     return Hooks(reward, make_callback(book, reward), make_dataset(recipe, training))
+
+
+def open_folder(
+    recipe: Recipe,
+    folder: Path,
+    training: Sequence[Problem],
+    test: Sequence[Problem],
+    *,
+    processes: int,
+) -> None:
+    """Makes the run folder, or checks that it was made from the same model and problems."""
+    manifest = runs.make_manifest(
+        recipe, model_folder=folder_of(recipe.model.path), train=training, test=test
+    )
+    engine = {package: version(package) for package in TESTED}
+    facts = {**manifest.facts, **engine, "engine": f"trl, {processes} processes"}
+    runs.open_run(folder, recipe, replace(manifest, facts=facts), test=test)
 
 
 class _Named(NamedTuple):

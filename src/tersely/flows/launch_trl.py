@@ -31,6 +31,7 @@ SET_BY = {
     "vllm_importance_sampling_clip_max": "loss.importance_cap",
     "save_steps": "checkpoint.every_steps",
     "seed": "seed",
+    "use_transformers_continuous_batching": "sampling.engine",
     "activation_checkpointing": "model.gradient_checkpointing",
     "output_dir": "--run",
 }
@@ -168,6 +169,11 @@ def _fixed(recipe: Recipe, *, processes: int, output: Path) -> dict[str, Any]:
         "save_total_limit": 2,
         "remove_unused_columns": False,
         **_loss(recipe),
+        **(
+            {"use_transformers_continuous_batching": True}
+            if recipe.sampling.engine == "continuous"
+            else {}
+        ),
     }
 
 
@@ -215,6 +221,12 @@ def _refuse(recipe: Recipe) -> None:
     loss, uses_vllm = recipe.loss, bool(_given(recipe).get("use_vllm", False))
     uneven = ("sequence_mean", "prompt_mean")
     cannot = {
+        f"model.lora_rank = {recipe.model.lora_rank}: adapters are not mapped; leave it out, or "
+        "give a peft_config to GRPOTrainer in a script of your own": (
+            recipe.model.lora_rank is not None
+        ),
+        'sampling.engine = "continuous" with trl.use_vllm = true: only one of them can sample; '
+        "leave one out": recipe.sampling.engine == "continuous" and uses_vllm,
         'sampling.without_signal = "refill": TRL samples once a step; set "drop", which leaves '
         "such groups out of the loss, and raise sampling.prompts_per_step": (
             recipe.sampling.without_signal == "refill"

@@ -1,11 +1,14 @@
 """One process of a TRL run: ``torchrun --nproc-per-node N -m tersely.flows.launch_worker RUN``.
 
-``tersely launch trl`` starts it; on several machines start it on each of them by hand, with
-``torchrun`` or with ``accelerate launch --config_file``.
+``tersely launch trl`` starts it with ``--processes``, which makes it the ``torchrun`` of N others;
+on several machines start it on each of them, with ``torchrun`` or ``accelerate launch``.
 """
 
+import argparse
+import ctypes
 import dataclasses
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -18,6 +21,9 @@ from tersely.flows.launch_trl import trl_settings
 from tersely.flows.runs import RECIPE_FILE
 
 CHECKPOINTS = "checkpoints"
+MODULE = "tersely.flows.launch_worker"
+# Set by the launcher, with which its processes are to end.
+LAUNCHED = "TERSELY_LAUNCHED"
 
 
 def config_fields() -> frozenset[str]:
@@ -72,15 +78,41 @@ def work(folder: Path) -> None:
     trainer.train(resume_from_checkpoint=str(saved.folder) if saved else None)
 
 
-def main(arguments: list[str]) -> int:
+def spread(folder: Path, *, processes: int) -> int:
+    """Runs so many processes on this machine; the exit code of the first that fails, or 0."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    try:
+        torchrun(
+            ["--standalone", f"--nproc-per-node={processes}", "-m", MODULE, str(folder)],
+        )
+    except ChildFailedError as error:  # its processes have said why
+        return max(error.get_first_failure()[1].exitcode, 1)
+    return 0
+
+
+def die_with_parent() -> None:
+    """On Linux a run whose launcher was killed does not go on and write into its folder."""
+    if sys.platform == "linux":
+        set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 ok, 1 the run failed, 2 bad input; one line for anything raised on purpose."""
-    if len(arguments) != 1:
-        print("usage: python -m tersely.flows.launch_worker RUN", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
+    parser.add_argument("run", type=Path, help="run folder with a recipe")
+    parser.add_argument("--processes", type=int, default=1, help="on this machine")
+    given = parser.parse_args(arguments)
+    if os.environ.get(LAUNCHED):
+        die_with_parent()
+    if given.processes > 1:
+        return spread(given.run, processes=given.processes)
     # TRL and transformers announce each other's future changes, once a process.
     warnings.simplefilter("ignore", FutureWarning)
     try:
-        work(Path(arguments[0]))
+        work(given.run)
     except TerselyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError | DataError) else 1
@@ -88,4 +120,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
