@@ -60,16 +60,18 @@ bench: $(VENV)/.installed-dev bench-trl
 	.venv-verl/bin/pip install --quiet --editable . beartype pytest
 	@touch $@
 
-# Our losses, advantages and rewards against the trainers' own functions, each beside its trainer.
+# Our losses, advantages and rewards against the trainers' own functions, and runs through our
+# adapters, each beside its trainer.
 test-trl: .venv-trl/.installed
 	.venv-trl/bin/pip install --quiet --constraint constraints.txt beartype pytest
-	.venv-trl/bin/pytest tests/algo/test_trl.py
+	.venv-trl/bin/pytest tests/algo/test_trl.py tests/adapters/test_trl_*.py
 
 test-verl: .venv-verl/.installed
 	.venv-verl/bin/pytest tests/algo/test_verl.py
 
 bench-trl: $(VENV)/.installed-dev .venv-trl/.installed
 	$(BIN)/python bench/rl_step.py --threads 1
+	$(BIN)/python bench/trl_curve.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -135,7 +135,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def run(command: Sequence[str], *, code: int = 0) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, env=environment, text=True, capture_output=True, check=False, timeout=240
+        command, env=environment, text=True, capture_output=True, check=False, timeout=900
     )
     assert done.returncode == code, done.stderr[-3000:]
     return done.stderr
@@ -289,10 +289,10 @@ def test_loss_and_gradient_are_those_of_our_own_learner(
     for field in (*fields, "dropped_groups", "positive_share", "learning_rate"):
         left, right = ([getattr(r, field) for r in side] for side in (here, there))
         assert left == pytest.approx(right, nan_ok=True), field
-    # TRL's are means over micro-batches, whatever their number of tokens.
-    for field in ("kl_mean", "entropy_mean"):
+    # TRL's KL is a mean over micro-batches, whatever their number of tokens.
+    for field, bound in (("entropy_mean", 1e-2), ("kl_mean", 0.5)):
         left, right = ([getattr(r, field) for r in side] for side in (here, there))
-        assert left == pytest.approx(right, rel=0.5, abs=1e-6, nan_ok=True), field
+        assert left == pytest.approx(right, rel=bound, abs=1e-6, nan_ok=True), field
 
 
 @pytest.mark.parametrize("name", SAME_UPDATES)
@@ -348,11 +348,11 @@ def test_killed_and_resumed_in_two_processes_it_is_the_run_that_was_never_killed
     command = start_cli(killed, recipe, "--processes", "2")
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         steps = killed / "steps.jsonl"
-        wait_until(lambda: steps.is_file() and steps.read_bytes().count(b"\n") >= 3, seconds=120)
+        wait_until(lambda: steps.is_file() and steps.read_bytes().count(b"\n") >= 3, seconds=600)
         assert len(workers_of(killed)) == 3
         process.kill()
     # Nobody goes on writing into the folder of a dead run.
-    wait_until(lambda: not workers_of(killed), seconds=20)
+    wait_until(lambda: not workers_of(killed), seconds=60)
     saved = latest(killed / "checkpoints")
     assert saved is not None
     assert saved.step in (2, 4)

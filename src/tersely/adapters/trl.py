@@ -4,7 +4,7 @@ The reward function gathers the rows of all processes, so that the reward, the t
 advantage see whole groups. TRL makes its own advantages from rewards and has no seam for others, so
 ``attach`` wraps ``_generate_and_score_completions`` of one trainer and overwrites three of the
 things that it returns: advantages, the mask of tokens in the loss, and what the loss is divided
-by. That method is private, hence ``TESTED``.
+by. Another method is listened to, for the entropy. Both are private, hence ``TESTED``.
 """
 
 import math
@@ -24,7 +24,7 @@ from tersely.core.types import Group, Problem, Verdict
 
 # The least version tested, and the first one that is not.
 TESTED = {"trl": ("1.16", "1.17"), "transformers": ("5.23", "5.24"), "accelerate": ("1.15", "1.16")}
-SEAM = "_generate_and_score_completions"
+SEAM, FORWARD = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
 # Losses that TRL divides by a count of the whole step, which can be set to any denominator.
 LOSSES = frozenset({"dapo", "cispo"})
 
@@ -135,6 +135,8 @@ class GroupReward:
         self.share: Share | None = None
         self.skips_silent = False
         self.grade_s = self.generate_s = math.nan
+        # (sum, tokens) of each forward pass with gradient since the last update.
+        self.entropies: list[Any] = []
         self._judge, self._problems = judge, problems
         self._grade_all, self._decode, self._aggregate = grade_all, decode, aggregate
         self._step = first_step
@@ -250,14 +252,46 @@ def attach(trainer: Any, reward: GroupReward) -> None:
         return output
 
     setattr(trainer, SEAM, generate_and_score)
+    _listen(trainer, reward)
     others = trainer.beta, trainer.entropy_coef, trainer.use_adaptive_entropy
     reward.skips_silent = not (any(others) or trainer.aux_loss_enabled)
 
 
+def _listen(trainer: Any, reward: GroupReward) -> None:
+    """Has the entropy of all completion tokens kept: TRL logs that of loss tokens, and averages
+    micro-batches whatever their number of tokens."""
+    inner = getattr(trainer, FORWARD)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        import torch
+
+        _, _, attention_BT, to_keep = args[:4]
+        output = inner(*args, **kwargs)
+        if output[1] is not None:
+            own_BT = attention_BT[:, -to_keep:]
+            sums = (output[1].detach() * own_BT).sum(), own_BT.sum()
+            reward.entropies.append(torch.stack(sums).double())
+        return output
+
+    setattr(trainer, FORWARD, forward)
+
+
+def _take_entropy(reward: GroupReward) -> float | None:
+    """Mean nats a token over all processes since the last update; None if nothing was heard."""
+    if not reward.entropies:
+        return None
+    from accelerate.utils import reduce
+
+    total, tokens = reduce(sum(reward.entropies), reduction="sum").tolist()
+    reward.entropies.clear()
+    return float(total / tokens)
+
+
 def _check_trainer(trainer: Any, reward: GroupReward) -> None:
     check_versions()
-    if not callable(getattr(trainer, SEAM, None)):
-        raise ConfigError(f"{type(trainer).__name__} has no {SEAM}; use trl.GRPOTrainer")
+    for seam in (SEAM, FORWARD):
+        if not callable(getattr(trainer, seam, None)):
+            raise ConfigError(f"{type(trainer).__name__} has no {seam}; use trl.GRPOTrainer")
     if trainer.loss_type not in LOSSES:
         raise ConfigError(
             f"loss_type = {trainer.loss_type!r} divides by counts of a micro-batch; set loss_type "
@@ -337,6 +371,9 @@ def make_callback(book: Book, reward: GroupReward) -> Any:
             self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any
         ) -> None:
             if "loss" in logs:  # else the summary after the last update
+                entropy = _take_entropy(reward)
+                if entropy is not None:
+                    logs = {**logs, "entropy": entropy}
                 book.on_update(logs, generate_s=reward.generate_s, grade_s=reward.grade_s)
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
