@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tersely import rewards
+from tersely import rewards, targets
 from tersely.algo import batches
 from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank, gfpo_keep
@@ -66,6 +66,21 @@ def shaping_of(recipe: Recipe) -> Shaping:
     )
 
 
+class Seen(NamedTuple):
+    """Which rollouts of a group are graded, and what a reward may see of these."""
+
+    graded_G: Bool[np.ndarray, " G"]
+    view: GroupView
+
+
+class Judged(NamedTuple):
+    """A group's reward and advantages; a dropped one has no part in the loss."""
+
+    reward: RewardBreakdown
+    advantage_G: Float[np.ndarray, " G"]
+    dropped: bool = False
+
+
 class Shaped(NamedTuple):
     """A group with its reward and advantages; a dropped one has no part in the loss."""
 
@@ -108,6 +123,13 @@ def view(
     )
 
 
+def aim(recipe: Recipe, views: Sequence[GroupView], state: targets.TargetState) -> targets.Target:
+    """The target lengths that the recipe sets for a step's groups, and the state after it."""
+    if recipe.target is None:
+        return targets.Target(np.full(len(views), np.nan), state)
+    return targets.load(recipe.target.name)(state, views, **recipe.target.parameters)
+
+
 def shape(
     groups: Sequence[Group],
     shaping: Shaping,
@@ -121,22 +143,43 @@ def shape(
         tokens_P: each group's target length; NaN where the recipe sets none.
         weight: the price of length, from targets that move one.
     """
+    seen = [
+        Seen(graded_mask(group), view(group, pay_unfinished=shaping.pay_unfinished))
+        for group in groups
+    ]
+    judged = judge(seen, shaping, tokens_P=tokens_P, weight=weight)
+    return [Shaped(group, *each) for group, each in zip(groups, judged, strict=True)]
+
+
+def judge(
+    seen: Sequence[Seen],
+    shaping: Shaping,
+    *,
+    tokens_P: Float[np.ndarray, " P"],
+    weight: float = float("nan"),
+) -> list[Judged]:
+    """``shape`` for what rewards may see of the groups, where there are no rollouts to hold."""
     paid = [
-        _pay(group, shaping, target_tokens=float(tokens), weight=weight)
-        for group, tokens in zip(groups, tokens_P, strict=True)
+        _pay(each, shaping, target_tokens=float(tokens), weight=weight)
+        for each, tokens in zip(seen, tokens_P, strict=True)
     ]
-    right = [right_mask(group, pay_unfinished=shaping.pay_unfinished) for group in groups]
     used = [
-        not shaping.drop_silent or has_signal(graded_mask(group), right_G)
-        for group, right_G in zip(groups, right, strict=True)
+        not shaping.drop_silent or has_signal(np.ones_like(right_G), right_G)
+        for right_G in (each.view.right_G for each in seen)
     ]
-    made = iter(_advantages(paid, right, used, shaping))
+    made = iter(_advantages(paid, [_spread_right(each) for each in seen], used, shaping))
     return [
-        Shaped(group, pay, next(made))
+        Judged(pay, next(made))
         if use
-        else Shaped(group, _masked(pay), np.zeros(len(pay.keep_G)), dropped=True)
-        for group, pay, use in zip(groups, paid, used, strict=True)
+        else Judged(_masked(pay), np.zeros(len(pay.keep_G)), dropped=True)
+        for pay, use in zip(paid, used, strict=True)
     ]
+
+
+def _spread_right(seen: Seen) -> Bool[np.ndarray, " G"]:
+    right_G = seen.graded_G.copy()
+    right_G[seen.graded_G] = seen.view.right_G
+    return right_G
 
 
 def has_signal(graded_G: Bool[np.ndarray, " G"], right_G: Bool[np.ndarray, " G"]) -> bool:
@@ -170,25 +213,21 @@ def _advantages(
     return layout.split(adv_N)
 
 
-def _pay(group: Group, shaping: Shaping, *, target_tokens: float, weight: float) -> RewardBreakdown:
+def _pay(seen: Seen, shaping: Shaping, *, target_tokens: float, weight: float) -> RewardBreakdown:
     """One group's reward; an ungraded rollout's is NaN under a mask, so that none counts it."""
-    graded_G = graded_mask(group)
+    graded_G = seen.graded_G
     keep_G, total_G = graded_G.copy(), np.full(len(graded_G), np.nan)
     if graded_G.any():
-        seen = view(
-            group,
-            target_tokens=target_tokens,
-            weight=weight,
-            cap_tokens=shaping.cap_tokens,
-            pay_unfinished=shaping.pay_unfinished,
+        g = seen.view._replace(
+            target_tokens=target_tokens, weight=weight, cap_tokens=shaping.cap_tokens
         )
         if shaping.cells == VANILLA:
-            total_G[graded_G] = rewards.load(shaping.reward)(seen, **shaping.parameters)
+            total_G[graded_G] = rewards.load(shaping.reward)(g, **shaping.parameters)
         else:
-            treated = treat(seen, shaping.cells)
+            treated = treat(g, shaping.cells)
             total_G[graded_G], keep_G[graded_G] = treated.reward_G, treated.keep_G
         if shaping.keep_best is not None:
-            best_G = gfpo_keep(seen, total_G[graded_G], keep=shaping.keep_best, by=shaping.rank)
+            best_G = gfpo_keep(g, total_G[graded_G], keep=shaping.keep_best, by=shaping.rank)
             keep_G[graded_G] &= best_G
     return RewardBreakdown(terms={shaping.reward: total_G}, total_G=total_G, keep_G=keep_G)
 
