@@ -1,21 +1,38 @@
 """Prompts that say the same: near-duplicates within a set, and overlaps with a benchmark.
 
-Two prompts are the same where their words are, whatever stands between the words. They are near
-enough where the shorter one shares ``CONTAINMENT`` of its word 13-grams with the other *and* both
-have the same answer: problems of one template share most of their words and ask different things.
+One prompt repeats another where both have the same words, whatever white space, case and answer
+they have; or where both have the same answer, the numbers of the shorter one all stand in the
+longer one, and ``CONTAINMENT`` of the word n-grams of the shorter one stand in the longer one.
+Grams are of 13 words, or of 5 where the shorter prompt has fewer than 26.
+
+The same containment must hold among the grams that tell a problem from others: those that also
+stand in a prompt with another answer belong to a template or to the instructions, and so do those
+of more than ``TEMPLATE_PROMPTS`` prompts. Without this, most problems of a generator whose text is
+mostly rules would repeat an earlier one that happens to have the same answer.
 """
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
+from fractions import Fraction
 from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt64
 
 from tersely.core.types import Problem
 
 GRAM_WORDS = 13
+SHORT_GRAM_WORDS = 5
+SHORT_PROMPT_WORDS = 2 * GRAM_WORDS
 CONTAINMENT = 0.8
-_WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]")
-_TRIMMED = re.compile(r"[\s$]+")
+TEMPLATE_PROMPTS = 20
+_WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]|_")
+_DRESSING = re.compile(r"[\s$]|\\(?:left|right|[,;!])|\.$|(?<=\d),(?=\d{3})")
+# No exponents and few digits: an answer such as 1e999999999 would be written out.
+_NUMBER = re.compile(r"(?P<above>[-+]?\d{1,20}(?:\.\d{1,20})?)(?:/(?P<below>\d{1,20}))?", re.ASCII)
+_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 
 
 class Overlap(NamedTuple):
@@ -25,8 +42,9 @@ class Overlap(NamedTuple):
         problem: the id of the one to drop.
         other: the id of the one it repeats.
         source: the other's source.
-        shared: the share of the shorter prompt's word n-grams that both have; 1.0: the same words.
-        text: words that both have, for a reader to judge by.
+        shared: the share of the shorter prompt's word n-grams that the longer one has, each as
+            often; 1.0: the same words, or one prompt within the other.
+        text: the longest run of words that both have, for a reader to judge by.
     """
 
     problem: str
@@ -36,82 +54,167 @@ class Overlap(NamedTuple):
     text: str
 
 
+class _Pair(NamedTuple):
+    """Places of two texts of which the later one repeats the earlier one."""
+
+    earlier: int
+    later: int
+    shared: float
+
+
+class _Text(NamedTuple):
+    words: list[str]
+    numbers: Counter[str]
+    answer: str
+
+
+class _Grams(NamedTuple):
+    """Every gram of every text once, in order of the grams, then of the texts."""
+
+    text_M: Int[np.ndarray, " M"]
+    gram_M: UInt64[np.ndarray, " M"]
+
+
 def normal_words(prompt: str) -> list[str]:
     """The words, numbers and signs of a prompt in lower case."""
     return _WORD.findall(prompt.casefold())
 
 
 def normal_answer(answer: str) -> str:
-    """An answer without white space, dollar signs and case."""
-    return _TRIMMED.sub("", answer).casefold()
+    """An answer without white space, case and LaTeX's dressing; numbers as reduced fractions."""
+    plain = _FRACTION.sub(r"\1/\2", _DRESSING.sub("", answer)).casefold()
+    number = _NUMBER.fullmatch(plain)
+    if number is None or (number["below"] or "1").strip("0") == "":
+        return plain
+    return str(Fraction(number["above"]) / int(number["below"] or 1))
 
 
 def find_overlaps(problems: Sequence[Problem], against: Iterable[Problem]) -> list[Overlap]:
     """Each problem that repeats one of ``against``, with the nearest of them."""
-    index = _Index()
-    for other in against:
-        index.add(other)
-    return [found for problem in problems if (found := index.nearest(problem)) is not None]
+    others = list(against)
+    if not others:
+        return []
+    everything = [*others, *problems]
+    return [
+        _report(everything, best)
+        for pairs in _repeated(everything)[len(others) :]
+        if (best := _nearest(pair for pair in pairs if pair.earlier < len(others))) is not None
+    ]
 
 
 def find_duplicates(problems: Sequence[Problem]) -> list[Overlap]:
-    """Each problem that repeats one before it; the first of its kind stays."""
-    index, found = _Index(), []
-    for problem in problems:
-        overlap = index.nearest(problem)
-        if overlap is None:
-            index.add(problem)
-        else:
-            found.append(overlap)
-    return found
+    """Each problem that repeats one before it that is no duplicate itself; the first stays."""
+    found: dict[int, Overlap] = {}
+    for place, pairs in enumerate(_repeated(problems)):
+        best = _nearest(pair for pair in pairs if pair.earlier not in found)
+        if best is not None:
+            found[place] = _report(problems, best)
+    return list(found.values())
 
 
-class _Index:
-    """Prompts by their words, and by answer and n-gram."""
+def _nearest(pairs: Iterable[_Pair]) -> _Pair | None:
+    """Of equally near ones the first."""
+    return max(pairs, key=lambda pair: (pair.shared, -pair.earlier), default=None)
 
-    def __init__(self) -> None:
-        self._by_words: dict[str, Problem] = {}
-        self._by_gram: dict[tuple[str, int], list[int]] = defaultdict(list)
-        self._entries: list[tuple[Problem, frozenset[int]]] = []
 
-    def add(self, problem: Problem) -> None:
+def _repeated(problems: Sequence[Problem]) -> list[list[_Pair]]:
+    """For each problem the ones before it that it repeats."""
+    first_of: dict[str, int] = {}
+    texts: dict[int, _Text] = {}
+    firsts = []
+    for place, problem in enumerate(problems):
         words = normal_words(problem.prompt)
-        self._by_words.setdefault(" ".join(words), problem)
-        grams = frozenset(_grams(words))
-        answer = normal_answer(problem.answer)
-        for gram in grams:
-            self._by_gram[answer, gram].append(len(self._entries))
-        self._entries.append((problem, grams))
-
-    def nearest(self, problem: Problem) -> Overlap | None:
-        words = normal_words(problem.prompt)
-        same = self._by_words.get(" ".join(words))
-        if same is not None:
-            return Overlap(problem.id, same.id, same.source, 1.0, _cut(" ".join(words)))
-        answer, grams = normal_answer(problem.answer), frozenset(_grams(words))
-        shared = Counter(place for gram in grams for place in self._by_gram.get((answer, gram), ()))
-        best: tuple[float, int] = (0.0, 0)
-        for place, count in shared.items():
-            share = count / min(len(grams), len(self._entries[place][1]))
-            # Of equal ones the first that was added.
-            best = max(best, (share, -place))
-        if best[0] < CONTAINMENT:
-            return None
-        other, theirs = self._entries[-best[1]]
-        return Overlap(problem.id, other.id, other.source, best[0], _common(words, theirs))
+        firsts.append(first_of.setdefault(" ".join(words), place))
+        if firsts[-1] == place:
+            numbers = Counter(word for word in words if word[0].isdigit())
+            texts[place] = _Text(words, numbers, normal_answer(problem.answer))
+    near = defaultdict(list)
+    for pair in _near_pairs(texts):
+        near[pair.later].append(pair)
+    return [
+        [pair._replace(later=place) for pair in near[first]]
+        + ([_Pair(first, place, 1.0)] if first != place else [])
+        for place, first in enumerate(firsts)
+    ]
 
 
-def _grams(words: Sequence[str]) -> Iterable[int]:
-    """Hashes of all runs of 13 words; a shorter prompt has none and is compared as a whole."""
-    return (hash(tuple(words[at : at + GRAM_WORDS])) for at in range(len(words) - GRAM_WORDS + 1))
+def _near_pairs(texts: dict[int, _Text]) -> Iterator[_Pair]:
+    """Pairs of different texts that share enough of their grams, their numbers and the answer."""
+    for n_words in (GRAM_WORDS, SHORT_GRAM_WORDS):
+        long = n_words == GRAM_WORDS
+        places = [p for p, t in texts.items() if not long or len(t.words) >= SHORT_PROMPT_WORDS]
+        for left, right in _candidates([texts[place] for place in places], n_words=n_words):
+            pair = texts[places[left]], texts[places[right]]
+            short, other = sorted(pair, key=lambda text: len(text.words))
+            if (len(short.words) >= SHORT_PROMPT_WORDS) is long and short.numbers <= other.numbers:
+                shared = _containment(short.words, other.words, n_words=n_words)
+                if shared >= CONTAINMENT:
+                    yield _Pair(places[left], places[right], shared)
 
 
-def _common(words: Sequence[str], theirs: frozenset[int]) -> str:
-    for at, gram in enumerate(_grams(words)):
-        if gram in theirs:
-            return _cut(" ".join(words[at : at + GRAM_WORDS]))
-    return ""
+def _containment(short: Sequence[str], other: Sequence[str], *, n_words: int) -> float:
+    mine, theirs = (
+        Counter(tuple(words[at : at + n_words]) for at in range(len(words) - n_words + 1))
+        for words in (short, other)
+    )
+    return (mine & theirs).total() / mine.total()
 
 
-def _cut(text: str, *, characters: int = 120) -> str:
+def _candidates(texts: Sequence[_Text], *, n_words: int) -> Iterator[tuple[int, int]]:
+    """Pairs with one answer of which one has ``CONTAINMENT`` of the other's telling grams."""
+    grams = _all_grams([text.words for text in texts], n_words=n_words)
+    if not grams.gram_M.size:
+        return
+    numbers: dict[str, int] = {}
+    answer_P = np.array([numbers.setdefault(text.answer, len(numbers)) for text in texts])
+    changes_M = np.append(True, grams.gram_M[1:] != grams.gram_M[:-1])
+    starts = np.flatnonzero(changes_M)
+    in_run = np.diff(np.append(starts, grams.gram_M.size))
+    answer_M = answer_P[grams.text_M]
+    one_answer = np.minimum.reduceat(answer_M, starts) == np.maximum.reduceat(answer_M, starts)
+    tells_M = np.repeat(one_answer & (in_run <= TEMPLATE_PROMPTS), in_run)
+    text_M, gram_M = grams.text_M[tells_M], grams.gram_M[tells_M]
+    telling_P = np.bincount(text_M, minlength=len(texts))
+    coded = [np.empty(0, dtype=np.int64)]
+    for apart in range(1, TEMPLATE_PROMPTS):
+        same = gram_M[apart:] == gram_M[:-apart]
+        coded.append(text_M[:-apart][same] * len(texts) + text_M[apart:][same])
+    pairs, shared = np.unique(np.concatenate(coded), return_counts=True)
+    left, right = np.divmod(pairs, len(texts))
+    enough = shared >= CONTAINMENT * np.minimum(telling_P[left], telling_P[right])
+    yield from zip(left[enough].tolist(), right[enough].tolist(), strict=True)
+
+
+def _all_grams(texts: Sequence[Sequence[str]], *, n_words: int) -> _Grams:
+    """The runs of ``n_words`` words as 64-bit hashes: sums of seeded random values, one a word."""
+    ids: dict[str, int] = {}
+    word_N = np.array([ids.setdefault(word, len(ids)) for text in texts for word in text], int)
+    text_N = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+    rng = np.random.default_rng(0)
+    value_N = rng.integers(2**64, size=max(1, len(ids)), dtype=np.uint64)[word_N]
+    factors = rng.integers(2**63, size=n_words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    last = word_N.size - n_words + 1
+    if last < 1:
+        return _Grams(np.empty(0, int), np.empty(0, np.uint64))
+    gram_N = np.zeros(last, np.uint64)
+    for place, factor in enumerate(factors):
+        gram_N += value_N[place : place + last] * factor
+    within_N = text_N[:last] == text_N[n_words - 1 :]
+    text_M, gram_M = text_N[:last][within_N], gram_N[within_N]
+    order = np.lexsort((text_M, gram_M))
+    text_M, gram_M = text_M[order], gram_M[order]
+    new = np.append(True, (text_M[1:] != text_M[:-1]) | (gram_M[1:] != gram_M[:-1]))
+    return _Grams(text_M[new[: text_M.size]], gram_M[new[: text_M.size]])
+
+
+def _report(problems: Sequence[Problem], pair: _Pair) -> Overlap:
+    problem, other = problems[pair.later], problems[pair.earlier]
+    return Overlap(problem.id, other.id, other.source, pair.shared, _common(problem, other))
+
+
+def _common(problem: Problem, other: Problem, *, characters: int = 120) -> str:
+    words = normal_words(problem.prompt)
+    match = SequenceMatcher(None, words, normal_words(other.prompt), autojunk=False)
+    run = match.find_longest_match()
+    text = " ".join(words[run.a : run.a + run.size])
     return text if len(text) <= characters else text[: characters - 3] + "..."
