@@ -80,6 +80,7 @@ def work(folder: Path) -> None:
 
 def spread(folder: Path, *, processes: int) -> int:
     """Runs so many processes on this machine; the exit code of the first that fails, or 0."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
@@ -89,6 +90,8 @@ def spread(folder: Path, *, processes: int) -> int:
         )
     except ChildFailedError as error:  # its processes have said why
         return max(error.get_first_failure()[1].exitcode, 1)
+    except SignalException as asked:
+        return 128 + int(asked.sigval)
     return 0
 
 
@@ -116,6 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     except TerselyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError | DataError) else 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
