@@ -106,7 +106,7 @@ def test_resume_refuses_a_checkpoint_without_weights(finished: Path, tmp_path: P
 def test_resume_refuses_a_run_whose_checkpoints_are_gone(finished: Path, tmp_path: Path) -> None:
     folder = copy_of(finished, tmp_path / "run")
     shutil.rmtree(folder / "checkpoints")
-    refused(train(TINY, "--run", folder, "--resume"), "step-000004", "missing", "5 steps")
+    refused(train(TINY, "--run", folder, "--resume"), "checkpoint of step 4", "missing", "5 steps")
     assert (folder / "steps.jsonl").read_bytes() == (finished / "steps.jsonl").read_bytes()
 
 

@@ -113,6 +113,7 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
     Raises:
         ConfigError: the folder belongs to another evaluation, naming the first difference, or
             model, benchmark or settings cannot be used as given.
+        DataError: gold answers that their own grader does not take for right.
         EngineError: the model or the server cannot do it; what was sampled is kept.
     """
     problems = load_benchmark(plan.benchmark, limit=plan.limit)
@@ -125,6 +126,7 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
             return
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
+    grading.refuse_bad_gold(problems)
     source_for = _remote if plan.endpoint is not None else _local
     source, local = source_for(plan, problems)
     if not (plan.out / FILE).is_file():

@@ -1,6 +1,7 @@
 """One training step: sample, grade, reward, learn, record."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -28,6 +29,7 @@ from tersely.flows.config import Recipe
 from tersely.flows.record import step_record
 from tersely.flows.shape import (
     Shaped,
+    aim,
     check_graded,
     graded_mask,
     has_signal,
@@ -187,13 +189,17 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group]
     )
     rollouts = run.sampler.sample(chosen, spec, on_rollout=lambda _: run.watch.on_rollout())
     sample_s = perf_counter() - began
+    pairs = [
+        (problem, rollout.text)
+        for problem, sampled in zip(chosen, rollouts, strict=True)
+        for rollout in sampled
+    ]
+    verdicts = iter(grading.grade_all(pairs))
     groups = [
         Group(
-            problem=problem,
-            rollouts=tuple(sampled_group),
-            verdicts=tuple(grading.grade(problem, rollout.text) for rollout in sampled_group),
+            problem=problem, rollouts=tuple(sampled), verdicts=tuple(islice(verdicts, len(sampled)))
         )
-        for problem, sampled_group in zip(chosen, rollouts, strict=True)
+        for problem, sampled in zip(chosen, rollouts, strict=True)
     ]
     return groups, sample_s
 
@@ -203,12 +209,8 @@ def shape_all(
 ) -> tuple[targets.Target, list[Shaped]]:
     """The recipe's target and shaping of a step's graded groups."""
     paid_unfinished = recipe.treatment.unfinished == "graded"
-    if recipe.target is None:
-        target = targets.Target(np.full(len(groups), np.nan), state)
-    else:
-        rule = targets.load(recipe.target.name)
-        seen = [view(group, pay_unfinished=paid_unfinished) for group in groups]
-        target = rule(state, seen, **recipe.target.parameters)
+    seen = [view(group, pay_unfinished=paid_unfinished) for group in groups]
+    target = aim(recipe, seen, state)
     return target, shape(groups, shaping_of(recipe), tokens_P=target.tokens_P, weight=target.weight)
 
 

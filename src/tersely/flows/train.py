@@ -83,6 +83,7 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
             "widen problems.band or lower it"
         )
     training, test = training[: section.train_limit], test[: section.test_limit]
+    grading.refuse_bad_gold([*training, *test])
     if recipe.target is not None and recipe.target.name == prompt_budget.__name__:
         training, test = (announce(side, recipe.target.parameters) for side in (training, test))
     return training, test

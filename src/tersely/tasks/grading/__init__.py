@@ -1,26 +1,139 @@
-"""Graders, a file each: ``grade(text, answer) -> Verdict``. File name = a problem's ``grader``."""
+"""Graders, a file each: ``grade(text, answer) -> Verdict``. File name = a problem's ``grader``.
 
-from collections.abc import Callable
+A grader that may run long also has ``quick(text, answer) -> Verdict | str``: the verdict where it
+is cheap and sure, otherwise the part of the text that decides. ``grade`` then gets that part, in
+a worker process that is killed at a limit: ``LIMIT_S`` seconds of the grader's, or five. What its
+``prepare()`` does there first (imports) is not counted. ``gold_problem(answer)``, where there is
+one, says what is wrong with a gold answer (None: nothing); without it, the gold answer itself has
+to grade as right.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
-from tersely.core.errors import ConfigError
-from tersely.core.types import Problem, Verdict
+from tersely.core.errors import ConfigError, DataError
+from tersely.core.types import Grade, Problem, Verdict
+from tersely.tasks import workers
+from tersely.tasks.workers import Task
 
 Grader = Callable[[str, str], Verdict]
+
+# Verdicts of workers on short answers: a group gives the same one many times.
+_SHORT_CHARS = 200
+_MOST_KEPT = 20_000
+_kept: dict[Task, Verdict] = {}
+# Gold answers named in an error.
+_SHOWN = 5
+
+
+@cache
+def _module(name: str) -> Any:
+    available = sorted(m.name for m in iter_modules(__path__) if m.name != "answer")
+    if name not in available:
+        raise ConfigError(f"no grader {name!r}; there are {', '.join(available)}")
+    return import_module(f"{__name__}.{name}")
 
 
 @cache
 def load(name: str) -> Grader:
-    """The grader in the file of that name."""
-    available = sorted(m.name for m in iter_modules(__path__) if m.name != "answer")
-    if name not in available:
-        raise ConfigError(f"no grader {name!r}; there are {', '.join(available)}")
-    grader: Grader = import_module(f"{__name__}.{name}").grade
-    return grader
+    """The grader in the file of that name; what may run long runs in a worker.
+
+    Raises:
+        ConfigError: there is no such grader, or a library that it needs is not installed.
+    """
+    module = _module(name)
+    if not hasattr(module, "quick"):
+        grader: Grader = module.grade
+        return grader
+
+    def grade_within_limits(text: str, answer: str) -> Verdict:
+        found = _quick(name, text, answer)
+        return found if isinstance(found, Verdict) else _in_worker(found)
+
+    return grade_within_limits
 
 
 def grade(problem: Problem, text: str) -> Verdict:
     """What the problem's grader says of a completion's text."""
     return load(problem.grader)(text, problem.answer)
+
+
+def grade_all(pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    """The verdicts on texts, each by its problem's grader, in order; uses all workers at once."""
+    found = [_quick(problem.grader, text, problem.answer) for problem, text in pairs]
+    tasks = list(dict.fromkeys(item for item in found if isinstance(item, Task)))
+    if not tasks:
+        return [item for item in found if isinstance(item, Verdict)]
+    # No more threads than workers, and no more workers than tasks.
+    with ThreadPoolExecutor(min(len(tasks), workers.pool().size)) as threads:
+        verdicts = dict(zip(tasks, threads.map(_in_worker, tasks), strict=True))
+    return [item if isinstance(item, Verdict) else verdicts[item] for item in found]
+
+
+def check_gold(problems: Sequence[Problem]) -> list[tuple[Problem, str]]:
+    """The problems whose own grader cannot use their gold answer, each with the reason.
+
+    The gold answer has to be right when it is given as ``\\boxed{answer}``, or just so where the
+    grader reads answers without a box.
+    """
+    bad = []
+    to_grade = []
+    for problem in problems:
+        check = getattr(_module(problem.grader), "gold_problem", None)
+        if check is None:
+            to_grade.append(problem)
+        elif reason := check(problem.answer):
+            bad.append((problem, reason))
+    boxed = grade_all([(problem, f"\\boxed{{{problem.answer}}}") for problem in to_grade])
+    for problem, verdict in zip(to_grade, boxed, strict=True):
+        if verdict.grade is not Grade.CORRECT and (
+            grade(problem, problem.answer).grade is not Grade.CORRECT
+        ):
+            bad.append((problem, f"grader {problem.grader} says {verdict.grade}"))
+    return bad
+
+
+def refuse_bad_gold(problems: Sequence[Problem]) -> None:
+    """Checks the gold answers before anything is sampled for them.
+
+    Raises:
+        DataError: some cannot be used, naming the first of them.
+    """
+    bad = check_gold(problems)
+    if bad:
+        shown = "; ".join(
+            f"{problem.id}: {problem.answer[:60]!r} ({reason})" for problem, reason in bad[:_SHOWN]
+        )
+        rest = f"; and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
+        raise DataError(
+            f"{len(bad):,} of {len(problems):,} gold answers are not right by their own grader: "
+            f"{shown}{rest}; correct them, choose another grader or leave them out"
+        )
+
+
+def _quick(name: str, text: str, answer: str) -> Verdict | Task:
+    """The verdict if it is cheap, otherwise the task for a worker."""
+    module = _module(name)
+    if not hasattr(module, "quick"):
+        verdict: Verdict = module.grade(text, answer)
+        return verdict
+    found = module.quick(text, answer)
+    if isinstance(found, Verdict):
+        return found
+    return Task(module.__name__, found, answer, getattr(module, "LIMIT_S", workers.LIMIT_S))
+
+
+def _in_worker(task: Task) -> Verdict:
+    if task in _kept:
+        return _kept[task]
+    verdict = workers.pool().grade(task)
+    # What ran out of time on a busy machine may not do so again.
+    if len(task.text) <= _SHORT_CHARS and verdict.grade is not Grade.UNGRADED:
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[task] = verdict
+    return verdict

@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 END_THINK, THINK = "</think>", "<think>"
-_BRACE = re.compile(r"\\boxed\{|[{}]")
+_BRACE = re.compile(r"\\boxed\s*+\{|[{}]")
 
 
 def answer_part(text: str) -> str | None:
