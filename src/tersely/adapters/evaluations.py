@@ -46,6 +46,7 @@ _SCHEMA: dict[str, Any] = {
     "extracted": pl.String,
     "answer_tokens": pl.Int64,
     "answered_budgets": pl.List(pl.Int64),
+    "difficulty": pl.Float64,
 }
 _REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish", "cap_tokens")
 

@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 from tersely.cli.curate import curate
 from tersely.cli.evaluate import evaluate
 from tersely.cli.launch import launch_app
+from tersely.cli.lint import lint
 from tersely.cli.report import compare, report
 from tersely.cli.rewards import rewards
 from tersely.cli.train import lab_app, train
@@ -27,6 +28,7 @@ app.command(name="eval")(evaluate)
 app.command()(report)
 app.command()(compare)
 app.command()(curate)
+app.command()(lint)
 app.command()(rewards)
 app.add_typer(launch_app, name="launch")
 app.add_typer(lab_app, name="lab")

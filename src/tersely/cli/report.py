@@ -1,6 +1,7 @@
 """``tersely report`` and ``tersely compare``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tersely.adapters.evaluations import Loaded
+    from tersely.adapters.readers import Options
 
 PAGE = "report.html"
 
@@ -172,24 +174,37 @@ def _loader(
     benchmark: str | None,
 ) -> "Callable[..., Loaded]":
     """Loads evaluations as the options say."""
-    from tersely.adapters import readers
     from tersely.adapters.evaluations import load
 
-    count = None if tokenizer is None else _counter(tokenizer)
-    mapping = dict(_pair(entry) for entry in columns or ())
+    stated = reader_options(tokenizer, cap_tokens, columns, only_model, benchmark)
 
     def load_one(path: Path, *, budgets: Sequence[int], protocol: Protocol | None) -> "Loaded":
-        options = readers.Options(
-            run=path.stem,
-            count_tokens=count,
-            cap_tokens=cap_tokens,
-            benchmark=benchmark,
-            model=only_model,
-            columns=mapping,
-        )
+        options = replace(stated, run=path.stem)
         return load(path, reader=reader, options=options, budgets=budgets, protocol=protocol)
 
     return load_one
+
+
+def reader_options(
+    tokenizer: str | None,
+    cap_tokens: int | None,
+    columns: list[str] | None,
+    only_model: str | None,
+    benchmark: str | None,
+    *,
+    run: str = "",
+) -> "Options":
+    """What the command line says of a file that the file does not say itself."""
+    from tersely.adapters.readers import Options
+
+    return Options(
+        run=run,
+        count_tokens=None if tokenizer is None else _counter(tokenizer),
+        cap_tokens=cap_tokens,
+        benchmark=benchmark,
+        model=only_model,
+        columns=dict(_pair(entry) for entry in columns or ()),
+    )
 
 
 def _pair(entry: str) -> tuple[str, str]:

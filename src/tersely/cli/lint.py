@@ -1,0 +1,140 @@
+"""``tersely lint``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tersely.cli.frame import messages, output, plain_errors
+from tersely.cli.report import Benchmark, Cap, Columns, From, OnlyModel, Tokenizer, reader_options
+from tersely.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tersely.dynamics.forecast import Finding
+    from tersely.flows.config import Recipe
+    from tersely.flows.lint.facts import Facts
+    from tersely.flows.lint.suggest import Suggestion
+
+
+def lint(
+    records: Annotated[
+        Path,
+        typer.Option(help="Rollouts of the base model: a folder of tersely eval, or a file."),
+    ],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe (TOML). None: the built-in lab's demo.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a setting, e.g. --set target.tokens=40. Repeatable."),
+    ] = None,
+    from_: From = "tersely",
+    tokenizer: Tokenizer = None,
+    cap_tokens: Cap = None,
+    column: Columns = None,
+    only_model: OnlyModel = None,
+    benchmark: Benchmark = None,
+    tokens_per_second: Annotated[
+        float | None,
+        typer.Option(help="Throughput of sampling and learning together, for hours."),
+    ] = None,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Propose L_T, L_R, N and a band from the records.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="--suggest: write the proposed recipe here (TOML).")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a finding is an error.")] = (
+        False
+    ),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print findings and figures as JSON instead.")
+    ] = False,
+) -> None:
+    """Say what a recipe will do to a model, from its rollouts, before any GPU time is spent."""
+    with plain_errors():
+        from tersely.flows.config import read_recipe, shipped
+        from tersely.flows.lint import find
+        from tersely.flows.lint.facts import gather
+        from tersely.flows.lint.pool import only_trained, read_pool
+        from tersely.flows.lint.suggest import suggest as propose
+
+        if tokens_per_second is not None and not tokens_per_second > 0:
+            raise ConfigError(f"--tokens-per-second {tokens_per_second:g} must be above 0")
+        _check_out(out, suggest=suggest)
+        settings = read_recipe(recipe or shipped("demo"), overrides=set_ or [])
+        messages.print(f"reading {records} ...", highlight=False)
+        options = reader_options(
+            tokenizer, cap_tokens, column, only_model, benchmark, run=records.stem
+        )
+        whole = read_pool(records, settings, reader=from_, options=options)
+        messages.print("judging the rollouts ...")
+        facts = gather(settings, only_trained(whole, settings), tokens_per_second=tokens_per_second)
+        findings = find(facts)
+        suggestion = None
+        if suggest:
+            messages.print("weighing other settings ...")
+            suggestion = propose(settings, whole, tokens_per_second=tokens_per_second)
+        if as_json:
+            from tersely.flows.lint.export import export
+
+            sys.stdout.write(json.dumps(export(facts, findings, suggestion), indent=2) + "\n")
+        else:
+            _show(facts, findings, name=recipe.name if recipe else "demo")
+            if suggestion is not None:
+                _show_suggestion(facts, suggestion)
+        if suggestion is not None and out is not None:
+            _write(suggestion.recipe, out)
+    if strict and any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _check_out(out: Path | None, *, suggest: bool) -> None:
+    if out is not None and not suggest:
+        raise ConfigError("--out writes what --suggest proposes; give both")
+    if out is not None and out.exists():
+        raise ConfigError(f"{out} exists; choose another --out")
+
+
+def _show(facts: "Facts", findings: "Sequence[Finding]", *, name: str) -> None:
+    from tersely.flows.lint import describe
+    from tersely.report.lint import draw_lint
+
+    output().print(
+        draw_lint(
+            describe(facts, name=name),
+            findings,
+            cells=facts.cells,
+            curve=facts.curve,
+            target_tokens=facts.target_tokens,
+            notes=facts.pool.notes,
+        )
+    )
+
+
+def _show_suggestion(facts: "Facts", suggestion: "Suggestion") -> None:
+    from tersely.flows.lint.suggest import compare
+    from tersely.report.lint import draw_suggestion
+
+    output().print(
+        draw_suggestion(
+            suggestion.reasons,
+            at_target=suggestion.at_target,
+            at_cap=suggestion.at_cap,
+            silent_at=suggestion.silent_at,
+            chosen=suggestion.chosen,
+            changes=compare(facts, suggestion.facts),
+        )
+    )
+
+
+def _write(recipe: "Recipe", out: Path) -> None:
+    from tersely.flows.config import as_toml
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(as_toml(recipe), encoding="utf-8")
+    messages.print(f"recipe: {out}", highlight=False, soft_wrap=True)

@@ -1,0 +1,37 @@
+"""``tersely lint``: what a recipe will do to a model, from rollouts it has already made.
+
+The records become the groups of first steps, and these go through the code that trains: target,
+reward, treatment, filter, advantage. What comes out is measured, and read for what the paper and
+others saw go wrong.
+"""
+
+import math
+
+from tersely.dynamics.forecast import Finding, Severity
+from tersely.flows.lint.basis import check_basis
+from tersely.flows.lint.checks import check_teaching
+from tersely.flows.lint.facts import Facts
+
+_ORDER = list(reversed(Severity))
+
+
+def find(facts: Facts) -> list[Finding]:
+    """Everything worth saying, the worst first."""
+    grouped = facts.group_sizes[1] > 1
+    teaching = check_teaching(facts) if grouped else []
+    found = [*teaching, *check_basis(facts)]
+    return sorted(found, key=lambda finding: _ORDER.index(finding.severity))
+
+
+def describe(facts: Facts, *, name: str) -> str:
+    """What was held against what, in one line."""
+    smallest, largest = facts.group_sizes
+    size = f"{largest}" if smallest == largest else f"{smallest} to {largest}"
+    groups = facts.shares.silent.n_samples
+    target = facts.target_tokens
+    limit = f"L_T = {target:,.0f}, " if math.isfinite(target) else ""
+    return (
+        f"{name} on {facts.pool.name}: {groups:,} groups of {size} from "
+        f"{len(facts.pool.problems):,} problems, judged as step 1 with {limit}L_R = "
+        f"{facts.recipe.sampling.cap_tokens:,}"
+    )

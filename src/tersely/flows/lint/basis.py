@@ -1,0 +1,235 @@
+"""What the records cannot tell, what the recipe needs of them, and what the run will cost."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tersely.dynamics.forecast import Finding, Severity
+from tersely.flows.lint.facts import Facts, fixed_target
+from tersely.flows.lint.pool import answers_known
+from tersely.flows.lint.words import amount, percent
+from tersely.flows.sections import EngineSection
+from tersely.flows.shape import UNGRADED_SHARE_BOUND
+
+FEW_PROBLEMS = 30
+# Targets that move, and what step 0 therefore leaves open.
+MOVING = {
+    "staged": "later stages are not looked at",
+    "batch_quantile": "it follows the right lengths, so the pressure does not end",
+    "group_quantile": "it follows the right lengths, so the pressure does not end",
+    "difficulty_bins": "the bins move for the first time after target.every_steps steps",
+    "history_minimum": "no prompt has a history yet, so none has a target before its second turn",
+    "dual_weight": "the price of length begins at target.start_weight and moves with accuracy",
+}
+
+
+def check_basis(facts: Facts) -> Iterator[Finding]:
+    """Every finding about records, needs, filters of other engines, and cost."""
+    yield from _references(facts)
+    yield from _cap(facts)
+    yield from _groups(facts)
+    yield from _ungraded(facts)
+    yield from _unfinished(facts)
+    yield from _target(facts)
+    yield from _dropped(facts)
+    yield from check_filters(facts)
+    yield _cost(facts)
+
+
+def _references(facts: Facts) -> Iterator[Finding]:
+    if facts.lacking:
+        lacking = sum(p.reference_tokens is None for p in facts.pool.problems)
+        yield Finding(
+            Severity.ERROR,
+            "missing-references",
+            f"reward {facts.recipe.reward.name} needs {' and '.join(facts.lacking)}, which the "
+            "problems lack",
+            f"{lacking or 'Some'} of {len(facts.pool.problems):,} problems lack one; here the "
+            "records' own means stand in, as if this were the reference.",
+            "Training refuses to start without.",
+            "problems.train: a file that tersely curate wrote has both",
+        )
+
+
+def _cap(facts: Facts) -> Iterator[Finding]:
+    cap, sampled = facts.recipe.sampling.cap_tokens, facts.pool.table.cap_tokens
+    if sampled >= cap or facts.unknown_share == 0:
+        return
+    target = facts.target_tokens
+    exact = facts.recipe.reward.name in ("truncation", "thinkprune") and target <= sampled
+    yield Finding(
+        Severity.INFO if exact else Severity.WARNING,
+        "records-cut-short",
+        f"the records were cut at {sampled:,} tokens, below L_R = {cap:,}",
+        f"{percent(facts.unknown_share)} of samples were cut there: how long they would have "
+        "become, and whether right, is not known. They count as wrong, with the tokens they have. "
+        + (
+            "Positive share and zero-signal groups do not depend on it (L_T is within the "
+            "records); drift, cost and what is right at all do."
+            if exact
+            else f"The positive share lies between {percent(facts.shares.positive.estimate)} and "
+            f"{percent(facts.shares.positive.estimate + facts.unknown_share)}."
+        ),
+        "",
+        f"tersely eval --max-tokens {cap}",
+    )
+
+
+def _groups(facts: Facts) -> Iterator[Finding]:
+    draws, (smallest, largest) = facts.recipe.sampling.samples_per_prompt, facts.group_sizes
+    if largest == 1:
+        yield Finding(
+            Severity.WARNING,
+            "no-groups",
+            "the records have one sample a problem: no advantage can be had",
+            "Zero-signal groups, negative advantages, correlation with the advantage and drift "
+            "are not knowable; the positive share and the lengths are.",
+            "An advantage is a comparison within a group.",
+            f"tersely eval --samples {draws}",
+        )
+    elif smallest < draws:
+        yield Finding(
+            Severity.INFO,
+            "small-groups",
+            f"the records have fewer than N = {draws} samples of some problems",
+            f"Groups of {smallest} to {largest} were judged in their place; where the number of "
+            "rollouts matters, the estimates for other N say what to expect.",
+            "",
+            f"tersely eval --samples {draws}",
+        )
+    if len(facts.pool.problems) < FEW_PROBLEMS:
+        yield Finding(
+            Severity.INFO,
+            "few-problems",
+            f"only {len(facts.pool.problems)} problems",
+            "Intervals over so few problems are wide and rough.",
+            "",
+            "tersely eval on more problems",
+        )
+
+
+def _ungraded(facts: Facts) -> Iterator[Finding]:
+    table = facts.pool.table
+    made = table.graded_PS.size - table.missing
+    ungraded = table.ungraded / made if made else 0.0
+    if ungraded > 0:
+        stops = ungraded > UNGRADED_SHARE_BOUND
+        yield Finding(
+            Severity.ERROR if stops else Severity.INFO,
+            "ungraded",
+            f"{percent(ungraded)} of samples have no grade"
+            + ("; training stops at such a step" if stops else ""),
+            f"{table.ungraded:,} of {made:,}, left out of everything here; bound "
+            f"{percent(UNGRADED_SHARE_BOUND)}.",
+            "Grader failures look like learning.",
+            "the problems' gold answers and grader" if stops else "",
+        )
+
+
+def _unfinished(facts: Facts) -> Iterator[Finding]:
+    cap, pool = facts.recipe.sampling.cap_tokens, facts.pool
+    cut = (pool.table.tokens_PS > cap) & pool.table.graded_PS
+    if facts.recipe.treatment.unfinished == "graded" and cut.any() and not answers_known(pool):
+        yield Finding(
+            Severity.WARNING,
+            "unfinished-unknown",
+            "cut rollouts count as wrong here, and the recipe may pay some of them",
+            f"{percent(float(cut.sum() / pool.table.graded_PS.sum()))} of samples are longer than "
+            f"L_R = {cap:,}; the records do not say where their answers first stand.",
+            "",
+            "tersely eval on a local model keeps that",
+        )
+
+
+def _target(facts: Facts) -> Iterator[Finding]:
+    recipe = facts.recipe
+    if recipe.target is None:
+        return
+    if (says := MOVING.get(recipe.target.name)) is not None:
+        at = f"{facts.target_tokens:,.0f}" if math.isfinite(facts.target_tokens) else "not set"
+        yield Finding(
+            Severity.INFO,
+            "moving-target",
+            f"target {recipe.target.name} moves; all of this is about step 1",
+            f"There L_T is {at} (mean over groups); {says}.",
+        )
+    if recipe.target.name == "prompt_budget":
+        yield Finding(
+            Severity.WARNING,
+            "prompts-without-budget",
+            "the run's prompts state a budget, and the records' prompts do not",
+            "How the model's lengths answer to a stated budget is not knowable from them.",
+        )
+    reward_needs = facts.recipe.reward.name in ("kimi", "correctness")
+    if fixed_target(recipe) is not None and reward_needs:
+        yield Finding(
+            Severity.INFO,
+            "unused-target",
+            f"reward {recipe.reward.name} does not look at the target",
+            "L_T only splits short from long in the tables.",
+        )
+
+
+def _dropped(facts: Facts) -> Iterator[Finding]:
+    if facts.recipe.sampling.without_signal == "keep" or facts.recipe.reward.name == "correctness":
+        return
+    all_right = facts.silent_by_verifier.share - facts.all_wrong.share
+    yield Finding(
+        Severity.INFO,
+        "dropped-by-verifier",
+        f"{percent(facts.silent_by_verifier.share)} of groups leave the loss for being all right "
+        "or all wrong",
+        f"{percent(all_right)} are all right; a length reward may still tell their rollouts "
+        "apart, and that is given up. The shaped reward is not what is filtered on.",
+        "",
+        'sampling.without_signal = "keep" if all-right groups should become shorter, too'
+        if all_right > 0.25
+        else "",
+    )
+
+
+def check_filters(facts: Facts) -> Iterator[Finding]:
+    """Filters in a distributed engine's own section that look at the shaped reward."""
+    for name in type(facts.recipe).model_fields:
+        section = getattr(facts.recipe, name)
+        if not isinstance(section, EngineSection):
+            continue
+        for key, value in _flat(section.settings).items():
+            if key.endswith("filter_groups.metric") and value != "acc":
+                yield Finding(
+                    Severity.ERROR,
+                    "filter-on-shaped-reward",
+                    f"{name}.{key} = {value!r} filters groups on the shaped reward",
+                    "A length reward is hardly ever equal in a whole group, so nothing is "
+                    "filtered, or the wrong groups are.",
+                    "Destroyed a policy within 40 steps, where acc was safe (verl-recipe PR 125; "
+                    "NVIDIA-NeMo/RL issue 2431).",
+                    f'{name}.{key} = "acc", or sampling.without_signal = "refill"',
+                )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _cost(facts: Facts) -> Finding:
+    cost, steps = facts.cost, facts.recipe.learner.steps
+    hours = "" if math.isnan(cost.hours) else f", {cost.hours:,.1f} hours"
+    prompts = facts.recipe.sampling.prompts_per_step
+    refilled = cost.sampled_groups > prompts
+    more = f" ({cost.sampled_groups:.0f} groups, refilled ones included)" if refilled else ""
+    return Finding(
+        Severity.INFO,
+        "cost",
+        f"about {amount(cost.training_tokens)} tokens to train and "
+        f"{amount(cost.evaluation_tokens)} to evaluate{hours}",
+        f"{steps:,} steps of {amount(cost.step_tokens)} tokens{more} if lengths stay as they are, "
+        f"less as they fall; at most {amount(cost.most_tokens)}, were all cut at their caps."
+        + ("" if hours else " Give --tokens-per-second for hours."),
+    )

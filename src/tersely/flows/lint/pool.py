@@ -1,0 +1,246 @@
+"""The records that a recipe is held against, as problems by samples."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Int
+
+from tersely import rewards
+from tersely.adapters import readers
+from tersely.adapters.evaluations import OURS, PROBLEMS_FILE, RECORDS_FILE, as_samples, read_frame
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, DataError
+from tersely.core.types import Problem
+from tersely.flows.config import Recipe
+from tersely.metrics.records import (
+    NO_ANSWER,
+    UNKNOWN_TOKENS,
+    SampleTable,
+    arrange,
+    select,
+    tabulate,
+)
+from tersely.tasks.grading.answer import has_thought
+from tersely.tasks.problems import read_problems
+
+REFERENCES = frozenset({"reference_tokens", "reference_accuracy"})
+
+
+class Pool(NamedTuple):
+    """P problems by up to S samples.
+
+    Args:
+        problems: one a row, with difficulty and references where they are known.
+        table: the samples; ungraded ones and padding are not graded in it.
+        thought_PS: the thinking is not empty; None if it was not looked at.
+        notes: what was left out, inferred or assumed of the records.
+    """
+
+    name: str
+    problems: tuple[Problem, ...]
+    table: SampleTable
+    thought_PS: Bool[np.ndarray, "P S"] | None
+    notes: tuple[str, ...]
+
+    @property
+    def samples_P(self) -> Int[np.ndarray, " P"]:
+        """Graded samples of each problem."""
+        return np.asarray(self.table.graded_PS.sum(axis=1))
+
+    def rows(self, keep_P: Bool[np.ndarray, " P"]) -> "Pool":
+        """Some of the problems."""
+        rows_Q = np.flatnonzero(keep_P)
+        return self._replace(
+            problems=tuple(self.problems[row] for row in rows_Q),
+            table=select(self.table, rows_P=rows_Q),
+            thought_PS=None if self.thought_PS is None else self.thought_PS[rows_Q],
+        )
+
+
+def read_pool(
+    path: Path, recipe: Recipe, *, reader: str = OURS, options: readers.Options | None = None
+) -> Pool:
+    """All records of an evaluation's folder or file, ours or a peer's; see ``only_trained``.
+
+    Problems are what the folder's own ``problems.jsonl`` says, or the recipe's training file where
+    it holds them, or else what the records tell.
+
+    Raises:
+        ConfigError: there is nothing there, or it cannot be read as asked.
+        DataError: the file is damaged, or lacks what nothing can be said without.
+    """
+    if not path.exists():
+        raise ConfigError(f"there is no {path}; give an evaluation's folder or a file of records")
+    with_thoughts = "thought_G" in rewards.needs(recipe.reward.name)
+    if reader == OURS:
+        pool = _read_ours(path, model=options.model if options else None, thoughts=with_thoughts)
+    else:
+        reading = readers.read(path, reader, options or readers.Options(run=path.stem))
+        table, notes = tabulate(reading.records), reading.notes
+        told = {(r.benchmark, r.problem): r.difficulty for r in reading.records}
+        said = [(r.benchmark, r.problem, r.sample, r.text) for r in reading.records]
+        thought_PS = _thoughts(said, table) if with_thoughts else None
+        problems = tuple(_bare(key, told[key]) for key in table.keys)
+        pool = Pool(path.stem, problems, table, thought_PS, notes)
+    graded = pool.table.graded_PS
+    if not graded.any():
+        raise DataError(f"{path}: no sample has a grade; nothing can be said of it")
+    if not pool.table.tokens_PS[graded].any():
+        raise DataError(
+            f"{path}: every sample has a length of 0 tokens, and all that is said here is about "
+            "lengths; give records with token counts, or a peer's file with --tokenizer"
+        )
+    return _with_training_file(pool, recipe)
+
+
+def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> Pool:
+    file = path / RECORDS_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"{path} holds no {RECORDS_FILE}; give a folder that tersely eval wrote")
+    frame, notes = read_frame(file)
+    if model is not None:
+        frame = frame.filter(pl.col("model") == model)
+    table = arrange(as_samples(frame))
+    beside = file.parent / PROBLEMS_FILE
+    known = {p.id: p for p in jsonl.read(beside, Problem)} if beside.is_file() else {}
+    pairs = frame.select("benchmark", "problem", "difficulty").unique(["benchmark", "problem"])
+    told = {(row[0], row[1]): row[2] for row in pairs.iter_rows()}
+    problems = tuple(known.get(key[1]) or _bare(key, told[key]) for key in table.keys)
+    thought_PS = None
+    if thoughts:
+        kinds = {name: frame.schema[name] for name in ("benchmark", "problem", "sample", "model")}
+        said = pl.scan_ndjson(file, schema={**kinds, "text": pl.String})
+        if model is not None:
+            said = said.filter(pl.col("model") == model)
+        told_texts = said.select("benchmark", "problem", "sample", "text").collect()
+        thought_PS = _thoughts(told_texts.iter_rows(), table)
+    return Pool(
+        path.resolve().name if path.is_dir() else path.stem,
+        problems,
+        table,
+        thought_PS,
+        tuple(notes),
+    )
+
+
+def _thoughts(
+    said: Iterable[tuple[str, str, int, str | None]], table: SampleTable
+) -> Bool[np.ndarray, "P S"]:
+    """Whether each sample has thought; ``said`` is benchmark, problem, sample and text of each.
+
+    Raises:
+        DataError: a sample has no text.
+    """
+    of_key: dict[tuple[str, str], list[tuple[int, bool]]] = {}
+    for benchmark, problem, sample, text in said:
+        if text is None:
+            raise DataError(
+                "the reward looks at whether the thinking is empty, and some records hold no "
+                "text; give those of tersely eval, which keep every text"
+            )
+        of_key.setdefault((benchmark, problem), []).append((sample, has_thought(text)))
+    thought_PS = np.zeros(table.tokens_PS.shape, dtype=bool)
+    for row, key in enumerate(table.keys):
+        thoughts = [thought for _, thought in sorted(of_key[key])]
+        thought_PS[row, : len(thoughts)] = thoughts
+    return thought_PS
+
+
+def _bare(key: tuple[str, str], difficulty: float | None) -> Problem:
+    """A problem of which only its records are known."""
+    return Problem(id=key[1], prompt="", answer="", source=key[0], difficulty=difficulty)
+
+
+def _with_training_file(pool: Pool, recipe: Recipe) -> Pool:
+    """Difficulty and references as the recipe's own file has them, where it is a file and there."""
+    file = Path(recipe.problems.train)
+    if recipe.problems.train == "lab" or not file.is_file():
+        return pool
+    known = {problem.id: problem for problem in read_problems(file)}
+    shared = sum(problem.id in known for problem in pool.problems)
+    note = f"{shared:,} of the records' {len(pool.problems):,} problems are in {file}"
+    if not shared:
+        note += "; what is said here holds as far as these are like those"
+    problems = tuple(known.get(problem.id, problem) for problem in pool.problems)
+    return pool._replace(problems=problems, notes=(*pool.notes, f"{note}."))
+
+
+def only_trained(pool: Pool, recipe: Recipe) -> Pool:
+    """The problems of the recipe's sources and band that have a graded sample.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    section, keep_P, notes = recipe.problems, np.ones(len(pool.problems), dtype=bool), []
+    if section.sources:
+        keep_P = np.array([problem.source in section.sources for problem in pool.problems])
+        if not keep_P.any():
+            there = ", ".join(sorted({problem.source for problem in pool.problems}))
+            notes.append(
+                f"problems.sources = {list(section.sources)} are none of the records' ({there}): "
+                "all problems are looked at."
+            )
+            keep_P[:] = True
+    if section.band:
+        difficulty_P = np.array(
+            [np.nan if p.difficulty is None else p.difficulty for p in pool.problems]
+        )
+        low, high = section.band
+        inside_P = (difficulty_P >= low) & (difficulty_P <= high)
+        if np.isnan(difficulty_P).all():
+            notes.append("The records hold no difficulty: problems.band is not applied here.")
+        elif not (keep_P & inside_P).any():
+            raise ConfigError(
+                f"problems.band = [{low:g}, {high:g}] holds none of the records' problems, whose "
+                f"difficulties run from {np.nanmin(difficulty_P):g} to "
+                f"{np.nanmax(difficulty_P):g}; give records of the prompts that are trained on"
+            )
+        else:
+            keep_P &= inside_P
+    left = int((~keep_P).sum())
+    if left:
+        notes.append(f"{left:,} problems outside of problems.band or sources are left out.")
+    kept = pool.rows(keep_P & (pool.samples_P > 0))
+    return kept._replace(notes=(*pool.notes, *notes))
+
+
+def lacking_references(pool: Pool, recipe: Recipe) -> tuple[str, ...]:
+    """The references that the reward needs and that some problem does not have."""
+    return tuple(
+        field
+        for field in sorted(rewards.needs(recipe.reward.name) & REFERENCES)
+        if any(getattr(problem, field) is None for problem in pool.problems)
+    )
+
+
+def fill_references(pool: Pool, fields: Sequence[str]) -> Pool:
+    """References of the problems that lack them: the records' own means, as curate writes them."""
+    table, filled = pool.table, []
+    for row, problem in enumerate(pool.problems):
+        graded_S = table.graded_PS[row]
+        right_S = table.correct_PS[row] & table.finished_PS[row]
+        own = {
+            "reference_tokens": float(table.tokens_PS[row][graded_S].mean()),
+            "reference_accuracy": float(right_S[graded_S].mean()),
+        }
+        missing = {name: own[name] for name in fields if getattr(problem, name) is None}
+        filled.append(replace(problem, **missing))
+    return pool._replace(problems=tuple(filled))
+
+
+def answers_known(pool: Pool) -> bool:
+    """Whether the records say where in a sample its right answer first stands."""
+    answer_PS = pool.table.answer_tokens_PS
+    right_PS = pool.table.correct_PS & pool.table.graded_PS
+    return answer_PS is not None and bool((answer_PS != UNKNOWN_TOKENS)[right_PS].any())
+
+
+def without_answer(pool: Pool) -> Bool[np.ndarray, "P S"]:
+    """Samples in which no answer was found."""
+    answer_PS = pool.table.answer_PS
+    assert answer_PS is not None
+    return np.asarray(answer_PS == NO_ANSWER)

@@ -1,0 +1,170 @@
+"""Records as the groups of first steps, judged by the code that trains."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tersely.algo import aggregation
+from tersely.core.types import GroupView
+from tersely.dynamics.forecast import Pushed
+from tersely.flows.config import Recipe
+from tersely.flows.lint.pool import Pool, without_answer
+from tersely.flows.shape import Judged, Seen, aim, judge, shaping_of
+from tersely.metrics.records import UNKNOWN_TOKENS
+
+
+class Cut(NamedTuple):
+    """The samples as the recipe's cap would leave them: P problems by S samples."""
+
+    correct_PS: Bool[np.ndarray, "P S"]
+    finished_PS: Bool[np.ndarray, "P S"]
+    formatted_PS: Bool[np.ndarray, "P S"]
+    tokens_PS: Int[np.ndarray, "P S"]
+
+
+class Step(NamedTuple):
+    """Groups that could be one step's, and the row of each one's problem."""
+
+    rows: list[int]
+    views: list[GroupView]
+
+
+def cut_samples(pool: Pool, *, cap_tokens: int) -> Cut:
+    """The samples cut at ``cap_tokens``: a longer one is not finished, and is correct only where
+    its right answer is known to stand before the cut.
+
+    Records of a lower cap stay as they are: what would have come after it is not known.
+    """
+    table = pool.table
+    whole_PS = table.tokens_PS <= cap_tokens
+    answer_PS = table.answer_tokens_PS
+    stands_PS = np.zeros_like(whole_PS)
+    if answer_PS is not None:
+        stands_PS = (answer_PS != UNKNOWN_TOKENS) & (answer_PS <= cap_tokens)
+    return Cut(
+        correct_PS=table.correct_PS & (whole_PS | stands_PS),
+        finished_PS=table.finished_PS & whole_PS,
+        formatted_PS=np.where(whole_PS, ~without_answer(pool), table.correct_PS & stands_PS),
+        tokens_PS=np.minimum(table.tokens_PS, cap_tokens),
+    )
+
+
+def make_steps(pool: Pool, recipe: Recipe, *, samples: int | None = None) -> list[Step]:
+    """Groups of N graded samples, each sample in one of them, dealt out over steps at step 0.
+
+    A problem with fewer samples gives one group of all it has; what is left over at the end of
+    one with more is in none. The groups of one problem are in different rounds, and each round,
+    in the recipe's own random order, is cut into as many steps as are nearest to its
+    ``prompts_per_step``.
+
+    Args:
+        samples: N; None is the recipe's.
+    """
+    size = samples or recipe.sampling.samples_per_prompt
+    cut = cut_samples(pool, cap_tokens=recipe.sampling.cap_tokens)
+    rounds: dict[int, list[tuple[int, GroupView]]] = {}
+    for row in np.random.default_rng([recipe.seed, 0]).permutation(len(pool.problems)).tolist():
+        (places,) = np.nonzero(pool.table.graded_PS[row])
+        for number in range(max(len(places) // size, 1)):
+            members = places[number * size : (number + 1) * size]
+            rounds.setdefault(number, []).append((row, _view(pool, recipe, cut, row, members)))
+    steps = []
+    for _, groups in sorted(rounds.items()):
+        count = max(1, round(len(groups) / recipe.sampling.prompts_per_step))
+        bounds = np.linspace(0, len(groups), count + 1).round().astype(int)
+        for first, last in itertools.pairwise(bounds):
+            part = groups[first:last]
+            steps.append(Step([row for row, _ in part], [view for _, view in part]))
+    return steps
+
+
+def _view(pool: Pool, recipe: Recipe, cut: Cut, row: int, members: np.ndarray) -> GroupView:
+    problem, thought_PS = pool.problems[row], pool.thought_PS
+    return GroupView(
+        correct_G=cut.correct_PS[row, members],
+        tokens_G=cut.tokens_PS[row, members],
+        finished_G=cut.finished_PS[row, members],
+        formatted_G=cut.formatted_PS[row, members],
+        reference_tokens=_or_nan(problem.reference_tokens),
+        reference_accuracy=_or_nan(problem.reference_accuracy),
+        thought_G=None if thought_PS is None else thought_PS[row, members],
+        pay_unfinished=recipe.treatment.unfinished == "graded",
+        problem=problem.id,
+    )
+
+
+def push_all(recipe: Recipe, steps: Sequence[Step]) -> tuple[Pushed, Float[np.ndarray, " K"]]:
+    """How the recipe pushes each rollout of the steps, every step being the run's first, and the
+    target length of each group."""
+    shaping, first_group, parts, targets = shaping_of(recipe), 0, [], []
+    for step in steps:
+        target = aim(recipe, step.views, {})
+        seen = [Seen(np.ones(len(view.correct_G), dtype=bool), view) for view in step.views]
+        judged = judge(seen, shaping, tokens_P=target.tokens_P, weight=target.weight)
+        parts.append(_push_step(recipe, step, judged, target.tokens_P, first_group=first_group))
+        targets.append(target.tokens_P)
+        first_group += len(step.rows)
+    return Pushed(*map(np.concatenate, zip(*parts, strict=True))), np.concatenate(targets)
+
+
+def _push_step(
+    recipe: Recipe,
+    step: Step,
+    judged: Sequence[Judged],
+    target_P: Float[np.ndarray, " P"],
+    *,
+    first_group: int,
+) -> Pushed:
+    sizes = [len(view.correct_G) for view in step.views]
+    group_N = first_group + np.repeat(np.arange(len(sizes)), sizes)
+    tokens_N = np.concatenate([view.tokens_G for view in step.views])
+    keep_N = np.concatenate([each.reward.keep_G for each in judged])
+    advantage_N = np.concatenate([each.advantage_G for each in judged])
+    # Without a target, the group's mean tells short from long.
+    limits = [
+        float(np.mean(view.tokens_G)) if np.isnan(target) else target
+        for view, target in zip(step.views, target_P, strict=True)
+    ]
+    return Pushed(
+        problem_N=np.repeat(np.array(step.rows), sizes),
+        group_N=group_N,
+        tokens_N=tokens_N,
+        right_N=np.concatenate([view.right_G for view in step.views]),
+        short_N=tokens_N <= np.repeat(limits, sizes),
+        reward_N=np.concatenate([each.reward.total_G for each in judged]),
+        keep_N=keep_N,
+        push_N=advantage_N * _weights(recipe, tokens_N, group_N, keep_N),
+    )
+
+
+def _weights(
+    recipe: Recipe,
+    tokens_N: Int[np.ndarray, " N"],
+    group_N: Int[np.ndarray, " N"],
+    keep_N: Bool[np.ndarray, " N"],
+) -> Float[np.ndarray, " N"]:
+    """What the loss's aggregation weighs each rollout's gradient by, over the mean of the kept.
+
+    The gradient of a rollout is that of the sum over its tokens, so one weight for all tokens
+    (token_mean, constant) is one weight for all rollouts, whatever their lengths.
+    """
+    weight_N = np.zeros(len(tokens_N))
+    if not keep_N.any():
+        return weight_N
+    kept_B = tokens_N[keep_N]
+    match recipe.loss.aggregation:
+        case "sequence_mean":
+            weight_B = aggregation.sequence_mean(kept_B).weight_B
+        case "prompt_mean":
+            weight_B = aggregation.prompt_mean(kept_B, group_N[keep_N]).weight_B
+        case _:
+            weight_B = np.ones(len(kept_B))
+    weight_N[keep_N] = weight_B / weight_B.mean()
+    return weight_N
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
