@@ -89,6 +89,8 @@ def same(answer: str, found: str) -> bool | None:
     if answer == found:
         return True if _has_content(answer) else None
     answer, found = _clean(answer), _clean(found)
+    if answer == found and _has_content(answer):
+        return True
     gold, given = _read(answer), _read(found)
     if gold is None and given is None:
         return _same_words(answer, found)
