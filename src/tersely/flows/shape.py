@@ -159,8 +159,9 @@ def judge(
     weight: float = float("nan"),
 ) -> list[Judged]:
     """``shape`` for what rewards may see of the groups, where there are no rollouts to hold."""
+    reward = rewards.load(shaping.reward)
     paid = [
-        _pay(each, shaping, target_tokens=float(tokens), weight=weight)
+        _pay(each, shaping, reward, target_tokens=float(tokens), weight=weight)
         for each, tokens in zip(seen, tokens_P, strict=True)
     ]
     used = [
@@ -213,7 +214,9 @@ def _advantages(
     return layout.split(adv_N)
 
 
-def _pay(seen: Seen, shaping: Shaping, *, target_tokens: float, weight: float) -> RewardBreakdown:
+def _pay(
+    seen: Seen, shaping: Shaping, reward: rewards.Reward, *, target_tokens: float, weight: float
+) -> RewardBreakdown:
     """One group's reward; an ungraded rollout's is NaN under a mask, so that none counts it."""
     graded_G = seen.graded_G
     keep_G, total_G = graded_G.copy(), np.full(len(graded_G), np.nan)
@@ -222,7 +225,7 @@ def _pay(seen: Seen, shaping: Shaping, *, target_tokens: float, weight: float) -
             target_tokens=target_tokens, weight=weight, cap_tokens=shaping.cap_tokens
         )
         if shaping.cells == VANILLA:
-            total_G[graded_G] = rewards.load(shaping.reward)(g, **shaping.parameters)
+            total_G[graded_G] = reward(g, **shaping.parameters)
         else:
             treated = treat(g, shaping.cells)
             total_G[graded_G], keep_G[graded_G] = treated.reward_G, treated.keep_G

@@ -228,7 +228,7 @@ def _long_masked(facts: Facts) -> Finding | None:
         "every-long-masked",
         "no long rollout is in the loss: nothing speaks against overlong outputs",
         f"{percent(sum(cell.share for cell in long_cells))} of rollouts are longer than the "
-        f"target, all masked; drift {signed(facts.drift.total)}.",
+        f"target, all masked; drift {signed(facts.drift.total, digits=3)}.",
         f"Overlong hacking: after 200 steps outputs grew to 13.6k tokens of a cap of 16k, most of "
         f"them wrong ({PAPER}, 3.2, -L&C-L&I).",
         "treatment.cells.wrong_long = 0.0",
@@ -312,10 +312,11 @@ def _drift(facts: Facts) -> Finding | None:
     return Finding(
         _warn(says == "longer"),
         "length-drift",
-        f"the first step pushes for {says}: {plus(drift.total.estimate)} sd of length per unit "
-        "step",
-        f"{signed(drift.total)} in all ({plus(drift.tokens, digits=1)} of {drift.sd_tokens:,.1f} "
-        f"tokens), {signed(drift.right)} through right rollouts, {signed(drift.wrong)} through "
+        f"the first step pushes for {says}: {plus(drift.total.estimate, digits=3)} sd of length "
+        "per unit step",
+        f"{signed(drift.total, digits=3)} in all ({plus(drift.tokens, digits=1)} of "
+        f"{drift.sd_tokens:,.1f} tokens), {signed(drift.right, digits=3)} through right rollouts, "
+        f"{signed(drift.wrong, digits=3)} through "
         f"wrong ones; n = {drift.total.n_problems:,} problems, {drift.total.n_samples:,} rollouts. "
         f"Correlation of length with reward {signed(c.reward)}, among right ones "
         f"{signed(c.reward_if_right)}; with advantage {signed(c.push)}, {signed(c.push_if_right)}.",
