@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
+from tersely.cli.benchmarks import benchmarks
 from tersely.cli.curate import curate
 from tersely.cli.evaluate import evaluate
 from tersely.cli.launch import launch_app
@@ -27,6 +28,7 @@ app.command()(train)
 app.command(name="eval")(evaluate)
 app.command()(report)
 app.command()(compare)
+app.command()(benchmarks)
 app.command()(curate)
 app.command()(lint)
 app.command()(rewards)

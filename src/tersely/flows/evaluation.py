@@ -36,8 +36,8 @@ from tersely.flows.evaluate import (
 from tersely.flows.runs import digest_files, digest_of
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
-from tersely.tasks import grading
-from tersely.tasks.problems import digest, read_problems
+from tersely.tasks import grading, sources
+from tersely.tasks.problems import digest
 
 LAB = "lab"
 LAB_PROBLEMS = 400
@@ -90,18 +90,18 @@ class Local(NamedTuple):
 
 
 def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
-    """The problems of a benchmark: ``lab`` (400 held-out problems) or a JSONL file's.
+    """The problems of a benchmark: ``lab`` (400 held-out problems), or as ``tasks.sources`` has it.
 
     Raises:
-        ConfigError: there is no such file.
-        DataError: a line is not a problem, or there is none.
+        ConfigError: there is no such set or file.
+        DataError: a row is not a problem, or there is none.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit} is below 1; give at least one problem")
     if name == LAB:
         problems = draw_problems(per_family=LAB_PROBLEMS // len(FAMILIES), seed=0, split=Split.TEST)
     else:
-        problems = read_problems(Path(name))
+        problems = sources.load(name)
     for problem in problems:
         grading.load(problem.grader)
     return problems[:limit]

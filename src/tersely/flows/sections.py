@@ -38,7 +38,8 @@ class ModelSection(Section):
 
 
 class ProblemsSection(Section):
-    """What it is trained and judged on: ``lab``, or a JSONL file each."""
+    """What it is trained and judged on: ``lab``, a file, a set by its name, ``gym:TASK?size=200``, or
+    several of them between commas."""
 
     train: str = "lab"
     test: str = "lab"

@@ -27,8 +27,8 @@ from tersely.flows.evaluate import evaluate
 from tersely.flows.step import EVAL_STREAM, Run, Watch, stream_seed, take_step
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.targets.prompt_budget import announced, prompt_budget
-from tersely.tasks import grading
-from tersely.tasks.problems import in_band, of_sources, read_problems
+from tersely.tasks import grading, sources
+from tersely.tasks.problems import in_band, of_sources
 
 
 class Outcome(NamedTuple):
@@ -107,7 +107,7 @@ def _check_references(reward: str, problems: Sequence[Problem]) -> None:
 def _load_side(where: str, split: Split, limit: int, *, seed: int) -> list[Problem]:
     if where == LAB:
         return draw_problems(per_family=-(-limit // len(FAMILIES)), seed=seed, split=split)
-    return read_problems(Path(where))
+    return sources.load(where)
 
 
 def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run:

@@ -1,18 +1,32 @@
-"""Problems from a JSONL file, and the band of difficulty that a run draws from."""
+"""Problems from a file, and the band of difficulty that a run draws from."""
 
-import codecs
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
+from tersely.tasks.questions import text_of
+from tersely.tasks.tables import Row, cell, missing_column, read_rows
 
 Text = Annotated[str, Field(min_length=1)]
+
+
+NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
+# Where verl's rows keep what we call so.
+_VERL = {
+    "answer": ("reward_model.ground_truth",),
+    "source": ("data_source",),
+    **{
+        name: (f"extra_info.{name}",)
+        for name in ("id", "grader", "difficulty", "reference_tokens", "reference_accuracy")
+    },
+}
 
 
 class _Line(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
@@ -38,47 +52,84 @@ def digest(problems: Sequence[Problem]) -> str:
     return state.hexdigest()
 
 
-def read_problems(path: Path) -> list[Problem]:
-    """Reads one problem a line: ``prompt`` and ``answer``, and if wanted ``id``, ``source``,
-    ``grader`` (default exact), ``difficulty``, ``reference_tokens`` and ``reference_accuracy``;
-    other keys are ignored.
+def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> list[Problem]:
+    """Reads one problem a row of a JSONL, JSON, CSV or Parquet file: ``prompt`` and ``answer``, and
+    if wanted ``id``, ``source``, ``grader`` (default exact), ``difficulty``, ``reference_tokens``
+    and ``reference_accuracy``; other columns are ignored. A prompt may be a chat of one message;
+    verl's rows are read too.
 
+    Args:
+        columns: our name to the file's, where they differ; ``a.b`` goes into an object.
     Raises:
-        ConfigError: the file does not exist.
-        DataError: a line is not such a problem, an id stands twice, or there is no line at all.
+        ConfigError: the file does not exist, or a column is no name of ours.
+        DataError: a row is not such a problem, answers are of several types, an id stands twice,
+            or there is no row at all.
     """
     if not path.is_file():
-        raise ConfigError(f"no problem file at {path}; give a JSONL file with prompt and answer")
+        raise ConfigError(f"no problem file at {path}; give a file with prompt and answer")
+    for name in columns:
+        if name not in _Line.model_fields:
+            raise ConfigError(
+                f"{name!r} is none of {', '.join(_Line.model_fields)}; map one of them"
+            )
     problems: dict[str, Problem] = {}
-    # Only a newline ends a line: JSON strings may hold the other separators that str.splitlines
-    # knows, such as U+2028.
-    for number, content in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            line = _Line.model_validate(json.loads(content.removeprefix(codecs.BOM_UTF8)))
-        except ValueError as error:
-            raise DataError(f"{path}:{number} is not a problem: {_first_line(error)}") from error
-        fallback = blake2b(line.prompt.encode(), digest_size=6).hexdigest()
-        problem = Problem(
-            id=line.id or fallback,
-            prompt=line.prompt,
-            answer=line.answer,
-            source=line.source or path.stem,
-            grader=line.grader,
-            difficulty=line.difficulty,
-            reference_tokens=line.reference_tokens,
-            reference_accuracy=line.reference_accuracy,
-        )
+    kinds: dict[str, str] = {}
+    for place, row in read_rows(path):
+        kinds.setdefault(_kind(_find(row, "answer", columns)), place)
+        problem = _problem(row, columns, place=place, source=path.stem)
         if problem.id in problems:
-            raise DataError(f"{path}:{number}: problem id {problem.id!r} stands twice")
+            raise DataError(f"{place}: problem id {problem.id!r} stands twice")
         problems[problem.id] = problem
     if not problems:
         raise DataError(f"{path} holds no problem; expected one JSON object a line")
+    if len(kinds) > 1:
+        listed = ", ".join(f"{kind} at {place}" for kind, place in kinds.items())
+        raise DataError(f"answers are of several types: {listed}; write all of them as text")
     return list(problems.values())
 
 
-def _first_line(error: ValueError) -> str:
+def _problem(row: Row, columns: Mapping[str, str], *, place: str, source: str) -> Problem:
+    found = {name: _find(row, name, columns) for name in _Line.model_fields}
+    for name in columns:
+        if found[name] is None:
+            fix = f"name the one that holds the {name}"
+            raise missing_column(columns[name], row, place=place, fix=fix)
+    try:
+        if isinstance(found["prompt"], list):
+            found["prompt"] = text_of(found["prompt"])
+        line = _Line.model_validate({k: v for k, v in found.items() if v is not None})
+    except (ValueError, DataError) as error:
+        raise DataError(f"{place} is not a problem: {_first_line(error)}") from error
+    fallback = blake2b(line.prompt.encode(), digest_size=6).hexdigest()
+    return Problem(
+        id=line.id or fallback,
+        prompt=line.prompt,
+        answer=line.answer,
+        source=line.source or source,
+        grader=line.grader,
+        difficulty=line.difficulty,
+        reference_tokens=line.reference_tokens,
+        reference_accuracy=line.reference_accuracy,
+    )
+
+
+def _find(row: Row, name: str, columns: Mapping[str, str]) -> Any:
+    """The cell of our column, or of verl's that holds the same; None where there is none."""
+    wanted = (columns[name],) if name in columns else (name, *_VERL.get(name, ()))
+    for column in wanted:
+        with suppress(KeyError):
+            if (value := cell(row, column)) is not None:
+                return value
+    return None
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "a truth value"
+    return "a number" if isinstance(value, int | float) else f"a {type(value).__name__}"
+
+
+def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return ": ".join([*map(str, first["loc"]), first["msg"]])

@@ -1,0 +1,67 @@
+"""``tersely benchmarks``."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tersely.cli.frame import messages, output, plain_errors
+from tersely.core.errors import ConfigError
+
+
+def benchmarks(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A set by name, or gym:TASK?size=200&seed=0. None: list the sets."),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(help="JSONL file for its problems, downloaded where they are not there yet."),
+    ] = None,
+) -> None:
+    """List the benchmarks and training sets, or write one to a file."""
+    with plain_errors():
+        if name is None:
+            if write is not None:
+                raise ConfigError(f"--write {write} needs the name of a set")
+            _list()
+            return
+        _write(name, write)
+
+
+def _list() -> None:
+    from rich.table import Table
+
+    from tersely.tasks.benchmarks import ALL
+
+    table = Table()
+    for column in ("name", "problems", "grader", "licence", "dataset", "pinned"):
+        table.add_column(column, no_wrap=column in ("name", "grader"))
+    for record in ALL.values():
+        rows = " or ".join(f"{n:,}" for n in record.rows) or "–"
+        revision = record.revision[:10] if record.revision else "–"
+        gate = " (gated)" if record.gated else ""
+        table.add_row(
+            record.name, rows, record.grader, record.licence, record.dataset + gate, revision
+        )
+    output().print(table)
+
+
+def _write(name: str, file: Path | None) -> None:
+    # Elsewhere nothing is loaded from a hub; this command is there to do so, once.
+    if file is not None:
+        os.environ["HF_HUB_OFFLINE"] = "0"
+    from tersely.core import jsonl
+    from tersely.tasks import grading
+    from tersely.tasks.sources import load
+
+    messages.print(f"loading {name} ...", highlight=False)
+    problems = load(name)
+    grading.refuse_bad_gold(problems)
+    if file is None:
+        output().print(f"{len(problems):,} problems; --write FILE keeps them", highlight=False)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    jsonl.write(file, problems)
+    output().print(f"{len(problems):,} problems: {file}", highlight=False, soft_wrap=True)

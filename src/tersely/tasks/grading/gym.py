@@ -1,0 +1,58 @@
+"""What reasoning-gym's own score function for the task says; right is a full score.
+
+The gold answer is JSON: the task's name and the entry that it drew. Looked at is the last
+``\\boxed{}`` outside the thinking, else all of the answer.
+"""
+
+import json
+from importlib.util import find_spec
+from typing import Any
+
+from tersely.core.errors import ConfigError
+from tersely.core.types import Grade, Verdict
+from tersely.tasks.grading.answer import answer_part, last_boxed
+
+if find_spec("reasoning_gym") is None:
+    raise ConfigError("grader gym needs reasoning-gym; pip install 'tersely[grade]'")
+
+# Scores are sums of parts: the last bits may be missing.
+FULL_SCORE = 1 - 1e-9
+
+
+def quick(text: str, answer: str) -> Verdict | str:
+    """The answer in its box; score functions may run long."""
+    part = answer_part(text)
+    boxed = last_boxed(part) if part else None
+    found = part if boxed is None else boxed
+    return f"\\boxed{{{found}}}" if found else Verdict(grade=Grade.UNPARSED)
+
+
+def grade(text: str, answer: str) -> Verdict:
+    """The verdict of the score function, without a limit of time: for a worker process."""
+    found = text[len("\\boxed{") : -1]
+    score = _score(found, json.loads(answer))
+    return Verdict(
+        grade=Grade.CORRECT if score >= FULL_SCORE else Grade.WRONG, extracted=found, score=score
+    )
+
+
+def gold_problem(answer: str) -> str | None:
+    """What is wrong with a gold answer: it is not of this form, or its own task does not score it
+    as full."""
+    try:
+        drawn = json.loads(answer)
+        score = _score(str(drawn["entry"]["answer"]), drawn)
+    except (ValueError, KeyError, TypeError) as error:
+        return f"no entry of a reasoning-gym task: {error}"
+    return None if score >= FULL_SCORE else f"its own task scores its answer {score:g}"
+
+
+def prepare() -> None:
+    """Imports reasoning-gym, which takes seconds."""
+    import reasoning_gym  # noqa: F401
+
+
+def _score(found: str, drawn: dict[str, Any]) -> float:
+    from reasoning_gym.factory import get_score_answer_fn
+
+    return float(get_score_answer_fn(drawn["task"])(found, drawn["entry"]))
