@@ -4,14 +4,11 @@ Everything is a sum over problems, so that its interval can be had over problems
 flat, with the group and the problem of each; a push is what the loss makes of an advantage.
 """
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-
-from tersely.metrics.intervals import Interval, Sums, estimate, expanded_percentiles
 
 # A group with at most this share of pushes up is one of rare positives: 1 of 8.
 RARE_SHARE = 1 / 8
@@ -69,51 +66,6 @@ class Pushed(NamedTuple):
     push_N: Float[np.ndarray, " N"]
 
 
-class Shares(NamedTuple):
-    """Shares and means with 95% intervals over problems; NaN where the set is empty.
-
-    Args:
-        positive: of rollouts, paid more than 0.
-        silent: of groups, without any push.
-        right: of rollouts.
-        right_pushed_down: of right rollouts, with a negative push.
-        tokens: mean length.
-        tokens_right: of the right ones.
-        tokens_wrong: of the wrong ones.
-    """
-
-    positive: Interval
-    silent: Interval
-    right: Interval
-    right_pushed_down: Interval
-    tokens: Interval
-    tokens_right: Interval
-    tokens_wrong: Interval
-
-
-class Correlations(NamedTuple):
-    """Pearson's correlation of length with reward and with push; NaN where one does not vary."""
-
-    reward: Interval
-    reward_if_right: Interval
-    push: Interval
-    push_if_right: Interval
-
-
-class Drift(NamedTuple):
-    """Where the first step pushes the mean length; see ``length_drift``.
-
-    ``total``, ``right`` and ``wrong`` are in standard deviations of length within groups, the
-    first being the sum of the others; ``tokens`` is the total in tokens.
-    """
-
-    total: Interval
-    right: Interval
-    wrong: Interval
-    tokens: float
-    sd_tokens: float
-
-
 class Cell(NamedTuple):
     """Right or wrong and short or long: how many, and how the loss treats them.
 
@@ -155,7 +107,7 @@ class CurveRow(NamedTuple):
     """What one target length would do to first steps; NaN where that was not asked for.
 
     ``right_within``, ``positive`` are shares of rollouts, ``silent`` of groups,
-    ``right_pushed_down`` of right rollouts; ``drift`` is as in ``length_drift``.
+    ``right_pushed_down`` of right rollouts; ``drift`` is as in ``drift_of``.
     """
 
     target_tokens: int
@@ -167,83 +119,86 @@ class CurveRow(NamedTuple):
     drift: float
 
 
-def measure_shares(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Shares:
-    """See ``Shares``; ``counts_RP`` are of ``intervals.resample_counts``."""
-    problems = counts_RP.shape[1]
+class Ratios(NamedTuple):
+    """The M figures of ``RATIOS``, each a sum over problems of ``a`` over one of ``b``."""
+
+    a_PM: Float[np.ndarray, "P M"]
+    b_PM: Float[np.ndarray, "P M"]
+
+
+# What ``sum_ratios`` sums, and which of it are shares.
+RATIOS = {
+    "positive": True,
+    "silent": True,
+    "right": True,
+    "right_pushed_down": True,
+    "tokens": False,
+    "tokens_right": False,
+    "tokens_wrong": False,
+}
+
+
+def sum_ratios(p: Pushed, *, problems: int) -> Ratios:
+    """The figures of ``RATIOS`` by problem: rollouts paid more than 0; groups without any push;
+    right rollouts; right ones with a negative push, of the right ones; lengths of all, of the
+    right and of the wrong ones."""
     group_problem_K, loud_K = _groups(p)
-    everything_N, down_N = np.ones(len(p.push_N), dtype=bool), p.push_N < 0
-    columns: list[tuple[np.ndarray, np.ndarray, bool]] = [  # of what, among which, is a share
-        (p.reward_N > 0, everything_N, True),
-        (p.right_N, everything_N, True),
-        (p.right_N & down_N, p.right_N, True),
-        (p.tokens_N, everything_N, False),
-        (p.tokens_N * p.right_N, p.right_N, False),
-        (p.tokens_N * ~p.right_N, ~p.right_N, False),
+    all_N, all_K = np.ones(len(p.push_N), dtype=bool), np.ones(len(loud_K), dtype=bool)
+    row_N, wrong_N = p.problem_N, ~p.right_N
+    columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [  # row, of what, among which
+        (row_N, p.reward_N > 0, all_N),
+        (group_problem_K, ~loud_K, all_K),
+        (row_N, p.right_N, all_N),
+        (row_N, p.right_N & (p.push_N < 0), p.right_N),
+        (row_N, p.tokens_N, all_N),
+        (row_N, p.tokens_N * p.right_N, p.right_N),
+        (row_N, p.tokens_N * wrong_N, wrong_N),
     ]
-    a_PM = np.stack([_by(p.problem_N, of_N, problems) for of_N, _, _ in columns], axis=1)
-    b_PM = np.stack([_by(p.problem_N, among_N, problems) for _, among_N, _ in columns], axis=1)
-    a_PM = np.column_stack([a_PM, _by(group_problem_K, ~loud_K, problems)])
-    b_PM = np.column_stack([b_PM, _by(group_problem_K, np.ones(len(loud_K)), problems)])
-    positive, right, pushed_down, tokens, tokens_right, tokens_wrong, silent = estimate(
-        Sums(a_PM, b_PM),
-        shares_M=np.array([*(share for _, _, share in columns), True]),
-        n_samples_M=b_PM.sum(axis=0).astype(np.int64),
-        counts_RP=counts_RP,
-    )
-    return Shares(positive, silent, right, pushed_down, tokens, tokens_right, tokens_wrong)
-
-
-def correlate(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Correlations:
-    """See ``Correlations``."""
-    everything_N = np.ones(len(p.push_N), dtype=bool)
-    return Correlations(
-        *(
-            _correlation(p, values_N, among_N, counts_RP)
-            for values_N in (p.reward_N, p.push_N)
-            for among_N in (everything_N, p.right_N)
-        )
+    return Ratios(
+        np.stack([_by(row, of, problems) for row, of, _ in columns], axis=1),
+        np.stack([_by(row, among, problems) for row, _, among in columns], axis=1),
     )
 
 
-def length_drift(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Drift:
+def drift_moments(
+    p: Pushed, *, problems: int, among_N: Bool[np.ndarray, " N"] | None = None
+) -> Float[np.ndarray, "P 3"]:
+    """What ``drift_of`` is computed from, by problem; of the rollouts ``among_N`` only, or all."""
+    gap_N = gaps(p)
+    part_N = p.push_N * gap_N if among_N is None else p.push_N * gap_N * among_N
+    columns = (part_N, gap_N**2, np.ones(len(gap_N)))
+    return np.stack([_by(p.problem_N, column_N, problems) for column_N in columns], axis=1)
+
+
+def drift_of(sums_RK: Float[np.ndarray, "R 3"]) -> Float[np.ndarray, " R"]:
     """``mean of push * (L - group's mean L)``, over the standard deviation of ``L`` in groups.
 
     A step of size eta on rollouts with pushes ``w`` turns the policy ``pi`` of a prompt, to first
     order and if every completion had a parameter of its own, into ``pi (1 + eta (w - mean w))``:
     its mean length moves by eta times the covariance of push and length. That is what this is,
     per unit of eta and averaged over prompts. It is the direction and strength of what is asked
-    for, not how far a network follows. Pushes have size 1 where the advantage is divided by the
-    group's std, so -0.5 means: half of the most that such advantages could ask for. Negative is
-    shorter. The parts are the sums over right and over wrong rollouts.
+    for, not how far a network follows. Where advantages are divided by the group's std it lies
+    in [-1, 1]. Negative is shorter. NaN where no length differs from its group's.
     """
-    gap_N = gaps(p)
-    moments_PK = np.stack(
-        [
-            _by(p.problem_N, values_N, counts_RP.shape[1])
-            for values_N in (
-                p.push_N * gap_N,
-                p.push_N * gap_N * p.right_N,
-                p.push_N * gap_N * ~p.right_N,
-                gap_N**2,
-                np.ones(len(gap_N)),
-            )
-        ],
-        axis=1,
-    )
+    part_R, square_R, n_R = sums_RK.T
+    return np.asarray(part_R / np.sqrt(np.where(square_R > 0, square_R * n_R, np.nan)))
 
-    def part(column: int) -> Interval:
-        return _resampled(
-            moments_PK[:, [column, 3, 4]], _scaled_mean, counts_RP, n_samples=len(gap_N)
-        )
 
-    total = moments_PK.sum(axis=0)
-    return Drift(
-        part(0),
-        part(1),
-        part(2),
-        tokens=float(total[0] / total[4]),
-        sd_tokens=float(np.sqrt(total[3] / total[4])),
-    )
+def correlation_moments(
+    p: Pushed,
+    values_N: Float[np.ndarray, " N"],
+    *,
+    problems: int,
+    among_N: Bool[np.ndarray, " N"],
+) -> Float[np.ndarray, "P 6"] | None:
+    """What ``pearson`` is computed from, by problem, of length and ``values_N``; None where one of
+    the two does not vary."""
+    if not among_N.any() or not np.ptp(p.tokens_N[among_N]) or not np.ptp(values_N[among_N]):
+        return None
+    x_N = np.where(among_N, p.tokens_N - p.tokens_N[among_N].mean(), 0.0)
+    y_N = np.where(among_N, values_N - values_N[among_N].mean(), 0.0)
+    columns = (among_N, x_N, y_N, x_N**2, y_N**2, x_N * y_N)
+    return np.stack([_by(p.problem_N, column_N, problems) for column_N in columns], axis=1)
 
 
 def tabulate_cells(p: Pushed) -> list[Cell]:
@@ -303,62 +258,13 @@ def gaps(p: Pushed) -> Float[np.ndarray, " N"]:
     return np.asarray(p.tokens_N - (_by(group_N, p.tokens_N, groups) / sizes_K)[group_N])
 
 
-def _correlation(
-    p: Pushed,
-    values_N: Float[np.ndarray, " N"],
-    among_N: Bool[np.ndarray, " N"],
-    counts_RP: Float[np.ndarray, "R P"],
-) -> Interval:
-    if not among_N.any():
-        return _unknown(0)
-    x_N = np.where(among_N, p.tokens_N - p.tokens_N[among_N].mean(), 0.0)
-    y_N = np.where(among_N, values_N - values_N[among_N].mean(), 0.0)
-    if not (np.ptp(x_N[among_N]) > 0 and np.ptp(y_N[among_N]) > 0):
-        return _unknown(int(among_N.sum()))
-    moments_PK = np.stack(
-        [
-            _by(p.problem_N, column_N, counts_RP.shape[1])
-            for column_N in (among_N, x_N, y_N, x_N**2, y_N**2, x_N * y_N)
-        ],
-        axis=1,
-    )
-    return _resampled(moments_PK, _pearson, counts_RP, n_samples=int(among_N.sum()))
-
-
-def _pearson(sums_RK: Float[np.ndarray, "R 6"]) -> Float[np.ndarray, " R"]:
+def pearson(sums_RK: Float[np.ndarray, "R 6"]) -> Float[np.ndarray, " R"]:
+    """The correlation that sums of ``correlation_moments`` give."""
     n_R, x_R, y_R, xx_R, yy_R, xy_R = sums_RK.T
     n_R = np.where(n_R > 0, n_R, np.nan)
     spread_R = (xx_R - x_R**2 / n_R) * (yy_R - y_R**2 / n_R)
     over_R = np.sqrt(np.where(spread_R > 0, spread_R, np.nan))
     return np.asarray((xy_R - x_R * y_R / n_R) / over_R)
-
-
-def _scaled_mean(sums_RK: Float[np.ndarray, "R 3"]) -> Float[np.ndarray, " R"]:
-    """``mean of a / sqrt(mean of b)``."""
-    a_R, b_R, n_R = sums_RK.T
-    return np.asarray(a_R / np.sqrt(np.where(b_R > 0, b_R * n_R, np.nan)))
-
-
-def _resampled(
-    moments_PK: Float[np.ndarray, "P K"],
-    statistic: Callable[[Float[np.ndarray, "R K"]], Float[np.ndarray, " R"]],
-    counts_RP: Float[np.ndarray, "R P"],
-    *,
-    n_samples: int,
-) -> Interval:
-    """A function of sums over problems, with its expanded percentile interval."""
-    problems = int((moments_PK != 0).any(axis=1).sum())
-    value = float(statistic(moments_PK.sum(axis=0)[None])[0])
-    low_M, high_M = expanded_percentiles(
-        statistic(counts_RP @ moments_PK)[:, None], n_problems_M=np.array([problems])
-    )
-    if not np.isfinite(value):
-        return _unknown(n_samples)
-    return Interval(value, float(low_M[0]), float(high_M[0]), problems, n_samples)
-
-
-def _unknown(n_samples: int) -> Interval:
-    return Interval(np.nan, np.nan, np.nan, 0, n_samples)
 
 
 def _groups(p: Pushed) -> tuple[Int[np.ndarray, " K"], Bool[np.ndarray, " K"]]:

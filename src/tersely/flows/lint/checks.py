@@ -188,9 +188,10 @@ def _short_is_correct(facts: Facts) -> Finding | None:
         return None
     cap = facts.recipe.sampling.cap_tokens
     far = not math.isfinite(facts.target_tokens) or facts.target_tokens <= FAR * cap
-    how = "masked" if not short_wrong.kept > 0 else f"mean push {plus(short_wrong.push)}"
+    masked = not short_wrong.kept > 0
+    how = "masked" if masked else f"mean push {plus(short_wrong.push)}"
     return Finding(
-        Severity.ERROR if far else Severity.WARNING,
+        Severity.ERROR if far and masked else Severity.WARNING,
         "short-is-correct",
         "wrong and short is not penalised while long is: short is taught as correct",
         f"{percent(short_wrong.share)} of rollouts are wrong and short ({how}); long ones are "
@@ -203,7 +204,9 @@ def _short_is_correct(facts: Facts) -> Finding | None:
         + f". L_T = {facts.target_tokens:,.0f}, L_R = {cap:,}.",
         f"The short-is-correct trap: entropy exploded after 400 steps and length collapsed "
         f"({PAPER}, 3.2, -L&C-S&I); on the lab accuracy fell from .58 to .27 in 160 steps.",
-        "treatment.cells.wrong_short = 0.0, or sampling.cap_tokens = target.tokens",
+        "treatment.cells.wrong_short = 0.0, or sampling.cap_tokens = target.tokens"
+        if masked
+        else "a reward that pays wrong answers the same, such as truncation",
     )
 
 
@@ -308,7 +311,6 @@ def _drift(facts: Facts) -> Finding | None:
         says = "longer"
     else:
         says = "neither shorter nor longer (not seen)"
-    wrong = " through wrong rollouts" if drift.wrong.high < 0 and says == "shorter" else ""
     return Finding(
         _warn(says == "longer"),
         "length-drift",
@@ -320,11 +322,21 @@ def _drift(facts: Facts) -> Finding | None:
         f"wrong ones; n = {drift.total.n_problems:,} problems, {drift.total.n_samples:,} rollouts. "
         f"Correlation of length with reward {signed(c.reward)}, among right ones "
         f"{signed(c.reward_if_right)}; with advantage {signed(c.push)}, {signed(c.push_if_right)}.",
-        f"Negative{wrong} is what shortens; where length rises from the start, overlong hacking "
-        f"followed ({PAPER}, 3.2)."
-        if says != "shorter"
-        else "",
-        "a treatment in which long and wrong is penalised" if says == "longer" else "",
+        _why_longer(facts) if says == "longer" else "",
+        "a shorter target, or a reward that asks more of length" if says == "longer" else "",
+    )
+
+
+def _why_longer(facts: Facts) -> str:
+    right, wrong = facts.shares.tokens_right, facts.shares.tokens_wrong
+    if right.estimate > wrong.estimate:
+        return (
+            f"Right answers are the longer ones here ({right.estimate:,.0f} tokens against "
+            f"{wrong.estimate:,.0f}), so that paying for them pays for length."
+        )
+    return (
+        "What is pushed down is short: the way to overlong hacking, where nothing penalises long "
+        f"wrong answers ({PAPER}, 3.2)."
     )
 
 

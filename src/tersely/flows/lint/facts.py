@@ -9,21 +9,23 @@ from jaxtyping import Float
 
 from tersely.dynamics.forecast import (
     Cell,
-    Correlations,
     CurveRow,
-    Drift,
     Pushed,
-    Shares,
     Sources,
-    correlate,
     find_sources,
-    length_drift,
-    measure_shares,
     tabulate_cells,
 )
 from tersely.dynamics.silence import Chance, chance_all, silent_share
 from tersely.flows.config import Recipe
 from tersely.flows.cost import evaluation_steps
+from tersely.flows.lint.figures import (
+    Correlations,
+    Drift,
+    Shares,
+    correlate,
+    length_drift,
+    measure_shares,
+)
 from tersely.flows.lint.pool import Pool, fill_references, lacking_references
 from tersely.flows.lint.steps import Step, make_steps, push_all
 from tersely.flows.sections import NamedSection

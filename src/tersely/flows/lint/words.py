@@ -53,7 +53,7 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}%" if math.isfinite(value) else UNKNOWN
 
 
-def amount(count: float) -> str:
+def amount(count: float | int) -> str:
     """A large number in short: ``4.2M``."""
     for bound, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= bound:
