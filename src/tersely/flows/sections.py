@@ -38,8 +38,8 @@ class ModelSection(Section):
 
 
 class ProblemsSection(Section):
-    """What it is trained and judged on: ``lab``, a file, a set by its name, ``gym:TASK?size=200``, or
-    several of them between commas."""
+    """What it is trained and judged on: ``lab``, a file, a set by its name, ``gym:TASK?size=200``,
+    or several of them between commas."""
 
     train: str = "lab"
     test: str = "lab"
