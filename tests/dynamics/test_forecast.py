@@ -100,6 +100,7 @@ def test_drift_changes_sign_with_the_pushes_and_not_with_the_unit_of_length():
     # by a loop
     slow = [push * (n - np.mean([row[0] for row in g])) for g in groups for n, _, push in g]
     assert there.tokens == pytest.approx(np.mean(slow))
+    assert there.total.estimate == pytest.approx(np.mean(slow) / there.sd_tokens)
     # Cauchy and Schwarz: no more than the pushes' root mean square
     assert abs(there.total.estimate) <= np.sqrt((p.push_N**2).mean())
 

@@ -1,5 +1,7 @@
 """What a recipe is said to do, held against what training does with the same rollouts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -149,24 +151,34 @@ def test_lint_pushes_as_training_does(records, sections):
         assert field.tolist() == np.concatenate(values).tolist()
 
 
-def test_a_longer_sample_than_the_cap_is_cut_and_wrong_unless_its_answer_stands(records):
-    file = records({"p": "c10 c50 c50 w50"}, answer_tokens=None)
+def test_a_longer_sample_than_the_cap_is_cut_and_wrong_unless_its_prefix_grades(records):
+    words = {"p": "c10 c50 x50 w50"}
     settings = recipe(sampling={"cap_tokens": 30})
-    (step,) = make_steps(read_pool(file, settings), settings)
+    (step,) = make_steps(read_pool(records(words), settings), settings)
     (g,) = step.views
     assert g.tokens_G.tolist() == [10, 30, 30, 30]
     assert g.finished_G.tolist() == [True, False, False, False]
-    assert g.right_G.tolist() == [True, False, False, False]
-    assert g.formatted_G.tolist() == [True, False, False, False]
-    # its answer stands in the first 25 tokens
-    file = records({"p": "c10 c50 c50 w50"}, answer_tokens=25)
+    assert g.right_G.tolist() == g.formatted_G.tolist() == [True, False, False, False]
+    # where the first 30 tokens grade correct, a recipe that pays the unfinished pays it
+    file = records(words)
+    rows = jsonl.read(file, EvalRecord)
+    rows[1] = replace(rows[1], answered_budgets=(30,))
+    jsonl.write(file, rows)
     paid = recipe(sampling={"cap_tokens": 30}, treatment={"unfinished": "graded"})
-    for wanted, right in ((settings, [1, 0, 0, 0]), (paid, [1, 1, 1, 0])):
+    for wanted, right in ((settings, [1, 0, 0, 0]), (paid, [1, 1, 0, 0])):
         (step,) = make_steps(read_pool(file, wanted), wanted)
         assert step.views[0].right_G.tolist() == right
-    later = records({"p": "c10 c50 c50 w50"}, answer_tokens=31)
-    (step,) = make_steps(read_pool(later, paid), paid)
-    assert step.views[0].right_G.tolist() == [1, 0, 0, 0]
+    assert "unfinished-unknown" not in names(lint(file, paid))
+
+
+def test_an_answer_that_stands_before_the_cut_is_a_bound_and_not_a_grade(records):
+    paid = recipe(sampling={"cap_tokens": 30}, treatment={"unfinished": "graded"})
+    for answer_tokens, most in ((25, "50.0%"), (31, "0.0%"), (None, "50.0%")):
+        file = records({f"p{i}": "c10 c50 c50 w50" for i in range(3)}, answer_tokens=answer_tokens)
+        facts = lint(file, paid)
+        assert facts.shares.right.estimate == 0.25
+        (found,) = [f for f in find(facts) if f.name == "unfinished-unknown"]
+        assert f"At most {most} of all are right there" in found.evidence
 
 
 def test_samples_are_dealt_into_groups_of_n_and_groups_into_steps(records):

@@ -6,7 +6,7 @@ from typing import Any
 
 from tersely.dynamics.forecast import Finding, Severity
 from tersely.flows.lint.facts import Facts, fixed_target
-from tersely.flows.lint.pool import answers_known
+from tersely.flows.lint.pool import prefix_right, written_right
 from tersely.flows.lint.words import amount, percent
 from tersely.flows.sections import EngineSection
 from tersely.flows.shape import UNGRADED_SHARE_BOUND
@@ -128,17 +128,21 @@ def _ungraded(facts: Facts) -> Iterator[Finding]:
 
 def _unfinished(facts: Facts) -> Iterator[Finding]:
     cap, pool = facts.recipe.sampling.cap_tokens, facts.pool
-    cut = (pool.table.tokens_PS > cap) & pool.table.graded_PS
-    if facts.recipe.treatment.unfinished == "graded" and cut.any() and not answers_known(pool):
-        yield Finding(
-            Severity.WARNING,
-            "unfinished-unknown",
-            "cut rollouts count as wrong here, and the recipe may pay some of them",
-            f"{percent(float(cut.sum() / pool.table.graded_PS.sum()))} of samples are longer than "
-            f"L_R = {cap:,}; the records do not say where their answers first stand.",
-            "",
-            "tersely eval on a local model keeps that",
-        )
+    graded_PS = pool.table.graded_PS
+    cut = float(((pool.table.tokens_PS > cap) & graded_PS).sum() / graded_PS.sum())
+    known = prefix_right(pool, cap_tokens=cap) is not None
+    if facts.recipe.treatment.unfinished != "graded" or cut == 0 or known:
+        return
+    most = float(written_right(pool, cap_tokens=cap).sum() / graded_PS.sum())
+    yield Finding(
+        Severity.WARNING if most > 0 else Severity.INFO,
+        "unfinished-unknown",
+        "cut rollouts count as wrong here, and the recipe grades them",
+        f"{percent(cut)} of samples are longer than L_R = {cap:,}, and what their first {cap:,} "
+        f"tokens grade as is not in the records. At most {percent(most)} of all are right there.",
+        "",
+        f"tersely eval --protocol answered --budgets {cap}",
+    )
 
 
 def _target(facts: Facts) -> Iterator[Finding]:

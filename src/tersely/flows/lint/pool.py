@@ -104,7 +104,8 @@ def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> Pool:
     frame, notes = read_frame(file)
     if model is not None:
         frame = frame.filter(pl.col("model") == model)
-    table = arrange(as_samples(frame))
+    graded = frame["answered_budgets"].explode().drop_nulls().unique().sort().to_list()
+    table = arrange(as_samples(frame, prefix_budgets=graded))
     beside = file.parent / PROBLEMS_FILE
     known = {p.id: p for p in jsonl.read(beside, Problem)} if beside.is_file() else {}
     pairs = frame.select("benchmark", "problem", "difficulty").unique(["benchmark", "problem"])
@@ -232,11 +233,25 @@ def fill_references(pool: Pool, fields: Sequence[str]) -> Pool:
     return pool._replace(problems=tuple(filled))
 
 
-def answers_known(pool: Pool) -> bool:
-    """Whether the records say where in a sample its right answer first stands."""
-    answer_PS = pool.table.answer_tokens_PS
-    right_PS = pool.table.correct_PS & pool.table.graded_PS
-    return answer_PS is not None and bool((answer_PS != UNKNOWN_TOKENS)[right_PS].any())
+def prefix_right(pool: Pool, *, cap_tokens: int) -> Bool[np.ndarray, "P S"] | None:
+    """Whether the first ``cap_tokens`` of each sample grade correct, where prefixes of that length
+    were graded; None if not. Where an answer first *stands* is no substitute: it may stand in
+    thinking that has not ended, which no grader of a rollout looks at."""
+    budgets_C, prefix_PSC = pool.table.prefix_budgets_C, pool.table.prefix_PSC
+    if budgets_C is None or prefix_PSC is None or cap_tokens not in budgets_C:
+        return None
+    return np.asarray(prefix_PSC[:, :, int(np.flatnonzero(budgets_C == cap_tokens)[0])])
+
+
+def written_right(pool: Pool, *, cap_tokens: int) -> Bool[np.ndarray, "P S"]:
+    """Samples longer than ``cap_tokens`` that could be right if cut there: a right answer is known
+    to stand by then, or it is not known where it does."""
+    table = pool.table
+    right_PS = table.correct_PS & table.graded_PS & (table.tokens_PS > cap_tokens)
+    if table.answer_tokens_PS is None:
+        return right_PS
+    unknown_PS = table.answer_tokens_PS == UNKNOWN_TOKENS
+    return np.asarray(right_PS & (unknown_PS | (table.answer_tokens_PS <= cap_tokens)))
 
 
 def without_answer(pool: Pool) -> Bool[np.ndarray, "P S"]:

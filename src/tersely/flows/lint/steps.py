@@ -11,9 +11,8 @@ from tersely.algo import aggregation
 from tersely.core.types import GroupView
 from tersely.dynamics.forecast import Pushed
 from tersely.flows.config import Recipe
-from tersely.flows.lint.pool import Pool, without_answer
+from tersely.flows.lint.pool import Pool, prefix_right, without_answer
 from tersely.flows.shape import Judged, Seen, aim, judge, shaping_of
-from tersely.metrics.records import UNKNOWN_TOKENS
 
 
 class Cut(NamedTuple):
@@ -34,20 +33,18 @@ class Step(NamedTuple):
 
 def cut_samples(pool: Pool, *, cap_tokens: int) -> Cut:
     """The samples cut at ``cap_tokens``: a longer one is not finished, and is correct only where
-    its right answer is known to stand before the cut.
+    its prefix of that length is known to grade so.
 
     Records of a lower cap stay as they are: what would have come after it is not known.
     """
     table = pool.table
     whole_PS = table.tokens_PS <= cap_tokens
-    answer_PS = table.answer_tokens_PS
-    stands_PS = np.zeros_like(whole_PS)
-    if answer_PS is not None:
-        stands_PS = (answer_PS != UNKNOWN_TOKENS) & (answer_PS <= cap_tokens)
+    right_PS = prefix_right(pool, cap_tokens=cap_tokens)
+    stands_PS = np.zeros_like(whole_PS) if right_PS is None else right_PS & ~whole_PS
     return Cut(
-        correct_PS=table.correct_PS & (whole_PS | stands_PS),
+        correct_PS=np.where(whole_PS, table.correct_PS, stands_PS),
         finished_PS=table.finished_PS & whole_PS,
-        formatted_PS=np.where(whole_PS, ~without_answer(pool), table.correct_PS & stands_PS),
+        formatted_PS=np.where(whole_PS, ~without_answer(pool), stands_PS),
         tokens_PS=np.minimum(table.tokens_PS, cap_tokens),
     )
 
