@@ -67,7 +67,7 @@ def lint(
             raise ConfigError(f"--tokens-per-second {tokens_per_second:g} must be above 0")
         _check_out(out, suggest=suggest)
         settings = read_recipe(recipe or shipped("demo"), overrides=set_ or [])
-        messages.print(f"reading {records} ...", highlight=False)
+        messages.print(f"reading {records} ...", highlight=False, soft_wrap=True)
         options = reader_options(
             tokenizer, cap_tokens, column, only_model, benchmark, run=records.stem
         )

@@ -179,32 +179,31 @@ def _wrong_masked(facts: Facts) -> Finding | None:
 
 
 def _short_is_correct(facts: Facts) -> Finding | None:
-    """Long ones are pushed down, and nothing says that short and wrong is bad."""
+    """Long ones are pushed down, and short and wrong ones are not, or even up."""
     short_wrong = _cell(facts, right=False, short=True)
     wrong_kept = any(cell.kept > 0 for cell in facts.cells if not cell.right and cell.n)
     long_down = [cell for cell in facts.cells if not cell.short and cell.n and cell.push < 0]
-    unpenalised = short_wrong.n > 0 and not (short_wrong.kept > 0 and short_wrong.push < 0)
-    if not (wrong_kept and long_down and unpenalised):
+    masked = short_wrong.n > 0 and not short_wrong.kept > 0
+    if not (wrong_kept and long_down and (masked or short_wrong.push > 0)):
         return None
-    cap = facts.recipe.sampling.cap_tokens
-    far = not math.isfinite(facts.target_tokens) or facts.target_tokens <= FAR * cap
-    masked = not short_wrong.kept > 0
+    cap, target = facts.recipe.sampling.cap_tokens, facts.target_tokens
+    far = not math.isfinite(target) or target <= FAR * cap
     how = "masked" if masked else f"mean push {plus(short_wrong.push)}"
+    pushes = " and ".join(
+        f"{plus(cell.push)} ({'right' if cell.right else 'wrong'}, {percent(cell.share)} of "
+        "rollouts)"
+        for cell in long_down
+    )
     return Finding(
         Severity.ERROR if far and masked else Severity.WARNING,
         "short-is-correct",
         "wrong and short is not penalised while long is: short is taught as correct",
         f"{percent(short_wrong.share)} of rollouts are wrong and short ({how}); long ones are "
-        f"pushed by "
-        + " and ".join(
-            f"{plus(cell.push)} ({'right' if cell.right else 'wrong'}, {percent(cell.share)} of "
-            "rollouts)"
-            for cell in long_down
-        )
-        + f". L_T = {facts.target_tokens:,.0f}, L_R = {cap:,}.",
+        f"pushed by {pushes}. "
+        + (f"L_T = {target:,.0f}, L_R = {cap:,}." if math.isfinite(target) else f"L_R = {cap:,}."),
         f"The short-is-correct trap: entropy exploded after 400 steps and length collapsed "
         f"({PAPER}, 3.2, -L&C-S&I); on the lab accuracy fell from .58 to .27 in 160 steps.",
-        "treatment.cells.wrong_short = 0.0, or sampling.cap_tokens = target.tokens"
+        "treatment.cells.wrong_short = 0.0"
         if masked
         else "a reward that pays wrong answers the same, such as truncation",
     )
