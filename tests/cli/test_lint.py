@@ -50,7 +50,7 @@ def test_findings_and_tables_are_printed(records):
     # two of eight are right within 30 tokens
     assert "25.0% of rollouts are paid more than 0" in shown
     assert "right, short 80 25.0% 100.0%" in shown
-    assert "30 ← 320" in shown
+    assert "30 ← 25.0%" in shown
     assert "hours" in shown
     assert "judging the rollouts" in done.stderr
 

@@ -330,7 +330,7 @@ def test_one_sample_a_problem_says_what_cannot_be_said(records):
     assert "no-groups" in names(facts, Severity.WARNING)
     assert not {"zero-signal", "length-drift", "positive-share"} & set(names(facts))
     assert facts.silent_at == {}
-    assert facts.curve[0].right_within == 1
+    assert facts.curve[0].right_within.value == 1
 
 
 def test_records_without_lengths_are_refused(records):
@@ -431,7 +431,7 @@ def test_a_suggestion_is_a_recipe_with_a_denser_target_and_easier_prompts(tmp_pa
     assert found.recipe.treatment.cells.wrong_short == 0.0
     # of the easy, 3 of 8 are right within 30 tokens, half way up; 5 of 8 within 60, the next
     assert found.recipe.target.parameters["tokens"] == found.recipe.sampling.cap_tokens == 60
-    assert found.chosen.positive == 5 / 8
+    assert found.chosen.positive.value == 5 / 8
     assert found.recipe.sampling.samples_per_prompt == 8
     assert not names(found.facts, Severity.ERROR)
     assert len(found.reasons) == 4

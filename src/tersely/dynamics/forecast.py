@@ -103,20 +103,28 @@ class Sources(NamedTuple):
     strongest: float
 
 
-class CurveRow(NamedTuple):
-    """What one target length would do to first steps; NaN where that was not asked for.
+class Estimate(NamedTuple):
+    """A figure and its 95% interval over problems; NaN where it was not asked for."""
 
-    ``right_within``, ``positive`` are shares of rollouts, ``silent`` of groups,
+    value: float
+    low: float
+    high: float
+
+
+class CurveRow(NamedTuple):
+    """What one target length would do to first steps.
+
+    ``right_within`` and ``positive`` are shares of rollouts, ``silent`` of groups,
     ``right_pushed_down`` of right rollouts; ``drift`` is as in ``drift_of``.
     """
 
     target_tokens: int
     cap_tokens: int
-    right_within: float
-    positive: float
-    silent: float
-    right_pushed_down: float
-    drift: float
+    right_within: Estimate
+    positive: Estimate
+    silent: Estimate
+    right_pushed_down: Estimate
+    drift: Estimate
 
 
 class Ratios(NamedTuple):

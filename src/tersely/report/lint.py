@@ -81,16 +81,18 @@ def tabulate_cells(cells: Sequence[Cell]) -> Matrix:
 
 
 def tabulate_targets(curve: Sequence[CurveRow], *, chosen: float) -> Matrix:
-    """One row a target length; the chosen one is marked."""
-    judged = any(math.isfinite(row.positive) for row in curve)
-    heads = ["L_R", "right within"]
-    heads += ["positive", "zero-signal groups", "right pushed down", "drift"] if judged else []
+    """One row a target length, all of one cap; the chosen one is marked."""
+    judged = any(math.isfinite(row.positive.value) for row in curve)
+    # Truncation pays just what is right within the target.
+    apart = not judged or any(row.positive.value != row.right_within.value for row in curve)
+    heads = ["right within"] if apart else []
+    heads += ["positive", "zero-signal", "right pushed down", "drift"] if judged else []
     rows = []
     for row in curve:
-        shown = [written.Cell(f"{row.cap_tokens:,}", ""), _percent(row.right_within)]
+        shown = [_percent(*row.right_within)] if apart else []
         if judged:
-            shown += [_percent(row.positive), _percent(row.silent)]
-            shown += [_percent(row.right_pushed_down), _signed(row.drift)]
+            shares = (row.positive, row.silent, row.right_pushed_down)
+            shown += [*(_percent(*each) for each in shares), _signed(*row.drift)]
         mark = " ←" if row.target_tokens == chosen else ""
         rows.append(MatrixRow(f"{row.target_tokens:,}{mark}", shown))
     return Matrix("if L_T were", heads, rows, "")
@@ -137,19 +139,27 @@ def tabulate_trade(
     rows = []
     for tight, wide in zip(at_target, at_cap, strict=True):
         mark = " ←" if chosen is not None and tight.target_tokens == chosen.target_tokens else ""
-        shown = [_percent(tight.positive), _percent(tight.silent), _signed(tight.drift)]
-        shown += [_percent(wide.silent), _signed(wide.drift), _percent(wide.right_pushed_down)]
+        shown = [_percent(tight.positive.value), _percent(tight.silent.value)]
+        shown += [_signed(tight.drift.value), _percent(wide.silent.value)]
+        shown += [_signed(wide.drift.value), _percent(wide.right_pushed_down.value)]
         rows.append(MatrixRow(f"{tight.target_tokens:,}{mark}", shown))
     return Matrix("L_T = L_R", heads, rows, "")
 
 
-def _percent(value: float) -> written.Cell:
-    return written.Cell(f"{100 * value:.1f}%" if math.isfinite(value) else written.UNDEFINED, "")
-
-
-def _signed(value: float) -> written.Cell:
+def _percent(value: float, low: float = math.nan, high: float = math.nan) -> written.Cell:
     if not math.isfinite(value):
         return written.Cell(written.UNDEFINED, "")
+    ends = f"[{100 * low:.1f}, {100 * high:.1f}]" if math.isfinite(low) else ""
+    return written.Cell(f"{100 * value:.1f}%", ends)
+
+
+def _signed(value: float, low: float = math.nan, high: float = math.nan) -> written.Cell:
+    if not math.isfinite(value):
+        return written.Cell(written.UNDEFINED, "")
+    ends = f"[{_sign(low)}, {_sign(high)}]" if math.isfinite(low) else ""
+    return written.Cell(_sign(value), ends)
+
+
+def _sign(value: float) -> str:
     text = f"{abs(value):.2f}"
-    sign = "" if float(text) == 0 else "+" if value > 0 else "−"
-    return written.Cell(sign + text, "")
+    return text if float(text) == 0 else ("+" if value > 0 else "−") + text

@@ -76,9 +76,9 @@ def _right_share(facts: Facts, *, short: bool) -> float:
 
 
 def _denser(facts: Facts) -> str:
-    rows = [row for row in facts.curve if row.positive >= SPARSE * 2]
+    rows = [row for row in facts.curve if row.positive.value >= SPARSE * 2]
     raise_target = (
-        f"target.tokens = {rows[0].target_tokens} ({percent(rows[0].positive)} positive)"
+        f"target.tokens = {rows[0].target_tokens} ({percent(rows[0].positive.value)} positive)"
         if rows and fixed_target(facts.recipe) is not None
         else "a longer target"
     )
@@ -123,9 +123,11 @@ def _louder(facts: Facts) -> str:
         return "treatment.cells: leave something right and something wrong in the loss"
     sampling, ways = facts.recipe.sampling, []
     target = fixed_target(facts.recipe)
-    longer = [row for row in facts.curve if row.silent < MANY_SILENT]
+    longer = [row for row in facts.curve if row.silent.value < MANY_SILENT]
     if target is not None and longer and longer[0].target_tokens > target:
-        ways.append(f"target.tokens = {longer[0].target_tokens} ({percent(longer[0].silent)})")
+        ways.append(
+            f"target.tokens = {longer[0].target_tokens} ({percent(longer[0].silent.value)})"
+        )
     larger = [
         (n, chance.share)
         for n, chance in facts.silent_at.items()

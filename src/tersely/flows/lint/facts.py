@@ -10,6 +10,7 @@ from jaxtyping import Float
 from tersely.dynamics.forecast import (
     Cell,
     CurveRow,
+    Estimate,
     Pushed,
     Sources,
     find_sources,
@@ -32,6 +33,7 @@ from tersely.flows.sections import NamedSection
 from tersely.metrics.intervals import Interval, resample_counts
 
 BOOTSTRAP_SEED = 0
+UNASKED = Estimate(math.nan, math.nan, math.nan)
 CURVE_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 # Target lengths closer than this are one.
 CLOSE = 0.15
@@ -164,38 +166,34 @@ def with_target(recipe: Recipe, *, target_tokens: int, cap_tokens: int | None = 
 def trace_targets(
     recipe: Recipe, pool: Pool, steps: Sequence[Step], targets: Sequence[int]
 ) -> tuple[CurveRow, ...]:
-    """A row for each target length, judged by the recipe's own reward where its target is fixed.
-
-    ``steps`` are of the recipe's cap.
-    """
+    """A row for each target length, judged by the recipe's own reward where its target is fixed;
+    elsewhere only what is right within it. ``steps`` are of the recipe's cap."""
+    judged = fixed_target(recipe) is not None
     rows = []
     for tokens in targets:
-        if fixed_target(recipe) is not None:
-            changed = with_target(recipe, target_tokens=tokens)
-            rows.append(target_row(changed, pool, push_all(changed, steps)[0]))
-        else:
-            right_N, tokens_N = _right_lengths(steps)
-            nothing = math.nan
-            share = float((right_N & (tokens_N <= tokens)).mean())
-            cap = recipe.sampling.cap_tokens
-            rows.append(CurveRow(tokens, cap, share, nothing, nothing, nothing, nothing))
+        changed = with_target(recipe, target_tokens=tokens) if judged else recipe
+        row = target_row(changed, pool, push_all(changed, steps)[0], target_tokens=tokens)
+        rows.append(row if judged else CurveRow(*row[:3], *[UNASKED] * 4))
     return tuple(rows)
 
 
-def target_row(recipe: Recipe, pool: Pool, pushed: Pushed) -> CurveRow:
-    """The figures of one fixed target."""
-    target = fixed_target(recipe)
-    assert target is not None
-    once_RP = np.ones((1, len(pool.problems)))
-    shares = measure_shares(pushed, counts_RP=once_RP)
+def target_row(recipe: Recipe, pool: Pool, pushed: Pushed, *, target_tokens: int) -> CurveRow:
+    """The figures of a target length."""
+    counts_RP = count_resamples(pool)
+    shares = measure_shares(pushed, counts_RP=counts_RP)
+    right_N = pushed.right_N & (pushed.tokens_N <= target_tokens)
+    within = measure_shares(pushed._replace(right_N=right_N), counts_RP=counts_RP).right
+    found = (
+        within,
+        shares.positive,
+        shares.silent,
+        shares.right_pushed_down,
+        length_drift(pushed, counts_RP=counts_RP).total,
+    )
     return CurveRow(
-        target_tokens=target,
-        cap_tokens=recipe.sampling.cap_tokens,
-        right_within=float((pushed.right_N & (pushed.tokens_N <= target)).mean()),
-        positive=shares.positive.estimate,
-        silent=shares.silent.estimate,
-        right_pushed_down=shares.right_pushed_down.estimate,
-        drift=length_drift(pushed, counts_RP=once_RP).total.estimate,
+        target_tokens,
+        recipe.sampling.cap_tokens,
+        *(Estimate(each.estimate, each.low, each.high) for each in found),
     )
 
 
@@ -292,8 +290,3 @@ def round_up(tokens: float) -> int:
 def basis(interval: Interval) -> str:
     """How many problems and samples a figure rests on."""
     return f"n = {interval.n_problems:,} problems, {interval.n_samples:,} rollouts"
-
-
-def _right_lengths(steps: Sequence[Step]) -> tuple[np.ndarray, np.ndarray]:
-    views = [view for step in steps for view in step.views]
-    return np.concatenate([v.right_G for v in views]), np.concatenate([v.tokens_G for v in views])

@@ -158,8 +158,9 @@ def _trace(recipe: Recipe, pool: Pool) -> tuple[tuple[CurveRow, ...], tuple[Curv
     for tokens in candidates(base, push_all(base, steps)[0]):
         wide = with_target(recipe, target_tokens=tokens)
         tight = with_target(recipe, target_tokens=tokens, cap_tokens=tokens)
-        rows[0].append(target_row(tight, pool, push_all(tight, make_steps(pool, tight))[0]))
-        rows[1].append(target_row(wide, pool, push_all(wide, steps)[0]))
+        narrow = push_all(tight, make_steps(pool, tight))[0]
+        rows[0].append(target_row(tight, pool, narrow, target_tokens=tokens))
+        rows[1].append(target_row(wide, pool, push_all(wide, steps)[0], target_tokens=tokens))
     return tuple(rows[0]), tuple(rows[1])
 
 
@@ -170,8 +171,8 @@ def _choose_target(
     if not at_target:
         return _Choice(recipe, "")
     pairs = list(zip(at_target, at_cap, strict=True))
-    dense = [pair for pair in pairs if pair[0].positive >= DENSE]
-    some = [pair for pair in pairs if pair[0].positive >= SPARSE and min(_drifts(pair)) < 0]
+    dense = [pair for pair in pairs if pair[0].positive.value >= DENSE]
+    some = [pair for pair in pairs if pair[0].positive.value >= SPARSE and min(_drifts(pair)) < 0]
     if dense and min(_drifts(dense[0])) < 0:
         (tight, wide), why = dense[0], f"the shortest with at least {percent(DENSE)} positive"
     elif some:
@@ -182,27 +183,27 @@ def _choose_target(
         if not dense:
             why = f"the densest there is; no target has {percent(DENSE)} positive"
     else:
-        tight, wide = max(pairs, key=lambda pair: pair[0].positive)
+        tight, wide = max(pairs, key=lambda pair: pair[0].positive.value)
         why = "the densest there is; no target pushes for shorter"
-    equal = tight.silent <= wide.silent + SILENT_SLACK and tight.drift < 0
+    equal = tight.silent.value <= wide.silent.value + SILENT_SLACK and tight.drift.value < 0
     row = tight if equal else wide
     cap = row.target_tokens if equal else row.cap_tokens
     where = (
         "L_R = L_T, which avoids that short looks correct (arXiv:2602.20945, 3.2)"
         if equal
-        else f"L_R stays {cap:,}: sampled up to L_T, drift would be {plus(tight.drift)} and "
-        f"{percent(tight.silent)} of groups silent"
+        else f"L_R stays {cap:,}: sampled up to L_T, drift would be {plus(tight.drift.value)} and "
+        f"{percent(tight.silent.value)} of groups silent"
     )
     return _Choice(
         with_target(recipe, target_tokens=row.target_tokens, cap_tokens=cap),
-        f"target.tokens = {row.target_tokens:,}: {why} ({percent(row.positive)} positive, drift "
-        f"{plus(row.drift)}); {where}.",
+        f"target.tokens = {row.target_tokens:,}: {why} ({percent(row.positive.value)} positive, "
+        f"drift {plus(row.drift.value)}); {where}.",
         row,
     )
 
 
 def _drifts(pair: tuple[CurveRow, CurveRow]) -> list[float]:
-    return [row.drift for row in pair if math.isfinite(row.drift)] or [math.inf]
+    return [row.drift.value for row in pair if math.isfinite(row.drift.value)] or [math.inf]
 
 
 def _choose_size(recipe: Recipe, pool: Pool) -> tuple[_Choice, dict[int, float]]:
