@@ -1,16 +1,16 @@
 """From sampled prompts to the sets to train on."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from tersely.cli import app
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
 from tersely.core.types import EvalRecord, Finish, Grade, Problem
-from tersely.flows.curate import Choice, Dropped, Select, check_choice, choose
+from tersely.flows.curate import Dropped, choose
+from tersely.flows.curate_choice import Choice, Select, check_choice
 from tersely.flows.curated_files import write_curated
 from tersely.tasks.problems import read_problems
 
@@ -76,17 +76,54 @@ def test_easy_prompts_are_kept_and_every_other_one_has_its_reason(records):
     (found,) = curated.sets.values()
     assert ids(found) == ["easy"]
     assert reasons(found) == {
-        "half": "not chosen",
-        "never": "not chosen",
+        "half": "outside the rule",
+        "never": "outside the rule",
         "dark": "ungraded",
-        "first": "not chosen",
+        "first": "outside the rule",
         "twin": "duplicate",
         "known": "benchmark",
     }
     details = {each.problem: each.details for each in found.dropped}
-    assert details["known"] == "shares 100% of its words with q7 of bench: of the benchmark"
-    assert details["half"] == "pass rate 0.500, n = 4"
-    assert "first of b" in details["twin"]
+    assert details["known"] == (
+        "repeats q7 of bench, 100% of the shorter one's word n-grams: of the benchmark"
+    )
+    assert details["half"] == "pass rate 0.5, 2 of 4; kept: pass rate > 0.5"
+    assert details["twin"].startswith("repeats first of b, 100%")
+    assert details["dark"] == "none of 4 could be graded"
+
+
+def test_hard_prompts_were_solved_once(records):
+    found = choose(POOL, records, Choice(select=Select.HARD)).sets["hard"]
+    assert ids(found) == ["half", "first"]
+
+
+def test_a_prompt_of_unknown_rate_hides_no_duplicate(records):
+    pool = [
+        replace(problem, prompt="2 + 2 is?") if problem.id == "dark" else problem
+        for problem in POOL
+    ]
+    found = choose(pool, records, Choice(select=Select.FULL)).sets["full"]
+    assert reasons(found) == {"dark": "ungraded", "twin": "duplicate"}
+
+
+def test_sets_of_one_size_hold_what_their_rules_say(records):
+    # easy: easy and known; hard: half and first; full: these and never
+    sets = choose(POOL, records, Choice(select=Select.MIXES)).sets
+    assert {name: len(found.problems) for name, found in sets.items()} == {
+        "easy": 2,
+        "hard": 2,
+        "full": 2,
+    }
+    assert set(ids(sets["hard"])) == {"half", "first"}
+    assert reasons(sets["easy"])["half"] == "outside the rule"
+    assert list(reasons(sets["full"]).values()).count("not drawn") == 3
+
+
+def test_quantiles_are_of_the_prompts_that_are_left(records):
+    # rates 0, .5, .5, .75, 1 without the twin
+    found = choose(POOL, records, Choice(quantiles=(0.25, 0.75))).sets["quantiles"]
+    assert ids(found) == ["easy", "half", "first"]
+    assert found.rule == "pass rate 0.5 to 0.75, its quantiles 0.25 to 0.75"
 
 
 def test_a_kept_problem_says_what_was_learned_of_it(records):
@@ -104,10 +141,19 @@ def test_a_cut_right_answer_passes_nothing(records):
 
 def test_density_counts_what_is_right_within_the_target(records):
     # within 9 tokens: easy 2/4, half 1/4, never 0, first 2/4, twin and known 1
-    choice = Choice(density=0.6, target_tokens=9, keep_duplicates=True)
+    choice = Choice(density=0.65, target_tokens=9, keep_duplicates=True)
     found = choose(POOL, records, choice).sets["density"]
     # 1, 1, .5, .5 have mean .75; with .25 it is .65; with 0 .54
     assert set(ids(found)) == {"twin", "known", "easy", "first", "half"}
+    assert "as near to 0.65 as a cut brings it: 0.65, of prompts of 0.25 to 1" in found.rule
+    details = {each.problem: each.details for each in found.dropped}
+    assert details["never"].startswith("positive density 0, n = 4; kept: mean positive density")
+
+
+def test_a_target_alone_gives_densities_and_chooses_nothing(records):
+    curated = choose(POOL, records, Choice(select=Select.EASY, target_tokens=5))
+    assert {r.problem: r.density for r in curated.rates}["easy"] == 0.25
+    assert ids(curated.sets["easy"]) == ["easy", "known"]
 
 
 def test_a_set_of_limited_size_is_drawn_by_the_seed(records):
@@ -119,9 +165,28 @@ def test_a_set_of_limited_size_is_drawn_by_the_seed(records):
     assert len(drawn) > 1
 
 
+def test_who_was_not_drawn_is_told_from_who_does_not_fit(records):
+    found = choose(POOL, records, Choice(select=Select.HARD, limit=1)).sets["hard"]
+    (other,) = {"half", "first"} - set(ids(found))
+    assert reasons(found)[other] == "not drawn"
+    (details,) = (each.details for each in found.dropped if each.problem == other)
+    assert details == "fits, but seed 0 drew 1 of 2 without it"
+
+
 def test_nothing_to_keep_says_where_the_prompts_lie(records):
-    with pytest.raises(ConfigError, match=r"of 4 prompts 1 have a pass rate above 0\.5, 3 up to"):
+    message = (
+        r"band \(pass rate 0\.9 to 1\) keeps no prompt: of 4 prompts 1 have the pass rate 0, "
+        r"0 in \(0, 0\.25\], 2 in \(0\.25, 0\.5\], 1 in \(0\.5, 0\.75\], 0 in \(0\.75, 1\]"
+    )
+    with pytest.raises(ConfigError, match=message):
         choose(POOL, records, Choice(band=(0.9, 1.0), against=BENCHMARK))
+
+
+def test_a_pool_of_repeats_says_so(records):
+    pool = [problem for problem in POOL if problem.id in ("known", "dark")]
+    message = "no prompt is left to choose from: 1 ungraded, 1 benchmark"
+    with pytest.raises(ConfigError, match=message):
+        choose(pool, records, Choice(select=Select.FULL, against=BENCHMARK))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +197,7 @@ def test_nothing_to_keep_says_where_the_prompts_lie(records):
         (Choice(band=(0.8, 0.2)), "--band 0.8,0.2 must rise"),
         (Choice(quantiles=(0.2, 1.2)), "--quantiles 0.2,1.2 must rise within 0 to 1"),
         (Choice(density=0.5), "give both"),
-        (Choice(select=Select.EASY, target_tokens=9), "give both"),
+        (Choice(band=(float("nan"), 1.0)), "--band nan,1 must rise"),
         (Choice(density=1.5, target_tokens=9), r"--density 1.5 is outside \(0, 1\]"),
         (Choice(density=0.5, target_tokens=41), "--target-tokens 41 is outside 1 to the cap 40"),
         (Choice(select=Select.EASY, limit=0), "--limit 0 is below 1"),
@@ -145,9 +210,10 @@ def test_what_cannot_be_chosen_by_is_refused_before_sampling(choice, message):
 
 def test_every_format_reads_back_as_the_same_problems(records, tmp_path):
     curated = choose(POOL, records, Choice(select=Select.FULL, against=BENCHMARK))
-    (tmp_path / "out").mkdir()
-    write_curated(tmp_path / "out", curated, facts={"model": "a | b"})
-    folder = tmp_path / "out" / "full"
+    out = tmp_path / "out"
+    out.mkdir()
+    write_curated(out, curated, cards={"full": "# card"})
+    folder = out / "full"
     problems = read_problems(folder / "problems.jsonl")
     assert problems == curated.sets["full"].problems
     verl = pl.read_parquet(folder / "verl.parquet").to_dicts()
@@ -160,29 +226,7 @@ def test_every_format_reads_back_as_the_same_problems(records, tmp_path):
         assert theirs["extra_info"]["id"] == other["id"] == ours.id
         assert other["answer"] == ours.answer
     assert jsonl.read(folder / "dropped.jsonl", Dropped) == curated.sets["full"].dropped
-    lines = (tmp_path / "out" / "prompts.jsonl").read_text().splitlines()
+    lines = (out / "prompts.jsonl").read_text().splitlines()
     assert [json.loads(line)["problem"] for line in lines] == [p.id for p in POOL]
     assert json.loads(lines[3])["rate"] is None
-    card = (folder / "README.md").read_text()
-    assert "| model | a \\| b |" in card
-    assert "| duplicate | 1 |" in card
-
-
-def test_the_lab_is_curated_and_chosen_again_without_sampling(tmp_path):
-    def run(*words):
-        fixed = ["curate", "--problems", "lab", "--pool", "6", "--samples", "2"]
-        fixed += ["--max-tokens", "40", "--threads", "1", "--out", str(tmp_path / "out")]
-        return CliRunner().invoke(app, [*fixed, *words])
-
-    done = run("--select", "full")
-    assert done.exit_code == 0, done.output
-    assert "full: 6 prompts kept" in done.stdout
-    records = tmp_path / "out" / "samples" / "records.jsonl"
-    before = records.read_bytes()
-    again = run("--band", "0,1", "--limit", "3")
-    assert again.exit_code == 0, again.output
-    assert "band: 3 prompts kept; left out: not chosen 3" in again.stdout
-    assert records.read_bytes() == before
-    other = run("--select", "full", "--pool", "7")
-    assert other.exit_code == 2
-    assert "was curated from other problems" in other.stderr.replace("\n", " ")
+    assert (folder / "README.md").read_text() == "# card"

@@ -8,11 +8,13 @@ from scipy.stats import norm
 
 from tersely.core.errors import ConfigError
 from tersely.metrics.passrates import (
-    between_quantiles,
-    densest,
-    equal_mixes,
+    common_size,
+    draw_some,
+    easy_hard_full,
     in_band,
+    nearest_density,
     pass_rate,
+    quantile_ends,
     wilson,
 )
 
@@ -76,38 +78,96 @@ def test_bands_hold_their_ends_and_no_unknown_rate():
     assert easy.tolist() == [False, False, True, True, False]
 
 
+def test_easy_and_hard_share_the_solved_prompts():
+    parts = easy_hard_full(np.array([0.0, 0.125, 0.5, 0.625, 1.0, np.nan]))
+    assert parts["easy"].tolist() == [False, False, False, True, True, False]
+    assert parts["hard"].tolist() == [False, True, True, False, False, False]
+    assert parts["full"].tolist() == [True] * 5 + [False]
+
+
 def test_quantiles_are_of_the_known_rates():
     rate_P = np.array([0.0, 0.25, 0.5, 0.75, 1.0, np.nan])
-    assert between_quantiles(rate_P, low=0.25, high=0.5).tolist() == [
-        False,
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
-    assert not between_quantiles(np.array([np.nan]), low=0.0, high=1.0).any()
+    assert quantile_ends(rate_P, low=0.25, high=0.5) == (0.25, 0.5)
+    assert all(math.isnan(end) for end in quantile_ends(np.array([np.nan]), low=0.0, high=1.0))
 
 
-def test_the_densest_are_taken_as_long_as_their_mean_is_wanted():
-    # from the densest: means 1, .75, .666, .5: two prompts reach .7, three .6
-    density_P = np.array([0.0, 1.0, 0.5, np.nan, 0.5])
-    assert densest(density_P, wanted=0.7).tolist() == [False, True, True, False, False]
-    assert densest(density_P, wanted=0.6).tolist() == [False, True, True, False, True]
-    assert densest(density_P, wanted=0.5).sum() == 4
-    with pytest.raises(ConfigError, match=r"--density 0\.9 is above the densest prompt's 0\.50"):
-        densest(np.array([0.5, 0.2]), wanted=0.9)
+def test_golden_positive_density_counts_right_samples_within_the_target():
+    found = pass_rate(
+        "p",
+        "s",
+        # right 10, right 11, wrong 5, and a right one of 5 that is not graded
+        right_S=np.array([True, True, False, True]),
+        tokens_S=np.array([10, 11, 5, 5]),
+        finished_S=np.ones(4, dtype=bool),
+        graded_S=np.array([True, True, True, False]),
+        target_tokens=10,
+    )
+    assert found.density == pytest.approx(1 / 3)
+    assert math.isnan(rate("p", 4).density)
 
 
-def test_mixes_are_of_one_size_and_drawn_by_the_seed():
-    rates = [rate(f"p{i}", right) for i, right in enumerate([8, 8, 7, 6, 5, 4, 2, 0])]
-    mixes = equal_mixes(rates, seed=0)
-    assert {name: len(ids) for name, ids in mixes.items()} == {"easy": 3, "hard": 3, "full": 3}
-    assert set(mixes["easy"]) <= {"p0", "p1", "p2", "p3", "p4"}
-    assert set(mixes["hard"]) == {"p5", "p6", "p7"}
-    assert equal_mixes(rates, seed=0) == mixes
-    assert any(equal_mixes(rates, seed=s) != mixes for s in range(1, 5))
-    with pytest.raises(ConfigError, match="hard holds 3 prompts, and the mixes need 4"):
-        equal_mixes(rates, seed=0, size=4)
+def kept(density, wanted):
+    return np.flatnonzero(nearest_density(np.array(density), wanted=wanted)).tolist()
+
+
+def test_the_least_dense_leave_until_the_mean_is_nearest():
+    # from the densest: 1, .5, .5, 0 have means 1, .75, .667, .5
+    density = [0.0, 1.0, 0.5, np.nan, 0.5]
+    assert kept(density, 0.5) == [0, 1, 2, 4]
+    assert kept(density, 0.65) == [1, 2, 4]
+    assert kept(density, 0.74) == [1, 2]
+    assert kept(density, 1.0) == [1]
+
+
+def test_the_densest_leave_where_the_mean_of_all_is_above():
+    # without the densest: 0, .5, .5 have .333; 0, .5 have .25, the later of equal ones leaves last
+    density = [0.0, 1.0, 0.5, np.nan, 0.5]
+    assert kept(density, 0.4) == [0, 2, 4]
+    assert kept(density, 0.3) == [0, 2, 4]
+    assert kept(density, 0.26) == [0, 4]
+    assert kept(density, 0.0) == [0]
+
+
+def test_of_equally_near_sets_the_largest_is_kept():
+    # 1, 1 and 1, 1, 0.4 have 1 and 0.8: both are 0.1 from 0.9
+    assert kept([1.0, 1.0, 0.4], 0.9) == [0, 1, 2]
+    assert kept([0.3, 0.3, 0.3], 0.3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_cut_from_either_end_comes_nearer(seed):
+    rng = np.random.default_rng(seed)
+    density_P = rng.integers(0, 9, size=30) / 8
+    wanted = float(rng.uniform(0.1, 0.9))
+    found = density_P[nearest_density(density_P, wanted=wanted)]
+    ordered = sorted(density_P.tolist())
+    cuts = [part for at in range(30) for part in (ordered[at:], ordered[: at + 1])]
+    best = min(abs(float(np.mean(cut)) - wanted) for cut in cuts)
+    assert abs(found.mean() - wanted) == pytest.approx(best, abs=1e-9)
+
+
+@pytest.mark.parametrize("density", [[0.5, 0.25], [np.nan], []])
+def test_a_density_that_no_set_has_is_refused(density):
+    with pytest.raises(ConfigError, match=r"--density 0\.9 is outside of the prompts' "):
+        nearest_density(np.array(density), wanted=0.9)
+
+
+def test_sets_of_one_size_are_as_large_as_the_smallest():
+    rates = np.array([8, 8, 7, 6, 5, 4, 2, 0]) / 8
+    parts = easy_hard_full(rates)
+    assert common_size(parts, limit=None) == 2
+    assert common_size(parts, limit=1) == 1
+    with pytest.raises(ConfigError, match="hard holds 2 prompts, and sets of one size need 4"):
+        common_size(parts, limit=4)
     with pytest.raises(ConfigError, match="hard holds 0 prompts"):
-        equal_mixes(rates[:3], seed=0)
+        common_size(easy_hard_full(rates[:3]), limit=None)
+
+
+def test_a_draw_is_of_those_that_fit_and_by_the_seed():
+    fits_P = np.arange(40) % 2 == 0
+    drawn = [draw_some(fits_P, size=5, rng=np.random.default_rng(s)) for s in (0, 0, 1)]
+    assert all((one & fits_P).sum() == one.sum() == 5 for one in drawn)
+    assert (drawn[0] == drawn[1]).all()
+    assert (drawn[0] != drawn[2]).any()
+    whole = draw_some(fits_P, size=None, rng=np.random.default_rng(0))
+    assert (whole == fits_P).all()

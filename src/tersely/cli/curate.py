@@ -4,7 +4,6 @@ import os
 import shlex
 import signal
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -12,14 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tersely.cli.evaluate import _endpoint, _json_object
 from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
 from tersely.core.errors import ConfigError
+from tersely.engines.jobs import Engine
 from tersely.metrics.budgets import Protocol
+
+SHOWN_REPEATS = 8
 
 if TYPE_CHECKING:
     from tersely.core.types import Problem
-    from tersely.engines.http import Endpoint
-    from tersely.flows.curate import Choice, Curated
+    from tersely.flows.curate import Curated
+    from tersely.flows.curate_choice import Choice
     from tersely.flows.evaluation import Plan
 
 
@@ -44,12 +47,13 @@ def curate(
     seed: Annotated[int, typer.Option(help="Seed of sampling, and of --limit's draw.")] = 0,
     pool: Annotated[int | None, typer.Option(help="Sample only the first so many prompts.")] = None,
     rows: Annotated[int, typer.Option(help="Samples in flight at once, in this process.")] = 256,
+    engine: Annotated[Engine, typer.Option(help="What samples in this process.")] = Engine.LOCAL,
     threads: Annotated[int, typer.Option(help="CPU threads here; 0: one a core.")] = 0,
     select: Annotated[
         str | None,
         typer.Option(
-            help="easy (pass rate > 0.5), hard (<= 0.5), full, or mixes: all three of "
-            "equal size. Default: easy."
+            help="easy (pass rate > 0.5), hard (0 < pass rate <= 0.5), full, or mixes: a set of "
+            "each, equally large. Default: easy."
         ),
     ] = None,
     band: Annotated[
@@ -61,26 +65,64 @@ def curate(
     density: Annotated[
         float | None,
         typer.Option(
-            help="Instead: as many prompts as have this mean share of samples that are "
-            "right within --target-tokens, from the densest on."
+            help="Instead: the mean positive density to come near to, the share of samples that "
+            "are right within --target-tokens; prompts leave from the denser or sparser end."
         ),
     ] = None,
-    target_tokens: Annotated[int | None, typer.Option(help="L_T in tokens, for --density.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most prompts of a set.")] = None,
+    target_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="L_T in tokens: positive densities are given, and --density can be used."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Most prompts of a set, drawn by --seed.")
+    ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
             help="A benchmark, by name or file, whose problems must not be trained on. Repeatable."
         ),
     ] = None,
-    keep_duplicates: Annotated[bool, typer.Option(help="Leave near-duplicates in.")] = False,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Leave near-duplicates in.")
+    ] = False,
+    concurrency: Annotated[int, typer.Option(help="Server: most requests in flight.")] = 64,
+    timeout_s: Annotated[float, typer.Option(help="Server: seconds a request may take.")] = 1800.0,
+    tries: Annotated[int, typer.Option(help="Server: how often a request is tried.")] = 6,
+    per_request: Annotated[int, typer.Option(help="Server: samples a request (n).")] = 1,
+    api_key_env: Annotated[
+        str, typer.Option(help="Server: environment variable that holds the API key.")
+    ] = "OPENAI_API_KEY",
+    extra_body: Annotated[
+        str | None, typer.Option(help="Server: JSON object merged into each request.")
+    ] = None,
+    stop_text: Annotated[
+        list[str] | None,
+        typer.Option(help="Server: a stop token's text that it leaves in. Repeatable."),
+    ] = None,
+    allow_unsandboxed: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unsandboxed",
+            help="Grade programs even where nothing can isolate them from your files and network.",
+        ),
+    ] = False,
 ) -> None:
-    """Sample prompts a few times each, and keep those to train on, by pass rate."""
+    """Sample prompts a few times each, and keep those to train on, by pass rate.
+
+    The same folder can be chosen from again by other rules; nothing is sampled twice. A set of
+    the same name is replaced.
+    """
     with plain_errors():
         from tersely.core.types import SamplingSpec
-        from tersely.flows.curate import Choice, Select, check_choice
+        from tersely.flows.curate_choice import Choice, Select, check_choice
         from tersely.flows.evaluation import Plan, load_benchmark
+        from tersely.tasks import sandbox
 
+        sandbox.allow_unsandboxed(allow_unsandboxed)
+        if threads < 0:
+            raise ConfigError(f"--threads {threads} is below 0; 0 takes one a core")
         ways = (band, quantiles, density)
         wanted = "easy" if select is None and all(way is None for way in ways) else select
         if wanted is not None and wanted not in list(Select):
@@ -111,10 +153,22 @@ def curate(
             ),
             budgets=(max_tokens,),
             protocol=Protocol.FINISHED,
-            endpoint=_endpoint(endpoint, model),
+            endpoint=_endpoint(
+                endpoint,
+                model,
+                concurrency=concurrency,
+                timeout_s=timeout_s,
+                tries=tries,
+                per_request=per_request,
+                api_key=os.environ.get(api_key_env),
+                extra_body=_json_object(extra_body),
+                stop_texts=tuple(stop_text or ()),
+            ),
             rows=rows,
+            engine=engine,
         )
-        _run(_pool(problems, pool), plan, choice, against=against or (), threads=threads)
+        inputs = {"problems": problems, "held against": ", ".join(against or ()) or "no benchmark"}
+        _run(_pool(problems, pool), plan, choice, inputs=inputs, threads=threads)
 
 
 def _run(
@@ -122,11 +176,10 @@ def _run(
     plan: "Plan",
     choice: "Choice",
     *,
-    against: Sequence[str],
+    inputs: dict[str, str],
     threads: int,
 ) -> None:
     from tersely.flows.curate import choose, sample_pool
-    from tersely.flows.curated_files import write_curated
     from tersely.flows.eval_progress import EvalProgress
 
     if plan.endpoint is None:
@@ -151,9 +204,8 @@ def _run(
         raise typer.Exit(INTERRUPTED) from None
     messages.print("choosing ...")
     curated = choose(pool, records, choice)
-    folder = plan.out.parent
-    write_curated(folder, curated, facts=_facts(plan, choice, against=against))
-    _show(curated, folder)
+    facts = inputs | _facts(plan, choice)
+    _write_and_show(plan.out.parent, curated, facts, target_tokens=choice.target_tokens)
 
 
 def _pool(name: str, limit: int | None) -> "list[Problem]":
@@ -169,16 +221,6 @@ def _pool(name: str, limit: int | None) -> "list[Problem]":
     return load_benchmark(name)[:limit]
 
 
-def _endpoint(url: str | None, model: str) -> "Endpoint | None":
-    if url is None:
-        return None
-    if model == "lab":
-        raise ConfigError("--endpoint needs --model NAME, the name that the server knows it by")
-    from tersely.engines.http import Endpoint
-
-    return Endpoint(url=url, model=model, api_key=os.environ.get("OPENAI_API_KEY"))
-
-
 def _ends(text: str | None, *, option: str) -> tuple[float, float] | None:
     if text is None:
         return None
@@ -189,33 +231,68 @@ def _ends(text: str | None, *, option: str) -> tuple[float, float] | None:
     return low, high
 
 
-def _facts(plan: "Plan", choice: "Choice", *, against: Sequence[str]) -> dict[str, str]:
+def _facts(plan: "Plan", choice: "Choice") -> dict[str, str]:
+    from tersely import __version__
     from tersely.core.manifest import read_manifest
 
-    identity = read_manifest(plan.out).identity
-    return {
+    manifest = read_manifest(plan.out)
+    # Of the manifest, for the same folder may be chosen from years later.
+    sampled = {
+        "problems digest": manifest.identity["benchmark digest"],
         "model": plan.model,
-        **{key: identity[key] for key in ("model digest",) if key in identity},
+        **{key: manifest.identity[key] for key in ("model digest",) if key in manifest.identity},
+        **{key: manifest.facts[key] for key in ("endpoint", "started") if key in manifest.facts},
+    }
+    return {
+        **sampled,
         "samples a prompt": str(plan.spec.samples),
         "cap (tokens)": f"{plan.spec.max_tokens:,}",
         "temperature": f"{plan.spec.temperature:g}",
         "top-p": f"{plan.spec.top_p:g}",
         "top-k": str(plan.spec.top_k),
         "seed": str(plan.spec.seed),
-        "held against": ", ".join(against) or "no benchmark",
+        "near-duplicates": "kept" if choice.keep_duplicates else "removed, the first kept",
         "chosen on": date.today().isoformat(),
+        "tersely": __version__,
         "command": shlex.join(["tersely", *sys.argv[1:]]),
     }
 
 
-def _show(curated: "Curated", folder: Path) -> None:
-    from tersely.report.curated import draw_curated
+def _write_and_show(
+    folder: Path, curated: "Curated", facts: dict[str, str], *, target_tokens: int | None
+) -> None:
+    from tersely.flows.curated_files import write_curated
+    from tersely.report.curated import SetView, draw_curated, write_card
 
-    kept = {name: len(chosen.problems) for name, chosen in curated.sets.items()}
-    reasons = {
-        name: Counter(each.reason for each in chosen.dropped)
+    rate_of = {rate.problem: rate for rate in curated.rates}
+    views = {
+        name: SetView(
+            rule=chosen.rule,
+            rates=[rate_of[problem.id] for problem in chosen.problems],
+            left_out=[(each.source, each.reason) for each in chosen.dropped],
+        )
         for name, chosen in curated.sets.items()
     }
-    output().print(draw_curated(curated.rates, kept=kept, left_out=reasons))
+    cards = {
+        name: write_card(name, view, rates=curated.rates, facts=facts, target_tokens=target_tokens)
+        for name, view in views.items()
+    }
+    write_curated(folder, curated, cards=cards)
+    output().print(draw_curated(curated.rates, views, target_tokens=target_tokens))
     for name in curated.sets:
         output().print(f"{name}: {folder / name}", highlight=False, soft_wrap=True)
+    _show_repeats(curated)
+
+
+def _show_repeats(curated: "Curated") -> None:
+    """Which prompts repeat what; the first of them, since all are in each set's file."""
+    from tersely.flows.curate import Reason
+
+    dropped = next(iter(curated.sets.values())).dropped
+    repeats = [e for e in dropped if e.reason in (Reason.BENCHMARK, Reason.DUPLICATE)]
+    for each in repeats[:SHOWN_REPEATS]:
+        text = f"{each.reason}: {each.problem} {each.details}"
+        messages.print(text, highlight=False, markup=False, soft_wrap=True)
+    if len(repeats) > SHOWN_REPEATS:
+        more = len(repeats) - SHOWN_REPEATS
+        messages.print(f"... and {more:,} more repeats; dropped.jsonl has each", highlight=False)

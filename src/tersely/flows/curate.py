@@ -4,29 +4,22 @@ The samples are an evaluation's folder inside of the output's, so they survive e
 made once; the choice among them is a second, cheap pass that may be made again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from tersely.adapters.evaluations import RECORDS_FILE, read_frame
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
 from tersely.core.types import Finish, Grade, Problem
+from tersely.flows.curate_choice import Choice, Pick, pick
 from tersely.flows.evaluation import Plan, Watch, run_evaluation
-from tersely.metrics.passrates import (
-    EASY_ABOVE,
-    PassRate,
-    between_quantiles,
-    densest,
-    equal_mixes,
-    in_band,
-    pass_rate,
-)
+from tersely.metrics.passrates import PassRate, pass_rate
 from tersely.tasks.overlap import Overlap, find_duplicates, find_overlaps
 from tersely.tasks.problems import digest, read_problems
 
@@ -34,40 +27,14 @@ POOL_FILE = "pool.jsonl"
 SAMPLES_FOLDER = "samples"
 
 
-class Select(StrEnum):
-    """Which prompts to keep, by pass rate: above 0.5, up to 0.5, all, or all three ways at once
-    with equally many prompts."""
+class Reason(StrEnum):
+    """Why a prompt is left out; the first that holds."""
 
-    EASY = "easy"
-    HARD = "hard"
-    FULL = "full"
-    MIXES = "mixes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What to keep of the prompts that were sampled; one of the first four.
-
-    Args:
-        select: by the paper's bands.
-        band: lowest and highest pass rate, ends included.
-        quantiles: of the pass rates, ends included.
-        density: wanted share of samples that are right within ``target_tokens``.
-        target_tokens: L_T for ``density``, in tokens.
-        limit: most prompts of a set; drawn by ``seed``.
-        against: benchmarks whose problems must not be trained on.
-        keep_duplicates: leave near-duplicates in.
-    """
-
-    select: Select | None = None
-    band: tuple[float, float] | None = None
-    quantiles: tuple[float, float] | None = None
-    density: float | None = None
-    target_tokens: int | None = None
-    limit: int | None = None
-    seed: int = 0
-    against: tuple[Problem, ...] = ()
-    keep_duplicates: bool = False
+    UNGRADED = "ungraded"
+    BENCHMARK = "benchmark"
+    DUPLICATE = "duplicate"
+    OUTSIDE = "outside the rule"
+    NOT_DRAWN = "not drawn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +43,14 @@ class Dropped:
 
     problem: str
     source: str
-    reason: str
+    reason: Reason
     details: str
 
 
 class CuratedSet(NamedTuple):
     """The problems to train on, with what was learned of them, and why the others are not."""
 
+    rule: str
     problems: list[Problem]
     dropped: list[Dropped]
 
@@ -92,35 +60,6 @@ class Curated(NamedTuple):
 
     rates: list[PassRate]
     sets: dict[str, CuratedSet]
-
-
-def check_choice(choice: Choice, *, cap_tokens: int) -> None:
-    """Refuses what cannot be chosen by, before anything is sampled.
-
-    Raises:
-        ConfigError: naming the option, its value and the fix.
-    """
-    ways = [choice.select, choice.band, choice.quantiles, choice.density]
-    if sum(way is not None for way in ways) != 1:
-        raise ConfigError("choose one of --select, --band, --quantiles and --density")
-    for name, ends in (("--band", choice.band), ("--quantiles", choice.quantiles)):
-        if ends is not None and not 0 <= ends[0] <= ends[1] <= 1:
-            raise ConfigError(
-                f"{name} {ends[0]:g},{ends[1]:g} must rise within 0 to 1; write {name} 0.25,0.75"
-            )
-    if (choice.density is None) is not (choice.target_tokens is None):
-        raise ConfigError(
-            "--density is counted within --target-tokens; give both, or neither of them"
-        )
-    if choice.density is not None and not 0 < choice.density <= 1:
-        raise ConfigError(f"--density {choice.density:g} is outside (0, 1]; set a share like 0.5")
-    if choice.target_tokens is not None and not 1 <= choice.target_tokens <= cap_tokens:
-        raise ConfigError(
-            f"--target-tokens {choice.target_tokens} is outside 1 to the cap {cap_tokens}; "
-            "raise --max-tokens or lower it"
-        )
-    if choice.limit is not None and choice.limit < 1:
-        raise ConfigError(f"--limit {choice.limit} is below 1; keep at least one prompt")
 
 
 def sample_pool(pool: Sequence[Problem], plan: Plan, *, watch: Watch) -> Path:
@@ -151,54 +90,89 @@ def choose(pool: Sequence[Problem], records: Path, choice: Choice) -> Curated:
         ConfigError: nothing is left; the message says how the pass rates lie.
     """
     frame, _ = read_frame(records)
-    rates = _rates(pool, frame)
-    dropped: dict[str, Dropped] = {}
-    _drop_repeats(pool, choice, dropped)
-    for each in rates:
-        if each.n == 0:
-            _drop(dropped, each, "ungraded", f"none of {each.ungraded} samples could be graded")
+    rates = _rates(pool, frame, choice)
+    dropped = {
+        each.problem: _drop(each, Reason.UNGRADED, f"none of {each.ungraded} could be graded")
+        for each in rates
+        if each.n == 0
+    }
+    graded = [problem for problem in pool if problem.id not in dropped]
+    dropped |= _repeats(graded, choice)
     left = [each for each in rates if each.problem not in dropped]
-    sets = _chosen(left, frame, choice)
-    if not any(sets.values()):
-        raise ConfigError(f"no prompt is left to keep: {describe_rates(left)}; widen the choice")
+    if not left:
+        raise ConfigError(
+            f"no prompt is left to choose from: {_count_reasons(dropped.values())}; sample others"
+        )
+    picks = pick(left, choice)
+    for name, picked in picks.items():
+        if not picked.kept_P.any():
+            raise ConfigError(
+                f"{name} ({picked.rule}) keeps no prompt: {describe_rates(left)}; choose by "
+                "another rule"
+            )
     return Curated(
-        rates, {name: _make_set(pool, rates, ids, dropped) for name, ids in sets.items()}
+        rates, {name: _make_set(pool, left, p, choice, dropped) for name, p in picks.items()}
     )
 
 
 def _make_set(
     pool: Sequence[Problem],
-    rates: Sequence[PassRate],
-    ids: Sequence[str],
+    left: Sequence[PassRate],
+    picked: Pick,
+    choice: Choice,
     dropped: dict[str, Dropped],
 ) -> CuratedSet:
-    kept, others = set(ids), dict(dropped)
-    for each in rates:
-        if each.problem not in kept and each.problem not in others:
-            _drop(others, each, "not chosen", f"pass rate {each.rate:.3f}, n = {each.n}")
-    pairs = list(zip(pool, rates, strict=True))
+    rate_of = {each.problem: each for each in left}
+    others, kept = dict(dropped), set()
+    for each, fits, drawn in zip(left, picked.fits_P, picked.kept_P, strict=True):
+        if drawn:
+            kept.add(each.problem)
+        elif fits:
+            drawn_of = f"{picked.kept_P.sum():,} of {picked.fits_P.sum():,}"
+            why = f"fits, but seed {choice.seed} drew {drawn_of} without it"
+            others[each.problem] = _drop(each, Reason.NOT_DRAWN, why)
+        else:
+            why = f"{_describe(each, choice)}; kept: {picked.rule}"
+            others[each.problem] = _drop(each, Reason.OUTSIDE, why)
     return CuratedSet(
-        problems=[_labelled(problem, rate) for problem, rate in pairs if problem.id in kept],
-        dropped=[others[problem.id] for problem, _ in pairs if problem.id in others],
+        rule=picked.rule,
+        problems=[
+            _labelled(problem, rate_of[problem.id]) for problem in pool if problem.id in kept
+        ],
+        dropped=[others[problem.id] for problem in pool if problem.id in others],
     )
+
+
+def _describe(rate: PassRate, choice: Choice) -> str:
+    if choice.density is not None:
+        return f"positive density {rate.density:.3g}, n = {rate.n}"
+    return f"pass rate {rate.rate:.3g}, {rate.right} of {rate.n}"
 
 
 def describe_rates(rates: Sequence[PassRate]) -> str:
     """How many prompts lie where, in words."""
-    easy = sum(each.rate > EASY_ABOVE for each in rates)
     none = sum(each.right == 0 for each in rates)
-    return (
-        f"of {len(rates):,} prompts {easy:,} have a pass rate above {EASY_ABOVE:g}, "
-        f"{len(rates) - easy:,} up to it, {none:,} of these 0"
-    )
+    between = [
+        f"{sum(low < each.rate <= low + 0.25 for each in rates):,} in ({low:g}, {low + 0.25:g}]"
+        for low in (0.0, 0.25, 0.5, 0.75)
+    ]
+    return f"of {len(rates):,} prompts {none:,} have the pass rate 0, {', '.join(between)}"
 
 
-def _rates(pool: Sequence[Problem], frame: pl.DataFrame) -> list[PassRate]:
+def _count_reasons(dropped: Iterable[Dropped]) -> str:
+    counts = Counter(each.reason for each in dropped)
+    return ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
+
+
+def _rates(pool: Sequence[Problem], frame: pl.DataFrame, choice: Choice) -> list[PassRate]:
     groups = {key[0]: group for key, group in frame.group_by("problem")}
-    return [_rate_of(problem, groups.get(problem.id, frame.clear())) for problem in pool]
+    return [
+        _rate_of(problem, groups.get(problem.id, frame.clear()), target=choice.target_tokens)
+        for problem in pool
+    ]
 
 
-def _rate_of(problem: Problem, group: pl.DataFrame) -> PassRate:
+def _rate_of(problem: Problem, group: pl.DataFrame, *, target: int | None) -> PassRate:
     finished_S = (group["finish"] == Finish.STOP.value).to_numpy()
     graded = (group["grade"] != Grade.UNGRADED.value) & (group["finish"] != Finish.ERROR.value)
     return pass_rate(
@@ -208,80 +182,35 @@ def _rate_of(problem: Problem, group: pl.DataFrame) -> PassRate:
         tokens_S=group["tokens"].to_numpy(),
         finished_S=finished_S,
         graded_S=graded.to_numpy(),
+        target_tokens=target,
     )
 
 
-def _drop_repeats(pool: Sequence[Problem], choice: Choice, dropped: dict[str, Dropped]) -> None:
-    of_id = {problem.id: problem for problem in pool}
-    found = [("benchmark", overlap) for overlap in find_overlaps(pool, choice.against)]
-    if not choice.keep_duplicates:
-        found += [("duplicate", overlap) for overlap in find_duplicates(pool)]
-    for reason, overlap in found:
-        problem = of_id[overlap.problem]
-        if problem.id not in dropped:
-            dropped[problem.id] = Dropped(
-                problem=problem.id,
-                source=problem.source,
-                reason=reason,
-                details=_say(overlap),
-            )
+def _repeats(pool: Sequence[Problem], choice: Choice) -> dict[str, Dropped]:
+    """A prompt that repeats one of a benchmark also takes its own duplicates with it."""
+    source_of = {problem.id: problem.source for problem in pool}
+    found = [] if choice.keep_duplicates else [(Reason.DUPLICATE, o) for o in find_duplicates(pool)]
+    found += [(Reason.BENCHMARK, overlap) for overlap in find_overlaps(pool, choice.against)]
+    return {
+        overlap.problem: Dropped(
+            problem=overlap.problem,
+            source=source_of[overlap.problem],
+            reason=reason,
+            details=_say(overlap),
+        )
+        for reason, overlap in found
+    }
 
 
 def _say(overlap: Overlap) -> str:
     return (
-        f"shares {overlap.shared:.0%} of its words with {overlap.other} of {overlap.source}: "
-        f"{overlap.text}"
+        f"repeats {overlap.other} of {overlap.source}, {overlap.shared:.0%} of the shorter one's "
+        f"word n-grams: {overlap.text}"
     )
 
 
-def _drop(dropped: dict[str, Dropped], rate: PassRate, reason: str, details: str) -> None:
-    dropped[rate.problem] = Dropped(
-        problem=rate.problem, source=rate.source, reason=reason, details=details
-    )
-
-
-def _chosen(rates: Sequence[PassRate], frame: pl.DataFrame, choice: Choice) -> dict[str, list[str]]:
-    if not rates:
-        return {}
-    if choice.select is Select.MIXES:
-        return equal_mixes(rates, seed=choice.seed, size=choice.limit)
-    rate_P = np.array([each.rate for each in rates])
-    if choice.band is not None:
-        keep_P, name = in_band(rate_P, low=choice.band[0], high=choice.band[1]), "band"
-    elif choice.quantiles is not None:
-        low, high = choice.quantiles
-        keep_P, name = between_quantiles(rate_P, low=low, high=high), "quantiles"
-    elif choice.density is not None:
-        keep_P = densest(_densities(rates, frame, choice), wanted=choice.density)
-        name = "density"
-    else:
-        assert choice.select is not None
-        keep_P, name = _in_paper_band(rate_P, choice.select), choice.select.value
-    places = np.flatnonzero(keep_P)
-    if choice.limit is not None:
-        rng = np.random.default_rng(choice.seed)
-        places = np.sort(rng.permutation(places)[: choice.limit])
-    return {name: [rates[int(place)].problem for place in places]}
-
-
-def _in_paper_band(rate_P: np.ndarray, select: Select) -> np.ndarray:
-    if select is Select.EASY:
-        return in_band(rate_P, low=EASY_ABOVE, high=1.0, open_low=True)
-    return in_band(rate_P, low=0.0, high=EASY_ABOVE if select is Select.HARD else 1.0)
-
-
-def _densities(rates: Sequence[PassRate], frame: pl.DataFrame, choice: Choice) -> np.ndarray:
-    """Right within the target, as a share of a prompt's graded samples."""
-    assert choice.target_tokens is not None
-    positive = (
-        (pl.col("grade") == Grade.CORRECT.value)
-        & (pl.col("finish") == Finish.STOP.value)
-        & (pl.col("tokens") <= choice.target_tokens)
-    )
-    counted: Mapping[str, int] = dict(
-        frame.group_by("problem").agg(positive.sum().alias("positive")).iter_rows()
-    )
-    return np.array([counted[each.problem] / each.n if each.n else np.nan for each in rates])
+def _drop(rate: PassRate, reason: Reason, details: str) -> Dropped:
+    return Dropped(problem=rate.problem, source=rate.source, reason=reason, details=details)
 
 
 def _labelled(problem: Problem, rate: PassRate) -> Problem:

@@ -1,7 +1,6 @@
 """What ``tersely curate`` writes: the sets in three formats, the reasons, and a card."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,18 +9,18 @@ import polars as pl
 from tersely.core import jsonl
 from tersely.core.manifest import write_atomically
 from tersely.core.types import Problem
-from tersely.flows.curate import Curated, CuratedSet
-from tersely.metrics.passrates import PassRate, count_bands
+from tersely.flows.curate import Curated
+from tersely.metrics.passrates import PassRate
 
 PROMPTS_FILE, PROBLEMS_FILE, DROPPED_FILE = "prompts.jsonl", "problems.jsonl", "dropped.jsonl"
 VERL_FILE, TRL_FILE, CARD_FILE = "verl.parquet", "trl.parquet", "README.md"
 
 
-def write_curated(folder: Path, curated: Curated, *, facts: Mapping[str, str]) -> None:
+def write_curated(folder: Path, curated: Curated, *, cards: Mapping[str, str]) -> None:
     """Writes what every prompt showed, and a folder for each set; one of the same name is replaced.
 
     Args:
-        facts: how it was made, for the card.
+        cards: of each set, how it was made and what it holds, as Markdown.
     """
     lines = [json.dumps(_plain(each)) + "\n" for each in curated.rates]
     write_atomically(folder / PROMPTS_FILE, "".join(lines))
@@ -32,9 +31,7 @@ def write_curated(folder: Path, curated: Curated, *, facts: Mapping[str, str]) -
         verl_frame(chosen.problems).write_parquet(inside / VERL_FILE)
         trl_frame(chosen.problems).write_parquet(inside / TRL_FILE)
         jsonl.write(inside / DROPPED_FILE, chosen.dropped)
-        write_atomically(
-            inside / CARD_FILE, write_card(name, chosen, rates=curated.rates, facts=facts)
-        )
+        write_atomically(inside / CARD_FILE, cards[name])
 
 
 def verl_frame(problems: Sequence[Problem]) -> pl.DataFrame:
@@ -76,37 +73,6 @@ def trl_frame(problems: Sequence[Problem]) -> pl.DataFrame:
             "reference_accuracy": [p.reference_accuracy for p in problems],
         }
     )
-
-
-def write_card(
-    name: str, chosen: CuratedSet, *, rates: Sequence[PassRate], facts: Mapping[str, str]
-) -> str:
-    """How the set was made and what it holds, as Markdown."""
-    reasons = Counter(each.reason for each in chosen.dropped)
-    kept = {problem.id for problem in chosen.problems}
-    sections = {
-        "How it was made": facts,
-        "All prompts that were sampled": count_bands(rates),
-        "This set": count_bands([each for each in rates if each.problem in kept]),
-        "Left out": dict(sorted(reasons.items())) or {"none": 0},
-    }
-    parts = [
-        f"# Curated prompts: {name}",
-        f"{len(chosen.problems):,} prompts. Pass rates are shares of graded samples that are right "
-        f"and ended by themselves; `../{PROMPTS_FILE}` has that of every prompt with its n and "
-        "Wilson's 95% interval. `difficulty` is 1 - pass rate; `reference_tokens` and "
-        "`reference_accuracy` are the sampling model's mean length and pass rate. "
-        f"`{DROPPED_FILE}` says of every other prompt why it was left out. The set is there as "
-        f"`{PROBLEMS_FILE}` (tersely), `{VERL_FILE}` and `{TRL_FILE}`.",
-    ]
-    for title, entries in sections.items():
-        lines = [f"| {_cell(key)} | {_cell(str(value))} |" for key, value in entries.items()]
-        parts += [f"## {title}", "\n".join(["| | |", "|---|---|", *lines])]
-    return "\n\n".join(parts) + "\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
 
 
 def _plain(rate: PassRate) -> dict[str, object]:

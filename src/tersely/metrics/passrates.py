@@ -1,6 +1,7 @@
 """Pass rates of prompts, and which prompts to keep by them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,8 @@ class PassRate(NamedTuple):
         tokens_mean: mean length of all graded ones, in tokens.
         truncated_share: of the graded ones, cut at the cap.
         ungraded: samples that could not be graded; no part of the above.
+        density: positive density, the share of the graded ones that are right within the target
+            length, so that truncation rewards them; not known where no target is given.
     """
 
     problem: str
@@ -39,6 +42,7 @@ class PassRate(NamedTuple):
     tokens_mean: float
     truncated_share: float
     ungraded: int
+    density: float = float("nan")
 
 
 def pass_rate(
@@ -49,11 +53,16 @@ def pass_rate(
     tokens_S: Int[np.ndarray, " S"],
     finished_S: Bool[np.ndarray, " S"],
     graded_S: Bool[np.ndarray, " S"],
+    target_tokens: int | None = None,
 ) -> PassRate:
-    """The pass rate of one prompt from its samples; ungraded ones are counted apart."""
+    """The pass rate of one prompt from its samples; ungraded ones are counted apart.
+
+    ``target_tokens`` is L_T, the most tokens that count for the positive density.
+    """
     n, right = int(graded_S.sum()), int((right_S & graded_S).sum())
     low, high = wilson(right, n)
     of_right_S = right_S & graded_S
+    within = None if target_tokens is None else int((tokens_S[of_right_S] <= target_tokens).sum())
     nothing = float("nan")
     return PassRate(
         problem=problem,
@@ -67,9 +76,11 @@ def pass_rate(
         tokens_mean=float(tokens_S[graded_S].mean()) if n else nothing,
         truncated_share=float((~finished_S[graded_S]).mean()) if n else nothing,
         ungraded=int((~graded_S).sum()),
+        density=within / n if n and within is not None else nothing,
     )
 
 
+@cache
 def wilson(right: int, n: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share; NaN for n = 0."""
     if n == 0:
@@ -86,41 +97,56 @@ def in_band(
     return np.asarray(above_P & (rate_P <= high))
 
 
-def between_quantiles(
+def easy_hard_full(rate_P: Float[np.ndarray, " P"]) -> dict[str, Bool[np.ndarray, " P"]]:
+    """Which prompts are easy (rate > 0.5), hard (0 < rate <= 0.5), and known at all.
+
+    Source: arXiv:2602.20945, section 3.1, whose hard half also holds the prompts that were never
+    solved; those give no reward to learn from and stand in the full set only.
+    """
+    return {
+        "easy": in_band(rate_P, low=EASY_ABOVE, high=1.0, open_low=True),
+        "hard": in_band(rate_P, low=0.0, high=EASY_ABOVE, open_low=True),
+        "full": np.isfinite(rate_P),
+    }
+
+
+def quantile_ends(
     rate_P: Float[np.ndarray, " P"], *, low: float, high: float
-) -> Bool[np.ndarray, " P"]:
-    """The prompts whose rate lies within these quantiles of the known rates, ends included."""
+) -> tuple[float, float]:
+    """The pass rates at two quantiles of the known ones; NaN where none is known."""
     known_P = rate_P[np.isfinite(rate_P)]
     if not known_P.size:
-        return np.zeros(rate_P.shape, dtype=bool)
+        return float("nan"), float("nan")
     ends = np.quantile(known_P, [low, high])
-    return in_band(rate_P, low=float(ends[0]), high=float(ends[1]))
+    return float(ends[0]), float(ends[1])
 
 
-def densest(density_P: Float[np.ndarray, " P"], *, wanted: float) -> Bool[np.ndarray, " P"]:
-    """As many prompts as possible whose mean positive density is at least ``wanted``.
+def nearest_density(density_P: Float[np.ndarray, " P"], *, wanted: float) -> Bool[np.ndarray, " P"]:
+    """The prompts whose mean positive density is as near to ``wanted`` as one cut brings it.
 
-    Positive density: the share of a prompt's samples that are right within the target length, so
-    that truncation would reward them. Prompts are taken from the densest on, of equal ones in
-    order, as long as the mean of those taken does not fall below ``wanted``.
+    Prompts are ordered from the densest on, equal ones as they come. If the mean of all is above
+    ``wanted``, the densest leave one by one, else the least dense; of the sets on the way, all
+    prompts among them, the one whose mean is nearest is kept, of equally near ones the largest.
 
     Raises:
-        ConfigError: no prompt is that dense.
+        ConfigError: no set can be near, for ``wanted`` is outside of all densities.
     """
-    known_P = np.where(np.isfinite(density_P), density_P, -np.inf)
-    order_P = np.argsort(-known_P, kind="stable")
-    taken = known_P[order_P]
-    taken = taken[np.isfinite(taken)]
-    means = np.cumsum(taken) / np.arange(1, taken.size + 1)
-    enough = np.flatnonzero(means >= wanted - 1e-12)
-    if not enough.size:
-        most = f"{taken[0]:.2f}" if taken.size else "unknown"
+    order_P = np.argsort(-np.where(np.isfinite(density_P), density_P, -np.inf), kind="stable")
+    order_P = order_P[np.isfinite(density_P[order_P])]
+    if not order_P.size or not density_P[order_P[-1]] <= wanted <= density_P[order_P[0]]:
+        ends = density_P[order_P[[-1, 0]]] if order_P.size else [np.nan, np.nan]
         raise ConfigError(
-            f"--density {wanted:g} is above the densest prompt's {most}; lower it or raise "
-            "--target-tokens"
+            f"--density {wanted:g} is outside of the prompts' {ends[0]:.3g} to {ends[1]:.3g}; "
+            "choose one within, or another --target-tokens"
         )
+    if density_P[order_P].mean() > wanted:
+        order_P = order_P[::-1]
+    sizes = np.arange(order_P.size, 0, -1)
+    means = np.cumsum(density_P[order_P])[::-1] / sizes
+    # Rounded, so that sums of floats do not decide between equally near sets.
+    size = sizes[np.argmin(np.round(np.abs(means - wanted), 12))]
     keep_P = np.zeros(density_P.shape, dtype=bool)
-    keep_P[order_P[: enough[-1] + 1]] = True
+    keep_P[order_P[:size]] = True
     return keep_P
 
 
@@ -134,34 +160,28 @@ def count_bands(rates: Sequence[PassRate]) -> dict[str, int]:
     }
 
 
-def equal_mixes(
-    rates: Sequence[PassRate], *, seed: int, size: int | None = None
-) -> dict[str, list[str]]:
-    """Ids of an easy, a hard and a full set of equally many prompts, drawn by ``seed``.
+def draw_some(
+    fits_P: Bool[np.ndarray, " P"], *, size: int | None, rng: np.random.Generator
+) -> Bool[np.ndarray, " P"]:
+    """At most ``size`` of the prompts that fit, all of them for None."""
+    drawn_P = np.zeros(fits_P.shape, dtype=bool)
+    drawn_P[rng.permutation(np.flatnonzero(fits_P))[:size]] = True
+    return drawn_P
 
-    Easy: rate > 0.5; hard: rate <= 0.5; full: all with a known rate. The size is that of the
-    smaller of easy and hard unless given.
+
+def common_size(fits: Mapping[str, Bool[np.ndarray, " P"]], *, limit: int | None) -> int:
+    """How many prompts each of several sets of one size holds: as many as the smallest can, or
+    ``limit``.
 
     Raises:
-        ConfigError: a set is empty, or smaller than ``size``.
+        ConfigError: a set is empty, or smaller than ``limit``.
     """
-    rate_P = np.array([each.rate for each in rates])
-    pools = {
-        "easy": in_band(rate_P, low=EASY_ABOVE, high=1.0, open_low=True),
-        "hard": in_band(rate_P, low=0.0, high=EASY_ABOVE),
-        "full": np.isfinite(rate_P),
-    }
-    smallest = min(pools, key=lambda name: pools[name].sum())
-    fewest = int(pools[smallest].sum())
-    wanted = fewest if size is None else size
-    if not 1 <= wanted <= fewest:
+    counts = {name: int(fits_P.sum()) for name, fits_P in fits.items()}
+    smallest = min(counts, key=lambda name: counts[name])
+    size = counts[smallest] if limit is None else limit
+    if not 1 <= size <= counts[smallest]:
         raise ConfigError(
-            f"{smallest} holds {fewest:,} prompts, and the mixes need {max(wanted, 1):,} of each; "
-            "sample more prompts or lower --limit"
+            f"{smallest} holds {counts[smallest]:,} prompts, and sets of one size need "
+            f"{max(size, 1):,} of each; sample more prompts or lower --limit"
         )
-    rng = np.random.default_rng(seed)
-    mixes = {}
-    for name, pool in pools.items():
-        places = np.sort(rng.permutation(np.flatnonzero(pool))[:wanted])
-        mixes[name] = [rates[int(place)].problem for place in places]
-    return mixes
+    return size

@@ -1,0 +1,137 @@
+"""``tersely curate`` as a user types it."""
+
+import json
+import re
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from tersely.cli import app
+from tersely.core import jsonl
+from tersely.core.types import EvalRecord
+from tersely.tasks.problems import read_problems
+
+FIXED = ["curate", "--problems", "lab", "--pool", "6", "--samples", "2", "--max-tokens", "40"]
+
+
+def run(out, *words):
+    return CliRunner().invoke(app, [*FIXED, "--threads", "1", "--out", str(out), *words])
+
+
+@pytest.fixture(scope="module")
+def curated(tmp_path_factory):
+    out = tmp_path_factory.mktemp("curated") / "out"
+    done = run(out, "--select", "full", "--target-tokens", "20")
+    assert done.exit_code == 0, done.output
+    return out, done.stdout
+
+
+def test_every_file_is_there_and_the_card_says_how(curated):
+    out, shown = curated
+    assert "full: 6 prompts kept; any pass rate" in shown
+    assert "positive density" in shown
+    names = {file.name for file in (out / "full").iterdir()}
+    assert names == {
+        "problems.jsonl",
+        "verl.parquet",
+        "trl.parquet",
+        "dropped.jsonl",
+        "README.md",
+    }
+    assert len(read_problems(out / "full" / "problems.jsonl")) == 6
+    assert pl.read_parquet(out / "full" / "verl.parquet").height == 6
+    card = (out / "full" / "README.md").read_text()
+    for fact in ("model digest", "problems digest", "samples a prompt | 2", "started", "command"):
+        assert f"| {fact}" in card
+    rates = [json.loads(line) for line in (out / "prompts.jsonl").read_text().splitlines()]
+    assert all(0 <= each["low"] <= each["rate"] <= each["high"] <= 1 for each in rates)
+
+
+def test_another_choice_samples_nothing_again(curated):
+    out, _ = curated
+    records = out / "samples" / "records.jsonl"
+    before = records.read_bytes()
+    again = run(out, "--band", "0,1", "--limit", "3")
+    assert again.exit_code == 0, again.output
+    assert "band: 3 prompts kept" in again.stdout
+    assert re.search(r"not drawn\s.*3", again.stdout)
+    assert records.read_bytes() == before
+
+
+def test_a_torn_folder_goes_on_and_ends_as_an_undisturbed_one(curated, tmp_path):
+    out, _ = curated
+    done = run(tmp_path / "out", "--select", "full")
+    assert done.exit_code == 0, done.output
+    file = tmp_path / "out" / "samples" / "records.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:5]) + lines[5][:20])
+    again = run(tmp_path / "out", "--select", "full")
+    assert again.exit_code == 0, again.output
+    assert "5 of 12 are there already" in again.stderr
+    whole = jsonl.read(out / "samples" / "records.jsonl", EvalRecord)
+    resumed = jsonl.read(file, EvalRecord)
+    assert file.read_bytes().startswith(b"".join(lines[:5]))
+
+    def key(record):
+        return record.problem, record.sample, record.text, record.tokens
+
+    assert sorted(map(key, resumed)) == sorted(map(key, whole))
+
+
+def test_repeats_are_named_on_the_screen(curated, tmp_path):
+    out, _ = curated
+    benchmark = tmp_path / "bench.jsonl"
+    first = read_problems(out / "full" / "problems.jsonl")[0]
+    benchmark.write_text(json.dumps({"id": "q1", "prompt": first.prompt, "answer": first.answer}))
+    done = run(out, "--select", "full", "--against", str(benchmark))
+    assert done.exit_code == 0, done.output
+    assert f"benchmark: {first.id} repeats q1 of bench, 100%" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--select", "soft"], "--select 'soft' is none of easy, hard, full, mixes"),
+        (["--band", "0.8,0.2"], "--band 0.8,0.2 must rise within 0 to 1"),
+        (["--band", "0.8"], "--band '0.8' is not LOW,HIGH"),
+        (["--select", "easy", "--band", "0,1"], "choose one of --select"),
+        (["--samples", "0"], "samples"),
+        (["--density", "0.5"], "--density is counted within --target-tokens"),
+        (["--target-tokens", "41"], "--target-tokens 41 is outside 1 to the cap 40"),
+        (["--pool", "0"], "--pool 0 is below 1"),
+        (["--threads", "-1"], "--threads -1 is below 0"),
+        (["--problems", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--endpoint", "http://localhost:1/v1"], "--endpoint needs --model NAME"),
+        (["--extra-body", "[]", "--endpoint", "http://localhost:1/v1"], "no JSON object"),
+    ],
+)
+def test_bad_input_ends_before_sampling(words, message, tmp_path):
+    done = run(tmp_path / "out", *words)
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "out" / "samples" / "records.jsonl").exists()
+
+
+def test_a_problem_without_an_answer_is_named(tmp_path):
+    file = tmp_path / "pool.jsonl"
+    file.write_text('{"prompt": "1 + 1?", "answer": "2"}\n{"prompt": "2 + 2?"}\n')
+    done = run(tmp_path / "out", "--problems", str(file))
+    assert done.exit_code == 2
+    assert "pool.jsonl" in done.stderr
+    assert "answer" in done.stderr
+
+
+def test_an_empty_choice_says_where_the_prompts_lie(curated):
+    out, _ = curated
+    done = run(out, "--band", "0.01,0.02")
+    assert done.exit_code == 2
+    assert "keeps no prompt: of 6 prompts" in done.stderr
+
+
+def test_another_pool_is_refused(curated):
+    out, _ = curated
+    done = run(out, "--pool", "7")
+    assert done.exit_code == 2
+    assert "was curated from other problems" in done.stderr.replace("\n", " ")
