@@ -305,6 +305,26 @@ def test_estimates_for_the_records_own_n_are_what_was_counted(records):
     assert not facts.silent_at[8].unbiased
 
 
+def test_groups_of_n_are_estimated_where_the_records_have_smaller_ones(records):
+    file = records({f"p{i}": "c10 w12 w50 w60" for i in range(40)})
+    facts = lint(file, recipe(sampling={"samples_per_prompt": 16}))
+    (found,) = [f for f in find(facts) if f.name == "zero-signal"]
+    # none of 4 is silent; 1 in 4 is paid, so of 16 some but few: at most .9^16 = 19%
+    assert facts.shares.silent.estimate == 0
+    assert found.title.endswith("of groups of 16 teach nothing (estimated)")
+    assert 0 < facts.silent_at[16].share < 0.19
+
+
+def test_dropped_groups_are_counted_as_silent_and_left_out_of_the_estimate(records):
+    file = records({"p1": "c10 c10 c90 c90", "p2": "c10 w10 w10 w10"})
+    facts = lint(file, recipe(sampling={"without_signal": "drop"}))
+    # p1 is all right, and half of it is long
+    assert facts.shares.silent.estimate == 0.5
+    assert facts.silent_at[4] == (0, True)
+    assert facts.kinds.endswith("dropped groups aside")
+    assert "dropped-by-verifier" in names(facts)
+
+
 def test_cost_is_the_mean_length_times_the_plan(records):
     facts = lint(
         records({"p1": "c10 c20 w30 w40", "p2": "c10 c20 w30 w40"}),

@@ -92,7 +92,7 @@ def _groups(facts: Facts) -> Iterator[Finding]:
             Severity.INFO,
             "small-groups",
             f"the records have fewer than N = {draws} samples of some problems",
-            f"Groups of {smallest} to {largest} were judged in their place; where the number of "
+            f"Groups of {smallest} or more were judged in their place; where the number of "
             "rollouts matters, the estimates for other N say what to expect.",
             "",
             f"tersely eval --samples {draws}",

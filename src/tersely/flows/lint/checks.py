@@ -88,37 +88,42 @@ def _denser(facts: Facts) -> str:
 def _silent(facts: Facts) -> Finding:
     found, draws = facts.shares.silent, facts.recipe.sampling.samples_per_prompt
     smallest, largest = facts.group_sizes
+    expected = _silent_at_n(facts)
+    said = f"{percent(expected)} of groups of {draws} teach nothing"
+    if expected == 1:
+        said += ": no gradient at all"
+    elif smallest < draws:
+        said += " (estimated)"
     size = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
     others = ", ".join(
-        f"N = {n}: {percent(chance.share)}"
-        for n, chance in facts.silent_at.items()
-        if n != draws or largest != draws
+        f"N = {n}: {percent(chance.share)}" for n, chance in facts.silent_at.items() if n != draws
     )
     fitted = [n for n, chance in facts.silent_at.items() if not chance.unbiased]
-    how = (
-        f" (by {facts.kinds}; fitted from N = {min(fitted)} on)"
-        if fitted
-        else f" (by {facts.kinds}, counted without bias)"
-    )
-    taught = found.estimate < 1
-    few = facts.silent_by_verifier.share
+    how = f"fitted from N = {min(fitted)} on" if fitted else "counted without bias"
     return Finding(
-        Severity.ERROR if not taught else _warn(found.estimate >= MANY_SILENT),
+        Severity.ERROR if expected == 1 else _warn(expected >= MANY_SILENT),
         "zero-signal",
-        f"{percent(found.estimate)} of groups of {size} teach nothing"
-        + ("" if taught else ": no gradient at all"),
-        f"{bracket(found)}, {found.n_samples:,} groups. "
-        + (f"Estimated {others}{how}. " if others else "")
+        said,
+        f"Of groups of {size}: {share(found)}, n = {found.n_problems:,} problems, "
+        f"{found.n_samples:,} groups. "
+        + (f"Estimated {others} (by {facts.kinds}; {how}). " if others else "")
         + f"By the verifier {percent(facts.all_wrong.share)} are all wrong and "
-        f"{percent(few - facts.all_wrong.share)} all right.",
+        f"{percent(facts.silent_by_verifier.share - facts.all_wrong.share)} all right.",
         f"A larger N is faster and ends higher ({PAPER}, 3.1 and App. C, which takes 24); DAPO "
         "samples other prompts in their place (arXiv:2503.14476).",
-        _louder(facts) if found.estimate >= MANY_SILENT else "",
+        _louder(facts, now=expected) if expected >= MANY_SILENT else "",
     )
 
 
-def _louder(facts: Facts) -> str:
-    now = facts.shares.silent.estimate
+def _silent_at_n(facts: Facts) -> float:
+    """Measured, where the records have groups of N; else estimated where that can be."""
+    draws = facts.recipe.sampling.samples_per_prompt
+    if facts.group_sizes[0] < draws and draws in facts.silent_at:
+        return facts.silent_at[draws].share
+    return facts.shares.silent.estimate
+
+
+def _louder(facts: Facts, *, now: float) -> str:
     if now == 1:
         return "treatment.cells: leave something right and something wrong in the loss"
     sampling, ways = facts.recipe.sampling, []

@@ -217,14 +217,19 @@ def estimate_silent(
         none_P = np.zeros(len(right_PV), dtype=np.int64)
         by = "right and wrong by the verifier, since the reward depends on the whole group"
         return by, {n: silent_share(right_PV, none_P, draws=n) for n in sizes}
-    pushed, _ = push_all(recipe, make_steps(pool, recipe, samples=int(pool.samples_P.max())))
+    keeping = recipe.sampling.model_copy(update={"without_signal": "keep"})
+    whole = recipe.model_copy(update={"sampling": keeping})
+    pushed, _ = push_all(whole, make_steps(pool, whole, samples=int(pool.samples_P.max())))
     problems, keep_N = len(pool.problems), pushed.keep_N
     _, kind_N = np.unique(pushed.reward_N[keep_N], return_inverse=True)
     kinds = int(kind_N.max(initial=-1)) + 1
     kinds_PV = np.zeros((problems, kinds), dtype=np.int64)
     np.add.at(kinds_PV, (pushed.problem_N[keep_N], kind_N), 1)
     masked_P = np.bincount(pushed.problem_N[~keep_N], minlength=problems)
-    return "what the reward pays", {n: silent_share(kinds_PV, masked_P, draws=n) for n in sizes}
+    by = "what the reward pays"
+    if recipe.sampling.without_signal != "keep":
+        by += ", dropped groups aside"
+    return by, {n: silent_share(kinds_PV, masked_P, draws=n) for n in sizes}
 
 
 def _is_separate(recipe: Recipe) -> bool:
@@ -234,7 +239,6 @@ def _is_separate(recipe: Recipe) -> bool:
         and (recipe.target is None or recipe.target.name in ("fixed", "prompt_budget"))
         and recipe.filter is None
         and recipe.advantage.name != "unbaselined"
-        and recipe.sampling.without_signal == "keep"
         and not (masked and recipe.treatment.mask_scope == "loss-only")
     )
 
