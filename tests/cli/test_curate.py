@@ -42,7 +42,7 @@ def test_every_file_is_there_and_the_card_says_how(curated):
     assert len(read_problems(out / "full" / "problems.jsonl")) == 6
     assert pl.read_parquet(out / "full" / "verl.parquet").height == 6
     card = (out / "full" / "README.md").read_text()
-    for fact in ("model digest", "problems digest", "samples a prompt | 2", "started", "command"):
+    for fact in ("model digest", "problems digest", "samples a prompt | 2", "sampling started"):
         assert f"| {fact}" in card
     rates = [json.loads(line) for line in (out / "prompts.jsonl").read_text().splitlines()]
     assert all(0 <= each["low"] <= each["rate"] <= each["high"] <= 1 for each in rates)

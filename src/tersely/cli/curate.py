@@ -241,7 +241,8 @@ def _facts(plan: "Plan", choice: "Choice") -> dict[str, str]:
         "problems digest": manifest.identity["benchmark digest"],
         "model": plan.model,
         **{key: manifest.identity[key] for key in ("model digest",) if key in manifest.identity},
-        **{key: manifest.facts[key] for key in ("endpoint", "started") if key in manifest.facts},
+        **{key: manifest.facts[key] for key in ("endpoint",) if key in manifest.facts},
+        "sampling started": manifest.facts["started"],
     }
     return {
         **sampled,

@@ -113,7 +113,7 @@ def pick(rates: Sequence[PassRate], choice: Choice) -> dict[str, Pick]:
         size = common_size(parts, limit=choice.limit)
         return {
             name: Pick(
-                f"{RULES[Select(name)]}, drawn to {size:,} as easy, hard and full each",
+                f"{RULES[Select(name)]}, {size:,} drawn, as many as in each other set",
                 fits_P,
                 draw_some(fits_P, size=size, rng=rng),
             )

@@ -151,12 +151,11 @@ def nearest_density(density_P: Float[np.ndarray, " P"], *, wanted: float) -> Boo
 
 
 def count_bands(rates: Sequence[PassRate]) -> dict[str, int]:
-    """How many prompts are easy, hard, never solved, and not known."""
+    """How many prompts have a pass rate above 0.5, one up to it, and 0."""
     return {
-        f"pass rate > {EASY_ABOVE:g}": sum(each.rate > EASY_ABOVE for each in rates),
-        f"0 < pass rate <= {EASY_ABOVE:g}": sum(0 < each.rate <= EASY_ABOVE for each in rates),
-        "pass rate 0": sum(each.rate == 0 for each in rates),
-        "not graded": sum(each.n == 0 for each in rates),
+        f"> {EASY_ABOVE:g}": sum(each.rate > EASY_ABOVE for each in rates),
+        f"up to {EASY_ABOVE:g}": sum(0 < each.rate <= EASY_ABOVE for each in rates),
+        "0": sum(each.rate == 0 for each in rates),
     }
 
 

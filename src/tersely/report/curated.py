@@ -18,8 +18,8 @@ from tersely.report.terminal import FittedTable, draw_text, draw_title
 ALL = "all"
 CAPTION = (
     "Pass rate: correct and ended by itself, of graded samples; brackets: 95% intervals over "
-    "prompts. Tokens: median over prompts of the median of their right samples. Truncated: share "
-    "of graded samples cut at the cap."
+    "prompts; then how many prompts have which rate. Tokens: median over prompts of the median of "
+    "their right samples. Truncated: share of graded samples cut at the cap."
 )
 DENSITY_CAPTION = " Positive density: right within {:,} tokens, of graded samples."
 
@@ -90,15 +90,19 @@ def tabulate_rates(rates: Sequence[PassRate]) -> Matrix:
     """One row a source where there are several, and one for all."""
     sources = sorted({each.source for each in rates})
     rows = [(s, [each for each in rates if each.source == s]) for s in sources]
-    rows = [*rows, (ALL, list(rates))] if len(sources) > 1 else [(sources[0], list(rates))]
-    with_density = any(np.isfinite(each.density) for each in rates)
-    heads = ["prompts", "mean pass rate", *count_bands(rates), "tokens if right", "truncated"]
+    rows = [*rows, (ALL, list(rates))] if len(sources) > 1 else rows
+    columns = {name: _cells(part) for name, part in rows}
+    heads = list(columns[rows[0][0]])
+    if not any(each.ungraded for each in rates):
+        heads.remove("ungraded samples")
+    if not any(np.isfinite(each.density) for each in rates):
+        heads.remove("positive density")
     return Matrix(
         title="source",
-        heads=[*heads, "ungraded samples", *(["positive density"] if with_density else [])],
+        heads=heads,
         rows=[
-            MatrixRow(name, _cells(part, with_density=with_density), first=name == ALL)
-            for name, part in rows
+            MatrixRow(name, [cells[head] for head in heads], first=name == ALL)
+            for name, cells in columns.items()
         ],
         caption="",
     )
@@ -117,21 +121,19 @@ def tabulate_left_out(left_out: Iterable[tuple[str, str]]) -> Matrix:
     return Matrix(title="left out", heads=heads, rows=rows, caption="")
 
 
-def _cells(rates: Sequence[PassRate], *, with_density: bool) -> list[Cell]:
+def _cells(rates: Sequence[PassRate]) -> dict[str, Cell]:
     tokens = [each.tokens_correct_median for each in rates if each.right]
     graded = sum(each.n for each in rates)
     truncated = sum(each.truncated_share * each.n for each in rates if each.n)
-    cells = [
-        Cell(f"{len(rates):,}", ""),
-        _mean([each.rate for each in rates], n_samples=graded),
-        *(Cell(f"{count:,}", "") for count in count_bands(rates).values()),
-        Cell(f"{np.median(tokens):,.0f}" if tokens else UNDEFINED, ""),
-        Cell(f"{truncated / graded:.1%}" if graded else UNDEFINED, ""),
-        Cell(f"{sum(each.ungraded for each in rates):,}", ""),
-    ]
-    if with_density:
-        cells.append(_mean([each.density for each in rates], n_samples=graded))
-    return cells
+    return {
+        "prompts": Cell(f"{len(rates):,}", ""),
+        "pass rate": _mean([each.rate for each in rates], n_samples=graded),
+        **{head: Cell(f"{count:,}", "") for head, count in count_bands(rates).items()},
+        "tokens": Cell(f"{np.median(tokens):,.0f}" if tokens else UNDEFINED, ""),
+        "truncated": Cell(f"{truncated / graded:.1%}" if graded else UNDEFINED, ""),
+        "ungraded samples": Cell(f"{sum(each.ungraded for each in rates):,}", ""),
+        "positive density": _mean([each.density for each in rates], n_samples=graded),
+    }
 
 
 def _mean(shares: Sequence[float], *, n_samples: int) -> Cell:
