@@ -105,7 +105,7 @@ def run_ours(recipe: Recipe, *, steps: int, threads: int) -> dict[str, Any]:
         seconds = []
         for step in range(steps):
             began = perf_counter()
-            state = take_step(run, step, state)
+            state = take_step(run, step, state).state
             seconds.append(perf_counter() - began)
         done = [{"seconds": s, **_recorded(run.folder, step)} for step, s in enumerate(seconds)]
     return {

@@ -202,7 +202,7 @@ def ours(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         run = run._replace(sampler=Replay(trained, name, run.policy))
         state: Any = {}
         for step in range(STEPS):
-            state = take_step(run, step, state)
+            state = take_step(run, step, state).state
         runs[name] = run
     return runs
 

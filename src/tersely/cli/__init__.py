@@ -11,6 +11,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from tersely.cli.benchmarks import benchmarks
 from tersely.cli.curate import curate
+from tersely.cli.diagnose import diagnose
 from tersely.cli.evaluate import evaluate
 from tersely.cli.launch import launch_app
 from tersely.cli.lint import lint
@@ -31,6 +32,7 @@ app.command()(compare)
 app.command()(benchmarks)
 app.command()(curate)
 app.command()(lint)
+app.command()(diagnose)
 app.command()(rewards)
 app.add_typer(launch_app, name="launch")
 app.add_typer(lab_app, name="lab")

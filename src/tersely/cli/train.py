@@ -11,6 +11,7 @@ from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_e
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tersely.dynamics.alarms import Alarm
     from tersely.flows.config import Recipe
 
 DEMO_FOLDER = Path("runs/demo")
@@ -80,7 +81,9 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
         on_signals(progress.ask_to_stop, signal.SIGINT, signal.SIGTERM),
     ):
         try:
-            outcome = run_training(settings, folder, resume=resume, watch=progress)
+            outcome = run_training(
+                settings, folder, resume=resume, watch=progress, on_alarm=_say_alarm
+            )
             done = (
                 f"after step {outcome.steps_done} of {settings.learner.steps}; all of it is saved"
             )
@@ -99,6 +102,17 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
     out = output()
     out.print(draw_table(report.overall))
     out.print(f"report: {report.page}", highlight=False, soft_wrap=True)
+
+
+def _say_alarm(alarm: "Alarm") -> None:
+    text = f"{alarm.severity.value}: {alarm.name} at step {alarm.step + 1}: {alarm.evidence}. "
+    messages.print(
+        f"{text}{alarm.advice[0].upper()}{alarm.advice[1:]}.",
+        style="bold red" if alarm.severity.value == "error" else "yellow",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 @lab_app.command("pretrain")

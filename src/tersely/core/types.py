@@ -275,6 +275,18 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRecord:
+    """What a rule saw going wrong, at the step where it was first seen; one JSON line."""
+
+    step: int
+    name: str
+    severity: str
+    evidence: str
+    reason: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRecord:
     """One training rollout as the learner saw it; one JSON line in the step's file."""
 

@@ -1,29 +1,36 @@
-"""Where length adaptation ends and refinement begins.
+"""Where length adaptation ends and refinement begins, and how sure that is.
 
 Source: arXiv:2602.20945, section 2.2, which names the two stages and the exponential decay of
-length; the fit and the thresholds are ours.
+length; the curves it is held against, the fit and the thresholds are ours.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import least_squares
+
+from tersely.dynamics.decay import Data, Fit, Shape, best_fit, evaluate, prepare, tau_interval
 
 REMAINING_DROP = 0.05
 SMALLEST_FALL = 0.20
 FEWEST_STEPS = 8
+# Half the 95% quantile of the chi-square distribution with one degree of freedom.
+HALF_CHI_SQUARE = 1.92
 
 
 class Stages(NamedTuple):
-    """The fitted decay; every field is NaN when the run shows no stage one.
+    """The fitted decay; every number is NaN when the run shows no stage one.
 
     Args:
         stage_end_step: first step at which under 5% of the drop remains; may lie past the last.
         tau_steps: time constant of the decay.
-        plateau_tokens: the length that the decay tends to.
+        plateau_tokens: the length that the decay tends to; a drift goes on from it.
         initial_tokens: fitted length at the first step.
         r_squared: share of the variance of length that the fit explains.
+        end_low, end_high: 95% interval of ``stage_end_step``, by the profile likelihood.
+        shape: the curve that describes the length best by BIC.
+        break_step: where the rebound or restart begins; NaN without one.
+        autocorrelation: of neighbouring records' errors.
     """
 
     stage_end_step: float
@@ -31,6 +38,11 @@ class Stages(NamedTuple):
     plateau_tokens: float
     initial_tokens: float
     r_squared: float
+    end_low: float = np.nan
+    end_high: float = np.nan
+    shape: Shape = Shape.UNKNOWN
+    break_step: float = np.nan
+    autocorrelation: float = np.nan
 
 
 NO_STAGES = Stages(np.nan, np.nan, np.nan, np.nan, np.nan)
@@ -45,48 +57,58 @@ def estimate_stages(
 ) -> Stages:
     """Fits ``L(t) = plateau + drop exp(-t/tau)``; stage one ends at ``t = tau ln(1/0.05)``, 3 tau.
 
-    t counts from the first step. Least squares over steps with a defined length. No stages (all
-    NaN) with fewer than 8 such steps, when the fitted length falls by less than 20% between the
-    first and the last step, or when the fit does not converge. A decay that is still under way at
-    the last step gives an extrapolated end past it. A length that later rises again is not
-    modelled: read ``r_squared``.
+    t counts from the first step. The decay is held against a constant, a line, and itself with a
+    drift, a later rise or a restart, by BIC (``decay``). No stages (all NaN but ``shape``) with
+    fewer than 8 steps of defined length, when no decay describes them best, or when the decay
+    lowers length by less than 20% between the first and the last step. A decay that is still under
+    way at the last step gives an extrapolated end past it. After a restart that put back more than
+    5% of the drop, stage one ends when 5% of it remains again.
 
     Args:
         remaining_drop: share of the drop still to come at the end of stage one, in (0, 1).
         smallest_fall: least relative fall of length that counts, in (0, 1).
     """
-    defined_N = np.isfinite(tokens_mean_N)
+    defined_N = np.isfinite(tokens_mean_N) & np.isfinite(step_N)
     step_N, tokens_N = step_N[defined_N], tokens_mean_N[defined_N]
-    if tokens_N.size < FEWEST_STEPS or np.ptp(step_N) == 0 or np.ptp(tokens_N) == 0:
+    step_N, first_N = np.unique(step_N, return_index=True)
+    tokens_N = tokens_N[first_N]
+    if tokens_N.size < FEWEST_STEPS or tokens_N.max() <= 0:
         return NO_STAGES
-    elapsed_N = step_N - step_N.min()
-    span_steps, top_tokens = float(elapsed_N.max()), float(tokens_N.max())
-    edge = max(1, tokens_N.size // 10)
-    order_N = np.argsort(elapsed_N)
-    first, last = tokens_N[order_N[:edge]].mean(), tokens_N[order_N[-edge:]].mean()
-    fit = least_squares(
-        lambda p: _decay(elapsed_N, p[0], p[1], p[2]) - tokens_N,
-        x0=(last, max(first - last, 0.0), span_steps / 5),
-        bounds=([0.0, 0.0, span_steps / 1000], [top_tokens, 2 * top_tokens, span_steps * 10]),
-        x_scale=(top_tokens, top_tokens, span_steps),
-    )
-    if not fit.success:
-        return NO_STAGES
-    plateau, drop, tau = fit.x
-    fall = drop * -np.expm1(-span_steps / tau)
+    data = prepare(step_N - step_N[0], tokens_N)
+    fit = best_fit(data)
+    found = NO_STAGES._replace(shape=fit.shape, autocorrelation=fit.rho)
+    if fit.shape in (Shape.CONSTANT, Shape.LINE):
+        return found
+    plateau, drop = fit.coefficients[:2]
+    fall = drop * -np.expm1(-data.elapsed_N[-1] / fit.tau)
     if fall < smallest_fall * (plateau + drop):
-        return NO_STAGES
-    residual_N = tokens_N - _decay(elapsed_N, plateau, drop, tau)
-    return Stages(
-        stage_end_step=float(step_N.min() - tau * np.log(remaining_drop)),
-        tau_steps=float(tau),
-        plateau_tokens=float(plateau),
-        initial_tokens=float(plateau + drop),
-        r_squared=float(1.0 - residual_N.var() / tokens_N.var()),
+        return found
+    low, high = tau_interval(data, fit, drop=HALF_CHI_SQUARE)
+    ends = [_end(fit._replace(tau=tau), remaining_drop=remaining_drop) for tau in (low, high)]
+    return found._replace(
+        stage_end_step=float(step_N[0] + _end(fit, remaining_drop=remaining_drop)),
+        tau_steps=fit.tau,
+        plateau_tokens=plateau,
+        initial_tokens=plateau + drop,
+        r_squared=_r_squared(data, fit),
+        end_low=float(step_N[0] + ends[0]),
+        end_high=float(step_N[0] + ends[1]),
+        break_step=float(step_N[0] + fit.break_at),
     )
 
 
-def _decay(
-    elapsed_N: Float[np.ndarray, " N"], plateau: float, drop: float, tau: float
-) -> Float[np.ndarray, " N"]:
-    return np.asarray(plateau + drop * np.exp(-elapsed_N / tau))
+def _end(fit: Fit, *, remaining_drop: float) -> float:
+    """Steps from the first until less than this share of the drop remains for good."""
+    end = -fit.tau * float(np.log(remaining_drop))
+    if fit.shape is not Shape.RESTART:
+        return end
+    _, drop, again = fit.coefficients
+    # After the restart what remains is (drop + again e^(break/tau)) e^(-t/tau).
+    log_again = np.log(again / drop) + fit.break_at / fit.tau
+    after = fit.tau * float(np.logaddexp(0.0, log_again) - np.log(remaining_drop))
+    return after if after > fit.break_at else end
+
+
+def _r_squared(data: Data, fit: Fit) -> float:
+    residual_N = data.tokens_N - evaluate(fit, data.elapsed_N)
+    return float(1.0 - residual_N.var() / data.tokens_N.var())

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -53,6 +53,8 @@ class Recipe(Section):
     learner: LearnerSection
     evaluation: EvaluationSection
     checkpoint: CheckpointSection = CheckpointSection()
+    # An alarm that a run is being lost is printed and written down; stop ends the run as well.
+    on_alarm: Literal["warn", "stop"] = "warn"
     trl: EngineSection | None = None
 
     @model_validator(mode="after")

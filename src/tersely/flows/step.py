@@ -102,8 +102,15 @@ def step_problems(
     return list(chosen.values())
 
 
-def take_step(run: Run, step: int, state: targets.TargetState) -> targets.TargetState:
-    """Takes one step and records it; returns the target's new state."""
+class Taken(NamedTuple):
+    """The target's state after a step, and the step's record."""
+
+    state: targets.TargetState
+    record: StepRecord
+
+
+def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
+    """Takes one step and records it."""
     began = perf_counter()
     chosen = step_problems(
         run.train_problems,
@@ -146,7 +153,7 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> targets.Target
     )
     jsonl.append(run.folder / "timings.jsonl", timing)
     run.watch.on_step(record, timing, steps=run.recipe.learner.steps)
-    return target.state
+    return Taken(target.state, record)
 
 
 def refill_problems(

@@ -12,7 +12,7 @@ from tersely.algo.kl import kl_k1, kl_k2, kl_k3
 from tersely.algo.losses import PolicyLoss, cispo_loss, gspo_loss, ppo_clip_loss
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
+from tersely.core.types import AlarmRecord, Problem, SamplingSpec, StepRecord, StepTiming
 from tersely.engines import checkpoints
 from tersely.engines.hf_sampler import make_sampler
 from tersely.engines.jobs import Engine, Sampler, make_desk
@@ -24,6 +24,7 @@ from tersely.engines.pieces import split_text
 from tersely.flows import runs
 from tersely.flows.config import Recipe
 from tersely.flows.evaluate import evaluate
+from tersely.flows.lookout import ALARMS_FILE, Lookout, OnAlarm
 from tersely.flows.step import EVAL_STREAM, Run, Watch, stream_seed, take_step
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.targets.prompt_budget import announced, prompt_budget
@@ -38,17 +39,32 @@ class Outcome(NamedTuple):
     finished: bool
 
 
-def train(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Outcome:
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool,
+    watch: Watch,
+    on_alarm: OnAlarm = lambda alarm: None,
+) -> Outcome:
     """Runs a recipe in its folder, or continues it exactly where its last checkpoint left it.
 
+    Args:
+        on_alarm: told of each alarm once, when it is first raised.
     Raises:
         ConfigError: the folder, model or problems cannot be used as given.
-        EngineError: a loss was not finite; the last checkpoint stands.
+        EngineError: a loss was not finite, or an alarm stops the run; the last checkpoint stands.
         GradingError: too many answers of a step could not be graded.
     """
     run = _prepare(recipe, folder, resume=resume, watch=watch)
     start, state = _restore(run)
     forget_after(folder, start)
+    lookout = Lookout(
+        folder,
+        staleness=recipe.learner.staleness,
+        stop=recipe.on_alarm == "stop",
+        on_alarm=on_alarm,
+    )
     last = recipe.learner.steps
     for step in range(start, last):
         if step % recipe.evaluation.every_steps == 0 and not watch.wants_stop():
@@ -56,7 +72,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Outcom
         if watch.wants_stop():
             _save(run, step, state)
             return Outcome(step, finished=False)
-        state = take_step(run, step, state)
+        state, record = take_step(run, step, state)
+        lookout.after(record)
         if (step + 1) % recipe.checkpoint.every_steps == 0 or step + 1 == last:
             _save(run, step + 1, state)
     _judge(run, last)
@@ -259,7 +276,8 @@ def _save(run: Run, step: int, state: targets.TargetState) -> None:
 
 def forget_after(folder: Path, done: int) -> None:
     """Drops the records of steps that the restored weights have not seen; they are made again."""
-    for name, kind in (("steps.jsonl", StepRecord), ("timings.jsonl", StepTiming)):
+    kinds = {"steps.jsonl": StepRecord, "timings.jsonl": StepTiming, ALARMS_FILE: AlarmRecord}
+    for name, kind in kinds.items():
         file = folder / name
         if file.is_file():
             jsonl.repair_torn_tail(file)

@@ -1,0 +1,145 @@
+"""Step logs of whoever trained: ours, TRL's, verl's, or a CSV with its columns named."""
+
+import csv
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, DataError
+from tersely.core.types import StepRecord
+from tersely.dynamics.log import COLUMNS, StepLog, log_records, make_log
+
+
+class Writer(StrEnum):
+    """Who wrote a step log."""
+
+    TERSELY = "tersely"
+    TRL = "trl"
+    VERL = "verl"
+    CSV = "csv"
+
+
+# Their names to ours. TRL 1.16's ``log_history``; verl 0.9.1's metrics.
+TRL = {
+    "completions/mean_length": "tokens_mean",
+    "completions/clipped_ratio": "truncated_share",
+    "entropy": "entropy_mean",
+    "kl": "kl_mean",
+    "reward": "reward_mean",
+    "frac_reward_zero_std": "zero_signal_share",
+    "sampling/sampling_logp_difference/mean": "sampler_mismatch",
+    "grad_norm": "grad_norm",
+    "loss": "loss",
+    "learning_rate": "learning_rate",
+}
+VERL = {
+    "response_length/mean": "tokens_mean",
+    "response_length/clip_ratio": "truncated_share",
+    "actor/entropy": "entropy_mean",
+    "actor/kl_loss": "kl_mean",
+    "critic/score/mean": "reward_mean",
+    "actor/grad_norm": "grad_norm",
+    "actor/pg_clipfrac": "clip_share",
+    "actor/pg_loss": "loss",
+    "actor/lr": "learning_rate",
+    "training/rollout_probs_diff_mean": "sampler_mismatch",
+}
+_CONSOLE = re.compile(r"\bstep:(\d+) - (.*)")
+
+
+def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> StepLog:
+    """The log in a file, or in a run's folder.
+
+    Args:
+        columns: our name to the file's; for CSV all that are to be read, elsewhere further ones.
+    Raises:
+        ConfigError: there is no such file, or a column is no name of ours.
+        DataError: the file holds no steps of this kind.
+    """
+    for name in columns:
+        if name not in (*COLUMNS, "step"):
+            raise ConfigError(f"--column {name} is none of step, {', '.join(COLUMNS)}; name one")
+    file = path / _default_file(writer) if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"no step log at {file}; give a file or a run folder")
+    if writer is Writer.TERSELY:
+        return log_records(jsonl.read(file, StepRecord), staleness=_staleness(file.parent))
+    theirs = {their: our for our, their in columns.items()}
+    if writer is Writer.TRL:
+        rows: Iterable[Mapping[str, Any]] = _trl_rows(file)
+        names = {"step": "step", **TRL, **theirs}
+    elif writer is Writer.VERL:
+        rows, names = _verl_rows(file), {"step": "step", **VERL, **theirs}
+    else:
+        rows, names = _csv_rows(file), {"step": "step", **theirs}
+    return _arranged(rows, names, file=file)
+
+
+def _default_file(writer: Writer) -> str:
+    return "trainer_state.json" if writer is Writer.TRL else "steps.jsonl"
+
+
+def _staleness(folder: Path) -> float:
+    """S of the recipe beside the log; NaN where there is none."""
+    recipe = folder / "recipe.toml"
+    if not recipe.is_file():
+        return float("nan")
+    learner = tomllib.loads(recipe.read_text(encoding="utf-8")).get("learner", {})
+    return float(learner.get("staleness", "nan"))
+
+
+def _trl_rows(file: Path) -> list[Mapping[str, Any]]:
+    try:
+        state = json.loads(file.read_bytes())
+        rows: list[Mapping[str, Any]] = state["log_history"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file} is no trainer_state.json with a log_history: {error}") from error
+    return rows
+
+
+def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
+    """File logger: ``{"step": n, "data": {...}}`` a line; console: ``step:n - name:value - ...``."""
+    rows: list[Mapping[str, Any]] = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("{"):
+            try:
+                found = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{file} holds a line that is not JSON: {error}") from error
+            rows.append({"step": found.get("step"), **found.get("data", {})})
+        elif match := _CONSOLE.search(line):
+            pairs = (part.rpartition(":") for part in match[2].split(" - "))
+            rows.append({"step": match[1], **{name.strip(): value for name, _, value in pairs}})
+    return rows
+
+
+def _csv_rows(file: Path) -> list[Mapping[str, Any]]:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _arranged(
+    rows: Iterable[Mapping[str, Any]], names: Mapping[str, str], *, file: Path
+) -> StepLog:
+    rows = [row for row in rows if any(t in row and o == "step" for t, o in names.items())]
+    kept = {their: our for their, our in names.items() if any(their in row for row in rows)}
+    if not rows or set(kept.values()) <= {"step"}:
+        seen = ", ".join(sorted({key for row in rows[:1] for key in row})) or "no rows"
+        raise DataError(
+            f"{file} has none of the columns {', '.join(names)}; it has {seen}; name them with "
+            "--column ours=theirs, for instance --column tokens_mean=length"
+        )
+    arrays = {our: [_number(row.get(their)) for row in rows] for their, our in kept.items()}
+    return make_log(arrays.pop("step"), arrays)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")

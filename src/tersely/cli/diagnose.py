@@ -1,0 +1,84 @@
+"""``tersely diagnose``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tersely.cli.frame import output, plain_errors
+from tersely.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tersely.flows.diagnose import Diagnosis
+
+
+def diagnose(
+    path: Annotated[Path, typer.Argument(help="A run folder, or a file of its steps.")],
+    from_: Annotated[
+        str,
+        typer.Option("--from", help="Who wrote it: tersely, trl (trainer_state.json), verl, csv."),
+    ] = "tersely",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="OURS=THEIRS, e.g. --column tokens_mean=length. Repeatable."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Say what stage a run is in, what is going wrong, and what to change."""
+    with plain_errors():
+        from tersely.adapters.steplogs import Writer, read_steps
+        from tersely.flows.diagnose import diagnose as find
+
+        if from_ not in list(Writer):
+            raise ConfigError(f"--from {from_!r} is none of {', '.join(Writer)}; use one")
+        columns = dict(_pair(entry) for entry in column or ())
+        found = find(read_steps(path, writer=Writer(from_), columns=columns))
+        if as_json:
+            typer.echo(json.dumps(_plain(found), indent=2))
+        else:
+            _show(found, path)
+
+
+def _pair(entry: str) -> tuple[str, str]:
+    ours, equals, theirs = entry.partition("=")
+    if not (ours and equals and theirs):
+        raise ConfigError(f"--column {entry!r} is not OURS=THEIRS")
+    return ours, theirs
+
+
+def _show(found: "Diagnosis", path: Path) -> None:
+    console = output()
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, highlight=False, markup=False)
+
+    say(f"{path}: {found.steps:,} steps, the last is {found.last_step}", "bold")
+    say(found.stage)
+    for effect in found.effects:
+        say(f"• {effect}")
+    if not found.alarms:
+        say("No alarm.", "green")
+    for alarm in found.alarms:
+        say("")
+        say(
+            f"{alarm.severity.value}: {alarm.name}, first seen at step {alarm.step}",
+            "bold red" if alarm.severity.value == "error" else "bold yellow",
+        )
+        say(f"  Seen: {alarm.evidence}.")
+        say(f"  Why: {alarm.reason}.")
+        say(f"  Change: {alarm.advice}.")
+    for unknown in found.unknown:
+        say(f"Note: {unknown}", "dim")
+
+
+def _plain(found: "Diagnosis") -> dict[str, object]:
+    stages = {
+        name: None if isinstance(value, float) and value != value else value
+        for name, value in found.stages._asdict().items()
+    }
+    return {
+        **found._asdict(),
+        "stages": stages,
+        "alarms": [alarm._asdict() for alarm in found.alarms],
+    }

@@ -1,0 +1,82 @@
+"""A step log as arrays, whoever wrote it: the columns that stages and alarms read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from tersely.core.types import StepRecord
+
+COLUMNS = tuple(field.name for field in fields(StepRecord) if field.name != "step")
+
+
+class StepLog(NamedTuple):
+    """Steps in order, each once, and what is known of them.
+
+    Args:
+        step_N: the training steps.
+        columns: arrays over N by the names of ``StepRecord``'s fields; NaN where undefined.
+        staleness: updates per rollout batch (S); NaN if not known.
+        repeated_steps: records that a later restart superseded, left out here.
+    """
+
+    step_N: Float[np.ndarray, " N"]
+    columns: Mapping[str, Float[np.ndarray, " N"]]
+    staleness: float = np.nan
+    repeated_steps: int = 0
+
+    def get(self, *names: str) -> Float[np.ndarray, " N"] | None:
+        """The first of these columns that has a defined value; None if none has."""
+        for name in names:
+            values_N = self.columns.get(name)
+            if values_N is not None and np.isfinite(values_N).any():
+                return values_N
+        return None
+
+    def until(self, count: int) -> "StepLog":
+        """The log as it was after its first ``count`` steps."""
+        cut = {name: values_N[:count] for name, values_N in self.columns.items()}
+        return self._replace(step_N=self.step_N[:count], columns=cut)
+
+
+def make_log(
+    steps: ArrayLike,
+    columns: Mapping[str, ArrayLike],
+    *,
+    staleness: float = np.nan,
+) -> StepLog:
+    """The log of records as they were written, in that order.
+
+    Where the step falls back, a run went on from an earlier checkpoint: the records from that
+    step on are of weights that were given up, and are dropped. Infinite values are undefined.
+    """
+    step_R = np.asarray(steps, dtype=float)
+    kept = _not_superseded(step_R)
+    arrays = {name: np.asarray(values, dtype=float)[kept] for name, values in columns.items()}
+    return StepLog(
+        step_N=step_R[kept],
+        columns={n: np.where(np.isfinite(v_N), v_N, np.nan) for n, v_N in arrays.items()},
+        staleness=staleness,
+        repeated_steps=len(step_R) - len(kept),
+    )
+
+
+def log_records(records: Iterable[StepRecord], *, staleness: float = np.nan) -> StepLog:
+    """Our own step records as a log."""
+    records = list(records)
+    return make_log(
+        [float(r.step) for r in records],
+        {name: [float(getattr(r, name)) for r in records] for name in COLUMNS},
+        staleness=staleness,
+    )
+
+
+def _not_superseded(step_R: Float[np.ndarray, " R"]) -> list[int]:
+    """A record stands if no later one is of the same or an earlier step."""
+    if step_R.size == 0:
+        return []
+    earliest_later_R = np.append(np.minimum.accumulate(step_R[::-1])[::-1][1:], np.inf)
+    return [int(place) for place in np.flatnonzero(step_R < earliest_later_R)]

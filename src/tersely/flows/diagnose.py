@@ -1,0 +1,134 @@
+"""What stage a run is in, what is wrong, and what to change, in plain sentences."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tersely.dynamics.alarms import RULES, Alarm, Severity, first_alarms
+from tersely.dynamics.decay import Shape
+from tersely.dynamics.log import StepLog
+from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
+
+# What the rules read; each is said where it is not there.
+READ = (
+    "tokens_mean",
+    "accuracy",
+    "entropy_mean",
+    "positive_share",
+    "truncated_share",
+    "target_tokens",
+)
+EFFECTS = {"accuracy": "accuracy", "positive_share": "rewarded share", "entropy_mean": "entropy"}
+FEWEST_OF_A_STAGE = 5
+
+
+class Diagnosis(NamedTuple):
+    """What a log says.
+
+    Args:
+        stage: of the last step, in a sentence.
+        effects: what each stage did to accuracy, rewarded share and entropy, a sentence each.
+        alarms: each at the step where it was first raised.
+        unknown: what cannot be said, and why.
+    """
+
+    steps: int
+    last_step: int
+    stages: Stages
+    stage: str
+    effects: list[str]
+    alarms: list[Alarm]
+    unknown: list[str]
+
+
+def diagnose(log: StepLog) -> Diagnosis:
+    """Stages, alarms and what is not knowable from this log."""
+    tokens_N = log.get("tokens_mean")
+    blank_N = np.full(log.step_N.shape, np.nan)
+    stages = estimate_stages(log.step_N, blank_N if tokens_N is None else tokens_N)
+    alarms = first_alarms(log)
+    lost = any(alarm.severity is Severity.ERROR for alarm in alarms)
+    return Diagnosis(
+        steps=log.step_N.size,
+        last_step=int(log.step_N[-1]) if log.step_N.size else -1,
+        stages=stages,
+        stage=_say_stage(log, stages, lost=lost),
+        effects=_say_effects(log, stages),
+        alarms=alarms,
+        unknown=_say_unknown(log),
+    )
+
+
+def _say_stage(log: StepLog, stages: Stages, *, lost: bool) -> str:
+    if log.step_N.size < FEWEST_STEPS or log.get("tokens_mean") is None:
+        return "The stage is not known."
+    last = log.step_N[-1]
+    if not np.isfinite(stages.stage_end_step):
+        how = {
+            Shape.CONSTANT: "length is steady",
+            Shape.LINE: "length moves along a line",
+        }.get(stages.shape, "length has not fallen by a fifth")
+        return f"No length adaptation is seen: {how} over {log.step_N.size} steps."
+    fell = (
+        f"length falls from {stages.initial_tokens:,.0f} towards {stages.plateau_tokens:,.0f} "
+        f"tokens with a time constant of {stages.tau_steps:.0f} steps"
+    )
+    end = (
+        f"step {stages.stage_end_step:.0f} [{stages.end_low:.0f}, {stages.end_high:.0f}] "
+        "(95%, profile likelihood)"
+    )
+    if last < stages.stage_end_step:
+        return f"Length adaptation: {fell}; it should end about {end}."
+    tail = {
+        Shape.DRIFT: "; length has drifted on since",
+        Shape.REBOUND: f"; length has risen since step {stages.break_step:.0f}",
+        Shape.RESTART: f"; length jumped back at step {stages.break_step:.0f}",
+    }.get(stages.shape, "")
+    now = "Length has adapted, and no refinement follows" if lost else "Reasoning refinement"
+    return f"{now}: {fell}; stage one ended about {end}{tail}."
+
+
+def _say_effects(log: StepLog, stages: Stages) -> list[str]:
+    end = stages.stage_end_step
+    parts = []
+    for name, words in EFFECTS.items():
+        values_N = log.get(name)
+        if values_N is None or not np.isfinite(end):
+            continue
+        for stage, inside_N in (("one", log.step_N <= end), ("two", log.step_N > end)):
+            known_N = values_N[inside_N & np.isfinite(values_N)]
+            if known_N.size < 2 * FEWEST_OF_A_STAGE:
+                continue
+            first, last = known_N[:FEWEST_OF_A_STAGE], known_N[-FEWEST_OF_A_STAGE:]
+            change = float(last.mean() - first.mean())
+            half = 1.96 * float(np.sqrt((first.var(ddof=1) + last.var(ddof=1)) / first.size))
+            parts.append(
+                f"Stage {stage}: {words} {first.mean():.3f} → {last.mean():.3f} "
+                f"({change:+.3f} ± {half:.3f}, five steps at each end)."
+            )
+    return parts
+
+
+def _say_unknown(log: StepLog) -> list[str]:
+    unknown = []
+    if log.step_N.size < FEWEST_STEPS:
+        unknown.append(
+            f"{log.step_N.size} steps are too few for stages ({FEWEST_STEPS}) and alarms (30)."
+        )
+    elif log.step_N.size < 30:
+        unknown.append(f"{log.step_N.size} steps are too few for alarms (30).")
+    missing = [name for name in READ if log.get(name) is None]
+    if missing:
+        silent = [rule.__name__.replace("_", " ") for rule in RULES if _needs(rule, missing)]
+        unknown.append(
+            f"Not in the log: {', '.join(missing)}; silent for that: {', '.join(silent) or 'none'}."
+        )
+    if log.repeated_steps:
+        unknown.append(f"{log.repeated_steps} records were superseded by a restart and left out.")
+    return unknown
+
+
+def _needs(rule: object, missing: list[str]) -> bool:
+    """Whether the rule's code names one of the columns."""
+    code = getattr(rule, "__code__")  # noqa: B009
+    return any(name in code.co_consts for name in missing)

@@ -1,0 +1,186 @@
+"""Alarms on the paper's curves, on made series, and each rule at its threshold."""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tersely.dynamics.alarms import (
+    RECENT,
+    RULES,
+    START,
+    Alarm,
+    Severity,
+    first_alarms,
+    standing_alarms,
+)
+from tersely.dynamics.log import COLUMNS, StepLog, make_log
+
+CURVES = Path(__file__).parent / "fixtures" / "paper-curves.csv"
+HEALTHY = (
+    "truncation_easy_n8_lr16k_lt4k",
+    "truncation_easy_n24_lr16k_lt4k",
+    "truncation_easy_n24_lr4k_lt4k",
+    "kimi_easy_n8_lr16k_lt4k",
+    "mask_LC_n24_lr16k_lt4k",
+    "staleness2_n24_lr4k_lt4k",
+    "qwen3_0.6b_lr10k_lt10k",
+)
+
+
+@pytest.fixture(scope="module")
+def curves() -> dict[str, StepLog]:
+    rows = defaultdict(list)
+    with CURVES.open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            rows[row.pop("run")].append({k: float(v) if v else np.nan for k, v in row.items()})
+    return {
+        run: make_log(
+            [row["step"] for row in found],
+            {k: [row[k] for row in found] for k in found[0] if k not in ("step", "staleness")},
+            staleness=found[0]["staleness"],
+        )
+        for run, found in rows.items()
+    }
+
+
+def every_fifth(log: StepLog) -> dict[str, int]:
+    """First alarms, looked for at every fifth record only: the test's time."""
+    found: dict[str, int] = {}
+    for count in range(START + RECENT, log.step_N.size + 1, 5):
+        for alarm in standing_alarms(log.until(count)):
+            found.setdefault(alarm.name, alarm.step)
+    return found
+
+
+@pytest.mark.parametrize("run", HEALTHY)
+def test_the_papers_healthy_runs_raise_nothing(run: str, curves: dict[str, StepLog]) -> None:
+    assert every_fifth(curves[run]) == {}
+
+
+def test_the_papers_trap_is_named_200_steps_before_entropy_spikes(curves) -> None:
+    log = curves["mask_I_n24_lr16k_lt4k"]
+    found = every_fifth(log)
+    entropy_N = log.columns["entropy_mean"]
+    spike = log.step_N[np.flatnonzero(entropy_N > 2.0)[0]]
+    assert found["short-is-correct trap"] < 150
+    assert spike - found["short-is-correct trap"] > 150
+    assert found["entropy explosion"] > spike - 10
+
+
+def test_the_drift_of_stale_updates_is_named_long_before_it_is_complete(curves) -> None:
+    log = curves["staleness16_n24_lr4k_lt4k"]
+    found = every_fifth(log)
+    # Entropy ends at six times its start, half of that after step 600.
+    assert found["staleness drift"] < 250
+    assert found["entropy explosion"] < 350
+    assert set(found) == {"staleness drift", "entropy explosion", "length rebound"}
+
+
+def made(steps: int = 60, *, staleness: float = 1.0, **columns) -> StepLog:
+    """A log of constant columns, or of lines between two values."""
+    values = {
+        name: np.linspace(*v, steps) if isinstance(v, tuple) else np.full(steps, float(v))
+        for name, v in columns.items()
+    }
+    return make_log(range(steps), values, staleness=staleness)
+
+
+def names(log: StepLog) -> set[str]:
+    return {alarm.name for alarm in standing_alarms(log)}
+
+
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [
+        ({"accuracy": (0.6, 0.3), "tokens_mean": (100, 40)}, "reasoning collapse"),
+        (
+            {"tokens_mean": (100, 20), "entropy_mean": (1, 0.2), "positive_share": (0.6, 0.4)},
+            "short-is-correct trap",
+        ),
+        ({"entropy_mean": (0.5, 3)}, "entropy explosion"),
+        ({"entropy_mean": (1, 0.0), "accuracy": 0.5}, "entropy collapse"),
+        ({"tokens_mean": 150, "positive_share": 0.05}, "positive-share starvation"),
+        ({"truncated_share": (0.0, 0.3)}, "truncation rising"),
+        ({"unparsed_share": (0.0, 0.2), "ungraded_share": 0.0}, "grader failures"),
+        ({"sampler_mismatch": (0.001, 0.3)}, "sampler mismatch"),
+    ],
+)
+def test_each_rule_sees_what_it_is_for_and_nothing_else(columns, name) -> None:
+    assert names(made(240, **columns)) == {name}
+
+
+def test_rules_that_need_a_turn() -> None:
+    fell_and_rose = np.r_[np.linspace(100, 40, 60), np.linspace(40, 60, 60)]
+    entropy_N = np.r_[np.full(60, 1.0), np.linspace(1.0, 1.9, 60)]
+    log = make_log(range(120), {"tokens_mean": fell_and_rose, "entropy_mean": entropy_N})
+    assert names(log) == {"length rebound"}
+    assert names(log._replace(staleness=4.0)) == {"length rebound", "staleness drift"}
+    long = make_log(range(120), {"tokens_mean": fell_and_rose, "target_tokens": np.full(120, 30.0)})
+    assert names(long) == {"overlong hacking"}
+    kl_N = np.r_[np.full(70, 0.005), np.full(6, 0.5)]
+    assert names(make_log(range(76), {"kl_mean": kl_N})) == {"KL spike"}
+
+
+def test_a_falling_length_at_steady_or_rising_accuracy_is_no_alarm() -> None:
+    healthy = made(
+        tokens_mean=(100, 30),
+        accuracy=(0.6, 0.8),
+        entropy_mean=(0.8, 0.6),
+        positive_share=(0.2, 0.7),
+        truncated_share=(0.1, 0.0),
+        target_tokens=40,
+    )
+    assert names(healthy) == set()
+
+
+def test_too_few_steps_and_missing_columns_raise_nothing() -> None:
+    assert names(made(START + RECENT - 1, entropy_mean=(0.1, 9))) == set()
+    assert names(made(START + RECENT, entropy_mean=(0.1, 9))) == {"entropy explosion"}
+    blank = make_log(range(60), {name: np.full(60, np.nan) for name in COLUMNS})
+    assert names(blank) == set()
+
+
+def test_single_wild_steps_raise_nothing() -> None:
+    values_N = np.full(80, 0.5)
+    values_N[[20, 40, 60, 79]] = 50.0
+    assert names(make_log(range(80), {"entropy_mean": values_N})) == set()
+
+
+def test_an_alarm_is_kept_at_the_step_where_it_was_first_raised() -> None:
+    (alarm,) = first_alarms(made(60, entropy_mean=(0.5, 3)))
+    assert isinstance(alarm, Alarm)
+    assert alarm.severity is Severity.ERROR
+    assert START + RECENT <= alarm.step < 50
+    assert "0." in alarm.evidence
+    assert "2602.20945" in alarm.reason
+
+
+def test_noise_about_a_healthy_decay_raises_fewer_than_two_false_alarms_in_a_hundred() -> None:
+    rng = np.random.default_rng(0)
+    raised = 0
+    for _ in range(200):
+        t_N = np.arange(200)
+        decay_N = np.exp(-t_N / rng.uniform(15, 60))
+        noise = rng.normal(0, 0.05, (4, 200))
+        log = make_log(
+            t_N,
+            {
+                "tokens_mean": (40 + 60 * decay_N) * (1 + noise[0]),
+                "entropy_mean": (0.6 + 0.2 * decay_N) * (1 + noise[1]),
+                "accuracy": np.clip(0.7 - 0.15 * decay_N + noise[2], 0, 1),
+                "positive_share": np.clip(0.6 - 0.4 * decay_N + noise[3], 0, 1),
+                "target_tokens": np.full(200, 60.0),
+            },
+        )
+        raised += bool(standing_alarms(log)) or bool(standing_alarms(log.until(60)))
+    assert raised < 4
+
+
+def test_every_rule_has_a_threshold_in_its_first_line() -> None:
+    for rule in RULES:
+        assert any(character.isdigit() for character in rule.__doc__ or "") or "tenth" in (
+            rule.__doc__ or ""
+        )

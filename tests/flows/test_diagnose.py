@@ -1,0 +1,191 @@
+"""From a step log of whoever trained to sentences, and alarms while a run goes on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tersely.adapters.steplogs import Writer, read_steps
+from tersely.cli import app
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, DataError, EngineError
+from tersely.core.types import AlarmRecord
+from tersely.dynamics import alarms
+from tersely.dynamics.log import make_log
+from tersely.flows.config import read_recipe
+from tersely.flows.diagnose import diagnose
+from tersely.flows.train import train
+
+TINY = Path(__file__).parent / "tiny.toml"
+DECAY_N = 20 + 80 * np.exp(-np.arange(120) / 15)
+
+
+def say(*words: object):
+    return CliRunner().invoke(app, ["diagnose", *map(str, words)])
+
+
+def test_a_decay_is_said_with_its_end_and_interval() -> None:
+    rng = np.random.default_rng(0)
+    found = diagnose(
+        make_log(
+            range(120),
+            {
+                "tokens_mean": DECAY_N * (1 + rng.normal(0, 0.03, 120)),
+                "accuracy": np.full(120, 0.7),
+            },
+        )
+    )
+    # 3 tau = 45 steps, to the 5% that remain
+    assert found.stages.stage_end_step == pytest.approx(45, rel=0.1)
+    assert found.stages.end_low < 45 < found.stages.end_high
+    assert found.stage.startswith("Reasoning refinement: length falls from 10")
+    assert found.alarms == []
+    assert any("Not in the log: entropy_mean" in text for text in found.unknown)
+
+
+def test_under_way_steady_and_short_logs_say_so() -> None:
+    assert diagnose(make_log(range(20), {"tokens_mean": DECAY_N[:20]})).stage.startswith(
+        "Length adaptation:"
+    )
+    steady = diagnose(make_log(range(60), {"tokens_mean": np.full(60, 30.0)}))
+    assert steady.stage.startswith("No length adaptation is seen")
+    three = diagnose(make_log(range(3), {"tokens_mean": [3, 2, 1]}))
+    assert three.stage == "The stage is not known."
+    assert "3 steps are too few for stages (8) and alarms (30)." in three.unknown
+    nothing = diagnose(make_log(range(40), {"tokens_mean": np.full(40, np.nan)}))
+    assert nothing.stage == "The stage is not known."
+
+
+def test_a_lost_run_is_not_called_refinement() -> None:
+    accuracy_N = np.linspace(0.8, 0.1, 120)
+    found = diagnose(make_log(range(120), {"tokens_mean": DECAY_N, "accuracy": accuracy_N}))
+    assert found.stage.startswith("Length has adapted, and no refinement follows")
+    assert found.alarms[0].name == "reasoning collapse"
+
+
+def test_restarts_that_repeat_steps_count_once() -> None:
+    steps = [*range(40), *range(30, 60)]
+    tokens = [float(100 - s) for s in steps]
+    log = make_log(steps, {"tokens_mean": tokens})
+    assert log.step_N.tolist() == list(range(60))
+    assert any("10 records were superseded" in text for text in diagnose(log).unknown)
+
+
+def test_trls_log_history_is_read(tmp_path: Path) -> None:
+    history = [
+        {"step": s, "completions/mean_length": 100 - s, "entropy": 0.5, "reward": 0.3, "loss": 0.0}
+        for s in range(1, 41)
+    ]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    log = read_steps(tmp_path, writer=Writer.TRL, columns={})
+    assert log.columns["tokens_mean"][0] == 99
+    assert set(log.columns) == {"tokens_mean", "entropy_mean", "reward_mean", "loss"}
+
+
+def test_verls_file_and_console_are_read_alike(tmp_path: Path) -> None:
+    rows = [{"response_length/mean": 100.5 - s, "actor/entropy": 0.5} for s in range(1, 11)]
+    file, console = tmp_path / "metrics.jsonl", tmp_path / "console.log"
+    file.write_text(
+        "".join(json.dumps({"step": s, "data": r}) + "\n" for s, r in enumerate(rows, 1))
+    )
+    console.write_text(
+        "noise\n"
+        + "".join(
+            f"(TaskRunner pid=1) step:{s} - " + " - ".join(f"{k}:{v}" for k, v in r.items()) + "\n"
+            for s, r in enumerate(rows, 1)
+        )
+    )
+    logs = [read_steps(f, writer=Writer.VERL, columns={}) for f in (file, console)]
+    assert [log.step_N.tolist() for log in logs] == [list(range(1, 11))] * 2
+    for log in logs:
+        assert log.columns["tokens_mean"].tolist() == [100.5 - s for s in range(1, 11)]
+
+
+def test_a_csv_is_read_by_its_columns(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("it,len\n" + "".join(f"{s},{100 - s}\n" for s in range(10)))
+    columns = {"step": "it", "tokens_mean": "len"}
+    log = read_steps(file, writer=Writer.CSV, columns=columns)
+    assert log.columns["tokens_mean"].tolist() == [100.0 - s for s in range(10)]
+    with pytest.raises(DataError, match=r"it has (it, len|no rows)"):
+        read_steps(file, writer=Writer.CSV, columns={"tokens_mean": "length"})
+    with pytest.raises(ConfigError, match="--column length is none of step"):
+        read_steps(file, writer=Writer.CSV, columns={"length": "len"})
+    done = say(
+        file, "--from", "csv", "--column", "step=it", "--column", "tokens_mean=len", "--json"
+    )
+    assert json.loads(done.stdout)["steps"] == 10
+
+
+def test_bad_input_is_refused(tmp_path: Path) -> None:
+    for words, message in [
+        ((tmp_path / "none",), "no step log at"),
+        ((tmp_path, "--from", "wandb"), "is none of tersely, trl, verl, csv"),
+        ((tmp_path, "--column", "x"), "is not OURS=THEIRS"),
+    ]:
+        done = say(*words)
+        assert done.exit_code == 2
+        assert message in " ".join(done.stderr.split())
+
+
+class Quiet:
+    """Watches without a word."""
+
+    def on_sampling(self, what, total):
+        pass
+
+    def on_rollout(self):
+        pass
+
+    def on_step(self, record, timing, *, steps):
+        pass
+
+    def on_evaluation(self, step, records):
+        pass
+
+    def wants_stop(self):
+        return False
+
+
+def alarmed(log):
+    if log.step_N[-1] < 3:
+        return None
+    seen = f"step {log.step_N[-1]:.0f}"
+    return alarms.Alarm(
+        "made", alarms.Severity.ERROR, int(log.step_N[-1]), seen, "why", "change it"
+    )
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that raises an alarm from step 3 on, in runs of a few steps."""
+    monkeypatch.setattr(alarms, "RULES", (alarmed,))
+    monkeypatch.setattr(alarms, "START", 1)
+    monkeypatch.setattr(alarms, "RECENT", 1)
+
+
+def run(folder: Path, *overrides: str, on_alarm=lambda alarm: None):
+    torch.set_num_threads(1)
+    recipe = read_recipe(TINY, overrides=overrides)
+    return train(recipe, folder, resume=False, watch=Quiet(), on_alarm=on_alarm)
+
+
+def test_an_alarm_of_a_run_is_told_and_written_once(always: None, tmp_path: Path) -> None:
+    told = []
+    assert run(tmp_path / "run", on_alarm=told.append).finished
+    assert [(alarm.name, alarm.step) for alarm in told] == [("made", 3)]
+    (kept,) = jsonl.read(tmp_path / "run" / "alarms.jsonl", AlarmRecord)
+    assert (kept.step, kept.name, kept.severity) == (3, "made", "error")
+
+
+def test_an_alarm_stops_a_run_where_the_recipe_says_so(always: None, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"step 4 stopped by on_alarm = stop: made.*step-000002"):
+        run(tmp_path / "run", "on_alarm=stop")
+
+
+def test_a_healthy_run_has_no_alarm_file(tmp_path: Path) -> None:
+    assert run(tmp_path / "run").finished
+    assert not (tmp_path / "run" / "alarms.jsonl").exists()
