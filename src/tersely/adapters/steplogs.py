@@ -103,7 +103,7 @@ def _trl_rows(file: Path) -> list[Mapping[str, Any]]:
 
 
 def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
-    """File logger: ``{"step": n, "data": {...}}`` a line; console: ``step:n - name:value - ...``."""
+    """File logger: ``{"step": n, "data": {...}}`` a line; console: ``step:n - name:value``."""
     rows: list[Mapping[str, Any]] = []
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("{"):
