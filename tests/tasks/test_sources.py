@@ -1,5 +1,6 @@
 """Each set from a small file of the same columns; counts, columns and answers are checked."""
 
+import ast
 import base64
 import json
 import pickle
@@ -12,7 +13,7 @@ import pytest
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Grade
-from tersely.tasks import grading
+from tersely.tasks import grading, gym
 from tersely.tasks.benchmarks import ALL, livecodebench_parts
 from tersely.tasks.sources import load, load_benchmark
 
@@ -248,12 +249,62 @@ def test_names_between_commas_are_mixed_and_settings_reach_their_generator() -> 
     assert [p.source for p in mixed] == ["chain_sum"] * 3 + ["products"] * 2
     assert [p.grader for p in mixed] == ["gym"] * 3 + ["number"] * 2
     assert grading.check_gold(mixed) == []
-    answer = json.loads(mixed[0].answer)["entry"]["answer"]
+    answer = ast.literal_eval(json.loads(mixed[0].answer)["entry"])["answer"]
     assert grading.grade(mixed[0], f"<think>1</think> \\boxed{{{answer}}}").grade is Grade.CORRECT
     assert grading.grade(mixed[0], f"\\boxed{{{answer}1}}").grade is Grade.WRONG
     assert grading.grade(mixed[0], "<think>1").grade is Grade.UNPARSED
     assert load("gym:chain_sum?size=3&seed=1") == load("gym:chain_sum?size=3&seed=1")
-    assert load("gym:chain_sum?size=3&seed=1") != load("gym:chain_sum?size=3&seed=2")
+
+
+def test_seeds_of_a_generator_share_no_problems() -> None:
+    # reasoning-gym itself gives 199 of 200 again: its problem i is drawn from seed + i.
+    first, second = ({p.prompt for p in load(f"gym:chain_sum?seed={seed}")} for seed in (0, 1))
+    assert len(first) == len(second) == 200
+    assert not first & second
+    load("gym:chain_sum?size=2&seed=0,gym:chain_sum?size=2&seed=1")
+
+
+# rearc keeps tuples, graph_color numbers as keys, knights_knaves numpy's texts; the last
+# three name no answer.
+@pytest.mark.parametrize(
+    "task",
+    [
+        *("rearc", "knights_knaves", "codeio", "zebra_puzzles", "time_intervals"),
+        *("graph_color", "propositional_logic", "rubiks_cube"),
+    ],
+)
+def test_what_a_generator_drew_is_scored_as_it_was_drawn(task: str) -> None:
+    [problem] = load(f"gym:{task}?size=1")
+    assert grading.check_gold([problem]) == []
+    entry = ast.literal_eval(json.loads(problem.answer)["entry"])
+    known = entry["metadata"]
+    right = {
+        "graph_color": lambda: json.dumps(known["possible_answer"]),
+        "propositional_logic": lambda: known["example_answer"],
+        "rubiks_cube": lambda: known["example_correct_answer"],
+    }.get(task, lambda: entry["answer"])()
+    assert grading.grade(problem, f"\\boxed{{{right}}}").grade is Grade.CORRECT
+    assert grading.grade(problem, "\\boxed{no idea}").grade is Grade.WRONG
+
+
+def test_a_generator_that_draws_for_long_is_refused_unless_somebody_looks_on(monkeypatch) -> None:
+    monkeypatch.setattr(gym, "JUDGED_S", 0.0)
+    monkeypatch.setattr(gym, "UNSEEN_S", 0.0)
+    with pytest.raises(ConfigError, match=r"gym:gcd\?size=3 takes .*--write gcd\.jsonl 'gym:gcd"):
+        load("gym:gcd?size=3")
+    seen: list[tuple[int, int]] = []
+    load("gym:gcd?size=3", on_drawn=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_powers_of_ten_are_those_of_a_box(tmp_path: Path) -> None:
+    given = {"4.5e33\n": r"4.5 \times 10^{33}", "3.89E-10": r"3.89 \times 10^{-10}", "e^2": "e^2"}
+    rows = [{"question": f"{answer}?", "answer": answer} for answer in given]
+    file = written("minerva", tmp_path, rows)
+    problems = load_benchmark(replace(ALL["minerva"], rows=(3,)), {}, files=[file])
+    assert [problem.answer for problem in problems] == list(given.values())
+    said = r"\boxed{4.5\cdot 10^{33}}"
+    assert grading.grade(problems[0], said).grade is Grade.CORRECT
 
 
 @pytest.mark.parametrize(
@@ -262,6 +313,8 @@ def test_names_between_commas_are_mixed_and_settings_reach_their_generator() -> 
         ("aime26", ConfigError, "no problems named 'aime26'.*aime24, aime25"),
         ("gym:chain_sums", ConfigError, "reasoning-gym has no task 'chain_sums'"),
         ("gym:chain_sum?terms=3", ConfigError, "gym:chain_sum cannot be drawn with"),
+        ("gym:chain_sum?size=0", ConfigError, "size=0 must be a whole number from 1"),
+        ("gym:chain_sum?seed=a", ConfigError, "seed=a must be a whole number from 0"),
         ("missing.jsonl", ConfigError, r"no problem file at missing\.jsonl"),
         ("aime24?seed=1", ConfigError, "aime24 takes no settings"),
         ("gym:chain_sum?size=2,gym:chain_sum?size=2", DataError, "stands twice"),

@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tersely.cli.frame import messages, output, plain_errors
 from tersely.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tersely.core.types import Problem
 
 
 def benchmarks(
@@ -19,6 +22,13 @@ def benchmarks(
         Path | None,
         typer.Option(help="JSONL file for its problems, downloaded where they are not there yet."),
     ] = None,
+    leave_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out",
+            help="Leave out, and list, problems whose grader does not accept their gold answer.",
+        ),
+    ] = False,
 ) -> None:
     """List the benchmarks and training sets, or write one to a file."""
     with plain_errors():
@@ -27,7 +37,7 @@ def benchmarks(
                 raise ConfigError(f"--write {write} needs the name of a set")
             _list()
             return
-        _write(name, write)
+        _write(name, write, leave_out=leave_out)
 
 
 def _list() -> None:
@@ -48,20 +58,62 @@ def _list() -> None:
     output().print(table)
 
 
-def _write(name: str, file: Path | None) -> None:
+def _write(name: str, file: Path | None, *, leave_out: bool) -> None:
     # Elsewhere nothing is loaded from a hub; this command is there to do so, once.
     if file is not None:
         os.environ["HF_HUB_OFFLINE"] = "0"
     from tersely.core import jsonl
     from tersely.tasks import grading
-    from tersely.tasks.sources import load
 
-    messages.print(f"loading {name} ...", highlight=False)
-    problems = load(name)
-    grading.refuse_bad_gold(problems)
+    problems = _load(name)
+    messages.print(f"checking {len(problems):,} gold answers ...", highlight=False)
+    if leave_out:
+        problems = _without_bad_gold(problems)
+    else:
+        grading.refuse_bad_gold(problems)
     if file is None:
         output().print(f"{len(problems):,} problems; --write FILE keeps them", highlight=False)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     jsonl.write(file, problems)
     output().print(f"{len(problems):,} problems: {file}", highlight=False, soft_wrap=True)
+
+
+def _load(name: str) -> "list[Problem]":
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from tersely.tasks.sources import load
+
+    messages.print(f"loading {name} ...", highlight=False)
+    columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=messages, transient=True) as progress:
+        bar = progress.add_task("", total=None, visible=False)
+        return load(
+            name,
+            on_drawn=lambda done, total: progress.update(
+                bar, completed=done, total=total, visible=True
+            ),
+        )
+
+
+def _without_bad_gold(problems: "list[Problem]") -> "list[Problem]":
+    from tersely.tasks import grading
+
+    bad = {problem.id: reason for problem, reason in grading.check_gold(problems)}
+    for problem in problems:
+        if problem.id in bad:
+            messages.print(
+                f"left out {problem.id}: {problem.answer[:60]!r} ({bad[problem.id]})",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+    if bad:
+        messages.print(f"left out {len(bad):,} of {len(problems):,} problems", highlight=False)
+    return [problem for problem in problems if problem.id not in bad]

@@ -14,6 +14,7 @@ from tersely.tasks.questions import (
     Layout,
     after_hashes,
     plain,
+    scientific,
     verl,
 )
 
@@ -109,7 +110,7 @@ _EVALUATION = (
         revision="ee46ddc498933b1977577953250ca5c66be64f96",
         files=("test.jsonl",),
         rows=(272,),
-        layout=plain("question", "answer"),
+        layout=scientific("question", "answer"),
         licence="-",
     ),
     # Open-ended English competition mathematics without pictures. 674 rows on the hub; the file

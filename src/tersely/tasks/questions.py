@@ -1,6 +1,7 @@
 """Prompt and answer of one row, in each of the layouts in use."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from string import ascii_uppercase
@@ -8,6 +9,8 @@ from typing import Any, NamedTuple
 
 from tersely.core.errors import DataError
 from tersely.tasks.tables import Row, cell
+
+_POWER = re.compile(r"\A([-+]?\d+(?:\.\d+)?)[eE]\+?(-?\d+)\Z")
 
 
 class Question(NamedTuple):
@@ -60,8 +63,19 @@ def plain(prompt: str, answer: str) -> Layout:
     """Two columns, as they are."""
     return Layout(
         (prompt, answer),
-        lambda row, _: Question(text_of(cell(row, prompt)), text_of(cell(row, answer))),
+        lambda row, _: Question(text_of(cell(row, prompt)), text_of(cell(row, answer)).strip()),
     )
+
+
+def scientific(prompt: str, answer: str) -> Layout:
+    """Minerva Math: ``4.5e33`` becomes ``4.5 \\times 10^{33}``, as a model writes it in a box; for
+    math-verify the e would be Euler's number."""
+
+    def read(row: Row, problem_id: str) -> Question:
+        gold = text_of(row[answer]).strip()
+        return Question(text_of(row[prompt]), _POWER.sub(r"\1 \\times 10^{\2}", gold))
+
+    return Layout((prompt, answer), read)
 
 
 def after_hashes(prompt: str, answer: str) -> Layout:

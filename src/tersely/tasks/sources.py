@@ -10,7 +10,7 @@ from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
 from tersely.tasks import benchmarks
 from tersely.tasks.benchmarks import LIVECODEBENCH_ROWS, Benchmark, livecodebench_parts
-from tersely.tasks.gym import draw_gym
+from tersely.tasks.gym import OnDrawn, draw_gym
 from tersely.tasks.hub import find_files
 from tersely.tasks.problems import read_problems
 from tersely.tasks.questions import text_of
@@ -20,18 +20,25 @@ GYM = "gym:"
 _LIVECODEBENCH = "livecodebench"
 
 
-def load(names: str) -> list[Problem]:
+def load(names: str, *, on_drawn: OnDrawn | None = None) -> list[Problem]:
     """The problems of a name, or of several between commas.
 
     A name is a benchmark or training set (``benchmarks.ALL``; ``livecodebench?release=v4_v6``),
     ``gym:TASK?size=200&seed=0&...``, or a JSONL, JSON, CSV or Parquet file, whose columns may be
     named: ``file.parquet?prompt=question&answer=final``.
 
+    Args:
+        on_drawn: told how many problems of how many reasoning-gym has drawn; without it, a task
+            that draws for more than a minute is refused.
     Raises:
         ConfigError: there is no such set, file or setting.
         DataError: rows are not as they should be, or an id stands twice.
     """
-    problems = [problem for name in names.split(",") for problem in _load_one(name.strip())]
+    problems = [
+        problem
+        for name in names.split(",")
+        for problem in _load_one(name.strip(), on_drawn=on_drawn)
+    ]
     seen: set[str] = set()
     for problem in problems:
         if problem.id in seen:
@@ -40,11 +47,11 @@ def load(names: str) -> list[Problem]:
     return problems
 
 
-def _load_one(name: str) -> list[Problem]:
+def _load_one(name: str, *, on_drawn: OnDrawn | None) -> list[Problem]:
     where, _, query = name.partition("?")
     settings = {key: _value(text) for key, text in parse_qsl(query, keep_blank_values=True)}
     if where.startswith(GYM):
-        return draw_gym(where.removeprefix(GYM), settings)
+        return draw_gym(where.removeprefix(GYM), settings, on_drawn=on_drawn)
     if where in benchmarks.ALL:
         return load_benchmark(benchmarks.ALL[where], settings)
     if Path(where).suffix in ENDINGS or Path(where).is_file():
@@ -113,7 +120,8 @@ def _files_and_rows(
 
 def _problems(benchmark: Benchmark, rows: Iterable[Placed]) -> Iterator[Problem]:
     for number, (place, row) in enumerate(rows):
-        for column in benchmark.layout.columns:
+        keys = filter(None, (benchmark.id_column, benchmark.difficulty_column))
+        for column in (*benchmark.layout.columns, *keys):
             try:
                 cell(row, column)
             except KeyError:

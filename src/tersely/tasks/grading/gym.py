@@ -1,9 +1,10 @@
 """What reasoning-gym's own score function for the task says; right is a full score.
 
-The gold answer is JSON: the task's name and the entry that it drew. Looked at is the last
-``\\boxed{}`` outside the thinking, else all of the answer.
+The gold answer is JSON: the task's name and the entry that it drew, as a Python literal. Looked at
+is the last ``\\boxed{}`` outside the thinking, else all of the answer.
 """
 
+import ast
 import json
 from importlib.util import find_spec
 from typing import Any
@@ -38,11 +39,12 @@ def grade(text: str, answer: str) -> Verdict:
 
 def gold_problem(answer: str) -> str | None:
     """What is wrong with a gold answer: it is not of this form, or its own task does not score it
-    as full."""
+    as full. Some tasks have many right answers and name none: theirs is only read."""
     try:
         drawn = json.loads(answer)
-        score = _score(str(drawn["entry"]["answer"]), drawn)
-    except (ValueError, KeyError, TypeError) as error:
+        gold = _entry(drawn)["answer"]
+        score = FULL_SCORE if gold is None else _score(str(gold), drawn)
+    except (ValueError, KeyError, TypeError, SyntaxError) as error:
         return f"no entry of a reasoning-gym task: {error}"
     return None if score >= FULL_SCORE else f"its own task scores its answer {score:g}"
 
@@ -55,4 +57,9 @@ def prepare() -> None:
 def _score(found: str, drawn: dict[str, Any]) -> float:
     from reasoning_gym.factory import get_score_answer_fn
 
-    return float(get_score_answer_fn(drawn["task"])(found, drawn["entry"]))
+    return float(get_score_answer_fn(drawn["task"])(found, _entry(drawn)))
+
+
+def _entry(drawn: dict[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = ast.literal_eval(drawn["entry"])
+    return entry
