@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
+from tersely.core import jsonl
 from tersely.core.errors import DataError
+from tersely.core.types import AlarmRecord
 from tersely.dynamics.stages import NO_STAGES, Stages
 from tersely.report.html import embed_json
 from tersely.report.run import build_page, choose_budgets, describe_stages, write_report
@@ -150,3 +152,22 @@ def test_a_browser_draws_the_charts_and_pages_through_traces(report, browse):
     assert CAP_TOKENS in [tokens for tokens, _ in marks]
     for tokens, drawn in marks:
         assert drawn == sum(budget < tokens for budget in (20, 40, 80, 160, CAP_TOKENS))
+
+
+def test_the_page_tells_the_alarms_of_training(run_folder, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    assert "Alarms were raised in training" not in write_report(folder).page.read_text()
+    alarm = AlarmRecord(
+        step=29,
+        name="reasoning collapse",
+        severity="error",
+        evidence="accuracy 0.5 → 0.2",
+        reason="hard prompts <b>",
+        advice="train on easier prompts",
+    )
+    jsonl.write(folder / "alarms.jsonl", [alarm])
+    text = write_report(folder).page.read_text(encoding="utf-8")
+    assert "Alarms were raised in training" in text
+    assert "reasoning collapse at step 30 (error): accuracy 0.5 → 0.2" in text
+    assert "hard prompts &lt;b&gt;" in text

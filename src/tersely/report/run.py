@@ -10,7 +10,7 @@ import numpy as np
 from tersely.core import jsonl
 from tersely.core.errors import DataError
 from tersely.core.manifest import Manifest, read_manifest, write_atomically
-from tersely.core.types import EvalRecord, Problem, StepRecord, StepTiming
+from tersely.core.types import AlarmRecord, EvalRecord, Problem, StepRecord, StepTiming
 from tersely.dynamics.stages import Stages, estimate_stages
 from tersely.metrics.budgets import Protocol, score, spectrum
 from tersely.metrics.comparison import (
@@ -57,6 +57,7 @@ class RunFolder(NamedTuple):
     timings: list[StepTiming]
     evaluations: dict[int, list[EvalRecord]]
     problems: dict[str, Problem]
+    alarms: Sequence[AlarmRecord] = ()
 
 
 class Measured(NamedTuple):
@@ -136,6 +137,7 @@ def read_run(run_folder: Path) -> RunFolder:
         timings=_read_optional(run_folder / "timings.jsonl", StepTiming),
         evaluations=evaluations,
         problems={p.id: p for p in _read_optional(run_folder / "problems.jsonl", Problem)},
+        alarms=_read_optional(run_folder / "alarms.jsonl", AlarmRecord),
     )
 
 
@@ -187,7 +189,7 @@ def build_page(run: RunFolder, measured: Measured) -> RunPage:
             f"Before: the evaluation at step {ends[0]:,}; after: at step {ends[-1]:,}. "
             f"{write_caption(overall)}"
         ),
-        alarm=warn_of_lost_problems(overall, measured.changes),
+        alarm=[*warn_of_lost_problems(overall, measured.changes), *tell_alarms(run.alarms)],
         protocol=f"protocol {overall.protocol.value}",
         notes=overall.notes,
         tiles=_tiles(overall),
@@ -237,6 +239,18 @@ def describe_stages(stages: Stages, *, last_step: int) -> str:
         f"to a plateau of {stages.plateau_tokens:,.0f} tokens with a time constant of "
         f"{stages.tau_steps:,.0f} steps (R² {stages.r_squared:.2f}); 5% of the drop remains there."
     )
+
+
+def tell_alarms(alarms: Sequence[AlarmRecord]) -> list[str]:
+    """A heading and a line for each alarm of the run; nothing if it raised none."""
+    if not alarms:
+        return []
+    lines = [
+        f"{a.name} at step {a.step + 1} ({a.severity}): {a.evidence}. Why: {a.reason}. "
+        f"Change: {a.advice}."
+        for a in alarms
+    ]
+    return ["Alarms were raised in training", *lines]
 
 
 def _read_optional(path: Path, type_: type[Any]) -> list[Any]:
