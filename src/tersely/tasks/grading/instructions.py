@@ -98,7 +98,7 @@ def _paragraphs(text: str, given: Mapping[str, Any]) -> bool:
     parts = re.split(r"\s?\*\*\*\s?", text)
     if any(not part.strip() for part in parts[1:-1]):
         return False
-    return sum(bool(part.strip()) for part in parts) == given["num_paragraphs"]
+    return bool(sum(bool(part.strip()) for part in parts) == given["num_paragraphs"])
 
 
 def _words(text: str, given: Mapping[str, Any]) -> bool:
@@ -112,7 +112,7 @@ def _first_word(text: str, given: Mapping[str, Any]) -> bool:
         return False
     first = parts[nth - 1].split()[0].lstrip("'\"")
     word = re.split(r"[.,?!'\"]", first)[0].lower()
-    return len(parts) == given["num_paragraphs"] and word == given["first_word"].lower()
+    return bool(len(parts) == given["num_paragraphs"] and word == given["first_word"].lower())
 
 
 def _postscript(text: str, given: Mapping[str, Any]) -> bool:
@@ -123,18 +123,18 @@ def _postscript(text: str, given: Mapping[str, Any]) -> bool:
 
 def _bullets(text: str, given: Mapping[str, Any]) -> bool:
     found = re.findall(r"^\s*(?:\*[^*\n].*|-.*)$", text, re.MULTILINE)
-    return len(found) == given["num_bullets"]
+    return bool(len(found) == given["num_bullets"])
 
 
 def _highlights(text: str, given: Mapping[str, Any]) -> bool:
     single = [part for part in re.findall(r"\*[^\n*]*\*", text) if part.strip("*").strip()]
     double = [part for part in re.findall(r"\*\*[^\n*]*\*\*", text) if part.strip("*").strip()]
-    return len(single) + len(double) >= given["num_highlights"]
+    return bool(len(single) + len(double) >= given["num_highlights"])
 
 
 def _sections(text: str, given: Mapping[str, Any]) -> bool:
     pattern = rf"\s?{given['section_spliter']}\s?\d+\s?"
-    return len(re.split(pattern, text)) - 1 >= given["num_sections"]
+    return bool(len(re.split(pattern, text)) - 1 >= given["num_sections"])
 
 
 def _is_json(text: str, given: Mapping[str, Any]) -> bool:
@@ -155,11 +155,11 @@ def _two_responses(text: str, given: Mapping[str, Any]) -> bool:
 
 
 def _repeats(text: str, given: Mapping[str, Any]) -> bool:
-    return text.strip().lower().startswith(given["prompt_to_repeat"].strip().lower())
+    return text.strip().lower().startswith(str(given["prompt_to_repeat"]).strip().lower())
 
 
 def _ends(text: str, given: Mapping[str, Any]) -> bool:
-    return text.strip().strip('"').lower().endswith(given["end_phrase"].strip().lower())
+    return text.strip().strip('"').lower().endswith(str(given["end_phrase"]).strip().lower())
 
 
 def _quoted(text: str, given: Mapping[str, Any]) -> bool:
@@ -182,7 +182,7 @@ CHECKS: dict[str, Check] = {
     "length_constraints:number_paragraphs": _paragraphs,
     "length_constraints:number_words": _words,
     "length_constraints:nth_paragraph_first_word": _first_word,
-    "detectable_content:number_placeholders": lambda text, given: (
+    "detectable_content:number_placeholders": lambda text, given: bool(
         len(re.findall(r"\[.*?\]", text)) >= given["num_placeholders"]
     ),
     "detectable_content:postscript": _postscript,
