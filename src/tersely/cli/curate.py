@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.evaluate import _endpoint, _json_object
+from tersely.cli.evaluate import make_endpoint, read_json_object
 from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
 from tersely.core.errors import ConfigError
 from tersely.engines.jobs import Engine
@@ -153,7 +153,7 @@ def curate(
             ),
             budgets=(max_tokens,),
             protocol=Protocol.FINISHED,
-            endpoint=_endpoint(
+            endpoint=make_endpoint(
                 endpoint,
                 model,
                 concurrency=concurrency,
@@ -161,7 +161,7 @@ def curate(
                 tries=tries,
                 per_request=per_request,
                 api_key=os.environ.get(api_key_env),
-                extra_body=_json_object(extra_body),
+                extra_body=read_json_object(extra_body),
                 stop_texts=tuple(stop_text or ()),
             ),
             rows=rows,

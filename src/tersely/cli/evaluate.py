@@ -101,7 +101,7 @@ def evaluate(
             ),
             budgets=numbers(budgets, option="--budgets") or spectrum(max(1, max_tokens)),
             protocol=protocol,
-            endpoint=_endpoint(
+            endpoint=make_endpoint(
                 endpoint,
                 model,
                 concurrency=concurrency,
@@ -109,7 +109,7 @@ def evaluate(
                 tries=tries,
                 per_request=per_request,
                 api_key=os.environ.get(api_key_env),
-                extra_body=_json_object(extra_body),
+                extra_body=read_json_object(extra_body),
                 stop_texts=tuple(stop_text or ()),
             ),
             limit=limit,
@@ -121,9 +121,14 @@ def evaluate(
         _run(plan, threads=threads)
 
 
-def _endpoint(
+def make_endpoint(
     url: str | None, model: str, *, per_request: int, **settings: Any
 ) -> "Endpoint | None":
+    """The server to sample through; None where sampling is done here.
+
+    Raises:
+        ConfigError: the model is not named.
+    """
     if url is None:
         return None
     if model == "lab":
@@ -133,7 +138,12 @@ def _endpoint(
     return Endpoint(url=url, model=model, samples_per_request=per_request, **settings)
 
 
-def _json_object(text: str | None) -> dict[str, object]:
+def read_json_object(text: str | None) -> dict[str, object]:
+    """The object of ``--extra-body``; empty for None.
+
+    Raises:
+        ConfigError: it is not a JSON object.
+    """
     if text is None:
         return {}
     try:
