@@ -94,7 +94,9 @@ def test_verls_file_and_console_are_read_alike(tmp_path: Path) -> None:
     console.write_text(
         "noise\n"
         + "".join(
-            f"(TaskRunner pid=1) step:{s} - " + " - ".join(f"{k}:{v}" for k, v in r.items()) + "\n"
+            f"(TaskRunner pid=1) step:{s} - "
+            + " - ".join(f"{k}:np.float64({v})" for k, v in r.items())
+            + "\n"
             for s, r in enumerate(rows, 1)
         )
     )

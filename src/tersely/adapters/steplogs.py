@@ -47,7 +47,6 @@ VERL = {
     "actor/pg_clipfrac": "clip_share",
     "actor/pg_loss": "loss",
     "actor/lr": "learning_rate",
-    "training/rollout_probs_diff_mean": "sampler_mismatch",
 }
 _CONSOLE = re.compile(r"\bstep:(\d+) - (.*)")
 
@@ -139,6 +138,9 @@ def _arranged(
 
 
 def _number(value: Any) -> float:
+    if isinstance(value, str):
+        # Consoles print numpy's numbers with their type: np.float64(0.5).
+        value = value.rpartition("(")[2].rstrip(")")
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -18,6 +18,7 @@ from tersely.cli.lint import lint
 from tersely.cli.report import compare, report
 from tersely.cli.rewards import rewards
 from tersely.cli.train import lab_app, train
+from tersely.cli.watch import watch
 
 app = typer.Typer(
     help="Make reasoning models think shorter and stay right.",
@@ -33,6 +34,7 @@ app.command()(benchmarks)
 app.command()(curate)
 app.command()(lint)
 app.command()(diagnose)
+app.command()(watch)
 app.command()(rewards)
 app.add_typer(launch_app, name="launch")
 app.add_typer(lab_app, name="lab")

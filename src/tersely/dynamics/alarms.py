@@ -15,6 +15,7 @@ import numpy as np
 from tersely.dynamics.log import StepLog
 
 START, RECENT = 10, 20
+STRIDE = 5
 
 
 class Severity(StrEnum):
@@ -295,9 +296,15 @@ def standing_alarms(log: StepLog) -> list[Alarm]:
 def first_alarms(log: StepLog) -> list[Alarm]:
     """Each alarm at the step where it was first raised, in the order of these steps."""
     found: dict[str, Alarm] = {}
-    for count in range(START + RECENT, log.step_N.size + 1):
-        for alarm in standing_alarms(log.until(count)):
-            found.setdefault(alarm.name, alarm)
+    fewest, last = START + RECENT, log.step_N.size
+    # Every fifth record; where something new stands, the records since the last look too.
+    for count in sorted({*range(fewest, last + 1, STRIDE), last}):
+        names = {alarm.name for alarm in standing_alarms(log.until(count))}
+        if names <= found.keys():
+            continue
+        for earlier in range(max(fewest, count - STRIDE + 1), count + 1):
+            for alarm in standing_alarms(log.until(earlier)):
+                found.setdefault(alarm.name, alarm)
     return list(found.values())
 
 

@@ -104,17 +104,34 @@ def write_report(run_folder: Path) -> Report:
     Raises:
         DataError: if a file is damaged or there are fewer than two evaluations.
     """
+    drawn = draw_report(run_folder)
+    page = run_folder / "report.html"
+    write_atomically(page, drawn.text)
+    return Report(page, drawn.overall)
+
+
+class Drawn(NamedTuple):
+    """The page's text, and the comparison at its top."""
+
+    text: str
+    overall: Comparison
+
+
+def draw_report(run_folder: Path) -> Drawn:
+    """The page of the folder as it is now.
+
+    Raises:
+        DataError: if a file is damaged or there are fewer than two evaluations.
+    """
     run = read_run(run_folder)
     measured = measure(run)
-    page = run_folder / "report.html"
     text = render_page(
         "run.html.j2",
         build_page(run, measured),
         reader=build_reader(run, budgets=measured.budgets),
         grid=None,
     )
-    write_atomically(page, text)
-    return Report(page, measured.overall)
+    return Drawn(text, measured.overall)
 
 
 def read_run(run_folder: Path) -> RunFolder:

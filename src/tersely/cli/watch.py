@@ -1,0 +1,35 @@
+"""``tersely watch``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tersely.cli.frame import messages, plain_errors
+from tersely.core.errors import ConfigError
+
+
+def watch(
+    run: Annotated[Path, typer.Argument(help="A run folder; the run may be going on.")],
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 8765,
+    refresh_s: Annotated[
+        float, typer.Option("--refresh-s", help="Seconds until the page asks again.")
+    ] = 15.0,
+) -> None:
+    """Serve a run's report on loopback while it goes on; the page refreshes itself."""
+    with plain_errors():
+        if not (run / "manifest.json").is_file():
+            raise ConfigError(
+                f"{run} is no run folder (no manifest.json); give one of tersely train"
+            )
+        if refresh_s < 1:
+            raise ConfigError(f"--refresh-s {refresh_s:g} is below 1; give at least a second")
+        from tersely.report.serve import make_server
+
+        with make_server(run, port=port, refresh_s=refresh_s) as server:
+            host, taken = server.server_address[:2]
+            messages.print(f"http://{host!s}:{taken}/  (Ctrl-C ends it)", highlight=False)
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                messages.print("stopped")
