@@ -5,8 +5,9 @@ from pathlib import Path
 
 import vl_convert
 
-from tersely.report.figures import draw_budget_curve, draw_training
+from tersely.report.figures import draw_budget_curve
 from tersely.report.run import measure, read_run
+from tersely.report.training import draw_training
 
 
 def main() -> None:
@@ -14,7 +15,9 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a finished run folder")
     run = read_run(parser.parse_args().run)
     measured = measure(run)
-    training = draw_training(run.steps, stages=measured.stages, evaluations=measured.points)
+    training = draw_training(
+        run.steps, stages=measured.stages, evaluations=measured.points, alarms=run.alarms
+    )
     training["concat"] = training["concat"][:2]  # length, accuracy
     pictures = {"budgets": draw_budget_curve(measured.overall), "training": training}
     for name, specification in pictures.items():

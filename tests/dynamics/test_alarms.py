@@ -124,6 +124,43 @@ def test_rules_that_need_a_turn() -> None:
     assert names(make_log(range(76), {"kl_mean": kl_N})) == {"KL spike"}
 
 
+def test_one_wild_step_of_kl_is_seen_for_five_steps_and_no_longer() -> None:
+    rng = np.random.default_rng(0)
+    kl_N = rng.uniform(0.004, 0.006, 140)
+    kl_N[100] = 0.4
+    log = make_log(range(140), {"kl_mean": kl_N})
+    seen = [n - 1 for n in range(START + RECENT, 141) if names(log.until(n)) == {"KL spike"}]
+    assert seen == [100, 101, 102, 103, 104]
+    assert [(a.name, a.step) for a in first_alarms(log)] == [("KL spike", 100)]
+    # KL that jumps about anyway, or stays small, is none.
+    for wild in (np.where(np.arange(140) % 9 == 0, 0.4, 0.005), kl_N / 10):
+        assert first_alarms(make_log(range(140), {"kl_mean": wild})) == []
+
+
+def covered(rng, *, solved: tuple[float, float], accuracy: tuple[float, float]) -> StepLog:
+    """Shares of 32 prompts solved, drawn anew at each step, along two lines."""
+    share_N = np.linspace(*solved, 160)
+    return make_log(
+        range(160),
+        {
+            "solved_share": rng.binomial(32, share_N) / 32,
+            "accuracy": rng.binomial(256, np.linspace(*accuracy, 160)) / 256,
+        },
+    )
+
+
+def test_coverage_that_falls_under_a_steady_accuracy_is_named_and_chance_is_not() -> None:
+    rng = np.random.default_rng(0)
+    falling = [covered(rng, solved=(0.9, 0.65), accuracy=(0.55, 0.58)) for _ in range(100)]
+    named = [{alarm.name for alarm in first_alarms(log)} for log in falling]
+    assert named.count({"coverage falling"}) >= 98
+    # Not where accuracy falls too (other rules are for that), and not by chance.
+    both = covered(rng, solved=(0.9, 0.65), accuracy=(0.55, 0.4))
+    assert names(both) == set()
+    steady = [covered(rng, solved=(0.8, 0.8), accuracy=(0.55, 0.6)) for _ in range(100)]
+    assert sum(bool(first_alarms(log)) for log in steady) <= 2
+
+
 def test_a_falling_length_at_steady_or_rising_accuracy_is_no_alarm() -> None:
     healthy = made(
         tokens_mean=(100, 30),
@@ -181,6 +218,24 @@ def test_noise_about_a_healthy_decay_raises_fewer_than_two_false_alarms_in_a_hun
 
 def test_every_rule_has_a_threshold_in_its_first_line() -> None:
     for rule in RULES:
-        assert any(character.isdigit() for character in rule.__doc__ or "") or "tenth" in (
-            rule.__doc__ or ""
-        )
+        words = rule.look.__doc__ or ""
+        assert any(character.isdigit() for character in words) or "tenth" in words
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_reads_the_columns_that_it_says_and_no_other(rule) -> None:
+    read = set()
+
+    class Spy(StepLog):
+        def get(self, *names: str):
+            read.update(names)
+            return StepLog.get(self, *names)
+
+    log = made(120, **dict.fromkeys(COLUMNS, 0.5))
+    assert rule.look(Spy(*log)) is None
+    assert read == set(rule.columns) or (
+        rule.columns == () and read == {"unparsed_share", "ungraded_share"}
+    )
+    for name in rule.columns:
+        blank = {**log.columns, name: np.full(120, np.nan)}
+        assert rule.look(log._replace(columns=blank)) is None

@@ -43,7 +43,7 @@ def test_a_decay_is_said_with_its_end_and_interval() -> None:
     assert found.stages.end_low < 45 < found.stages.end_high
     assert found.stage.startswith("Reasoning refinement: length falls from 10")
     assert found.alarms == []
-    assert any("Not in the log: entropy_mean" in text for text in found.unknown)
+    assert any("Not in the log: solved_share, entropy_mean" in text for text in found.unknown)
 
 
 def test_under_way_steady_and_short_logs_say_so() -> None:
@@ -164,7 +164,7 @@ def alarmed(log):
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule that raises an alarm from step 3 on, in runs of a few steps."""
-    monkeypatch.setattr(alarms, "RULES", (alarmed,))
+    monkeypatch.setattr(alarms, "RULES", (alarms.Rule(alarmed, ()),))
     monkeypatch.setattr(alarms, "START", 1)
     monkeypatch.setattr(alarms, "RECENT", 1)
 

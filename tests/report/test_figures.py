@@ -3,13 +3,13 @@ import math
 import numpy as np
 import vl_convert
 
+from tersely.core.types import AlarmRecord
 from tersely.dynamics.stages import NO_STAGES, Stages
 from tersely.report.figures import (
-    EvalPoint,
     draw_budget_curve,
     draw_length_histograms,
-    draw_training,
 )
+from tersely.report.training import EvalPoint, draw_training, gather_alarms
 
 STAGES = Stages(60.0, 20.0, 70.0, 190.0, 0.98)
 
@@ -104,3 +104,28 @@ def test_evaluations_lie_over_the_panels_they_measure(run):
         (0, 0.5),
         (160, None),
     }
+
+
+def raised(step, name):
+    return AlarmRecord(step=step, name=name, severity="error", evidence="", reason="", advice="")
+
+
+def test_alarms_stand_at_their_steps_in_every_panel_and_near_ones_share_a_line(run):
+    alarms = [raised(70, "length rebound"), raised(30, "trap"), raised(31, "KL spike")]
+    spec = draw_training(run.steps, stages=STAGES, evaluations=[], alarms=alarms)
+    marks = [{"step": 30, "alarm": "trap · KL spike"}, {"step": 70, "alarm": "length rebound"}]
+    found = rows_with(spec, "alarm")
+    assert found == marks * len(spec["concat"])
+    assert len(spec["concat"]) > 3
+    svg = vl_convert.vegalite_to_svg(spec, vl_version="6.4")
+    assert svg.count(">trap · KL spike<") == len(spec["concat"])
+    assert not rows_with(draw_training(run.steps, stages=STAGES, evaluations=[]), "alarm")
+
+
+def test_a_mark_gathers_what_is_near_its_first_alarm_only():
+    row_of_four = [raised(step, str(step)) for step in (0, 3, 6, 9)]
+    assert gather_alarms(row_of_four, apart_steps=5.0) == [
+        {"step": 0, "alarm": "0 · 3"},
+        {"step": 6, "alarm": "6 · 9"},
+    ]
+    assert len(gather_alarms(row_of_four, apart_steps=0.0)) == 4

@@ -238,7 +238,8 @@ class StepRecord:
 
     ``*_tokens_mean`` are means over this step's rollouts; NaN where the set is empty.
     ``correct``/``wrong`` split by the verifier, ``positive``/``negative`` by reward > 0.
-    ``zero_signal_share`` is the share of groups whose advantages are all zero.
+    ``zero_signal_share`` is the share of groups whose advantages are all zero, ``solved_share`` of
+    groups with a correct rollout (Pass@N of the step's prompts; NaN in records of before it).
     ``update_tokens`` counts the tokens that entered the loss. ``dropped_groups`` were left out of
     it for being all right or all wrong, and in ``refill_rounds`` further rounds other prompts were
     sampled for them; every other figure covers all that was sampled.
@@ -272,6 +273,7 @@ class StepRecord:
     update_tokens: int
     dropped_groups: int = 0
     refill_rounds: int = 0
+    solved_share: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,16 @@ class Seen(NamedTuple):
     most: float
 
 
-Rule = Callable[[StepLog], Alarm | None]
+class Rule(NamedTuple):
+    """A rule, and the columns without any of which it is silent."""
+
+    look: Callable[[StepLog], Alarm | None]
+    columns: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return self.look.__name__.replace("_", " ")
 
 
 def reasoning_collapse(log: StepLog) -> Alarm | None:
@@ -219,21 +228,52 @@ def truncation_rising(log: StepLog) -> Alarm | None:
 
 
 def kl_spike(log: StepLog) -> Alarm | None:
-    """KL to the reference above 0.05 and five times its median of the 50 steps before."""
+    """KL of the last five steps above 0.05 nats, and above the 50 before: five times their median
+    for all five, or in one step ten times their median and three times their largest."""
     kl_N = log.get("kl_mean")
     known_N = np.array([]) if kl_N is None else kl_N[np.isfinite(kl_N)]
     if known_N.size < 3 * RECENT:
         return None
-    before, recent = float(np.median(known_N[-55:-5])), float(np.median(known_N[-5:]))
-    if recent < 0.05 or recent < 5 * before:
+    before_K, last_K = known_N[-55:-5], known_N[-5:]
+    usual, recent, peak = float(np.median(before_K)), float(np.median(last_K)), float(last_K.max())
+    jumped = recent >= max(0.05, 5 * usual)
+    if not jumped and peak < max(0.05, 10 * usual, 3 * float(before_K.max())):
         return None
+    seen = f"{recent:.4f} nats a token" if jumped else f"{peak:.4f} nats a token in one step"
     return _alarm(
         log,
         "KL spike",
         Severity.WARNING,
-        f"KL to the reference {before:.4f} → {recent:.4f} nats a token within five steps",
+        f"KL to the reference {usual:.4f} → {seen}, within the last five",
         "the policy jumped: a batch of odd rewards or too large a step",
         "lower learner.learning_rate or learner.max_grad_norm, and read the step's rollouts",
+    )
+
+
+def coverage_falling(log: StepLog) -> Alarm | None:
+    """Prompts solved in at least one try fell by 5 points and four standard errors while the share
+    of right rollouts stands within 2 points of its start or above."""
+    solved_N, accuracy = log.get("solved_share"), _see(log, "accuracy")
+    if solved_N is None or accuracy is None or accuracy.recent < accuracy.start - 0.02:
+        return None
+    known_N = solved_N[np.isfinite(solved_N)]
+    if known_N.size < 2 * RECENT:
+        return None
+    start_K, recent_K = known_N[:RECENT], known_N[-RECENT:]
+    fell = float(start_K.mean() - recent_K.mean())
+    error = float(np.sqrt((start_K.var(ddof=1) + recent_K.var(ddof=1)) / RECENT))
+    if fell < max(0.05, 4 * error):
+        return None
+    return _alarm(
+        log,
+        "coverage falling",
+        Severity.WARNING,
+        f"prompts with a right rollout (Pass@N) {start_K.mean():.1%} → {recent_K.mean():.1%} "
+        f"(standard error {error:.1%}) at accuracy {accuracy.start:.2f} → {accuracy.recent:.2f}",
+        "what the policy could do in some tries it no longer tries: Mean@k is kept by what it "
+        "could do anyway; in the paper Pass@k stays flat (arXiv:2602.20945, Section 3.2)",
+        "compare Pass@k of a checkpoint with the base (tersely compare), raise target.tokens or "
+        "sampling.temperature, or train on harder prompts too",
     )
 
 
@@ -271,18 +311,20 @@ def sampler_mismatch(log: StepLog) -> Alarm | None:
 
 
 RULES: tuple[Rule, ...] = (
-    reasoning_collapse,
-    short_is_correct,
-    entropy_explosion,
-    entropy_collapse,
-    staleness_drift,
-    length_rebound,
-    overlong_hacking,
-    positive_starvation,
-    truncation_rising,
-    kl_spike,
-    grader_failing,
-    sampler_mismatch,
+    Rule(reasoning_collapse, ("accuracy", "tokens_mean")),
+    Rule(short_is_correct, ("tokens_mean", "entropy_mean", "positive_share")),
+    Rule(entropy_explosion, ("entropy_mean",)),
+    Rule(entropy_collapse, ("entropy_mean", "accuracy")),
+    Rule(staleness_drift, ("entropy_mean",)),
+    Rule(length_rebound, ("tokens_mean", "entropy_mean")),
+    Rule(overlong_hacking, ("tokens_mean", "target_tokens")),
+    Rule(positive_starvation, ("positive_share",)),
+    Rule(truncation_rising, ("truncated_share",)),
+    Rule(kl_spike, ("kl_mean",)),
+    Rule(coverage_falling, ("solved_share", "accuracy")),
+    # Either share will do.
+    Rule(grader_failing, ()),
+    Rule(sampler_mismatch, ("sampler_mismatch",)),
 )
 
 
@@ -290,7 +332,7 @@ def standing_alarms(log: StepLog) -> list[Alarm]:
     """The alarms at the log's last step; none before ``START + RECENT`` steps."""
     if log.step_N.size < START + RECENT:
         return []
-    return [alarm for rule in RULES if (alarm := rule(log)) is not None]
+    return [alarm for rule in RULES if (alarm := rule.look(log)) is not None]
 
 
 def first_alarms(log: StepLog) -> list[Alarm]:

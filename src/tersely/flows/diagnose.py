@@ -4,20 +4,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tersely.dynamics.alarms import RULES, Alarm, Severity, first_alarms
+from tersely.dynamics.alarms import RECENT, RULES, START, Alarm, Severity, first_alarms
 from tersely.dynamics.decay import Shape
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
 
-# What the rules read; each is said where it is not there.
+# What most rules read; each is said where it is not there.
 READ = (
     "tokens_mean",
     "accuracy",
+    "solved_share",
     "entropy_mean",
     "positive_share",
     "truncated_share",
     "target_tokens",
 )
+FEWEST_OF_ALARMS = START + RECENT
 EFFECTS = {"accuracy": "accuracy", "positive_share": "rewarded share", "entropy_mean": "entropy"}
 FEWEST_OF_A_STAGE = 5
 
@@ -113,22 +115,17 @@ def _say_unknown(log: StepLog) -> list[str]:
     unknown = []
     if log.step_N.size < FEWEST_STEPS:
         unknown.append(
-            f"{log.step_N.size} steps are too few for stages ({FEWEST_STEPS}) and alarms (30)."
+            f"{log.step_N.size} steps are too few for stages ({FEWEST_STEPS}) and alarms "
+            f"({FEWEST_OF_ALARMS})."
         )
-    elif log.step_N.size < 30:
-        unknown.append(f"{log.step_N.size} steps are too few for alarms (30).")
+    elif log.step_N.size < FEWEST_OF_ALARMS:
+        unknown.append(f"{log.step_N.size} steps are too few for alarms ({FEWEST_OF_ALARMS}).")
     missing = [name for name in READ if log.get(name) is None]
     if missing:
-        silent = [rule.__name__.replace("_", " ") for rule in RULES if _needs(rule, missing)]
+        silent = [rule.name for rule in RULES if set(rule.columns) & set(missing)]
         unknown.append(
             f"Not in the log: {', '.join(missing)}; silent for that: {', '.join(silent) or 'none'}."
         )
     if log.repeated_steps:
         unknown.append(f"{log.repeated_steps} records were superseded by a restart and left out.")
     return unknown
-
-
-def _needs(rule: object, missing: list[str]) -> bool:
-    """Whether the rule's code names one of the columns."""
-    code = getattr(rule, "__code__")  # noqa: B009
-    return any(name in code.co_consts for name in missing)

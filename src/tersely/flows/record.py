@@ -60,6 +60,7 @@ def step_record(
         update_tokens=stats.update_tokens,
         dropped_groups=sum(s.dropped for s in shaped),
         refill_rounds=refill_rounds,
+        solved_share=_solved_share(shaped),
     )
 
 
@@ -86,6 +87,13 @@ def _flatten(shaped: Sequence[Shaped]) -> _Flat:
         reward_R=np.concatenate([s.reward.total_G for s in shaped]),
         entropy_R=np.array([rollout.entropy for rollout in rollouts]),
     )
+
+
+def _solved_share(shaped: Sequence[Shaped]) -> float:
+    """Of the groups with a graded rollout, those in which one is correct and finished."""
+    parts = [_flatten([s]) for s in shaped]
+    graded = [part for part in parts if part.graded_R.any()]
+    return float(np.mean([part.correct_R.any() for part in graded])) if graded else float("nan")
 
 
 def _mean(values_R: np.ndarray, where_R: np.ndarray) -> float:

@@ -1,28 +1,20 @@
-"""Altair charts of a comparison and of a training run, 1,060 px wide at most."""
+"""Altair charts of a comparison, and what all charts here share; 1,060 px wide at most."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 import numpy as np
 
-from tersely.core.types import StepRecord
-from tersely.dynamics.stages import Stages
 from tersely.metrics.comparison import Comparison, Measure
 from tersely.metrics.intervals import Interval
 from tersely.metrics.records import SampleTable
 from tersely.report.style import (
     DIFFERENCE,
-    EVALUATION,
-    FAINT,
     INK,
     PAIR,
     PANEL_PX,
     RIGHT_WRONG,
-    SERIES,
-    STAGE_ONE,
-    STAGE_TWO,
     Datasets,
     arrange,
     colour_by,
@@ -32,62 +24,10 @@ from tersely.report.style import (
 )
 
 BINS = 40
-SMOOTH_FROM_STEPS = 40
 
 Row = dict[str, Any]
 Spec = dict[str, Any]
 Layers = alt.LayerChart | alt.FacetChart
-
-
-class EvalPoint(NamedTuple):
-    """One evaluation during training: accuracy at the largest budget and mean tokens."""
-
-    step: int
-    accuracy: float
-    tokens_mean: float
-
-
-class Panel(NamedTuple):
-    """One small multiple: step-record fields by label, and the field of ``EvalPoint`` over it."""
-
-    title: str
-    axis_format: str
-    fields: Mapping[str, str]
-    from_zero: bool = True
-    evaluation: str | None = None
-
-
-PANELS = (
-    Panel(
-        "Rollout length (tokens)",
-        "~s",
-        {
-            "all": "tokens_mean",
-            "correct": "correct_tokens_mean",
-            "wrong": "wrong_tokens_mean",
-        },
-        evaluation="tokens_mean",
-    ),
-    Panel(
-        "Accuracy and positive rewards (share of rollouts)",
-        ".0%",
-        {"accuracy": "accuracy", "reward > 0": "positive_share"},
-        evaluation="accuracy",
-    ),
-    Panel("Policy entropy (nats per token)", ".3~g", {"entropy": "entropy_mean"}, from_zero=False),
-    Panel(
-        "Truncated rollouts and zero-signal groups (share)",
-        ".0%",
-        {"truncated rollouts": "truncated_share", "zero-signal groups": "zero_signal_share"},
-    ),
-    Panel("Gradient norm", ".3~g", {"gradient norm": "grad_norm"}),
-    Panel(
-        "Unparsed and ungraded rollouts (share)",
-        ".1%",
-        {"unparsed": "unparsed_share", "ungraded": "ungraded_share"},
-    ),
-    Panel("KL to the reference policy (nats per token)", ".3~g", {"KL": "kl_mean"}),
-)
 
 
 def draw_budget_curve(
@@ -173,26 +113,6 @@ def draw_length_histograms(before: SampleTable, after: SampleTable) -> Spec:
     return arrange(panels, shared=("x", "y", "color"), datasets=datasets)
 
 
-def draw_training(
-    steps: Sequence[StepRecord], *, stages: Stages, evaluations: Sequence[EvalPoint]
-) -> Spec:
-    """Small multiples over training steps, stages shaded, evaluations as diamonds.
-
-    A panel whose every value is undefined is left out.
-    """
-    datasets: Datasets = {}
-    last_step = max(record.step for record in steps)
-    first_step = min(record.step for record in steps)
-    drawn = [first_step, last_step, *(p.step for p in evaluations)]
-    domain = (min(drawn), max(drawn))
-    charts = [
-        _training_panel(panel, steps, evaluations, stages=stages, domain=domain, datasets=datasets)
-        for panel in PANELS
-        if any(math.isfinite(getattr(r, f)) for r in steps for f in panel.fields.values())
-    ]
-    return arrange(charts, shared=("x",), datasets=datasets)
-
-
 def _band(measure: Measure, series: str, interval: Interval) -> Row:
     return {
         "budget": measure.budget_tokens,
@@ -250,117 +170,3 @@ def _mark_means(means: list[Row], colour: alt.Color, *, datasets: Datasets) -> a
         ],
     )
     return drawn
-
-
-def _training_panel(
-    panel: Panel,
-    steps: Sequence[StepRecord],
-    evaluations: Sequence[EvalPoint],
-    *,
-    stages: Stages,
-    domain: tuple[int, int],
-    datasets: Datasets,
-) -> Layers:
-    colours = dict(zip(panel.fields, SERIES, strict=False))
-    if "correct" in colours:
-        colours |= RIGHT_WRONG
-    overlaid = bool(panel.evaluation and evaluations)
-    if overlaid:
-        colours["evaluation ◆"] = EVALUATION
-    colour = colour_by("series", colours)
-    x = alt.X(
-        "step:Q",
-        title="training step",
-        scale=alt.Scale(domain=list(domain), nice=False),
-        axis=alt.Axis(grid=False, format="d", tickMinStep=1),
-    )
-    y = alt.Y(
-        "value:Q",
-        title=None,
-        scale=alt.Scale(zero=panel.from_zero),
-        axis=alt.Axis(format=panel.axis_format, tickCount=5),
-    )
-    layers = [
-        *_shade(stages, domain, datasets=datasets),
-        *_lines(_read_fields(panel, steps), x, y, colour, steps=len(steps), datasets=datasets),
-    ]
-    if overlaid:
-        layers.append(
-            _evaluation_marks(evaluations, str(panel.evaluation), x, y, colour, datasets=datasets)
-        )
-    return alt.layer(*layers, title=panel.title, width=PANEL_PX, height=190)
-
-
-def _read_fields(panel: Panel, steps: Sequence[StepRecord]) -> list[Row]:
-    return [
-        {"step": r.step, "series": label, "value": defined(getattr(r, field))}
-        for label, field in panel.fields.items()
-        for r in steps
-    ]
-
-
-def _lines(
-    rows: list[Row], x: alt.X, y: alt.Y, colour: alt.Color, *, steps: int, datasets: Datasets
-) -> list[alt.Chart]:
-    """The raw series; from 40 steps on, thin, under its centred moving average."""
-    raw = alt.Chart(hold(rows, datasets=datasets)).encode(
-        x=x,
-        y=y,
-        color=colour,
-        tooltip=["series:N", alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".4~g")],
-    )
-    hover = raw.mark_circle(size=60, opacity=0)
-    if steps < SMOOTH_FROM_STEPS:
-        return [raw.mark_line(strokeWidth=2), hover]
-    half = max(2, steps // 50)
-    smooth = raw.transform_window(
-        value="mean(value)", frame=[-half, half], groupby=["series"], sort=[{"field": "step"}]
-    )
-    return [
-        raw.mark_line(strokeWidth=1, opacity=0.28),
-        smooth.mark_line(strokeWidth=2.2),
-        hover,
-    ]
-
-
-def _evaluation_marks(
-    evaluations: Sequence[EvalPoint],
-    field: str,
-    x: alt.X,
-    y: alt.Y,
-    colour: alt.Color,
-    *,
-    datasets: Datasets,
-) -> alt.Chart:
-    rows = [
-        {"step": p.step, "series": "evaluation ◆", "value": defined(getattr(p, field))}
-        for p in evaluations
-    ]
-    marks = alt.Chart(hold(rows, datasets=datasets)).mark_point(
-        shape="diamond", size=75, filled=True, opacity=1, stroke="white", strokeWidth=0.8
-    )
-    drawn: alt.Chart = marks.encode(
-        x=x, y=y, color=colour, tooltip=["step:Q", alt.Tooltip("value:Q", format=".4~g")]
-    )
-    return drawn
-
-
-def _shade(stages: Stages, domain: tuple[int, int], *, datasets: Datasets) -> list[alt.Chart]:
-    """Backgrounds of the two stages; none if the run has no stages."""
-    if math.isnan(stages.stage_end_step):
-        return []
-    end = min(stages.stage_end_step, float(domain[1]))
-    rows: list[Row] = [{"from": domain[0], "to": end, "stage": "length adaptation"}]
-    if end < domain[1]:
-        rows.append({"from": end, "to": domain[1], "stage": "refinement"})
-    colour = alt.Color(
-        "stage:N",
-        legend=None,
-        scale=alt.Scale(domain=["length adaptation", "refinement"], range=[STAGE_ONE, STAGE_TWO]),
-    )
-    base = alt.Chart(hold(rows, datasets=datasets))
-    shade = base.mark_rect(opacity=1).encode(
-        x=alt.X("from:Q", title="training step"), x2="to:Q", fill=colour
-    )
-    words = base.mark_text(align="left", baseline="top", dx=5, dy=4, fontSize=11, color=FAINT)
-    return [shade, words.encode(x="from:Q", y=alt.value(0), text="stage:N")]

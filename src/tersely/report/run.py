@@ -25,10 +25,8 @@ from tersely.metrics.records import SampleTable, tabulate
 from tersely.report.cells import UNDEFINED, format_ratio
 from tersely.report.conclusions import warn_of_lost_problems
 from tersely.report.figures import (
-    EvalPoint,
     draw_budget_curve,
     draw_length_histograms,
-    draw_training,
 )
 from tersely.report.html import Figure, Reader, Tile, render_page
 from tersely.report.tables import (
@@ -41,6 +39,7 @@ from tersely.report.tables import (
     write_caption,
 )
 from tersely.report.traces import pair_traces
+from tersely.report.training import EvalPoint, draw_training
 from tersely.report.words import define, describe_protocol
 
 BOOTSTRAP_SEED = 0
@@ -333,8 +332,15 @@ def _figures(run: RunFolder, measured: Measured) -> list[Figure]:
                 f"Training steps (evaluations: protocol {overall.protocol.value})",
                 describe_stages(measured.stages, last_step=last_step)
                 + " Thin lines: each step; thick: moving average. Diamonds: evaluations at the "
-                f"cap. {describe_protocol(overall.protocol)}",
-                draw_training(run.steps, stages=measured.stages, evaluations=measured.points),
+                + "cap. "
+                + ("Dashed red lines: alarms, where first raised. " if run.alarms else "")
+                + describe_protocol(overall.protocol),
+                draw_training(
+                    run.steps,
+                    stages=measured.stages,
+                    evaluations=measured.points,
+                    alarms=run.alarms,
+                ),
             )
         )
     return figures

@@ -21,6 +21,7 @@ ALL_OF = ("#fdae6b", "#fd8d3c", "#f16913", "#d94801", "#a63603", "#7f2704")
 LOST_WON = {"lost": "#d55e00", "won": "#009e73", "neither": "#b8bcc4"}
 PANEL_PX = 440
 EVALUATION = "#1f2328"
+ALARM = "#b42318"
 STAGE_ONE = "#e8f1f8"
 STAGE_TWO = "#faf6ec"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
