@@ -14,7 +14,7 @@ import torch
 
 from tersely.adapters.trl import SEAM
 from tersely.flows.config import read_recipe
-from tersely.flows.launch_worker import make_trainer
+from tersely.flows.launch_worker import make_trainer, work
 
 RANK = int(os.environ.get("RANK", "0"))
 KEPT = ("completion_ids", "completion_mask", "tool_mask", "advantages", "num_items_in_batch")
@@ -41,17 +41,31 @@ def keep_batches(trainer: Any, out: Path) -> None:
     setattr(trainer, SEAM, generate_and_score)
 
 
+def train(folder: Path, out: Path) -> None:
+    """Trains one run folder and keeps its batches."""
+    recipe = read_recipe(folder / "recipe.toml")
+    trainer = make_trainer(recipe, folder, processes=int(os.environ.get("WORLD_SIZE", "1")))
+    (out / folder.name).mkdir(parents=True, exist_ok=True)
+    keep_batches(trainer, out / folder.name)
+    trainer.train()
+
+
+def group_threads() -> list[str]:
+    """Threads of the processes' group that are still at work in this process."""
+    names = [task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir()]
+    return [name for name in names if "gloo" in name]
+
+
 def main() -> None:
-    """Trains each run folder in turn."""
+    """Trains each run folder in turn; then goes on with the last, which is done, and leaves."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     out = Path(sys.argv[1])
     for folder in map(Path, sys.argv[2:]):
-        recipe = read_recipe(folder / "recipe.toml")
-        trainer = make_trainer(recipe, folder, processes=int(os.environ.get("WORLD_SIZE", "1")))
-        (out / folder.name).mkdir(parents=True, exist_ok=True)
-        keep_batches(trainer, out / folder.name)
-        trainer.train()
+        train(folder, out)
+    assert bool(group_threads()) == ("RANK" in os.environ)
+    work(folder)
+    assert not group_threads()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,14 @@ def server():
         yield one
 
 
+@pytest.fixture
+def interruptible():
+    """As in a terminal: a shell starts its background jobs with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_two_thousand_requests_through_a_faulty_server_lose_and_double_nothing(caplog) -> None:
     faults = Faults(seed=3, share=0.25, most=3)
     with running(Server(faults=faults)) as server:
@@ -133,7 +141,7 @@ def test_interrupted_and_resumed_gives_exactly_the_rest(server, interruption) ->
     assert kept | rest == whole
 
 
-def test_an_interrupt_from_the_keyboard_leaves_at_once(server) -> None:
+def test_an_interrupt_from_the_keyboard_leaves_at_once(server, interruptible) -> None:
     server.delay_s = 10.0
     press = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     press.start()

@@ -101,8 +101,10 @@ def test_text_tokens_and_finish_hang_together(url, tokens_of) -> None:
     stopped = [c for c in found if c.finish is Finish.STOP]
     assert len(stopped) >= 6
     for c in stopped:
-        assert c.tokens == tokens_of(c.text) + 1
-        assert c.text.startswith("<think>")
+        # The server tells an empty thought like none: its two tags are then in no text.
+        tags = 0 if c.text.startswith("<think>") else 2
+        assert c.tokens == tokens_of(c.text) + tags + 1
+    assert sum(c.text.startswith("<think>") for c in stopped) >= 6
     assert sum(c.text.endswith(f"</think>{answers[c.problem_id]}") for c in stopped) >= 6
     assert all(c.tokens == 320 for c in found if c.finish is Finish.LENGTH)
     assert any(a.text != b.text for a, b in zip(found[::2], found[1::2], strict=True))

@@ -7,6 +7,7 @@ on several machines start it on each of them, with ``torchrun`` or ``accelerate 
 import argparse
 import ctypes
 import dataclasses
+import gc
 import os
 import signal
 import sys
@@ -76,6 +77,12 @@ def work(folder: Path) -> None:
     trainer = make_trainer(recipe, folder, processes=int(os.environ.get("WORLD_SIZE", "1")))
     saved = latest(folder / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=str(saved.folder) if saved else None)
+    # A process that leaves early breaks the others' connections, and one that shuts Python down
+    # under the group's own threads, which live as long as the wrapped model, is aborted.
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+    del trainer
+    gc.collect()
 
 
 def spread(folder: Path, *, processes: int) -> int:
