@@ -1,6 +1,8 @@
 """From a step log of whoever trained to sentences, and alarms while a run goes on."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from tersely.dynamics import alarms
 from tersely.dynamics.log import make_log
 from tersely.flows.config import read_recipe
 from tersely.flows.diagnose import diagnose
+from tersely.flows.launch import follow
+from tersely.flows.lookout import Lookout
 from tersely.flows.train import train
 
 TINY = Path(__file__).parent / "tiny.toml"
@@ -186,6 +190,53 @@ def test_an_alarm_of_a_run_is_told_and_written_once(always: None, tmp_path: Path
 def test_an_alarm_stops_a_run_where_the_recipe_says_so(always: None, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"step 4 stopped by on_alarm = stop: made.*step-000002"):
         run(tmp_path / "run", "on_alarm=stop")
+
+
+# An engine's processes, which write a record whenever the last was looked at.
+ENGINE = """
+import pathlib, sys, time
+folder, lines = pathlib.Path(sys.argv[1]), {name: pathlib.Path(sys.argv[2], name).read_bytes()
+    .splitlines(keepends=True) for name in ("timings.jsonl", "steps.jsonl")}
+for step in range(5):
+    for name in lines:
+        with (folder / name).open("ab") as file:
+            file.write(lines[name][step])
+    time.sleep(0.7)
+"""
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of five steps."""
+    folder = tmp_path_factory.mktemp("recorded") / "run"
+    assert run(folder).finished
+    return folder
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_an_engine_of_other_processes_is_looked_at_while_it_writes(
+    always: None, recorded: Path, tmp_path: Path, stop: bool
+) -> None:
+    told: list[alarms.Alarm] = []
+    lookout = Lookout(
+        tmp_path,
+        staleness=1,
+        stop=stop,
+        on_alarm=told.append,
+        latest=lambda: Path("checkpoint-2"),
+    )
+    with subprocess.Popen([sys.executable, "-c", ENGINE, tmp_path, recorded]) as process:
+        settings = {"watch": Quiet(), "steps": 5, "lookout": lookout}
+        if stop:
+            with pytest.raises(EngineError, match=r"step 4 stopped .* is checkpoint-2\. Change it"):
+                follow(process, tmp_path, **settings)
+            assert process.poll() is None
+            process.terminate()
+        else:
+            assert follow(process, tmp_path, **settings) == 0
+    assert [(alarm.name, alarm.step) for alarm in told] == [("made", 3)]
+    (kept,) = jsonl.read(tmp_path / "alarms.jsonl", AlarmRecord)
+    assert (kept.name, kept.step) == ("made", 3)
 
 
 def test_a_healthy_run_has_no_alarm_file(tmp_path: Path) -> None:

@@ -5,11 +5,15 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from tersely.core.errors import ConfigError, DataError, TerselyError
+
+if TYPE_CHECKING:
+    from tersely.dynamics.alarms import Alarm
 
 INTERRUPTED = 130
 PLAIN_WIDTH = 110
@@ -68,3 +72,15 @@ def numbers(text: str | None, *, option: str) -> tuple[int, ...]:
 
 def _escape(text: str) -> str:
     return text.replace("[", "\\[")
+
+
+def say_alarm(alarm: "Alarm") -> None:
+    """One alarm of a run, when it is raised: what was seen and what to change."""
+    text = f"{alarm.severity.value}: {alarm.name} at step {alarm.step + 1}: {alarm.evidence}. "
+    messages.print(
+        f"{text}{alarm.advice[0].upper()}{alarm.advice[1:]}.",
+        style="bold red" if alarm.severity.value == "error" else "yellow",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

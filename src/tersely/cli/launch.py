@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
+from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, say_alarm
 
 if TYPE_CHECKING:
     from tersely.flows.config import Recipe
@@ -80,7 +80,14 @@ def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -
 
     try:
         with Progress(messages) as progress, on_signals(stop, signal.SIGINT, signal.SIGTERM):
-            run_trl(settings, folder, processes=processes, resume=resume, watch=progress)
+            run_trl(
+                settings,
+                folder,
+                processes=processes,
+                resume=resume,
+                watch=progress,
+                on_alarm=say_alarm,
+            )
     except KeyboardInterrupt:
         again = (
             f"tersely launch trl {folder / RECIPE_FILE} --run {folder} --processes {processes} "

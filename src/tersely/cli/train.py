@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
+from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, say_alarm
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tersely.dynamics.alarms import Alarm
     from tersely.flows.config import Recipe
 
 DEMO_FOLDER = Path("runs/demo")
@@ -82,7 +81,7 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
     ):
         try:
             outcome = run_training(
-                settings, folder, resume=resume, watch=progress, on_alarm=_say_alarm
+                settings, folder, resume=resume, watch=progress, on_alarm=say_alarm
             )
             done = (
                 f"after step {outcome.steps_done} of {settings.learner.steps}; all of it is saved"
@@ -102,17 +101,6 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
     out = output()
     out.print(draw_table(report.overall))
     out.print(f"report: {report.page}", highlight=False, soft_wrap=True)
-
-
-def _say_alarm(alarm: "Alarm") -> None:
-    text = f"{alarm.severity.value}: {alarm.name} at step {alarm.step + 1}: {alarm.evidence}. "
-    messages.print(
-        f"{text}{alarm.advice[0].upper()}{alarm.advice[1:]}.",
-        style="bold red" if alarm.severity.value == "error" else "yellow",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
 
 
 @lab_app.command("pretrain")

@@ -22,6 +22,7 @@ from tersely.flows.config import Recipe
 from tersely.flows.launch_hooks import latest, open_folder
 from tersely.flows.launch_trl import trl_settings
 from tersely.flows.launch_worker import CHECKPOINTS, LAUNCHED, MODULE, config_fields
+from tersely.flows.lookout import Lookout, OnAlarm
 from tersely.flows.step import Watch
 from tersely.flows.train import check_not_missing, evaluate_policy, forget_after, load_problems
 
@@ -56,12 +57,22 @@ def worker_command(folder: Path, *, processes: int) -> list[str]:
     return [sys.executable, "-m", MODULE, str(folder), "--processes", str(processes)]
 
 
-def launch_trl(recipe: Recipe, folder: Path, *, processes: int, resume: bool, watch: Watch) -> None:
+def launch_trl(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    processes: int,
+    resume: bool,
+    watch: Watch,
+    on_alarm: OnAlarm = lambda alarm: None,
+) -> None:
     """Trains a recipe with TRL, or goes on from its last checkpoint; evaluates before and after.
 
+    Args:
+        on_alarm: told of each alarm once, when it is first raised.
     Raises:
         ConfigError: the folder, recipe, model or problems cannot be used as given.
-        EngineError: a process failed; the last checkpoint stands.
+        EngineError: a process failed, or an alarm stops the run; the last checkpoint stands.
     """
     runs.check_folder(recipe, folder, resume=resume)
     plan_trl(recipe, folder, processes=processes)
@@ -77,7 +88,14 @@ def launch_trl(recipe: Recipe, folder: Path, *, processes: int, resume: bool, wa
     del policy
     _release_memory()
     if done < recipe.learner.steps:
-        _run(recipe, folder, processes=processes, watch=watch)
+        lookout = Lookout(
+            folder,
+            staleness=recipe.learner.staleness,
+            stop=recipe.on_alarm == "stop",
+            on_alarm=on_alarm,
+            latest=lambda: saved.folder if (saved := latest(folder / CHECKPOINTS)) else None,
+        )
+        _run(recipe, folder, processes=processes, watch=watch, lookout=lookout)
     _evaluate_last(recipe, folder, test, watch=watch)
 
 
@@ -114,7 +132,7 @@ def _release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _run(recipe: Recipe, folder: Path, *, processes: int, watch: Watch) -> None:
+def _run(recipe: Recipe, folder: Path, *, processes: int, watch: Watch, lookout: Lookout) -> None:
     """Starts the processes and shows what they record, to their end."""
     cores = max(1, (os.cpu_count() or 1) // processes)
     environment = {
@@ -126,7 +144,7 @@ def _run(recipe: Recipe, folder: Path, *, processes: int, watch: Watch) -> None:
     }
     with subprocess.Popen(worker_command(folder, processes=processes), env=environment) as process:
         try:
-            code = _follow(process, folder, watch=watch, steps=recipe.learner.steps)
+            code = follow(process, folder, watch=watch, steps=recipe.learner.steps, lookout=lookout)
         except BaseException:
             # torchrun passes this on to its processes and waits for them.
             process.terminate()
@@ -139,8 +157,19 @@ def _run(recipe: Recipe, folder: Path, *, processes: int, watch: Watch) -> None:
         )
 
 
-def _follow(process: "subprocess.Popen[bytes]", folder: Path, *, watch: Watch, steps: int) -> int:
-    """The exit code, once it ends; until then every record is shown as it comes."""
+def follow(
+    process: "subprocess.Popen[bytes]",
+    folder: Path,
+    *,
+    watch: Watch,
+    steps: int,
+    lookout: Lookout,
+) -> int:
+    """The exit code, once it ends; until then every record is shown and looked at as it comes.
+
+    Raises:
+        EngineError: an alarm stops the run.
+    """
     shown = len(_whole_lines(folder / "steps.jsonl"))
     code = None
     while code is None:
@@ -156,6 +185,7 @@ def _follow(process: "subprocess.Popen[bytes]", folder: Path, *, watch: Watch, s
             strict=True,
         ):
             watch.on_step(record, timing, steps=steps)
+            lookout.after(record)
         shown += len(records)
     return code
 

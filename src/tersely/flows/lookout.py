@@ -8,7 +8,6 @@ from tersely.core.errors import EngineError
 from tersely.core.types import AlarmRecord, StepRecord
 from tersely.dynamics.alarms import Alarm, Severity, standing_alarms
 from tersely.dynamics.log import log_records
-from tersely.engines import checkpoints
 
 ALARMS_FILE = "alarms.jsonl"
 OnAlarm = Callable[[Alarm], None]
@@ -20,10 +19,20 @@ class Lookout:
     Args:
         staleness: S of the recipe.
         stop: whether an alarm that the run is being lost ends it.
+        latest: the newest checkpoint, which is named when it does.
     """
 
-    def __init__(self, folder: Path, *, staleness: int, stop: bool, on_alarm: OnAlarm) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        staleness: int,
+        stop: bool,
+        on_alarm: OnAlarm,
+        latest: Callable[[], Path | None],
+    ) -> None:
         self._folder, self._stop, self._on_alarm = folder, stop, on_alarm
+        self._latest = latest
         self._staleness = float(staleness)
         steps, alarms = folder / "steps.jsonl", folder / ALARMS_FILE
         self._records = jsonl.read(steps, StepRecord) if steps.is_file() else []
@@ -45,9 +54,9 @@ class Lookout:
             self._on_alarm(alarm)
         worst = [alarm for alarm in new if alarm.severity is Severity.ERROR]
         if worst and self._stop:
-            last = checkpoints.latest(self._folder / "checkpoints")
             raise EngineError(
                 f"step {record.step + 1} stopped by on_alarm = stop: {worst[0].name}, "
-                f"{worst[0].evidence}; the last checkpoint is {last or 'not written yet'}. "
+                f"{worst[0].evidence}; the last checkpoint is "
+                f"{self._latest() or 'not written yet'}. "
                 f"{worst[0].advice[0].upper()}{worst[0].advice[1:]}, and start a new --run"
             )

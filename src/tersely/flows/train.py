@@ -64,6 +64,7 @@ def train(
         staleness=recipe.learner.staleness,
         stop=recipe.on_alarm == "stop",
         on_alarm=on_alarm,
+        latest=lambda: checkpoints.latest(folder / "checkpoints"),
     )
     last = recipe.learner.steps
     for step in range(start, last):
