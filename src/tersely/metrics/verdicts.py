@@ -1,0 +1,50 @@
+"""What an interval says of a claim that was written down before it."""
+
+import math
+from enum import StrEnum
+
+from tersely.metrics.crossed import Effect
+
+
+class Relation(StrEnum):
+    """How a claim binds its effect to its bound."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    WITHIN = "within"
+
+
+class Verdict(StrEnum):
+    """What came out."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    OPPOSITE = "the opposite holds"
+    UNKNOWN = "cannot tell"
+
+
+FEWEST_SEEDS = 2
+
+
+def judge(effect: Effect, *, relation: Relation, bound: float) -> Verdict:
+    """Holds if the whole interval lies where the claim puts the effect, fails if none of it does.
+
+    Where ``above`` has a bound of 0 or more, an interval wholly below minus the bound is the
+    opposite; ``below`` mirrors it. Within means between minus and plus the bound, and has none.
+    No interval, or fewer than two seeds → cannot tell.
+    """
+    if relation is Relation.BELOW:
+        turned = effect._replace(low=-effect.high, high=-effect.low)
+        return judge(turned, relation=Relation.ABOVE, bound=-bound)
+    if effect.n_seeds < FEWEST_SEEDS or math.isnan(effect.low):
+        return Verdict.UNKNOWN
+    low, high = effect.low, effect.high
+    if relation is Relation.WITHIN:
+        if -bound < low and high < bound:
+            return Verdict.HOLDS
+        return Verdict.FAILS if low > bound or high < -bound else Verdict.UNKNOWN
+    if low > bound:
+        return Verdict.HOLDS
+    if bound >= 0 and high < -bound:
+        return Verdict.OPPOSITE
+    return Verdict.FAILS if high < bound else Verdict.UNKNOWN
