@@ -3,14 +3,19 @@
 One run folder an arm; what is finished is skipped and what was stopped goes on. ``lint`` is held
 against what becomes of them (docs/diagnosing.md).
 
+The step logs of all arms in the folder go into ``lab-runs.csv`` there.
+
     python bench/lab_runs.py runs/lab [--steps 160] [--seed 0] [--jobs 2] [--only vanilla,no-wrong]
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import polars as pl
 
 TREATMENTS = (
     "no-wrong",
@@ -33,6 +38,19 @@ ARMS: dict[str, tuple[str, ...]] = {
     "stale-4": ("learner.staleness=4",),
     "stale-16": ("learner.staleness=16",),
 }
+COLUMNS = (
+    "step",
+    "target_tokens",
+    "cap_tokens",
+    "accuracy",
+    "positive_share",
+    "zero_signal_share",
+    "truncated_share",
+    "tokens_mean",
+    "correct_tokens_mean",
+    "wrong_tokens_mean",
+    "entropy_mean",
+)
 
 
 def train(name: str, folder: Path, *, steps: int, seed: int) -> str:
@@ -53,6 +71,33 @@ def train(name: str, folder: Path, *, steps: int, seed: int) -> str:
     return f"{name}: {'done' if done.returncode == 0 else lines[-1] if lines else 'failed'}"
 
 
+def describe(run: Path) -> str:
+    """An arm's first alarm, and held-out accuracy and mean length at its ends."""
+    alarms = (
+        (run / "alarms.jsonl").read_text().splitlines() if (run / "alarms.jsonl").exists() else []
+    )
+    first = json.loads(alarms[0]) if alarms else None
+    ends = []
+    for file in (lambda files: (files[0], files[-1]))(sorted((run / "eval").glob("step-*.jsonl"))):
+        records = pl.read_ndjson(file).select(pl.col("grade") == "correct", "tokens")
+        ends.append(records.mean().row(0))
+    (right, tokens), (right_after, tokens_after) = ends
+    alarm = f"{first['name']} ({first['step']})" if first else "none"
+    return f"{alarm}; {right:.3f} -> {right_after:.3f}; {tokens:.1f} -> {tokens_after:.1f} tokens"
+
+
+def write_csv(folder: Path) -> None:
+    """The step logs of all arms, one table."""
+    tables = [
+        pl.read_ndjson(folder / name / "steps.jsonl")
+        .select(pl.lit(name).alias("arm"), *COLUMNS)
+        .with_columns(pl.col(pl.Float64).round(4))
+        for name in sorted(ARMS)
+        if (folder / name / "steps.jsonl").exists()
+    ]
+    pl.concat(tables).write_csv(folder / "lab-runs.csv")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -67,6 +112,9 @@ def main() -> None:
             chosen.only.split(","),
         ):
             print(line, flush=True)
+    for name in chosen.only.split(","):
+        print(f"{name}: {describe(chosen.folder / name)}")
+    write_csv(chosen.folder)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Killed with SIGKILL and resumed, a run ends as if it had never been killed."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -59,6 +60,33 @@ def test_targets_that_remember_are_restored_exactly(tmp_path: Path) -> None:
     whole, resumed = contents(tmp_path / "whole"), contents(tmp_path / "broken")
     records = [name for name in whole if not name.startswith("eval")]
     assert [name for name in records if resumed[name] != whole[name]] == []
+
+
+def test_a_run_ends_with_the_step_that_reaches_its_tokens(
+    unbroken: dict[str, bytes], tmp_path: Path
+) -> None:
+    def spent(content: dict[str, bytes]) -> list[int]:
+        return [json.loads(line)["sampled_tokens"] for line in content["steps.jsonl"].splitlines()]
+
+    first_four = spent(unbroken)[:4]
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "broken").mkdir()
+    enough = f"learner.rollout_tokens={sum(first_four) - 1}"
+    assert run(tmp_path / "whole" / "run", "never", enough) == 0
+    whole = contents(tmp_path / "whole" / "run")
+    assert spent(whole) == first_four
+    assert {name for name in whole if name.startswith("eval")} == {
+        "eval/step-000000.jsonl",
+        "eval/step-000002.jsonl",
+        "eval/step-000004.jsonl",
+    }
+    assert run(tmp_path / "broken" / "run", "checkpoint", enough) == -signal.SIGKILL
+    assert run(tmp_path / "broken" / "run", "never", enough) == 0
+    resumed = contents(tmp_path / "broken" / "run")
+    assert [name for name in whole if resumed.get(name) != whole[name]] == []
+    # A finished run is asked to go on: nothing is sampled again.
+    assert run(tmp_path / "whole" / "run", "never", enough) == 0
+    assert contents(tmp_path / "whole" / "run") == whole
 
 
 def test_the_last_two_checkpoints_are_kept_besides_the_final_one(

@@ -10,10 +10,13 @@ def describe_cost(recipe: Recipe) -> str:
     times = len(evaluation_steps(recipe))
     samples = recipe.problems.test_limit * evaluation.samples
     cap, top = sampling.cap_tokens, max(evaluation.budgets)
+    most = learner.rollout_tokens
+    early = f"the step that brings the sampled tokens to {most:,} is the last\n" if most else ""
     return (
         f"training: {learner.steps:,} steps x {rollouts:,} rollouts x at most {cap:,} tokens = "
         f"at most {learner.steps * rollouts * cap:,} sampled tokens, "
         f"{learner.steps * learner.staleness:,} optimizer updates\n"
+        f"{early}"
         f"evaluation: {times} times x at most {samples:,} samples x at most {top:,} tokens = "
         f"at most {times * samples * top:,} sampled tokens"
     )

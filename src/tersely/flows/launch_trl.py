@@ -227,6 +227,8 @@ def _refuse(recipe: Recipe) -> None:
         ),
         'sampling.engine = "continuous" with trl.use_vllm = true: only one of them can sample; '
         "leave one out": recipe.sampling.engine == "continuous" and uses_vllm,
+        f"learner.rollout_tokens = {recipe.learner.rollout_tokens}: TRL counts steps only; leave "
+        "it out and set learner.steps": recipe.learner.rollout_tokens is not None,
         'sampling.without_signal = "refill": TRL samples once a step; set "drop", which leaves '
         "such groups out of the loss, and raise sampling.prompts_per_step": (
             recipe.sampling.without_signal == "refill"

@@ -221,9 +221,14 @@ class LossSection(Section):
 
 
 class LearnerSection(Section):
-    """The optimizer; ``staleness`` is S, updates per rollout batch."""
+    """The optimizer; ``staleness`` is S, updates per rollout batch.
+
+    ``rollout_tokens``: the run ends before its last step once it has sampled so many tokens, so
+    that methods whose rollouts differ in length can be compared at equal cost.
+    """
 
     steps: Count
+    rollout_tokens: Count | None = None
     learning_rate: Annotated[float, Field(gt=0)]
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0

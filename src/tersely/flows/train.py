@@ -66,8 +66,8 @@ def train(
         on_alarm=on_alarm,
         latest=lambda: checkpoints.latest(folder / "checkpoints"),
     )
-    last = recipe.learner.steps
-    for step in range(start, last):
+    step, spent_tokens = start, _sampled_tokens(folder)
+    while not _is_over(recipe, step, spent_tokens):
         if step % recipe.evaluation.every_steps == 0 and not watch.wants_stop():
             _judge(run, step)
         if watch.wants_stop():
@@ -75,10 +75,23 @@ def train(
             return Outcome(step, finished=False)
         state, record = take_step(run, step, state)
         lookout.after(record)
-        if (step + 1) % recipe.checkpoint.every_steps == 0 or step + 1 == last:
-            _save(run, step + 1, state)
-    _judge(run, last)
-    return Outcome(last, finished=True)
+        step, spent_tokens = step + 1, spent_tokens + record.sampled_tokens
+        if step % recipe.checkpoint.every_steps == 0 or _is_over(recipe, step, spent_tokens):
+            _save(run, step, state, final=_is_over(recipe, step, spent_tokens))
+    _judge(run, step)
+    return Outcome(step, finished=True)
+
+
+def _is_over(recipe: Recipe, step: int, spent_tokens: int) -> bool:
+    """Whether so many steps, or the tokens that they sampled, are all that was asked for."""
+    most = recipe.learner.rollout_tokens
+    return step >= recipe.learner.steps or (most is not None and spent_tokens >= most)
+
+
+def _sampled_tokens(folder: Path) -> int:
+    """What the recorded steps of a run have sampled."""
+    file = folder / "steps.jsonl"
+    return sum(r.sampled_tokens for r in jsonl.read(file, StepRecord)) if file.is_file() else 0
 
 
 def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
@@ -261,7 +274,7 @@ def check_not_missing(folder: Path, *, every_steps: int, found: int) -> None:
         )
 
 
-def _save(run: Run, step: int, state: targets.TargetState) -> None:
+def _save(run: Run, step: int, state: targets.TargetState, *, final: bool) -> None:
     folder = run.folder / "checkpoints"
     checkpoints.save(
         folder,
@@ -272,7 +285,7 @@ def _save(run: Run, step: int, state: targets.TargetState) -> None:
         extra={"target": state},
     )
     # The last two are kept besides the final one.
-    checkpoints.prune(folder, keep=3 if step == run.recipe.learner.steps else 2)
+    checkpoints.prune(folder, keep=3 if final else 2)
 
 
 def forget_after(folder: Path, done: int) -> None:

@@ -65,9 +65,7 @@ def mean_effect(values_KP: Float[np.ndarray, "K P"]) -> Effect:
     )
 
 
-def ratio_effect(
-    after_KP: Float[np.ndarray, "K P"], before_KP: Float[np.ndarray, "K P"]
-) -> Effect:
+def ratio_effect(after_KP: Float[np.ndarray, "K P"], before_KP: Float[np.ndarray, "K P"]) -> Effect:
     """``mean(after) / mean(before) - 1``, with the interval of its linearisation.
 
     A mean of zero before → NaN.

@@ -26,6 +26,8 @@ from tersely.report.style import (
 )
 
 SMOOTH_FROM_STEPS = 40
+# A background narrower than this part of the picture has no room for its name.
+NAMED_SHARE = 0.27
 
 
 class EvalPoint(NamedTuple):
@@ -230,13 +232,16 @@ def _mark_alarms(marks: list[Row], x: alt.X, *, datasets: Datasets) -> list[alt.
 
 
 def _shade(stages: Stages, domain: tuple[int, int], *, datasets: Datasets) -> list[alt.Chart]:
-    """Backgrounds of the two stages; none if the run has no stages."""
+    """Backgrounds of the two stages, named where there is room; none if a run has no stages."""
     if math.isnan(stages.stage_end_step):
         return []
     end = min(stages.stage_end_step, float(domain[1]))
     rows: list[Row] = [{"from": domain[0], "to": end, "stage": "length adaptation"}]
     if end < domain[1]:
         rows.append({"from": end, "to": domain[1], "stage": "refinement"})
+    for row in rows:
+        wide = float(row["to"]) - float(row["from"]) >= NAMED_SHARE * (domain[1] - domain[0])
+        row["name"] = row["stage"] if wide else ""
     colour = alt.Color(
         "stage:N",
         legend=None,
@@ -247,4 +252,4 @@ def _shade(stages: Stages, domain: tuple[int, int], *, datasets: Datasets) -> li
         x=alt.X("from:Q", title="training step"), x2="to:Q", fill=colour
     )
     words = base.mark_text(align="left", baseline="top", dx=5, dy=4, fontSize=11, color=FAINT)
-    return [shade, words.encode(x="from:Q", y=alt.value(0), text="stage:N")]
+    return [shade, words.encode(x="from:Q", y=alt.value(0), text="name:N")]

@@ -274,7 +274,8 @@ def estimate_cost(
     mean = float(np.minimum(table.tokens_PS[table.graded_PS], top).mean())
     judged = len(evaluation_steps(recipe)) * recipe.problems.test_limit * evaluation.samples
     rollouts = sampling.prompts_per_step * sampling.samples_per_prompt * (rounds + 1)
-    training = learner.steps * step_tokens
+    most = learner.rollout_tokens or math.inf
+    training = min(learner.steps * step_tokens, most)
     return Cost(
         step_tokens=step_tokens,
         sampled_groups=groups,
