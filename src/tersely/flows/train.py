@@ -71,7 +71,7 @@ def train(
         if step % recipe.evaluation.every_steps == 0 and not watch.wants_stop():
             _judge(run, step)
         if watch.wants_stop():
-            _save(run, step, state)
+            _save(run, step, state, final=False)
             return Outcome(step, finished=False)
         state, record = take_step(run, step, state)
         lookout.after(record)
