@@ -1,0 +1,1 @@
+"""``tersely study``: claims that are written down, the runs that test them, and what came out."""

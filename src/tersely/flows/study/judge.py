@@ -1,0 +1,170 @@
+"""Claims against results: an effect with its interval, and a verdict."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tersely.core.errors import ConfigError
+from tersely.core.types import Problem
+from tersely.dynamics.stages import estimate_stages
+from tersely.flows.study.plan import Claim, Named, Side, lengths_of, resolve, unit_of
+from tersely.flows.study.results import Result
+from tersely.metrics.budgets import Protocol, score
+from tersely.metrics.crossed import NOTHING, Effect, mean_effect, ratio_effect
+from tersely.metrics.efficiency import area_over_log_budget
+from tersely.metrics.means import average_defined
+from tersely.metrics.passk import pass_at_k
+from tersely.metrics.verdicts import Verdict, judge
+
+# A run is lost if its held-out accuracy at the cap ends so far below where it began.
+LOST_BELOW = -0.10
+SMOOTH_STEPS = 10
+EASY_ABOVE = 0.5
+
+
+class Judged(NamedTuple):
+    """A claim, what was measured, and the verdict."""
+
+    claim: Claim
+    effect: Effect
+    verdict: Verdict
+
+
+class Evidence(NamedTuple):
+    """Finished runs of a base recipe by unit name, and its held-out problems."""
+
+    base: Mapping[str, Any]
+    problems: list[Problem]
+    results: Mapping[str, Result]
+    seeds: int
+
+    def of(self, study: Named, arm: str) -> dict[int, Result]:
+        """The finished runs of an arm, by seed."""
+        found = {}
+        for seed in range(1, self.seeds + 1):
+            name = unit_of(self.base, study.study.arms[arm], seed=seed).name
+            if name in self.results:
+                found[seed] = self.results[name]
+        return found
+
+    @property
+    def budgets_B(self) -> np.ndarray:
+        """The budgets of the base recipe's evaluation, in tokens."""
+        return np.array(self.base["evaluation"]["budgets"])
+
+
+def judge_study(evidence: Evidence, study: Named) -> list[Judged]:
+    """Every claim of a study, with what its finished runs say.
+
+    Raises:
+        ConfigError: a claim names a source, budget or column that there is not.
+    """
+    judged = []
+    for claim in study.study.claims:
+        effect = effect_of(evidence, study, claim)
+        judged.append(
+            Judged(claim, effect, judge(effect, relation=claim.relation, bound=claim.bound))
+        )
+    return judged
+
+
+def effect_of(evidence: Evidence, study: Named, claim: Claim) -> Effect:
+    """What a claim is about, over the seeds that all of its arms have finished."""
+    runs = evidence.of(study, claim.of.arm)
+    if claim.against is None:
+        return mean_effect(_stack(evidence, claim, claim.of, runs, sorted(runs)))
+    others = evidence.of(study, claim.against.arm)
+    seeds = sorted(runs.keys() & others.keys())
+    if not seeds:
+        return NOTHING
+    ours_KP = _stack(evidence, claim, claim.of, runs, seeds)
+    theirs_KP = _stack(evidence, claim, claim.against, others, seeds)
+    return ratio_effect(ours_KP, theirs_KP) if claim.relative else mean_effect(ours_KP - theirs_KP)
+
+
+def _stack(
+    evidence: Evidence, claim: Claim, side: Side, runs: Mapping[int, Result], seeds: Sequence[int]
+) -> Float[np.ndarray, "K P"]:
+    if not seeds:
+        return np.zeros((0, 0))
+    return np.stack([statistic(evidence, claim, side, runs[seed]) for seed in seeds])
+
+
+def statistic(
+    evidence: Evidence, claim: Claim, side: Side, result: Result
+) -> Float[np.ndarray, " P"]:
+    """One run's figure: for each held-out problem, or one for the run.  See ``Claim``."""
+    match claim.statistic:
+        case "curve":
+            return np.array([_curve(result, claim.column, side.steps)])
+        case "stage_end":
+            log = result.log()
+            end = estimate_stages(log.step_N, log.columns["tokens_mean"]).stage_end_step
+            return np.array([end / result.last_step])
+        case "rebound":
+            return np.array([_rebound(result)])
+        case _:
+            values_P = _per_problem(evidence, claim, side, result)
+            return values_P[_among(evidence.problems, claim.where)]
+
+
+def _per_problem(
+    evidence: Evidence, claim: Claim, side: Side, result: Result
+) -> Float[np.ndarray, " P"]:
+    table = result.table(side.moment, evidence.problems)
+    if claim.statistic == "tokens":
+        tokens_PS = np.where(table.graded_PS, table.tokens_PS, np.nan)
+        return average_defined(tokens_PS, axis=1)
+    budget = resolve(claim.budget, lengths_of(evidence.base))
+    wanted_B = evidence.budgets_B if claim.statistic == "area" else np.array([budget])
+    hits = score(table, budgets_B=wanted_B, protocol=Protocol.FINISHED)
+    if claim.statistic == "area":
+        return area_over_log_budget(hits.accuracy_PB, budgets_B=wanted_B)
+    if claim.statistic == "pass_at_k":
+        return pass_at_k(hits.hits_PSB, k=claim.k)[:, 0]
+    return np.asarray(hits.accuracy_PB[:, 0])
+
+
+def _among(problems: Sequence[Problem], where: str | None) -> Bool[np.ndarray, " P"]:
+    if where is None:
+        return np.ones(len(problems), dtype=bool)
+    if where in ("easy", "hard"):
+        rate_P = np.array([1 - (p.difficulty or 0.0) for p in problems])
+        return (rate_P > EASY_ABOVE) == (where == "easy")
+    kept_P = np.array([problem.source == where for problem in problems])
+    if not kept_P.any():
+        sources = ", ".join(sorted({problem.source for problem in problems}))
+        raise ConfigError(f"a claim is about {where!r}; held-out problems are of {sources}")
+    return kept_P
+
+
+def _curve(result: Result, column: str, steps: tuple[float, float]) -> float:
+    values = result.log().columns.get(column)
+    if values is None:
+        raise ConfigError(f"results keep no column {column!r}; they keep {', '.join(result.steps)}")
+    low, high = (round(share * len(values)) for share in steps)
+    part = values[min(low, len(values) - 1) : max(high, low + 1)]
+    return float(np.nanmean(part)) if np.isfinite(part).any() else math.nan
+
+
+def _rebound(result: Result) -> float:
+    """``last / least - 1`` of the length, both means over ten steps."""
+    tokens = result.log().columns["tokens_mean"]
+    window = min(SMOOTH_STEPS, len(tokens))
+    smooth = np.convolve(tokens, np.ones(window) / window, mode="valid")
+    return float(smooth[-1] / smooth.min() - 1)
+
+
+def fall_of_accuracy(result: Result, problems: list[Problem]) -> float:
+    """Held-out accuracy at the cap, the end minus the start."""
+    ends = [result.table(moment, problems) for moment in (0.0, 1.0)]
+    before, after = (
+        score(table, budgets_B=np.array([table.cap_tokens]), protocol=Protocol.FINISHED).accuracy_B[
+            0
+        ]
+        for table in ends
+    )
+    return float(after - before)

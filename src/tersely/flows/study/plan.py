@@ -1,0 +1,253 @@
+"""Study files: arms, claims with their bounds, and the runs that they ask for."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, ValidationError, model_validator
+
+from tersely.core.errors import ConfigError
+from tersely.flows.config import Recipe, check_recipe
+from tersely.flows.sections import Section, TomlArray
+from tersely.metrics.verdicts import Relation
+
+BASE = "base"
+LENGTH = re.compile(r"(?:([\d.]+) )?(L_T|L_R)")
+Span = Annotated[tuple[float, float], TomlArray]
+
+
+class Arm(Section):
+    """One way to train: ``set`` is merged over the base recipe; ``pool``: by base pass rate."""
+
+    says: str
+    pool: Literal["easy", "hard", "full"] = "easy"
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class Side(Section):
+    """Which arm is looked at, and when: ``moment`` of evaluations and ``steps`` of training
+    curves are shares of the run, 0 its start and 1 its end."""
+
+    arm: str
+    moment: Annotated[float, Field(ge=0, le=1)] = 1.0
+    steps: Span = (0.9, 1.0)
+
+
+class Claim(Section):
+    """A statement on an effect, and the bound that its interval is held against.
+
+    ``statistic``: on held-out problems ``accuracy`` and ``pass_at_k`` within ``budget`` tokens,
+    ``area`` under accuracy over log budget, ``tokens``; of the training curve ``curve`` (the mean
+    of ``column`` over ``steps``), ``stage_end`` (share of the run) and ``rebound`` (how far the
+    last length lies above the least). ``where`` keeps one source, or problems that the base model
+    finds easy or hard. Without ``against`` the value itself is judged; else its difference or,
+    relative, its ratio minus 1.
+    """
+
+    says: str
+    paper: str
+    statistic: Literal["accuracy", "pass_at_k", "area", "tokens", "curve", "stage_end", "rebound"]
+    of: Side
+    against: Side | None = None
+    relative: bool = False
+    budget: int | str = "L_R"
+    k: Annotated[int, Field(ge=1)] = 8
+    column: str = "tokens_mean"
+    where: str | None = None
+    above: float | None = None
+    below: float | None = None
+    within: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> "Claim":
+        if sum(bound is not None for bound in (self.above, self.below, self.within)) != 1:
+            raise ValueError(f"claim {self.says!r} needs one of above, below, within")
+        if self.relative and self.against is None:
+            raise ValueError(f"claim {self.says!r} is relative to nothing; add against")
+        return self
+
+    @property
+    def relation(self) -> Relation:
+        """Above, below or within."""
+        return next(r for r in Relation if getattr(self, r.value) is not None)
+
+    @property
+    def bound(self) -> float:
+        """What the effect is held against."""
+        return float(getattr(self, self.relation.value))
+
+
+class Study(Section):
+    """A question, the arms that answer it, and what was expected before they ran."""
+
+    title: str
+    question: str
+    paper: str
+    arms: Annotated[dict[str, Arm], Field(min_length=1)]
+    claims: Annotated[tuple[Claim, ...], TomlArray, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_its_arms(self) -> "Study":
+        for claim in self.claims:
+            for side in filter(None, (claim.of, claim.against)):
+                if side.arm not in self.arms:
+                    raise ValueError(
+                        f"claim {claim.says!r}: there is no arm {side.arm!r}; "
+                        f"arms are {', '.join(self.arms)}"
+                    )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One run: an arm's recipe but for its problem files, the pool it trains on, a seed."""
+
+    settings: Mapping[str, Any]
+    pool: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """A name that stands for all of it."""
+        text = json.dumps([self.pool, self.settings], sort_keys=True)
+        return f"{blake2b(text.encode(), digest_size=6).hexdigest()}-seed-{self.seed}"
+
+
+class Named(NamedTuple):
+    """A study and its name."""
+
+    name: str
+    study: Study
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The studies that come with the package, by name, in the order of their files."""
+    folder = Path(str(resources.files("tersely") / "recipes" / "studies"))
+    files = sorted(path for path in folder.glob("*.toml") if path.stem != BASE)
+    return {path.stem.partition("-")[2]: path for path in files}
+
+
+def find_studies(name: str) -> list[Named]:
+    """One study by name or file, or ``all`` that are shipped.
+
+    Raises:
+        ConfigError: there is no such study, or its file says something that cannot be.
+    """
+    shipped = shipped_studies()
+    if name == "all":
+        return [Named(each, read_study(path)) for each, path in shipped.items()]
+    path = shipped.get(name, Path(name))
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no study {name!r}; give a TOML file, all, or one of {', '.join(shipped)}"
+        )
+    return [Named(name if name in shipped else path.stem, read_study(path))]
+
+
+def read_study(path: Path) -> Study:
+    """A study's file, checked.
+
+    Raises:
+        ConfigError: it is no TOML, or a key is unknown, missing or of a wrong kind.
+    """
+    try:
+        return Study.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the study"
+        raise ConfigError(f"{path}: {key}: {first['msg']}") from error
+
+
+def base_settings(overrides: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:
+    """The base recipe's settings, with these dotted keys set.
+
+    Raises:
+        ConfigError: it is no recipe any more.
+    """
+    file = Path(str(resources.files("tersely") / "recipes" / "studies" / f"{BASE}.toml"))
+    settings: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    for key, value in overrides:
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        settings = merge(settings, value)
+    check_recipe(settings)
+    return settings
+
+
+def merge(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the changes in; a section that gets another ``name`` starts empty."""
+    merged = dict(settings)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            renamed = "name" in value and value["name"] != old.get("name")
+            merged[key] = dict(value) if renamed else merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def lengths_of(base: Mapping[str, Any]) -> dict[str, float]:
+    """L_T and L_R of the base recipe, in tokens."""
+    target = base.get("target", {}).get("tokens")
+    if not isinstance(target, int):
+        raise ConfigError("a study's base needs target.tokens, one length (L_T); set it")
+    return {"L_T": float(target), "L_R": float(base["sampling"]["cap_tokens"])}
+
+
+def resolve(value: Any, lengths: Mapping[str, float]) -> Any:
+    """``"2 L_T"`` and the like as tokens, anywhere in the settings."""
+    if isinstance(value, Mapping):
+        return {key: resolve(inner, lengths) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [resolve(inner, lengths) for inner in value]
+    found = LENGTH.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    return max(1, round(float(found[1] or 1) * lengths[found[2]]))
+
+
+def arm_settings(base: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
+    """An arm's settings: the base with the arm's own, all lengths in tokens.
+
+    Raises:
+        ConfigError: they make no recipe.
+    """
+    settings: dict[str, Any] = merge(base, resolve(arm.set, lengths_of(base)))
+    check_recipe(settings)
+    return settings
+
+
+def unit_of(base: Mapping[str, Any], arm: Arm, *, seed: int) -> Unit:
+    """The run of an arm with a seed; arms that mean the same run are one unit."""
+    recipe = check_recipe(arm_settings(base, arm) | {"seed": seed})
+    return Unit(recipe.model_dump(mode="json", exclude_none=True), arm.pool, seed)
+
+
+def units_of(base: Mapping[str, Any], studies: Sequence[Named], *, seeds: int) -> list[Unit]:
+    """All runs of these studies, each once, seed by seed."""
+    units: dict[str, Unit] = {}
+    for seed in range(1, seeds + 1):
+        for _, study in studies:
+            for arm in study.arms.values():
+                unit = unit_of(base, arm, seed=seed)
+                units.setdefault(unit.name, unit)
+    return list(units.values())
+
+
+def recipe_of(unit: Unit, *, train: Path, test: Path) -> Recipe:
+    """The recipe that a unit trains, on these problem files.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    files = {"problems": {"train": str(train), "test": str(test)}}
+    return check_recipe(merge(unit.settings, files))

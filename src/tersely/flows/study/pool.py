@@ -1,0 +1,118 @@
+"""What all arms of a study share: prompts split by the base model's pass rate, held-out problems.
+
+It is made once for a model and its problems, kept beside the results, and never made again there:
+other samples would be other prompts, and the runs could not be compared.
+"""
+
+import gzip
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tersely.adapters.evaluations import RECORDS_FILE
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError
+from tersely.core.types import EvalRecord, Problem, SamplingSpec
+from tersely.flows.config import check_recipe
+from tersely.flows.curate import choose, sample_pool
+from tersely.flows.curate_choice import Choice, Select
+from tersely.flows.evaluation import Plan, Watch
+from tersely.flows.train import load_problems
+from tersely.metrics.budgets import Protocol
+from tersely.tasks.problems import read_problems
+
+SAMPLES = 8
+SEED = 0
+HELD_OUT = "held-out"
+BASE_RECORDS = "base.jsonl.gz"
+
+
+class Pool(NamedTuple):
+    """Files of the easy, hard and full prompts and of the held-out problems, by name."""
+
+    folder: Path
+
+    def file(self, name: str) -> Path:
+        """The problems of this name."""
+        return self.folder / f"{name}.jsonl"
+
+    def held_out(self) -> list[Problem]:
+        """Held-out problems; ``difficulty`` is the share of the base model's samples that fail."""
+        return read_problems(self.file(HELD_OUT))
+
+
+def make_pool(base: Mapping[str, Any], folder: Path, work: Path, *, watch: Watch) -> Pool:
+    """The pool in ``folder``, sampled under ``work`` where it is not there yet.
+
+    Raises:
+        ConfigError: model or problems cannot be used, or no three sets of one size can be had.
+    """
+    pool = Pool(folder)
+    if pool.file(HELD_OUT).is_file():
+        return pool
+    train, test = load_problems(check_recipe(dict(base) | {"seed": SEED}))
+    overlap = {p.id for p in train} & {p.id for p in test}
+    if overlap:
+        raise ConfigError(
+            f"{len(overlap)} held-out problems are in the pool, {min(overlap)!r} among them; give "
+            "another --benchmark or --train"
+        )
+    records = _sample(base, train, work / "train", seed=SEED, watch=watch)
+    held_out = _sample(base, test, work / "test", seed=SEED + 1, watch=watch)
+    choice = Choice(select=Select.MIXES, keep_duplicates=True, seed=SEED)
+    sets = choose(train, records, choice).sets
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, chosen in sets.items():
+        jsonl.write(pool.file(name), chosen.problems)
+    _keep_records(records, folder / BASE_RECORDS)
+    everything = Choice(select=Select.FULL, keep_duplicates=True)
+    # Last: the pool is whole once it is there.
+    jsonl.write(pool.file(HELD_OUT), choose(test, held_out, everything).sets["full"].problems)
+    return pool
+
+
+def _sample(
+    base: Mapping[str, Any], problems: Sequence[Problem], out: Path, *, seed: int, watch: Watch
+) -> Path:
+    """The base model's records of these problems."""
+    recipe = check_recipe(dict(base))
+    sampling = recipe.sampling
+    plan = Plan(
+        model=recipe.model.path,
+        benchmark="",
+        out=out / "samples",
+        spec=SamplingSpec(
+            samples=SAMPLES,
+            max_tokens=sampling.cap_tokens,
+            seed=seed,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+        ),
+        budgets=(sampling.cap_tokens,),
+        protocol=Protocol.FINISHED,
+        rows=sampling.rows,
+    )
+    return sample_pool(problems, plan, watch=watch)
+
+
+def _keep_records(records: Path, file: Path) -> None:
+    """The samples without their texts, packed."""
+    plain = file.with_suffix("")
+    bare = [
+        replace(record, prompt=None, text=None, pieces=None)
+        for record in jsonl.read(records, EvalRecord)
+    ]
+    jsonl.write(plain, bare)
+    file.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
+    plain.unlink()
+
+
+def unpack_records(pool: Pool, work: Path) -> Path:
+    """The base model's samples as ``lint`` reads them, in a folder under ``work``."""
+    folder = work / "base"
+    folder.mkdir(parents=True, exist_ok=True)
+    content = gzip.decompress((pool.folder / BASE_RECORDS).read_bytes())
+    (folder / RECORDS_FILE).write_bytes(content)
+    return folder

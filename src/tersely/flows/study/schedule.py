@@ -1,0 +1,96 @@
+"""The runs of studies side by side, in processes; stopped at any moment, they go on later."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from tersely.core.errors import TerselyError
+from tersely.flows.study.plan import Unit
+from tersely.flows.study.work import Bench, do, prepare
+
+POLL_S = 1.0
+
+
+class Looker(Protocol):
+    """Who looks on while runs go."""
+
+    def on_progress(self, done: int, steps: float) -> None:
+        """``done`` runs are finished; those that go on have done so many of their runs' steps."""
+
+    def on_result(self, unit: Unit) -> None:
+        """One more is finished."""
+
+
+class Failed(NamedTuple):
+    """A run that could not be trained, and why."""
+
+    unit: Unit
+    why: str
+
+
+def missing(units: Sequence[Unit], bench: Bench) -> list[Unit]:
+    """The units whose results are not there."""
+    return [unit for unit in units if not bench.result(unit).is_file()]
+
+
+def run_units(
+    units: Sequence[Unit],
+    bench: Bench,
+    *,
+    jobs: int,
+    looker: Looker,
+    on_stop: Callable[[Callable[[], None]], None] = lambda stop: None,
+) -> list[Failed]:
+    """Trains the units that have no result yet, ``jobs`` at a time, in their order.
+
+    A unit that fails is reported and the others go on.
+
+    Args:
+        on_stop: is given a function that asks all runs to save and end after their step.
+    """
+    left = missing(units, bench)
+    done, failed = 0, []
+    with _executor(jobs, on_stop) as executor:
+        waiting = {executor.submit(do, unit, bench): unit for unit in left}
+        while waiting:
+            ended, _ = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
+            for future in ended:
+                unit = waiting.pop(future)
+                try:
+                    if future.result():
+                        done += 1
+                        looker.on_result(unit)
+                except TerselyError as error:
+                    failed.append(Failed(unit, str(error)))
+            looker.on_progress(done, _steps(left, bench))
+    return failed
+
+
+@contextmanager
+def _executor(
+    jobs: int, on_stop: Callable[[Callable[[], None]], None]
+) -> Iterator[ProcessPoolExecutor]:
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    on_stop(stop.set)
+    with ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=prepare, initargs=(stop,)
+    ) as executor:
+        try:
+            yield executor
+        except BaseException:
+            stop.set()
+            executor.shutdown(cancel_futures=True)
+            raise
+
+
+def _steps(units: Sequence[Unit], bench: Bench) -> float:
+    """The share of their steps that unfinished runs have done, summed."""
+    total = 0.0
+    for unit in units:
+        file = bench.run(unit) / "steps.jsonl"
+        if file.is_file() and not bench.result(unit).is_file():
+            total += file.read_bytes().count(b"\n") / unit.settings["learner"]["steps"]
+    return total

@@ -1,0 +1,136 @@
+"""One run of a study, in a process of its own: trained, distilled into a result, cleared away."""
+
+import os
+import platform
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tersely import __version__
+from tersely.core.types import EvalRecord, StepRecord, StepTiming
+from tersely.flows.config import Recipe
+from tersely.flows.lint import find
+from tersely.flows.lint.facts import gather
+from tersely.flows.lint.pool import only_trained, read_pool
+from tersely.flows.study.plan import Unit, recipe_of
+from tersely.flows.study.pool import HELD_OUT, Pool
+from tersely.flows.study.results import Raised, distil, write_result
+from tersely.flows.train import train
+from tersely.tasks.problems import digest, read_problems
+
+
+class Bench(NamedTuple):
+    """Where things are: the pool, the base model's records, results and run folders."""
+
+    pool: Pool
+    records: Path
+    results: Path
+    runs: Path
+    keep: bool
+
+    def result(self, unit: Unit) -> Path:
+        """The file of a unit's result."""
+        return self.results / f"{unit.name}.json.gz"
+
+    def run(self, unit: Unit) -> Path:
+        """The folder in which it is trained."""
+        return self.runs / unit.name
+
+
+class Silent:
+    """Looks on without a word, and stops when all are asked to or the parent is gone."""
+
+    def __init__(self, stop: Event) -> None:
+        self._stop = stop
+        self._parent = os.getppid()
+
+    def on_sampling(self, what: str, total: int) -> None:
+        """A batch of rollouts begins."""
+
+    def on_rollout(self) -> None:
+        """One of them is finished."""
+
+    def on_step(self, record: StepRecord, timing: StepTiming, *, steps: int) -> None:
+        """A training step is done."""
+
+    def on_evaluation(self, step: int, records: Sequence[EvalRecord]) -> None:
+        """An evaluation is done."""
+
+    def wants_stop(self) -> bool:
+        """Whether to save and end after this step."""
+        return self._stop.is_set() or os.getppid() != self._parent
+
+
+_stop: Event | None = None
+
+
+def prepare(stop: Event) -> None:
+    """Once in every process: the parent alone hears Ctrl-C."""
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(1)
+    # One bar for all runs is enough.
+    logging.disable_progress_bar()
+
+
+def do(unit: Unit, bench: Bench) -> bool:
+    """Trains a unit, or goes on with it; whether it is finished.
+
+    Raises:
+        TerselyError: the recipe cannot be trained.
+    """
+    assert _stop is not None
+    watch = Silent(_stop)
+    if watch.wants_stop():
+        return False
+    recipe = recipe_of(unit, train=bench.pool.file(unit.pool), test=bench.pool.file(HELD_OUT))
+    folder = bench.run(unit)
+    began = time.monotonic()
+    outcome = train(recipe, folder, resume=(folder / "manifest.json").is_file(), watch=watch)
+    if not outcome.finished:
+        return False
+    result = distil(
+        folder,
+        unit=unit.name,
+        seed=unit.seed,
+        staleness=recipe.learner.staleness,
+        pool=digest(read_problems(bench.pool.file(unit.pool))),
+        problems=bench.pool.held_out(),
+        lint=_lint(recipe, bench),
+        seconds=time.monotonic() - began,
+        facts=_facts(),
+    )
+    write_result(bench.result(unit), result)
+    if not bench.keep:
+        shutil.rmtree(folder)
+    return True
+
+
+def _lint(recipe: Recipe, bench: Bench) -> list[Raised]:
+    """What lint finds in the recipe and the base model's rollouts, before the run."""
+    trained = {problem.id for problem in read_problems(Path(recipe.problems.train))}
+    whole = read_pool(bench.records, recipe)
+    mine = whole.rows(np.array([problem.id in trained for problem in whole.problems]))
+    found = find(gather(recipe, only_trained(mine, recipe)))
+    return [Raised(name=each.name, severity=each.severity.value) for each in found]
+
+
+def _facts() -> dict[str, str]:
+    return {
+        "tersely": __version__,
+        "torch": version("torch"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
