@@ -17,6 +17,7 @@ from tersely.cli.launch import launch_app
 from tersely.cli.lint import lint
 from tersely.cli.report import compare, report
 from tersely.cli.rewards import rewards
+from tersely.cli.study import study
 from tersely.cli.train import lab_app, train
 from tersely.cli.watch import watch
 
@@ -36,5 +37,6 @@ app.command()(lint)
 app.command()(diagnose)
 app.command()(watch)
 app.command()(rewards)
+app.command()(study)
 app.add_typer(launch_app, name="launch")
 app.add_typer(lab_app, name="lab")

@@ -11,7 +11,7 @@ from tersely.flows.study.plan import Unit
 
 
 class StudyProgress:
-    """Counts runs; the first interrupt asks all to save after their step, the second ends at once."""
+    """Counts runs; the first interrupt asks all to save, the second ends at once."""
 
     def __init__(self, console: Console, *, total: int, jobs: int) -> None:
         self.stopped = False

@@ -158,7 +158,7 @@ def _rebound(result: Result) -> float:
     return float(smooth[-1] / smooth.min() - 1)
 
 
-def fall_of_accuracy(result: Result, problems: list[Problem]) -> float:
+def change_of_accuracy(result: Result, problems: list[Problem]) -> float:
     """Held-out accuracy at the cap, the end minus the start."""
     ends = [result.table(moment, problems) for moment in (0.0, 1.0)]
     before, after = (

@@ -1,0 +1,196 @@
+"""``tersely study``: the paper's comparisons and your own, run and judged."""
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
+from tersely.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tersely.flows.study.plan import Named, Unit
+    from tersely.flows.study.work import Bench
+
+LIST, ALL = "list", "all"
+
+
+def study(
+    name: Annotated[
+        str, typer.Argument(help="list, all, a study's name, or a study of your own (TOML).")
+    ],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of every arm: seeds 1 to this.")] = 5,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs side by side. Default: one a core.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of run folders and reports.")] = Path(
+        "runs/studies"
+    ),
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of finished runs and the pool. Default: results in --out."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model folder or hub id. Default: the lab's.")
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(help="Prompts to train on: a file, a set, gym:TASK. Default: the lab's."),
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="Held-out problems, named alike. Default: the lab's.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Set a key of every arm's base, e.g. learner.steps=60. Repeatable."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show claims and runs, train nothing.")
+    ] = False,
+    judge_only: Annotated[
+        bool, typer.Option("--judge-only", help="Judge the runs that are there, train nothing.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep run folders (checkpoints, rollouts) as well.")
+    ] = False,
+) -> None:
+    """Run a study's arms side by side and say, claim by claim, whether it holds."""
+    from tersely.flows.config import read_value
+
+    with plain_errors():
+        if name == LIST:
+            _list()
+            return
+        from tersely.flows.study.plan import base_settings, find_studies, units_of
+
+        given = {"model.path": model, "problems.train": train, "problems.test": benchmark}
+        overrides = [(key, value) for key, value in given.items() if value is not None]
+        overrides += [read_value(entry) for entry in set_ or []]
+        studies = find_studies(name)
+        base = base_settings(overrides)
+        units = units_of(base, studies, seeds=seeds)
+        bench = _bench(out, results or out / "results", keep=keep)
+        if dry_run:
+            _describe(studies, units, bench)
+            return
+        if not judge_only:
+            _run(base, units, bench, out=out, jobs=jobs or os.cpu_count() or 1)
+        _judge(base, studies, bench, name=Path(name).stem, seeds=seeds, out=out)
+
+
+def _list() -> None:
+    from tersely.flows.study.plan import find_studies
+    from tersely.report.study import draw_list
+
+    output().print(
+        draw_list([(n, s.title, s.paper, len(s.arms), len(s.claims)) for n, s in find_studies(ALL)])
+    )
+
+
+def _bench(out: Path, results: Path, *, keep: bool) -> "Bench":
+    from tersely.flows.study.pool import Pool
+    from tersely.flows.study.work import Bench
+
+    return Bench(
+        pool=Pool(results / "pool"),
+        records=out / "work" / "base",
+        results=results,
+        runs=out / "work",
+        keep=keep,
+    )
+
+
+def _describe(studies: "list[Named]", units: "list[Unit]", bench: "Bench") -> None:
+    from tersely.flows.study.outcome import expectation
+    from tersely.flows.study.schedule import missing
+    from tersely.report.study import draw_claims
+
+    out = output()
+    for name, each in studies:
+        out.print(f"[bold]{name}[/]: {each.question} ({each.paper})", highlight=False)
+        for arm, settings in each.arms.items():
+            out.print(f"  {arm}: {settings.says}", highlight=False)
+        out.print(draw_claims([(c.says, expectation(c), c.paper) for c in each.claims]))
+    left = len(missing(units, bench))
+    messages.print(f"{len(units)} runs, {left} of them to be trained", highlight=False)
+
+
+def _run(
+    base: dict[str, Any], units: "list[Unit]", bench: "Bench", *, out: Path, jobs: int
+) -> None:
+    from tersely.flows.study.schedule import missing, run_units
+    from tersely.flows.study_progress import StudyProgress
+
+    if not missing(units, bench):
+        return
+    _prepare(base, bench, out=out)
+    with (
+        StudyProgress(messages, total=len(missing(units, bench)), jobs=jobs) as progress,
+        on_signals(progress.ask_to_stop, signal.SIGINT, signal.SIGTERM),
+    ):
+        failed = run_units(units, bench, jobs=jobs, looker=progress, on_stop=progress.stop_with)
+    for unit, why in failed:
+        messages.print(f"[bold red]{unit.name}[/] could not be trained: {why}", highlight=False)
+    left = len(missing(units, bench))
+    if progress.stopped:
+        again = f"tersely {shlex.join(sys.argv[1:])}"
+        messages.print(
+            f"stopped; {left} runs are left, and those under way go on where they were: {again}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED)
+
+
+def _prepare(base: dict[str, Any], bench: "Bench", *, out: Path) -> None:
+    from tersely.flows.eval_progress import EvalProgress
+    from tersely.flows.study.pool import make_pool, unpack_records
+
+    messages.print("base model, pool and held-out problems ...", highlight=False)
+    import torch
+
+    threads = base["model"].get("cpu_threads")
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        with (
+            on_signals(signal.default_int_handler, signal.SIGTERM),
+            EvalProgress(messages) as progress,
+        ):
+            make_pool(base, bench.pool.folder, out / "work" / "pool", watch=progress)
+    except KeyboardInterrupt:
+        messages.print("stopped; what was sampled is kept. The same command goes on.")
+        raise typer.Exit(INTERRUPTED) from None
+    unpack_records(bench.pool, out / "work")
+
+
+def _judge(
+    base: dict[str, Any],
+    studies: "list[Named]",
+    bench: "Bench",
+    *,
+    name: str,
+    seeds: int,
+    out: Path,
+) -> None:
+    from tersely.flows.study.outcome import count_predictions, gather, sum_up
+    from tersely.report.study import draw_outcome
+    from tersely.report.study_page import write_study
+
+    messages.print("judging ...", highlight=False)
+    evidence = gather(base, studies, bench, seeds=seeds)
+    if not evidence.results:
+        raise ConfigError(f"{bench.results} holds no finished run of these; leave --judge-only out")
+    outcomes = [sum_up(evidence, each) for each in studies]
+    console = output()
+    for outcome in outcomes:
+        console.print(draw_outcome(outcome))
+    messages.print("drawing the report ...", highlight=False)
+    page = write_study(outcomes, count_predictions(evidence), out, name=name)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)

@@ -1,0 +1,83 @@
+"""What a study came to, as it is drawn: claims with verdicts, arms with their curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tersely.metrics.crossed import Effect
+from tersely.metrics.verdicts import Verdict
+
+
+class ClaimOutcome(NamedTuple):
+    """A claim, what was measured and the verdict.
+
+    Args:
+        paper: the figure that the claim rests on.
+        expected: its bound in words.
+        bound: the same as a number; of ``within`` the upper one.
+        unit: pp, %, tokens, nats or nothing; shares are drawn as percentages.
+    """
+
+    says: str
+    paper: str
+    expected: str
+    bound: float
+    effect: Effect
+    verdict: Verdict
+    unit: str
+
+
+class ArmOutcome(NamedTuple):
+    """One arm: its runs' curves over the steps, and what they are worth on held-out problems.
+
+    Args:
+        curves: by column, the mean over seeds of each step; runs end at the shortest one's end.
+        accuracy_B: accuracy at each budget at the end, over seeds and problems.
+        area: under accuracy over log budget.
+        tokens: held-out mean length at the end.
+        lost: runs whose accuracy at the cap ended more than 0.10 below where it began.
+        alarmed: runs that raised an alarm.
+    """
+
+    name: str
+    says: str
+    seeds: int
+    curves: Mapping[str, Float[np.ndarray, " N"]]
+    accuracy_B: Sequence[Effect]
+    area: Effect
+    tokens: Effect
+    lost: int
+    alarmed: int
+
+
+class StudyOutcome(NamedTuple):
+    """One study; ``arms`` begins with the base model, without curves."""
+
+    name: str
+    title: str
+    question: str
+    paper: str
+    runs_done: int
+    runs_wanted: int
+    budgets_B: Int[np.ndarray, " B"]
+    base_accuracy_B: Sequence[Effect]
+    arms: Sequence[ArmOutcome]
+    claims: Sequence[ClaimOutcome]
+
+
+class Confusion(NamedTuple):
+    """A prediction against what happened, counted in runs; "lost" as in ``ArmOutcome``.
+
+    Args:
+        lead_steps: median steps from the prediction to the end of the run, of lost runs; NaN
+            where it was made before the run.
+    """
+
+    name: str
+    lost_named: int
+    lost_missed: int
+    sound_named: int
+    sound_silent: int
+    lead_steps: float
