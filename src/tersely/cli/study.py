@@ -79,9 +79,10 @@ def study(
         if dry_run:
             _describe(studies, units, bench)
             return
-        if not judge_only:
-            _run(base, units, bench, out=out, jobs=jobs or os.cpu_count() or 1)
+        trained = judge_only or _run(base, units, bench, out=out, jobs=jobs or os.cpu_count() or 1)
         _judge(base, studies, bench, name=Path(name).stem, seeds=seeds, out=out)
+    if not trained:
+        raise typer.Exit(1)
 
 
 def _list() -> None:
@@ -123,12 +124,13 @@ def _describe(studies: "list[Named]", units: "list[Unit]", bench: "Bench") -> No
 
 def _run(
     base: dict[str, Any], units: "list[Unit]", bench: "Bench", *, out: Path, jobs: int
-) -> None:
+) -> bool:
+    """Trains what is missing; whether all of it could be trained."""
     from tersely.flows.study.schedule import missing, run_units
     from tersely.flows.study_progress import StudyProgress
 
     if not missing(units, bench):
-        return
+        return True
     _prepare(base, bench, out=out)
     with (
         StudyProgress(messages, total=len(missing(units, bench)), jobs=jobs) as progress,
@@ -146,6 +148,7 @@ def _run(
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
+    return not failed
 
 
 def _prepare(base: dict[str, Any], bench: "Bench", *, out: Path) -> None:
@@ -186,7 +189,7 @@ def _judge(
     messages.print("judging ...", highlight=False)
     evidence = gather(base, studies, bench, seeds=seeds)
     if not evidence.results:
-        raise ConfigError(f"{bench.results} holds no finished run of these; leave --judge-only out")
+        raise ConfigError(f"{bench.results} holds no finished run of these, so nothing is judged")
     outcomes = [sum_up(evidence, each) for each in studies]
     console = output()
     for outcome in outcomes:

@@ -114,7 +114,8 @@ def format_share(effect: Effect) -> Cell:
         return Cell(UNDEFINED, "")
     if not math.isfinite(effect.low):
         return Cell(f"{effect.estimate:.1%}", f"[{UNDEFINED}]")
-    return Cell(f"{effect.estimate:.1%}", f"[{100 * effect.low:.1f}, {100 * effect.high:.1f}]")
+    low, high = max(effect.low, 0.0), min(effect.high, 1.0)
+    return Cell(f"{effect.estimate:.1%}", f"[{100 * low:.1f}, {100 * high:.1f}]")
 
 
 def tabulate_arms(outcome: StudyOutcome) -> Matrix:

@@ -229,7 +229,10 @@ def arm_settings(base: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
 def unit_of(base: Mapping[str, Any], arm: Arm, *, seed: int) -> Unit:
     """The run of an arm with a seed; arms that mean the same run are one unit."""
     recipe = check_recipe(arm_settings(base, arm) | {"seed": seed})
-    return Unit(recipe.model_dump(mode="json", exclude_none=True), arm.pool, seed)
+    settings = recipe.model_dump(mode="json", exclude_none=True)
+    # The band chose the pool's prompts; in the pool difficulty is the base model's.
+    settings["problems"].pop("band", None)
+    return Unit(settings, arm.pool, seed)
 
 
 def units_of(base: Mapping[str, Any], studies: Sequence[Named], *, seeds: int) -> list[Unit]:

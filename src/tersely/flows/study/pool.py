@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 from tersely.adapters.evaluations import RECORDS_FILE
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
+from tersely.core.manifest import Manifest, check_same, read_manifest, write_manifest
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
+from tersely.engines.models import folder_of
 from tersely.flows.config import check_recipe
 from tersely.flows.curate import choose, sample_pool
 from tersely.flows.curate_choice import Choice, Select
 from tersely.flows.evaluation import Plan, Watch
+from tersely.flows.runs import digest_of
 from tersely.flows.train import load_problems
 from tersely.metrics.budgets import Protocol
 from tersely.tasks.problems import read_problems
@@ -48,8 +51,9 @@ def make_pool(base: Mapping[str, Any], folder: Path, work: Path, *, watch: Watch
     Raises:
         ConfigError: model or problems cannot be used, or no three sets of one size can be had.
     """
-    pool = Pool(folder)
+    pool, made_of = Pool(folder), describe_pool(base)
     if pool.file(HELD_OUT).is_file():
+        check_same(made_of, read_manifest(folder), folder=folder)
         return pool
     train, test = load_problems(check_recipe(dict(base) | {"seed": SEED}))
     overlap = {p.id for p in train} & {p.id for p in test}
@@ -66,10 +70,25 @@ def make_pool(base: Mapping[str, Any], folder: Path, work: Path, *, watch: Watch
     for name, chosen in sets.items():
         jsonl.write(pool.file(name), chosen.problems)
     _keep_records(records, folder / BASE_RECORDS)
+    write_manifest(folder, made_of)
     everything = Choice(select=Select.FULL, keep_duplicates=True)
     # Last: the pool is whole once it is there.
     jsonl.write(pool.file(HELD_OUT), choose(test, held_out, everything).sets["full"].problems)
     return pool
+
+
+def describe_pool(base: Mapping[str, Any]) -> Manifest:
+    """What decides a pool: the model, where its problems come from, how they are sampled."""
+    recipe = check_recipe(dict(base))
+    problems = recipe.problems.model_dump(exclude_none=True)
+    drawn = {
+        key: getattr(recipe.sampling, key)
+        for key in ("cap_tokens", "temperature", "top_p", "top_k")
+    }
+    identity = {"model": digest_of(folder_of(recipe.model.path))} | {
+        key: str(value) for key, value in (problems | drawn).items()
+    }
+    return Manifest(identity=identity, facts={"samples": str(SAMPLES), "seed": str(SEED)})
 
 
 def _sample(

@@ -81,7 +81,7 @@ class Result(Kept):
             name: np.array([np.nan if v is None else v for v in values])
             for name, values in self.steps.items()
         }
-        return make_log(np.arange(self.last_step), columns, staleness=self.staleness)
+        return make_log(np.arange(self.last_step), columns, staleness=float(self.staleness))
 
     def table(self, moment: float, problems: list[Problem]) -> SampleTable:
         """The evaluation nearest to a share of the run, problems in the order given."""

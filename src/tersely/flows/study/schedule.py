@@ -4,7 +4,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tersely.core.errors import TerselyError
 from tersely.flows.study.plan import Unit
@@ -13,6 +13,7 @@ from tersely.flows.study.work import Bench, do, prepare
 POLL_S = 1.0
 
 
+@runtime_checkable
 class Looker(Protocol):
     """Who looks on while runs go."""
 

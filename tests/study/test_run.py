@@ -1,0 +1,121 @@
+"""A small study from its file to its page; stopped and killed, it goes on."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tersely.cli import app
+from tersely.core.errors import DataError
+from tersely.flows.study.results import read_result
+
+Words = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def words(small_set: dict[str, object]) -> Words:
+    settings = [w for k, v in small_set.items() for w in ("--set", f"{k}={json.dumps(v)}")]
+    return lambda file, out, *more: [
+        *("study", str(file), "--seeds", "2", "--out", str(out)),
+        *settings,
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, words: Words, study_text: str) -> Path:
+    """A folder in which the small study was stopped by a signal, killed, and then finished."""
+    folder = tmp_path_factory.mktemp("study")
+    file = folder / "small.toml"
+    file.write_text(study_text)
+    command = [sys.executable, "-m", "tersely", *words(file, folder / "out", "--jobs", "2")]
+    for number in (signal.SIGINT, signal.SIGKILL):
+        process = subprocess.Popen(command, start_new_session=True)
+        wait_for(folder / "out" / "work", "*-seed-*/steps.jsonl")
+        os.kill(process.pid, number)
+        code = process.wait(timeout=120)
+        assert code == (130 if number == signal.SIGINT else -signal.SIGKILL)
+        wait_until_still(folder / "out" / "work")
+    assert subprocess.run(command, check=False, timeout=300).returncode == 0
+    return folder
+
+
+def wait_for(folder: Path, pattern: str) -> None:
+    for _ in range(600):
+        if any(folder.glob(pattern)):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"nothing like {pattern} in {folder}")
+
+
+def wait_until_still(folder: Path) -> None:
+    """Workers notice that their parent is gone and end."""
+    for _ in range(60):
+        before = [(p, p.stat().st_mtime) for p in sorted(folder.rglob("*.jsonl"))]
+        time.sleep(2)
+        if before == [(p, p.stat().st_mtime) for p in sorted(folder.rglob("*.jsonl"))]:
+            return
+    raise AssertionError("somebody still writes")
+
+
+def test_every_arm_has_a_result_a_seed(finished: Path) -> None:
+    results = [read_result(f) for f in sorted((finished / "out" / "results").glob("*.json.gz"))]
+    assert sorted((r.seed, r.last_step) for r in results) == [(1, 3), (1, 3), (2, 3), (2, 3)]
+    for result in results:
+        assert [each.step for each in result.evaluations] == [0, 2, 3]
+        assert all(len(each.right) == len(each.tokens) == 8 * 4 for each in result.evaluations)
+        assert len(result.steps["tokens_mean"]) == 3
+        assert any(found.name == "cost" for found in result.lint)
+    # Run folders are gone once their results are there.
+    assert not list((finished / "out" / "work").glob("*-seed-*"))
+
+
+def test_claims_are_judged_and_the_page_is_whole(finished: Path, words: Words) -> None:
+    again = CliRunner().invoke(app, words(finished / "small.toml", finished / "out"))
+    assert again.exit_code == 0, again.output
+    assert "✓  an arm is like itself: holds, 0.0 pp [0.0, 0.0]" in again.output
+    told = json.loads((finished / "out" / "small" / "report.json").read_text())
+    (study,) = told["studies"]
+    assert (study["runs_done"], study["runs_wanted"]) == (6, 6)
+    assert study["claims"][0]["verdict"] == "holds"
+    assert study["claims"][0]["effect"]["n_problems"] == 8
+    page = (finished / "out" / "small" / "report.html").read_text()
+    assert "an arm is like itself" in page
+    assert "chart-small-curves" in page
+    markdown = (finished / "out" / "small" / "report.md").read_text()
+    row = "| an arm is like itself | by construction | within ±1 pp | 0.0 pp [0.0, 0.0] |"
+    assert f"{row} **holds** |" in markdown
+    assert len(list((finished / "out" / "small" / "png").glob("*.png"))) == 3
+
+
+def test_only_what_is_there_is_judged(finished: Path, words: Words, tmp_path: Path) -> None:
+    runner, file = CliRunner(), finished / "small.toml"
+    shown = runner.invoke(app, words(file, tmp_path, "--dry-run"))
+    assert "4 runs, 4 of them to be trained" in " ".join(shown.output.split())
+    nothing = runner.invoke(app, words(file, tmp_path, "--judge-only"))
+    assert nothing.exit_code == 2
+    assert "holds no finished run" in nothing.output
+    results = ("--results", str(finished / "out" / "results"))
+    judged = runner.invoke(app, words(file, tmp_path, "--judge-only", *results))
+    assert judged.exit_code == 0, judged.output
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_damaged_result_is_named(finished: Path, tmp_path: Path) -> None:
+    whole = next((finished / "out" / "results").glob("*.json.gz"))
+    file = tmp_path / "x.json.gz"
+    file.write_bytes(whole.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"x.json.gz is no result of this version; remove it"):
+        read_result(file)
+    content = json.loads(gzip.decompress(whole.read_bytes()))
+    file.write_bytes(gzip.compress(json.dumps(content | {"schema": 2}).encode()))
+    with pytest.raises(DataError, match="no result of this version"):
+        read_result(file)
