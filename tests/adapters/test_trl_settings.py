@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tersely.adapters import trl
+from tersely.adapters import trl, versions
 from tersely.core.errors import ConfigError
 from tersely.flows.config import Recipe, as_toml, check_recipe, read_recipe
 from tersely.flows.launch_trl import split_rows, trl_settings
@@ -151,15 +151,15 @@ def test_the_section_is_kept_with_the_recipe() -> None:
 def test_versions_that_were_not_tested_are_refused_and_named(
     monkeypatch: pytest.MonkeyPatch, found: dict[str, str | None], message: str
 ) -> None:
-    versions = {"trl": "1.16.3", "transformers": "5.23.0", "accelerate": "1.15.2"}
+    good = {"trl": "1.16.3", "transformers": "5.23.0", "accelerate": "1.15.2"}
 
     def version(name: str) -> str:
-        value = {**versions, **found}[name]
+        value = {**good, **found}[name]
         if value is None:
-            raise trl.PackageNotFoundError(name)
+            raise versions.PackageNotFoundError(name)
         return value
 
-    monkeypatch.setattr(trl, "version", version)
+    monkeypatch.setattr(versions, "version", version)
     with pytest.raises(ConfigError, match=message):
         trl.check_versions()
     found.clear()

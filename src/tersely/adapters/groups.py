@@ -84,16 +84,29 @@ def unpad(
         EngineError: a row's tokens do not lie together, as after a tool call: its length would
             count what the policy did not write.
     """
-    rows = []
-    for number, (ids_T, mask_T) in enumerate(zip(token_ids_BT, mask_BT, strict=True)):
-        (found,) = np.nonzero(mask_T)
-        if len(found) and found[-1] - found[0] + 1 != len(found):
-            raise EngineError(
-                f"row {number} of the batch has masked tokens between its own ones; completions "
-                "of several turns or with tool calls cannot be shaped by length, use single turns"
-            )
-        rows.append(tuple(ids_T[found].tolist()))
-    return rows
+    tokens_of(mask_BT)
+    return [
+        tuple(ids_T[mask_T].tolist()) for ids_T, mask_T in zip(token_ids_BT, mask_BT, strict=True)
+    ]
+
+
+def tokens_of(mask_BT: Bool[np.ndarray, "B T"]) -> Int[np.ndarray, " B"]:
+    """How many tokens each row has.
+
+    Args:
+        mask_BT: True on the row's own tokens.
+    Raises:
+        EngineError: as ``unpad``.
+    """
+    tokens_B = mask_BT.sum(axis=1)
+    runs_B = (np.diff(mask_BT.astype(np.int8), axis=1, prepend=0) == 1).sum(axis=1)
+    if (runs_B > 1).any():
+        raise EngineError(
+            f"row {int(runs_B.argmax())} of the batch has masked tokens between its own ones; "
+            "completions of several turns or with tool calls cannot be shaped by length, use "
+            "single turns"
+        )
+    return np.asarray(tokens_B)
 
 
 def places_of(keys: Sequence[str]) -> list[np.ndarray]:

@@ -10,7 +10,6 @@ by. Another method is listened to, for the entropy. Both are private, hence ``TE
 import math
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tersely.adapters import versions
 from tersely.adapters.groups import FlatRow, Gathered, Grouped, gathered, regroup, unpad
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Group, Problem, Verdict
@@ -83,23 +83,7 @@ def check_versions() -> None:
     Raises:
         ConfigError: TRL is not there, or a version is outside ``TESTED``.
     """
-    for package, (least, beyond) in TESTED.items():
-        try:
-            found = version(package)
-        except PackageNotFoundError as error:
-            raise ConfigError(
-                f"{package} is not installed; make an environment of its own for TRL and run "
-                "pip install 'tersely[trl]' there"
-            ) from error
-        if not _numbers(least) <= _numbers(found) < _numbers(beyond):
-            raise ConfigError(
-                f"{package} {found} is outside the tested range, {package}>={least},<{beyond}; "
-                f"run pip install '{package}>={least},<{beyond}'"
-            )
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".")[:2])
+    versions.check_versions(TESTED, extra="trl")
 
 
 class GroupReward:

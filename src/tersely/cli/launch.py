@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, say_alarm
+from tersely.cli.launch_verl import launch_verl
 
 if TYPE_CHECKING:
     from tersely.flows.config import Recipe
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 launch_app = typer.Typer(
     help="The same recipe on a distributed engine.", no_args_is_help=True, add_completion=False
 )
+
+launch_app.command("verl")(launch_verl)
 
 
 @launch_app.command("trl")

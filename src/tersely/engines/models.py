@@ -1,11 +1,12 @@
 """Loading any Hugging Face causal language model from a folder, or the built-in lab's."""
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tersely.core.errors import ConfigError
 from tersely.engines.lora import merged_weights, plain_twin
@@ -28,6 +29,13 @@ _FOREIGN_TAGS = {
     "<|channel|>analysis": "<|channel|>final",
     "<|START_THINKING|>": "<|END_THINKING|>",
 }
+
+
+class Settings(NamedTuple):
+    """A model's settings without its weights."""
+
+    config: Any
+    generation_config: Any
 
 
 class Policy(NamedTuple):
@@ -123,6 +131,27 @@ def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
         except (OSError, ValueError, KeyError) as error:
             raise _unloadable(path, error) from error
         return Policy(model.to(device()), tokenizer)
+
+
+def load_settings(path: str) -> Settings:
+    """A model's configuration, and how it generates, which the former tells where no file does.
+
+    Raises:
+        ConfigError: it is not an ordinary Hugging Face model folder.
+    """
+    folder = folder_of(path)
+    config = AutoConfig.from_pretrained(folder)
+    generation = (
+        GenerationConfig.from_pretrained(folder)
+        if (folder / "generation_config.json").is_file()
+        else GenerationConfig.from_model_config(config)
+    )
+    return Settings(config, generation)
+
+
+def decode_whole(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """Token ids as text, special tokens included, just as they are."""
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def load_tokenizer(path: str) -> Tokenizer:

@@ -56,6 +56,7 @@ class Recipe(Section):
     # An alarm that a run is being lost is printed and written down; stop ends the run as well.
     on_alarm: Literal["warn", "stop"] = "warn"
     trl: EngineSection | None = None
+    verl: EngineSection | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Recipe":

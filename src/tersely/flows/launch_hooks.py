@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -26,12 +27,12 @@ from tersely.core.manifest import FILE, write_atomically
 from tersely.core.types import Group, Problem, StepRecord, StepTiming
 from tersely.engines.jobs import make_desk
 from tersely.engines.learner import LearnStats
-from tersely.engines.models import folder_of, load_tokenizer
+from tersely.engines.models import decode_whole, folder_of, load_settings, load_tokenizer
 from tersely.flows import runs
 from tersely.flows.config import Recipe
 from tersely.flows.record import step_record
 from tersely.flows.shape import Shaped, check_graded
-from tersely.flows.step import shape_all, step_problems, write_rollouts
+from tersely.flows.step import all_steps_problems, shape_all, write_rollouts
 from tersely.flows.train import load_problems, objective_of
 from tersely.tasks import grading
 
@@ -211,18 +212,10 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
     """
     check_versions()
     from accelerate import PartialState
-    from transformers import AutoConfig, GenerationConfig
 
     training, test = load_problems(recipe)
-    model = folder_of(recipe.model.path)
-    config = AutoConfig.from_pretrained(model)
     tokenizer = load_tokenizer(recipe.model.path)
-    generation = (
-        GenerationConfig.from_pretrained(model)
-        if (model / "generation_config.json").is_file()
-        else GenerationConfig.from_model_config(config)
-    )
-    desk = make_desk(_Named(config, generation), tokenizer)
+    desk = make_desk(load_settings(recipe.model.path), tokenizer)
     writes = folder is not None and PartialState().is_main_process
     if writes and not (folder / FILE).is_file():
         open_folder(recipe, folder, training, test, processes=PartialState().num_processes)
@@ -234,9 +227,7 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
         book,
         {problem.id: problem for problem in training},
         grade_all=grading.grade_all,
-        decode=lambda ids: str(
-            tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        ),
+        decode=partial(decode_whole, tokenizer),
         stop_ids=desk.stop_ids,
         samples=recipe.sampling.samples_per_prompt,
         aggregate=objective_of(recipe).aggregate,
@@ -262,22 +253,12 @@ def open_folder(
     runs.open_run(folder, recipe, replace(manifest, facts=facts), test=test)
 
 
-class _Named(NamedTuple):
-    """A model's settings without its weights."""
-
-    config: Any
-    generation_config: Any
-
-
 def make_dataset(recipe: Recipe, problems: Sequence[Problem]) -> Any:
     """The prompts of every step, in the order of our own loop; TRL must not shuffle them."""
     from datasets import Dataset
 
     rows = [
         {"prompt": [{"role": "user", "content": problem.prompt}], "problem": problem.id}
-        for step in range(recipe.learner.steps)
-        for problem in step_problems(
-            problems, step, count=recipe.sampling.prompts_per_step, seed=recipe.seed
-        )
+        for problem in all_steps_problems(recipe, problems)
     ]
     return Dataset.from_list(rows)

@@ -102,6 +102,17 @@ def step_problems(
     return list(chosen.values())
 
 
+def all_steps_problems(recipe: Recipe, problems: Sequence[Problem]) -> list[Problem]:
+    """The prompts of every step of a run, one after the other, for engines that lay them out."""
+    return [
+        problem
+        for step in range(recipe.learner.steps)
+        for problem in step_problems(
+            problems, step, count=recipe.sampling.prompts_per_step, seed=recipe.seed
+        )
+    ]
+
+
 class Taken(NamedTuple):
     """The target's state after a step, and the step's record."""
 

@@ -1,0 +1,115 @@
+"""``tersely launch verl``: a recipe on verl and Ray."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, say_alarm
+
+if TYPE_CHECKING:
+    from tersely.flows.config import Recipe
+
+
+def launch_verl(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); [verl] holds verl's own keys.")],
+    nodes: Annotated[int, typer.Option(min=1, help="Machines of the Ray cluster.")] = 1,
+    gpus_per_node: Annotated[int, typer.Option(min=1, help="GPUs of each machine.")] = 8,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder to write. Default: runs/ and the recipe's name.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run folder where it was left.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Override a setting, e.g. --set verl.model_engine=megatron. Repeatable."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all, print verl's settings, and stop.")
+    ] = False,
+) -> None:
+    """Train with verl on Ray: our grader, rewards, masks and records, its sharding and sampling."""
+    from tersely.flows.config import read_recipe
+
+    with plain_errors():
+        settings = read_recipe(recipe, overrides=set_ or [])
+        folder = run or Path("runs") / recipe.stem
+        if dry_run:
+            _show(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
+            return
+        _launch(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node, resume=resume)
+
+
+def _show(settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int) -> None:
+    from tersely.flows.config import as_toml
+    from tersely.flows.cost import describe_cost
+    from tersely.flows.launch_verl import MAIN, plan_verl
+
+    overrides = plan_verl(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
+    sys.stdout.write(as_toml(settings))
+    for line in overrides:
+        print(f"# verl: {line}")
+    messages.print(describe_cost(settings), highlight=False)
+    messages.print(f"starts: python -m {MAIN} with the lines above", highlight=False)
+
+
+def _launch(
+    settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int, resume: bool
+) -> None:
+    from tersely.flows.runs import RECIPE_FILE, check_folder
+
+    check_folder(settings, folder, resume=resume)
+    messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
+    from tersely.flows.launch_verl import launch_verl as run_verl
+    from tersely.flows.progress import Progress
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with Progress(messages) as progress, on_signals(stop, signal.SIGINT, signal.SIGTERM):
+            run_verl(
+                settings,
+                folder,
+                nodes=nodes,
+                gpus_per_node=gpus_per_node,
+                resume=resume,
+                watch=progress,
+                on_alarm=say_alarm,
+            )
+    except KeyboardInterrupt:
+        messages.print(
+            f"stopped at once; what came after the last checkpoint is made again. Go on with: "
+            f"tersely launch verl {folder / RECIPE_FILE} --run {folder} --nodes {nodes} "
+            f"--gpus-per-node {gpus_per_node} --resume",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    _report(settings, folder)
+
+
+def _report(settings: "Recipe", folder: Path) -> None:
+    from tersely.flows.verl_settings import validates
+    from tersely.report.run import write_report
+    from tersely.report.tables import draw_table
+
+    if not validates(settings):
+        messages.print(
+            f"evaluation.budgets reach beyond sampling.cap_tokens, where verl does not sample: "
+            f"merge the checkpoint (python -m verl.model_merger) and run tersely eval on it; "
+            f"records: {folder}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    messages.print("drawing the report ...")
+    report = write_report(folder)
+    out = output()
+    out.print(draw_table(report.overall))
+    out.print(f"report: {report.page}", highlight=False, soft_wrap=True)

@@ -1,0 +1,108 @@
+"""What verl's processes load: ``VERL_USE_EXTERNAL_MODULES`` names it, ``TERSELY_RUN`` the run.
+
+``tersely launch verl`` sets both. The estimator and the reward manager read the run's recipe, and
+every process that grades writes what it graded into a file of its own.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from tersely.adapters.verl import (
+    Decided,
+    Estimator,
+    Marker,
+    Told,
+    check_environment,
+    register,
+    row_of,
+)
+from tersely.core import jsonl
+from tersely.engines.jobs import make_desk
+from tersely.engines.models import decode_whole, load_settings
+from tersely.flows.config import Recipe, read_recipe
+from tersely.flows.runs import RECIPE_FILE
+from tersely.flows.shape import Seen, aim, judge, shaping_of
+from tersely.flows.train import objective_of
+from tersely.flows.verl_settings import updates_a_batch, weighted
+from tersely.tasks import grading
+from tersely.tasks.grading.answer import has_thought
+
+RUN = "TERSELY_RUN"
+GRADED = "graded"
+
+
+@cache
+def run_folder() -> Path:
+    """The run that this process works for; ConfigError if it was not told."""
+    return Path(check_environment(os.environ.get(RUN)))
+
+
+@cache
+def recipe_of_run() -> Recipe:
+    """The run's recipe."""
+    return read_recipe(run_folder() / RECIPE_FILE)
+
+
+def make_estimator(recipe: Recipe) -> Estimator:
+    """The recipe's rewards, masks, advantages and aggregation on verl's batch."""
+    shaping = shaping_of(recipe)
+
+    def decide(told: Sequence[Told]) -> list[Decided]:
+        target = aim(recipe, [each.view for each in told], {})
+        judged = judge(
+            [Seen(*each) for each in told],
+            shaping,
+            tokens_P=target.tokens_P,
+            weight=target.weight,
+        )
+        return [Decided(each.advantage_G, each.reward.keep_G) for each in judged]
+
+    return Estimator(
+        decide=decide,
+        samples=recipe.sampling.samples_per_prompt,
+        cap_tokens=recipe.sampling.cap_tokens,
+        pay_unfinished=recipe.treatment.unfinished == "graded",
+        aggregate=objective_of(recipe).aggregate if weighted(recipe) else None,
+        updates=updates_a_batch(recipe),
+    )
+
+
+def make_marker(recipe: Recipe, tokenizer: Any) -> Marker:
+    """The recipe's grading of one rollout."""
+    return Marker(
+        grade=grading.grade,
+        decode=partial(decode_whole, tokenizer),
+        has_thought=has_thought,
+        stop_ids=make_desk(load_settings(recipe.model.path), tokenizer).stop_ids,
+        cap_tokens=recipe.sampling.cap_tokens,
+        pay_unfinished=recipe.treatment.unfinished == "graded",
+    )
+
+
+class RecipeReward:
+    """verl's reward manager: one rollout at a time, graded as everywhere here.
+
+    verl makes one in each reward worker and forces the signatures.
+    """
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
+        self._marker = make_marker(recipe_of_run(), tokenizer)
+        folder = run_folder() / "verl" / GRADED
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+
+    async def run_single(self, data: Any) -> dict[str, Any]:
+        """The reward that verl carries, and ``acc`` for its filter and its own figures."""
+        row = row_of(data)
+        loop = asyncio.get_running_loop()
+        score, right, line = await loop.run_in_executor(None, self._marker.mark, row)
+        jsonl.append(self._file, line)
+        return {"reward_score": score, "reward_extra_info": {"acc": float(right)}}
+
+
+register(lambda: make_estimator(recipe_of_run()))

@@ -1,0 +1,246 @@
+"""From what verl's processes wrote down to the records of a run folder.
+
+The reward workers wrote every graded rollout, verl's file logger what was learned. The groups are
+shaped again here, by the recipe and the same functions that the estimator calls, which keep no
+state: so the records hold the rewards, advantages and masks that were trained on.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tersely.adapters.verl import GradedLine
+from tersely.core import jsonl
+from tersely.core.errors import DataError
+from tersely.core.types import (
+    EvalRecord,
+    Group,
+    Problem,
+    Rollout,
+    StepRecord,
+    StepTiming,
+    Verdict,
+)
+from tersely.engines.learner import LearnStats
+from tersely.flows.config import Recipe
+from tersely.flows.record import step_record
+from tersely.flows.shape import Shaped
+from tersely.flows.step import shape_all, write_rollouts
+from tersely.flows.verl_hooks import GRADED
+from tersely.flows.verl_settings import updates_a_batch, weighted
+
+METRICS = "metrics-*.jsonl"
+# Token ids stay with verl; a record needs their number only.
+_UNKNOWN_ID = -1
+_NAMES = {
+    "loss": "actor/pg_loss",
+    "grad_norm": "actor/grad_norm",
+    "clip_share": "actor/pg_clipfrac",
+    "kl_mean": "actor/kl_loss",
+    "sampler_mismatch": "training/rollout_probs_diff_mean",
+    "learning_rate": "actor/lr",
+}
+
+
+class Transcript:
+    """Turns what verl has written so far into records, each step once.
+
+    Args:
+        problems: training problems by id.
+        test: held-out problems by id.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        problems: Mapping[str, Problem],
+        test: Mapping[str, Problem],
+    ) -> None:
+        self._recipe, self._folder, self._problems, self._test = recipe, folder, problems, test
+        self._graded = Tail(GradedLine)
+        self._metrics: dict[int, dict[str, float]] = {}
+        self._rows: dict[int, list[GradedLine]] = defaultdict(list)
+        self._tests: dict[int, list[GradedLine]] = defaultdict(list)
+
+    def take(self, *, done: int) -> list[tuple[StepRecord, StepTiming]]:
+        """The records of steps that are whole and not among the first ``done``; writes them.
+
+        Raises:
+            DataError: verl trained on other problems, or wrote something else.
+        """
+        self._read()
+        taken = []
+        for step in sorted(s for s in self._metrics if s > done and self._rows.get(s)):
+            shaped = self._shape(step)
+            record = self._record(step, shaped)
+            timing = _timing(step, self._metrics[step])
+            write_rollouts(self._folder, step - 1, shaped)
+            jsonl.append(self._folder / "timings.jsonl", timing)
+            jsonl.append(self._folder / "steps.jsonl", record)
+            taken.append((record, timing))
+            del self._rows[step]
+        return taken
+
+    def take_evaluations(self) -> list[tuple[int, list[EvalRecord]]]:
+        """verl's validations that are whole and not written yet, by the steps done; writes them."""
+        self._read()
+        whole = len(self._test) * self._recipe.evaluation.samples
+        taken = []
+        for step in sorted(s for s, lines in self._tests.items() if len(lines) >= whole):
+            records = [self._evaluated(line) for line in self._tests.pop(step)[-whole:]]
+            (self._folder / "eval").mkdir(exist_ok=True)
+            jsonl.write(self._folder / "eval" / f"step-{step:06d}.jsonl", records)
+            taken.append((step, records))
+        return taken
+
+    def _evaluated(self, line: GradedLine) -> EvalRecord:
+        problem = self._test[line.problem]
+        return EvalRecord(
+            run=self._folder.name,
+            benchmark=problem.source,
+            problem=problem.id,
+            sample=line.sample,
+            grade=line.grade,
+            tokens=line.tokens,
+            finish=line.finish,
+            cap_tokens=self._recipe.sampling.cap_tokens,
+            seed=self._recipe.seed,
+            difficulty=problem.difficulty,
+            extracted=line.extracted,
+            text=line.text,
+        )
+
+    def _read(self) -> None:
+        inside = self._folder / "verl"
+        for line in self._graded.new(sorted((inside / GRADED).glob("*.jsonl"))):
+            (self._rows if line.split == "train" else self._tests)[line.step].append(line)
+        for file in sorted(inside.glob(METRICS)):
+            self._metrics |= read_metrics(file)
+
+    def _shape(self, step: int) -> list[Shaped]:
+        groups = groups_of(self._rows[step], self._problems)
+        return shape_all(self._recipe, groups, {})[1]
+
+    def _record(self, step: int, shaped: Sequence[Shaped]) -> StepRecord:
+        figures = self._metrics[step]
+        tokens = [
+            rollout.tokens
+            for s in shaped
+            for rollout, keep in zip(s.group.rollouts, s.reward.keep_G, strict=True)
+            if keep
+        ]
+        stats = LearnStats(
+            **{ours: figures.get(theirs, float("nan")) for ours, theirs in _NAMES.items()},
+            update_tokens=sum(tokens),
+            dropped_nonfinite=0,
+            updates=updates_a_batch(self._recipe),
+        )
+        target = self._recipe.target
+        record = step_record(
+            step - 1,
+            shaped,
+            stats,
+            target_tokens=float((target.parameters if target else {}).get("tokens", "nan")),
+            cap_tokens=self._recipe.sampling.cap_tokens,
+        )
+        entropy = figures.get("actor/entropy", float("nan"))
+        # verl sums the entropy as it sums the loss.
+        return replace(
+            record,
+            entropy_mean=entropy / record.sampled_tokens if weighted(self._recipe) else entropy,
+        )
+
+
+class Tail:
+    """The whole lines that were added to files since they were last read."""
+
+    def __init__(self, kind: type[GradedLine]) -> None:
+        self._kind, self._read_bytes = kind, defaultdict[Path, int](int)
+
+    def new(self, files: Sequence[Path]) -> list[GradedLine]:
+        """The records that are new, file by file."""
+        found: list[GradedLine] = []
+        for file in files:
+            with file.open("rb") as content:
+                content.seek(self._read_bytes[file])
+                whole = content.read().rpartition(b"\n")[0]
+            if whole:
+                self._read_bytes[file] += len(whole) + 1
+                found += jsonl.parse(whole.split(b"\n"), self._kind, name=str(file))
+        return found
+
+
+def read_metrics(file: Path) -> dict[int, dict[str, float]]:
+    """verl's file log: the numbers of each step; a line still being written is left for later.
+
+    Raises:
+        DataError: a whole line is not a step's.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for line in file.read_bytes().split(b"\n")[:-1]:
+        try:
+            entry: dict[str, Any] = json.loads(line)
+            numbers = {k: v for k, v in entry["data"].items() if isinstance(v, int | float)}
+            if "training/global_step" in numbers:  # else an evaluation's line
+                found[int(entry["step"])] = numbers
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{file} holds a line that is no step of verl's: {error}") from error
+    return found
+
+
+def groups_of(lines: Sequence[GradedLine], problems: Mapping[str, Problem]) -> list[Group]:
+    """Graded rollouts by their prompt's uid, in order of first appearance.
+
+    Raises:
+        DataError: one is of a problem that the recipe does not have.
+    """
+    by_uid: dict[str, list[GradedLine]] = {}
+    for line in lines:
+        by_uid.setdefault(line.uid, []).append(line)
+    return [
+        _group(sorted(members, key=lambda m: m.sample), problems) for members in by_uid.values()
+    ]
+
+
+def _group(members: Sequence[GradedLine], problems: Mapping[str, Problem]) -> Group:
+    first = members[0]
+    problem = problems.get(first.problem)
+    if problem is None:
+        raise DataError(
+            f"verl trained on problem {first.problem!r}, which is none of the recipe's "
+            f"{len(problems):,}; leave data.train_files as tersely launch verl sets it"
+        )
+    rollouts = tuple(
+        Rollout(
+            problem_id=line.problem,
+            sample=line.sample,
+            prompt_ids=(),
+            completion_ids=(_UNKNOWN_ID,) * line.tokens,
+            logprobs=np.full(line.tokens, np.nan),
+            entropy=float("nan"),
+            finish=line.finish,
+            policy_step=line.step - 1,
+            text=line.text,
+        )
+        for line in members
+    )
+    verdicts = tuple(Verdict(grade=line.grade, extracted=line.extracted) for line in members)
+    return Group(problem=problem, rollouts=rollouts, verdicts=verdicts)
+
+
+def _timing(step: int, figures: Mapping[str, float]) -> StepTiming:
+    """verl grades while it samples."""
+    sampled, learned = (figures.get(f"timing_s/{name}", 0.0) for name in ("gen", "update_actor"))
+    return StepTiming(
+        step=step - 1,
+        sample_s=sampled,
+        grade_s=0.0,
+        learn_s=learned,
+        other_s=max(0.0, figures.get("timing_s/step", 0.0) - sampled - learned),
+    )
