@@ -55,8 +55,8 @@ def show_price(
     for line in [line for price in prices[:2] for line in _misfits(price)]:
         _say(line)
     _say(
-        "a floor, not a measurement: by the formulas and shares of peak in docs/scale.md; grading, "
-        "weight transfer and waiting for each other are left out"
+        "an estimate, not a measurement: formulas and assumed shares of peak are in docs/scale.md; "
+        "grading, weight transfer and waiting for each other are left out"
     )
 
 

@@ -142,10 +142,11 @@ def sampling_seconds(
     cap_tokens: int,
     tensor_parallel: int = 1,
 ) -> float:
-    """One sampler's time: prompts, then decode steps in waves of ``in_flight`` rows.
+    """One sampler's time: prompts, then decode steps of ``in_flight`` rows.
 
-    All rows are taken to have the mean length, but for the longest, which goes on alone to the cap:
-    in a step of hundreds of rollouts one always does.
+    ``rows / in_flight`` times over, which need not be whole: a waiting row takes the place of one
+    that ends. All rows are taken to have the mean length, but for the longest, which goes on alone
+    to the cap: in a step of hundreds of rollouts one always does.
     """
     peak = gpu.flops * PREFILL_SHARE * tensor_parallel
     seconds = rows * forward_flops(model, PROMPT_TOKENS) / peak
@@ -160,8 +161,7 @@ def sampling_seconds(
             tensor_parallel=tensor_parallel,
         )
 
-    waves, rest = divmod(rows, in_flight)
-    seconds += waves * decode(in_flight, 1, mean_tokens) + decode(rest, 1, mean_tokens)
+    seconds += rows / in_flight * decode(in_flight, 1, mean_tokens)
     return seconds + decode(1, mean_tokens + 1, cap_tokens)
 
 
