@@ -66,7 +66,7 @@ def experts_read(model: Architecture, rows: int) -> float:
     router spreads evenly, so a mixture is read like a small model by few rows, whole by many.
     """
     if not model.experts:
-        return model.shared_parameters
+        return float(model.shared_parameters)
     used = model.experts * (1 - (1 - model.experts_active / model.experts) ** rows)
     return model.shared_parameters + model.layers * used * model.expert_parameters
 

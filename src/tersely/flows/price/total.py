@@ -20,7 +20,7 @@ MOST_GPUS = 1024
 MACHINE_GPUS = 8
 HOUR_S = 3600
 # A weight in float32, beside the bfloat16 copy that is sampled from.
-LOADED_BYTES = 4
+LOADED_BYTES = 4.0
 
 
 class Price(NamedTuple):
