@@ -119,8 +119,8 @@ def _misfits(price: "Price") -> list[str]:
         lines.append(f"does not fit on {price.gpus} {kind}; needs at least {price.gpus_needed}")
     if isnan(price.evaluation_s):
         lines.append(
-            f"an evaluation, which one process makes, does not fit on one {kind}: evaluate "
-            "checkpoints through a server instead (tersely eval --endpoint)"
+            f"an evaluation, which one process makes, does not fit on one {kind}: the run would "
+            "stop at its first"
         )
     return lines
 
