@@ -13,6 +13,9 @@ from tersely.cli.launch_verl import launch_verl
 if TYPE_CHECKING:
     from tersely.flows.config import Recipe
 
+# A launched run is evaluated before its first step and after its last.
+ENDS = 2
+
 launch_app = typer.Typer(
     help="The same recipe on a distributed engine.", no_args_is_help=True, add_completion=False
 )
@@ -22,7 +25,12 @@ launch_app.command("verl")(launch_verl)
 
 @launch_app.command("trl")
 def launch_trl(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); [trl] holds GRPOConfig's own.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            help="Recipe (TOML), or a shipped one's name; [trl] holds GRPOConfig's own."
+        ),
+    ],
     processes: Annotated[
         int, typer.Option(min=1, help="Processes on this machine: one for each GPU.")
     ] = 1,
@@ -37,31 +45,40 @@ def launch_trl(
         typer.Option("--set", help="Override a setting, e.g. --set trl.use_vllm=true. Repeatable."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all, print TRL's settings, and stop.")
+        bool,
+        typer.Option("--dry-run", help="Check all, print TRL's settings and the price, and stop."),
     ] = False,
+    mean_tokens: Annotated[
+        int | None,
+        typer.Option(help="--dry-run: price at this mean length of a rollout, too."),
+    ] = None,
 ) -> None:
     """Train with TRL on accelerate: our rewards, targets, masks and records, its processes."""
-    from tersely.flows.config import read_recipe
+    from tersely.flows.config import find_recipe, read_recipe
 
     with plain_errors():
-        settings = read_recipe(recipe, overrides=set_ or [])
-        folder = run or Path("runs") / recipe.stem
+        file = find_recipe(recipe)
+        settings = read_recipe(file, overrides=set_ or [])
+        folder = run or Path("runs") / file.stem
         if dry_run:
-            _show(settings, folder, processes=processes)
+            _show(settings, folder, processes=processes, mean_tokens=mean_tokens)
             return
         _launch(settings, folder, processes=processes, resume=resume)
 
 
-def _show(settings: "Recipe", folder: Path, *, processes: int) -> None:
+def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int | None) -> None:
+    from tersely.cli.price import show_price
     from tersely.flows.config import as_toml
-    from tersely.flows.cost import describe_cost
     from tersely.flows.launch import plan_trl, worker_command
+    from tersely.flows.launch_trl import setup_of
 
+    # Before TRL is looked for: a price is of use before anything is installed.
+    setup = setup_of(settings, processes=processes)
+    show_price(settings, setup, evaluations=ENDS, mean_tokens=mean_tokens)
     planned: dict[str, Any] = plan_trl(settings, folder, processes=processes)
     sys.stdout.write(as_toml(settings))
     for name, value in sorted(planned.items()):
         print(f"# trl.{name} = {value!r}")
-    messages.print(describe_cost(settings), highlight=False)
     command = " ".join(worker_command(folder, processes=processes))
     messages.print(f"processes: {command}", highlight=False, soft_wrap=True)
 

@@ -26,7 +26,8 @@ def lint(
         typer.Option(help="Rollouts of the base model: a folder of tersely eval, or a file."),
     ],
     recipe: Annotated[
-        Path | None, typer.Argument(help="Recipe (TOML). None: the built-in lab's demo.")
+        Path | None,
+        typer.Argument(help="Recipe (TOML), or a shipped one's name. None: the lab's demo."),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -57,7 +58,7 @@ def lint(
 ) -> None:
     """Say what a recipe will do to a model, from its rollouts, before any GPU time is spent."""
     with plain_errors():
-        from tersely.flows.config import read_recipe, shipped
+        from tersely.flows.config import find_recipe, read_recipe, shipped
         from tersely.flows.lint import find
         from tersely.flows.lint.facts import gather
         from tersely.flows.lint.pool import only_trained, read_pool
@@ -66,7 +67,8 @@ def lint(
         if tokens_per_second is not None and not tokens_per_second > 0:
             raise ConfigError(f"--tokens-per-second {tokens_per_second:g} must be above 0")
         _check_out(out, suggest=suggest)
-        settings = read_recipe(recipe or shipped("demo"), overrides=set_ or [])
+        file = find_recipe(recipe) if recipe else shipped("demo")
+        settings = read_recipe(file, overrides=set_ or [])
         messages.print(f"reading {records} ...", highlight=False, soft_wrap=True)
         options = reader_options(
             tokenizer, cap_tokens, column, only_model, benchmark, run=records.stem

@@ -20,7 +20,8 @@ lab_app = typer.Typer(help="The built-in small world.", no_args_is_help=True)
 
 def train(
     recipe: Annotated[
-        Path | None, typer.Argument(help="Recipe (TOML). None: the built-in lab's demo.")
+        Path | None,
+        typer.Argument(help="Recipe (TOML), or a shipped one's name. None: the lab's demo."),
     ] = None,
     run: Annotated[
         Path | None,
@@ -47,18 +48,22 @@ def train(
     ] = False,
 ) -> None:
     """Shorten a reasoner with RL: a run folder with checkpoints, records and report.html."""
-    from tersely.flows.config import as_toml, read_recipe, shipped
+    from tersely.flows.config import as_toml, find_recipe, read_recipe, shipped
     from tersely.tasks import sandbox
 
     with plain_errors():
         sandbox.allow_unsandboxed(allow_unsandboxed)
-        folder = run or (DEMO_FOLDER if recipe is None else Path("runs") / recipe.stem)
-        settings = read_recipe(recipe or shipped("demo"), overrides=set_ or [])
+        file = shipped("demo") if recipe is None else find_recipe(recipe)
+        folder = run or (DEMO_FOLDER if recipe is None else Path("runs") / file.stem)
+        settings = read_recipe(file, overrides=set_ or [])
         if dry_run:
-            from tersely.flows.cost import describe_cost
+            from tersely.cli.price import show_price
+            from tersely.flows.cost import evaluation_steps
+            from tersely.flows.price.memory import Setup
 
+            setup = Setup(rows=settings.sampling.rows)
             sys.stdout.write(as_toml(settings))
-            messages.print(describe_cost(settings), highlight=False)
+            show_price(settings, setup, evaluations=len(evaluation_steps(settings)))
             return
         _train(settings, folder, resume=resume)
 

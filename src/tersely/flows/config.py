@@ -128,6 +128,22 @@ def shipped(name: str) -> Path:
     return Path(str(resources.files("tersely") / "recipes" / f"{name}.toml"))
 
 
+def find_recipe(name: Path) -> Path:
+    """The file of a recipe: the path itself if there is one, else a shipped recipe by its name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if name.is_file():
+        return name
+    known = {path.stem: path for path in sorted(shipped("demo").parent.glob("*.toml"))}
+    if str(name) in known:
+        return known[str(name)]
+    raise ConfigError(
+        f"no recipe at {name}; give a TOML file, or one that is shipped: {', '.join(known)}"
+    )
+
+
 def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
     """Reads and checks a recipe; ``overrides`` are ``section.key=value`` with a TOML value.
 

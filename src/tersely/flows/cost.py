@@ -3,11 +3,10 @@
 from tersely.flows.config import Recipe
 
 
-def describe_cost(recipe: Recipe) -> str:
+def describe_cost(recipe: Recipe, *, evaluations: int) -> str:
     """Upper bounds in tokens; rollouts end on their own, so real runs stay below."""
     sampling, learner, evaluation = recipe.sampling, recipe.learner, recipe.evaluation
     rollouts = sampling.prompts_per_step * sampling.samples_per_prompt
-    times = len(evaluation_steps(recipe))
     samples = recipe.problems.test_limit * evaluation.samples
     cap, top = sampling.cap_tokens, max(evaluation.budgets)
     most = learner.rollout_tokens
@@ -17,8 +16,8 @@ def describe_cost(recipe: Recipe) -> str:
         f"at most {learner.steps * rollouts * cap:,} sampled tokens, "
         f"{learner.steps * learner.staleness:,} optimizer updates\n"
         f"{early}"
-        f"evaluation: {times} times x at most {samples:,} samples x at most {top:,} tokens = "
-        f"at most {times * samples * top:,} sampled tokens"
+        f"evaluation: {evaluations} times x at most {samples:,} samples x at most {top:,} tokens = "
+        f"at most {evaluations * samples * top:,} sampled tokens"
     )
 
 

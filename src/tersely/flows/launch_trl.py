@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tersely.core.errors import ConfigError
 from tersely.flows.config import Recipe
+from tersely.flows.price.memory import Setup
 
 # Where to set instead what the recipe decides.
 SET_BY = {
@@ -86,6 +87,24 @@ def split_rows(recipe: Recipe, *, processes: int) -> Split:
             f"an update on one process; set a divisor of {share}"
         )
     return Split(given, share // given)
+
+
+def setup_of(recipe: Recipe, *, processes: int) -> Setup:
+    """How TRL lies on GPUs with the recipe's ``[trl]``, for its price.
+
+    Without vLLM, TRL's own generate is priced as if it had a paged cache; it is slower.
+    """
+    given = _given(recipe)
+    sampler = given if given.get("use_vllm") and given.get("vllm_mode") != "server" else {}
+    parallel = sampler.get("vllm_tensor_parallel_size")
+    # 0.3 is TRL's default.
+    share = sampler.get("vllm_gpu_memory_utilization", 0.3 if sampler else 1.0)
+    return Setup(
+        gpus=processes,
+        sharded=bool(given.get("fsdp") or given.get("deepspeed")),
+        tensor_parallel=parallel if isinstance(parallel, int) and parallel > 0 else 1,
+        sampler_share=share if isinstance(share, float) and 0 < share <= 1 else 1.0,
+    )
 
 
 def trl_settings(

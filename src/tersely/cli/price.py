@@ -1,0 +1,139 @@
+"""The price of a recipe, printed: tokens, seconds, memory and GPU-hours on two kinds of GPU."""
+
+from collections.abc import Callable, Sequence
+from math import isnan
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich import box
+from rich.table import Table
+
+from tersely.cli.frame import messages
+
+if TYPE_CHECKING:
+    from tersely.flows.config import Recipe
+    from tersely.flows.price.architecture import Architecture
+    from tersely.flows.price.memory import Setup
+    from tersely.flows.price.total import Price
+
+GB = 1e9
+
+
+def show_price(
+    recipe: "Recipe", setup: "Setup", *, evaluations: int, mean_tokens: int | None = None
+) -> None:
+    """Prints to stderr what a step and the run cost at most and, if it is given, at a mean length.
+
+    Args:
+        evaluations: how often the run is evaluated.
+    Raises:
+        ConfigError: ``mean_tokens`` is beyond the cap.
+    """
+    from tersely.flows.cost import describe_cost
+    from tersely.flows.price.architecture import KNOWN, LAB, find_architecture
+    from tersely.flows.price.roofline import H100, H200
+    from tersely.flows.price.total import price_of
+
+    _say(describe_cost(recipe, evaluations=evaluations))
+    if recipe.model.path == LAB:
+        _say("price: none, for the lab's model is made for a CPU")
+        return
+    model = find_architecture(recipe.model.path)
+    if model is None:
+        _say(
+            f"price: not known, for there is no config.json of a known form in "
+            f"{recipe.model.path}, and its name is none of {', '.join(KNOWN)}"
+        )
+        return
+    lengths = [recipe.sampling.cap_tokens, *([] if mean_tokens is None else [mean_tokens])]
+    prices = [
+        price_of(recipe, model, gpu, setup, mean_tokens=length)
+        for length in lengths
+        for gpu in (H100, H200)
+    ]
+    _say(_describe_model(recipe, model))
+    messages.print(_draw(prices, evaluations=evaluations))
+    for line in [line for price in prices[:2] for line in _misfits(price)]:
+        _say(line)
+    _say(
+        "an estimate, not a measurement: formulas and assumed shares of peak are in docs/scale.md; "
+        "grading, weight transfer and waiting for each other are left out"
+    )
+
+
+def _say(text: str) -> None:
+    messages.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _describe_model(recipe: "Recipe", model: "Architecture") -> str:
+    active = f", {_count(model.active_parameters)} of them active a token" if model.experts else ""
+    return (
+        f"{recipe.model.path}: {_count(model.parameters)} parameters{active}, "
+        f"{model.cache_bytes:,} bytes of cache a token"
+    )
+
+
+class _Row(NamedTuple):
+    label: str
+    value: "Callable[[Price], str]"
+
+
+def _draw(prices: "Sequence[Price]", *, evaluations: int) -> Table:
+    """A column a price."""
+    rows = [
+        _Row("rollouts a step", lambda p: f"{p.rollouts:,}"),
+        _Row("tokens a step", lambda p: f"{_count(p.completion_tokens)}"),
+        _Row("learning, FLOPs a step", lambda p: f"{p.training_flops:.2g}"),
+        _Row("sampling, s a step", lambda p: _number(p.sampling_s)),
+        _Row("learning, s a step", lambda p: _number(p.learning_s)),
+        _Row("GPU-hours a step", lambda p: _number(p.step_gpu_hours)),
+        _Row("GPU-hours, all steps", lambda p: _number(p.step_gpu_hours * p.steps)),
+        _Row(
+            f"GPU-hours, {evaluations} evaluations",
+            lambda p: _number(p.evaluation_gpu_hours * evaluations),
+        ),
+        _Row("rows at once, of a sampler's", lambda p: f"{p.memory.in_flight:,}/{p.memory.rows:,}"),
+        _Row("learner, GB a GPU", lambda p: _number(p.memory.learning / GB)),
+        _Row("sampler, GB a GPU", lambda p: _number(p.memory.sampling / GB)),
+    ]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    gpus = prices[0].gpus
+    table.add_column(f"{gpus} GPU{'s' if gpus > 1 else ''}, tokens a rollout:")
+    for price in prices:
+        length = price.completion_tokens // price.rollouts
+        table.add_column(f"{price.gpu.name}\n{length:,}", justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.label, *(row.value(price) for price in prices))
+    return table
+
+
+def _misfits(price: "Price") -> list[str]:
+    """What does not fit on this kind of GPU, and what to do."""
+    kind, lines = price.gpu.name, []
+    if price.gpus_needed is None:
+        lines.append(
+            f"does not fit on {price.gpus} {kind}, nor on more: lower learner.micro_batch_tokens "
+            "or sampling.cap_tokens, set model.gradient_checkpointing = true, or share weights and "
+            "optimizer out (trl.fsdp = true)"
+        )
+    elif not price.fits:
+        lines.append(f"does not fit on {price.gpus} {kind}; needs at least {price.gpus_needed}")
+    if isnan(price.evaluation_s):
+        lines.append(
+            f"an evaluation, which one process makes, does not fit on one {kind}: the run would "
+            "stop at its first"
+        )
+    return lines
+
+
+def _number(value: float) -> str:
+    """Three digits; undefined is a dash."""
+    if isnan(value):
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _count(value: int) -> str:
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
