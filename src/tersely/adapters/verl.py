@@ -134,7 +134,7 @@ class Estimator:
         adv_B = np.zeros(len(tokens_B))
         if len(real_R):
             adv_B[real_R] = self._real(
-                reward_BT[real_R].sum(axis=1), tokens_B[real_R], [str(uid_B[r]) for r in real_R]
+                reward_BT[real_R].sum(axis=1), tokens_B[real_R], [uid_B[r] for r in real_R]
             )
         return adv_B
 
@@ -204,7 +204,9 @@ def register(estimator: Callable[[], Estimator]) -> None:
         if not made:
             made.append(estimator())
         adv_B = made[0](
-            token_level_rewards.double().cpu().numpy(), response_mask.bool().cpu().numpy(), index
+            token_level_rewards.double().cpu().numpy(),
+            response_mask.bool().cpu().numpy(),
+            [str(uid) for uid in index],
         )
         adv_B1 = torch.tensor(adv_B, dtype=torch.float32, device=response_mask.device)[:, None]
         adv_BT = adv_B1 * response_mask

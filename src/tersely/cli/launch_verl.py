@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def launch_verl(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML); [verl] holds verl's own keys.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            help="Recipe (TOML), or a shipped one's name; [verl] holds verl's own keys."
+        ),
+    ],
     nodes: Annotated[int, typer.Option(min=1, help="Machines of the Ray cluster.")] = 1,
     gpus_per_node: Annotated[int, typer.Option(min=1, help="GPUs of each machine.")] = 8,
     run: Annotated[
@@ -30,31 +35,45 @@ def launch_verl(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all, print verl's settings, and stop.")
+        bool,
+        typer.Option("--dry-run", help="Check all, print verl's settings and the price, and stop."),
     ] = False,
+    mean_tokens: Annotated[
+        int | None,
+        typer.Option(help="--dry-run: price at this mean length of a rollout, too."),
+    ] = None,
 ) -> None:
     """Train with verl on Ray: our grader, rewards, masks and records, its sharding and sampling."""
-    from tersely.flows.config import read_recipe
+    from tersely.flows.config import find_recipe, read_recipe
 
     with plain_errors():
-        settings = read_recipe(recipe, overrides=set_ or [])
-        folder = run or Path("runs") / recipe.stem
+        file = find_recipe(recipe)
+        settings = read_recipe(file, overrides=set_ or [])
+        folder = run or Path("runs") / file.stem
         if dry_run:
+            _price(settings, gpus=nodes * gpus_per_node, mean_tokens=mean_tokens)
             _show(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
             return
         _launch(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node, resume=resume)
 
 
+def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
+    from tersely.cli.price import show_price
+    from tersely.flows.cost import evaluation_steps
+    from tersely.flows.verl_settings import setup_of, validates
+
+    times = len(evaluation_steps(settings)) if validates(settings) else 0
+    show_price(settings, setup_of(settings, gpus=gpus), evaluations=times, mean_tokens=mean_tokens)
+
+
 def _show(settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int) -> None:
     from tersely.flows.config import as_toml
-    from tersely.flows.cost import describe_cost
     from tersely.flows.launch_verl import MAIN, plan_verl
 
     overrides = plan_verl(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
     sys.stdout.write(as_toml(settings))
     for line in overrides:
         print(f"# verl: {line}")
-    messages.print(describe_cost(settings), highlight=False)
     messages.print(f"starts: python -m {MAIN} with the lines above", highlight=False)
 
 

@@ -27,15 +27,16 @@ from tersely.flows.curated_files import verl_frame
 from tersely.flows.lookout import Lookout, OnAlarm
 from tersely.flows.step import Watch, all_steps_problems
 from tersely.flows.train import forget_after, load_problems
-from tersely.flows.verl_hooks import RUN
 from tersely.flows.verl_records import Transcript
 from tersely.flows.verl_settings import (
     CHECKPOINTS,
     ENGINE,
     HOOKS,
+    RUN,
     TEST_FILE,
     TRAIN_FILE,
     given,
+    is_open,
     verl_settings,
 )
 
@@ -113,7 +114,7 @@ def as_overrides(settings: Mapping[str, Any], *, folder: Path, known: frozenset[
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
     }
     lines = [
-        f"{'' if key in known or key == ENGINE else '+'}{key}={_hydra(value)}"
+        f"{'+' if is_open(key, known) else ''}{key}={_hydra(value)}"
         for key, value in sorted(settings.items())
     ]
     return lines + [
@@ -146,7 +147,9 @@ def check_composed(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: verl refuses it, in verl's words.
     """
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
@@ -158,8 +161,9 @@ def check_composed(overrides: Sequence[str]) -> None:
             use_reference_policy=need_reference_policy(config),
             use_critic=need_critic(config),
         )
-    except (AssertionError, ValueError, TypeError) as error:
-        raise ConfigError(f"verl refuses its configuration: {error}") from error
+    except (AssertionError, ValueError, TypeError, HydraException, OmegaConfBaseException) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"verl refuses its configuration: {said}; see [verl]") from error
 
 
 def write_files(

@@ -28,12 +28,9 @@ from tersely.flows.config import Recipe, read_recipe
 from tersely.flows.runs import RECIPE_FILE
 from tersely.flows.shape import Seen, aim, judge, shaping_of
 from tersely.flows.train import objective_of
-from tersely.flows.verl_settings import updates_a_batch, weighted
+from tersely.flows.verl_settings import GRADED, RUN, updates_a_batch, weighted
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import has_thought
-
-RUN = "TERSELY_RUN"
-GRADED = "graded"
 
 
 @cache

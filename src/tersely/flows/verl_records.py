@@ -31,8 +31,7 @@ from tersely.flows.config import Recipe
 from tersely.flows.record import step_record
 from tersely.flows.shape import Shaped
 from tersely.flows.step import shape_all, write_rollouts
-from tersely.flows.verl_hooks import GRADED
-from tersely.flows.verl_settings import updates_a_batch, weighted
+from tersely.flows.verl_settings import GRADED, updates_a_batch, weighted
 
 METRICS = "metrics-*.jsonl"
 # Token ids stay with verl; a record needs their number only.
@@ -186,7 +185,8 @@ def read_metrics(file: Path) -> dict[int, dict[str, float]]:
     for line in file.read_bytes().split(b"\n")[:-1]:
         try:
             entry: dict[str, Any] = json.loads(line)
-            numbers = {k: v for k, v in entry["data"].items() if isinstance(v, int | float)}
+            data = entry["data"].items()
+            numbers = {key: float(value) for key, value in data if isinstance(value, int | float)}
             if "training/global_step" in numbers:  # else an evaluation's line
                 found[int(entry["step"])] = numbers
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -12,10 +12,14 @@ from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError
 from tersely.engines.models import LAB, lab_folder
 from tersely.flows.config import Recipe
+from tersely.flows.price.memory import Setup
 
-HOOKS = "tersely.flows.verl_hooks"
+# What verl's processes load, the variable that names their run, and where graders write in it.
+HOOKS, RUN, GRADED = "tersely.flows.verl_hooks", "TERSELY_RUN", "graded"
 TRAIN_FILE, TEST_FILE = "train.parquet", "test.parquet"
 CHECKPOINTS = "checkpoints"
+# verl's defaults: of a GPU's memory for the sampler, and rows that one has in flight.
+MEMORY_SHARE, ROWS = 0.5, 256
 # A bound that no ratio reaches: verl's loss always has the second clip.
 NO_DUAL_CLIP = 1e6
 # Targets that need nothing but the step itself.
@@ -25,6 +29,8 @@ UNTOLD = ("reference_tokens", "reference_accuracy", "weight")
 ENGINE, MODE = "model_engine", "trainer.v1.trainer_mode"
 SYNC, ONE_STEP_OFF, FULLY_ASYNC = "sync", "colocate_async", "separate_async"
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+# Said twice to FSDP, and not known to other engines.
+FSDP_ONLY = (f"{ACTOR}.grad_clip",)
 
 # Where to set instead what the recipe decides.
 SET_BY = {
@@ -102,15 +108,14 @@ def verl_settings(
     fixed |= {"trainer.nnodes": nodes, "trainer.n_gpus_per_node": gpus_per_node}
     for key, value in own.items():
         _check_given(key, value, fixed=fixed, known=known)
-    return {**_defaults(recipe, prompt_tokens=prompt_tokens), **own, **fixed}
+    settings = {**_defaults(recipe, prompt_tokens=prompt_tokens), **own, **fixed}
+    return {key: settings[key] for key in settings if key in known or key not in FSDP_ONLY}
 
 
 def _check_given(
     key: str, value: object, *, fixed: Mapping[str, object], known: AbstractSet[str]
 ) -> None:
-    # What lies in a part of verl's that takes any key, such as engine_kwargs.vllm, is not checked.
-    parents = {key.rsplit(".", n)[0] for n in range(1, key.count(".") + 1)}
-    if key != ENGINE and key not in known and not parents & known:
+    if key != ENGINE and key not in known and not is_open(key, known):
         near = get_close_matches(key, known, n=1)
         raise ConfigError(
             f"verl.{key} = {value!r} is no setting of verl's ppo_trainer; "
@@ -122,6 +127,11 @@ def _check_given(
             f"verl.{key} = {value!r} contradicts the recipe, which means {fixed[key]!r}; "
             + (f"set {where} and leave it out" if where else "leave it out")
         )
+
+
+def is_open(key: str, known: AbstractSet[str]) -> bool:
+    """Whether it lies in a part of verl's that takes any key, such as ``engine_kwargs.vllm``."""
+    return any(key.rsplit(".", n)[0] in known for n in range(1, key.count(".") + 1))
 
 
 def _check_division(recipe: Recipe, *, gpus: int) -> None:
@@ -157,6 +167,21 @@ def updates_a_batch(recipe: Recipe) -> int:
 def validates(recipe: Recipe) -> bool:
     """Whether verl's validation, whose cap is the training's, reaches the largest budget."""
     return max(recipe.evaluation.budgets) <= recipe.sampling.cap_tokens
+
+
+def setup_of(recipe: Recipe, *, gpus: int) -> Setup:
+    """How verl lies on GPUs with the recipe's ``[verl]``, for its price; learner and sampler in
+    turns, which ``separate_async`` does not do."""
+    own = given(recipe)
+    parallel = own.get(f"{ROLLOUT}.tensor_model_parallel_size", 1)
+    share = own.get(f"{ROLLOUT}.gpu_memory_utilization", MEMORY_SHARE)
+    return Setup(
+        gpus=gpus,
+        sharded=True,
+        tensor_parallel=parallel if isinstance(parallel, int) and parallel > 0 else 1,
+        rows=own.get(f"{ROLLOUT}.max_num_seqs", ROWS),
+        sampler_share=share if isinstance(share, float) and 0 < share <= 1 else MEMORY_SHARE,
+    )
 
 
 def _fixed(recipe: Recipe, *, folder: Path, mode: str) -> dict[str, Any]:
