@@ -53,12 +53,11 @@ bench: $(VENV)/.installed-dev bench-trl
 	.venv-trl/bin/pip install --quiet --constraint constraints.txt --editable '.[trl]'
 	@touch $@
 
-# verl needs an older transformers, and two packages that it does not declare.
+# So are verl's: an older transformers, an older ANTLR.
 .venv-verl/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-verl
 	.venv-verl/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
-	.venv-verl/bin/pip install --quiet verl==0.9.1 'transformers<5.11' uvicorn cachetools fastapi
-	.venv-verl/bin/pip install --quiet --editable . beartype pytest
+	.venv-verl/bin/pip install --quiet --editable '.[verl]' beartype pytest
 	@touch $@
 
 # Our losses, advantages and rewards against the trainers' own functions, and runs through our
@@ -68,7 +67,7 @@ test-trl: .venv-trl/.installed
 	.venv-trl/bin/pytest tests/algo/test_trl.py tests/adapters/test_trl_*.py
 
 test-verl: .venv-verl/.installed
-	.venv-verl/bin/pytest tests/algo/test_verl.py
+	.venv-verl/bin/pytest -W default tests/algo/test_verl.py tests/adapters/test_verl_engine.py
 
 bench-trl: $(VENV)/.installed-dev .venv-trl/.installed
 	$(BIN)/python bench/rl_step.py --threads 1

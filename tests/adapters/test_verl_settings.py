@@ -176,8 +176,9 @@ def test_what_verl_leaves_open_may_be_added_and_ray_is_told_of_the_run() -> None
 
 
 def test_values_are_written_in_hydra_s_grammar() -> None:
-    values = (None, True, 1e-6, -1, ["a", 2], "vllm", "a b", "it's")
+    values = (None, True, 1e-6, -1, ["a", 2], "vllm", "a b", "it's", "/a/b-1.x", "1", "null")
     written = ["null", "true", "1e-06", "-1", "[a,2]", "vllm", "'a b'", r"'it\'s'"]
+    written += ["/a/b-1.x", "'1'", "'null'"]
     assert [_hydra(value) for value in values] == written
 
 

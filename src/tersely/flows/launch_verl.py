@@ -5,6 +5,7 @@ All that can be refused is refused before Ray is started or a GPU is taken.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,8 @@ POLL_S = 2.0
 # verl's own default, where the prompts are not at hand to be measured.
 PROMPT_TOKENS = 512
 SCHEMA, SCHEMA_FOLDER = "ppo_trainer", "verl.trainer.config"
+# What hydra takes for text without quotes.
+_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z_/][\w./:-]*", re.IGNORECASE)
 
 
 def plan_verl(
@@ -136,9 +139,8 @@ def _hydra(value: Any) -> str:
             return "[" + ",".join(_hydra(each) for each in value) + "]"
         case _:
             text = str(value)
-            plain = all(c.isalnum() or c in "_-./:" for c in text) and text
             escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-            return text if plain else f"'{escaped}'"
+            return text if _WORD.fullmatch(text) else f"'{escaped}'"
 
 
 def check_composed(overrides: Sequence[str]) -> None:

@@ -220,6 +220,7 @@ def _fixed(recipe: Recipe, *, folder: Path, mode: str) -> dict[str, Any]:
         "trainer.default_local_dir": str(folder / CHECKPOINTS),
         "trainer.resume_mode": "auto",
         "trainer.critic_warmup": 0,
+        "critic.enable": False,
         "trainer.use_v1": True,
         MODE: mode,
     }
