@@ -59,11 +59,17 @@ def launch_verl(
 
 def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
     from tersely.cli.price import show_price
-    from tersely.flows.cost import evaluation_steps
     from tersely.flows.verl_settings import setup_of, validates
 
-    times = len(evaluation_steps(settings)) if validates(settings) else 0
-    show_price(settings, setup_of(settings, gpus=gpus), evaluations=times, mean_tokens=mean_tokens)
+    show_price(settings, setup_of(settings, gpus=gpus), evaluations=0, mean_tokens=mean_tokens)
+    messages.print(
+        "evaluations: verl's validations, on all GPUs, not priced"
+        if validates(settings)
+        else "evaluations: none, for evaluation.budgets reach beyond sampling.cap_tokens; use "
+        "tersely eval on checkpoints",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _show(settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int) -> None:

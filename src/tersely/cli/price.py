@@ -24,7 +24,8 @@ def show_price(
     """Prints to stderr what a step and the run cost at most and, if it is given, at a mean length.
 
     Args:
-        evaluations: how often the run is evaluated.
+        evaluations: how often one process evaluates while the others wait; 0: an engine validates
+            on all GPUs, or nobody does, and no evaluation is priced.
     Raises:
         ConfigError: ``mean_tokens`` is beyond the cap.
     """
@@ -52,7 +53,7 @@ def show_price(
     ]
     _say(_describe_model(recipe, model))
     messages.print(_draw(prices, evaluations=evaluations))
-    for line in [line for price in prices[:2] for line in _misfits(price)]:
+    for line in [line for price in prices[:2] for line in _misfits(price, setup, evaluations)]:
         _say(line)
     _say(
         "an estimate, not a measurement: formulas and assumed shares of peak are in docs/scale.md; "
@@ -87,10 +88,7 @@ def _draw(prices: "Sequence[Price]", *, evaluations: int) -> Table:
         _Row("learning, s a step", lambda p: _number(p.learning_s)),
         _Row("GPU-hours a step", lambda p: _number(p.step_gpu_hours)),
         _Row("GPU-hours, all steps", lambda p: _number(p.step_gpu_hours * p.steps)),
-        _Row(
-            f"GPU-hours, {evaluations} evaluations",
-            lambda p: _number(p.evaluation_gpu_hours * evaluations),
-        ),
+        *_evaluation_row(evaluations),
         _Row("rows at once, of a sampler's", lambda p: f"{p.memory.in_flight:,}/{p.memory.rows:,}"),
         _Row("learner, GB a GPU", lambda p: _number(p.memory.learning / GB)),
         _Row("sampler, GB a GPU", lambda p: _number(p.memory.sampling / GB)),
@@ -106,18 +104,29 @@ def _draw(prices: "Sequence[Price]", *, evaluations: int) -> Table:
     return table
 
 
-def _misfits(price: "Price") -> list[str]:
+def _evaluation_row(evaluations: int) -> list[_Row]:
+    if not evaluations:
+        return []
+    label = f"GPU-hours, {evaluations} evaluations"
+    return [_Row(label, lambda p: _number(p.evaluation_gpu_hours * evaluations))]
+
+
+def _misfits(price: "Price", setup: "Setup", evaluations: int) -> list[str]:
     """What does not fit on this kind of GPU, and what to do."""
     kind, lines = price.gpu.name, []
     if price.gpus_needed is None:
         lines.append(
             f"does not fit on {price.gpus} {kind}, nor on more: lower learner.micro_batch_tokens "
-            "or sampling.cap_tokens, set model.gradient_checkpointing = true, or share weights and "
-            "optimizer out (trl.fsdp = true)"
+            "or sampling.cap_tokens, set model.gradient_checkpointing = true, or "
+            + (
+                "spread each sampler over more GPUs or give it more of their memory"
+                if setup.sharded
+                else "share weights and optimizer out (trl.fsdp = true)"
+            )
         )
     elif not price.fits:
         lines.append(f"does not fit on {price.gpus} {kind}; needs at least {price.gpus_needed}")
-    if isnan(price.evaluation_s):
+    if evaluations and isnan(price.evaluation_s):
         lines.append(
             f"an evaluation, which one process makes, does not fit on one {kind}: the run would "
             "stop at its first"

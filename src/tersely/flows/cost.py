@@ -10,14 +10,16 @@ def describe_cost(recipe: Recipe, *, evaluations: int) -> str:
     samples = recipe.problems.test_limit * evaluation.samples
     cap, top = sampling.cap_tokens, max(evaluation.budgets)
     most = learner.rollout_tokens
-    early = f"the step that brings the sampled tokens to {most:,} is the last\n" if most else ""
+    early = f"\nthe step that brings the sampled tokens to {most:,} is the last" if most else ""
+    judged = (
+        f"\nevaluation: {evaluations} times x at most {samples:,} samples x at most {top:,} "
+        f"tokens = at most {evaluations * samples * top:,} sampled tokens"
+    )
     return (
         f"training: {learner.steps:,} steps x {rollouts:,} rollouts x at most {cap:,} tokens = "
         f"at most {learner.steps * rollouts * cap:,} sampled tokens, "
-        f"{learner.steps * learner.staleness:,} optimizer updates\n"
-        f"{early}"
-        f"evaluation: {evaluations} times x at most {samples:,} samples x at most {top:,} tokens = "
-        f"at most {evaluations * samples * top:,} sampled tokens"
+        f"{learner.steps * learner.staleness:,} optimizer updates{early}"
+        f"{judged if evaluations else ''}"
     )
 
 
