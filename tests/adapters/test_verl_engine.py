@@ -6,6 +6,7 @@ What wants a GPU is not run: sampling (vLLM, SGLang) and the workers that learn.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ pytest.importorskip("verl", reason="verl's pins conflict with ours; runs beside 
 import torch
 from omegaconf import OmegaConf
 
-from tersely.adapters.verl import GradedLine, score_of
+from tersely.adapters.verl import GradedLine, JudgedLine, score_of
 from tersely.algo.losses import ppo_clip_loss
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
@@ -26,7 +27,7 @@ from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
 from tersely.engines.models import lab_folder, load_settings, load_tokenizer
 from tersely.flows import verl_hooks
 from tersely.flows.config import Recipe, read_recipe, shipped
-from tersely.flows.launch_verl import _compose, plan_verl, prepare
+from tersely.flows.launch_verl import compose_config, plan_verl, prepare
 from tersely.flows.step import all_steps_problems, shape_all
 from tersely.flows.train import load_problems, objective_of
 from tersely.flows.verl_settings import HOOKS, RUN
@@ -61,7 +62,8 @@ RECIPES = {
 
 
 def tiny(*overrides: str) -> Recipe:
-    return read_recipe(TINY, overrides=["learner.staleness=1", *overrides])
+    plain = ["learner.staleness=1", "loss.importance_cap=2.0"]
+    return read_recipe(TINY, overrides=[*plain, *overrides])
 
 
 def sampled(seed: int, *, sizes: Sequence[int] = (4, 3, 4, 2, 4)) -> list[Group]:
@@ -152,7 +154,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Any:
     from verl.trainer.ppo import core_algos
 
     def register(recipe: Recipe) -> None:
-        estimate = verl_hooks.make_estimator(recipe)
+        # Of one update, whatever groups the batch has.
+        estimate = replace(verl_hooks.make_estimator(recipe), update_rows=18)
         monkeypatch.setattr(core_algos, "ADV_ESTIMATOR_REGISTRY", {})
         verl_hooks.register(lambda: estimate)
 
@@ -238,7 +241,7 @@ def test_verl_s_loss_is_then_ours(registered: Any, name: str) -> None:
 
 
 COMPOSED = {
-    "tiny": (TINY, ["learner.staleness=2"], 1, 1),
+    "tiny": (TINY, ["loss.importance_cap=2.0", "learner.staleness=2"], 1, 1),
     "distill": (shipped("r1-distill-1.5b"), [], 1, 8),
     "mixture": (shipped("qwen3-30b-a3b-thinking"), ["verl.model_engine=megatron"], 4, 8),
     "fsdp2": (
@@ -251,28 +254,35 @@ COMPOSED = {
         2,
         8,
     ),
-    "one step off": (TINY, ["verl.trainer.v1.trainer_mode=colocate_async"], 1, 1),
+    "one step off": (
+        TINY,
+        ["loss.importance_cap=2.0", "verl.trainer.v1.trainer_mode=colocate_async"],
+        1,
+        1,
+    ),
     "asynchronous": (
         TINY,
         [
             "learner.staleness=2",
+            "loss.importance_cap=2.0",
             "verl.trainer.v1.trainer_mode=separate_async",
             "verl.actor_rollout_ref.rollout.nnodes=1",
+            "verl.actor_rollout_ref.rollout.n_gpus_per_node=1",
             "verl.actor_rollout_ref.rollout.checkpoint_engine.backend=nccl",
         ],
         1,
         1,
     ),
-    "refilled": (TINY, ["learner.staleness=1", "sampling.without_signal='refill'"], 1, 1),
+    "refilled": (TINY, ["loss.importance_cap=2.0", "sampling.without_signal='refill'"], 1, 1),
 }
 
 
 @pytest.mark.parametrize("name", COMPOSED)
-def test_verl_composes_and_validates_what_a_recipe_means(name: str, tmp_path: Path) -> None:
+def test_verlcompose_configs_and_validates_what_a_recipe_means(name: str, tmp_path: Path) -> None:
     file, overrides, nodes, gpus = COMPOSED[name]
     recipe = read_recipe(file, overrides=overrides)
     lines = plan_verl(recipe, tmp_path, nodes=nodes, gpus_per_node=gpus)
-    config = _compose(lines)
+    config = compose_config(lines)
     assert config.algorithm.adv_estimator == "tersely"
     assert config.algorithm.filter_groups.metric == "acc"
     assert config.actor_rollout_ref.rollout.n == recipe.sampling.samples_per_prompt
@@ -288,9 +298,8 @@ def test_verl_composes_and_validates_what_a_recipe_means(name: str, tmp_path: Pa
     ],
 )
 def test_what_verl_does_not_know_is_refused(setting: str, message: str, tmp_path: Path) -> None:
-    recipe = read_recipe(TINY, overrides=["learner.staleness=1", setting])
     with pytest.raises(ConfigError, match=message):
-        plan_verl(recipe, tmp_path, nodes=1, gpus_per_node=1)
+        plan_verl(tiny(setting), tmp_path, nodes=1, gpus_per_node=1)
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +316,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def config_of(run: Path) -> Any:
-    return _compose(plan_verl(tiny(), run, nodes=1, gpus_per_node=1))
+    return compose_config(plan_verl(tiny(), run, nodes=1, gpus_per_node=1))
 
 
 def data_set(run: Path, name: str) -> Any:
@@ -376,6 +385,18 @@ def test_verl_s_reward_loop_grades_by_our_grader_and_writes_it_down(run: Path) -
     }
 
 
+def test_whose_rollouts_a_call_saw_is_written_down(tmp_path: Path) -> None:
+    file = tmp_path / "judged" / "000-x.jsonl"
+    recipe, groups = tiny(), sampled(3, sizes=(2, 1))
+    estimator = verl_hooks.make_estimator(recipe)
+    batch = flat(recipe, groups, seed=0)
+    told = batch.reward_BT.double().numpy(), batch.mask_BT.bool().numpy(), batch.uid_B.tolist()
+    adv_B = verl_hooks.make_witness(estimator, file)(*told)
+    np.testing.assert_array_equal(adv_B, estimator(*told))
+    (line,) = jsonl.read(file, JudgedLine)
+    assert sorted(line.uids) == ["uid-p0", "uid-p0", "uid-p1"]
+
+
 @pytest.fixture(scope="module")
 def queue() -> Iterator[Any]:
     """Ray in this machine with verl's queue between its processes."""
@@ -420,7 +441,7 @@ def test_advantages_go_through_verl_s_queue_over_ray(registered: Any, queue: Any
         tags=[{"status": "success"} for _ in keys],
     )
     lines = plan_verl(recipe, Path("mine"), nodes=1, gpus_per_node=1)
-    trainer = SimpleNamespace(config=_compose(lines))
+    trainer = SimpleNamespace(config=compose_config(lines))
     PPOTrainer._compute_advantage(trainer, meta, {})
     stored = queue.kv_batch_get(keys=keys, partition_id="train", select_fields=["advantages"])
     mine = ours(recipe, groups)

@@ -83,7 +83,7 @@ def estimator(**settings: Any) -> Estimator:
         "cap_tokens": 9,
         "pay_unfinished": False,
         "aggregate": by_token,
-        "updates": 1,
+        "update_rows": 6,
     }
     return Estimator(**{**plain, **settings})
 
@@ -127,8 +127,8 @@ def test_a_plain_sum_of_verl_s_is_then_the_recipe_s_aggregation() -> None:
     ):
         adv_B = estimator(aggregate=aggregate)(*batch(ROWS))
         assert (adv_B[:, None] * mask_BT).sum() == pytest.approx(naive, rel=1e-12)
-        # Of two updates each sums over half of the batch.
-        twice_B = estimator(aggregate=aggregate, updates=2)(*batch(ROWS))
+        # Of two updates each sums over half of the batch, padding included.
+        twice_B = estimator(aggregate=aggregate, update_rows=3)(*batch(ROWS))
         np.testing.assert_allclose(twice_B, 2 * adv_B, rtol=1e-12)
 
 

@@ -1,5 +1,6 @@
 """A recipe in verl's words: the same settings where verl has them, refused by name where not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from tersely.flows.launch_verl import _hydra, as_overrides
 from tersely.flows.verl_settings import (
     ACTOR,
     ROLLOUT,
+    calls_a_step,
     setup_of,
-    updates_a_batch,
+    update_rows,
     validates,
     verl_settings,
 )
@@ -26,6 +28,9 @@ KNOWN = frozenset(
         "trainer.logger",
         f"{ROLLOUT}.name",
         f"{ROLLOUT}.n",
+        f"{ROLLOUT}.nnodes",
+        f"{ROLLOUT}.n_gpus_per_node",
+        f"{ROLLOUT}.checkpoint_engine.backend",
         f"{ROLLOUT}.engine_kwargs.vllm",
         f"{ACTOR}.strategy",
         f"{ACTOR}.clip_ratio_high",
@@ -35,8 +40,17 @@ KNOWN = frozenset(
 )
 
 
+APART = (
+    "verl.trainer.v1.trainer_mode=separate_async",
+    f"verl.{ROLLOUT}.nnodes=1",
+    f"verl.{ROLLOUT}.n_gpus_per_node=1",
+    f"verl.{ROLLOUT}.checkpoint_engine.backend=nccl",
+)
+
+
 def tiny(*overrides: str) -> Recipe:
-    return read_recipe(TINY, overrides=["learner.staleness=1", *overrides])
+    plain = ["learner.staleness=1", "loss.importance_cap=2.0"]
+    return read_recipe(TINY, overrides=[*plain, *overrides])
 
 
 def settings(recipe: Recipe, *, nodes: int = 1, gpus: int = 1) -> dict[str, Any]:
@@ -81,7 +95,6 @@ def test_off_is_off_in_verl_s_words_too() -> None:
     found = settings(tiny())
     # verl's top_k of none is -1, ours 0; and its second clip is always on, so it is out of reach.
     assert (found[f"{ROLLOUT}.top_k"], found[f"{ACTOR}.clip_ratio_c"]) == (-1, 1e6)
-    assert found["algorithm.rollout_correction.rollout_is"] is None
     corrected = settings(tiny("loss.importance_cap=2.5"))
     assert corrected["algorithm.rollout_correction.rollout_is"] == "token"
     assert corrected["algorithm.rollout_correction.rollout_is_threshold"] == 2.5
@@ -105,15 +118,16 @@ def test_staleness_is_mini_batches_in_step_and_syncs_when_fully_asynchronous() -
     stale = tiny("learner.staleness=2", "learner.warmup_steps=3")
     found = settings(stale)
     assert found[f"{ACTOR}.ppo_mini_batch_size"] == 2
-    # Warm-up is counted in updates there.
-    assert found[f"{ACTOR}.optim.lr_warmup_steps"] == 6
-    assert updates_a_batch(stale) == 2
-    apart = tiny("learner.staleness=2", "verl.trainer.v1.trainer_mode=separate_async")
+    # The rate moves once a batch there, however many updates that is.
+    assert found[f"{ACTOR}.optim.lr_warmup_steps"] == 3
+    assert (calls_a_step(stale), update_rows(stale)) == (1, 8)
+    apart = tiny("learner.staleness=2", "learner.warmup_steps=3", *APART)
     found = settings(apart)
     assert found["trainer.v1.separate_async.parameter_sync_step"] == 2
     assert found["data.train_batch_size"] == 2 * found[f"{ACTOR}.ppo_mini_batch_size"]
-    # There the estimator is asked for every update.
-    assert updates_a_batch(apart) == 1
+    # Here the estimator is asked, and the rate moves, for every update.
+    assert (calls_a_step(apart), update_rows(apart)) == (2, 8)
+    assert found[f"{ACTOR}.optim.lr_warmup_steps"] == 6
 
 
 def test_a_kl_term_is_averaged_by_verl_and_so_needs_its_plain_mean() -> None:
@@ -139,6 +153,12 @@ REFUSED = {
         ["loss.entropy_coef=0.1", "treatment.cells='no-long-correct'"],
         "masked rollouts with a KL or entropy term",
     ),
+    "lora": (
+        ["model.lora_rank=8", "verl.model_engine=megatron"],
+        "model.lora_rank with verl.model_engine = 'megatron'",
+    ),
+    "logger": (["verl.trainer.logger=['wandb']"], r"logger = \['wandb'\] without a file"),
+    "apart": (APART[:2], r"separate_async' without a sampler of its own: set verl.*n_gpus_per"),
     "mode": (["verl.trainer.v1.trainer_mode=later"], "trainer_mode = 'later': none of sync"),
     "updates": (["learner.staleness=3"], r"does not divide by learner.staleness = 3.*set it to 6"),
     "unknown": (["verl.trainer.v1.trainer_mod=sync"], "did you mean trainer.v1.trainer_mode"),
@@ -150,9 +170,15 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("overrides", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_verl_cannot_do_is_refused_by_name(overrides: list[str], message: str) -> None:
+def test_what_verl_cannot_do_is_refused_by_name(overrides: Sequence[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         settings(tiny(*overrides))
+
+
+def test_a_sampler_s_own_numerics_must_be_corrected_for() -> None:
+    bare = read_recipe(TINY, overrides=["learner.staleness=1"])
+    with pytest.raises(ConfigError, match=r"without loss.importance_cap.*importance_cap = 2"):
+        settings(bare)
 
 
 def test_a_reward_that_compares_with_a_reference_is_refused() -> None:
@@ -163,8 +189,14 @@ def test_a_reward_that_compares_with_a_reference_is_refused() -> None:
 
 
 def test_rows_that_do_not_divide_by_the_gpus_are_refused() -> None:
-    with pytest.raises(ConfigError, match="4 x 4 samples do not divide by 24 GPUs"):
+    with pytest.raises(ConfigError, match=r"4 x 4 samples / .*staleness = 1 rows.*by 24 GPUs"):
         settings(tiny(), nodes=3, gpus=8)
+    # Of a batch of 16 rows each of two updates has 8.
+    assert settings(tiny(), gpus=16)["trainer.n_gpus_per_node"] == 16
+    with pytest.raises(ConfigError, match="staleness = 2 rows, which do not divide by 16 GPUs"):
+        settings(tiny("learner.staleness=2"), gpus=16)
+    # Megatron holds fewer copies than GPUs: verl itself checks.
+    settings(tiny("verl.model_engine=megatron"), gpus=24)
 
 
 def test_what_verl_leaves_open_may_be_added_and_ray_is_told_of_the_run() -> None:

@@ -105,7 +105,7 @@ class Estimator:
         pay_unfinished: a rollout that was cut with its answer already written may be right.
         aggregate: ``(tokens_B, group_B) -> weight_B, denominator`` over the kept rows, put into
             the advantages, since verl's loss is then a plain sum; None if verl aggregates.
-        updates: optimizer updates that the batch is cut into.
+        update_rows: rows of an optimizer update, padding included; verl cuts the batch by it.
     """
 
     decide: Decide
@@ -113,7 +113,7 @@ class Estimator:
     cap_tokens: int
     pay_unfinished: bool
     aggregate: Aggregate | None
-    updates: int
+    update_rows: int
 
     def __call__(
         self,
@@ -133,9 +133,11 @@ class Estimator:
         (real_R,) = np.nonzero(tokens_B)
         adv_B = np.zeros(len(tokens_B))
         if len(real_R):
-            adv_B[real_R] = self._real(
+            adv_R = self._real(
                 reward_BT[real_R].sum(axis=1), tokens_B[real_R], [uid_B[r] for r in real_R]
             )
+            updates = 1 if self.aggregate is None else max(1, len(adv_B) // self.update_rows)
+            adv_B[real_R] = adv_R * updates
         return adv_B
 
     def _real(
@@ -154,7 +156,7 @@ class Estimator:
         group_R = grouped.flat([np.full(len(p), number) for number, p in enumerate(places)])
         made = self.aggregate(tokens_R[keep_R], group_R[keep_R])
         weight_R = np.zeros(len(adv_R))
-        weight_R[keep_R] = made.weight_B * self.updates / made.denominator
+        weight_R[keep_R] = made.weight_B / made.denominator
         return adv_R * weight_R
 
     def _told(
@@ -180,17 +182,20 @@ class Estimator:
         return Told(graded_G, view)
 
 
-def register(estimator: Callable[[], Estimator]) -> None:
+Estimate = Callable[[np.ndarray, np.ndarray, Sequence[str]], np.ndarray]
+
+
+def register(estimator: Callable[[], Estimate]) -> None:
     """Makes ``algorithm.adv_estimator=tersely`` known to verl in this process.
 
     Args:
-        estimator: makes it, on the first batch.
+        estimator: makes it, on the first batch: an ``Estimator`` or what wraps one.
     """
     from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
 
     if ESTIMATOR in ADV_ESTIMATOR_REGISTRY:
         return
-    made: list[Estimator] = []
+    made: list[Estimate] = []
 
     @register_adv_est(ESTIMATOR)
     def tersely(
@@ -232,6 +237,17 @@ class GradedLine:
     tokens: int
     finish: Finish
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedLine:
+    """Whose rollouts one call of the estimator saw; one JSON line a call, in verl's order.
+
+    Args:
+        uids: of each row of the batch that is no padding.
+    """
+
+    uids: tuple[str, ...]
 
 
 class Row(NamedTuple):

@@ -3,6 +3,7 @@
 All that can be refused is refused before Ray is started or a GPU is taken.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -28,8 +29,9 @@ from tersely.flows.curated_files import verl_frame
 from tersely.flows.lookout import Lookout, OnAlarm
 from tersely.flows.step import Watch, all_steps_problems
 from tersely.flows.train import forget_after, load_problems
-from tersely.flows.verl_records import Transcript
+from tersely.flows.verl_records import Transcript, metrics_file
 from tersely.flows.verl_settings import (
+    ATTEMPT,
     CHECKPOINTS,
     ENGINE,
     HOOKS,
@@ -42,7 +44,7 @@ from tersely.flows.verl_settings import (
 )
 
 MAIN = "verl.trainer.main_ppo"
-POLL_S = 2.0
+POLL_S, GRACE_S = 2.0, 30.0
 # verl's own default, where the prompts are not at hand to be measured.
 PROMPT_TOKENS = 512
 SCHEMA, SCHEMA_FOLDER = "ppo_trainer", "verl.trainer.config"
@@ -64,16 +66,16 @@ def plan_verl(
         ConfigError: verl is missing, of another version, or cannot do what the recipe says.
     """
     check_versions()
-    own = given(recipe)
+    known = known_keys(given(recipe).get(ENGINE))
     settings = verl_settings(
         recipe,
         folder=folder,
         nodes=nodes,
         gpus_per_node=gpus_per_node,
         prompt_tokens=prompt_tokens,
-        known=known_keys(own.get(ENGINE)),
+        known=known,
     )
-    overrides = as_overrides(settings, folder=folder, known=known_keys(own.get(ENGINE)))
+    overrides = as_overrides(settings, folder=folder, known=known)
     check_composed(overrides)
     return overrides
 
@@ -81,7 +83,7 @@ def plan_verl(
 def known_keys(engine: str | None = None) -> frozenset[str]:
     """The dotted keys of verl's own schema, with this ``model_engine``."""
     overrides = ["actor_rollout_ref.rollout.name=vllm"]
-    composed = _compose(overrides + ([f"{ENGINE}={engine}"] if engine else []))
+    composed = compose_config(overrides + ([f"{ENGINE}={engine}"] if engine else []))
     return frozenset(_keys(composed))
 
 
@@ -97,7 +99,12 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
     return found
 
 
-def _compose(overrides: Sequence[str]) -> Any:
+def compose_config(overrides: Sequence[str]) -> Any:
+    """verl's configuration with these overrides.
+
+    Raises:
+        ConfigError: one is of no key of verl's.
+    """
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException
 
@@ -120,7 +127,14 @@ def as_overrides(settings: Mapping[str, Any], *, folder: Path, known: frozenset[
         f"{'+' if is_open(key, known) else ''}{key}={_hydra(value)}"
         for key, value in sorted(settings.items())
     ]
-    return lines + [
+    # Not left in the folder where it was started.
+    logs = f"hydra.run.dir={_hydra(str(folder.absolute() / 'verl' / 'hydra'))}"
+    return [*lines, *for_ray(environment), logs]
+
+
+def for_ray(environment: Mapping[str, str]) -> list[str]:
+    """Overrides by which Ray's processes, on whatever machine, get these variables."""
+    return [
         f"+ray_kwargs.ray_init.runtime_env.env_vars.{name}={_hydra(value)}"
         for name, value in environment.items()
     ]
@@ -155,7 +169,7 @@ def check_composed(overrides: Sequence[str]) -> None:
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
-    config = _compose(overrides)
+    config = compose_config(overrides)
     try:
         OmegaConf.resolve(config)
         validate_config(
@@ -216,7 +230,8 @@ def launch_verl(
     overrides = prepare(recipe, folder, training, test, nodes=nodes, gpus_per_node=gpus_per_node)
     done = last_checkpoint(folder)
     forget_after(folder, done)
-    transcript = Transcript(recipe, folder, {p.id: p for p in training}, {p.id: p for p in test})
+    attempt = f"{len(list((folder / 'verl').glob('metrics-*.jsonl'))):03d}"
+    by_id = [{problem.id: problem for problem in side} for side in (training, test)]
     lookout = Lookout(
         folder,
         staleness=recipe.learner.staleness,
@@ -224,7 +239,9 @@ def launch_verl(
         on_alarm=on_alarm,
         latest=lambda: folder / CHECKPOINTS if last_checkpoint(folder) else None,
     )
-    code = _run(overrides, folder, _Following(recipe, transcript, watch, lookout, done))
+    transcript = Transcript(recipe, folder, *by_id, attempt=attempt, done=done)
+    following = _Following(recipe, transcript, watch, lookout)
+    code = _run(overrides, folder, following, attempt=attempt)
     if code:
         raise EngineError(
             f"verl stopped with exit code {code}, see above; step {last_checkpoint(folder)} is the "
@@ -280,9 +297,21 @@ def check_gpus(*, nodes: int, gpus_per_node: int) -> None:
 
 
 def last_checkpoint(folder: Path) -> int:
-    """The step of verl's newest whole checkpoint, 0 if there is none."""
+    """The step of verl's newest whole checkpoint, 0 if there is none.
+
+    Raises:
+        ConfigError: verl's note of it was cut off.
+    """
     file = folder / CHECKPOINTS / "latest_checkpointed_iteration.txt"
-    return int(file.read_text(encoding="utf-8")) if file.is_file() else 0
+    if not file.is_file():
+        return 0
+    text = file.read_text(encoding="utf-8").strip()
+    if not text.isdigit():
+        raise ConfigError(
+            f"{file} says {text!r}, which is no step; write the number of the newest whole "
+            "global_step_N beside it"
+        )
+    return int(text)
 
 
 def command(overrides: Sequence[str]) -> list[str]:
@@ -294,9 +323,9 @@ class _Following:
     """What verl writes, shown and looked at as it comes."""
 
     def __init__(
-        self, recipe: Recipe, transcript: Transcript, watch: Watch, lookout: Lookout, done: int
+        self, recipe: Recipe, transcript: Transcript, watch: Watch, lookout: Lookout
     ) -> None:
-        self._steps, self._done = recipe.learner.steps, done
+        self._steps = recipe.learner.steps
         self._transcript, self._watch, self._lookout = transcript, watch, lookout
 
     def look(self) -> None:
@@ -307,32 +336,37 @@ class _Following:
         """
         for step, records in self._transcript.take_evaluations():
             self._watch.on_evaluation(step, records)
-        for record, timing in self._transcript.take(done=self._done):
-            self._done = record.step + 1
+        for record, timing in self._transcript.take():
             self._watch.on_step(record, timing, steps=self._steps)
             self._lookout.after(record)
 
 
-def _run(overrides: Sequence[str], folder: Path, following: _Following) -> int:
+def _run(overrides: Sequence[str], folder: Path, following: _Following, *, attempt: str) -> int:
     """Starts verl and follows it to its end; its exit code."""
-    number = len(list((folder / "verl").glob("metrics-*.jsonl")))
-    environment = {
-        **os.environ,
-        "VERL_USE_EXTERNAL_MODULES": HOOKS,
-        RUN: str(folder.absolute()),
-        # verl begins its log anew at every start.
-        "VERL_FILE_LOGGER_PATH": str(folder.absolute() / "verl" / f"metrics-{number:03d}.jsonl"),
+    told = {
+        ATTEMPT: attempt,
+        "VERL_FILE_LOGGER_PATH": str(metrics_file(folder, attempt).absolute()),
     }
-    with subprocess.Popen(command(overrides), env=environment) as process:
-        code = None
+    own = {**told, "VERL_USE_EXTERNAL_MODULES": HOOKS, RUN: str(folder.absolute())}
+    # A session of its own: Ctrl-C reaches verl once, from here.
+    with subprocess.Popen(
+        command([*overrides, *for_ray(told)]), env={**os.environ, **own}, start_new_session=True
+    ) as process:
         try:
-            while code is None:
-                try:
-                    code = process.wait(timeout=POLL_S)
-                except subprocess.TimeoutExpired:
-                    code = None
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=POLL_S)
                 following.look()
-        except BaseException:
-            process.send_signal(signal.SIGINT)
-            raise
-    return code
+        finally:
+            _end(process)
+    following.look()
+    return process.returncode
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Has verl, if it still runs, shut Ray down and leave; kills it if it does not."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE_S)

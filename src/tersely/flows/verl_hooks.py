@@ -12,9 +12,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tersely.adapters.verl import (
     Decided,
+    Estimate,
     Estimator,
+    JudgedLine,
     Marker,
     Told,
     check_environment,
@@ -28,7 +32,7 @@ from tersely.flows.config import Recipe, read_recipe
 from tersely.flows.runs import RECIPE_FILE
 from tersely.flows.shape import Seen, aim, judge, shaping_of
 from tersely.flows.train import objective_of
-from tersely.flows.verl_settings import GRADED, RUN, updates_a_batch, weighted
+from tersely.flows.verl_settings import ATTEMPT, GRADED, JUDGED, RUN, update_rows, weighted
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import has_thought
 
@@ -65,7 +69,7 @@ def make_estimator(recipe: Recipe) -> Estimator:
         cap_tokens=recipe.sampling.cap_tokens,
         pay_unfinished=recipe.treatment.unfinished == "graded",
         aggregate=objective_of(recipe).aggregate if weighted(recipe) else None,
-        updates=updates_a_batch(recipe),
+        update_rows=update_rows(recipe),
     )
 
 
@@ -81,6 +85,25 @@ def make_marker(recipe: Recipe, tokenizer: Any) -> Marker:
     )
 
 
+def make_witness(estimator: Estimator, file: Path) -> Estimate:
+    """The estimator, which also writes down whose rollouts it saw in each call."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+
+    def estimate(reward_BT: np.ndarray, mask_BT: np.ndarray, uid_B: Sequence[str]) -> np.ndarray:
+        adv_B = estimator(reward_BT, mask_BT, uid_B)
+        seen = tuple(uid for uid, mask_T in zip(uid_B, mask_BT, strict=True) if mask_T.any())
+        jsonl.append(file, JudgedLine(uids=seen))
+        return adv_B
+
+    return estimate
+
+
+def own_file(kind: str) -> Path:
+    """Where this process writes in this start of the run."""
+    name = f"{os.environ.get(ATTEMPT, '000')}-{socket.gethostname()}-{os.getpid()}.jsonl"
+    return run_folder() / "verl" / kind / name
+
+
 class RecipeReward:
     """verl's reward manager: one rollout at a time, graded as everywhere here.
 
@@ -89,9 +112,8 @@ class RecipeReward:
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
         self._marker = make_marker(recipe_of_run(), tokenizer)
-        folder = run_folder() / "verl" / GRADED
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+        self._file = own_file(GRADED)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """The reward that verl carries, and ``acc`` for its filter and its own figures."""
@@ -102,4 +124,4 @@ class RecipeReward:
         return {"reward_score": score, "reward_extra_info": {"acc": float(right)}}
 
 
-register(lambda: make_estimator(recipe_of_run()))
+register(lambda: make_witness(make_estimator(recipe_of_run()), own_file(JUDGED)))

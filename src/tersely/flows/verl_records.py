@@ -1,20 +1,21 @@
 """From what verl's processes wrote down to the records of a run folder.
 
-The reward workers wrote every graded rollout, verl's file logger what was learned. The groups are
-shaped again here, by the recipe and the same functions that the estimator calls, which keep no
-state: so the records hold the rewards, advantages and masks that were trained on.
+The reward workers wrote every graded rollout, the estimator whose rollouts it saw in each call, and
+verl's file logger what was learned. The groups are shaped again here, by the recipe and the same
+functions that the estimator calls, which keep no state: so the records hold the rewards,
+advantages and masks that were trained on.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from tersely.adapters.verl import GradedLine
+from tersely.adapters.verl import GradedLine, JudgedLine
 from tersely.core import jsonl
 from tersely.core.errors import DataError
 from tersely.core.types import (
@@ -31,27 +32,29 @@ from tersely.flows.config import Recipe
 from tersely.flows.record import step_record
 from tersely.flows.shape import Shaped
 from tersely.flows.step import shape_all, write_rollouts
-from tersely.flows.verl_settings import GRADED, updates_a_batch, weighted
+from tersely.flows.verl_settings import GRADED, JUDGED, calls_a_step, weighted
 
-METRICS = "metrics-*.jsonl"
+Line = TypeVar("Line")
 # Token ids stay with verl; a record needs their number only.
 _UNKNOWN_ID = -1
+# The sampler's mismatch is not among them: verl's is of probabilities, ours of their logarithms.
 _NAMES = {
     "loss": "actor/pg_loss",
     "grad_norm": "actor/grad_norm",
     "clip_share": "actor/pg_clipfrac",
     "kl_mean": "actor/kl_loss",
-    "sampler_mismatch": "training/rollout_probs_diff_mean",
     "learning_rate": "actor/lr",
 }
 
 
 class Transcript:
-    """Turns what verl has written so far into records, each step once.
+    """Turns what verl writes in one start of a run into records, each step once.
 
     Args:
         problems: training problems by id.
         test: held-out problems by id.
+        attempt: the number of the start, three digits, which its files begin with.
+        done: verl's steps before it.
     """
 
     def __init__(
@@ -60,39 +63,55 @@ class Transcript:
         folder: Path,
         problems: Mapping[str, Problem],
         test: Mapping[str, Problem],
+        *,
+        attempt: str = "000",
+        done: int = 0,
     ) -> None:
         self._recipe, self._folder, self._problems, self._test = recipe, folder, problems, test
-        self._graded = Tail(GradedLine)
+        self._attempt, self._start, self._done = attempt, done, done
+        self._graded, self._judged = Tail(GradedLine), Tail(JudgedLine)
         self._metrics: dict[int, dict[str, float]] = {}
-        self._rows: dict[int, list[GradedLine]] = defaultdict(list)
+        self._calls: list[JudgedLine] = []
+        self._rows: dict[str, list[GradedLine]] = defaultdict(list)
         self._tests: dict[int, list[GradedLine]] = defaultdict(list)
 
-    def take(self, *, done: int) -> list[tuple[StepRecord, StepTiming]]:
-        """The records of steps that are whole and not among the first ``done``; writes them.
+    def take(self) -> list[tuple[StepRecord, StepTiming]]:
+        """The records of steps that are whole and were not taken yet; writes them.
 
         Raises:
             DataError: verl trained on other problems, or wrote something else.
         """
         self._read()
         taken = []
-        for step in sorted(s for s in self._metrics if s > done and self._rows.get(s)):
-            shaped = self._shape(step)
-            record = self._record(step, shaped)
-            timing = _timing(step, self._metrics[step])
-            write_rollouts(self._folder, step - 1, shaped)
+        while (seen := self._seen(self._done + 1)) is not None:
+            self._done += 1
+            shaped = self._shape(seen)
+            record = self._record(self._done, shaped)
+            timing = _timing(self._done, self._metrics[self._done])
+            write_rollouts(self._folder, self._done - 1, shaped)
             jsonl.append(self._folder / "timings.jsonl", timing)
             jsonl.append(self._folder / "steps.jsonl", record)
             taken.append((record, timing))
-            del self._rows[step]
+            for uid in seen:
+                del self._rows[uid]
         return taken
 
     def take_evaluations(self) -> list[tuple[int, list[EvalRecord]]]:
-        """verl's validations that are whole and not written yet, by the steps done; writes them."""
+        """verl's validations that are over and not written yet, by the steps done; writes them.
+
+        One is over when all its rollouts are there, or a later step is: verl goes on without
+        rollouts that failed.
+        """
         self._read()
-        whole = len(self._test) * self._recipe.evaluation.samples
+        whole, latest = (
+            len(self._test) * self._recipe.evaluation.samples,
+            max(self._metrics, default=0),
+        )
         taken = []
-        for step in sorted(s for s, lines in self._tests.items() if len(lines) >= whole):
-            records = [self._evaluated(line) for line in self._tests.pop(step)[-whole:]]
+        for step in sorted(
+            s for s, lines in self._tests.items() if len(lines) >= whole or s < latest
+        ):
+            records = [self._evaluated(line) for line in self._tests.pop(step)]
             (self._folder / "eval").mkdir(exist_ok=True)
             jsonl.write(self._folder / "eval" / f"step-{step:06d}.jsonl", records)
             taken.append((step, records))
@@ -117,14 +136,31 @@ class Transcript:
 
     def _read(self) -> None:
         inside = self._folder / "verl"
-        for line in self._graded.new(sorted((inside / GRADED).glob("*.jsonl"))):
-            (self._rows if line.split == "train" else self._tests)[line.step].append(line)
-        for file in sorted(inside.glob(METRICS)):
-            self._metrics |= read_metrics(file)
+        for line in self._graded.new(sorted((inside / GRADED).glob(f"{self._attempt}-*.jsonl"))):
+            if line.split == "train":
+                self._rows[line.uid].append(line)
+            else:
+                self._tests[line.step].append(line)
+        self._calls += self._judged.new(sorted((inside / JUDGED).glob(f"{self._attempt}-*.jsonl")))
+        file = metrics_file(self._folder, self._attempt)
+        if file.is_file():
+            self._metrics = read_metrics(file)
 
-    def _shape(self, step: int) -> list[Shaped]:
-        groups = groups_of(self._rows[step], self._problems)
-        return shape_all(self._recipe, groups, {})[1]
+    def _seen(self, step: int) -> Counter[str] | None:
+        """How many rollouts of which prompts the step was trained on; None if it is not whole."""
+        calls = calls_a_step(self._recipe)
+        first = (step - self._start - 1) * calls
+        lines = self._calls[first : first + calls]
+        if step not in self._metrics or len(lines) < calls:
+            return None
+        seen = Counter(uid for line in lines for uid in line.uids)
+        there = all(len(self._rows.get(uid, ())) >= rollouts for uid, rollouts in seen.items())
+        # What a process of an earlier start had graded is not waited for.
+        return seen if there or step + 1 in self._metrics else None
+
+    def _shape(self, seen: Mapping[str, int]) -> list[Shaped]:
+        rows = [line for uid, rollouts in seen.items() for line in self._rows[uid][:rollouts]]
+        return shape_all(self._recipe, groups_of(rows, self._problems), {})[1]
 
     def _record(self, step: int, shaped: Sequence[Shaped]) -> StepRecord:
         figures = self._metrics[step]
@@ -136,9 +172,10 @@ class Transcript:
         ]
         stats = LearnStats(
             **{ours: figures.get(theirs, float("nan")) for ours, theirs in _NAMES.items()},
+            sampler_mismatch=float("nan"),
             update_tokens=sum(tokens),
             dropped_nonfinite=0,
-            updates=updates_a_batch(self._recipe),
+            updates=self._recipe.learner.staleness,
         )
         target = self._recipe.target
         record = step_record(
@@ -149,22 +186,21 @@ class Transcript:
             cap_tokens=self._recipe.sampling.cap_tokens,
         )
         entropy = figures.get("actor/entropy", float("nan"))
-        # verl sums the entropy as it sums the loss.
-        return replace(
-            record,
-            entropy_mean=entropy / record.sampled_tokens if weighted(self._recipe) else entropy,
-        )
+        if weighted(self._recipe):
+            # verl sums it as it sums the loss, and takes the mean of a step's calls.
+            entropy *= calls_a_step(self._recipe) / record.sampled_tokens
+        return replace(record, entropy_mean=entropy)
 
 
-class Tail:
+class Tail(Generic[Line]):
     """The whole lines that were added to files since they were last read."""
 
-    def __init__(self, kind: type[GradedLine]) -> None:
+    def __init__(self, kind: type[Line]) -> None:
         self._kind, self._read_bytes = kind, defaultdict[Path, int](int)
 
-    def new(self, files: Sequence[Path]) -> list[GradedLine]:
+    def new(self, files: Sequence[Path]) -> list[Line]:
         """The records that are new, file by file."""
-        found: list[GradedLine] = []
+        found: list[Line] = []
         for file in files:
             with file.open("rb") as content:
                 content.seek(self._read_bytes[file])
@@ -173,6 +209,11 @@ class Tail:
                 self._read_bytes[file] += len(whole) + 1
                 found += jsonl.parse(whole.split(b"\n"), self._kind, name=str(file))
         return found
+
+
+def metrics_file(folder: Path, attempt: str) -> Path:
+    """Where verl logs in one start of a run; it begins the file anew."""
+    return folder / "verl" / f"metrics-{attempt}.jsonl"
 
 
 def read_metrics(file: Path) -> dict[int, dict[str, float]]:

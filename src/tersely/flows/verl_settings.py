@@ -14,8 +14,10 @@ from tersely.engines.models import LAB, lab_folder
 from tersely.flows.config import Recipe
 from tersely.flows.price.memory import Setup
 
-# What verl's processes load, the variable that names their run, and where graders write in it.
-HOOKS, RUN, GRADED = "tersely.flows.verl_hooks", "TERSELY_RUN", "graded"
+# What verl's processes load, and the variables that name their run and which start of it this is.
+HOOKS, RUN, ATTEMPT = "tersely.flows.verl_hooks", "TERSELY_RUN", "TERSELY_ATTEMPT"
+# Where graders and the estimator write in RUN/verl, one file a process and attempt.
+GRADED, JUDGED = "graded", "judged"
 TRAIN_FILE, TEST_FILE = "train.parquet", "test.parquet"
 CHECKPOINTS = "checkpoints"
 # verl's defaults: of a GPU's memory for the sampler, and rows that one has in flight.
@@ -26,11 +28,14 @@ NO_DUAL_CLIP = 1e6
 STATELESS = ("fixed", "group_quantile")
 # What a reward may need of the problem, which verl's estimator is not told.
 UNTOLD = ("reference_tokens", "reference_accuracy", "weight")
-ENGINE, MODE = "model_engine", "trainer.v1.trainer_mode"
+ENGINE, FSDP, MODE = "model_engine", "dp", "trainer.v1.trainer_mode"
 SYNC, ONE_STEP_OFF, FULLY_ASYNC = "sync", "colocate_async", "separate_async"
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 # Said twice to FSDP, and not known to other engines.
 FSDP_ONLY = (f"{ACTOR}.grad_clip",)
+
+# What a sampler on GPUs of its own needs.
+APART = ("nnodes", "n_gpus_per_node", "checkpoint_engine.backend")
 
 # Where to set instead what the recipe decides.
 SET_BY = {
@@ -143,11 +148,27 @@ def _check_division(recipe: Recipe, *, gpus: int) -> None:
             f"{updates}, and verl cuts a batch into equal updates; set it to "
             f"{-(-prompts // updates) * updates}"
         )
-    if prompts * samples % gpus:
+    # Other engines, and sequences over several GPUs, have fewer copies than GPUs: verl checks.
+    copies = gpus if given(recipe).get(ENGINE, FSDP) == FSDP else 1
+    ulysses = given(recipe).get(f"{ACTOR}.ulysses_sequence_parallel_size", 1)
+    if ulysses == 1 and update_rows(recipe) % copies:
         raise ConfigError(
-            f"sampling.prompts_per_step = {prompts} x {samples} samples do not divide by {gpus} "
-            "GPUs; change --gpus-per-node or sampling.prompts_per_step"
+            f"an update has sampling.prompts_per_step = {prompts} x {samples} samples / "
+            f"learner.staleness = {updates} rows, which do not divide by {gpus} GPUs; change "
+            "--gpus-per-node or sampling.prompts_per_step"
         )
+
+
+def update_rows(recipe: Recipe) -> int:
+    """Rollouts of an optimizer update."""
+    sampling = recipe.sampling
+    return sampling.prompts_per_step // recipe.learner.staleness * sampling.samples_per_prompt
+
+
+def calls_a_step(recipe: Recipe) -> int:
+    """How often verl asks the estimator in one of its steps."""
+    mode = given(recipe).get(MODE, SYNC)
+    return recipe.learner.staleness if mode == FULLY_ASYNC else 1
 
 
 def weighted(recipe: Recipe) -> bool:
@@ -156,12 +177,6 @@ def weighted(recipe: Recipe) -> bool:
     Not where the KL or the entropy is in the loss, which a sum would not average.
     """
     return recipe.loss.kl_coef == 0 and recipe.loss.entropy_coef == 0
-
-
-def updates_a_batch(recipe: Recipe) -> int:
-    """Optimizer updates that verl makes of a batch that the estimator sees."""
-    mode = given(recipe).get(MODE, SYNC)
-    return 1 if mode == FULLY_ASYNC else recipe.learner.staleness
 
 
 def validates(recipe: Recipe) -> bool:
@@ -200,17 +215,7 @@ def _fixed(recipe: Recipe, *, folder: Path, mode: str) -> dict[str, Any]:
         "data.seed": recipe.seed,
         **_model(recipe),
         **_actor(recipe),
-        f"{ROLLOUT}.n": sampling.samples_per_prompt,
-        f"{ROLLOUT}.temperature": sampling.temperature,
-        f"{ROLLOUT}.top_p": sampling.top_p,
-        f"{ROLLOUT}.top_k": sampling.top_k or -1,
-        f"{ROLLOUT}.seed": recipe.seed,
-        f"{ROLLOUT}.calculate_log_probs": True,
-        f"{ROLLOUT}.val_kwargs.n": recipe.evaluation.samples,
-        f"{ROLLOUT}.val_kwargs.do_sample": True,
-        f"{ROLLOUT}.val_kwargs.temperature": sampling.temperature,
-        f"{ROLLOUT}.val_kwargs.top_p": sampling.top_p,
-        f"{ROLLOUT}.val_kwargs.top_k": sampling.top_k or -1,
+        **_rollout(recipe),
         **_algorithm(recipe),
         "trainer.total_training_steps": learner.steps,
         "trainer.save_freq": recipe.checkpoint.every_steps,
@@ -227,6 +232,23 @@ def _fixed(recipe: Recipe, *, folder: Path, mode: str) -> dict[str, Any]:
     if mode == FULLY_ASYNC:
         settings["trainer.v1.separate_async.parameter_sync_step"] = updates
     return settings
+
+
+def _rollout(recipe: Recipe) -> dict[str, Any]:
+    sampling = recipe.sampling
+    return {
+        f"{ROLLOUT}.n": sampling.samples_per_prompt,
+        f"{ROLLOUT}.temperature": sampling.temperature,
+        f"{ROLLOUT}.top_p": sampling.top_p,
+        f"{ROLLOUT}.top_k": sampling.top_k or -1,
+        f"{ROLLOUT}.seed": recipe.seed,
+        f"{ROLLOUT}.calculate_log_probs": True,
+        f"{ROLLOUT}.val_kwargs.n": recipe.evaluation.samples,
+        f"{ROLLOUT}.val_kwargs.do_sample": True,
+        f"{ROLLOUT}.val_kwargs.temperature": sampling.temperature,
+        f"{ROLLOUT}.val_kwargs.top_p": sampling.top_p,
+        f"{ROLLOUT}.val_kwargs.top_k": sampling.top_k or -1,
+    }
 
 
 def _model(recipe: Recipe) -> dict[str, Any]:
@@ -252,7 +274,8 @@ def _actor(recipe: Recipe) -> dict[str, Any]:
     kinds = {"none": "low_var_kl", "k2": "mse", "k3": "low_var_kl"}
     return {
         f"{ACTOR}.optim.lr": learner.learning_rate,
-        f"{ACTOR}.optim.lr_warmup_steps": learner.warmup_steps * learner.staleness,
+        # The rate moves once a call of verl's, which may be several updates.
+        f"{ACTOR}.optim.lr_warmup_steps": learner.warmup_steps * calls_a_step(recipe),
         f"{ACTOR}.optim.weight_decay": 0.0,
         f"{ACTOR}.optim.clip_grad": learner.max_grad_norm,
         f"{ACTOR}.grad_clip": learner.max_grad_norm,
@@ -273,7 +296,6 @@ def _actor(recipe: Recipe) -> dict[str, Any]:
 
 
 def _algorithm(recipe: Recipe) -> dict[str, Any]:
-    cap = recipe.loss.importance_cap
     return {
         "algorithm.adv_estimator": ESTIMATOR,
         "algorithm.use_kl_in_reward": False,
@@ -282,8 +304,8 @@ def _algorithm(recipe: Recipe) -> dict[str, Any]:
         "algorithm.filter_groups.enable": recipe.sampling.without_signal == "refill",
         "algorithm.rollout_correction.bypass_mode": False,
         "algorithm.rollout_correction.rollout_rs": None,
-        "algorithm.rollout_correction.rollout_is": None if cap is None else "token",
-        "algorithm.rollout_correction.rollout_is_threshold": 2.0 if cap is None else cap,
+        "algorithm.rollout_correction.rollout_is": "token",
+        "algorithm.rollout_correction.rollout_is_threshold": recipe.loss.importance_cap,
         "reward.reward_manager.source": "importlib",
         "reward.reward_manager.name": "RecipeReward",
         "reward.reward_manager.module.path": f"pkg://{HOOKS}",
@@ -307,7 +329,7 @@ def _defaults(recipe: Recipe, *, prompt_tokens: int) -> dict[str, Any]:
 
 def refuse(recipe: Recipe, *, mode: str) -> None:
     """ConfigError for the first setting that verl cannot do."""
-    loss, target = recipe.loss, recipe.target
+    loss, target, own = recipe.loss, recipe.target, given(recipe)
     untold = sorted(set(UNTOLD) & rewards.needs(recipe.reward.name))
     masks = (
         recipe.treatment.table != VANILLA
@@ -326,6 +348,17 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
         "estimator of no problem; use tersely launch trl, or another reward": bool(untold),
         f"learner.rollout_tokens = {recipe.learner.rollout_tokens}: verl counts steps only; leave "
         "it out and set learner.steps": recipe.learner.rollout_tokens is not None,
+        "a recipe without loss.importance_cap: verl makes the old policy's log-probs anew, so "
+        "nothing would correct for the sampler's own numerics and staleness; set "
+        "loss.importance_cap = 2": loss.importance_cap is None,
+        f"model.lora_rank with verl.{ENGINE} = {own.get(ENGINE)!r}: adapters are mapped for "
+        f"{FSDP} only; leave one out": recipe.model.lora_rank is not None
+        and own.get(ENGINE, FSDP) != FSDP,
+        f"verl.trainer.logger = {own.get('trainer.logger')!r} without a file: the records are made "
+        'of it; add "file"': "file" not in own.get("trainer.logger", ["file"]),
+        f"{MODE} = {FULLY_ASYNC!r} without a sampler of its own: set verl.{ROLLOUT}.nnodes, "
+        f"n_gpus_per_node and checkpoint_engine.backend (nccl)": mode == FULLY_ASYNC
+        and not all(own.get(f"{ROLLOUT}.{key}") for key in APART),
         'sampling.engine = "continuous": verl samples with vLLM or SGLang; leave it out': (
             recipe.sampling.engine == "continuous"
         ),

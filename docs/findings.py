@@ -1,0 +1,53 @@
+"""Puts the tables and pictures of a judged `tersely study all` into docs/findings.md.
+
+python docs/findings.py runs/studies/all
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from PIL import Image
+
+HERE = Path(__file__).parent
+PICTURES = HERE / "findings"
+WIDTH_PIXELS, COLOURS = 1100, 96
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("judged", type=Path, help="folder of report.md and png/")
+    judged = parser.parse_args().judged
+    blocks = sections((judged / "report.md").read_text(encoding="utf-8"))
+    page = HERE / "findings.md"
+    text = page.read_text(encoding="utf-8")
+    for name, block in blocks.items():
+        marks = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
+        text, found = re.subn(marks, lambda m, b=block: f"{m[1]}{b}\n{m[2]}", text, flags=re.S)
+        assert found == 1, f"findings.md has {found} places for {name}"
+    page.write_text(text, encoding="utf-8")
+    PICTURES.mkdir(exist_ok=True)
+    for name in re.findall(r"\(findings/([\w-]+\.png)\)", text):
+        shrink(judged / "png" / name, PICTURES / name)
+
+
+def sections(report: str) -> dict[str, str]:
+    """The report's parts by their titles, each without its heading."""
+    found = {}
+    for part in re.split(r"^## ", report, flags=re.M)[1:]:
+        title, _, body = part.partition("\n")
+        body = re.sub(r"\nEffects: brackets.*\Z", "", body, flags=re.S)
+        found[title.strip()] = body.strip()
+    return found
+
+
+def shrink(source: Path, to: Path) -> None:
+    """A picture for a page: smaller, and of few colours."""
+    picture = Image.open(source).convert("RGB")
+    height = round(picture.height * WIDTH_PIXELS / picture.width)
+    small = picture.resize((WIDTH_PIXELS, height), Image.Resampling.LANCZOS)
+    small.quantize(COLOURS, dither=Image.Dither.NONE).save(to, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
