@@ -67,7 +67,7 @@ test-trl: .venv-trl/.installed
 	.venv-trl/bin/pytest tests/algo/test_trl.py tests/adapters/test_trl_*.py
 
 test-verl: .venv-verl/.installed
-	.venv-verl/bin/pytest -W default tests/algo/test_verl.py tests/adapters/test_verl_engine.py
+	.venv-verl/bin/pytest -W default tests/algo/test_verl.py tests/adapters/test_verl_*.py
 
 bench-trl: $(VENV)/.installed-dev .venv-trl/.installed
 	$(BIN)/python bench/rl_step.py --threads 1

@@ -4,7 +4,6 @@ advantages, its losses, its data path over Ray and TransferQueue. Runs where ver
 What wants a GPU is not run: sampling (vLLM, SGLang) and the workers that learn.
 """
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,18 +18,15 @@ pytest.importorskip("verl", reason="verl's pins conflict with ours; runs beside 
 import torch
 from omegaconf import OmegaConf
 
-from tersely.adapters.verl import GradedLine, JudgedLine, score_of
+from tersely.adapters.verl import JudgedLine, score_of
 from tersely.algo.losses import ppo_clip_loss
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError
 from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
-from tersely.engines.models import lab_folder, load_settings, load_tokenizer
 from tersely.flows import verl_hooks
-from tersely.flows.config import Recipe, read_recipe, shipped
-from tersely.flows.launch_verl import compose_config, plan_verl, prepare
-from tersely.flows.step import all_steps_problems, shape_all
-from tersely.flows.train import load_problems, objective_of
-from tersely.flows.verl_settings import HOOKS, RUN
+from tersely.flows.config import Recipe, read_recipe
+from tersely.flows.launch_verl import compose_config, plan_verl
+from tersely.flows.step import shape_all
+from tersely.flows.train import objective_of
 
 TINY = Path(__file__).parent.parent / "flows" / "tiny.toml"
 CAP = 48
@@ -240,151 +236,6 @@ def test_verl_s_loss_is_then_ours(registered: Any, name: str) -> None:
     torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-8)
 
 
-COMPOSED = {
-    "tiny": (TINY, ["loss.importance_cap=2.0", "learner.staleness=2"], 1, 1),
-    "distill": (shipped("r1-distill-1.5b"), [], 1, 8),
-    "mixture": (shipped("qwen3-30b-a3b-thinking"), ["verl.model_engine=megatron"], 4, 8),
-    "fsdp2": (
-        shipped("qwen3-8b"),
-        [
-            "verl.actor_rollout_ref.actor.strategy=fsdp2",
-            "verl.actor_rollout_ref.rollout.name=sglang",
-            "verl.actor_rollout_ref.rollout.tensor_model_parallel_size=2",
-        ],
-        2,
-        8,
-    ),
-    "one step off": (
-        TINY,
-        ["loss.importance_cap=2.0", "verl.trainer.v1.trainer_mode=colocate_async"],
-        1,
-        1,
-    ),
-    "asynchronous": (
-        TINY,
-        [
-            "learner.staleness=2",
-            "loss.importance_cap=2.0",
-            "verl.trainer.v1.trainer_mode=separate_async",
-            "verl.actor_rollout_ref.rollout.nnodes=1",
-            "verl.actor_rollout_ref.rollout.n_gpus_per_node=1",
-            "verl.actor_rollout_ref.rollout.checkpoint_engine.backend=nccl",
-        ],
-        1,
-        1,
-    ),
-    "refilled": (TINY, ["loss.importance_cap=2.0", "sampling.without_signal='refill'"], 1, 1),
-}
-
-
-@pytest.mark.parametrize("name", COMPOSED)
-def test_verlcompose_configs_and_validates_what_a_recipe_means(name: str, tmp_path: Path) -> None:
-    file, overrides, nodes, gpus = COMPOSED[name]
-    recipe = read_recipe(file, overrides=overrides)
-    lines = plan_verl(recipe, tmp_path, nodes=nodes, gpus_per_node=gpus)
-    config = compose_config(lines)
-    assert config.algorithm.adv_estimator == "tersely"
-    assert config.algorithm.filter_groups.metric == "acc"
-    assert config.actor_rollout_ref.rollout.n == recipe.sampling.samples_per_prompt
-    assert config.ray_kwargs.ray_init.runtime_env.env_vars[RUN] == str(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("verl.actor_rollout_ref.rollout.tensor_parallel_size=2", "is no setting.*did you mean"),
-        ("verl.model_engine=horovod", "cannot compose"),
-        ("verl.actor_rollout_ref.actor.use_dynamic_bsz=false", "verl refuses its configuration"),
-    ],
-)
-def test_what_verl_does_not_know_is_refused(setting: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=message):
-        plan_verl(tiny(setting), tmp_path, nodes=1, gpus_per_node=1)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run folder of the tiny recipe with all that verl reads, which this process is told of."""
-    recipe = tiny()
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    prepare(recipe, folder, *load_problems(recipe), nodes=1, gpus_per_node=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(RUN, str(folder))
-        verl_hooks.run_folder.cache_clear()
-        verl_hooks.recipe_of_run.cache_clear()
-        yield folder
-
-
-def config_of(run: Path) -> Any:
-    return compose_config(plan_verl(tiny(), run, nodes=1, gpus_per_node=1))
-
-
-def data_set(run: Path, name: str) -> Any:
-    from verl.utils.dataset.rl_dataset import RLHFDataset
-
-    file = str(run / "verl" / f"{name}.parquet")
-    return RLHFDataset(file, load_tokenizer("lab"), config_of(run).data)
-
-
-def test_verl_s_data_set_reads_every_step_s_prompts_in_our_order(run: Path) -> None:
-    recipe = tiny()
-    wanted = all_steps_problems(recipe, load_problems(recipe)[0])
-    rows = data_set(run, "train")
-    assert len(rows) == 20
-    assert [rows[place]["extra_info"]["id"] for place in range(20)] == [p.id for p in wanted]
-    assert rows[0]["raw_prompt"] == [{"role": "user", "content": wanted[0].prompt}]
-    assert data_set(run, "test")[0]["extra_info"]["split"] == "test"
-
-
-def reward_input(row: dict[str, Any], ids: Sequence[int], *, session: int, uid: str) -> Any:
-    """One rollout as verl's agent loop hands it to its reward loop."""
-    from tensordict import TensorDict
-    from verl import DataProto
-
-    prompt, response = torch.tensor([[5, 6]]), torch.tensor([list(ids)])
-    batch = TensorDict(
-        {
-            "prompts": prompt,
-            "responses": response,
-            "attention_mask": torch.ones(1, 2 + len(ids), dtype=torch.int64),
-        },
-        batch_size=1,
-    )
-    told = {**row, "uid": uid, "session_id": session, "global_steps": 1}
-    del told["dummy_tensor"]
-    columns = {name: np.array([value]) for name, value in told.items()}
-    return DataProto(batch=batch, non_tensor_batch=columns)
-
-
-def test_verl_s_reward_loop_grades_by_our_grader_and_writes_it_down(run: Path) -> None:
-    from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
-    from verl.trainer.ppo.reward import resolve_reward_manager_cls
-
-    config = config_of(run)
-    assert resolve_reward_manager_cls(config) is verl_hooks.RecipeReward
-    worker = RewardLoopWorker(config)
-    row, tokenizer = data_set(run, "train")[0], load_tokenizer("lab")
-    answer = row["reward_model"]["ground_truth"]
-    stop = tokenizer.eos_token_id
-    right = [*tokenizer.encode(f"</think>{answer}", add_special_tokens=False), stop]
-    cut = (right[:-1] * CAP)[:CAP]
-    results = [
-        asyncio.run(worker.compute_score(reward_input(row, ids, session=place, uid="u")))
-        for place, ids in enumerate((right, cut))
-    ]
-    assert [result["reward_extra_info"]["acc"] for result in results] == [1.0, 0.0]
-    assert [result["reward_score"] >= 1 for result in results] == [True, False]
-    (file,) = (run / "verl" / "graded").glob("*.jsonl")
-    lines = jsonl.read(file, GradedLine)
-    assert [(line.sample, line.tokens, line.finish) for line in lines] == [
-        (0, len(right), Finish.STOP),
-        (1, CAP, Finish.LENGTH),
-    ]
-    assert {(line.problem, line.uid, line.step, line.split) for line in lines} == {
-        (row["extra_info"]["id"], "u", 1, "train")
-    }
-
-
 def test_whose_rollouts_a_call_saw_is_written_down(tmp_path: Path) -> None:
     file = tmp_path / "judged" / "000-x.jsonl"
     recipe, groups = tiny(), sampled(3, sizes=(2, 1))
@@ -448,32 +299,3 @@ def test_advantages_go_through_verl_s_queue_over_ray(registered: Any, queue: Any
     wanted_B = np.append(mine.adv_N * mine.weight_N / mine.denominator, 0.0)[batch.order]
     for wanted, found_T in zip(wanted_B, stored["advantages"].unbind(), strict=True):
         np.testing.assert_allclose(found_T.numpy(), wanted, atol=1e-6)
-
-
-def test_a_process_of_verl_s_that_only_imports_it_knows_the_estimator(run: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
-    told = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from verl.trainer.ppo.core_algos import get_adv_estimator_fn\n"
-            "print(get_adv_estimator_fn('tersely'))",
-        ],
-        env={**os.environ, "VERL_USE_EXTERNAL_MODULES": HOOKS, RUN: str(run)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "tersely" in told.stdout, told.stderr
-
-
-def test_stop_tokens_are_the_model_s(run: Path) -> None:
-    tokenizer = load_tokenizer("lab")
-    marker = verl_hooks.make_marker(tiny(), tokenizer)
-    listed = load_settings("lab").generation_config.eos_token_id
-    assert marker.stop_ids >= {tokenizer.eos_token_id}
-    assert set(np.atleast_1d(listed)) <= marker.stop_ids
-    assert lab_folder().is_dir()

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -241,7 +241,7 @@ def launch_verl(
     )
     transcript = Transcript(recipe, folder, *by_id, attempt=attempt, done=done)
     following = _Following(recipe, transcript, watch, lookout)
-    code = _run(overrides, folder, following, attempt=attempt)
+    code = _run(overrides, folder, following.look, attempt=attempt)
     if code:
         raise EngineError(
             f"verl stopped with exit code {code}, see above; step {last_checkpoint(folder)} is the "
@@ -341,8 +341,8 @@ class _Following:
             self._lookout.after(record)
 
 
-def _run(overrides: Sequence[str], folder: Path, following: _Following, *, attempt: str) -> int:
-    """Starts verl and follows it to its end; its exit code."""
+def _run(overrides: Sequence[str], folder: Path, look: Callable[[], None], *, attempt: str) -> int:
+    """Starts verl and looks at it to its end; its exit code."""
     told = {
         ATTEMPT: attempt,
         "VERL_FILE_LOGGER_PATH": str(metrics_file(folder, attempt).absolute()),
@@ -356,10 +356,10 @@ def _run(overrides: Sequence[str], folder: Path, following: _Following, *, attem
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=POLL_S)
-                following.look()
+                look()
         finally:
             _end(process)
-    following.look()
+    look()
     return process.returncode
 
 
