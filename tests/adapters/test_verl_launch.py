@@ -1,6 +1,8 @@
-"""What verl's own parts make of a run folder of ours (its schema, its data set, its reward loop), and
-a launch from its files to its report. Runs where verl is installed; verl's main process, which wants
-a GPU, is played by a script that writes what it would.
+"""What verl's own parts make of a run folder of ours: its schema, data set and reward loop; and a
+launch, from its files to its report.
+
+Runs where verl is installed. Its main process, which wants a GPU, is played by a script that
+writes what it would.
 """
 
 import asyncio
