@@ -89,3 +89,17 @@ def test_a_shipped_recipe_s_run_folder_has_its_whole_name(
     result = CliRunner().invoke(app, ["train", "qwen3-0.6b"])
     assert result.exit_code == 2
     assert "runs/qwen3-0.6b exists" in result.stderr
+
+
+def test_under_verl_no_evaluation_of_one_process_is_priced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["launch", "verl", "qwen3-30b-a3b-thinking", "--nodes", "4", "--dry-run"]
+    result = CliRunner().invoke(app, words)
+    # 4 nodes x 8 GPUs; the sampler's four share 2 x 30.5B bytes of weights: it fits on an H100.
+    assert row(result, "32 GPUs, tokens a rollout:") == ["16,384", "16,384"]
+    assert row(result, "sampling, s a step")[0] != "–"
+    assert "evaluation" not in result.stderr.partition("evaluations: none")[0]
+    assert "use tersely eval on checkpoints" in result.stderr
+    assert not list(tmp_path.iterdir())
