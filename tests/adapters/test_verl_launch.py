@@ -216,12 +216,13 @@ def test_stop_tokens_are_the_model_s(run: Path) -> None:
 
 
 # Writes what verl's processes would: three steps from the files that verl reads, the last of them
-# after a validation, and dies in the first start before the second is logged.
+# after a validation, and dies in the first start before the step of DIES is logged.
 PLAYED = """
 import json, os, sys
 from pathlib import Path
 import polars as pl
 run, attempt = Path(os.environ["TERSELY_RUN"]), os.environ["TERSELY_ATTEMPT"]
+DIES = int(os.environ["DIES"])
 checkpoint = run / "checkpoints" / "latest_checkpointed_iteration.txt"
 done = int(checkpoint.read_text()) if checkpoint.is_file() else 0
 rows = pl.read_parquet(run / "verl" / "train.parquet").to_dicts()
@@ -233,7 +234,8 @@ def write(kind, line):
 def graded(row, step, uid, sample, right):
     write("graded", {"step": step, "split": row["extra_info"]["split"], "uid": uid,
         "sample": sample, "problem": row["extra_info"]["id"], "grade": right, "extracted": "1",
-        "tokens": 30 - 5 * step, "finish": "stop", "text": "1"})
+        "tokens": 30 - 5 * step + (attempt == "000" and step == DIES), "finish": "stop",
+        "text": "1"})
 def validate(step):
     for row in pl.read_parquet(run / "verl" / "test.parquet").to_dicts():
         for sample in range(2):
@@ -245,10 +247,11 @@ for step in range(done + 1, 4):
         for sample in range(4):
             graded(row, step, f"{attempt}-{step}-{row['extra_info']['id']}", sample,
                    "correct" if sample else "wrong")
-    if step == 2 and attempt == "000":
-        sys.exit(7)
+    dies = step == DIES and attempt == "000"
     write("judged", {"uids": [f"{attempt}-{step}-{row['extra_info']['id']}"
         for row in rows[4 * step - 4 : 4 * step] for _ in range(4)]})
+    if dies:
+        sys.exit(7)
     if step == 3:
         validate(3)
     with open(os.environ["VERL_FILE_LOGGER_PATH"], "a") as log:
@@ -273,15 +276,21 @@ def launched(folder: Path, *, resume: bool) -> None:
         )
 
 
-def test_a_launch_that_dies_goes_on_and_ends_in_a_report(tmp_path: Path, played: None) -> None:
+@pytest.mark.parametrize("dies", [1, 2])
+def test_a_launch_that_dies_goes_on_and_ends_in_a_report(
+    tmp_path: Path, played: None, monkeypatch: pytest.MonkeyPatch, dies: int
+) -> None:
     folder = tmp_path / "run"
-    with pytest.raises(EngineError, match=r"exit code 7.*step 1 is the last checkpoint.*--resume"):
+    monkeypatch.setenv("DIES", str(dies))
+    said = rf"exit code 7.*step {dies - 1} is the last checkpoint.*--resume"
+    with pytest.raises(EngineError, match=said):
         launched(folder, resume=False)
-    assert [r.step for r in jsonl.read(folder / "steps.jsonl", StepRecord)] == [0]
+    steps = folder / "steps.jsonl"
+    assert steps.is_file() == (dies == 2)
     with pytest.raises(ConfigError, match="continue it with --resume"):
         launched(folder, resume=False)
     launched(folder, resume=True)
-    records = jsonl.read(folder / "steps.jsonl", StepRecord)
+    records = jsonl.read(steps, StepRecord)
     # L_T = 20: of 25, 20 and 15 tokens the last two are short enough; three of four are right.
     assert [(r.step, r.rollouts, r.tokens_mean) for r in records] == [
         (0, 16, 25),
@@ -311,6 +320,7 @@ def test_verl_ends_with_its_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return started[-1]
 
     monkeypatch.setattr(launch_verl.subprocess, "Popen", noted)
+    (tmp_path / "verl").mkdir()
     with pytest.raises(KeyboardInterrupt):
         launch_verl._run([], tmp_path, interrupted, attempt="000")
     assert started[0].poll() is not None

@@ -343,10 +343,10 @@ class _Following:
 
 def _run(overrides: Sequence[str], folder: Path, look: Callable[[], None], *, attempt: str) -> int:
     """Starts verl and looks at it to its end; its exit code."""
-    told = {
-        ATTEMPT: attempt,
-        "VERL_FILE_LOGGER_PATH": str(metrics_file(folder, attempt).absolute()),
-    }
+    log = metrics_file(folder, attempt).absolute()
+    # Made here: a start that dies before verl logs anything has its number all the same.
+    log.touch()
+    told = {ATTEMPT: attempt, "VERL_FILE_LOGGER_PATH": str(log)}
     own = {**told, "VERL_USE_EXTERNAL_MODULES": HOOKS, RUN: str(folder.absolute())}
     # A session of its own: Ctrl-C reaches verl once, from here.
     with subprocess.Popen(
