@@ -1,14 +1,14 @@
 """``tersely launch``: a recipe on an engine of many processes."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, say_alarm
+from tersely.cli.frame import messages, plain_errors, say_alarm
 from tersely.cli.launch_verl import launch_verl
+from tersely.cli.launched import carry_out, show_report
 
 if TYPE_CHECKING:
     from tersely.flows.config import Recipe
@@ -93,38 +93,17 @@ def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -
     if settings.model.cpu_threads:
         torch.set_num_threads(settings.model.cpu_threads)
     from tersely.flows.launch import launch_trl as run_trl
-    from tersely.flows.progress import Progress
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        with Progress(messages) as progress, on_signals(stop, signal.SIGINT, signal.SIGTERM):
-            run_trl(
-                settings,
-                folder,
-                processes=processes,
-                resume=resume,
-                watch=progress,
-                on_alarm=say_alarm,
-            )
-    except KeyboardInterrupt:
-        again = (
-            f"tersely launch trl {folder / RECIPE_FILE} --run {folder} --processes {processes} "
-            "--resume"
-        )
-        messages.print(
-            f"stopped at once; what came after the last checkpoint is made again. Go on with: "
-            f"{again}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(INTERRUPTED) from None
-    from tersely.report.run import write_report
-    from tersely.report.tables import draw_table
-
-    messages.print("drawing the report ...")
-    report = write_report(folder)
-    out = output()
-    out.print(draw_table(report.overall))
-    out.print(f"report: {report.page}", highlight=False, soft_wrap=True)
+    carry_out(
+        lambda progress: run_trl(
+            settings,
+            folder,
+            processes=processes,
+            resume=resume,
+            watch=progress,
+            on_alarm=say_alarm,
+        ),
+        again=f"tersely launch trl {folder / RECIPE_FILE} --run {folder} --processes {processes} "
+        "--resume",
+    )
+    show_report(folder)

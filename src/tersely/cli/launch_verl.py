@@ -1,13 +1,13 @@
 """``tersely launch verl``: a recipe on verl and Ray."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, say_alarm
+from tersely.cli.frame import messages, plain_errors, say_alarm
+from tersely.cli.launched import carry_out, show_report
 
 if TYPE_CHECKING:
     from tersely.flows.config import Recipe
@@ -91,50 +91,33 @@ def _launch(
     check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
     from tersely.flows.launch_verl import launch_verl as run_verl
-    from tersely.flows.progress import Progress
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        with Progress(messages) as progress, on_signals(stop, signal.SIGINT, signal.SIGTERM):
-            run_verl(
-                settings,
-                folder,
-                nodes=nodes,
-                gpus_per_node=gpus_per_node,
-                resume=resume,
-                watch=progress,
-                on_alarm=say_alarm,
-            )
-    except KeyboardInterrupt:
-        messages.print(
-            f"stopped at once; what came after the last checkpoint is made again. Go on with: "
-            f"tersely launch verl {folder / RECIPE_FILE} --run {folder} --nodes {nodes} "
-            f"--gpus-per-node {gpus_per_node} --resume",
-            highlight=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(INTERRUPTED) from None
+    carry_out(
+        lambda progress: run_verl(
+            settings,
+            folder,
+            nodes=nodes,
+            gpus_per_node=gpus_per_node,
+            resume=resume,
+            watch=progress,
+            on_alarm=say_alarm,
+        ),
+        again=f"tersely launch verl {folder / RECIPE_FILE} --run {folder} --nodes {nodes} "
+        f"--gpus-per-node {gpus_per_node} --resume",
+    )
     _report(settings, folder)
 
 
 def _report(settings: "Recipe", folder: Path) -> None:
     from tersely.flows.verl_settings import validates
-    from tersely.report.run import write_report
-    from tersely.report.tables import draw_table
 
-    if not validates(settings):
-        messages.print(
-            f"evaluation.budgets reach beyond sampling.cap_tokens, where verl does not sample: "
-            f"merge the checkpoint (python -m verl.model_merger) and run tersely eval on it; "
-            f"records: {folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
+    if validates(settings):
+        show_report(folder)
         return
-    messages.print("drawing the report ...")
-    report = write_report(folder)
-    out = output()
-    out.print(draw_table(report.overall))
-    out.print(f"report: {report.page}", highlight=False, soft_wrap=True)
+    messages.print(
+        f"evaluation.budgets reach beyond sampling.cap_tokens, where verl does not sample: "
+        f"merge the checkpoint (python -m verl.model_merger) and run tersely eval on it; "
+        f"records: {folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
