@@ -153,11 +153,9 @@ def test_a_fully_asynchronous_step_is_as_many_calls_as_it_has_updates(tmp_path: 
     assert (record.prompts, record.rollouts, record.entropy_mean) == (2, 4, 0.5)
 
 
-def test_a_validation_becomes_an_evaluation_once_it_is_whole(
-    tmp_path: Path, transcript: Transcript
-) -> None:
-    test = load_problems(RECIPE)[1]
-    lines = [
+def validation(*, tokens: int = 7) -> list[GradedLine]:
+    """A whole validation after two steps."""
+    return [
         GradedLine(
             step=2,
             split="test",
@@ -166,13 +164,20 @@ def test_a_validation_becomes_an_evaluation_once_it_is_whole(
             problem=problem.id,
             grade=Grade.CORRECT,
             extracted="1",
-            tokens=7,
+            tokens=tokens,
             finish=Finish.STOP,
             text="...",
         )
-        for problem in test
+        for problem in load_problems(RECIPE)[1]
         for sample in range(2)
     ]
+
+
+def test_a_validation_becomes_an_evaluation_once_it_is_whole(
+    tmp_path: Path, transcript: Transcript
+) -> None:
+    test = load_problems(RECIPE)[1]
+    lines = validation()
     graded(tmp_path, "000-a", *lines[:-1])
     assert transcript.take_evaluations() == []
     graded(tmp_path, "000-b", lines[-1])
@@ -186,6 +191,16 @@ def test_a_validation_becomes_an_evaluation_once_it_is_whole(
     written = jsonl.read(tmp_path / "eval" / "step-000002.jsonl", EvalRecord)
     assert written == records
     assert {r.benchmark for r in records} == {problem.source for problem in test}
+
+
+def test_a_validation_is_not_mixed_with_what_an_earlier_start_made_of_it(
+    tmp_path: Path, transcript: Transcript
+) -> None:
+    graded(tmp_path, "000-a", *validation(tokens=9)[:-1])
+    again = start(tmp_path, attempt="001", done=1)
+    graded(tmp_path, "001-a", *validation())
+    ((step, records),) = again.take_evaluations()
+    assert (step, len(records), {record.tokens for record in records}) == (2, 16, {7})
 
 
 def test_a_problem_that_the_recipe_does_not_have_is_refused(
