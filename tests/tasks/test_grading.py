@@ -188,7 +188,7 @@ def test_no_number_is_unparsed(text: str) -> None:
     assert number.grade(text, "7") == Verdict(grade=Grade.UNPARSED)
 
 
-@pytest.mark.parametrize("gold", ["", "seven", "3/4", "7 or 8", "9" * 41])
+@pytest.mark.parametrize("gold", ["", "seven", "3/0", "7 or 8", "9" * 41])
 def test_a_gold_answer_that_is_not_one_number_leaves_ungraded(gold: str) -> None:
     assert number.grade("7", gold) == Verdict(grade=Grade.UNGRADED)
 

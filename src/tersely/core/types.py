@@ -4,7 +4,7 @@ Arrays end in their axes: G samples of a group, B rows, T tokens. Lengths are to
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -34,7 +34,8 @@ class Problem:
     """One question with a verifiable answer. ``difficulty`` is on the source's own scale.
 
     ``reference_tokens`` and ``reference_accuracy`` are a reference policy's mean length and share
-    of right answers on it, for rewards that compare with one.
+    of right answers on it, for rewards that compare with one. ``place`` is where it was read
+    (``file:line``), for errors to name.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Problem:
     difficulty: float | None = None
     reference_tokens: float | None = None
     reference_accuracy: float | None = None
+    place: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 END_THINK, THINK = "</think>", "<think>"
+_HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*+(\S[^\n]{0,200})")
 _BRACE = re.compile(r"\\boxed\s*+\{|[{}]")
 
 
@@ -54,3 +55,8 @@ def last_boxed(text: str) -> str | None:
     """
     found = all_boxed(text)
     return text[slice(*max(found))].strip() if found else None
+
+
+def after_hashes(text: str) -> list[str]:
+    """What stands on a line after ``####``, where GSM8K has its answers; the last one first."""
+    return [found.strip() for found in reversed(_HASHES.findall(text))]
