@@ -35,7 +35,7 @@ class Problem:
 
     ``reference_tokens`` and ``reference_accuracy`` are a reference policy's mean length and share
     of right answers on it, for rewards that compare with one. ``place`` is where it was read
-    (``file:line``), for errors to name.
+    (``file:line``), for errors to name; it is not stored.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Problem:
     difficulty: float | None = None
     reference_tokens: float | None = None
     reference_accuracy: float | None = None
-    place: str | None = field(default=None, compare=False)
+    place: str | None = field(default=None, compare=False, metadata={"stored": False})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

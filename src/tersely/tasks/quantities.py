@@ -139,7 +139,7 @@ def only_number(text: str) -> Fraction | None:
     None if there is none, or if it is part of something else: a sum, a product, a root, a list, a
     range, an expression in letters.
     """
-    text = _one_spelling(_LAKHS.sub(lambda found: found[0].replace(",", ""), _tail(text)))
+    text = _one_spelling(_without_lakhs(_tail(text)))
     text = _SIGN_APART.sub("-", text)
     tokens = list(_TOKEN.finditer(text))
     if not tokens:
@@ -156,8 +156,12 @@ def only_number(text: str) -> Fraction | None:
 
 
 def numbers(text: str) -> int:
-    """How many numbers a text holds, those without a value too."""
-    return sum(1 for _ in _TOKEN.finditer(_one_spelling(_tail(text))))
+    """How many numbers a short text holds, those without a value too."""
+    return sum(1 for _ in _TOKEN.finditer(_one_spelling(_without_lakhs(_tail(text)))))
+
+
+def _without_lakhs(text: str) -> str:
+    return _LAKHS.sub(lambda found: found[0].replace(",", ""), text)
 
 
 def _tail(text: str) -> str:

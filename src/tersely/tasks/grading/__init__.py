@@ -123,7 +123,8 @@ def refuse_bad_gold(problems: Sequence[Problem]) -> None:
     bad = check_gold(problems)
     if bad:
         shown = "; ".join(
-            f"{problem.place or problem.id}: {problem.answer[:60]!r} ({reason})"
+            f"{problem.id}: {problem.answer[:60]!r} ({reason})"
+            + (f" at {problem.place}" if problem.place else "")
             for problem, reason in bad[:_SHOWN]
         )
         rest = f"; and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""

@@ -161,13 +161,12 @@ def _prepared(part: str) -> str:
     """The end of the answer in plain letters, each box replaced by the letters that it holds."""
     part = part.translate({0x2039: "<", 0x203A: ">"})
     pieces, at = [], max(0, len(part) - MOST_CHARS)
-    for box in all_boxed(part):
-        start = part.rfind("\\boxed", 0, box.begin)
-        if start < at:
+    for box in all_boxed(part)[-MOST_LETTERS:]:
+        if box.start < at:
             continue
         letters = _boxed_letters(part[box.begin : box.end][:MOST_CHARS])
-        pieces += [_plain(part[at:start]), f" ‹{letters}› " if letters else " "]
-        at = box.end + 1
+        pieces += [_plain(part[at : box.start]), f" ‹{letters}› " if letters else " "]
+        at = box.stop
     text = "".join([*pieces, _plain(part[at:])])
     # A letter may stand on the line after "Answer:".
     return re.sub(r"(?<=[:=])[ \t]*\n\s*", " ", re.sub(r"[ \t\xa0]+", " ", text))
