@@ -15,6 +15,7 @@ from tersely.core.manifest import FILE, Manifest, read_manifest
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.records import (
+    ENDED,
     NO_ANSWER,
     RIGHT,
     UNKNOWN_ANSWER,
@@ -48,7 +49,7 @@ _SCHEMA: dict[str, Any] = {
     "answered_budgets": pl.List(pl.Int64),
     "difficulty": pl.Float64,
 }
-_REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish", "cap_tokens")
+_REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish")
 
 
 class Loaded(NamedTuple):
@@ -117,7 +118,7 @@ def load(
         table, cost = _with_forced(table, file.parent / FORCED_FILE, budgets=graded)
         notes.append(cost)
     stated = _numbers(manifest.facts.get("budgets", ""))
-    chosen = tuple(budgets) or stated or spectrum(table.cap_tokens)
+    chosen = tuple(budgets) or stated or spectrum(table.reach_tokens)
     notes += _unfinished(table, manifest)
     return Loaded(
         name=path.resolve().name if path.is_dir() else path.stem,
@@ -174,7 +175,8 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
     )
     columns = frame.select(
         correct=pl.col("grade") == Grade.CORRECT.value,
-        finished=pl.col("finish") == Finish.STOP.value,
+        finished=pl.col("finish").is_in([end.value for end in ENDED]),
+        end_unknown=pl.col("finish") == Finish.UNKNOWN.value,
         graded=(pl.col("grade") != Grade.UNGRADED.value) & (pl.col("finish") != Finish.ERROR.value),
         answer=answer,
         answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
@@ -188,13 +190,14 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
     return Samples(
         runs=_distinct(frame, "run"),
         models=_distinct(frame, "model"),
-        caps=tuple(frame["cap_tokens"].unique().sort().to_list()),
+        caps=tuple(frame["cap_tokens"].unique().to_list()),
         keys=tuple(keys.iter_rows()),
         row_N=placed["row"].cast(pl.Int64).to_numpy(),
         sample_N=frame["sample"].to_numpy(),
         correct_N=columns["correct"].to_numpy(),
         finished_N=columns["finished"].to_numpy(),
         graded_N=columns["graded"].to_numpy(),
+        end_unknown_N=columns["end_unknown"].to_numpy(),
         tokens_N=frame["tokens"].to_numpy(),
         answer_N=columns["answer"].cast(pl.Int64).to_numpy(),
         answer_tokens_N=columns["answer_tokens"].to_numpy(),
@@ -254,7 +257,7 @@ def _load_peer(path: Path, reader: str, options: readers.Options, budgets: Seque
         name=path.stem,
         table=table,
         protocol=Protocol.FINISHED,
-        budgets=tuple(sorted(set(budgets))) or spectrum(table.cap_tokens),
+        budgets=tuple(sorted(set(budgets))) or spectrum(table.reach_tokens),
         notes=reading.notes,
         facts=facts,
         traces=tuple(traces[: int(np.searchsorted(sizes, TRACE_CHARACTERS, side="right"))]),
