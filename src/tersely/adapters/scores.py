@@ -2,13 +2,14 @@
 
 import math
 
+from tersely.adapters.values import as_list, whole
 from tersely.core.errors import DataError
 from tersely.core.types import Finish, Grade
 
 GRADES = {
-    **dict.fromkeys(("c", "correct", "true", "1", "1.0"), Grade.CORRECT),
-    **dict.fromkeys(("i", "incorrect", "wrong", "false", "0", "0.0"), Grade.WRONG),
-    **dict.fromkeys(("n", "ungraded", "nan", ""), Grade.UNGRADED),
+    **dict.fromkeys(("c", "correct", "right", "true", "yes", "pass", "passed"), Grade.CORRECT),
+    **dict.fromkeys(("i", "incorrect", "wrong", "false", "no", "fail", "failed"), Grade.WRONG),
+    **dict.fromkeys(("n", "ungraded", "nan", "none", "null", ""), Grade.UNGRADED),
     "unparsed": Grade.UNPARSED,
 }
 FINISHES = {
@@ -25,16 +26,22 @@ FINISHES = {
 def grade_of(score: object, *, place: str, fix: str) -> Grade:
     """CORRECT for 1, True, "C"; WRONG for 0, False, "I"; UNGRADED for none, NaN, "N".
 
+    A verdict that stands alone in a list, as ``[True]`` or ``[[1]]``, is the verdict.
+
     Raises:
         DataError: any other value, such as a shaped reward.
     """
-    if score is None or (isinstance(score, float) and math.isnan(score)):
+    verdict = score
+    while len(inner := as_list(verdict)) == 1:
+        verdict = inner[0]
+    word = str(verdict).strip().lower() if isinstance(verdict, str | bool) else None
+    if verdict is None or (isinstance(verdict, float) and math.isnan(verdict)):
         return Grade.UNGRADED
-    if isinstance(score, bool | int | float) and score in (0, 1):
-        return Grade.CORRECT if score else Grade.WRONG
-    if isinstance(score, str) and score.strip().lower() in GRADES:
-        return GRADES[score.strip().lower()]
-    raise DataError(f"{place}: score {score!r} is neither right (1) nor wrong (0); {fix}")
+    if word in GRADES:
+        return GRADES[word]
+    if whole(verdict) in (0, 1):
+        return Grade.CORRECT if whole(verdict) else Grade.WRONG
+    raise DataError(f"{place}: score {score!r:.80} is neither right (1) nor wrong (0); {fix}")
 
 
 def finish_of(reason: object, *, place: str) -> Finish | None:
@@ -58,15 +65,10 @@ def whole_tokens(count: object, *, place: str) -> int:
     Raises:
         DataError: anything else.
     """
-    if isinstance(count, str) and count.isdecimal():
-        count = int(count)  # verl writes numpy's numbers as text
-    if isinstance(count, bool) or not isinstance(count, int | float) or not _is_count(count):
+    tokens = whole(count)
+    if tokens is None or tokens < 0:
         raise DataError(
-            f"{place}: {count!r} is no count of tokens; correct the file or leave the column out "
-            f"and give --tokenizer"
+            f"{place}: {count!r:.80} is no count of tokens; correct the file or leave the column "
+            f"out and give --tokenizer"
         )
-    return int(count)
-
-
-def _is_count(count: int | float) -> bool:
-    return math.isfinite(count) and count >= 0 and count == int(count)
+    return tokens

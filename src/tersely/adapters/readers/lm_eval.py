@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tersely.adapters.completing import complete
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
-from tersely.adapters.rows import Row, as_dict, as_list, demand, read_jsonl
+from tersely.adapters.rows import Row, demand, read_jsonl
+from tersely.adapters.values import as_dict, as_list
 from tersely.core.errors import DataError
 
 EXPECTED = "lm-eval's samples_*.jsonl of a generate_until task"

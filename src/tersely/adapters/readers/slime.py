@@ -8,8 +8,9 @@ from typing import Any
 
 from tersely.adapters.completing import complete
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
-from tersely.adapters.rows import Row, as_list, as_text, demand, prompt_id
+from tersely.adapters.rows import Row, demand
 from tersely.adapters.scores import finish_of
+from tersely.adapters.values import as_list, as_text, prompt_id
 from tersely.core.errors import ConfigError, DataError
 
 EXPECTED = "a .pt file of slime's --save-debug-rollout-data, with a list of samples"

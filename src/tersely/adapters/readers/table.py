@@ -7,8 +7,9 @@ from typing import Any
 
 from tersely.adapters.completing import complete
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
-from tersely.adapters.rows import Row, as_text, column_names, mapped, read_jsonl, read_parquet
+from tersely.adapters.rows import Row, column_names, mapped, read_jsonl, read_parquet
 from tersely.adapters.scores import finish_of
+from tersely.adapters.values import as_text
 from tersely.core.errors import DataError
 
 SCORES = ("correct", "grade", "score")

@@ -8,15 +8,14 @@ from tersely.adapters.completing import complete
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
 from tersely.adapters.rows import (
     Row,
-    as_text,
     check_one_step,
     column_names,
     demand,
     map_columns,
-    prompt_id,
     read_parquet,
 )
 from tersely.adapters.scores import finish_of
+from tersely.adapters.values import as_text, prompt_id
 from tersely.core.errors import DataError
 
 EXPECTED = "a file of TRL's completions, with step, prompt, completion and advantage"

@@ -6,17 +6,9 @@ from typing import Any
 
 from tersely.adapters.completing import complete
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
-from tersely.adapters.rows import (
-    Row,
-    as_text,
-    check_one_step,
-    column_names,
-    demand,
-    map_columns,
-    prompt_id,
-    read_jsonl,
-)
+from tersely.adapters.rows import Row, check_one_step, column_names, demand, map_columns, read_jsonl
 from tersely.adapters.scores import finish_of
+from tersely.adapters.values import as_text, prompt_id
 
 EXPECTED = "one of verl's dumps, with input, output and score on every line"
 FIELDS = ("correct", "tokens", "finish")
