@@ -55,7 +55,23 @@ def complete(
     ungraded = sum(r.grade is Grade.UNGRADED and r.finish is not Finish.ERROR for r in records)
     if ungraded:
         said.append(f"{ungraded} of {len(records)} samples have no grade: left out")
-    return Reading(records=records, notes=tuple(said))
+    return Reading(records=records, notes=tuple(said), golds=_golds(path, raws))
+
+
+def _golds(path: Path, raws: Sequence[RawSample]) -> dict[tuple[str, str], str]:
+    """The right answer of each problem that has one."""
+    first: dict[tuple[str, str], RawSample] = {}
+    for raw in raws:
+        if raw.gold is None:
+            continue
+        known = first.setdefault((raw.benchmark, raw.problem), raw)
+        if known.gold != raw.gold:
+            raise DataError(
+                f"{path}: {raw.place} has the right answer {raw.gold!r:.60}, but {known.place} "
+                f"{known.gold!r:.60} for the same problem {raw.problem!r}; two questions need two "
+                f"names"
+            )
+    return {key: raw.gold for key, raw in first.items() if raw.gold is not None}
 
 
 def _one_model(path: Path, raws: Sequence[RawSample], *, options: Options) -> Sequence[RawSample]:

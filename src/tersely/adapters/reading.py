@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tersely.core.errors import ConfigError
@@ -9,10 +10,14 @@ from tersely.core.types import EvalRecord, Finish
 
 
 class Reading(NamedTuple):
-    """The samples of a foreign file, and what was left out, inferred or counted."""
+    """The samples of a foreign file, and what was left out, inferred or counted.
+
+    ``golds`` has the right answer of each (benchmark, problem) whose file tells it.
+    """
 
     records: list[EvalRecord]
     notes: tuple[str, ...]
+    golds: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,8 @@ class RawSample:
     """One sample as the file has it; None where the file says nothing.
 
     ``place`` is where it stands, for errors. ``score`` and ``tokens`` are as they were found.
-    ``failed`` says that sampling it broke, so that its score means nothing.
+    ``failed`` says that sampling it broke, so that its score means nothing. ``gold`` is the right
+    answer.
     """
 
     place: str
@@ -56,6 +62,7 @@ class RawSample:
     extracted: str | None = None
     difficulty: float | None = None
     seed: int = 0
+    gold: str | None = None
 
 
 def check_columns(options: Options, *, known: Iterable[str], reader: str) -> None:

@@ -72,3 +72,20 @@ def whole_tokens(count: object, *, place: str) -> int:
             f"out and give --tokenizer"
         )
     return tokens
+
+
+def cap_of(value: object, *, place: str) -> int | None:
+    """The sampled cap in tokens; None if the file does not say.
+
+    Raises:
+        DataError: no whole number above 0.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    cap = whole(value)
+    if cap is None or cap < 1:
+        raise DataError(
+            f"{place}: {value!r:.80} is no cap: a whole number of tokens above 0; correct it or "
+            f"leave it out"
+        )
+    return cap

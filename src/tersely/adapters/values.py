@@ -45,7 +45,7 @@ def as_text(value: object) -> str | None:
     return "".join(_message_parts(as_list(value)))
 
 
-def _number_text(value: float | Decimal) -> str | None:
+def _number_text(value: int | float | Decimal) -> str | None:
     if isinstance(value, bool | int):
         return str(value)
     if not math.isfinite(value):
@@ -70,6 +70,15 @@ def _message_parts(messages: Iterable[Any]) -> Iterator[str]:
 def _first_text(part: dict[Any, Any], keys: Iterable[str]) -> str:
     texts = (as_text(part.get(key)) for key in keys)
     return next((text for text in texts if text), "")
+
+
+def gold_text(value: object) -> str | None:
+    """A right answer as a text: a text, a number, or one that stands alone in a list; None for
+    anything else."""
+    while len(inner := as_list(value)) == 1:
+        value = inner[0]
+    found = as_text(value) if isinstance(value, str | int | float | Decimal) else None
+    return found.strip() or None if found is not None else None
 
 
 def whole(value: object) -> int | None:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tersely.adapters.completing import complete
+from tersely.adapters.naming import by_question
+from tersely.adapters.packing import plain_stem
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
 from tersely.adapters.rows import (
     Row,
@@ -15,21 +17,21 @@ from tersely.adapters.rows import (
     read_parquet,
 )
 from tersely.adapters.scores import finish_of
-from tersely.adapters.values import as_text, prompt_id
+from tersely.adapters.values import as_text, gold_text, prompt_id
 from tersely.core.errors import DataError
 
 EXPECTED = "a file of TRL's completions, with step, prompt, completion and advantage"
 OWN = ("step", "prompt", "completion", "advantage")
-FIELDS = ("correct", "tokens", "finish")
+FIELDS = ("correct", "tokens", "finish", "gold")
 
 
 def trl(path: Path, *, options: Options) -> Reading:
-    """Reads one step's completions; the same prompt is the same problem.
+    """Reads one step's completions; the same prompt with the same right answer is the same problem.
 
     Rewards are columns named after their functions: with one besides TRL's own it is the
     verdict, with several ``options.columns["correct"]`` names it. TRL keeps neither token counts
     nor reasons why samples ended; columns that a reward function logs with ``log_extra`` can be
-    mapped as ``tokens`` and ``finish``.
+    mapped as ``tokens``, ``finish`` and ``gold``.
 
     Raises:
         ConfigError: a column of ours that is unknown.
@@ -41,34 +43,37 @@ def trl(path: Path, *, options: Options) -> Reading:
     check_one_step(path, rows)
     columns = {"correct": _reward(path, rows, options=options), **options.columns}
     get = map_columns(path, rows, columns)
+    raws, notes = by_question([_sample(path, row, get, options=options) for row in rows])
     return complete(
         path,
-        [_sample(path, row, get, options=options) for row in rows],
+        raws,
         options=options,
         score_fix="it is a shaped reward; name the verdict with --column correct=NAME",
         no_tokens="TRL's completions hold no token counts",
-        notes=(f"verdicts from TRL's reward {columns['correct']}",),
+        notes=(f"verdicts from TRL's reward {columns['correct']}", *notes),
     )
 
 
 def _sample(path: Path, row: Row, get: Callable[[Row, str], Any], *, options: Options) -> RawSample:
-    prompt = as_text(row.values["prompt"]) or ""
+    prompt = row.values["prompt"]
     return RawSample(
         place=row.place,
         problem=prompt_id(prompt),
-        benchmark=options.benchmark or path.stem,
+        benchmark=options.benchmark or plain_stem(path),
         score=get(row, "correct"),
         tokens=get(row, "tokens"),
         finish=finish_of(get(row, "finish"), place=f"{path}: {row.place}"),
         text=as_text(row.values["completion"]),
-        prompt=prompt,
+        prompt=as_text(prompt),
+        gold=gold_text(get(row, "gold")),
     )
 
 
 def _reward(path: Path, rows: Sequence[Row], *, options: Options) -> str:
     if asked := options.columns.get("correct"):
         return asked
-    others = [name for name in column_names(rows) if name not in OWN]
+    known = (*OWN, *options.columns.values())
+    others = [name for name in column_names(rows) if name not in known]
     if len(others) != 1:
         raise DataError(
             f"{path} has {len(others)} columns besides TRL's own: {', '.join(others) or 'none'}; "
