@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tersely.adapters.reading import Options, RawSample, Reading
+from tersely.adapters.reading import CountsAll, Options, RawSample, Reading
 from tersely.adapters.scores import grade_of, whole_tokens
+from tersely.adapters.thinking import mark_opened
 from tersely.core.errors import DataError
 from tersely.core.types import EvalRecord, Finish, Grade
 
@@ -39,6 +40,8 @@ def complete(
         DataError: naming file, place, value and fix.
     """
     raws, said = _one_model(path, raws, options=options), list(notes)
+    raws, opened = mark_opened(raws)
+    said += opened
     counted, recounted = _count(path, raws, options=options, no_tokens=no_tokens, said=said)
     counted = _finish(path, counted, options=options, said=said)
     caps = _caps(path, counted, options=options, said=said)
@@ -120,10 +123,13 @@ def _count(
         "token counts re-made with --tokenizer from the text: without the stop token, and not "
         "always the tokens that were sampled"
     )
-    counted = []
-    for raw in raws:
-        tokens = 0 if raw.text is None else options.count_tokens(raw.text)
-        counted.append(_Counted(replace(raw, failed=raw.failed or raw.text is None), tokens))
+    texts = [raw.text or "" for raw in raws]
+    count = options.count_tokens
+    counts = count.count_all(texts) if isinstance(count, CountsAll) else list(map(count, texts))
+    counted = [
+        _Counted(replace(raw, failed=raw.failed or raw.text is None), tokens if raw.text else 0)
+        for raw, tokens in zip(raws, counts, strict=True)
+    ]
     return counted, True
 
 
@@ -237,6 +243,7 @@ def _records(
                 text=raw.text,
                 model=raw.model,
                 extracted=raw.extracted,
+                thinking_open=raw.thinking_open,
             )
         )
     return records

@@ -1,9 +1,9 @@
 """What every reader of a foreign file is told, gives back, and passes on for completion."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tersely.core.errors import ConfigError
 from tersely.core.types import EvalRecord, Finish
@@ -20,6 +20,24 @@ class Reading(NamedTuple):
     golds: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
+@runtime_checkable
+class CountsAll(Protocol):
+    """A counter of tokens that counts many texts at once."""
+
+    def count_all(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has."""
+        ...
+
+
+@runtime_checkable
+class SplitsTokens(Protocol):
+    """A counter of tokens that also gives the text of each."""
+
+    def split_all(self, texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """The text of each token of each text, in order."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What a file does not say about itself.
@@ -27,7 +45,7 @@ class Options:
     ``run`` names the evaluation. ``count_tokens`` counts a text's tokens, for files without
     counts; ``cap_tokens`` is the sampled cap in tokens. ``benchmark`` overrides the file's name
     for it, ``model`` keeps only that model's samples, and ``columns`` maps our field to the
-    file's column, metric, scorer or filter.
+    file's column, metric, scorer or filter. ``grader`` is one of ours that grades the texts again.
     """
 
     run: str
@@ -36,6 +54,7 @@ class Options:
     benchmark: str | None = None
     model: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    grader: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +63,7 @@ class RawSample:
 
     ``place`` is where it stands, for errors. ``score`` and ``tokens`` are as they were found.
     ``failed`` says that sampling it broke, so that its score means nothing. ``gold`` is the right
-    answer.
+    answer, and ``thinking_open`` says that the prompt opened the thinking that the text is in.
     """
 
     place: str
@@ -63,6 +82,7 @@ class RawSample:
     difficulty: float | None = None
     seed: int = 0
     gold: str | None = None
+    thinking_open: bool = False
 
 
 def check_columns(options: Options, *, known: Iterable[str], reader: str) -> None:

@@ -182,6 +182,7 @@ class EvalRecord:
     those that the evaluation graded prefixes at, whose prefix grades correct; None if it graded
     none. ``pieces`` is the decoded text of each token, in order, kept for few samples only.
     ``score`` is the verdict's: the share of tests passed, where the grader gives one.
+    ``thinking_open`` says that the prompt ended in an opened ``<think>``.
     """
 
     run: str
@@ -202,6 +203,7 @@ class EvalRecord:
     extracted: str | None = None
     answered_budgets: tuple[int, ...] | None = None
     score: float | None = None
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
