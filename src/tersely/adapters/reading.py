@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from tersely.adapters.packing import plain_stem
 from tersely.core.errors import ConfigError
 from tersely.core.types import EvalRecord, Finish
 
@@ -44,7 +46,7 @@ class Options:
 
     ``run`` names the evaluation. ``count_tokens`` counts a text's tokens, for files without
     counts; ``cap_tokens`` is the sampled cap in tokens. ``benchmark`` overrides the file's name
-    for it, ``model`` keeps only that model's samples, and ``columns`` maps our field to the
+    for it and ``unnamed`` stands where neither says it (None: the file's own name), ``model`` keeps only that model's samples, and ``columns`` maps our field to the
     file's column, metric, scorer or filter. ``grader`` is one of ours that grades the texts again.
     """
 
@@ -52,6 +54,7 @@ class Options:
     count_tokens: Callable[[str], int] | None = None
     cap_tokens: int | None = None
     benchmark: str | None = None
+    unnamed: str | None = None
     model: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     grader: str | None = None
@@ -83,6 +86,11 @@ class RawSample:
     seed: int = 0
     gold: str | None = None
     thinking_open: bool = False
+
+
+def benchmark_name(path: Path, options: Options, *, own: str | None = None) -> str:
+    """The benchmark of a sample; ``own`` is what the file says of it."""
+    return options.benchmark or own or options.unnamed or plain_stem(path)
 
 
 def check_columns(options: Options, *, known: Iterable[str], reader: str) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tersely.adapters.readers import Options
 
 PAGE = "report.html"
+# Two files that do not name their benchmark are compared as of one.
+UNNAMED = "benchmark"
 
 From = Annotated[
     str,
@@ -112,7 +114,9 @@ def compare(
 ) -> None:
     """Paired difference of two evaluations, at every budget, with intervals."""
     with plain_errors():
-        load = _loader(from_, tokenizer, cap_tokens, column, only_model, benchmark, regrade)
+        load = _loader(
+            from_, tokenizer, cap_tokens, column, only_model, benchmark, regrade, unnamed=UNNAMED
+        )
         wanted = numbers(budgets, option="--budgets")
         left, right = (load(path, budgets=wanted, protocol=protocol) for path in (before, after))
         folder = out or (after if after.is_dir() else after.parent)
@@ -183,13 +187,17 @@ def _loader(
     only_model: str | None,
     benchmark: str | None,
     regrade: str | None,
+    *,
+    unnamed: str | None = None,
 ) -> "Callable[..., Loaded]":
     """Loads evaluations as the options say."""
     from tersely.adapters.evaluations import load
     from tersely.adapters.packing import plain_stem
 
     stated = replace(
-        reader_options(tokenizer, cap_tokens, columns, only_model, benchmark), grader=regrade
+        reader_options(tokenizer, cap_tokens, columns, only_model, benchmark),
+        grader=regrade,
+        unnamed=unnamed,
     )
 
     def load_one(path: Path, *, budgets: Sequence[int], protocol: Protocol | None) -> "Loaded":

@@ -9,7 +9,7 @@ from typing import Any
 from tersely.adapters.completing import complete
 from tersely.adapters.naming import name_problems
 from tersely.adapters.packing import plain_stem
-from tersely.adapters.reading import Options, RawSample, Reading, check_columns
+from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.adapters.rows import Row, demand, read_jsonl
 from tersely.adapters.values import as_dict, as_list, as_text, gold_text, whole
 from tersely.core.errors import DataError
@@ -56,7 +56,8 @@ def lm_eval(path: Path, *, options: Options) -> Reading:
     rows = [row for row in rows if str(row.values["filter"]) == chosen]
     metrics = [str(name) for row in rows for name in as_list(row.values["metrics"])]
     metric = _one(path, metrics, options.columns.get("correct"), "correct")
-    benchmark = options.benchmark or _task(path)
+    named_task = NAME.fullmatch(plain_stem(path))
+    benchmark = benchmark_name(path, options, own=named_task[1] if named_task else None)
     named = name_problems(
         [(repr(_prompt(row)), str(row.values.get("target"))) for row in rows],
         names=[str(as_text(row.values["doc_id"])) for row in rows],
@@ -80,12 +81,6 @@ def lm_eval(path: Path, *, options: Options) -> Reading:
             *thinking,
         ),
     )
-
-
-def _task(path: Path) -> str:
-    stem = plain_stem(path)
-    named = NAME.fullmatch(stem)
-    return named[1] if named else stem
 
 
 def _with_filters_and_metrics(rows: Sequence[Row]) -> list[Row]:

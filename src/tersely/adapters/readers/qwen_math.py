@@ -5,8 +5,7 @@ from pathlib import Path
 
 from tersely.adapters.completing import complete
 from tersely.adapters.naming import name_problems
-from tersely.adapters.packing import plain_stem
-from tersely.adapters.reading import Options, RawSample, Reading, check_columns
+from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.adapters.rows import Row, column_names, demand, mapped, read_jsonl
 from tersely.adapters.scores import cap_of, finish_of
 from tersely.adapters.values import as_list, as_text, gold_text, prompt_id
@@ -23,7 +22,7 @@ COLUMNS = {
     "gold": ("gt", "answer"),
     "prompt": ("question", "problem", "prompt"),
 }
-FIELDS = (*COLUMNS, "benchmark", "tokens", "finish", "cap_tokens")
+FIELDS = (*COLUMNS, "tokens", "finish", "cap_tokens")
 SCORE_FIX = "name the verdicts with --column correct=NAME"
 
 
@@ -43,7 +42,7 @@ def qwen_math(path: Path, *, options: Options) -> Reading:
     rows = read_jsonl(path, expected=EXPECTED)
     columns = _columns(path, rows, options=options)
     demand(path, rows, (columns["text"], columns["correct"]), expected=EXPECTED)
-    benchmark = options.benchmark or plain_stem(path)
+    benchmark = benchmark_name(path, options)
     names = _names(path, rows, columns)
     named = name_problems(
         names,
@@ -133,7 +132,7 @@ def _samples(
         yield RawSample(
             place=row.place if number == 0 else f"{row.place}, sample {number}",
             problem=problem,
-            benchmark=as_text(row.values.get(columns.get("benchmark", ""))) or benchmark,
+            benchmark=benchmark,
             score=one("correct", number),
             tokens=one("tokens", number),
             finish=finish_of(one("finish", number), place=place),

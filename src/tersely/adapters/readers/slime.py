@@ -7,8 +7,7 @@ from typing import Any
 
 from tersely.adapters.completing import complete
 from tersely.adapters.naming import by_question
-from tersely.adapters.packing import plain_stem
-from tersely.adapters.reading import Options, RawSample, Reading, check_columns
+from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.adapters.rows import Row, demand
 from tersely.adapters.scores import finish_of
 from tersely.adapters.values import as_list, as_text, gold_text, prompt_id
@@ -79,7 +78,7 @@ def _samples(path: Path, rows: Sequence[Row], *, options: Options) -> Iterator[R
         yield RawSample(
             place=row.place,
             problem=prompt_id(prompt),
-            benchmark=options.benchmark or plain_stem(path),
+            benchmark=benchmark_name(path, options),
             score=_score(path, row, options=options),
             tokens=values["response_length"],
             finish=finish_of(values["status"], place=f"{path}: {row.place}"),

@@ -8,8 +8,7 @@ from typing import Any
 
 from tersely.adapters.completing import complete
 from tersely.adapters.naming import by_question
-from tersely.adapters.packing import plain_stem
-from tersely.adapters.reading import Options, RawSample, Reading, check_columns
+from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.adapters.rows import Row, column_names, mapped, read_rows
 from tersely.adapters.scores import cap_of, finish_of
 from tersely.adapters.values import as_text, gold_text, prompt_id, whole
@@ -92,7 +91,7 @@ def _sample(path: Path, row: Row, columns: dict[str, str], *, options: Options) 
     return RawSample(
         place=row.place,
         problem=problem,
-        benchmark=options.benchmark or as_text(get("benchmark")) or plain_stem(path),
+        benchmark=benchmark_name(path, options, own=as_text(get("benchmark"))),
         score=get("correct"),
         tokens=get("tokens"),
         finish=finish_of(get("finish"), place=place),

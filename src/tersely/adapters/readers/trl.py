@@ -6,8 +6,7 @@ from typing import Any
 
 from tersely.adapters.completing import complete
 from tersely.adapters.naming import by_question
-from tersely.adapters.packing import plain_stem
-from tersely.adapters.reading import Options, RawSample, Reading, check_columns
+from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.adapters.rows import (
     Row,
     check_one_step,
@@ -59,7 +58,7 @@ def _sample(path: Path, row: Row, get: Callable[[Row, str], Any], *, options: Op
     return RawSample(
         place=row.place,
         problem=prompt_id(prompt),
-        benchmark=options.benchmark or plain_stem(path),
+        benchmark=benchmark_name(path, options),
         score=get(row, "correct"),
         tokens=get(row, "tokens"),
         finish=finish_of(get(row, "finish"), place=f"{path}: {row.place}"),

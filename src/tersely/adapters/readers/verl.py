@@ -6,8 +6,7 @@ from typing import Any
 
 from tersely.adapters.completing import complete
 from tersely.adapters.naming import by_question
-from tersely.adapters.packing import plain_stem
-from tersely.adapters.reading import Options, RawSample, Reading, check_columns
+from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.adapters.rows import Row, check_one_step, column_names, demand, map_columns, read_jsonl
 from tersely.adapters.scores import finish_of
 from tersely.adapters.values import as_text, gold_text, prompt_id
@@ -54,7 +53,7 @@ def _sample(path: Path, row: Row, get: Callable[[Row, str], Any], *, options: Op
     return RawSample(
         place=row.place,
         problem=prompt_id(row.values["input"]),
-        benchmark=options.benchmark or str(row.values.get("data_source") or plain_stem(path)),
+        benchmark=benchmark_name(path, options, own=as_text(row.values.get("data_source"))),
         score=get(row, "correct"),
         tokens=get(row, "tokens"),
         finish=finish_of(get(row, "finish"), place=f"{path}: {row.place}"),
