@@ -282,6 +282,11 @@ def _load_peer(
         notes=reading.notes,
         facts=facts,
         traces=tuple(traces[: int(np.searchsorted(sizes, TRACE_CHARACTERS, side="right"))]),
+        asked={
+            (r.benchmark, r.problem): (r.prompt or "", gold)
+            for r in reading.records
+            if (gold := reading.golds.get((r.benchmark, r.problem))) is not None
+        },
     )
 
 

@@ -46,8 +46,9 @@ class Options:
 
     ``run`` names the evaluation. ``count_tokens`` counts a text's tokens, for files without
     counts; ``cap_tokens`` is the sampled cap in tokens. ``benchmark`` overrides the file's name
-    for it and ``unnamed`` stands where neither says it (None: the file's own name), ``model`` keeps only that model's samples, and ``columns`` maps our field to the
-    file's column, metric, scorer or filter. ``grader`` is one of ours that grades the texts again.
+    for it, and ``unnamed`` stands where neither says it (None: the file's own name). ``model``
+    keeps only that model's samples, and ``columns`` maps our field to the file's column, metric,
+    scorer or filter. ``grader`` is one of ours that grades the texts again.
     """
 
     run: str

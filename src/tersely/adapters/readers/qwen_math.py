@@ -120,7 +120,7 @@ def _samples(
         if not isinstance(value, list | tuple) and not entries:
             return value
         if len(entries) == 1 and len(texts) > 1:
-            entries = as_list(entries[0])
+            entries = as_list(entries[0]) or entries
         if len(entries) != len(texts) and entries:
             raise DataError(
                 f"{place} has {len(texts)} texts under {columns['text']} but {len(entries)} "
