@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tersely.adapters.reading import Reading, SplitsTokens
-from tersely.adapters.thinking import opened
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, Verdict
 from tersely.tasks import grading
+from tersely.tasks.grading.answer import opened
 from tersely.tasks.prefixes import first_correct_tokens
 
 # Samples named in a note, and texts whose prefixes are graded at once.

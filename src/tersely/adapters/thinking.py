@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tersely.adapters.reading import RawSample
-from tersely.tasks.grading.answer import END_THINK, THINK
+from tersely.tasks.grading.answer import END_THINK, THINK, opens_thinking
 
 # Of the texts, at least so many have to close a thinking that they did not open.
 _LEAST_SHARE = 0.05
@@ -25,7 +25,7 @@ def mark_opened(raws: Sequence[RawSample]) -> Opened:
     texts do: those that close a thinking without having opened it. Then the template opened it
     for the samples that never close theirs too, and these have no answer.
     """
-    by_prompt = [(raw.prompt or "").rstrip().endswith(THINK) for raw in raws]
+    by_prompt = [opens_thinking(raw.prompt or "") for raw in raws]
     closing = [raw for raw in raws if raw.text is not None and END_THINK in raw.text]
     unopened = [raw for raw in closing if not _opens(raw)]
     by_texts = 2 * len(unopened) > len(closing) and len(unopened) >= _LEAST_SHARE * len(raws)
@@ -47,11 +47,6 @@ def mark_opened(raws: Sequence[RawSample]) -> Opened:
             f"({why} {what}): graded again, they have no answer"
         ],
     )
-
-
-def opened(text: str, *, thinking_open: bool) -> str:
-    """The text with the mark of the thinking that its prompt opened."""
-    return THINK + text if thinking_open else text
 
 
 def _opens(raw: RawSample) -> bool:
