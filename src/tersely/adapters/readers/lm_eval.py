@@ -25,7 +25,7 @@ NO_THINKING = (
     "if lm-eval was told the model's think_end_token, it dropped the thinking before it wrote "
     "the file: then these counts are of the answers alone"
 )
-END_TOKEN = re.compile(r"think_end_token\W+(?!null|None|false)\S")
+END_TOKEN = re.compile(r"think_end_token\W++(?!null|None|false)\w")
 STRIPPED = (
     "lm-eval drops the thinking that ended before it writes the file, so that tokens cannot be "
     "counted; run it again without think_end_token, or give the counts in a table (--from table)"
