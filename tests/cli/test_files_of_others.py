@@ -6,12 +6,14 @@ import gzip
 import io
 import json
 import lzma
+from pathlib import Path
 
 import polars as pl
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
+import tersely.lab
 from tersely.cli import app
 
 
@@ -307,3 +309,49 @@ def test_compare_grades_both_files_again(tmp_path):
     said = " ".join(done.stdout.split())
     assert "one: graded again by math: 2 of 4" in said
     assert "two: graded again by math: 2 of 4" in said
+
+
+def test_a_table_without_verdicts_is_graded_by_ours_alone(tmp_path, report):
+    path = lines(tmp_path / "t.jsonl", [without(row, "correct") for row in STOPPED])
+    refused(call("report", path, "--from", "table"), "no column 'correct'")
+    said, figures = report(path, "--from", "table", "--regrade", "math")
+    assert figures["accuracy"] == pytest.approx(0.5)
+    assert "graded by math: the file holds no verdicts of its own to compare with" in said
+
+
+def test_shaped_rewards_do_not_stand_in_the_way_of_grading_again(tmp_path, report):
+    path = lines(tmp_path / "t.jsonl", [row | {"correct": 0.37} for row in STOPPED])
+    refused(call("report", path, "--from", "table"), "score 0.37")
+    _, figures = report(path, "--from", "table", "--regrade", "math")
+    assert figures["accuracy"] == pytest.approx(0.5)
+
+
+FIXTURES = Path(__file__).parents[1] / "adapters" / "fixtures"
+LAB = Path(tersely.lab.__file__).parent / "checkpoint"
+PEERS = {
+    "lm_eval": (next((FIXTURES / "lm_eval").glob("samples_lab_2*")), ("--cap-tokens", "96"), 40),
+    "lighteval": (FIXTURES / "lighteval" / "details_lab.parquet", (), 40),
+    "verl": (FIXTURES / "verl" / "10.jsonl", ("--cap-tokens", "96"), 24),
+    "slime": (FIXTURES / "slime" / "eval_3.pt", (), 24),
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_our_grader_agrees_with_what_each_peer_wrote(report, name):
+    path, options, samples = PEERS[name]
+    told = ("--from", name, *options, "--tokenizer", LAB, "--regrade", "exact")
+    said, figures = report(path, *told)
+    assert f"graded again by exact: {samples} of {samples} verdicts are the file's" in said
+    assert 0 < figures["outcome efficiency"] < 1
+
+
+def test_trl_is_graded_again_by_a_logged_column(tmp_path, report):
+    rows = [
+        {"step": 1, "prompt": "1+1?", "completion": "\\boxed{2}", "advantage": 0.0, "a": 0.1}
+        | {"b": 0.2, "answer": "2"}
+    ]
+    pl.DataFrame(rows).write_parquet(path := tmp_path / "completions_1.parquet")
+    told = ("--from", "trl", "--tokenizer", LAB, "--cap-tokens", "64", "--regrade", "math")
+    refused(call("report", path, *told), "no right answer to grade against", "--column gold=NAME")
+    _, figures = report(path, *told, "--column", "gold=answer")
+    assert figures["accuracy"] == 1.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tersely.adapters.reading import CountsAll, Options, RawSample, Reading
-from tersely.adapters.scores import grade_of, whole_tokens
+from tersely.adapters.scores import grade_of, is_verdict, whole_tokens
 from tersely.adapters.thinking import mark_opened
 from tersely.core.errors import DataError
 from tersely.core.types import EvalRecord, Finish, Grade
@@ -56,7 +56,7 @@ def complete(
             f"ended: left out"
         )
     ungraded = sum(r.grade is Grade.UNGRADED and r.finish is not Finish.ERROR for r in records)
-    if ungraded:
+    if ungraded and options.grader is None:
         said.append(f"{ungraded} of {len(records)} samples have no grade: left out")
     return Reading(records=records, notes=tuple(said), golds=_golds(path, raws))
 
@@ -222,11 +222,11 @@ def _records(
         sample = position[key] if raw.sample is None else raw.sample
         position[key] += 1
         failed = raw.failed or raw.finish is Finish.ERROR or raw.finish is None
-        grade = (
-            Grade.UNGRADED
-            if failed
-            else grade_of(raw.score, place=f"{path}: {raw.place}", fix=score_fix)
-        )
+        grade = Grade.UNGRADED
+        if not failed:
+            place = f"{path}: {raw.place}"
+            known = options.grader is None or is_verdict(raw.score)
+            grade = grade_of(raw.score, place=place, fix=score_fix) if known else grade
         records.append(
             EvalRecord(
                 run=options.run,

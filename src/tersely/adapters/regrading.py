@@ -154,6 +154,9 @@ def _agreement(
     ours_right = [o for t, o in pairs if _is_right(o) and not _is_right(t)]
     theirs_right = [o for t, o in pairs if _is_right(t) and not _is_right(o)]
     alike = len(pairs) - len(ours_right) - len(theirs_right)
+    if not pairs:
+        yield f"graded by {grader}: the file holds no verdicts of its own to compare with"
+        return
     yield f"graded again by {grader}: {alike:,} of {len(pairs):,} verdicts are the file's"
     for records, what in (
         (ours_right, "right here and wrong in the file"),
@@ -167,7 +170,7 @@ def _agreement(
         for t, o in zip(before, after, strict=True)
     )
     if lost:
-        yield f"{lost:,} samples that the file graded have no grade here"
+        yield f"{lost:,} samples that the file graded have no grade here: left out"
 
 
 def _is_right(record: EvalRecord) -> bool:

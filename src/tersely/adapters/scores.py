@@ -31,17 +31,27 @@ def grade_of(score: object, *, place: str, fix: str) -> Grade:
     Raises:
         DataError: any other value, such as a shaped reward.
     """
+    grade = _grade(score)
+    if grade is None:
+        raise DataError(f"{place}: score {score!r:.80} is neither right (1) nor wrong (0); {fix}")
+    return grade
+
+
+def is_verdict(score: object) -> bool:
+    """Whether the score is a verdict, or none at all; see ``grade_of``."""
+    return _grade(score) is not None
+
+
+def _grade(score: object) -> Grade | None:
     verdict = score
     while len(inner := as_list(verdict)) == 1:
         verdict = inner[0]
-    word = str(verdict).strip().lower() if isinstance(verdict, str | bool) else None
     if verdict is None or (isinstance(verdict, float) and math.isnan(verdict)):
         return Grade.UNGRADED
-    if word in GRADES:
+    if isinstance(verdict, str | bool) and (word := str(verdict).strip().lower()) in GRADES:
         return GRADES[word]
-    if whole(verdict) in (0, 1):
-        return Grade.CORRECT if whole(verdict) else Grade.WRONG
-    raise DataError(f"{place}: score {score!r:.80} is neither right (1) nor wrong (0); {fix}")
+    number = whole(verdict)
+    return {1: Grade.CORRECT, 0: Grade.WRONG}.get(-1 if number is None else number)
 
 
 def finish_of(reason: object, *, place: str) -> Finish | None:

@@ -74,7 +74,7 @@ def lighteval(path: Path, *, options: Options) -> Reading:
     judge = _Judge(
         path=path,
         metric=_metric(path, rows, options=options),
-        grader=options.columns.get("grader"),
+        grader=options.columns.get("grader", options.grader),
         regraded=[],
         unlike=[],
     )

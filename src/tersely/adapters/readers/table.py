@@ -27,7 +27,9 @@ def table(path: Path, *, options: Options) -> Reading:
     """Reads a table by our own column names, or those that ``options.columns`` maps to.
 
     The verdict is in ``correct``, ``grade`` or ``score``, whichever comes first; samples of a
-    problem are numbered in the order of the file unless ``sample`` is a column.
+    problem are numbered in the order of the file unless ``sample`` is a column. To be graded
+    again, a table needs no verdict, but ``text`` and ``gold``. Without ``problem``, samples of one
+    ``prompt`` and ``gold`` are of one problem.
 
     Raises:
         ConfigError: a column of ours that is unknown.
@@ -73,7 +75,10 @@ def _columns(path: Path, rows: Sequence[Row], *, options: Options) -> dict[str, 
     if "problem" not in columns and "prompt" not in columns:
         mapped(path, rows, "problem", field="problem")
     asked = [options.columns[field] for field in SCORES if field in options.columns]
-    score = [*asked, *(field for field in SCORES if field in names), "correct"][0]
+    there = [*asked, *(field for field in SCORES if field in names)]
+    if not there and options.grader is not None:
+        return columns
+    score = [*there, "correct"][0]
     return columns | {"correct": mapped(path, rows, score, field="correct")}
 
 

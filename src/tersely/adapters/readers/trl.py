@@ -40,7 +40,8 @@ def trl(path: Path, *, options: Options) -> Reading:
     rows = read_parquet(path, expected=EXPECTED)
     demand(path, rows, OWN, expected=EXPECTED)
     check_one_step(path, rows)
-    columns = {"correct": _reward(path, rows, options=options), **options.columns}
+    reward = _reward(path, rows, options=options)
+    columns = {**({} if reward is None else {"correct": reward}), **options.columns}
     get = map_columns(path, rows, columns)
     raws, notes = by_question([_sample(path, row, get, options=options) for row in rows])
     return complete(
@@ -49,7 +50,7 @@ def trl(path: Path, *, options: Options) -> Reading:
         options=options,
         score_fix="it is a shaped reward; name the verdict with --column correct=NAME",
         no_tokens="TRL's completions hold no token counts",
-        notes=(f"verdicts from TRL's reward {columns['correct']}", *notes),
+        notes=(*([] if reward is None else [f"verdicts from TRL's reward {reward}"]), *notes),
     )
 
 
@@ -68,11 +69,14 @@ def _sample(path: Path, row: Row, get: Callable[[Row, str], Any], *, options: Op
     )
 
 
-def _reward(path: Path, rows: Sequence[Row], *, options: Options) -> str:
+def _reward(path: Path, rows: Sequence[Row], *, options: Options) -> str | None:
+    """The reward that is the verdict; None where several may be and none is needed."""
     if asked := options.columns.get("correct"):
         return asked
     known = (*OWN, *options.columns.values())
     others = [name for name in column_names(rows) if name not in known]
+    if len(others) != 1 and options.grader is not None:
+        return None
     if len(others) != 1:
         raise DataError(
             f"{path} has {len(others)} columns besides TRL's own: {', '.join(others) or 'none'}; "
