@@ -152,7 +152,7 @@ def test_scores_mean_what_they_say(tmp_path: Path, score: object, grade: Grade) 
     assert ungraded == (grade is Grade.UNGRADED)
 
 
-@pytest.mark.parametrize("score", [0.37, 1.7, -1, "P", [1]])
+@pytest.mark.parametrize("score", [0.37, 1.7, -1, "P", [1, 0], [], {"right": 1}])
 def test_a_score_that_is_no_verdict_is_refused_by_its_value(tmp_path: Path, score: object) -> None:
     message = refusal(table(tmp_path, ROW, ROW | {"correct": score}))
     assert f"line 2: score {score!r}" in message

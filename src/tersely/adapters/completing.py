@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tersely.adapters.reading import Options, RawSample, Reading
-from tersely.adapters.scores import grade_of, whole_tokens
+from tersely.adapters.reading import CountsAll, Options, RawSample, Reading
+from tersely.adapters.scores import grade_of, is_verdict, whole_tokens
+from tersely.adapters.thinking import mark_opened
 from tersely.core.errors import DataError
 from tersely.core.types import EvalRecord, Finish, Grade
 
@@ -39,6 +40,8 @@ def complete(
         DataError: naming file, place, value and fix.
     """
     raws, said = _one_model(path, raws, options=options), list(notes)
+    raws, opened = mark_opened(raws)
+    said += opened
     counted, recounted = _count(path, raws, options=options, no_tokens=no_tokens, said=said)
     counted = _finish(path, counted, options=options, said=said)
     caps = _caps(path, counted, options=options, said=said)
@@ -53,9 +56,25 @@ def complete(
             f"ended: left out"
         )
     ungraded = sum(r.grade is Grade.UNGRADED and r.finish is not Finish.ERROR for r in records)
-    if ungraded:
+    if ungraded and options.grader is None:
         said.append(f"{ungraded} of {len(records)} samples have no grade: left out")
-    return Reading(records=records, notes=tuple(said))
+    return Reading(records=records, notes=tuple(said), golds=_golds(path, raws))
+
+
+def _golds(path: Path, raws: Sequence[RawSample]) -> dict[tuple[str, str], str]:
+    """The right answer of each problem that has one."""
+    first: dict[tuple[str, str], RawSample] = {}
+    for raw in raws:
+        if raw.gold is None:
+            continue
+        known = first.setdefault((raw.benchmark, raw.problem), raw)
+        if known.gold != raw.gold:
+            raise DataError(
+                f"{path}: {raw.place} has the right answer {raw.gold!r:.60}, but {known.place} "
+                f"{known.gold!r:.60} for the same problem {raw.problem!r}; two questions need two "
+                f"names"
+            )
+    return {key: raw.gold for key, raw in first.items() if raw.gold is not None}
 
 
 def _one_model(path: Path, raws: Sequence[RawSample], *, options: Options) -> Sequence[RawSample]:
@@ -104,10 +123,13 @@ def _count(
         "token counts re-made with --tokenizer from the text: without the stop token, and not "
         "always the tokens that were sampled"
     )
-    counted = []
-    for raw in raws:
-        tokens = 0 if raw.text is None else options.count_tokens(raw.text)
-        counted.append(_Counted(replace(raw, failed=raw.failed or raw.text is None), tokens))
+    texts = [raw.text or "" for raw in raws]
+    count = options.count_tokens
+    counts = count.count_all(texts) if isinstance(count, CountsAll) else list(map(count, texts))
+    counted = [
+        _Counted(replace(raw, failed=raw.failed or raw.text is None), tokens if raw.text else 0)
+        for raw, tokens in zip(raws, counts, strict=True)
+    ]
     return counted, True
 
 
@@ -232,11 +254,11 @@ def _records(
         sample = position[key] if raw.sample is None else raw.sample
         position[key] += 1
         failed = raw.failed or raw.finish is Finish.ERROR or raw.finish is None
-        grade = (
-            Grade.UNGRADED
-            if failed
-            else grade_of(raw.score, place=f"{path}: {raw.place}", fix=score_fix)
-        )
+        grade = Grade.UNGRADED
+        if not failed:
+            place = f"{path}: {raw.place}"
+            known = options.grader is None or is_verdict(raw.score)
+            grade = grade_of(raw.score, place=place, fix=score_fix) if known else grade
         records.append(
             EvalRecord(
                 run=options.run,
@@ -253,6 +275,7 @@ def _records(
                 text=raw.text,
                 model=raw.model,
                 extracted=raw.extracted,
+                thinking_open=raw.thinking_open,
             )
         )
     return records

@@ -9,6 +9,9 @@ import numpy as np
 import polars as pl
 
 from tersely.adapters import readers
+from tersely.adapters.packing import plain_stem
+from tersely.adapters.reading import SplitsTokens
+from tersely.adapters.regrading import grade_prefixes, regrade
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE, Manifest, read_manifest
@@ -96,12 +99,8 @@ def load(
     if not path.exists():
         raise ConfigError(f"there is no {path}; give an evaluation's folder or a file of records")
     if reader != OURS:
-        if protocol not in (None, Protocol.FINISHED):
-            raise ConfigError(
-                f"--protocol {protocol!s} needs graded prefixes, which {reader} does not write; "
-                "only finished can be read off its files"
-            )
-        return _load_peer(path, reader, options or readers.Options(run=path.stem), budgets)
+        told = options or readers.Options(run=plain_stem(path))
+        return _load_peer(path, reader, told, budgets, protocol or Protocol.FINISHED)
     only_model = None if options is None else _only_model(options)
     file = path / RECORDS_FILE if path.is_dir() else path
     if not file.is_file():
@@ -244,23 +243,53 @@ def _is_torn(file: Path) -> bool:
         return content.read(1) != b"\n"
 
 
-def _load_peer(path: Path, reader: str, options: readers.Options, budgets: Sequence[int]) -> Loaded:
+def _load_peer(
+    path: Path,
+    reader: str,
+    options: readers.Options,
+    budgets: Sequence[int],
+    protocol: Protocol,
+) -> Loaded:
+    prefixes = options.grader is not None and isinstance(options.count_tokens, SplitsTokens)
+    if protocol is not Protocol.FINISHED and not (prefixes and protocol is Protocol.ANSWERED):
+        raise ConfigError(
+            f"--protocol {protocol!s} needs graded prefixes, which {reader} does not write; "
+            "only finished can be read off its files, and answered where --regrade GRADER and "
+            "--tokenizer are given too"
+        )
     reading = readers.read(path, reader, options)
-    table = tabulate(reading.records)
+    chosen = tuple(sorted(set(budgets))) or spectrum(tabulate(reading.records).reach_tokens)
+    if options.grader is not None:
+        reading = regrade(path, reading, grader=options.grader)
+        if isinstance(options.count_tokens, SplitsTokens):
+            reading = grade_prefixes(
+                path,
+                reading,
+                grader=options.grader,
+                budgets=chosen,
+                tokenizer=options.count_tokens,
+            )
     models = {r.model for r in reading.records if r.model is not None}
     facts = {"file": path.name, "read as": reader}
+    if options.grader is not None:
+        facts["graders"] = options.grader
     if models:
         facts["model"] = ", ".join(sorted(models))
     traces = [r for r in reading.records if r.text is not None and r.sample < TRACES_A_PROBLEM]
     sizes = np.cumsum([len(r.text or "") for r in traces])
     return Loaded(
-        name=path.stem,
-        table=table,
-        protocol=Protocol.FINISHED,
-        budgets=tuple(sorted(set(budgets))) or spectrum(table.reach_tokens),
+        name=plain_stem(path),
+        table=tabulate(reading.records),
+        protocol=protocol,
+        budgets=chosen,
         notes=reading.notes,
         facts=facts,
         traces=tuple(traces[: int(np.searchsorted(sizes, TRACE_CHARACTERS, side="right"))]),
+        asked={
+            (r.benchmark, r.problem): (r.prompt or "", gold)
+            for r in reading.records
+            if (gold := reading.golds.get((r.benchmark, r.problem))) is not None
+        },
     )
 
 
@@ -336,6 +365,7 @@ def _only_model(options: readers.Options) -> str | None:
         ("--cap-tokens", options.cap_tokens),
         ("--column", options.columns or None),
         ("--benchmark", options.benchmark),
+        ("--regrade", options.grader),
     ):
         if value is not None:
             raise ConfigError(f"{name} is for files of other tools; name the tool with --from")
