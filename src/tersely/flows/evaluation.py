@@ -1,9 +1,10 @@
 """``tersely eval``: one folder, one sampling pass, every sample kept as it ends."""
 
+import logging
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,6 +27,7 @@ from tersely.core.manifest import (
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.http import Endpoint, HTTPSampler
 from tersely.engines.jobs import Engine, check_spec
+from tersely.flows import preflight
 from tersely.flows.evaluate import (
     OnCompletion,
     Source,
@@ -44,6 +46,7 @@ LAB_PROBLEMS = 400
 TOKENS_FILE = "tokens.jsonl"
 # Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
 SAMPLES_WITH_PIECES = 1
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +110,22 @@ def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
     return problems[:limit]
 
 
-def run_evaluation(plan: Plan, *, watch: Watch) -> None:
+def run_evaluation(
+    plan: Plan, *, watch: Watch, on_first: Callable[[Problem, EvalRecord], None] | None = None
+) -> None:
     """Samples and grades what the folder does not hold yet.
 
+    Through a server, the first samples are judged before the rest is asked for
+    (:mod:`tersely.flows.preflight`).
+
+    Args:
+        on_first: called with the first sample of a new evaluation.
     Raises:
         ConfigError: the folder belongs to another evaluation, naming the first difference, or
             model, benchmark or settings cannot be used as given.
         DataError: gold answers that their own grader does not take for right.
-        EngineError: the model or the server cannot do it; what was sampled is kept.
+        EngineError: the model or the server cannot do it, or its first samples show that figures
+            would be wrong; what was sampled is kept.
     """
     problems = load_benchmark(plan.benchmark, limit=plan.limit)
     check_plan(plan)
@@ -123,6 +134,7 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
     if (plan.out / FILE).is_file():
         check_same(Manifest(identity=identity, facts={}), read_manifest(plan.out), folder=plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
+            _judge(plan, problems, warn=False)
             return
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
@@ -138,11 +150,18 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
     watch.on_sampling("sampling", planned, _count(file))
     # The folder may have been renamed since.
     run = read_manifest(plan.out).facts.get("name", plan.out.resolve().name)
+    waiting = [on_first] if on_first is not None and not _count(file) else []
+
+    def on_record(record: EvalRecord) -> None:
+        while waiting:
+            waiting.pop()(by_id[record.problem], record)
+        watch.on_record(record)
+
     append_missing(
         file,
         source,
         make_record=lambda c: _record(plan, by_id[c.problem_id], c, run=run),
-        on_record=watch.on_record,
+        on_record=on_record,
     )
     if plan.protocol is Protocol.FORCED:
         from tersely.flows.forced import force_answers
@@ -253,11 +272,47 @@ def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | No
     assert plan.endpoint is not None
     sampler = HTTPSampler(plan.endpoint)
     sampler.check()
+    first = _first_pairs(plan, problems)
 
     def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
-        sampler.sample(problems, plan.spec, skip=skip, on_completion=keep)
+        def on_first() -> None:
+            _judge(plan, problems, warn=not first <= skip)
+
+        sampler.sample(
+            problems, plan.spec, skip=skip, first=first, on_first=on_first, on_completion=keep
+        )
 
     return source, None
+
+
+def _first_pairs(plan: Plan, problems: Sequence[Problem]) -> frozenset[tuple[str, int]]:
+    """What is judged before the rest is asked for; nothing of a model in this process."""
+    if plan.endpoint is None:
+        return frozenset()
+    per_request = plan.endpoint.samples_per_request
+    return preflight.first_pairs(problems, plan.spec, samples_per_request=per_request)
+
+
+def _judge(plan: Plan, problems: Sequence[Problem], *, warn: bool) -> None:
+    """Says what is odd about the first samples.
+
+    Raises:
+        EngineError: figures would be wrong.
+    """
+    file, first = plan.out / RECORDS_FILE, _first_pairs(plan, problems)
+    if not first or not file.is_file():
+        return
+    records = jsonl.read(file, EvalRecord)
+    records = [record for record in records if (record.problem, record.sample) in first]
+    found = preflight.findings(records, spec=plan.spec)
+    for finding in found if warn else ():
+        if not finding.stops:
+            log.warning("%s", finding.message)
+    stops = [finding.message for finding in found if finding.stops]
+    if stops:
+        raise EngineError(
+            f"stopped after the first {len(records)} samples, which are kept: {'; '.join(stops)}"
+        )
 
 
 def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
