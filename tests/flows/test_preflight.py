@@ -16,7 +16,6 @@ from tersely.core.errors import EngineError
 from tersely.core.types import EvalRecord, SamplingSpec
 from tersely.engines.http import Endpoint
 from tersely.flows.evaluation import Plan, run_evaluation
-from tersely.flows.preflight import first_pairs
 from tersely.metrics.budgets import Protocol
 
 PROBLEMS, SAMPLES = 5, 6
@@ -251,6 +250,8 @@ def test_first_samples_that_fail_do_not_keep_the_others_back(server, benchmark, 
 
 def test_first_samples_are_whole_requests() -> None:
     from faulty_server import make_problems
+
+    from tersely.flows.preflight import first_pairs
 
     def counts(samples, most):
         spec = SamplingSpec(samples=samples, max_tokens=9, seed=0)
