@@ -70,7 +70,8 @@ class Rollout:
 
     ``logprobs`` are of the sampled tokens under the temperature-scaled, untruncated policy;
     ``entropy`` is that policy's mean entropy over the completion, in nats per token.
-    ``text`` is the decoded completion without the stop token.
+    ``text`` is the decoded completion without the stop token, just as it was sampled.
+    ``thinking_open``: the prompt ended inside the thinking, so the completion begins there.
     """
 
     problem_id: str
@@ -82,6 +83,7 @@ class Rollout:
     finish: Finish
     policy_step: int
     text: str
+    thinking_open: bool = False
 
     @property
     def tokens(self) -> int:
@@ -96,6 +98,7 @@ class Completion:
     ``text`` holds thinking and answer in order, without the stop token; ``tokens`` is the
     engine's own count, stop token included where the engine counts it. ``pieces`` is the decoded
     text of each token, in order; None from engines that do not give token ids.
+    ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
     """
 
     problem_id: str
@@ -104,6 +107,7 @@ class Completion:
     tokens: int
     finish: Finish
     pieces: tuple[str, ...] | None = None
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +186,7 @@ class EvalRecord:
     those that the evaluation graded prefixes at, whose prefix grades correct; None if it graded
     none. ``pieces`` is the decoded text of each token, in order, kept for few samples only.
     ``score`` is the verdict's: the share of tests passed, where the grader gives one.
+    ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
     """
 
     run: str
@@ -202,17 +207,22 @@ class EvalRecord:
     extracted: str | None = None
     answered_budgets: tuple[int, ...] | None = None
     score: float | None = None
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRecord:
-    """The tokens of one evaluation sample, kept where answers are to be forced from prefixes."""
+    """The tokens of one evaluation sample, kept where answers are to be forced from prefixes.
+
+    ``thinking_open``: the prompt ended inside the thinking, so the completion begins there.
+    """
 
     problem: str
     sample: int
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     finish: Finish
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +300,10 @@ class AlarmRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRecord:
-    """One training rollout as the learner saw it; one JSON line in the step's file."""
+    """One training rollout as the learner saw it; one JSON line in the step's file.
+
+    ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
+    """
 
     step: int
     problem: str
@@ -303,6 +316,7 @@ class RolloutRecord:
     advantage: float
     kept: bool
     text: str
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,28 @@ END_THINK, THINK = "</think>", "<think>"
 _BRACE = re.compile(r"\\boxed\s*+\{|[{}]")
 
 
+def opens_thinking(prompt: str, *, asked: str = "") -> bool:
+    """Whether a prompt, as the chat template wrote it, ends inside the thinking.
+
+    It does where it ends in ``<think>`` and white space, or where the template wrote ``<think>``
+    after the question and did not close it, as to begin the thinking itself. Marks in the
+    question are the user's words.
+
+    Args:
+        asked: the question.
+    """
+    if prompt.rstrip().endswith(THINK):
+        return True
+    _, found, after = prompt.rpartition(asked.strip()) if asked.strip() else ("", "", "")
+    return bool(found) and THINK in after.rpartition(END_THINK)[2]
+
+
+def opened(text: str, *, thinking_open: bool) -> str:
+    """The text to grade of a completion, or of its beginning: whose prompt ended inside the
+    thinking begins there, without a mark of its own."""
+    return THINK + text if thinking_open else text
+
+
 def answer_part(text: str) -> str | None:
     """What follows the last ``</think>``; the whole text if no thinking was opened; None if
     thinking was opened after that and never closed."""
@@ -17,11 +39,13 @@ def answer_part(text: str) -> str | None:
 def has_thought(text: str) -> bool:
     """Whether there is more than white space before the answer, between the thinking's marks.
 
-    A text without any mark has not thought; one whose thinking never closed has.
+    A text without any mark has not thought; one whose thinking never closed has. Where the prompt
+    may have opened the thinking, ask about the ``opened`` text.
     """
     before, closed, _ = text.partition(END_THINK)
-    thinking = before.partition(THINK)
-    return bool((thinking[2] or (before if closed and not thinking[1] else "")).strip())
+    _, marked, thinking = before.partition(THINK)
+    # A model may repeat the mark that its prompt ended in.
+    return bool((thinking.replace(THINK, "") if marked else before if closed else "").strip())
 
 
 class Boxed(NamedTuple):
