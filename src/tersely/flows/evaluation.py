@@ -1,6 +1,5 @@
 """``tersely eval``: one folder, one sampling pass, every sample kept as it ends."""
 
-import logging
 import platform
 import shlex
 import sys
@@ -26,6 +25,7 @@ from tersely.core.manifest import (
 )
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.http import Endpoint, HTTPSampler
+from tersely.engines.http_template import Template, read_template
 from tersely.engines.jobs import Engine, check_spec
 from tersely.flows import preflight
 from tersely.flows.evaluate import (
@@ -35,6 +35,7 @@ from tersely.flows.evaluate import (
     as_completion,
     record_of,
 )
+from tersely.flows.open_thinking import OpenThinking, settle
 from tersely.flows.runs import digest_files, digest_of
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
@@ -46,7 +47,6 @@ LAB_PROBLEMS = 400
 TOKENS_FILE = "tokens.jsonl"
 # Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
 SAMPLES_WITH_PIECES = 1
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,9 @@ def run_evaluation(
     if (plan.out / FILE).is_file():
         check_same(Manifest(identity=identity, facts={}), read_manifest(plan.out), folder=plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
-            _judge(plan, problems, warn=False)
+            if plan.endpoint is not None:
+                _settle(plan, problems)
+                _judge(plan, problems, warn=False)
             return
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
@@ -275,44 +277,78 @@ def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | No
     first = _first_pairs(plan, problems)
 
     def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
+        thinking = _thinking(plan, problems)
+
+        def on_completion(completion: Completion) -> None:
+            is_open = thinking.note([completion]).is_open(completion)
+            keep(replace(completion, thinking_open=is_open))
+
         def on_first() -> None:
             _judge(plan, problems, warn=not first <= skip)
 
-        sampler.sample(
-            problems, plan.spec, skip=skip, first=first, on_first=on_first, on_completion=keep
-        )
+        try:
+            sampler.sample(
+                problems,
+                plan.spec,
+                skip=skip,
+                first=first,
+                on_first=on_first,
+                on_completion=on_completion,
+            )
+        finally:
+            _settle(plan, problems)
 
     return source, None
 
 
 def _first_pairs(plan: Plan, problems: Sequence[Problem]) -> frozenset[tuple[str, int]]:
-    """What is judged before the rest is asked for; nothing of a model in this process."""
-    if plan.endpoint is None:
-        return frozenset()
+    assert plan.endpoint is not None
     per_request = plan.endpoint.samples_per_request
     return preflight.first_pairs(problems, plan.spec, samples_per_request=per_request)
 
 
-def _judge(plan: Plan, problems: Sequence[Problem], *, warn: bool) -> None:
-    """Says what is odd about the first samples.
+def _template(plan: Plan, problems: Sequence[Problem]) -> Template:
+    assert plan.endpoint is not None
+    endpoint = plan.endpoint
+    return read_template(
+        endpoint.tokenizer, prompt=problems[0].prompt, extra_body=endpoint.extra_body
+    )
 
-    Raises:
-        EngineError: figures would be wrong.
-    """
-    file, first = plan.out / RECORDS_FILE, _first_pairs(plan, problems)
-    if not first or not file.is_file():
-        return
-    records = jsonl.read(file, EvalRecord)
-    records = [record for record in records if (record.problem, record.sample) in first]
-    found = preflight.findings(records, spec=plan.spec)
-    for finding in found if warn else ():
-        if not finding.stops:
-            log.warning("%s", finding.message)
-    stops = [finding.message for finding in found if finding.stops]
-    if stops:
-        raise EngineError(
-            f"stopped after the first {len(records)} samples, which are kept: {'; '.join(stops)}"
+
+def _judge(plan: Plan, problems: Sequence[Problem], *, warn: bool) -> None:
+    preflight.judge(
+        plan.out / RECORDS_FILE,
+        _first_pairs(plan, problems),
+        spec=plan.spec,
+        stop_text=_template(plan, problems).stop_text,
+        warn=warn,
+    )
+
+
+def _thinking(plan: Plan, problems: Sequence[Problem]) -> OpenThinking:
+    """Whether prompts open the thinking, by the template and what was sampled so far."""
+    file = plan.out / RECORDS_FILE
+    records = jsonl.read(file, EvalRecord) if file.is_file() else []
+    return OpenThinking(template=_template(plan, problems).opens_thinking).note(records)
+
+
+def _settle(plan: Plan, problems: Sequence[Problem]) -> None:
+    by_id = {problem.id: problem for problem in problems}
+
+    def grade(record: EvalRecord, thinking_open: bool) -> EvalRecord:
+        completion = Completion(
+            problem_id=record.problem,
+            sample=record.sample,
+            text=record.text or "",
+            tokens=record.tokens,
+            finish=record.finish,
+            thinking_open=thinking_open,
         )
+        return _record(plan, by_id[record.problem], completion, run=record.run)
+
+    file = plan.out / RECORDS_FILE
+    if file.is_file():
+        settle(file, _thinking(plan, problems), grade=grade)
 
 
 def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
