@@ -108,11 +108,14 @@ class Decoder:
         """Reads the weights again, in place, after an optimizer step."""
         self._rotary = model.model.rotary_emb
         with torch.no_grad():
-            self._embed_VE = model.get_input_embeddings().weight.detach().to(self.dtype)
-            self._head_VE = model.get_output_embeddings().weight.detach().to(self.dtype)
+            self._embed_VE = self._detached(merged_weight(model.get_input_embeddings()))
+            self._head_VE = self._detached(merged_weight(model.get_output_embeddings()))
             self._norm_E = model.model.norm.weight.detach().to(self.dtype)
             for weights, layer in zip(self._layers, model.model.layers, strict=True):
                 self._load_layer(weights, layer)
+
+    def _detached(self, weight: Tensor) -> Tensor:
+        return weight.detach().to(self.dtype)
 
     def new_cache(self, *, rows: int, width: int) -> KVCache:
         """An empty cache for ``rows`` rows of ``width`` positions, this model's shape and dtype."""
