@@ -28,6 +28,7 @@ from tersely.tasks.math_reading import (
     reading_of,
 )
 from tersely.tasks.math_text import Written, bare, same_condition, written
+from tersely.tasks.plain_math import same_words
 
 _NAME = re.compile(
     r"(?:\\[a-zA-Z]+ ?|[a-zA-Z]{1,3}|\\text\{[a-zA-Z ]+\})(?:_ ?(?:\{[^{}]*\}|\w))?'*"
@@ -44,6 +45,9 @@ def compare(gold: str, given: str) -> bool | None:
     reading = reading_of(one.text, other.text)
     if not same_condition(one.condition, other.condition):
         return False
+    text = bare(one.text)
+    if (text, one.unit) == (bare(other.text), other.unit) and re.search(r"\w", text):
+        return True
     a, b = read(one, reading), read(other, reading)
     if _same(a, b):
         return True
@@ -81,6 +85,9 @@ def _same_leaf(gold: Leaf, given: Leaf) -> bool:
     times = units.ratio(gold.unit, given.unit)
     if times is None:
         return False
+    words = same_words(gold.text, given.text)
+    if words is not None:
+        return words
     if gold.value is None or given.value is None:
         # Text that cannot be read is equal to the same text, whole, and to nothing else.
         text = bare(gold.text)
@@ -91,8 +98,10 @@ def _same_leaf(gold: Leaf, given: Leaf) -> bool:
     size = _size(plain.value)
     if size is None:
         return False
-    return (size >= 1 and expressions.same(plain.value, per_cent.value)) or (
-        size <= 1 and expressions.same(plain.value, per_cent.value, times=Fraction(1, 100))
+    found = per_cent.value
+    at_face = bool(size >= 1) and expressions.same(plain.value, found)
+    return at_face or (
+        bool(size <= 1) and expressions.same(plain.value, found, times=Fraction(1, 100))
     )
 
 

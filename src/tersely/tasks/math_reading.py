@@ -4,6 +4,7 @@ Lists and equations are cut apart as text; what is left is read as LaTeX by late
 """
 
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tersely.tasks.math_text import Written, bare, written
@@ -20,7 +21,7 @@ _FUNCTION = (
 # Letters under these name one thing and are no product.
 _FIGURE = re.compile(
     r"\\(?:angle|triangle|overline|overrightarrow|overleftrightarrow|widehat|parallel|perp|odot"
-    r"|mapsto|to|Rightarrow|equiv|pmod|bmod)(?![a-zA-Z])"
+    r"|mapsto|Rightarrow|equiv|pmod|bmod)(?![a-zA-Z])"
 )
 _SUBSCRIPTED = re.compile(
     rf"(\\(?!(?:{_FUNCTION})(?![a-zA-Z]))[a-zA-Z]+ ?|(?<![\\a-zA-Z])[a-zA-Z])"
@@ -165,6 +166,8 @@ def _leaf(text: str, reading: Reading, *, unit: str) -> Leaf:
     return Leaf(text, expression(text, reading), unit, base)
 
 
+# The answers to one problem come with one gold answer.
+@lru_cache(maxsize=256)
 def expression(text: str, reading: Reading) -> Any:
     """The expression of sympy; None if the text cannot be read."""
     from latex2sympy2_extended.latex2sympy2 import (
