@@ -32,7 +32,11 @@ from tersely.tasks.plain_math import same_words
 
 _NAME = re.compile(
     r"(?:\\[a-zA-Z]+ ?|[a-zA-Z]{1,3}|\\text\{[a-zA-Z ]+\})(?:_ ?(?:\{[^{}]*\}|\w))?'*"
-    r"(?: ?\([^()=]*\))?"
+    r"(?: ?\([^()]*\))?"
+)
+_FIGURE_NAME = re.compile(
+    r"(?:m ?)?\\(?:angle|overline|triangle|overrightarrow|widehat) ?\{? ?[A-Z]{1,4} ?\}?"
+    r"|(?:\||\\lvert ?)[A-Z]{2}(?:\||\\rvert)"
 )
 _LETTERS = re.compile(r"[a-z]{1,2}")
 _CONSTANTS = {"e", "i", r"\pi", r"\infty", r"\e"}
@@ -72,8 +76,7 @@ def _same(gold: Answer, given: Answer) -> bool:
         value = _solved(given)
         return value is not None and _same(gold, value)
     if isinstance(gold, Equation):
-        named = _name(gold.sides[0])
-        return named is not None and _same(gold.sides[-1], given)
+        return _is_named(gold.sides[0]) and _same(gold.sides[-1], given)
     if isinstance(gold, Several) or isinstance(given, Several):
         return _same_several(gold, given)
     return _same_leaf(gold, given)
@@ -121,6 +124,14 @@ def _name(side: Answer) -> str | None:
     return name if _NAME.fullmatch(text) and name not in _CONSTANTS else None
 
 
+def _is_named(side: Answer) -> bool:
+    """Whether it is a name, several of them, or a figure (an angle, a length)."""
+    if isinstance(side, Several):
+        return all(_name(item) is not None for item in side.items)
+    figure = isinstance(side, Leaf) and bool(_FIGURE_NAME.fullmatch(side.text))
+    return figure or _name(side) is not None
+
+
 def _solved(equation: Equation) -> Answer | None:
     """What an equation says a value is; None if its sides contradict or say nothing of one."""
     sides = equation.sides
@@ -135,10 +146,8 @@ def _solved(equation: Equation) -> Answer | None:
 
 def _is_label(side: Answer, value: Answer) -> bool:
     """Whether it is what a value is given for: a name, or a term in several."""
-    if _name(side) is not None:
+    if _is_named(side):
         return True
-    if isinstance(side, Several):
-        return isinstance(value, Several) and all(_name(item) is not None for item in side.items)
     symbols = getattr(getattr(side, "value", None), "free_symbols", ())
     if value.text.strip() == "0":
         return False
@@ -243,7 +252,14 @@ def _is_falling(items: Sequence[Answer]) -> bool:
 
 
 def _in_order(gold: Sequence[Answer], given: Sequence[Answer]) -> bool:
-    return len(gold) == len(given) and all(_same(a, b) for a, b in zip(gold, given, strict=True))
+    return len(gold) == len(given) and all(map(_same_item, gold, given))
+
+
+def _same_item(gold: Answer, given: Answer) -> bool:
+    if not _same(gold, given):
+        return False
+    kinds = [answer.unit if isinstance(answer, Leaf) else "" for answer in (gold, given)]
+    return not units.are_other_things(*kinds)
 
 
 def _matched(gold: Sequence[Answer], given: Sequence[Answer], *, whole: bool) -> bool:
@@ -252,7 +268,7 @@ def _matched(gold: Sequence[Answer], given: Sequence[Answer], *, whole: bool) ->
     if not whole and len(gold) != len(given):
         gold, given = _once(gold), _once(given)
     for item in gold:
-        found = next((n for n, other in enumerate(given) if _same(item, other)), None)
+        found = next((n for n, other in enumerate(given) if _same_item(item, other)), None)
         if found is None:
             return False
         del given[found]
