@@ -76,7 +76,8 @@ def _same(gold: Answer, given: Answer) -> bool:
         value = _solved(given)
         return value is not None and _same(gold, value)
     if isinstance(gold, Equation):
-        return _is_named(gold.sides[0]) and _same(gold.sides[-1], given)
+        value = _solved(gold) if _is_named(gold.sides[0]) else None
+        return value is not None and _same(value, given)
     if isinstance(gold, Several) or isinstance(given, Several):
         return _same_several(gold, given)
     return _same_leaf(gold, given)
