@@ -78,10 +78,20 @@ def _same_expression(gold: Any, given: Any) -> bool:
     inexact = bool(gold.has(Float) or given.has(Float))
     if not symbols:
         return _same_value(gold, given, inexact=inexact)
-    pairs = [(_value(gold, point), _value(given, point)) for point in _points(symbols)]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    real = [(a, b) for a, b in known if a.is_real and b.is_real] or known
-    return len(real) > 1 and all(_agree(a, b, inexact=inexact) for a, b in real)
+    real, other = [], []
+    for point in _points(symbols):
+        one, two = _value(gold, point), _value(given, point)
+        if one is None or two is None:
+            continue
+        agree = _agree(one, two, inexact=inexact)
+        if not (one.is_real and two.is_real):
+            other.append(agree)
+        elif agree:
+            real.append(True)
+        else:
+            return False
+    compared = real or other
+    return len(compared) > 1 and all(compared)
 
 
 def _plain(expression: Any) -> Any:
@@ -223,7 +233,7 @@ def _same_relation(gold: Any, given: Any) -> bool:
     if not ordered:
         sides = [fraction(together(side))[0] for side in sides]
     factor = _factor(*map(_plain, sides))
-    return factor is not None and (factor > 0 or not ordered)
+    return factor is not None and (not ordered or bool(factor > 0))
 
 
 def _factor(gold: Any, given: Any) -> Any:

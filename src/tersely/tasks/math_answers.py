@@ -28,10 +28,15 @@ from tersely.tasks.math_reading import (
     reading_of,
 )
 from tersely.tasks.math_text import Written, bare, same_condition, written
+from tersely.tasks.plain_math import same_words
 
 _NAME = re.compile(
     r"(?:\\[a-zA-Z]+ ?|[a-zA-Z]{1,3}|\\text\{[a-zA-Z ]+\})(?:_ ?(?:\{[^{}]*\}|\w))?'*"
-    r"(?: ?\([^()=]*\))?"
+    r"(?: ?\([^()]*\))?"
+)
+_FIGURE_NAME = re.compile(
+    r"(?:m ?)?\\(?:angle|overline|triangle|overrightarrow|widehat) ?\{? ?[A-Z]{1,4} ?\}?"
+    r"|(?:\||\\lvert ?)[A-Z]{2}(?:\||\\rvert)"
 )
 _LETTERS = re.compile(r"[a-z]{1,2}")
 _CONSTANTS = {"e", "i", r"\pi", r"\infty", r"\e"}
@@ -44,6 +49,9 @@ def compare(gold: str, given: str) -> bool | None:
     reading = reading_of(one.text, other.text)
     if not same_condition(one.condition, other.condition):
         return False
+    text = bare(one.text)
+    if (text, one.unit) == (bare(other.text), other.unit) and re.search(r"\w", text):
+        return True
     a, b = read(one, reading), read(other, reading)
     if _same(a, b):
         return True
@@ -68,8 +76,8 @@ def _same(gold: Answer, given: Answer) -> bool:
         value = _solved(given)
         return value is not None and _same(gold, value)
     if isinstance(gold, Equation):
-        named = _name(gold.sides[0])
-        return named is not None and _same(gold.sides[-1], given)
+        value = _solved(gold) if _is_named(gold.sides[0]) else None
+        return value is not None and _same(value, given)
     if isinstance(gold, Several) or isinstance(given, Several):
         return _same_several(gold, given)
     return _same_leaf(gold, given)
@@ -81,6 +89,9 @@ def _same_leaf(gold: Leaf, given: Leaf) -> bool:
     times = units.ratio(gold.unit, given.unit)
     if times is None:
         return False
+    words = same_words(gold.text, given.text)
+    if words is not None:
+        return words
     if gold.value is None or given.value is None:
         # Text that cannot be read is equal to the same text, whole, and to nothing else.
         text = bare(gold.text)
@@ -91,8 +102,10 @@ def _same_leaf(gold: Leaf, given: Leaf) -> bool:
     size = _size(plain.value)
     if size is None:
         return False
-    return (size >= 1 and expressions.same(plain.value, per_cent.value)) or (
-        size <= 1 and expressions.same(plain.value, per_cent.value, times=Fraction(1, 100))
+    found = per_cent.value
+    at_face = bool(size >= 1) and expressions.same(plain.value, found)
+    return at_face or (
+        bool(size <= 1) and expressions.same(plain.value, found, times=Fraction(1, 100))
     )
 
 
@@ -112,6 +125,14 @@ def _name(side: Answer) -> str | None:
     return name if _NAME.fullmatch(text) and name not in _CONSTANTS else None
 
 
+def _is_named(side: Answer) -> bool:
+    """Whether it is a name, several of them, or a figure (an angle, a length)."""
+    if isinstance(side, Several):
+        return all(_name(item) is not None for item in side.items)
+    figure = isinstance(side, Leaf) and bool(_FIGURE_NAME.fullmatch(side.text))
+    return figure or _name(side) is not None
+
+
 def _solved(equation: Equation) -> Answer | None:
     """What an equation says a value is; None if its sides contradict or say nothing of one."""
     sides = equation.sides
@@ -126,10 +147,8 @@ def _solved(equation: Equation) -> Answer | None:
 
 def _is_label(side: Answer, value: Answer) -> bool:
     """Whether it is what a value is given for: a name, or a term in several."""
-    if _name(side) is not None:
+    if _is_named(side):
         return True
-    if isinstance(side, Several):
-        return isinstance(value, Several) and all(_name(item) is not None for item in side.items)
     symbols = getattr(getattr(side, "value", None), "free_symbols", ())
     if value.text.strip() == "0":
         return False
@@ -234,7 +253,14 @@ def _is_falling(items: Sequence[Answer]) -> bool:
 
 
 def _in_order(gold: Sequence[Answer], given: Sequence[Answer]) -> bool:
-    return len(gold) == len(given) and all(_same(a, b) for a, b in zip(gold, given, strict=True))
+    return len(gold) == len(given) and all(map(_same_item, gold, given))
+
+
+def _same_item(gold: Answer, given: Answer) -> bool:
+    if not _same(gold, given):
+        return False
+    kinds = [answer.unit if isinstance(answer, Leaf) else "" for answer in (gold, given)]
+    return not units.are_other_things(*kinds)
 
 
 def _matched(gold: Sequence[Answer], given: Sequence[Answer], *, whole: bool) -> bool:
@@ -243,7 +269,7 @@ def _matched(gold: Sequence[Answer], given: Sequence[Answer], *, whole: bool) ->
     if not whole and len(gold) != len(given):
         gold, given = _once(gold), _once(given)
     for item in gold:
-        found = next((n for n, other in enumerate(given) if _same(item, other)), None)
+        found = next((n for n, other in enumerate(given) if _same_item(item, other)), None)
         if found is None:
             return False
         del given[found]

@@ -4,6 +4,8 @@ Lists and equations are cut apart as text; what is left is read as LaTeX by late
 """
 
 import re
+from functools import lru_cache
+from math import gcd
 from typing import Any, NamedTuple
 
 from tersely.tasks.math_text import Written, bare, written
@@ -20,8 +22,15 @@ _FUNCTION = (
 # Letters under these name one thing and are no product.
 _FIGURE = re.compile(
     r"\\(?:angle|triangle|overline|overrightarrow|overleftrightarrow|widehat|parallel|perp|odot"
-    r"|mapsto|to|Rightarrow|equiv|pmod|bmod)(?![a-zA-Z])"
+    r"|mapsto|Rightarrow|equiv|pmod|bmod)(?![a-zA-Z])"
 )
+# Derivatives of what is not said; dates; times of day, which are no ratios in lowest terms.
+_UNREAD = re.compile(
+    r"\\frac ?\{ ?(?:d|\\partial)[^{}]*\} ?\{ ?(?:d|\\partial) ?[a-z]|\d{4}-\d\d-\d\d"
+    r"|\d{1,2}/\d{1,2}/\d{4}|:0\d"
+)
+_RATIO = re.compile(r"(\d{1,2}) ?: ?(\d\d)")
+_SYMBOL = re.compile(r"\\[a-zA-Z]+|[a-zA-Z]")
 _SUBSCRIPTED = re.compile(
     rf"(\\(?!(?:{_FUNCTION})(?![a-zA-Z]))[a-zA-Z]+ ?|(?<![\\a-zA-Z])[a-zA-Z])"
     r"_ ?(?:\{((?:[^{}]|\{[^{}]*\})*)\}|(\w))"
@@ -29,7 +38,9 @@ _SUBSCRIPTED = re.compile(
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9A-Fa-f]+)\)?_ ?(?:\{ ?(?:\\text\{ ?)?(?P<base>\w+)[ }]*\}|(?P<one>\d))"
 )
-_COMPLEX = re.compile(r"(?<![a-zA-Z\\])i(?![a-zA-Z])|\\(?:imath|Re|Im|arg)(?![a-z])|\\mathbb\{C\}")
+_COMPLEX = re.compile(
+    r"(?<![a-zA-Z\\])i(?![a-zA-Z])|\\text\{ ?i ?\}|\\(?:imath|Re|Im|arg)(?![a-z])|\\mathbb\{C\}"
+)
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
 _BASES |= {"ten": 10, "sixteen": 16}
 
@@ -69,13 +80,16 @@ Answer = Leaf | Several | Equation
 
 
 def reading_of(one: str, other: str) -> Reading:
-    """How the symbols of two answers are read: small letters are capitals unless both occur."""
-    letters = [
-        set(re.findall(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+|_\{[^{}]*\}", "", t)))
-        for t in (one, other)
-    ]
-    both = any(letter.swapcase() in found for found in letters for letter in found)
+    """How the symbols of two answers are read: capitals as small letters unless both occur."""
+    # Greek capitals are other symbols; an N for an n is a slip unless one text has both.
+    texts = [one, other, "".join(re.findall(r"\\[a-zA-Z]+", one + other))]
+    names = [set(_SYMBOL.findall(re.sub(r"_\{[^{}]*\}", "", text))) for text in texts]
+    both = any(_other_case(name) in found for found in names for name in found)
     return Reading(both, any(_COMPLEX.search(text) for text in (one, other)))
+
+
+def _other_case(name: str) -> str:
+    return f"\\{name[1].swapcase()}{name[2:]}" if name[0] == "\\" else name.swapcase()
 
 
 def _cut(text: str, marks: set[str]) -> list[str]:
@@ -165,6 +179,8 @@ def _leaf(text: str, reading: Reading, *, unit: str) -> Leaf:
     return Leaf(text, expression(text, reading), unit, base)
 
 
+# The answers to one problem come with one gold answer.
+@lru_cache(maxsize=256)
 def expression(text: str, reading: Reading) -> Any:
     """The expression of sympy; None if the text cannot be read."""
     from latex2sympy2_extended.latex2sympy2 import (
@@ -174,17 +190,20 @@ def expression(text: str, reading: Reading) -> Any:
         normalize_latex,
     )
 
+    ratio = _RATIO.fullmatch(text)
+    if ratio and gcd(int(ratio[1]), int(ratio[2])) > 1:
+        return None
     spelt = NormalizationConfig(
         basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none"
     )
-    if _FIGURE.search(text):
+    if _FIGURE.search(text) or _UNREAD.search(text):
         return None
     text = re.sub(r",(?=\d{3}(?!\d))", "", text) if re.fullmatch(r"[^a-z(\[]*", text) else text
     text = _SUBSCRIPTED.sub(_as_index, text)
     if text.startswith("."):
         text = f"0{text}"
     try:
-        return latex2sympy(
+        read = latex2sympy(
             normalize_latex(text, config=spelt),
             is_real=not reading.is_complex,
             convert_degrees=False,
@@ -194,6 +213,14 @@ def expression(text: str, reading: Reading) -> Any:
     # The parser raises bare exceptions for what it cannot read.
     except Exception:
         return None
+    return _with_imaginary_unit(read) if reading.is_complex else read
+
+
+def _with_imaginary_unit(value: Any) -> Any:
+    from sympy import I
+
+    symbols = [s for s in getattr(value, "free_symbols", ()) if str(s) == "i"]
+    return value.xreplace(dict.fromkeys(symbols, I)) if symbols else value
 
 
 def _as_index(match: re.Match[str]) -> str:

@@ -59,10 +59,10 @@ _GROUPED = re.compile(r"(?<=\d)(?:\\[,;:! ]|~|\{,\}|\{\\[,!]\}|,\\!)\s*(?=\d{3}(
 _NOTHING = re.compile(
     r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|hfill|rm|bf|it)"
     r"(?![a-zA-Z])"
-    r"|\\!\s*|(?<!\\)\$|\\[()\[\]](?!\w)|\\phantom\{[^{}]*\}|\*\*(?=\Z)|\A\*\*"
+    r"|(?<!\\)\\!\s*|(?<!\\)\$|(?<!\\)\\[()\[\]]|\\phantom\{[^{}]*\}|\*\*(?=\Z)|\A\*\*"
 )
 _SPACE = re.compile(
-    r"\\[,;:> ]|~|\\q?quad(?![a-zA-Z])|\\(?:thin|med|thick|en|neg)?space(?![a-zA-Z])"
+    r"(?<!\\)\\[,;:> ]|~|\\q?quad(?![a-zA-Z])|\\(?:thin|med|thick|en|neg)?space(?![a-zA-Z])"
     r"|\\hspace\*?\{[^{}]*\}|\s+"
 )
 _STYLE = re.compile(
@@ -71,17 +71,24 @@ _STYLE = re.compile(
 )
 _OPERATOR = re.compile(
     r"(?<!_\{)(?<!_)\\text\{ ?(sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|log|ln|exp|lg|arcsin|arccos"
-    r"|arctan|gcd|max|min|lim|det) ?\}"
+    r"|arctan|gcd|max|min|lim|det) ?\}(?= ?[({\\a-zA-Z\d])"
 )
 _BARE_FUNCTION = re.compile(
     r"(?<![a-zA-Z\\])(sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|sqrt)"
     r"(?=[ ({^_\d])"
 )
+_ROOT = re.compile(r"\\sqrt ?\(([^()]*)\)")
+_PI = re.compile(r"(?<![a-zA-Z\\])pi(?![a-zA-Z])")
+_NATURAL = re.compile(r"\\log ?_ ?(?:e(?![a-zA-Z])|\{ ?e ?\})")
+_LEADING = re.compile(r"\A(?:\\approx(?![a-z])|=|\\Rightarrow) *")
 _AND = re.compile(
     r",?\s*(?:\\text\{\s*,?\s*(?:and|or)\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\lor(?![a-z])"
     r"|\\vee(?![a-z]))"
 )
-_VALUE_IN_TEXT = re.compile(r"\\text\{ ?([-+]?[\d.,/]+|[a-zA-Z]) ?\}")
+_VALUE_IN_TEXT = re.compile(
+    r"\\text\{ ?([-+]?[\d.,/]+) ?\}|\\text\{ ?(i) ?\}"
+    r"|(?<![\d})\]])(?<![\d})\]] )\\text\{ ?([a-zA-Z]) ?\}"
+)
 _SPELT_OUT = {
     r"\frac": "dfrac tfrac cfrac",
     r"\binom": "tbinom dbinom",
@@ -99,9 +106,9 @@ _SPELT_OUT = {
     r"\emptyset": "varnothing",
     r"^\circ": "degree",
     ":": "colon",
-    ",": "land",
     r"\Rightarrow": "implies",
     r"\ldots": "dots",
+    r"\log_{10}": "lg",
 }
 _NAMED = {f"\\{name}": name_for for name_for, names in _SPELT_OUT.items() for name in names.split()}
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
@@ -115,12 +122,14 @@ _TIMES_TEN = re.compile(r"(?<=\d) ?[x*] ?(?=10 ?\^)")
 _TEN_TO = re.compile(r"(?<=10\^)\((-?\d+)\)|(?<=10\^)(-\d+|\d\d+)")
 _MIXED = re.compile(
     r"(?<![\w.^_/}])(\d{1,9})(?: *\\frac ?\{(\d{1,9})\} ?\{(\d{1,9})\}| +\\frac ?(\d) ?(\d)(?!\d)"
-    r"|\\frac(\d)(\d)(?!\d)|[ -](\d{1,9}) ?/ ?(\d{1,9}))(?![\w.^/])"
+    r"|\\frac(\d)(\d)(?!\d)| (\d{1,9}) ?/ ?(\d{1,9}))(?![\w.^/])"
 )
 _SCALE_WORD = re.compile(
     r"(?<=[\d}]) ?(?:\\text\{ ?)?(hundred|thousand|million|billion|trillion|dozen)(?![a-z]) ?\}?"
 )
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?) ?\^ ?(?:\\circ|\{ ?\\circ ?\})")
 _ORDINAL = re.compile(r"(?<=\d) ?(?:\^ ?\{? ?)?(?:\\text\{ ?)?(?:th|st|nd|rd)(?![a-zA-Z]) ?\}{0,2}")
 _CONDITION = re.compile(
     r"[,;]? *(?:\\text\{ *,? *(?:for|where|when|with|if)\b(?P<said>.*)"
@@ -178,9 +187,10 @@ def _plain(text: str) -> str:
     text = _COMMAND.sub(lambda match: _NAMED.get(match[0], match[0]), text)
     text = _OPERATOR.sub(r"\\\1 ", _STYLE.sub(r"\\text", text))
     text = _AND.sub(",", _BARE_FUNCTION.sub(r"\\\1", text))
-    text = _VALUE_IN_TEXT.sub(r"\1", text)
+    text = _VALUE_IN_TEXT.sub(r"\1\2\3", text)
     text = re.sub(r"\\text\{ *\}", " ", text)
-    text = re.sub(r" +", " ", text).strip()
+    text = _ROOT.sub(r"\\sqrt{\1}", _PI.sub(r"\\pi ", _NATURAL.sub(r"\\ln ", text)))
+    text = _LEADING.sub("", re.sub(r" +", " ", text).strip())
     text = re.sub(r"(?:(?<=[^\\ ])|(?<=\\ ))[.,;: ]+\Z", "", text) or text
     if (whole := re.fullmatch(r"\\text\{([^{}]*)\}", text)) and re.search(r"\d", whole[1]):
         text = whole[1].strip()
@@ -220,6 +230,8 @@ def _values(text: str) -> str:
         text = _TEN_TO.sub(lambda match: f"{{{match[1] or match[2]}}}", text)
     if "/" in text or "frac" in text:
         text = _MIXED.sub(_mixed, text)
+    if "circ" in text and _TRIGONOMETRIC.search(text):
+        text = _DEGREES.sub(r"(\1\\cdot\\frac{\\pi}{180})", text)
     return _SCALE_WORD.sub(_scale, text)
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -74,7 +75,14 @@ class Several(NamedTuple):
 def same(answer: str, found: str) -> bool | None:
     """Whether ``found`` equals the gold ``answer``; None where that is not sure."""
     if max(len(answer), len(found)) > MOST_CHARS:
-        return None
+        # One text twice is equal, however long.
+        return True if answer.strip() == found.strip() and _same_text(answer, found) else None
+    return _same(answer, found)
+
+
+# A group gives the same answer many times.
+@lru_cache(maxsize=16_384)
+def _same(answer: str, found: str) -> bool | None:
     gold, given = written(answer), written(found)
     if not same_condition(gold.condition, given.condition):
         return False
@@ -99,7 +107,7 @@ def _same_plain(
     answer: str, found: str, gold: Number | Several | None, given: Number | Several | None
 ) -> bool | None:
     if gold is None and given is None:
-        return _same_words(answer, found)
+        return same_words(answer, found)
     if gold is not None and given is not None:
         return _same_several(_as_several(gold), _as_several(given))
     number, other = (gold, found) if gold is not None else (given, answer)
@@ -135,7 +143,9 @@ def _number(text: str) -> Number | None:
     digits = (grouped or whole or "").replace(",", "") + (places or "")
     if not digits:
         return None
-    value = Fraction(digits) * Fraction(10) ** int(match["power"] or match["digit"] or 0)
+    value = Fraction(digits)
+    if power := int(match["power"] or match["digit"] or 0):
+        value *= Fraction(10) ** power
     return Number(-value if match["sign"] == "-" else value, exact=not places)
 
 
@@ -248,8 +258,9 @@ def _is_plain_word(text: str) -> bool:
     return bool(_WORD.fullmatch(text)) and not _MEANT.search(text)
 
 
-def _same_words(answer: str, found: str) -> bool | None:
-    """Words are read letter for letter, whatever their case; single letters are symbols."""
+def same_words(answer: str, found: str) -> bool | None:
+    """Whether two words or texts are one, letter for letter, whatever their case, or two letters;
+    None if they may be anything else."""
     letters = _LETTER.fullmatch(answer), _LETTER.fullmatch(found)
     if letters[0] and letters[1]:
         one, other = (m[m.lastgroup or 0].strip("()").casefold() for m in letters if m)

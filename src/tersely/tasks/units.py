@@ -60,7 +60,7 @@ _BARE = (
     r"|students?|grams?|kilograms?|percent|pct|percentage|inches|s|h)(?:\^ ?\{?[23]\}?)?)"
 )
 _WORDS = rf"(?:(?:square|cubic|sq\.?|cu\.?) )?{_BARE}(?: ?(?:/|per) ?{_BARE})?(?: squared| cubed)?"
-_TEXT = r"\\text\{[^{}]*\}(?:\^ ?(?:\{ ?-?\d ?\}|\d))?"
+_TEXT = r"\\text\{(?:[^{}]|\{[^{}]*\})*\}(?:\^ ?(?:\{ ?-?\d ?\}|\d))?"
 _MARKED = re.compile(
     rf"(?P<of>(?: ?(?:/|\\cdot|\\times)? ?{_TEXT})+(?: ?/ ?[a-z]+\^?\d?)?"
     rf"| ?\\frac ?\{{ ?{_TEXT} ?\}} ?\{{ ?{_TEXT} ?\}})\Z"
@@ -89,7 +89,9 @@ def split(text: str) -> tuple[str, str]:
         after, unit = split(rest)
         return (after, unit) if unit else (rest, before["of"] or before["mark"])
     if (sign := _SIGN.search(text)) and sign.start():
-        return text[: sign.start()].rstrip(), sign["of"].strip()
+        rest = text[: sign.start()].rstrip()
+        if "%" in sign["of"] or _NUMERIC.fullmatch(rest):
+            return rest, sign["of"].strip()
     if (marked := _MARKED.search(text)) and (rest := text[: marked.start()].strip()):
         unit = marked["of"].strip()
         known = measure(unit) is not None
@@ -105,7 +107,7 @@ def split(text: str) -> tuple[str, str]:
 @lru_cache(maxsize=1024)
 def measure(unit: str) -> tuple[Dimension, Fraction] | None:
     """What a unit measures and how much of it, in metres, kilograms, seconds; None if unknown."""
-    text = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", unit)
+    text = re.sub(r"\\text\{((?:[^{}]|\{[^{}]*\})*)\}", r" \1 ", unit)
     text = re.sub(r"\^ ?\{? ?\\circ ?\}?", " degree ", text)
     text = re.sub(r"\\frac ?\{([^{}]*)\} ?\{([^{}]*)\}", r"\1/\2", text)
     text = re.sub(r"degrees? (?:C\b|celsius)", "celsius", text)
@@ -141,6 +143,15 @@ def _known(name: str) -> tuple[str, int, Fraction] | None:
         if len(spelt) > 3 and spelt.endswith("s") and spelt[:-1] in _BASE:
             return _BASE[spelt[:-1]]
     return _BASE.get("lb") if name == "lbs" else _BASE.get(name[:-1]) if name == "hrs" else None
+
+
+def are_other_things(gold: str, given: str) -> bool:
+    """Whether what is counted is said of both and has no word in common: "red" and "blue"."""
+    words = [
+        set(re.findall(r"[a-z]{2,}", unit.replace("\\text", "").lower())) for unit in (gold, given)
+    ]
+    unknown = measure(gold) is None and measure(given) is None
+    return unknown and bool(words[0]) and bool(words[1]) and not words[0] & words[1]
 
 
 def is_percent(unit: str) -> bool:

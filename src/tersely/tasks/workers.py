@@ -27,6 +27,8 @@ MEMORY_BYTES = 2 * 1024**3
 # Starting Python and importing sympy, on a machine that is busy with other things.
 START_LIMIT_S = 120.0
 MOST_WORKERS = 16
+# A process that reads no request at all is no process any more.
+_SEND_LIMIT_S = 5.0
 UNGRADED = Verdict(grade=Grade.UNGRADED)
 _SOURCE = Path(__file__).parents[2]
 
@@ -53,6 +55,8 @@ class Worker:
         self._channel: socket.socket | None = None
         self._errors: IO[bytes] | None = None
         self._prepared: set[str] = set()
+        # What the process was asked to prepare and has not said to be ready.
+        self._begun: str | None = None
 
     @property
     def pid(self) -> int | None:
@@ -76,6 +80,8 @@ class Worker:
             reply = self._ask(request, limit_s=task.limit_s)
         except _Gone:
             self.stop()
+            # The next task does not wait for all of the start.
+            self._begin(task.module)
             return UNGRADED
         return Verdict(grade=Grade(reply["grade"]), extracted=reply["extracted"])
 
@@ -92,23 +98,34 @@ class Worker:
         assert self._errors is not None
         self._channel.close()
         self._errors.close()
-        self._process = self._channel = self._errors = None
+        self._process = self._channel = self._errors = self._begun = None
         self._prepared.clear()
 
     def _prepare(self, module: str) -> None:
         if module in self._prepared:
             return
-        if self._process is None:
-            self._start()
         try:
-            self._ask({"module": module}, limit_s=START_LIMIT_S)
+            while module not in self._prepared:
+                if self._begun is None:
+                    self._begin(module)
+                self._receive(limit_s=START_LIMIT_S)
+                self._prepared.add(self._begun or module)
+                self._begun = None
         except _Gone as error:
             said = self._last_words()
             self.stop()
             raise GradingError(
                 f"a worker for {module} did not start within {START_LIMIT_S:g} s: {said}"
             ) from error
-        self._prepared.add(module)
+
+    def _begin(self, module: str) -> None:
+        """Has a process prepare the module, without waiting until it has."""
+        if self._process is None:
+            self._start()
+        self._begun = module
+        # A process that is gone is noticed where its reply is awaited.
+        with contextlib.suppress(_Gone):
+            self._send({"module": module})
 
     def _start(self) -> None:
         here, there = socket.socketpair()
@@ -125,17 +142,29 @@ class Worker:
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 start_new_session=True,
-                env=os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+                # One order of hashes: what sympy makes of a text hangs on it.
+                env=os.environ
+                | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
             )
         self._channel = here
 
     def _ask(self, request: dict[str, object], *, limit_s: float) -> dict[str, str]:
+        self._send(request)
+        return self._receive(limit_s=limit_s)
+
+    def _send(self, request: dict[str, object]) -> None:
+        assert self._channel is not None
+        try:
+            self._channel.settimeout(_SEND_LIMIT_S)
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise _Gone from error
+
+    def _receive(self, *, limit_s: float) -> dict[str, str]:
         assert self._channel is not None
         ends_at = time.monotonic() + limit_s
         reply = b""
         try:
-            self._channel.settimeout(limit_s)
-            self._channel.sendall(json.dumps(request).encode() + b"\n")
             while not reply.endswith(b"\n"):
                 left_s = ends_at - time.monotonic()
                 if left_s <= 0:

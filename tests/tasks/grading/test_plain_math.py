@@ -1,35 +1,21 @@
-"""The comparison without math-verify, against math-verify."""
+"""The comparison without a parser, against the one by expressions."""
 
-from functools import cache
+import logging
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tersely.tasks.math_answers import compare
 from tersely.tasks.plain_math import MOST_CHARS, same
 
 
-@cache
-def _read(answer: str) -> Any:
-    from math_verify import parse
-
-    return parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _without_its_log() -> Any:
-    import logging
-
+def _without_the_log_of_the_parser() -> Any:
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
-
-
-def by_math_verify(answer: str, found: str) -> bool:
-    from math_verify import verify
-
-    return bool(verify(_read(answer), _read(found), timeout_seconds=None))
 
 
 EQUAL = [
@@ -80,20 +66,11 @@ UNEQUAL = [
     ("Monday", "Tuesday"),
     ("5", "none"),
 ]
-# Equal or not, they are for math-verify to say.
+# Equal or not, they are for the parser to say.
 LEFT_OVER = [
-    ("5", "5."),
-    ("1/3", "0.333333"),
     ("1/0", "1/00"),
     (r"\sqrt{8}", r"2\sqrt{2}"),
     ("1, 2", "1,200,3"),
-    ("act", "cat"),
-    ("0.5, 1", "1/2, 0.5000001"),
-    ("5", "5 percent"),
-    ("5", r"5\text{ percent}"),
-    ("5", "{5}"),
-    ("5", r"1\,234"),
-    ("123", "9" * 31),
     ("5", "5" * (MOST_CHARS + 1)),
     ("", ""),
     (r"\text{}", r"\text{}"),
@@ -105,17 +82,17 @@ LEFT_OVER = [
 @pytest.mark.parametrize(("answer", "found"), EQUAL)
 def test_equal_plain_answers_are_right(answer: str, found: str) -> None:
     assert same(answer, found) is True
-    assert by_math_verify(answer, found)
+    assert compare(answer, found)
 
 
 @pytest.mark.parametrize(("answer", "found"), UNEQUAL)
 def test_unequal_plain_answers_are_wrong(answer: str, found: str) -> None:
     assert same(answer, found) is False
-    assert not by_math_verify(answer, found)
+    assert not compare(answer, found)
 
 
 @pytest.mark.parametrize(("answer", "found"), LEFT_OVER)
-def test_what_is_not_sure_is_left_to_math_verify(answer: str, found: str) -> None:
+def test_what_is_not_sure_is_left_to_the_parser(answer: str, found: str) -> None:
     assert same(answer, found) is None
 
 
@@ -185,10 +162,10 @@ answers = st.one_of(numbers, numbers, lists, lists, words, characters)
 
 @settings(max_examples=1500, deadline=None, derandomize=True)
 @given(answer=answers, found=answers)
-def test_what_is_decided_is_what_math_verify_says(answer: str, found: str) -> None:
+def test_what_is_decided_is_what_the_expressions_say(answer: str, found: str) -> None:
     decided = same(answer, found)
     if decided is not None:
-        assert by_math_verify(answer, found) is decided
+        assert bool(compare(answer, found)) is decided
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -201,4 +178,4 @@ def test_other_marks_around_the_same_items_are_judged_alike(answer: str, order: 
             break
     decided = same(answer, found)
     if decided is not None:
-        assert by_math_verify(answer, found) is decided
+        assert bool(compare(answer, found)) is decided

@@ -21,7 +21,7 @@ if find_spec("latex2sympy2_extended") is None:
 
 # No answer is that long or that deep; its parser goes down several calls a brace, and swallows the
 # error when there is no room left for them.
-MOST_CHARS = 10_000
+MOST_CHARS = 2_000
 MOST_DEPTH = 25
 _BRACE = re.compile(r"[{}()\[\]]")
 # Halves of characters, and what stands for bytes that are no text.
@@ -39,7 +39,7 @@ def quick(text: str, answer: str) -> Verdict | str:
     equal = same(answer, found)
     if equal is not None:
         return Verdict(grade=Grade.CORRECT if equal else Grade.WRONG, extracted=found)
-    if _is_hopeless(found):
+    if _is_hopeless(found) or _is_hopeless(answer):
         return Verdict(grade=Grade.UNGRADED, extracted=found[:200])
     return f"\\boxed{{{found}}}"
 
