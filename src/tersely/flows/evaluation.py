@@ -282,7 +282,7 @@ def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | Non
 
         check_sampler(
             local.sampler,
-            forward_score(local.model),
+            (forward_score(local.model),),
             prompt_ids=rendered(local.tokenizer, problems[0]),
             room_tokens=local.sampler.desk.max_positions,
             dtype=local.model.dtype,
