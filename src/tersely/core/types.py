@@ -4,7 +4,7 @@ Arrays end in their axes: G samples of a group, B rows, T tokens. Lengths are to
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -13,11 +13,15 @@ from jaxtyping import Bool, Float, Int
 
 
 class Finish(StrEnum):
-    """Why a rollout ended. Truncation is read from here, never from ``tokens == cap``."""
+    """Why a rollout ended. Truncation is read from here, never from ``tokens == cap``.
+
+    UNKNOWN is of samples of other tools' files that neither say why they ended nor name a cap.
+    """
 
     STOP = "stop"
     LENGTH = "length"
     ERROR = "error"
+    UNKNOWN = "unknown"
 
 
 class Grade(StrEnum):
@@ -34,7 +38,8 @@ class Problem:
     """One question with a verifiable answer. ``difficulty`` is on the source's own scale.
 
     ``reference_tokens`` and ``reference_accuracy`` are a reference policy's mean length and share
-    of right answers on it, for rewards that compare with one.
+    of right answers on it, for rewards that compare with one. ``place`` is where it was read
+    (``file:line``), for errors to name; it is not stored.
     """
 
     id: str
@@ -45,6 +50,7 @@ class Problem:
     difficulty: float | None = None
     reference_tokens: float | None = None
     reference_accuracy: float | None = None
+    place: str | None = field(default=None, compare=False, metadata={"stored": False})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,8 @@ class Rollout:
 
     ``logprobs`` are of the sampled tokens under the temperature-scaled, untruncated policy;
     ``entropy`` is that policy's mean entropy over the completion, in nats per token.
-    ``text`` is the decoded completion without the stop token.
+    ``text`` is the decoded completion without the stop token, just as it was sampled.
+    ``thinking_open``: the prompt ended inside the thinking, so the completion begins there.
     """
 
     problem_id: str
@@ -82,6 +89,7 @@ class Rollout:
     finish: Finish
     policy_step: int
     text: str
+    thinking_open: bool = False
 
     @property
     def tokens(self) -> int:
@@ -96,6 +104,7 @@ class Completion:
     ``text`` holds thinking and answer in order, without the stop token; ``tokens`` is the
     engine's own count, stop token included where the engine counts it. ``pieces`` is the decoded
     text of each token, in order; None from engines that do not give token ids.
+    ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
     """
 
     problem_id: str
@@ -104,6 +113,7 @@ class Completion:
     tokens: int
     finish: Finish
     pieces: tuple[str, ...] | None = None
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,12 +186,15 @@ class RewardBreakdown(NamedTuple):
 class EvalRecord:
     """One graded sample of an evaluation; one JSON line.
 
-    ``tokens`` counts the whole completion at the sampled cap. ``extracted`` is the answer that
-    was graded. ``answer_tokens`` is the shortest prefix in which a correct answer stands, thinking
-    included; None if there is none or it is not known. ``answered_budgets`` are the budgets, of
-    those that the evaluation graded prefixes at, whose prefix grades correct; None if it graded
-    none. ``pieces`` is the decoded text of each token, in order, kept for few samples only.
+    ``tokens`` counts the whole completion at the sampled cap. ``cap_tokens`` may differ from
+    sample to sample, as where a window holds prompt and completion; None: no cap is known and
+    none was reached. ``extracted`` is the answer that was graded. ``answer_tokens`` is the
+    shortest prefix in which a correct answer stands, thinking included; None if there is none or
+    it is not known. ``answered_budgets`` are the budgets, of those that the evaluation graded
+    prefixes at, whose prefix grades correct; None if it graded none. ``pieces`` is the decoded
+    text of each token, in order, kept for few samples only.
     ``score`` is the verdict's: the share of tests passed, where the grader gives one.
+    ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
     """
 
     run: str
@@ -191,7 +204,7 @@ class EvalRecord:
     grade: Grade
     tokens: int
     finish: Finish
-    cap_tokens: int
+    cap_tokens: int | None
     seed: int
     difficulty: float | None = None
     answer_tokens: int | None = None
@@ -202,17 +215,22 @@ class EvalRecord:
     extracted: str | None = None
     answered_budgets: tuple[int, ...] | None = None
     score: float | None = None
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRecord:
-    """The tokens of one evaluation sample, kept where answers are to be forced from prefixes."""
+    """The tokens of one evaluation sample, kept where answers are to be forced from prefixes.
+
+    ``thinking_open``: the prompt ended inside the thinking, so the completion begins there.
+    """
 
     problem: str
     sample: int
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     finish: Finish
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +308,10 @@ class AlarmRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRecord:
-    """One training rollout as the learner saw it; one JSON line in the step's file."""
+    """One training rollout as the learner saw it; one JSON line in the step's file.
+
+    ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
+    """
 
     step: int
     problem: str
@@ -303,6 +324,7 @@ class RolloutRecord:
     advantage: float
     kept: bool
     text: str
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

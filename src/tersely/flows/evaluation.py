@@ -3,7 +3,7 @@
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,7 +25,9 @@ from tersely.core.manifest import (
 )
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.http import Endpoint, HTTPSampler
+from tersely.engines.http_template import Template, read_template
 from tersely.engines.jobs import Engine, check_spec, rendered
+from tersely.flows import preflight
 from tersely.flows.evaluate import (
     OnCompletion,
     Source,
@@ -33,6 +35,7 @@ from tersely.flows.evaluate import (
     as_completion,
     record_of,
 )
+from tersely.flows.open_thinking import OpenThinking, settle
 from tersely.flows.runs import (
     PROMPTS,
     digest_prompts,
@@ -113,14 +116,22 @@ def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
     return problems[:limit]
 
 
-def run_evaluation(plan: Plan, *, watch: Watch) -> None:
+def run_evaluation(
+    plan: Plan, *, watch: Watch, on_first: Callable[[Problem, EvalRecord], None] | None = None
+) -> None:
     """Samples and grades what the folder does not hold yet.
 
+    Through a server, the first samples are judged before the rest is asked for
+    (:mod:`tersely.flows.preflight`).
+
+    Args:
+        on_first: called with the first sample of a new evaluation.
     Raises:
         ConfigError: the folder belongs to another evaluation, naming the first difference, or
             model, benchmark or settings cannot be used as given.
         DataError: gold answers that their own grader does not take for right.
-        EngineError: the model or the server cannot do it; what was sampled is kept.
+        EngineError: the model or the server cannot do it, or its first samples show that figures
+            would be wrong; what was sampled is kept.
     """
     problems = load_benchmark(plan.benchmark, limit=plan.limit)
     check_plan(plan)
@@ -134,6 +145,9 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
         here = Manifest(identity=identity, facts={})
         say_uncompared(check_same(here, there, folder=plan.out), folder=plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
+            if plan.endpoint is not None:
+                _settle(plan, problems)
+                _judge(plan, problems, warn=False)
             return
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
@@ -149,13 +163,20 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
     watch.on_sampling("sampling", planned, _count(file))
     # The folder may have been renamed since.
     run = read_manifest(plan.out).facts.get("name", plan.out.resolve().name)
+    waiting = [on_first] if on_first is not None and not _count(file) else []
+
+    def on_record(record: EvalRecord) -> None:
+        while waiting:
+            waiting.pop()(by_id[record.problem], record)
+        watch.on_record(record)
+
     append_missing(
         file,
         source,
         make_record=lambda c: _record(
             plan, by_id[c.problem_id], c, run=run, model=identity["model"]
         ),
-        on_record=watch.on_record,
+        on_record=on_record,
     )
     if plan.protocol is Protocol.FORCED:
         from tersely.flows.forced import force_answers
@@ -265,11 +286,81 @@ def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | No
     assert plan.endpoint is not None
     sampler = HTTPSampler(plan.endpoint)
     sampler.check()
+    first = _first_pairs(plan, problems)
 
     def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
-        sampler.sample(problems, plan.spec, skip=skip, on_completion=keep)
+        thinking = _thinking(plan, problems)
+
+        def on_completion(completion: Completion) -> None:
+            is_open = thinking.note([completion]).is_open(completion)
+            keep(replace(completion, thinking_open=is_open))
+
+        def on_first() -> None:
+            _judge(plan, problems, warn=not first <= skip)
+
+        try:
+            sampler.sample(
+                problems,
+                plan.spec,
+                skip=skip,
+                first=first,
+                on_first=on_first,
+                on_completion=on_completion,
+            )
+        finally:
+            _settle(plan, problems)
 
     return source, None
+
+
+def _first_pairs(plan: Plan, problems: Sequence[Problem]) -> frozenset[tuple[str, int]]:
+    assert plan.endpoint is not None
+    per_request = plan.endpoint.samples_per_request
+    return preflight.first_pairs(problems, plan.spec, samples_per_request=per_request)
+
+
+def _template(plan: Plan, problems: Sequence[Problem]) -> Template:
+    assert plan.endpoint is not None
+    endpoint = plan.endpoint
+    return read_template(
+        endpoint.tokenizer, prompt=problems[0].prompt, extra_body=endpoint.extra_body
+    )
+
+
+def _judge(plan: Plan, problems: Sequence[Problem], *, warn: bool) -> None:
+    preflight.judge(
+        plan.out / RECORDS_FILE,
+        _first_pairs(plan, problems),
+        spec=plan.spec,
+        stop_text=_template(plan, problems).stop_text,
+        warn=warn,
+    )
+
+
+def _thinking(plan: Plan, problems: Sequence[Problem]) -> OpenThinking:
+    """Whether prompts open the thinking, by the template and what was sampled so far."""
+    file = plan.out / RECORDS_FILE
+    records = jsonl.read(file, EvalRecord) if file.is_file() else []
+    return OpenThinking(template=_template(plan, problems).opens_thinking).note(records)
+
+
+def _settle(plan: Plan, problems: Sequence[Problem]) -> None:
+    by_id = {problem.id: problem for problem in problems}
+
+    def grade(record: EvalRecord, thinking_open: bool) -> EvalRecord:
+        completion = Completion(
+            problem_id=record.problem,
+            sample=record.sample,
+            text=record.text or "",
+            tokens=record.tokens,
+            finish=record.finish,
+            thinking_open=thinking_open,
+        )
+        return _record(plan, by_id[record.problem], completion, run=record.run)
+
+    file = plan.out / RECORDS_FILE
+    if file.is_file():
+        settle(file, _thinking(plan, problems), grade=grade)
 
 
 def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
@@ -345,6 +436,7 @@ def _tokens(rollout: Rollout) -> TokenRecord:
         prompt_ids=rollout.prompt_ids,
         completion_ids=rollout.completion_ids,
         finish=rollout.finish,
+        thinking_open=rollout.thinking_open,
     )
 
 
