@@ -123,11 +123,14 @@ def evaluation(folder, model, *, cap=40):
 
 BOTH = pytest.mark.parametrize("flow", [training, evaluation])
 
-# Their positions count from the start of the padding, whatever they are told.
+# Their positions count from the start of the padding, or from an offset of their own.
 WRONG = {
     "bart": hf.BartConfig(**DECODER_HALF),
     "mbart": hf.MBartConfig(**DECODER_HALF),
     "marian": hf.MarianConfig(**DECODER_HALF, decoder_start_token_id=0),
+    "roberta": hf.RobertaConfig(
+        **{k: v for k, v in SIZE.items() if k != "num_key_value_heads"}, is_decoder=True
+    ),
 }
 
 

@@ -101,6 +101,52 @@ def test_of_many_damaged_weights_one_is_named_and_the_rest_are_counted(model):
         load_policy(str(model))
 
 
+def without(name):
+    def change(model):
+        weights = load_file(model / "model.safetensors")
+        del weights[name]
+        save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+
+    return change
+
+
+def more_layers(model):
+    layers = json.loads((model / "config.json").read_text())["num_hidden_layers"] + 1
+    rewrite(model / "config.json", num_hidden_layers=layers, layer_types=None)
+
+
+def wider(model):
+    rewrite(model / "config.json", intermediate_size=264)
+
+
+def cut_short(model):
+    content = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(content[:-1000])
+
+
+def as_nothing(model):
+    (model / "model.safetensors").unlink()
+    (model / "pytorch_model.bin").write_bytes(b"no weights")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without("model.layers.0.mlp.up_proj.weight"), "has no model.layers.0.mlp.up_proj.weight;"),
+        (more_layers, "has no model.layers.3.input_layernorm.weight and 10 more;"),
+        (wider, "down_proj.weight of shape [96, 256] where config.json wants [96, 264] and 8 more"),
+        (cut_short, "cannot be loaded: Error while deserializing header"),
+        (as_nothing, "cannot be loaded: "),
+    ],
+)
+def test_weights_that_loading_would_make_up_or_cannot_read_are_named(
+    flow, change, said, model, tmp_path
+):
+    change(model)
+    refused(flow, tmp_path, model, said)
+
+
 def rewrite(file, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tersely.core.types import Problem
     from tersely.flows.curate import Curated
     from tersely.flows.curate_choice import Choice
-    from tersely.flows.evaluation import Plan
+    from tersely.flows.evaluation_plan import Plan
 
 
 def curate(
@@ -117,7 +117,8 @@ def curate(
     with plain_errors():
         from tersely.core.types import SamplingSpec
         from tersely.flows.curate_choice import Choice, Select, check_choice
-        from tersely.flows.evaluation import Plan, load_benchmark
+        from tersely.flows.evaluation import load_benchmark
+        from tersely.flows.evaluation_plan import Plan
         from tersely.tasks import sandbox
 
         sandbox.allow_unsandboxed(allow_unsandboxed)

@@ -15,7 +15,7 @@ from tersely.metrics.budgets import Protocol, spectrum
 
 if TYPE_CHECKING:
     from tersely.engines.http import Endpoint
-    from tersely.flows.evaluation import Plan
+    from tersely.flows.evaluation_plan import Plan
 
 
 def evaluate(
@@ -89,7 +89,7 @@ def evaluate(
     """Sample once at the cap, grade, and give accuracy at every token budget."""
     with plain_errors():
         from tersely.core.types import SamplingSpec
-        from tersely.flows.evaluation import Plan
+        from tersely.flows.evaluation_plan import Plan
         from tersely.tasks import sandbox
 
         sandbox.allow_unsandboxed(allow_unsandboxed)

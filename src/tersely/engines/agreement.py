@@ -30,7 +30,7 @@ Score = Callable[[Sequence[int], Sequence[int]], Float[np.ndarray, " T"]]
 
 def check_sampler(
     sampler: Sampler,
-    score: Score,
+    scores: Sequence[Score],
     *,
     prompt_ids: Sequence[int],
     room_tokens: int,
@@ -40,7 +40,7 @@ def check_sampler(
     temperature: float = 1.0,
 ) -> None:
     """Samples a few short rows of two lengths and refuses a sampler that scores them otherwise
-    than ``score``; it draws no random number that a run uses.
+    than any of ``scores``; it draws no random number that a run uses.
 
     Args:
         prompt_ids: a prompt of the run; its first 64 tokens are used.
@@ -74,20 +74,25 @@ def check_sampler(
     )
     try:
         sampler.run(jobs, spec, on_rollout=rollouts.append)
-        apart = [np.abs(score(r.prompt_ids, r.completion_ids) - r.logprobs) for r in rollouts]
+        nats = max(_nats_apart(rollouts, score) for score in scores)
     except _INCOMPATIBLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
             f"the {engine!s} engine cannot run this {model_type!r} model: {reason}; {way_out}"
         ) from error
-    nats = float(np.concatenate(apart).mean(dtype=np.float64))
     bound = BOUND_NATS.get(dtype, BOUND_NATS[torch.bfloat16])
-    if not nats <= bound:
+    if nats > bound:
         raise ConfigError(
             f"the {engine!s} engine samples this {model_type!r} model wrongly: its log-probs are "
             f"{nats:.2g} nats a token from the model's own forward pass, and at most {bound:g} is "
             f"rounding; {way_out}"
         )
+
+
+def _nats_apart(rollouts: Sequence[Rollout], score: Score) -> float:
+    apart = [np.abs(score(r.prompt_ids, r.completion_ids) - r.logprobs) for r in rollouts]
+    mean = float(np.concatenate(apart).mean(dtype=np.float64))
+    return mean if np.isfinite(mean) else np.inf
 
 
 def forward_score(model: Any, *, temperature: float = 1.0) -> Score:

@@ -1,11 +1,13 @@
 """Loading any Hugging Face causal language model from a folder, or the built-in lab's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tersely.core.errors import ConfigError
@@ -14,6 +16,8 @@ from tersely.engines.memory import memory_errors
 from tersely.tasks.grading.answer import END_THINK
 
 LAB = "lab"
+# What reading a damaged or foreign file raises.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError)
 # transformers has no common type that covers every tokenizer and model it can load.
 Model = Any
 Tokenizer = Any
@@ -121,18 +125,36 @@ def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
 
     Raises:
         ConfigError: as :func:`load_tokenizer`, or the folder is no causal language model, or
-            weights are NaN or infinite.
+            weights are missing, of another shape, NaN or infinite.
         EngineError: it does not fit into memory.
     """
     tokenizer = load_tokenizer(path)
     fix = "use a smaller model, or free memory that other processes hold"
     with memory_errors(f"loading model.path = {path!r}", fix=fix):
         try:
-            model = AutoModelForCausalLM.from_pretrained(folder_of(path), dtype=dtype)
-        except (OSError, ValueError, KeyError) as error:
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder_of(path), dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+        except _UNREADABLE as error:
             raise _unloadable(path, error) from error
+        _refuse_random(found, path=path)
         _refuse_non_finite(model, path=path)
         return Policy(model.to(device()), tokenizer)
+
+
+def _refuse_random(found: Mapping[str, Any], *, path: str) -> None:
+    """Refuses a model of which weights are missing or of another shape: loading makes them up."""
+    misfits = [
+        f"{name} of shape {list(there)} where config.json wants {list(here)}"
+        for name, there, here in sorted(found["mismatched_keys"])
+    ]
+    lacks = [f"no {name}" for name in sorted(found["missing_keys"])]
+    if wrong := misfits + lacks:
+        others = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
+        raise ConfigError(
+            f"model.path = {path!r} has {wrong[0]}{others}; its weights and its config.json do not "
+            "belong together: save the model anew, or restore the file that is missing"
+        )
 
 
 def _refuse_non_finite(model: Model, *, path: str) -> None:

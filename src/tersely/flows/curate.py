@@ -18,7 +18,8 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError
 from tersely.core.types import Finish, Grade, Problem
 from tersely.flows.curate_choice import Choice, Pick, pick
-from tersely.flows.evaluation import Plan, Watch, run_evaluation
+from tersely.flows.evaluation import Watch, run_evaluation
+from tersely.flows.evaluation_plan import Plan
 from tersely.metrics.passrates import PassRate, pass_rate
 from tersely.tasks.overlap import Overlap, find_duplicates, find_overlaps
 from tersely.tasks.problems import digest, read_problems

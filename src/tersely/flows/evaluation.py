@@ -1,18 +1,12 @@
 """``tersely eval``: one folder, one sampling pass, every sample kept as it ends."""
 
-import platform
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
-from datetime import datetime
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, runtime_checkable
 from typing import Protocol as Interface
 
-from tersely import __version__
 from tersely.adapters.evaluations import FORCED_FILE, PROBLEMS_FILE, RECORDS_FILE
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
@@ -23,10 +17,10 @@ from tersely.core.manifest import (
     read_manifest,
     write_manifest,
 )
-from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
-from tersely.engines.http import Endpoint, HTTPSampler
+from tersely.core.types import Completion, EvalRecord, Problem, Rollout, TokenRecord
+from tersely.engines.http import HTTPSampler
 from tersely.engines.http_template import Template, read_template
-from tersely.engines.jobs import Engine, check_spec, rendered
+from tersely.engines.jobs import Engine, rendered
 from tersely.flows import preflight
 from tersely.flows.evaluate import (
     OnCompletion,
@@ -35,45 +29,18 @@ from tersely.flows.evaluate import (
     as_completion,
     record_of,
 )
+from tersely.flows.evaluation_plan import Plan, check_plan, describe, facts_of
 from tersely.flows.open_thinking import OpenThinking, settle
-from tersely.flows.runs import (
-    PROMPTS,
-    digest_prompts,
-    model_identity,
-    say_uncompared,
-)
+from tersely.flows.runs import say_uncompared
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
 from tersely.tasks import grading, sources
-from tersely.tasks.problems import digest
 
 LAB = "lab"
 LAB_PROBLEMS = 400
 TOKENS_FILE = "tokens.jsonl"
 # Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
 SAMPLES_WITH_PIECES = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """All that an evaluation is; ``endpoint`` None samples in this process.
-
-    ``budgets`` are reported; under *answered* and *forced* prefixes are graded at them.
-    ``close_text`` ends the thinking of a forced answer, ``allowance_tokens`` bounds what follows.
-    """
-
-    model: str
-    benchmark: str
-    out: Path
-    spec: SamplingSpec
-    budgets: tuple[int, ...]
-    protocol: Protocol
-    endpoint: Endpoint | None = None
-    limit: int | None = None
-    rows: int = 256
-    engine: Engine = Engine.LOCAL
-    close_text: str = "</think>"
-    allowance_tokens: int = 32
 
 
 @runtime_checkable
@@ -157,7 +124,7 @@ def run_evaluation(
     if not (plan.out / FILE).is_file():
         plan.out.mkdir(parents=True, exist_ok=True)
         jsonl.write(plan.out / PROBLEMS_FILE, problems)
-        write_manifest(plan.out, Manifest(identity=identity, facts=_facts(plan, planned)))
+        write_manifest(plan.out, Manifest(identity=identity, facts=facts_of(plan, planned)))
     by_id = {problem.id: problem for problem in problems}
     file = plan.out / RECORDS_FILE
     watch.on_sampling("sampling", planned, _count(file))
@@ -173,8 +140,8 @@ def run_evaluation(
     append_missing(
         file,
         source,
-        make_record=lambda c: _record(
-            plan, by_id[c.problem_id], c, run=run, model=identity["model"]
+        make_record=lambda c: replace(
+            _record(plan, by_id[c.problem_id], c, run=run), model=identity["model"]
         ),
         on_record=on_record,
     )
@@ -185,91 +152,7 @@ def run_evaluation(
         force_answers(plan, problems, local, watch=watch, file=plan.out / FORCED_FILE)
 
 
-def check_plan(plan: Plan) -> None:
-    """Refuses budgets and protocols that this sampling cannot give."""
-    cap = plan.spec.max_tokens
-    for budget in plan.budgets:
-        if not 1 <= budget <= cap:
-            raise ConfigError(
-                f"budget {budget} is outside 1 to the cap {cap}; raise --max-tokens or drop it"
-            )
-    try:
-        check_spec(plan.spec, rows=plan.rows)
-    except EngineError as error:
-        raise ConfigError(str(error)) from error
-    if plan.protocol is Protocol.FORCED and plan.allowance_tokens < 1:
-        raise ConfigError(f"--allowance {plan.allowance_tokens} is below 1; give the answer room")
-    if plan.endpoint is not None and plan.engine is not Engine.LOCAL:
-        raise ConfigError(
-            f"--engine {plan.engine!s} samples in this process, and --endpoint on its server; "
-            "leave one of them out"
-        )
-    if plan.endpoint is not None and plan.protocol is not Protocol.FINISHED:
-        raise ConfigError(
-            f"the protocol {plan.protocol!s} needs the tokens of each sample, which servers do "
-            "not give; evaluate a local --model, or use --protocol finished"
-        )
-
-
-def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
-    """What must be equal for two sessions to write into one folder."""
-    spec = plan.spec
-    identity = {
-        "model": plan.model,
-        **_model_identity(plan, problems),
-        "benchmark": Path(plan.benchmark).name,
-        "benchmark digest": digest(problems),
-        "graders": ", ".join(sorted({problem.grader for problem in problems})),
-        "samples": str(spec.samples),
-        "max tokens": str(spec.max_tokens),
-        "temperature": f"{spec.temperature:g}",
-        "top-p": f"{spec.top_p:g}",
-        "top-k": str(spec.top_k),
-        "seed": str(spec.seed),
-        "protocol": str(plan.protocol),
-    }
-    if plan.endpoint is None and plan.engine is not Engine.LOCAL:
-        identity["engine"] = str(plan.engine)
-    if plan.protocol is not Protocol.FINISHED:
-        identity["budgets"] = " ".join(map(str, sorted(set(plan.budgets))))
-    if plan.protocol is Protocol.FORCED:
-        identity["closing text"] = plan.close_text
-        identity["answer allowance tokens"] = str(plan.allowance_tokens)
-    return identity
-
-
-def _model_identity(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
-    if plan.endpoint is not None:
-        settings = {**plan.endpoint.extra_body, "stop texts": plan.endpoint.stop_texts}
-        return {"request settings": repr(sorted(settings.items()))}
-    from tersely.engines.models import folder_of, load_tokenizer
-
-    tokenizer = load_tokenizer(plan.model)
-    prompts = (rendered(tokenizer, problem) for problem in problems)
-    return {**model_identity(folder_of(plan.model)), PROMPTS: digest_prompts(prompts)}
-
-
-def _facts(plan: Plan, planned: int) -> dict[str, str]:
-    packages = ("numpy",) if plan.endpoint else ("torch", "transformers", "numpy")
-    packages += ("vllm",) if not plan.endpoint and plan.engine is Engine.VLLM else ()
-    where = {"endpoint": plan.endpoint.url} if plan.endpoint else {}
-    return {
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join(["tersely", *sys.argv[1:]]),
-        **where,
-        "planned samples": str(planned),
-        "budgets": " ".join(map(str, sorted(set(plan.budgets)))),
-        "name": plan.out.resolve().name,
-        "tersely": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "machine": f"{platform.machine()}, {platform.system()}",
-    }
-
-
-def _record(
-    plan: Plan, problem: Problem, completion: Completion, *, run: str, model: str
-) -> EvalRecord:
+def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -> EvalRecord:
     return record_of(
         problem,
         completion,
@@ -277,7 +160,7 @@ def _record(
         run=run,
         with_text=True,
         with_pieces=completion.sample < SAMPLES_WITH_PIECES,
-        model=model,
+        model=plan.model,
         prefix_budgets=plan.budgets if plan.protocol is Protocol.ANSWERED else (),
     )
 
@@ -373,7 +256,7 @@ def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | Non
 
         check_sampler(
             local.sampler,
-            forward_score(local.model),
+            (forward_score(local.model),),
             prompt_ids=rendered(local.tokenizer, problems[0]),
             room_tokens=local.sampler.desk.max_positions,
             dtype=local.model.dtype,

@@ -9,7 +9,8 @@ from tersely.core.errors import DataError
 from tersely.core.types import Finish, ForcedRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.jobs import Job
 from tersely.engines.models import decode_whole
-from tersely.flows.evaluation import TOKENS_FILE, Local, Plan, Watch
+from tersely.flows.evaluation import TOKENS_FILE, Local, Watch
+from tersely.flows.evaluation_plan import Plan
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import END_THINK, answer_part, closes_thinking, opened
 

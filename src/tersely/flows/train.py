@@ -14,7 +14,7 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import AlarmRecord, Problem, SamplingSpec, StepRecord, StepTiming
 from tersely.engines import checkpoints
-from tersely.engines.agreement import check_sampler
+from tersely.engines.agreement import check_sampler, forward_score
 from tersely.engines.hf_sampler import make_sampler
 from tersely.engines.jobs import Engine, Sampler, make_desk
 from tersely.engines.learner import LocalLearner
@@ -180,7 +180,7 @@ def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run
     learner = _make_learner(recipe, policy)
     check_sampler(
         sampler,
-        learner.score,
+        (learner.score, forward_score(policy.model, temperature=recipe.sampling.temperature)),
         prompt_ids=prompts[0],
         room_tokens=sampler.desk.max_positions,
         dtype=sampling_dtype(policy.model.device),

@@ -19,7 +19,8 @@ from tersely.engines.models import folder_of
 from tersely.flows.config import check_recipe
 from tersely.flows.curate import choose, sample_pool
 from tersely.flows.curate_choice import Choice, Select
-from tersely.flows.evaluation import Plan, Watch
+from tersely.flows.evaluation import Watch
+from tersely.flows.evaluation_plan import Plan
 from tersely.flows.runs import digest_of
 from tersely.flows.train import load_problems
 from tersely.metrics.budgets import Protocol
