@@ -375,6 +375,7 @@ def _tokens(rollout: Rollout) -> TokenRecord:
         prompt_ids=rollout.prompt_ids,
         completion_ids=rollout.completion_ids,
         finish=rollout.finish,
+        thinking_open=rollout.thinking_open,
     )
 
 
