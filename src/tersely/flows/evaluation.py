@@ -1,6 +1,5 @@
 """``tersely eval``: one folder, one sampling pass, every sample kept as it ends."""
 
-import logging
 import platform
 import shlex
 import sys
@@ -27,7 +26,6 @@ from tersely.core.manifest import (
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.http import Endpoint, HTTPSampler
 from tersely.engines.jobs import Engine, check_spec
-from tersely.flows import preflight
 from tersely.flows.evaluate import (
     OnCompletion,
     Source,
@@ -36,6 +34,7 @@ from tersely.flows.evaluate import (
     record_of,
 )
 from tersely.flows.runs import digest_files, digest_of
+from tersely.flows.served import Served
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
 from tersely.tasks import grading, sources
@@ -46,7 +45,6 @@ LAB_PROBLEMS = 400
 TOKENS_FILE = "tokens.jsonl"
 # Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
 SAMPLES_WITH_PIECES = 1
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +132,8 @@ def run_evaluation(
     if (plan.out / FILE).is_file():
         check_same(Manifest(identity=identity, facts={}), read_manifest(plan.out), folder=plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
-            _judge(plan, problems, warn=False)
+            if plan.endpoint is not None:
+                _served(plan, problems).check()
             return
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
@@ -269,50 +268,21 @@ def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -
 
 
 def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
+    served = _served(plan, problems)
+    HTTPSampler(served.endpoint).check()
+    return served.sample, None
+
+
+def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
     assert plan.endpoint is not None
-    sampler = HTTPSampler(plan.endpoint)
-    sampler.check()
-    first = _first_pairs(plan, problems)
-
-    def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
-        def on_first() -> None:
-            _judge(plan, problems, warn=not first <= skip)
-
-        sampler.sample(
-            problems, plan.spec, skip=skip, first=first, on_first=on_first, on_completion=keep
-        )
-
-    return source, None
-
-
-def _first_pairs(plan: Plan, problems: Sequence[Problem]) -> frozenset[tuple[str, int]]:
-    """What is judged before the rest is asked for; nothing of a model in this process."""
-    if plan.endpoint is None:
-        return frozenset()
-    per_request = plan.endpoint.samples_per_request
-    return preflight.first_pairs(problems, plan.spec, samples_per_request=per_request)
-
-
-def _judge(plan: Plan, problems: Sequence[Problem], *, warn: bool) -> None:
-    """Says what is odd about the first samples.
-
-    Raises:
-        EngineError: figures would be wrong.
-    """
-    file, first = plan.out / RECORDS_FILE, _first_pairs(plan, problems)
-    if not first or not file.is_file():
-        return
-    records = jsonl.read(file, EvalRecord)
-    records = [record for record in records if (record.problem, record.sample) in first]
-    found = preflight.findings(records, spec=plan.spec)
-    for finding in found if warn else ():
-        if not finding.stops:
-            log.warning("%s", finding.message)
-    stops = [finding.message for finding in found if finding.stops]
-    if stops:
-        raise EngineError(
-            f"stopped after the first {len(records)} samples, which are kept: {'; '.join(stops)}"
-        )
+    by_id = {problem.id: problem for problem in problems}
+    return Served(
+        endpoint=plan.endpoint,
+        problems=problems,
+        spec=plan.spec,
+        file=plan.out / RECORDS_FILE,
+        grade=lambda c, run: _record(plan, by_id[c.problem_id], c, run=run),
+    )
 
 
 def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:

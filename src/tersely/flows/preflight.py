@@ -4,11 +4,16 @@ What would make figures wrong stops the run; what may be as it should be is a wa
 are of the evaluation: none is asked for on top.
 """
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import NamedTuple
 
+from tersely.core import jsonl
+from tersely.core.errors import EngineError
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, SamplingSpec
 from tersely.tasks.grading.answer import THINK, answer_part
 
@@ -33,6 +38,7 @@ _END_MARK = re.compile(
 _OTHER_THINKING = re.compile(
     r"<(?:thought|thinking|reasoning|seed:think|analysis)>|\[THINK\]|◁think▷|<\|channel\|>analysis"
 )
+log = logging.getLogger(__name__)
 
 
 class Finding(NamedTuple):
@@ -55,11 +61,42 @@ def first_pairs(
     return frozenset(pairs)
 
 
-def findings(records: Sequence[EvalRecord], *, spec: SamplingSpec) -> list[Finding]:
+def judge(
+    file: Path,
+    first: AbstractSet[tuple[str, int]],
+    *,
+    spec: SamplingSpec,
+    stop_text: str | None = None,
+    warn: bool,
+) -> None:
+    """Says what is odd about the first samples that the file holds.
+
+    Args:
+        stop_text: of the model's stop token, if it is known.
+        warn: say also what does not stop.
+    Raises:
+        EngineError: figures would be wrong.
+    """
+    records = jsonl.read(file, EvalRecord) if file.is_file() else []
+    records = [record for record in records if (record.problem, record.sample) in first]
+    found = findings(records, spec=spec, stop_text=stop_text)
+    for finding in found if warn else ():
+        if not finding.stops:
+            log.warning("%s", finding.message)
+    stops = [finding.message for finding in found if finding.stops]
+    if stops:
+        raise EngineError(
+            f"stopped after the first {len(records)} samples, which are kept: {'; '.join(stops)}"
+        )
+
+
+def findings(
+    records: Sequence[EvalRecord], *, spec: SamplingSpec, stop_text: str | None = None
+) -> list[Finding]:
     """Everything that the first samples show, what stops first."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _errors(records),
-        lambda: _marks(records),
+        lambda: _marks(records, stop_text=stop_text),
         lambda: _empty(records),
         lambda: _repeated_samples(records, spec=spec),
         lambda: _repeated_prompt(records),
@@ -80,15 +117,16 @@ def _errors(records: Sequence[EvalRecord]) -> Iterator[Finding]:
         )
 
 
-def _marks(records: Sequence[EvalRecord]) -> Iterator[Finding]:
+def _marks(records: Sequence[EvalRecord], *, stop_text: str | None) -> Iterator[Finding]:
     """The first text with a mark, of those with one at their end if there is any."""
-    found = [mark for record in records if (mark := _first_mark(record)) is not None]
+    found = [mark for record in records if (mark := _first_mark(record, stop_text)) is not None]
     yield from sorted(found, key=lambda finding: not finding.stops)[:1]
 
 
-def _first_mark(record: EvalRecord) -> Finding | None:
+def _first_mark(record: EvalRecord, stop_text: str | None) -> Finding | None:
     text = (record.text or "").rstrip()
-    marks = [m for m in _MARK.finditer(text) if m[0] not in (record.prompt or "")]
+    known = re.compile(f"{re.escape(stop_text)}|{_MARK.pattern}") if stop_text else _MARK
+    marks = [m for m in known.finditer(text) if m[0] not in (record.prompt or "")]
     # <s>...</s> strikes out, and <|begin_of_box|>...<|end_of_box|> is around answers.
     marks = [m for m in marks if not _is_paired(m[0], text)]
     if not marks:
@@ -99,7 +137,7 @@ def _first_mark(record: EvalRecord) -> Finding | None:
             f"--stop-text '{marks[0][0]}' and another --out",
             stops=True,
         )
-    ends = next((m[0] for m in marks if _END_MARK.fullmatch(m[0])), None)
+    ends = next((m[0] for m in marks if m[0] == stop_text or _END_MARK.fullmatch(m[0])), None)
     if ends is not None:
         return Finding(
             f"a text goes on after {ends}, so its length and answer are not the model's: see that "
