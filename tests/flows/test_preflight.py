@@ -66,7 +66,7 @@ STOPS = {
     "goes on after <\\|endoftext\\|>": answers("@, so #<|endoftext|>Question: 1 + @"),
     "8 of 8 samples that ended by themselves have no content;": answers("", tokens=9),
     "have no content after the thinking; its reasoning parser": answers("", reasoning="@ or #"),
-    "same text, of up to 60 tokens": answers("It is #."),
+    "same text, of up to 60 tokens": answers("One more, " * 20 + "so it is #."),
     "all 8 samples ended neither": answers("Seed @ gives #.", finish="tool_calls"),
 }
 
@@ -101,6 +101,7 @@ def test_an_evaluation_of_first_samples_only_does_not_end_well_on_a_rerun(
 WARNS = {
     "all samples of a problem are the same text": answers("It is #.", tokens=9),
     "texts begin with the prompt": answers("Say which number this one has: # @ and so #"),
+    "the same text, of up to 300 tokens": answers("It is #, thought out unseen.", tokens=300),
     "all 8 samples were cut": answers("@ and", finish="length", tokens=400),
     "no answer was found in any of 8": answers("I cannot say.", tokens=9),
     "begin with <thinking>": answers("<thinking>@</thinking>#"),
@@ -139,6 +140,22 @@ def test_what_is_as_it_should_be_is_not_remarked_on(
     server.answer, spec = QUIET[way]
     run_evaluation(plan(server, benchmark, tmp_path / "run", **spec), watch=Order())
     assert caplog.text == ""
+
+
+def test_thinking_that_is_kept_back_and_cut_is_no_repeated_text(
+    server, benchmark, tmp_path, caplog
+) -> None:
+    server.answer = answers("", finish="length", tokens=400)
+    run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+    assert "the same text" not in caplog.text
+    assert "were cut at --max-tokens 400" in caplog.text
+
+
+def test_one_text_of_many_may_be_about_stop_tokens(server, benchmark, tmp_path, caplog) -> None:
+    left = [answers("seed @ and `<|im_end|>` give #.")]
+    server.answer = lambda body: (left.pop() if left else answers("seed @ gives #."))(body)
+    run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+    assert "goes on after <|im_end|>" in caplog.text
 
 
 def test_a_mark_that_the_prompt_holds_is_not_the_servers(server, tmp_path, caplog) -> None:
