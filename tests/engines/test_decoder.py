@@ -177,3 +177,82 @@ def test_unsupported_architectures_are_named():
         EngineError, match=r"'qwen2' with sliding-window.*supported are llama, qwen2, qwen3"
     ):
         Decoder(Qwen2ForCausalLM(sliding))
+
+
+def rope(kind, **settings):
+    return {"rope_parameters": {"rope_type": kind, "rope_theta": 500.0, **settings}}
+
+
+FACTORS = {"short_factor": [1.0, 1.2, 1.4, 1.6], "long_factor": [2.0, 3.0, 5.0, 8.0]}
+# Whatever a config can say that changes, or might be thought to change, what is computed.
+VARIANTS = {
+    "attention_bias": {"attention_bias": True},
+    "mlp_bias": {"mlp_bias": True},
+    "gelu": {"hidden_act": "gelu"},
+    "relu": {"hidden_act": "relu"},
+    "wide heads": {"head_dim": 16},
+    "a key head a query head": {"num_key_value_heads": 6},
+    "one key head": {"num_key_value_heads": 1},
+    "a large epsilon": {"rms_norm_eps": 0.1},
+    "tied": {"tie_word_embeddings": True},
+    "one layer": {"num_hidden_layers": 1},
+    "pretraining_tp": {"pretraining_tp": 2},
+    "sliding window": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0},
+    "sliding layers": {
+        "sliding_window": 8, "use_sliding_window": True,
+        "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+    },
+    "soft caps of other models": {"final_logit_softcapping": 2.0, "attn_logit_softcapping": 2.0},
+    "scales of other models": {"logit_scale": 0.1, "embedding_multiplier": 5.0},
+    "query-key norm of other models": {"use_qk_norm": True},
+    "rope default": rope("default"),
+    "rope linear": rope("linear", factor=4.0),
+    "rope dynamic": rope("dynamic", factor=4.0),
+    "rope llama3": rope(
+        "llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
+        original_max_position_embeddings=64,
+    ),
+    "rope yarn": rope("yarn", factor=4.0, original_max_position_embeddings=64),
+    "rope yarn scaled": rope(
+        "yarn", factor=4.0, original_max_position_embeddings=64, attention_factor=1.7
+    ),
+    "rope yarn with mscale": rope(
+        "yarn", factor=4.0, original_max_position_embeddings=64, mscale=0.7, mscale_all_dim=1.3
+    ),
+    "rope longrope": rope("longrope", original_max_position_embeddings=16, **FACTORS),
+    "rope with sections": rope("default", mrope_section=[2, 1, 1]),
+}  # fmt: skip
+KINDS = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_config_is_decoded_as_hugging_face_does_or_not_claimed(kind, variant):
+    config_of, model_of = KINDS[kind]
+    config = config_of(**{**SIZE, "head_dim": 8, **VARIANTS[variant]})
+    if not supports(config):
+        with pytest.raises(EngineError, match=f"cannot decode model_type '{kind}' with .*"):
+            Decoder(model_of(config))
+        return
+    torch.manual_seed(0)
+    model = model_of(config).eval()
+    randomise(model)
+    ids = torch.randint(0, 50, (2, 40))
+    decoder = Decoder(model)
+    with torch.no_grad():
+        theirs = torch.log_softmax(model(ids).logits, dim=-1)
+        ours = torch.log_softmax(decoder.logits(decoder.prefill(ids).hidden_GTE), dim=-1)
+        stepped = torch.log_softmax(decode_along(decoder, ids, [0, 1], widths=40), dim=-1)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    seen = ~stepped[..., 0].isnan()
+    torch.testing.assert_close(stepped[seen], theirs[seen], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rotation_of_a_part_of_each_head_is_not_claimed(kind):
+    config_of, _ = KINDS[kind]
+    assert not supports(config_of(**SIZE, **rope("linear", factor=2.0, partial_rotary_factor=0.5)))

@@ -34,6 +34,7 @@ class EngineArgs:
     max_num_seqs: int | None = None
     logprobs_mode: str = "raw_logprobs"
     disable_log_stats: bool = False
+    max_model_len: int | None = None
 
 
 @dataclass(kw_only=True)

@@ -60,7 +60,21 @@ def test_the_answer_is_what_follows_closed_thinking(text: str, part: str | None)
         ("\\boxed {7}", "7"),
         (r"\boxed{7", None),
         (r"\boxed{{7}", None),
-        (r"\boxed 7", None),
+        (r"\boxed 7", "7"),
+        (r"so $\boxed 72$.", "72"),
+        (r"\boxed7.", "7"),
+        (r"\boxed\frac{1}{2} it is", r"\frac{1}{2}"),
+        (r"\boxed\text{no way}", r"\text{no way}"),
+        (r"\(\boxed -3\)", "-3"),
+        (r"\boxed B", "B"),
+        (r"\boxed{7} in \boxed form", "7"),
+        (r"\fbox{7} or \framebox {8}", "7, 8"),
+        (r"\boxed{6} no, \fbox{7}", "7"),
+        # Escaped braces are text: they close and open nothing.
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{6} so \boxed{\left\{ x \right.}", r"\left\{ x \right."),
+        (r"\boxed{6} so \boxed{\left. x \right\}}", r"\left. x \right\}"),
+        (r"\boxed{a \\{b}}", r"a \\{b}"),
         ("7", None),
         ("", None),
     ],
@@ -188,7 +202,7 @@ def test_no_number_is_unparsed(text: str) -> None:
     assert number.grade(text, "7") == Verdict(grade=Grade.UNPARSED)
 
 
-@pytest.mark.parametrize("gold", ["", "seven", "3/4", "7 or 8", "9" * 41])
+@pytest.mark.parametrize("gold", ["", "seven", "3/0", "7 or 8", "9" * 41])
 def test_a_gold_answer_that_is_not_one_number_leaves_ungraded(gold: str) -> None:
     assert number.grade("7", gold) == Verdict(grade=Grade.UNGRADED)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from tersely.adapters.packing import unpack_zstandard
 from tersely.core.errors import DataError
 
 # Python reads this method of zip archives from 3.14 on; polars unpacks it on every version.
@@ -49,7 +50,7 @@ class Archive:
         info = self._zip.getinfo(name)
         try:
             if info.compress_type == ZSTANDARD:
-                return json.loads(_unpack(self._raw(info)))
+                return json.loads(unpack_zstandard(self._raw(info)))
             return json.loads(self._zip.read(info))
         except (ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
             raise DataError(f"{self._path}: {name} cannot be read: {error}") from error
@@ -66,11 +67,3 @@ class Archive:
             *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
             file.seek(name_bytes + extra_bytes, 1)
             return file.read(info.compress_size)
-
-
-def _unpack(packed: bytes) -> str:
-    """Zstandard frames as text, which is JSON: no line of it holds a raw control character."""
-    frame = pl.read_csv(
-        packed, has_header=False, separator="\x01", quote_char=None, schema={"line": pl.String}
-    )
-    return "\n".join(frame["line"].drop_nulls())

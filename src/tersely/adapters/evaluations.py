@@ -9,12 +9,16 @@ import numpy as np
 import polars as pl
 
 from tersely.adapters import readers
+from tersely.adapters.packing import plain_stem
+from tersely.adapters.reading import SplitsTokens
+from tersely.adapters.regrading import grade_prefixes, regrade
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE, Manifest, read_manifest
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.records import (
+    ENDED,
     NO_ANSWER,
     RIGHT,
     UNKNOWN_ANSWER,
@@ -48,7 +52,7 @@ _SCHEMA: dict[str, Any] = {
     "answered_budgets": pl.List(pl.Int64),
     "difficulty": pl.Float64,
 }
-_REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish", "cap_tokens")
+_REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish")
 
 
 class Loaded(NamedTuple):
@@ -95,12 +99,8 @@ def load(
     if not path.exists():
         raise ConfigError(f"there is no {path}; give an evaluation's folder or a file of records")
     if reader != OURS:
-        if protocol not in (None, Protocol.FINISHED):
-            raise ConfigError(
-                f"--protocol {protocol!s} needs graded prefixes, which {reader} does not write; "
-                "only finished can be read off its files"
-            )
-        return _load_peer(path, reader, options or readers.Options(run=path.stem), budgets)
+        told = options or readers.Options(run=plain_stem(path))
+        return _load_peer(path, reader, told, budgets, protocol or Protocol.FINISHED)
     only_model = None if options is None else _only_model(options)
     file = path / RECORDS_FILE if path.is_dir() else path
     if not file.is_file():
@@ -117,7 +117,7 @@ def load(
         table, cost = _with_forced(table, file.parent / FORCED_FILE, budgets=graded)
         notes.append(cost)
     stated = _numbers(manifest.facts.get("budgets", ""))
-    chosen = tuple(budgets) or stated or spectrum(table.cap_tokens)
+    chosen = tuple(budgets) or stated or spectrum(table.reach_tokens)
     notes += _unfinished(table, manifest)
     return Loaded(
         name=path.resolve().name if path.is_dir() else path.stem,
@@ -174,7 +174,8 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
     )
     columns = frame.select(
         correct=pl.col("grade") == Grade.CORRECT.value,
-        finished=pl.col("finish") == Finish.STOP.value,
+        finished=pl.col("finish").is_in([end.value for end in ENDED]),
+        end_unknown=pl.col("finish") == Finish.UNKNOWN.value,
         graded=(pl.col("grade") != Grade.UNGRADED.value) & (pl.col("finish") != Finish.ERROR.value),
         answer=answer,
         answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
@@ -188,13 +189,14 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
     return Samples(
         runs=_distinct(frame, "run"),
         models=_distinct(frame, "model"),
-        caps=tuple(frame["cap_tokens"].unique().sort().to_list()),
+        caps=tuple(frame["cap_tokens"].unique().to_list()),
         keys=tuple(keys.iter_rows()),
         row_N=placed["row"].cast(pl.Int64).to_numpy(),
         sample_N=frame["sample"].to_numpy(),
         correct_N=columns["correct"].to_numpy(),
         finished_N=columns["finished"].to_numpy(),
         graded_N=columns["graded"].to_numpy(),
+        end_unknown_N=columns["end_unknown"].to_numpy(),
         tokens_N=frame["tokens"].to_numpy(),
         answer_N=columns["answer"].cast(pl.Int64).to_numpy(),
         answer_tokens_N=columns["answer_tokens"].to_numpy(),
@@ -241,23 +243,53 @@ def _is_torn(file: Path) -> bool:
         return content.read(1) != b"\n"
 
 
-def _load_peer(path: Path, reader: str, options: readers.Options, budgets: Sequence[int]) -> Loaded:
+def _load_peer(
+    path: Path,
+    reader: str,
+    options: readers.Options,
+    budgets: Sequence[int],
+    protocol: Protocol,
+) -> Loaded:
+    prefixes = options.grader is not None and isinstance(options.count_tokens, SplitsTokens)
+    if protocol is not Protocol.FINISHED and not (prefixes and protocol is Protocol.ANSWERED):
+        raise ConfigError(
+            f"--protocol {protocol!s} needs graded prefixes, which {reader} does not write; "
+            "only finished can be read off its files, and answered where --regrade GRADER and "
+            "--tokenizer are given too"
+        )
     reading = readers.read(path, reader, options)
-    table = tabulate(reading.records)
+    chosen = tuple(sorted(set(budgets))) or spectrum(tabulate(reading.records).reach_tokens)
+    if options.grader is not None:
+        reading = regrade(path, reading, grader=options.grader)
+        if isinstance(options.count_tokens, SplitsTokens):
+            reading = grade_prefixes(
+                path,
+                reading,
+                grader=options.grader,
+                budgets=chosen,
+                tokenizer=options.count_tokens,
+            )
     models = {r.model for r in reading.records if r.model is not None}
     facts = {"file": path.name, "read as": reader}
+    if options.grader is not None:
+        facts["graders"] = options.grader
     if models:
         facts["model"] = ", ".join(sorted(models))
     traces = [r for r in reading.records if r.text is not None and r.sample < TRACES_A_PROBLEM]
     sizes = np.cumsum([len(r.text or "") for r in traces])
     return Loaded(
-        name=path.stem,
-        table=table,
-        protocol=Protocol.FINISHED,
-        budgets=tuple(sorted(set(budgets))) or spectrum(table.cap_tokens),
+        name=plain_stem(path),
+        table=tabulate(reading.records),
+        protocol=protocol,
+        budgets=chosen,
         notes=reading.notes,
         facts=facts,
         traces=tuple(traces[: int(np.searchsorted(sizes, TRACE_CHARACTERS, side="right"))]),
+        asked={
+            (r.benchmark, r.problem): (r.prompt or "", gold)
+            for r in reading.records
+            if (gold := reading.golds.get((r.benchmark, r.problem))) is not None
+        },
     )
 
 
@@ -333,6 +365,7 @@ def _only_model(options: readers.Options) -> str | None:
         ("--cap-tokens", options.cap_tokens),
         ("--column", options.columns or None),
         ("--benchmark", options.benchmark),
+        ("--regrade", options.grader),
     ):
         if value is not None:
             raise ConfigError(f"{name} is for files of other tools; name the tool with --from")

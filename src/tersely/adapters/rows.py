@@ -1,15 +1,19 @@
-"""Rows of a JSONL or Parquet file, each with its place, and the columns looked up in them."""
+"""Rows of a JSON-lines, JSON or Parquet file, each with its place, and the columns looked up in
+them."""
 
 import codecs
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from tersely.adapters.packing import read_unpacked
 from tersely.core.errors import DataError
+
+_PARQUET = b"PAR1"
 
 
 class Row(NamedTuple):
@@ -19,27 +23,62 @@ class Row(NamedTuple):
     values: dict[str, Any]
 
 
+def read_rows(path: Path, *, expected: str) -> list[Row]:
+    """The rows of a Parquet, JSON-lines or JSON file, told by what it holds, not by its name.
+
+    Raises:
+        DataError: naming the line that is no row, or that the file holds none.
+    """
+    content = read_unpacked(path)
+    if content.startswith(_PARQUET):
+        return frame_rows(_as_frame(path, content, expected=expected))
+    return _json_rows(path, content, expected=expected)
+
+
 def read_jsonl(path: Path, *, expected: str) -> list[Row]:
-    """One JSON object a line, blank lines passed over.
+    """One JSON object a line, blank lines passed over; or one JSON list of them.
 
     Raises:
         DataError: naming the line that is none, or that the file holds none.
     """
+    return _json_rows(path, read_unpacked(path), expected=expected)
+
+
+def _json_rows(path: Path, content: bytes, *, expected: str) -> list[Row]:
+    content = content.removeprefix(codecs.BOM_UTF8)
+    is_list = content.lstrip().startswith(b"[")
+    found = (_listed if is_list else _lines)(path, content, expected=expected)
     rows = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line.removeprefix(codecs.BOM_UTF8))
-        except ValueError as error:
-            raise DataError(f"{path}:{number} is not a JSON line; expected {expected}") from error
+    for place, values in found:
         if not isinstance(values, dict):
             kind = type(values).__name__
-            raise DataError(f"{path}:{number} is a {kind}, no object; expected {expected}")
-        rows.append(Row(f"line {number}", values))
+            raise DataError(f"{path}: {place} is a {kind}, no object; expected {expected}")
+        rows.append(Row(place, values))
     if not rows:
         raise DataError(f"{path} is empty; expected {expected}")
     return rows
+
+
+def _lines(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, Any]]:
+    # Only a newline ends a line: JSON texts may hold the other separators that Python knows.
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield f"line {number}", json.loads(line.removeprefix(codecs.BOM_UTF8))
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}:{number} is not a JSON line; expected {expected}") from error
+
+
+def _listed(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, Any]]:
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} begins as a JSON list and is none ({error}); expected {expected}"
+        ) from error
+    for number, value in enumerate(values, start=1):
+        yield f"entry {number}", value
 
 
 def read_parquet(path: Path, *, expected: str) -> list[Row]:
@@ -57,8 +96,12 @@ def read_frame(path: Path, *, expected: str) -> pl.DataFrame:
     Raises:
         DataError: the file is not Parquet, or has no row.
     """
+    return _as_frame(path, read_unpacked(path), expected=expected)
+
+
+def _as_frame(path: Path, content: bytes, *, expected: str) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet; expected {expected}") from error
     if frame.is_empty():
@@ -133,38 +176,3 @@ def check_one_step(path: Path, rows: Sequence[Row]) -> None:
             f"{path} holds the steps {', '.join(steps)}, each of another policy; "
             f"keep one step's rows in a file"
         )
-
-
-def prompt_id(prompt: str) -> str:
-    """A short name for a problem that is known by its prompt alone."""
-    return blake2b(prompt.encode(), digest_size=6).hexdigest()
-
-
-def as_dict(value: object) -> dict[Any, Any]:
-    """The object; an empty one for anything else, so that what it lacks is missed by name."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_list(value: object) -> list[Any]:
-    """The list; an empty one for anything else."""
-    return value if isinstance(value, list) else []
-
-
-def as_text(value: object) -> str | None:
-    """A text, or the texts of chat messages in order, thinking first; None for anything else."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(_message_parts(value))
-    return None
-
-
-def _message_parts(messages: Iterable[Any]) -> Iterator[str]:
-    for part in messages:
-        if isinstance(part, str):
-            yield part
-        elif isinstance(part, dict):
-            if thinking := part.get("reasoning_content") or part.get("reasoning"):
-                yield f"<think>{thinking}</think>"
-            content = part.get("content") or part.get("text")
-            yield as_text(content) or ""

@@ -2,13 +2,14 @@
 
 import math
 
+from tersely.adapters.values import as_list, whole
 from tersely.core.errors import DataError
 from tersely.core.types import Finish, Grade
 
 GRADES = {
-    **dict.fromkeys(("c", "correct", "true", "1", "1.0"), Grade.CORRECT),
-    **dict.fromkeys(("i", "incorrect", "wrong", "false", "0", "0.0"), Grade.WRONG),
-    **dict.fromkeys(("n", "ungraded", "nan", ""), Grade.UNGRADED),
+    **dict.fromkeys(("c", "correct", "right", "true", "yes", "pass", "passed"), Grade.CORRECT),
+    **dict.fromkeys(("i", "incorrect", "wrong", "false", "no", "fail", "failed"), Grade.WRONG),
+    **dict.fromkeys(("n", "ungraded", "nan", "none", "null", ""), Grade.UNGRADED),
     "unparsed": Grade.UNPARSED,
 }
 FINISHES = {
@@ -25,16 +26,32 @@ FINISHES = {
 def grade_of(score: object, *, place: str, fix: str) -> Grade:
     """CORRECT for 1, True, "C"; WRONG for 0, False, "I"; UNGRADED for none, NaN, "N".
 
+    A verdict that stands alone in a list, as ``[True]`` or ``[[1]]``, is the verdict.
+
     Raises:
         DataError: any other value, such as a shaped reward.
     """
-    if score is None or (isinstance(score, float) and math.isnan(score)):
+    grade = _grade(score)
+    if grade is None:
+        raise DataError(f"{place}: score {score!r:.80} is neither right (1) nor wrong (0); {fix}")
+    return grade
+
+
+def is_verdict(score: object) -> bool:
+    """Whether the score is a verdict, or none at all; see ``grade_of``."""
+    return _grade(score) is not None
+
+
+def _grade(score: object) -> Grade | None:
+    verdict = score
+    while len(inner := as_list(verdict)) == 1:
+        verdict = inner[0]
+    if verdict is None or (isinstance(verdict, float) and math.isnan(verdict)):
         return Grade.UNGRADED
-    if isinstance(score, bool | int | float) and score in (0, 1):
-        return Grade.CORRECT if score else Grade.WRONG
-    if isinstance(score, str) and score.strip().lower() in GRADES:
-        return GRADES[score.strip().lower()]
-    raise DataError(f"{place}: score {score!r} is neither right (1) nor wrong (0); {fix}")
+    if isinstance(verdict, str | bool) and (word := str(verdict).strip().lower()) in GRADES:
+        return GRADES[word]
+    number = whole(verdict)
+    return {1: Grade.CORRECT, 0: Grade.WRONG}.get(-1 if number is None else number)
 
 
 def finish_of(reason: object, *, place: str) -> Finish | None:
@@ -58,15 +75,27 @@ def whole_tokens(count: object, *, place: str) -> int:
     Raises:
         DataError: anything else.
     """
-    if isinstance(count, str) and count.isdecimal():
-        count = int(count)  # verl writes numpy's numbers as text
-    if isinstance(count, bool) or not isinstance(count, int | float) or not _is_count(count):
+    tokens = whole(count)
+    if tokens is None or tokens < 0:
         raise DataError(
-            f"{place}: {count!r} is no count of tokens; correct the file or leave the column out "
-            f"and give --tokenizer"
+            f"{place}: {count!r:.80} is no count of tokens; correct the file or leave the column "
+            f"out and give --tokenizer"
         )
-    return int(count)
+    return tokens
 
 
-def _is_count(count: int | float) -> bool:
-    return math.isfinite(count) and count >= 0 and count == int(count)
+def cap_of(value: object, *, place: str) -> int | None:
+    """The sampled cap in tokens; None if the file does not say.
+
+    Raises:
+        DataError: no whole number above 0.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    cap = whole(value)
+    if cap is None or cap < 1:
+        raise DataError(
+            f"{place}: {value!r:.80} is no cap: a whole number of tokens above 0; correct it or "
+            f"leave it out"
+        )
+    return cap

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from tersely.adapters.readers import Options
 
 PAGE = "report.html"
+# Two files that do not name their benchmark are compared as of one.
+UNNAMED = "benchmark"
 
 From = Annotated[
     str,
     typer.Option(
         "--from",
-        help="Who wrote the file: tersely, table (any JSONL or Parquet), lighteval, lm_eval, "
-        "inspect_ai, verl, trl, slime.",
+        help="Who wrote the file: tersely, table (any JSONL, JSON or Parquet), lighteval, lm_eval, "
+        "inspect_ai, qwen_math, verl, trl, slime.",
     ),
 ]
 Tokenizer = Annotated[
@@ -40,6 +42,14 @@ Columns = Annotated[
     typer.Option("--column", help="OURS=THEIRS, e.g. --column tokens=n_tokens. Repeatable."),
 ]
 OnlyModel = Annotated[str | None, typer.Option(help="Only this model's samples.")]
+Regrade = Annotated[
+    str | None,
+    typer.Option(
+        help="Grade the file's texts again with this grader: math, number, choice, exact, ... "
+        "With --tokenizer, prefixes too.",
+        metavar="GRADER",
+    ),
+]
 Benchmark = Annotated[str | None, typer.Option(help="Name of the benchmark, where none is given.")]
 Budgets = Annotated[str | None, typer.Option(help="Budgets in tokens: 2048,4096,8192.")]
 Ks = Annotated[str | None, typer.Option("--k", help="Tries for Pass@k and the like: 1,4,8.")]
@@ -61,6 +71,7 @@ def report(
     column: Columns = None,
     only_model: OnlyModel = None,
     benchmark: Benchmark = None,
+    regrade: Regrade = None,
     budgets: Budgets = None,
     k: Ks = None,
     protocol: Wanted = None,
@@ -74,11 +85,11 @@ def report(
         if (path / "steps.jsonl").is_file():
             _show_run(path)
             return
-        load = _loader(from_, tokenizer, cap_tokens, column, only_model, benchmark)
+        load = _loader(from_, tokenizer, cap_tokens, column, only_model, benchmark, regrade)
         wanted = numbers(budgets, option="--budgets")
         loaded = load(path, budgets=wanted, protocol=protocol)
         folder = out or (path if path.is_dir() else path.parent)
-        page = folder / (PAGE if path.is_dir() else f"{path.stem}-{PAGE}")
+        page = folder / (PAGE if path.is_dir() else f"{loaded.name}-{PAGE}")
         files = Files(page, markdown, csv, png)
         show_evaluation(loaded, files, ks=numbers(k, option="--k"))
 
@@ -92,6 +103,7 @@ def compare(
     column: Columns = None,
     only_model: OnlyModel = None,
     benchmark: Benchmark = None,
+    regrade: Regrade = None,
     budgets: Budgets = None,
     k: Ks = None,
     protocol: Wanted = None,
@@ -102,7 +114,9 @@ def compare(
 ) -> None:
     """Paired difference of two evaluations, at every budget, with intervals."""
     with plain_errors():
-        load = _loader(from_, tokenizer, cap_tokens, column, only_model, benchmark)
+        load = _loader(
+            from_, tokenizer, cap_tokens, column, only_model, benchmark, regrade, unnamed=UNNAMED
+        )
         wanted = numbers(budgets, option="--budgets")
         left, right = (load(path, budgets=wanted, protocol=protocol) for path in (before, after))
         folder = out or (after if after.is_dir() else after.parent)
@@ -172,14 +186,22 @@ def _loader(
     columns: list[str] | None,
     only_model: str | None,
     benchmark: str | None,
+    regrade: str | None,
+    *,
+    unnamed: str | None = None,
 ) -> "Callable[..., Loaded]":
     """Loads evaluations as the options say."""
     from tersely.adapters.evaluations import load
+    from tersely.adapters.packing import plain_stem
 
-    stated = reader_options(tokenizer, cap_tokens, columns, only_model, benchmark)
+    stated = replace(
+        reader_options(tokenizer, cap_tokens, columns, only_model, benchmark),
+        grader=regrade,
+        unnamed=unnamed,
+    )
 
     def load_one(path: Path, *, budgets: Sequence[int], protocol: Protocol | None) -> "Loaded":
-        options = replace(stated, run=path.stem)
+        options = replace(stated, run=plain_stem(path))
         return load(path, reader=reader, options=options, budgets=budgets, protocol=protocol)
 
     return load_one

@@ -1,5 +1,7 @@
 """Records as JSON lines: append one, read all, repair a torn last line.
 
+A field whose metadata says ``stored: False`` is left out.
+
 A line is ``{"schema": 1, field: value, ...}``. A NaN is stored as ``null``, an infinity as
 ``"inf"`` or ``"-inf"``. A line counts as written when its newline is.
 """
@@ -166,11 +168,12 @@ def _record(payload: dict[str, Any], type_: type[T], form: _Form, *, where: str)
 def _form(hashable: Hashable) -> _Form:
     type_: Any = hashable
     hints = typing.get_type_hints(type_)
+    stored = [each for each in fields(type_) if each.metadata.get("stored", True)]
     return _Form(
-        codecs={field.name: _codec(hints[field.name]) for field in fields(type_)},
+        codecs={field.name: _codec(hints[field.name]) for field in stored},
         required=tuple(
             field.name
-            for field in fields(type_)
+            for field in stored
             if field.default is MISSING and field.default_factory is MISSING
         ),
     )

@@ -64,12 +64,43 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest(**content)
 
 
-def check_same(here: Manifest, there: Manifest, *, folder: Path) -> None:
-    """Refuses to go on with a run that was made from something else, naming the difference."""
-    for key in sorted(here.identity.keys() | there.identity.keys()):
+# Recorded since later than the others; a run without them was begun before.
+LATER_KEYS = frozenset(
+    {
+        "rendered prompts digest",
+        "stop tokens (generation_config.json) digest",
+        "other weight files (.bin, indices, adapters) digest",
+        "other tokenizer files digest",
+        "model code (.py) digest",
+        "tokenizer and chat template digest",
+    }
+)
+_CAUSES = {
+    "rendered prompts digest": (
+        "; where no file of the model changed, its chat template writes something of its own into "
+        "prompts, such as today's date: give the template a fixed text"
+    ),
+}
+
+
+def check_same(here: Manifest, there: Manifest, *, folder: Path) -> tuple[str, ...]:
+    """Refuses to go on with a run that was made from something else, naming the difference.
+
+    Returns:
+        What the run does not have on record, because it was begun by an earlier version, and
+        what is therefore not compared.
+
+    Raises:
+        ConfigError: the two differ.
+    """
+    unknown = tuple(sorted(LATER_KEYS & here.identity.keys() - there.identity.keys()))
+    keys = here.identity.keys() | there.identity.keys()
+    # Prompts follow from the files, so a file that differs is named first.
+    for key in sorted(keys - {*unknown}, key=lambda key: (key in _CAUSES, key)):
         ours, theirs = here.identity.get(key), there.identity.get(key)
         if ours != theirs:
             raise ConfigError(
-                f"cannot resume {folder}: {key} is {ours} here and {theirs} there; "
-                "start anew in another folder or restore what changed"
+                f"cannot resume {folder}: {key} is {ours} here and {theirs} there"
+                f"{_CAUSES.get(key, '')}; start anew in another folder or restore what changed"
             )
+    return unknown

@@ -49,11 +49,13 @@ def unsupported(config: Any) -> str | None:
     """Why this Hugging Face config cannot be decoded here, or None if it can."""
     if config.model_type not in _MODEL_TYPES:
         return f"model_type {config.model_type!r}"
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    table = getattr(config, "rope_parameters", None) or {}
+    rope = table.get("rope_type", "default")
     layer_types = set(getattr(config, "layer_types", None) or ())
     sliding = getattr(config, "use_sliding_window", False) and config.sliding_window is not None
     reasons = {
         f"rope_type {rope!r}": rope not in _ROPE_TYPES,
+        "rotation of a part of each head": table.get("partial_rotary_factor", 1.0) != 1.0,
         f"hidden_act {config.hidden_act!r}": config.hidden_act != "silu",
         "sliding-window attention": bool(layer_types - {"full_attention"}) or sliding,
         "attention_bias": bool(getattr(config, "attention_bias", False)),
@@ -108,11 +110,14 @@ class Decoder:
         """Reads the weights again, in place, after an optimizer step."""
         self._rotary = model.model.rotary_emb
         with torch.no_grad():
-            self._embed_VE = model.get_input_embeddings().weight.detach().to(self.dtype)
-            self._head_VE = model.get_output_embeddings().weight.detach().to(self.dtype)
+            self._embed_VE = self._detached(merged_weight(model.get_input_embeddings()))
+            self._head_VE = self._detached(merged_weight(model.get_output_embeddings()))
             self._norm_E = model.model.norm.weight.detach().to(self.dtype)
             for weights, layer in zip(self._layers, model.model.layers, strict=True):
                 self._load_layer(weights, layer)
+
+    def _detached(self, weight: Tensor) -> Tensor:
+        return weight.detach().to(self.dtype)
 
     def new_cache(self, *, rows: int, width: int) -> KVCache:
         """An empty cache for ``rows`` rows of ``width`` positions, this model's shape and dtype."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Shaped
 
-from tersely.core.errors import EngineError
+from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Finish, Problem, Rollout, SamplingSpec
 from tersely.tasks.grading.answer import opens_thinking
 
@@ -71,11 +71,16 @@ class Trace(NamedTuple):
 
 
 class Desk(NamedTuple):
-    """What every sampler needs to turn problems into jobs and traces into rollouts."""
+    """What every sampler needs to turn problems into jobs and traces into rollouts.
+
+    Token ids of prompts are below ``vocabulary``; ``positions`` says what bounds them.
+    """
 
     tokenizer: Any
     stop_ids: frozenset[int]
     max_positions: int
+    vocabulary: int = _NO_BOUND
+    positions: str = "positions of the model"
 
     def jobs(
         self,
@@ -87,15 +92,19 @@ class Desk(NamedTuple):
         """One job a sample that is not to be skipped, problem by problem.
 
         Raises:
-            EngineError: a prompt plus the cap does not fit the model's positions.
+            EngineError: a prompt plus the cap does not fit the model's positions, or a token of
+                it is not in the model's vocabulary.
         """
         jobs: list[Job] = []
         for index, problem in enumerate(problems):
-            chat = [{"role": "user", "content": problem.prompt}]
-            ids = self.tokenizer.apply_chat_template(
-                chat, add_generation_prompt=True, tokenize=True, return_dict=False
-            )
+            ids = rendered(self.tokenizer, problem)
             self.check(problem.id, len(ids), spec)
+            if max(ids) >= self.vocabulary:
+                raise EngineError(
+                    f"problem {problem.id!r}: token {max(ids)} of its prompt is outside the "
+                    f"model's vocabulary of {self.vocabulary}; tokenizer and model do not belong "
+                    "together: use the tokenizer the model came with"
+                )
             thinking_open = prompt_opens_thinking(self.tokenizer, problem.prompt)
             jobs += [
                 Job(index, problem.id, s, tuple(ids), thinking_open)
@@ -146,15 +155,15 @@ class Desk(NamedTuple):
         bound = self.max_positions - spec.max_tokens
         if bound < 1:
             raise EngineError(
-                f"max_tokens {spec.max_tokens} leaves no room for a prompt in the model's "
-                f"{self.max_positions} positions; lower max_tokens"
+                f"max_tokens {spec.max_tokens} leaves no room for a prompt in the "
+                f"{self.max_positions} {self.positions}; lower max_tokens"
             )
         if prompt_tokens < 1:
             raise EngineError(f"problem {problem_id!r} has an empty prompt; give it a token")
         if prompt_tokens > bound:
             raise EngineError(
                 f"problem {problem_id!r}: prompt of {prompt_tokens} tokens exceeds {bound} = "
-                f"{self.max_positions} positions of the model - max_tokens {spec.max_tokens}; "
+                f"{self.max_positions} {self.positions} - max_tokens {spec.max_tokens}; "
                 "shorten the prompt, lower max_tokens or use a model with more positions"
             )
 
@@ -174,6 +183,15 @@ def prompt_opens_thinking(
     return opens_thinking(written, asked=prompt)
 
 
+def rendered(tokenizer: Any, problem: Problem) -> list[int]:
+    """The problem's prompt as the model gets it, through the chat template."""
+    chat = [{"role": "user", "content": problem.prompt}]
+    ids: list[int] = tokenizer.apply_chat_template(
+        chat, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    return ids
+
+
 def make_desk(model: Any, tokenizer: Any) -> Desk:
     """Stop tokens are the tokenizer's and the generation config's; one of them must exist.
 
@@ -181,6 +199,7 @@ def make_desk(model: Any, tokenizer: Any) -> Desk:
         model: or anything else with its ``config`` and ``generation_config``.
 
     Raises:
+        ConfigError: a stop token is not in the model's vocabulary.
         EngineError: neither names a stop token.
     """
     config = model.generation_config
@@ -192,8 +211,46 @@ def make_desk(model: Any, tokenizer: Any) -> Desk:
             "no stop token: tokenizer.eos_token_id and generation_config.eos_token_id are both "
             "None, so no rollout could end; set one"
         )
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return Desk(tokenizer, stop_ids, int(positions or _NO_BOUND))
+    text_config = model.config.get_text_config()
+    vocabulary = int(getattr(text_config, "vocab_size", None) or _NO_BOUND)
+    outside = sorted(i for i in stop_ids if not 0 <= i < vocabulary)
+    if outside:
+        raise ConfigError(
+            f"stop token {outside[0]} is outside the model's vocabulary of {vocabulary}, so it can "
+            "never be sampled; set eos_token of the tokenizer and eos_token_id of "
+            "generation_config.json to a token the model has"
+        )
+    positions = int(getattr(text_config, "max_position_embeddings", None) or _NO_BOUND)
+    switch = rotation_switch(text_config)
+    if switch is None or switch >= positions:
+        return Desk(tokenizer, stop_ids, positions, vocabulary)
+    return Desk(
+        tokenizer,
+        stop_ids,
+        switch,
+        vocabulary,
+        "positions up to which longrope rotates by its short factors",
+    )
+
+
+def rotation_switch(config: Any) -> int | None:
+    """The length up to which longrope keeps its short factors; None where no length switches.
+
+    Beyond it *all* positions rotate by the long factors. A sampler has rotated the first part by
+    the short ones by then, a forward pass over the whole has not, and rows of either length that
+    share a batch are rotated alike: no two engines agree across it. Dynamic NTK switches at
+    ``max_position_embeddings``, which bounds every model.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    # Models with two kinds of attention layers have one table a kind.
+    tables = [table for table in rope.values() if isinstance(table, Mapping)] or [rope]
+    outer = getattr(config, "original_max_position_embeddings", None)
+    switches = [
+        table.get("original_max_position_embeddings") or outer
+        for table in tables
+        if table.get("rope_type") == "longrope"
+    ]
+    return min((int(switch) for switch in switches if switch), default=None)
 
 
 def check_spec(spec: SamplingSpec, *, rows: int) -> None:

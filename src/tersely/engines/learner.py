@@ -173,6 +173,23 @@ class LocalLearner:
         self._steps += 1
         return self._stats(tallies, rate=rate)
 
+    def score(
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int]
+    ) -> Float[np.ndarray, " T"]:
+        """Log-probs of a completion as an update sees them; nothing is learned."""
+        unknown_T = np.zeros(len(completion_ids), dtype=np.float32)
+        row = TrainRow(
+            group=0,
+            prompt_ids=tuple(prompt_ids),
+            completion_ids=tuple(completion_ids),
+            logprobs=unknown_T,
+            advantage=0.0,
+        )
+        batch = pack([row], device=self.model.device)
+        with torch.no_grad():
+            logp_BT = self._logp(self.model, batch).logp_BT
+        return logp_BT[0, len(prompt_ids) :].cpu().numpy()
+
     def state_dict(self) -> dict[str, Any]:
         """All that a restart needs besides the weights."""
         return {

@@ -7,13 +7,14 @@ The base weights stay frozen and are never written: samplers that copy weights r
 import copy
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers.pytorch_utils import Conv1D
 
 from tersely.core.errors import ConfigError
 
@@ -36,7 +37,8 @@ def add_lora(
             output matrix, experts and their router included.
 
     Raises:
-        ConfigError: the rank is below 1, or no layer has such a name.
+        ConfigError: the rank is below 1, no layer has such a name, or one has whose matrix the
+            model uses in another place too.
     """
     from peft import LoraConfig
 
@@ -54,14 +56,58 @@ def add_lora(
             torch.manual_seed(seed)
             # What peft prepares for fused experts matches nothing where they stay as they are.
             warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not")
+            # Refused below, or as wanted: GPT-2's transposed matrices are told apart by peft.
+            warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set to (True|False)")
             model.add_adapter(config, adapter_name=_NAME)
     except ValueError as error:
-        known = {name.rpartition(".")[2] for name, part in model.named_modules() if _linear(part)}
-        raise ConfigError(
-            f"lora targets {', '.join(targets)} name no linear layer of this model; "
-            f"it has {', '.join(sorted(known))}"
-        ) from error
+        raise _nameless(model, targets) from error
+    named = [name for name, part in model.named_modules() if _adapted(part)]
+    lost = [t for t in targets if not any(f".{name}".endswith(f".{t}") for name in named)]
+    if lost:
+        raise _nameless(model, lost)
+    _refuse_shared(model)
+    _refuse_positions(model)
     model.eval()
+
+
+def _nameless(model: Any, targets: Sequence[str]) -> ConfigError:
+    known = {name.rpartition(".")[2] for name, part in model.named_modules() if _linear(part)}
+    return ConfigError(
+        f"lora targets {', '.join(targets)} name no linear layer of this model; "
+        f"it has {', '.join(sorted(known - {'base_layer', _NAME}))}"
+    )
+
+
+def _refuse_positions(model: Any) -> None:
+    """Refuses an adapter on an embedding that is not the tokens': peft calls it as if it was."""
+    for name, part in model.named_modules():
+        base = part.get_base_layer() if _adapted(part) else None
+        if isinstance(base, torch.nn.Embedding) and part is not model.get_input_embeddings():
+            layer = name.rpartition(".")[2]
+            raise ConfigError(
+                f"lora target {layer} embeds something other than tokens, which adapters cannot "
+                f"follow; leave {layer} out of model.lora_targets"
+            )
+
+
+def _refuse_shared(model: Any) -> None:
+    """Refuses an adapter on a matrix that is used twice: peft adds its delta at one of the two
+    places, and no single matrix computes that."""
+    users: dict[int, list[str]] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        users.setdefault(id(weight), []).append(_plain_name(name))
+    for name, part in model.named_modules():
+        base = part.get_base_layer() if _adapted(part) else torch.nn.Identity()
+        own = f"{_plain_name(f'{name}.')}"
+        for weight in base.parameters():
+            mine, *others = sorted(users[id(weight)], key=lambda user: not user.startswith(own))
+            if others:
+                layer = name.rpartition(".")[2]
+                raise ConfigError(
+                    f"lora target {layer}: {others[0]} is the same matrix as {mine} (tied), so no "
+                    f"merged model equals base and adapter; leave {layer} out of model.lora_targets"
+                )
 
 
 def has_lora(model: Any) -> bool:
@@ -70,7 +116,7 @@ def has_lora(model: Any) -> bool:
 
 
 def merged_weight(layer: Any) -> Tensor:
-    """A linear layer's matrix, its adapter's delta added where it has one."""
+    """A linear layer's or an embedding's matrix, its adapter's delta added where it has one."""
     if not _adapted(layer):
         return layer.weight
     return layer.get_base_layer().weight + layer.get_delta_weight(_NAME)
@@ -104,8 +150,10 @@ def plain_twin(model: Any, state: Mapping[str, Tensor]) -> Any:
     # Rotary frequencies and their like are not in the state, and were made without memory.
     for name, buffer in model.named_buffers(remove_duplicate=False):
         owner, _, last = name.rpartition(".")
-        setattr(twin.get_submodule(owner), last, buffer)
-    twin.tie_weights()
+        setattr(twin.get_submodule(_plain_name(f"{owner}.")[:-1]), last, buffer)
+    # Not where the config says so and the weights on disk differ: loading leaves those apart.
+    if len(list(model.parameters())) < len(list(model.named_parameters(remove_duplicate=False))):
+        twin.tie_weights()
     twin.generation_config = model.generation_config
     return twin.requires_grad_(False).eval()
 
@@ -121,8 +169,10 @@ def save_merged(model: Any, folder: Path) -> None:
 
 
 def save_adapter(model: Any, folder: Path) -> None:
-    """Writes the adapter alone, in peft's format."""
-    model.save_pretrained(folder)
+    """Writes the adapter in peft's format, which has an adapted embedding's base beside it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Setting `save_embedding_layers` to `True`")
+        model.save_pretrained(folder)
 
 
 def load_adapter(model: Any, folder: Path) -> None:
@@ -133,7 +183,9 @@ def load_adapter(model: Any, folder: Path) -> None:
     """
     from peft import set_peft_model_state_dict
 
-    found = set_peft_model_state_dict(model, load_file(folder / _WEIGHTS), adapter_name=_NAME)
+    saved = load_file(folder / _WEIGHTS)
+    adapter = {name: weight for name, weight in saved.items() if ".lora_" in name}
+    found = set_peft_model_state_dict(model, adapter, adapter_name=_NAME)
     missing = [key for key in found.missing_keys if ".lora_" in key]
     if missing or found.unexpected_keys:
         raise ValueError(f"adapter and model differ in {[*missing, *found.unexpected_keys][0]}")
@@ -148,4 +200,4 @@ def _adapted(part: Any) -> bool:
 
 
 def _linear(part: Any) -> bool:
-    return isinstance(part, torch.nn.Linear)
+    return isinstance(part, torch.nn.Linear | Conv1D)

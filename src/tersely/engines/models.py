@@ -120,7 +120,8 @@ def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
         dtype: float32 to train; ``sampling_dtype`` does to sample.
 
     Raises:
-        ConfigError: as :func:`load_tokenizer`, or the folder is no causal language model.
+        ConfigError: as :func:`load_tokenizer`, or the folder is no causal language model, or
+            weights are NaN or infinite.
         EngineError: it does not fit into memory.
     """
     tokenizer = load_tokenizer(path)
@@ -130,7 +131,19 @@ def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
             model = AutoModelForCausalLM.from_pretrained(folder_of(path), dtype=dtype)
         except (OSError, ValueError, KeyError) as error:
             raise _unloadable(path, error) from error
+        _refuse_non_finite(model, path=path)
         return Policy(model.to(device()), tokenizer)
+
+
+def _refuse_non_finite(model: Model, *, path: str) -> None:
+    """Refuses weights that hold NaN or infinity, which no sample or loss would survive."""
+    bad = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    if bad:
+        others = f" and {len(bad) - 1:,} more" if len(bad) > 1 else ""
+        raise ConfigError(
+            f"model.path = {path!r} has weights that are not finite numbers: {bad[0]}{others}; "
+            "the file is damaged or its training diverged: use another checkpoint"
+        )
 
 
 def load_settings(path: str) -> Settings:

@@ -14,7 +14,7 @@ from transformers import AutoConfig, GenerationConfig
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, Rollout, SamplingSpec
-from tersely.engines.jobs import Job, OnRollout, Trace, check_spec, make_desk
+from tersely.engines.jobs import Job, OnRollout, Trace, check_spec, make_desk, rotation_switch
 from tersely.engines.noise import row_keys
 
 
@@ -41,11 +41,15 @@ class VLLMSampler:
 
     def __init__(self, folder: Path, tokenizer: Any, *, rows: int = 256) -> None:
         self._vllm, self._rows = _import_vllm(), rows
-        self.desk = make_desk(_read_settings(folder), tokenizer)
+        loaded = _read_settings(folder)
+        self.desk = make_desk(loaded, tokenizer)
+        switch = rotation_switch(loaded.config.get_text_config())
         self._calls = 0
         settings = self._vllm.EngineArgs(
             model=str(folder),
             max_num_seqs=rows,
+            # vLLM rotates by longrope's long factors as soon as it may ever need them.
+            max_model_len=self.desk.max_positions if switch is not None else None,
             logprobs_mode="processed_logprobs",
             disable_log_stats=True,
         )

@@ -25,7 +25,7 @@ from tersely.core.manifest import (
 )
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.http import Endpoint, HTTPSampler
-from tersely.engines.jobs import Engine, check_spec
+from tersely.engines.jobs import Engine, check_spec, rendered
 from tersely.flows.evaluate import (
     OnCompletion,
     Source,
@@ -33,7 +33,7 @@ from tersely.flows.evaluate import (
     as_completion,
     record_of,
 )
-from tersely.flows.runs import digest_files, digest_of
+from tersely.flows.runs import PROMPTS, digest_prompts, model_identity, say_uncompared
 from tersely.flows.served import Served
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
@@ -84,10 +84,11 @@ class Watch(Interface):
 
 
 class Local(NamedTuple):
-    """A model in this process and what drives it."""
+    """A model in this process and what drives it; ``model`` None: its engine loads it itself."""
 
     tokenizer: Any
     sampler: Any
+    model: Any = None
 
 
 def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
@@ -130,7 +131,12 @@ def run_evaluation(
     identity = describe(plan, problems)
     planned = len(problems) * plan.spec.samples
     if (plan.out / FILE).is_file():
-        check_same(Manifest(identity=identity, facts={}), read_manifest(plan.out), folder=plan.out)
+        there = read_manifest(plan.out)
+        if plan.endpoint is None:
+            # Its contents are compared; where the folder lies is no part of what it is.
+            identity["model"] = there.identity.get("model", plan.model)
+        here = Manifest(identity=identity, facts={})
+        say_uncompared(check_same(here, there, folder=plan.out), folder=plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
             if plan.endpoint is not None:
                 _served(plan, problems).check()
@@ -159,7 +165,9 @@ def run_evaluation(
     append_missing(
         file,
         source,
-        make_record=lambda c: _record(plan, by_id[c.problem_id], c, run=run),
+        make_record=lambda c: _record(
+            plan, by_id[c.problem_id], c, run=run, model=identity["model"]
+        ),
         on_record=on_record,
     )
     if plan.protocol is Protocol.FORCED:
@@ -200,7 +208,7 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
     spec = plan.spec
     identity = {
         "model": plan.model,
-        **_model_identity(plan),
+        **_model_identity(plan, problems),
         "benchmark": Path(plan.benchmark).name,
         "benchmark digest": digest(problems),
         "graders": ", ".join(sorted({problem.grader for problem in problems})),
@@ -222,18 +230,15 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
     return identity
 
 
-def _model_identity(plan: Plan) -> dict[str, str]:
+def _model_identity(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
     if plan.endpoint is not None:
         settings = {**plan.endpoint.extra_body, "stop texts": plan.endpoint.stop_texts}
         return {"request settings": repr(sorted(settings.items()))}
-    from tersely.engines.models import folder_of
+    from tersely.engines.models import folder_of, load_tokenizer
 
-    folder = folder_of(plan.model)
-    prompt_files = [*folder.glob("tokenizer*"), *folder.glob("chat_template*")]
-    return {
-        "model digest": digest_of(folder),
-        "tokenizer and chat template digest": digest_files(f for f in prompt_files if f.is_file()),
-    }
+    tokenizer = load_tokenizer(plan.model)
+    prompts = (rendered(tokenizer, problem) for problem in problems)
+    return {**model_identity(folder_of(plan.model)), PROMPTS: digest_prompts(prompts)}
 
 
 def _facts(plan: Plan, planned: int) -> dict[str, str]:
@@ -254,7 +259,9 @@ def _facts(plan: Plan, planned: int) -> dict[str, str]:
     }
 
 
-def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -> EvalRecord:
+def _record(
+    plan: Plan, problem: Problem, completion: Completion, *, run: str, model: str
+) -> EvalRecord:
     return record_of(
         problem,
         completion,
@@ -262,7 +269,7 @@ def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -
         run=run,
         with_text=True,
         with_pieces=completion.sample < SAMPLES_WITH_PIECES,
-        model=plan.model,
+        model=model,
         prefix_budgets=plan.budgets if plan.protocol is Protocol.ANSWERED else (),
     )
 
@@ -281,7 +288,7 @@ def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
         problems=problems,
         spec=plan.spec,
         file=plan.out / RECORDS_FILE,
-        grade=lambda c, run: _record(plan, by_id[c.problem_id], c, run=run),
+        grade=lambda c, run: _record(plan, by_id[c.problem_id], c, run=run, model=plan.model),
     )
 
 
@@ -290,6 +297,18 @@ def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | Non
 
     local = _open(plan)
     _check_positions(plan, problems, local)
+    if local.model is not None:
+        from tersely.engines.agreement import check_sampler, forward_score
+
+        check_sampler(
+            local.sampler,
+            forward_score(local.model),
+            prompt_ids=rendered(local.tokenizer, problems[0]),
+            room_tokens=local.sampler.desk.max_positions,
+            dtype=local.model.dtype,
+            model_type=local.model.config.model_type,
+            engine=plan.engine,
+        )
     ids_file = plan.out / TOKENS_FILE if plan.protocol is Protocol.FORCED else None
 
     def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
@@ -323,7 +342,8 @@ def _open(plan: Plan) -> Local:
         tokenizer = load_tokenizer(plan.model)
         return Local(tokenizer, VLLMSampler(folder_of(plan.model), tokenizer, rows=plan.rows))
     model, tokenizer = load_policy(plan.model, dtype=sampling_dtype(device()))
-    return Local(tokenizer, make_sampler(model, tokenizer, rows=plan.rows, engine=plan.engine))
+    sampler = make_sampler(model, tokenizer, rows=plan.rows, engine=plan.engine)
+    return Local(tokenizer, sampler, model)
 
 
 def _check_positions(plan: Plan, problems: Sequence[Problem], local: Local) -> None:

@@ -25,7 +25,7 @@ from tersely.core import jsonl
 from tersely.core.errors import EngineError
 from tersely.core.manifest import FILE, write_atomically
 from tersely.core.types import Group, Problem, StepRecord, StepTiming
-from tersely.engines.jobs import make_desk, prompt_opens_thinking
+from tersely.engines.jobs import make_desk, prompt_opens_thinking, rendered
 from tersely.engines.learner import LearnStats
 from tersely.engines.models import decode_whole, folder_of, load_settings, load_tokenizer
 from tersely.flows import runs
@@ -246,8 +246,13 @@ def open_folder(
     processes: int,
 ) -> None:
     """Makes the run folder, or checks that it was made from the same model and problems."""
+    tokenizer = load_tokenizer(recipe.model.path)
     manifest = runs.make_manifest(
-        recipe, model_folder=folder_of(recipe.model.path), train=training, test=test
+        recipe,
+        model_folder=folder_of(recipe.model.path),
+        train=training,
+        test=test,
+        prompts=[rendered(tokenizer, problem) for problem in (*training, *test)],
     )
     engine = {package: version(package) for package in TESTED}
     facts = {**manifest.facts, **engine, "engine": f"trl, {processes} processes"}

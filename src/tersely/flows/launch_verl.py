@@ -21,8 +21,9 @@ import polars as pl
 from tersely.adapters.verl import TESTED, check_versions
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.manifest import write_atomically
-from tersely.core.types import Problem
-from tersely.engines.models import folder_of, load_tokenizer
+from tersely.core.types import Problem, SamplingSpec
+from tersely.engines.jobs import make_desk
+from tersely.engines.models import folder_of, load_settings, load_tokenizer
 from tersely.flows import runs
 from tersely.flows.config import Recipe
 from tersely.flows.curated_files import verl_frame
@@ -197,14 +198,19 @@ def write_files(
         frame.write_parquet(inside / name)
 
 
-def longest_prompt(recipe: Recipe, problems: Sequence[Problem]) -> int:
-    """Tokens of the longest prompt, as verl's agent loop will count them."""
-    tokenizer = load_tokenizer(recipe.model.path)
-    chats = [[{"role": "user", "content": problem.prompt}] for problem in problems]
-    encoded = tokenizer.apply_chat_template(
-        chats, add_generation_prompt=True, tokenize=True, return_dict=False
-    )
-    return max(len(ids) for ids in encoded)
+def rendered_prompts(recipe: Recipe, problems: Sequence[Problem]) -> list[tuple[int, ...]]:
+    """The prompts as token ids, as verl's agent loop will make them.
+
+    Raises:
+        ConfigError: one of them leaves no room for the cap in the model's positions.
+    """
+    path = recipe.model.path
+    desk = make_desk(load_settings(path), load_tokenizer(path))
+    spec = SamplingSpec(samples=1, max_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
+    try:
+        return [job.prompt_ids for job in desk.jobs(problems, spec)]
+    except EngineError as error:
+        raise ConfigError(f"sampling.cap_tokens: {error}") from error
 
 
 def launch_verl(
@@ -259,8 +265,13 @@ def prepare(
     gpus_per_node: int,
 ) -> list[str]:
     """Makes the run folder, or checks that it is this run's, with all that verl will read."""
+    prompts = rendered_prompts(recipe, [*training, *test])
     manifest = runs.make_manifest(
-        recipe, model_folder=folder_of(recipe.model.path), train=training, test=test
+        recipe,
+        model_folder=folder_of(recipe.model.path),
+        train=training,
+        test=test,
+        prompts=prompts,
     )
     facts = {package: version(package) for package in TESTED} | {
         "engine": f"verl, {nodes} x {gpus_per_node} GPUs"
@@ -273,7 +284,7 @@ def prepare(
         folder,
         nodes=nodes,
         gpus_per_node=gpus_per_node,
-        prompt_tokens=longest_prompt(recipe, [*training, *test]),
+        prompt_tokens=max(map(len, prompts)),
     )
     write_atomically(folder / "verl" / "overrides.json", json.dumps(overrides, indent=1))
     return overrides

@@ -3,6 +3,7 @@
 import platform
 import shlex
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
@@ -26,17 +27,40 @@ from tersely.tasks.problems import digest
 
 RECIPE_FILE = "recipe.toml"
 PROBLEMS_FILE = "problems.jsonl"
+PROMPTS = "rendered prompts digest"
+# What a run is made from besides config.json, *.safetensors, tokenizer* and chat_template*.
+_OTHER_FILES = {
+    "stop tokens (generation_config.json) digest": ("generation_config.json",),
+    "other weight files (.bin, indices, adapters) digest": (
+        "*.bin", "*.pt", "*.pth", "*.h5", "*.index.json", "adapter_config.json",
+    ),
+    "other tokenizer files digest": (
+        "vocab*", "merges*", "*.model", "*.tiktoken", "special_tokens_map.json",
+        "added_tokens.json", "additional_chat_templates/*",
+    ),
+    "model code (.py) digest": ("*.py",),
+}  # fmt: skip
 
 
 def make_manifest(
-    recipe: Recipe, *, model_folder: Path, train: Sequence[Problem], test: Sequence[Problem]
+    recipe: Recipe,
+    *,
+    model_folder: Path,
+    train: Sequence[Problem],
+    test: Sequence[Problem],
+    prompts: Iterable[Sequence[int]],
 ) -> Manifest:
-    """The manifest that a run of this recipe would have, here and now."""
+    """The manifest that a run of this recipe would have, here and now.
+
+    Args:
+        prompts: the rendered prompts of all problems, as token ids.
+    """
     return Manifest(
         identity={
-            "model digest": digest_of(model_folder),
+            **model_identity(model_folder),
             "training problems digest": digest(train),
             "test problems digest": digest(test),
+            PROMPTS: digest_prompts(prompts),
         },
         facts={
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -48,6 +72,19 @@ def make_manifest(
             "machine": f"{platform.machine()}, {platform.system()}",
         },
     )
+
+
+def model_identity(folder: Path) -> dict[str, str]:
+    """Digests of all files of a model folder that decide what is sampled from it.
+
+    Only contents and names count, so a folder may be moved, linked or touched.
+    """
+    prompt_files = (*folder.glob("tokenizer*"), *folder.glob("chat_template*"))
+    return {
+        "model digest": digest_of(folder),
+        "tokenizer and chat template digest": digest_files(f for f in prompt_files if f.is_file()),
+        **{key: _digest_named(folder, patterns) for key, patterns in _OTHER_FILES.items()},
+    }
 
 
 def digest_of(folder: Path) -> str:
@@ -62,6 +99,34 @@ def digest_files(files: Iterable[Path]) -> str:
         with file.open("rb") as content:
             while block := content.read(1 << 20):
                 state.update(block)
+    return state.hexdigest()
+
+
+def _digest_named(folder: Path, patterns: Sequence[str]) -> str:
+    """A short digest of names and contents of the files that match; "none" where none does."""
+    found = sorted({file for p in patterns for file in folder.glob(p) if file.is_file()})
+    state = blake2b(digest_size=8)
+    for file in found:
+        state.update(f"{file.relative_to(folder)}\x1f{digest_files([file])}\x1e".encode())
+    return state.hexdigest() if found else "none"
+
+
+def say_uncompared(keys: Sequence[str], *, folder: Path) -> None:
+    """Warns of what an earlier version did not keep on record when the run was begun."""
+    if keys:
+        warnings.warn(
+            f"{folder} was begun by an earlier version of tersely, which kept no "
+            f"{', '.join(keys)}: whether these changed since is not known",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def digest_prompts(prompts: Iterable[Sequence[int]]) -> str:
+    """A short digest of rendered prompts, in order."""
+    state = blake2b(digest_size=8)
+    for ids in prompts:
+        state.update(f"{' '.join(map(str, ids))}\n".encode())
     return state.hexdigest()
 
 
@@ -95,7 +160,7 @@ def open_run(
     """Creates the folder, or checks that it was made from the same model and problems."""
     if (folder / FILE).is_file():
         there = read_manifest(folder)
-        check_same(manifest, there, folder=folder)
+        say_uncompared(check_same(manifest, there, folder=folder), folder=folder)
         return there
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / RECIPE_FILE, as_toml(recipe))

@@ -14,11 +14,20 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import AlarmRecord, Problem, SamplingSpec, StepRecord, StepTiming
 from tersely.engines import checkpoints
+from tersely.engines.agreement import check_sampler
 from tersely.engines.hf_sampler import make_sampler
 from tersely.engines.jobs import Engine, Sampler, make_desk
 from tersely.engines.learner import LocalLearner
 from tersely.engines.lora import add_lora, base_twin, has_lora
-from tersely.engines.models import LAB, Model, Policy, Tokenizer, folder_of, load_policy
+from tersely.engines.models import (
+    LAB,
+    Model,
+    Policy,
+    Tokenizer,
+    folder_of,
+    load_policy,
+    sampling_dtype,
+)
 from tersely.engines.objective import Aggregate, Objective, by_token
 from tersely.engines.pieces import split_text
 from tersely.flows import runs
@@ -145,7 +154,7 @@ def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run
     runs.check_folder(recipe, folder, resume=resume)
     train_problems, test_problems = load_problems(recipe)
     policy = load_policy(recipe.model.path)
-    _check_room(recipe, policy, train=train_problems, test=test_problems)
+    prompts = _check_room(recipe, policy, train=train_problems, test=test_problems)
     section = recipe.model
     if section.lora_rank is not None:
         add_lora(
@@ -160,6 +169,7 @@ def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run
         model_folder=folder_of(recipe.model.path),
         train=train_problems,
         test=test_problems,
+        prompts=prompts,
     )
     sampler = make_sampler(
         policy.model,
@@ -168,24 +178,38 @@ def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run
         engine=Engine(recipe.sampling.engine),
     )
     learner = _make_learner(recipe, policy)
+    check_sampler(
+        sampler,
+        learner.score,
+        prompt_ids=prompts[0],
+        room_tokens=sampler.desk.max_positions,
+        dtype=sampling_dtype(policy.model.device),
+        model_type=policy.model.config.model_type,
+        engine=Engine(recipe.sampling.engine),
+        temperature=recipe.sampling.temperature,
+    )
     runs.open_run(folder, recipe, manifest, test=test_problems)
     return Run(recipe, folder, policy, sampler, learner, train_problems, test_problems, watch)
 
 
 def _check_room(
     recipe: Recipe, policy: Policy, *, train: Sequence[Problem], test: Sequence[Problem]
-) -> None:
-    """Refuses a prompt that leaves no room for the cap, before anything is sampled."""
+) -> list[tuple[int, ...]]:
+    """Refuses a prompt that leaves no room for the cap, before anything is sampled; else all
+    prompts as token ids."""
     desk = make_desk(policy.model, policy.tokenizer)
     caps = {
         "sampling.cap_tokens": (train, recipe.sampling.cap_tokens),
         "evaluation.budgets": (test, max(recipe.evaluation.budgets)),
     }
+    prompts: list[tuple[int, ...]] = []
     for key, (problems, cap_tokens) in caps.items():
         try:
-            desk.jobs(problems, SamplingSpec(samples=1, max_tokens=cap_tokens, seed=0))
+            jobs = desk.jobs(problems, SamplingSpec(samples=1, max_tokens=cap_tokens, seed=0))
         except EngineError as error:
             raise ConfigError(f"{key}: {error}") from error
+        prompts += [job.prompt_ids for job in jobs]
+    return prompts
 
 
 def _reference(recipe: Recipe, policy: Policy) -> Model | None:

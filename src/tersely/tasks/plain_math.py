@@ -1,9 +1,7 @@
-"""Whether two plain answers are equal to math-verify, without it: numbers, sets, intervals, words.
+"""Whether two plain answers are equal, without a parser: numbers, sets, intervals, words.
 
-math-verify 0.9.0 reads an answer with latex2sympy2-extended and compares what it got by rules of
-its own: (1, 2) is an open interval but equal to the list "1, 2"; 9% equals 9 and 0.09; decimals
-are compared to six places. The functions here keep to its rules and answer None wherever they do
-not settle the case for sure. bench/grading.py compares the two.
+The rules are those of ``math_answers``, which takes a hundred times as long; the functions here
+answer None wherever they do not settle the case for sure.
 """
 
 import re
@@ -13,37 +11,29 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-MOST_CHARS = 200
-# Floats of 53 bits: seven decimal places are sure below this.
-_MOST_DECIMAL = 10**8
-# math-verify rounds to six places: two numbers this far apart never become one.
-_APART = Fraction(2, 10**6)
+from tersely.tasks import units
+from tersely.tasks.expressions import close
+from tersely.tasks.math_text import bare, same_condition, written
 
-_DELIMITER = re.compile(r"\\left(?=[(\[]|\\\{)|\\right(?=[)\]]|\\\})|\\?\$|\\!\s*")
-_AND = re.compile(r",?\s*\\text\{\s*(?:and|or)\s*\}|(?<![a-zA-Z]),?\s*(?:and|or)(?![a-zA-Z])")
+MOST_CHARS = 200
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 
 _NUMBER = re.compile(
     r"(?P<sign>[-+]?) ?"
-    r"(?:(?P<grouped>[1-9]\d{0,2}(?:,\d{3}){1,10})|(?P<whole>\d{1,30}))?(?P<places>\.\d{1,12})?"
-    r"(?P<suffix> ?\\?%|\^\{?\\circ\}?| ?\\(?:text|mbox|mathrm)\{[ a-zA-Z]+\}| ?[a-zA-Z]+)?"
+    r"(?:(?P<grouped>[1-9]\d{0,2}(?:,\d{3}){1,10})|(?P<whole>\d{1,40}))?(?P<places>\.\d{1,40})?"
+    r"(?: ?\\(?:times|cdot) ?10 ?\^ ?(?:\{ ?(?P<power>-?\d{1,3}) ?\}|(?P<digit>\d)))?"
 )
 _FRACTION = re.compile(
     r"(?P<sign>[-+]?) ?(?:(?P<top>\d{1,30}) ?/ ?(?P<bottom>\d{1,30})"
-    r"|(?P<mixed>\d{1,30})? ?\\[dt]?frac"
-    r"(?: ?(?P<digits>\d\d)|\{(?P<over>-?\d{1,30})\}\{(?P<under>-?\d{1,30})\}))"
+    r"|\\frac(?: ?(?P<digits>\d\d)| ?\{ ?(?P<over>-?\d{1,30}) ?\} ?\{ ?(?P<under>-?\d{1,30}) ?\}))"
 )
-# Some of the units that math-verify drops after a number.
-_UNITS = re.compile(
-    r"(?:cm|mm|dm|m|km|ft|mile|inches|yard|feet|kg|gm|g|lb|pound|liter|litre|gallon|hour|hr|minute"
-    r"|min|second|sec|day|month|year|degree|unit|square|mph|kmph|apple|coin|student)s?"
+_ASSIGNED = re.compile(
+    r"(?!\\pi|[ei] ?=)\\?[a-zA-Z]+(?:_(?:\{[^{}=]*\}|\w))?(?:\([a-z\d]\))? ?= ?(?P<value>[^=]+)"
 )
-# Inside a unit in \text{} these mean something else than a unit.
-_NO_UNIT = re.compile(r"percent|pct|inf|sqrt|\b(?:and|or)\b", re.IGNORECASE)
-_ASSIGNED = re.compile(r"[a-cf-hj-np-zA-CF-HJ-NP-Z] ?= ?(?P<value>[^=]+)")
 _GROUPED_IN_LIST = re.compile(r",\d{3}(?!\d)")
 _LIST = re.compile(r"(?P<open>[(\[]|\\\{)(?P<inside>[^()\[\]]*?)(?P<close>[)\]]|\\\})")
-_WORD = re.compile(r"[a-zA-Z]{2,20}")
+_WORD = re.compile(r"[a-zA-Z]{3,20}(?: [a-zA-Z]{2,20}){0,5}")
+_TEXT = re.compile(r"\\text\{(?P<words> ?[a-zA-Z]{2,20}(?: [a-zA-Z]{1,20}){0,9}[ .]?)\}")
 # Letters that spell a function, a constant or an infinity are no mere product of symbols.
 _MEANT = re.compile(
     r"sin|cos|tan|cot|sec|csc|arc|log|ln|exp|lim|det|max|min|gcd|lcm|inf|sqrt|mod|floor|ceil|pi"
@@ -56,7 +46,7 @@ _LETTER = re.compile(
 
 
 class Number(NamedTuple):
-    """A number as math-verify reads it: ``exact`` unless written with places, which it rounds."""
+    """A number: ``exact`` unless written with places; of a percent, what stands before the sign."""
 
     value: Fraction
     exact: bool = True
@@ -82,25 +72,34 @@ class Several(NamedTuple):
 
 
 def same(answer: str, found: str) -> bool | None:
-    """Whether math-verify takes ``found`` for the gold ``answer``; None where that is not sure."""
-    answer, found = answer.strip(), found.strip()
+    """Whether ``found`` equals the gold ``answer``; None where that is not sure."""
     if max(len(answer), len(found)) > MOST_CHARS:
         return None
-    if answer == found:
-        return True if _has_content(answer) else None
-    answer, found = _clean(answer), _clean(found)
-    if answer == found and _has_content(answer):
+    gold, given = written(answer), written(found)
+    if not same_condition(gold.condition, given.condition):
+        return False
+    times = units.ratio(gold.unit, given.unit)
+    if times is None:
+        return False
+    percents = units.is_percent(gold.unit), units.is_percent(given.unit)
+    if times == 1 and percents[0] == percents[1] and _same_text(gold.text, given.text):
         return True
-    gold, given = _read(answer), _read(found)
+    one, other = _read(gold.text, percents[0]), _read(given.text, percents[1])
+    if isinstance(one, Number) and other is None and (named := _ASSIGNED.fullmatch(given.text)):
+        other = _read(named["value"], percents[1])
+        other = other if isinstance(other, Number) else None
+    if isinstance(one, Number) and isinstance(other, Number):
+        return _same_number(one, other._replace(value=other.value * times))
+    if times != 1 or any(percents):
+        return None
+    return _same_plain(gold.text, given.text, one, other)
+
+
+def _same_plain(
+    answer: str, found: str, gold: Number | Several | None, given: Number | Several | None
+) -> bool | None:
     if gold is None and given is None:
         return _same_words(answer, found)
-    if isinstance(gold, Number) and (assigned := _ASSIGNED.fullmatch(found)):
-        # "x = 5" is read as its right side where the gold answer is no equation.
-        given = _read(assigned["value"])
-        given = given if isinstance(given, Number) and not given.percent else None
-        return None if given is None else _same_number(gold, given)
-    if isinstance(gold, Number) and isinstance(given, Number):
-        return _same_number(gold, given)
     if gold is not None and given is not None:
         return _same_several(_as_several(gold), _as_several(given))
     number, other = (gold, found) if gold is not None else (given, answer)
@@ -108,48 +107,36 @@ def same(answer: str, found: str) -> bool | None:
     return False if isinstance(number, Number) and _is_plain_word(other) else None
 
 
-def _has_content(text: str) -> bool:
-    """Whether math-verify's normalisation leaves something of it: equal texts are then right."""
+def _same_text(one: str, other: str) -> bool:
+    """Whether the texts are equal and say something: braces that close, a letter or a digit."""
+    text = bare(one)
+    if text != bare(other):
+        return False
     depths = list(accumulate({"{": 1, "}": -1}.get(character, 0) for character in text))
-    closes = bool(depths) and min(depths) >= 0 and depths[-1] == 0
-    return closes and bool(re.search(r"[a-zA-Z0-9]", _COMMAND.sub("", text)))
+    closes = not depths or (min(depths) >= 0 and depths[-1] == 0)
+    said = re.sub(r"\\text(?![a-z])", "", text)
+    return (closes or "\\begin" in text) and bool(re.search(r"[a-zA-Z0-9]", said))
 
 
-def _clean(text: str) -> str:
-    text = _AND.sub(",", _DELIMITER.sub("", text))
-    return re.sub(r"\s+", " ", text.replace("{,}", ",")).strip()
-
-
-def _read(text: str) -> Number | Several | None:
+def _read(text: str, percent: bool = False) -> Number | Several | None:
     if not text.isascii():
         return None
-    return _number(text) or _fraction(text) or _several(text) or None
+    number = _number(text) or _fraction(text)
+    if number is not None:
+        return number._replace(percent=percent)
+    return None if percent else _several(text)
 
 
 def _number(text: str) -> Number | None:
     match = _NUMBER.fullmatch(text)
     if match is None:
         return None
-    grouped, whole, places, suffix = match.group("grouped", "whole", "places", "suffix")
+    grouped, whole, places = match.group("grouped", "whole", "places")
     digits = (grouped or whole or "").replace(",", "") + (places or "")
-    if not digits or (places and len(digits) > 15) or (suffix and not _is_unit(suffix)):
+    if not digits:
         return None
-    # "+1,234" is read as a list; "-.5" as no number.
-    if match["sign"] and not whole and (match["sign"] == "+" or not grouped):
-        return None
-    percent = bool(suffix) and suffix.endswith("%")
-    value = Fraction(digits) / (100 if percent else 1)
-    exact = not places or text in ("0.5", ".5")
-    return Number(-value if match["sign"] == "-" else value, exact, percent)
-
-
-def _is_unit(suffix: str) -> bool:
-    suffix = suffix.strip()
-    if suffix.endswith("%") or suffix in (r"^\circ", r"^{\circ}"):
-        return True
-    if suffix.startswith("\\"):
-        return not _NO_UNIT.search(suffix)
-    return bool(_UNITS.fullmatch(suffix))
+    value = Fraction(digits) * Fraction(10) ** int(match["power"] or match["digit"] or 0)
+    return Number(-value if match["sign"] == "-" else value, exact=not places)
 
 
 def _fraction(text: str) -> Number | None:
@@ -165,10 +152,6 @@ def _fraction(text: str) -> Number | None:
     if bottom == 0:
         return None
     value = Fraction(top, bottom)
-    if match["mixed"]:
-        if value <= 0 or bottom < 0 or match["mixed"].startswith("0"):
-            return None
-        value += int(match["mixed"])
     return Number(-value if match["sign"] == "-" else value)
 
 
@@ -180,10 +163,9 @@ def _several(text: str) -> Several | None:
     items = []
     for part in parts:
         item = _number(part.strip()) or _fraction(part.strip())
-        # A decimal in a list is never the exact 1/2 that a lone 0.5 is.
-        if item is None or item.percent or re.search("[a-zA-Z]{2}|circ", part.replace("frac", "")):
+        if item is None:
             return None
-        items.append(item._replace(exact=item.exact and "." not in part))
+        items.append(item)
     if match is None:
         return Several(Shape.SET, tuple(items)) if len(items) > 1 else None
     shape = _shape(match["open"] + match["close"], items)
@@ -215,24 +197,20 @@ def _as_several(value: Number | Several) -> Several:
     return value if isinstance(value, Several) else Several(Shape.SET, (value,))
 
 
-def _same_number(gold: Number, given: Number) -> bool | None:
-    if gold.exact and given.exact:
-        if gold.value == given.value:
-            return True
-        # 9% equals 9, whichever of the two has the sign; below zero it is not sure.
-        as_written = (gold.percent or given.percent) and _face(gold) == _face(given)
-        return None if as_written and gold.value < 0 else as_written
+def _same_number(gold: Number, given: Number) -> bool:
+    if gold.percent == given.percent:
+        return _equal(gold, given)
+    per_cent, plain = (gold, given) if gold.percent else (given, gold)
+    size = abs(plain.value)
+    # p% is p where no sign was asked for; a share of at most 1 is as many hundredths.
+    share = per_cent._replace(value=per_cent.value / 100)
+    return (size >= 1 and _equal(plain, per_cent)) or (size <= 1 and _equal(plain, share))
+
+
+def _equal(gold: Number, given: Number) -> bool:
     if gold.value == given.value:
         return True
-    apart = abs(gold.value - given.value)
-    largest = max(abs(gold.value), abs(given.value))
-    return False if apart > _APART and largest < _MOST_DECIMAL else None
-
-
-def _face(number: Number) -> Fraction | None:
-    """The whole number that is written; None for any other."""
-    face = number.value * 100 if number.percent else number.value
-    return face if face.denominator == 1 else None
+    return not (gold.exact and given.exact) and close(gold.value, given.value)
 
 
 def _same_several(gold: Several, given: Several) -> bool | None:
@@ -240,7 +218,7 @@ def _same_several(gold: Several, given: Several) -> bool | None:
     if gold.shape in intervals and given.shape in intervals:
         return _in_order(gold.items, given.items) if gold.shape is given.shape else False
     for side in (gold, given):
-        # Equal numbers in one set become one; which of two nearly equal ones comes first is open.
+        # Equal numbers in one set are one; which of two nearly equal ones comes first is open.
         if side.shape is Shape.SET and not _all_apart(side.items):
             return None
     if {gold.shape, given.shape} & (intervals - {Shape.OPEN}):
@@ -257,16 +235,13 @@ def _ordered(items: Sequence[Number]) -> list[Number]:
     return sorted(items, key=lambda item: item.value)
 
 
-def _in_order(gold: Sequence[Number], given: Sequence[Number]) -> bool | None:
-    results = [_same_number(a, b) for a, b in zip(gold, given, strict=True)]
-    if False in results:
-        return False
-    return None if None in results else True
+def _in_order(gold: Sequence[Number], given: Sequence[Number]) -> bool:
+    return all(_same_number(a, b) for a, b in zip(gold, given, strict=True))
 
 
 def _all_apart(items: Sequence[Number]) -> bool:
     values = [item.value for item in _ordered(items)]
-    return all(b - a > _APART for a, b in pairwise(values))
+    return not any(a == b or close(a, b) for a, b in pairwise(values))
 
 
 def _is_plain_word(text: str) -> bool:
@@ -274,11 +249,20 @@ def _is_plain_word(text: str) -> bool:
 
 
 def _same_words(answer: str, found: str) -> bool | None:
-    """Words are products of their letters, in any order; single letters are symbols."""
+    """Words are read letter for letter, whatever their case; single letters are symbols."""
     letters = _LETTER.fullmatch(answer), _LETTER.fullmatch(found)
     if letters[0] and letters[1]:
         one, other = (m[m.lastgroup or 0].strip("()").casefold() for m in letters if m)
         return one == other
-    if not (_is_plain_word(answer) and _is_plain_word(found)):
+    words = _words(answer), _words(found)
+    if words[0] is None or words[1] is None:
         return None
-    return None if sorted(answer.casefold()) == sorted(found.casefold()) else False
+    return words[0] == words[1]
+
+
+def _words(text: str) -> str | None:
+    """The words that the text is, in small letters; None if it may be anything else."""
+    marked = _TEXT.fullmatch(text)
+    if not marked and not _is_plain_word(text):
+        return None
+    return " ".join((marked["words"] if marked else text).split()).strip(" .").casefold()

@@ -48,7 +48,7 @@ def first_correct_tokens(problem: Problem, pieces: Sequence[str]) -> int | None:
     stated = [
         (m.end(1), m.group(1)) for m in (*_STATED.finditer(text), *_RECONSIDERED.finditer(text))
     ]
-    found = sorted([*((b.end, text[slice(*b)].strip()) for b in all_boxed(text)), *stated])
+    found = sorted([*((b.end, text[b.begin : b.end].strip()) for b in all_boxed(text)), *stated])
     for end, candidate in found:
         if candidate not in verdicts:
             verdict = grading.grade(problem, f"\\boxed{{{candidate}}}")

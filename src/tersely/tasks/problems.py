@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
-from tersely.tasks.questions import text_of
+from tersely.tasks import grading
+from tersely.tasks.questions import final_answer, text_of
 from tersely.tasks.tables import Row, cell, missing_column, read_rows
 
 Text = Annotated[str, Field(min_length=1)]
@@ -27,6 +29,17 @@ _VERL = {
         for name in ("id", "grader", "difficulty", "reference_tokens", "reference_accuracy")
     },
 }
+# By verl's data_source, as verl itself chooses how to score a row.
+_VERL_GRADERS = {
+    "openai/gsm8k": "number",
+    "lighteval/MATH": "math",
+    "DigitalLearningGmbH/MATH-lighteval": "math",
+    "HuggingFaceH4/MATH-500": "math",
+    "math_dapo": "math",
+    "math": "math",
+}
+# A worked solution is no answer to these; the others have golds of a form of their own.
+_FINAL_ANSWERS = ("exact", "number", "math", "choice", "ordered")
 
 
 class _Line(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
@@ -55,11 +68,12 @@ def digest(problems: Sequence[Problem]) -> str:
 def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> list[Problem]:
     """Reads one problem a row of a JSONL, JSON, CSV or Parquet file: ``prompt`` and ``answer``, and
     if wanted ``id``, ``source``, ``grader`` (default exact), ``difficulty``, ``reference_tokens``
-    and ``reference_accuracy``; other columns are ignored. A prompt may be a chat of one message;
-    verl's rows are read too.
+    and ``reference_accuracy``; other columns are ignored. A prompt may be a chat of one message,
+    an answer a worked solution that ends in ``#### 72`` or a box; verl's rows are read too.
 
     Args:
-        columns: our name to the file's, where they differ; ``a.b`` goes into an object.
+        columns: our name to the file's, where they differ; ``a.b`` goes into an object. The name
+            of a grader under ``grader`` stands for itself.
     Raises:
         ConfigError: the file does not exist, or a column is no name of ours.
         DataError: a row is not such a problem, answers are of several types, an id stands twice,
@@ -90,6 +104,7 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
 
 def _problem(row: Row, columns: Mapping[str, str], *, place: str, source: str) -> Problem:
     found = {name: _find(row, name, columns) for name in _Line.model_fields}
+    found["grader"] = _grader(row, found, columns)
     for name in columns:
         if found[name] is None:
             fix = f"name the one that holds the {name}"
@@ -97,6 +112,7 @@ def _problem(row: Row, columns: Mapping[str, str], *, place: str, source: str) -
     try:
         if isinstance(found["prompt"], list):
             found["prompt"] = text_of(found["prompt"])
+        found["answer"] = _answer(found["answer"], row, grader=found["grader"])
         line = _Line.model_validate({k: v for k, v in found.items() if v is not None})
     except (ValueError, DataError) as error:
         raise DataError(f"{place} is not a problem: {_first_line(error)}") from error
@@ -110,7 +126,38 @@ def _problem(row: Row, columns: Mapping[str, str], *, place: str, source: str) -
         difficulty=line.difficulty,
         reference_tokens=line.reference_tokens,
         reference_accuracy=line.reference_accuracy,
+        place=place,
     )
+
+
+def _grader(row: Row, found: Mapping[str, Any], columns: Mapping[str, str]) -> Any:
+    """The grader that the file's name or the row names; else what verl would score it by."""
+    if columns.get("grader") in grading.names():
+        return columns["grader"]
+    if found["grader"] is not None or "reward_model" not in row:
+        return found["grader"]
+    source = str(found["source"])
+    return _VERL_GRADERS.get("math_dapo" if source.startswith("aime") else source)
+
+
+def _answer(value: Any, row: Row, *, grader: Any) -> str:
+    """The gold answer as text, without the solution that leads to it."""
+    if value is None:
+        raise DataError(
+            f"answer: there is none; the row has {', '.join(row)}; correct it, leave it out or "
+            "name the column (?answer=COLUMN)"
+        )
+    if isinstance(value, list | dict):
+        raise DataError(
+            f"answer: {str(value)[:60]} is a {type(value).__name__}; write the one answer as text"
+        )
+    try:
+        text = text_of(value)
+    except DataError as error:
+        raise DataError(f"answer: {error}") from error
+    if not text.strip():
+        raise DataError(f"answer: {text!r} is empty; correct it or leave the row out")
+    return final_answer(text) if (grader or "exact") in _FINAL_ANSWERS else text
 
 
 def _find(row: Row, name: str, columns: Mapping[str, str]) -> Any:
@@ -126,7 +173,7 @@ def _find(row: Row, name: str, columns: Mapping[str, str]) -> Any:
 def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "a truth value"
-    return "a number" if isinstance(value, int | float) else f"a {type(value).__name__}"
+    return "a number" if isinstance(value, int | float | Decimal) else f"a {type(value).__name__}"
 
 
 def _first_line(error: Exception) -> str:

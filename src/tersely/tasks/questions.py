@@ -1,15 +1,21 @@
 """Prompt and answer of one row, in each of the layouts in use."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from hashlib import blake2b
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 from tersely.core.errors import DataError
+from tersely.tasks.grading.answer import last_boxed
 from tersely.tasks.tables import Row, cell
 
+# Numbers of other sizes are written as a power of ten.
+_LEAST_POWER, _MOST_POWER = -12, 25
+_GROUPED = re.compile(r"[-$]{0,2}\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _POWER = re.compile(r"\A([-+]?\d+(?:\.\d+)?)[eE]\+?(-?\d+)\Z")
 
 
@@ -31,20 +37,19 @@ class Layout(NamedTuple):
 
 
 def text_of(value: Any) -> str:
-    """A cell as text: a chat's only user message, a number as it is written, several answers in a
-    row; nothing for None.
+    """A cell as text: a chat's only user message, a number in digits (72.0 is ``72``), several
+    answers in a row; nothing for None.
 
     Raises:
-        DataError: it is something else, or a chat of more than one message.
+        DataError: it is something else, a number that is not finite, or a chat of more than one
+            message.
     """
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return _digits(value)
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         return _only_message(value)
     if isinstance(value, list) and value:
@@ -52,11 +57,56 @@ def text_of(value: Any) -> str:
     raise DataError(f"{str(value)[:60]!r} is a {type(value).__name__}, not text or a number")
 
 
+def _digits(number: int | float | Decimal) -> str:
+    """As a model would write it: no ``.0`` that a file format put there, no ``1e-05``."""
+    if not math.isfinite(number):
+        raise DataError(f"{number} is no finite number; correct it or leave the row out")
+    if isinstance(number, int):
+        return str(number)
+    exact = Decimal(repr(number)) if isinstance(number, float) else number
+    if not exact:
+        return "0"
+    if not _LEAST_POWER <= exact.adjusted() < _MOST_POWER:
+        places = format(exact.normalize().scaleb(-exact.adjusted()), "f")
+        return f"{places} \\times 10^{{{exact.adjusted()}}}"
+    written = format(exact, "f")
+    return written.rstrip("0").rstrip(".") if "." in written else written
+
+
 def _only_message(messages: Sequence[dict[str, Any]]) -> str:
     roles = [message.get("role") for message in messages]
     if roles != ["user"]:
         raise DataError(f"the prompt is a chat of {', '.join(map(str, roles))}; give one of user")
-    return str(messages[0].get("content") or "")
+    content = messages[0].get("content") or ""
+    if isinstance(content, str):
+        return content
+    parts = [content] if isinstance(content, dict) else content
+    if not isinstance(parts, list):
+        raise DataError(f"the prompt's content is a {type(content).__name__}; give text")
+    return "\n".join(map(_text_part, parts))
+
+
+def _text_part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    if kind not in (None, "text", "input_text") or not isinstance(part.get("text"), str):
+        raise DataError(f"the prompt holds a part of type {kind}; only text can be asked")
+    return str(part["text"])
+
+
+def final_answer(solution: str) -> str:
+    """The answer at the end of a worked solution, after ``####`` on its last line (GSM8K) or in
+    its last box (MATH); any other text as it is."""
+    _, mark, last = solution.rpartition("####")
+    if mark and last.strip() and "\n" not in last.strip():
+        return _without_commas(last.strip())
+    boxed = last_boxed(solution)
+    return boxed if boxed else solution
+
+
+def _without_commas(number: str) -> str:
+    return number.replace(",", "") if _GROUPED.fullmatch(number) else number
 
 
 def plain(prompt: str, answer: str) -> Layout:

@@ -25,7 +25,7 @@ def load(names: str, *, on_drawn: OnDrawn | None = None) -> list[Problem]:
 
     A name is a benchmark or training set (``benchmarks.ALL``; ``livecodebench?release=v4_v6``),
     ``gym:TASK?size=200&seed=0&...``, or a JSONL, JSON, CSV or Parquet file, whose columns may be
-    named: ``file.parquet?prompt=question&answer=final``.
+    named, and so may the grader of all: ``file.parquet?prompt=question&answer=final&grader=math``.
 
     Args:
         on_drawn: told how many problems of how many reasoning-gym has drawn; without it, a task
@@ -147,6 +147,7 @@ def _problems(benchmark: Benchmark, rows: Iterable[Placed]) -> Iterator[Problem]
                 source=benchmark.name,
                 grader=benchmark.grader,
                 difficulty=_difficulty(benchmark, row),
+                place=place,
             )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from tersely.adapters.archive import Archive
 from tersely.adapters.completing import complete
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
-from tersely.adapters.rows import as_dict, as_list, as_text
 from tersely.adapters.scores import finish_of
+from tersely.adapters.values import as_dict, as_list, as_text
 from tersely.core.errors import DataError
 from tersely.core.types import Finish
 from tersely.core.usage import Received, Usage, completion_tokens, least_tokens

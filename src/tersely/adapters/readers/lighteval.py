@@ -14,6 +14,7 @@ from tersely.adapters.completing import complete
 from tersely.adapters.padding import Unpadded, remove_padding
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
 from tersely.adapters.rows import Row, frame_rows, read_frame
+from tersely.adapters.values import as_list, gold_text
 from tersely.core.errors import DataError
 from tersely.core.types import Finish, Grade
 from tersely.tasks import grading
@@ -73,7 +74,7 @@ def lighteval(path: Path, *, options: Options) -> Reading:
     judge = _Judge(
         path=path,
         metric=_metric(path, rows, options=options),
-        grader=options.columns.get("grader"),
+        grader=options.columns.get("grader", options.grader),
         regraded=[],
         unlike=[],
     )
@@ -166,16 +167,22 @@ def _regrade(
             f"lighteval does not keep which; say how to tell with --column grader=exact or "
             f"grader=number: the counts are checked against lighteval's"
         )
-    doc = row.values["doc"]
-    index = doc["gold_index"]
-    gold = doc["choices"][index[0] if isinstance(index, list) else index]
+    gold = _gold(row.values["doc"]) or ""
     grade = grading.load(judge.grader)
-    verdicts = [grade(text, gold.strip()) for text in texts]
+    verdicts = [grade(text, gold) for text in texts]
     if sum(verdict.grade is Grade.CORRECT for verdict in verdicts) != right:
         judge.unlike.append(row.place)
         return [(None, None)] * len(texts)
     judge.regraded.append(row.place)
     return [(verdict.grade is Grade.CORRECT, verdict.extracted) for verdict in verdicts]
+
+
+def _gold(doc: dict[str, Any]) -> str | None:
+    """The right answer: the first, if there are several."""
+    index = next(iter(as_list(doc["gold_index"])), doc["gold_index"])
+    choices = as_list(doc["choices"])
+    known = isinstance(index, int) and 0 <= index < len(choices)
+    return gold_text(choices[index]) if known else None
 
 
 def _ends(path: Path, rows: Sequence[Row], unpadded: Unpadded) -> list[list[_End]]:
@@ -226,6 +233,7 @@ def _samples(
                     text=texts[sample],
                     prompt=doc["query"],
                     extracted=extracted,
+                    gold=_gold(doc),
                 )
             )
     return raws

@@ -1,52 +1,131 @@
 """lm-eval's ``samples_TASK_DATE.jsonl``, written with ``--log_samples``."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tersely.adapters.completing import complete
-from tersely.adapters.reading import Options, RawSample, Reading, check_columns
-from tersely.adapters.rows import Row, as_dict, as_list, demand, read_jsonl
+from tersely.adapters.naming import name_problems
+from tersely.adapters.packing import plain_stem
+from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
+from tersely.adapters.rows import Row, demand, read_jsonl
+from tersely.adapters.values import as_dict, as_list, as_text, gold_text, whole
 from tersely.core.errors import DataError
+from tersely.tasks.grading.answer import END_THINK, THINK
 
 EXPECTED = "lm-eval's samples_*.jsonl of a generate_until task"
-KEYS = ("doc_id", "arguments", "resps", "filtered_resps", "filter", "metrics")
+KEYS = ("doc_id", "arguments", "resps", "filtered_resps")
+OWN = (*KEYS, "doc", "target", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash")
 SCORE_FIX = "choose a metric of right or wrong with --column correct=METRIC"
 LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-NAME = re.compile(r"samples_(.+)_\d{4}-\d\d-\d\dT[\d\-.:]+")
+NAME = re.compile(r"samples_(.+?)_(\d{4}-\d\d-\d\dT[\d\-.:]+)")
 NO_THINKING = (
     "if lm-eval was told the model's think_end_token, it dropped the thinking before it wrote "
     "the file: then these counts are of the answers alone"
 )
+END_TOKEN = re.compile(r"think_end_token\W++(?!null|None|false)\w")
+STRIPPED = (
+    "lm-eval drops the thinking that ended before it writes the file, so that tokens cannot be "
+    "counted; run it again without think_end_token, or give the counts in a table (--from table)"
+)
 
 
 def lm_eval(path: Path, *, options: Options) -> Reading:
-    """Reads one task's samples; documents with the same prompt and target are one problem.
+    """Reads one task's samples. Documents with the same prompt and target are samples of one
+    problem where all stand equally often; otherwise each document is a problem.
 
     ``options.columns`` may choose the ``filter`` and, as ``correct``, the metric; with several
-    in the file it must. The file holds neither token counts nor reasons why samples ended.
+    in the file it must. The file holds neither token counts nor reasons why samples ended. Files
+    of 0.4.0 to 0.4.3 name neither filters nor metrics: filters are numbered from 1 in the file's
+    order.
 
     Raises:
         ConfigError: a column of ours that is unknown.
-        DataError: the file is not lm-eval's, or lacks what was not stated or chosen.
+        DataError: the file is not lm-eval's, or lacks what was not stated or chosen, or the
+            thinking was dropped from its texts.
     """
     check_columns(options, known=("filter", "correct"), reader="lm_eval")
     rows = read_jsonl(path, expected=EXPECTED)
     demand(path, rows, KEYS, expected=EXPECTED)
+    rows = _with_filters_and_metrics(rows)
     chosen = _one(
         path, [str(row.values["filter"]) for row in rows], options.columns.get("filter"), "filter"
     )
-    rows = [row for row in rows if row.values["filter"] == chosen]
+    rows = [row for row in rows if str(row.values["filter"]) == chosen]
     metrics = [str(name) for row in rows for name in as_list(row.values["metrics"])]
     metric = _one(path, metrics, options.columns.get("correct"), "correct")
+    named_task = NAME.fullmatch(plain_stem(path))
+    benchmark = benchmark_name(path, options, own=named_task[1] if named_task else None)
+    named = name_problems(
+        [(repr(_prompt(row)), str(row.values.get("target"))) for row in rows],
+        names=[str(as_text(row.values["doc_id"])) for row in rows],
+        benchmarks=[benchmark] * len(rows),
+    )
+    raws = [
+        raw
+        for row, problem in zip(rows, named.problems, strict=True)
+        for raw in _samples(path, row, metric=metric, problem=problem, benchmark=benchmark)
+    ]
+    thinking = _thinking_note(path, [raw.text or "" for raw in raws])
     return complete(
         path,
-        list(_samples(path, rows, metric=metric, options=options)),
+        raws,
         options=options,
         score_fix=SCORE_FIX,
         no_tokens="lm-eval keeps no token counts",
-        notes=(f"verdicts from lm-eval's {metric} under the filter {chosen}", NO_THINKING),
+        notes=(
+            f"verdicts from lm-eval's {metric} under the filter {chosen}",
+            *named.notes,
+            *thinking,
+        ),
     )
+
+
+def _with_filters_and_metrics(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the older layout with the two keys that it lacks: a document that stands again is
+    under the next filter, and a metric is whatever is not lm-eval's own."""
+    seen: Counter[str] = Counter()
+    filled = []
+    for row in rows:
+        values = row.values
+        if "filter" not in values:
+            document = str(values["doc_id"])
+            seen[document] += 1
+            values = {**values, "filter": str(seen[document])}
+        if "metrics" not in values:
+            values = {**values, "metrics": [name for name in values if name not in OWN]}
+        filled.append(Row(row.place, values))
+    return filled
+
+
+def _thinking_note(path: Path, texts: Sequence[str]) -> tuple[str, ...]:
+    """What to say of thinking that lm-eval may have dropped.
+
+    Raises:
+        DataError: it did.
+    """
+    if any(END_THINK in text for text in texts):
+        return ()
+    opened = sum(THINK in text for text in texts)
+    if opened and opened < len(texts):
+        raise DataError(
+            f"{path}: {opened} of {len(texts)} texts open their thinking and none ends it: "
+            f"{STRIPPED}"
+        )
+    if settings := _results_with_end_token(path):
+        raise DataError(f"{path}: {settings.name} was made with think_end_token: {STRIPPED}")
+    return (NO_THINKING,)
+
+
+def _results_with_end_token(path: Path) -> Path | None:
+    """The results of the same run, beside its samples, where they name a think_end_token."""
+    named = NAME.fullmatch(plain_stem(path))
+    results = path.parent / f"results_{named[2] if named else plain_stem(path)}.json"
+    if not results.is_file():
+        return None
+    return results if END_TOKEN.search(results.read_text(encoding="utf-8")) else None
 
 
 def _one(path: Path, names: Sequence[str], asked: str | None, column: str) -> str:
@@ -64,33 +143,40 @@ def _one(path: Path, names: Sequence[str], asked: str | None, column: str) -> st
     )
 
 
+def _call(row: Row) -> list[Any]:
+    """The prompt and the settings of the document's request, by either layout."""
+    arguments = row.values["arguments"]
+    if isinstance(arguments, dict):
+        return list(as_dict(next(iter(arguments.values()), None)).values())
+    return as_list(next(iter(as_list(arguments)), None))
+
+
+def _prompt(row: Row) -> object:
+    return next(iter(_call(row)), None)
+
+
 def _samples(
-    path: Path, rows: Sequence[Row], *, metric: str, options: Options
+    path: Path, row: Row, *, metric: str, problem: str, benchmark: str
 ) -> Iterator[RawSample]:
-    named = NAME.fullmatch(path.stem)
-    first: dict[tuple[str, str], str] = {}
-    for row in rows:
-        call = as_dict(as_dict(row.values["arguments"]).get("gen_args_0"))
-        prompt = call.get("arg_0")
-        key = (str(prompt), str(row.values.get("target")))
-        problem = first.setdefault(key, str(row.values["doc_id"]))
-        for number, (text, score) in enumerate(_responses(path, row, metric=metric)):
-            yield RawSample(
-                place=row.place if number == 0 else f"{row.place}, response {number}",
-                problem=problem,
-                benchmark=options.benchmark or (named[1] if named else path.stem),
-                score=score,
-                cap_tokens=_limit(call.get("arg_1")),
-                text=text,
-                prompt=prompt if isinstance(prompt, str) else None,
-                extracted=_extracted(row.values["filtered_resps"]),
-            )
+    settings = next((part for part in _call(row) if isinstance(part, dict)), None)
+    for number, (text, score) in enumerate(_responses(path, row, metric=metric)):
+        yield RawSample(
+            place=row.place if number == 0 else f"{row.place}, response {number}",
+            problem=problem,
+            benchmark=benchmark,
+            score=score,
+            cap_tokens=_limit(settings),
+            text=text,
+            prompt=as_text(_prompt(row)),
+            extracted=_extracted(row.values["filtered_resps"]),
+            gold=gold_text(row.values.get("target")),
+        )
 
 
 def _limit(settings: object) -> int | None:
     """The most tokens that the task allowed, if its settings say so."""
     stated = (as_dict(settings).get(key) for key in LIMITS)
-    return next((limit for limit in stated if isinstance(limit, int)), None)
+    return next((limit for limit in map(whole, stated) if limit is not None), None)
 
 
 def _responses(path: Path, row: Row, *, metric: str) -> list[tuple[str, object]]:

@@ -1,15 +1,16 @@
 """slime's rollout dumps: the ``.pt`` files of ``--save-debug-rollout-data``."""
 
-import json
 import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tersely.adapters.completing import complete
-from tersely.adapters.reading import Options, RawSample, Reading, check_columns
-from tersely.adapters.rows import Row, as_list, as_text, demand, prompt_id
+from tersely.adapters.naming import by_question
+from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
+from tersely.adapters.rows import Row, demand
 from tersely.adapters.scores import finish_of
+from tersely.adapters.values import as_list, as_text, gold_text, prompt_id
 from tersely.core.errors import ConfigError, DataError
 
 EXPECTED = "a .pt file of slime's --save-debug-rollout-data, with a list of samples"
@@ -17,7 +18,8 @@ KEYS = ("prompt", "response", "response_length", "reward", "status")
 
 
 def slime(path: Path, *, options: Options) -> Reading:
-    """Reads one rollout's or evaluation's dump; the same prompt is the same problem.
+    """Reads one rollout's or evaluation's dump; the same prompt in the same group is the same
+    problem.
 
     The file is a pickle: only plain values and tensors are unpickled, nothing in it is run. A
     reward of several parts needs ``options.columns["correct"]`` to name the verdict among them.
@@ -35,12 +37,16 @@ def slime(path: Path, *, options: Options) -> Reading:
         if masked
         else []
     )
+    raws, more = by_question(
+        list(_samples(path, rows, options=options)),
+        groups=[row.values.get("group_index") for row in rows],
+    )
     return complete(
         path,
-        list(_samples(path, rows, options=options)),
+        raws,
         options=options,
         score_fix="it may be a shaped reward; dump the verdict in a reward of several parts",
-        notes=notes,
+        notes=(*notes, *more),
     )
 
 
@@ -69,17 +75,16 @@ def _samples(path: Path, rows: Sequence[Row], *, options: Options) -> Iterator[R
     for row in rows:
         values = row.values
         prompt = values["prompt"]
-        # Chat messages are told apart by all that they hold, not by their text alone.
-        key = prompt if isinstance(prompt, str) else json.dumps(prompt, default=str)
         yield RawSample(
             place=row.place,
-            problem=prompt_id(key),
-            benchmark=options.benchmark or path.stem,
+            problem=prompt_id(prompt),
+            benchmark=benchmark_name(path, options),
             score=_score(path, row, options=options),
             tokens=values["response_length"],
             finish=finish_of(values["status"], place=f"{path}: {row.place}"),
             text=as_text(values["response"]),
             prompt=as_text(prompt),
+            gold=gold_text(values.get("label")),
         )
 
 
@@ -92,6 +97,8 @@ def _score(path: Path, row: Row, *, options: Options) -> object:
                 f"--column correct out"
             )
         return reward
+    if asked is None and options.grader is not None:
+        return None
     if asked not in reward:
         raise DataError(
             f"{path}: the reward of {row.place} has the parts {', '.join(map(str, reward))}; "

@@ -18,6 +18,7 @@ from typing import Any
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Grade, Problem, Verdict
 from tersely.tasks import workers
+from tersely.tasks.golds import no_answer
 from tersely.tasks.workers import Task
 
 Grader = Callable[[str, str], Verdict]
@@ -31,10 +32,15 @@ _SHOWN = 5
 
 
 @cache
+def names() -> tuple[str, ...]:
+    """All graders."""
+    return tuple(sorted(m.name for m in iter_modules(__path__) if m.name != "answer"))
+
+
+@cache
 def _module(name: str) -> Any:
-    available = sorted(m.name for m in iter_modules(__path__) if m.name != "answer")
-    if name not in available:
-        raise ConfigError(f"no grader {name!r}; there are {', '.join(available)}")
+    if name not in names():
+        raise ConfigError(f"no grader {name!r}; there are {', '.join(names())}")
     return import_module(f"{__name__}.{name}")
 
 
@@ -75,43 +81,57 @@ def grade_all(pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
 
 
 def check_gold(problems: Sequence[Problem]) -> list[tuple[Problem, str]]:
-    """The problems whose own grader cannot use their gold answer, each with the reason.
+    """The problems whose gold answer nothing that a model writes can match, each with the reason.
 
-    The gold answer has to be right when it is given as ``\\boxed{answer}``, or just so where the
-    grader reads answers without a box.
+    A model writes ``\\boxed{answer}``, or the bare answer where the grader reads answers without a
+    box; where the prompt asks for ``####``, also ``#### answer``. All of these have to be right. A
+    worked solution, or what a table writes for a missing value, is no answer, even though it
+    would equal itself.
     """
     bad = []
     to_grade = []
     for problem in problems:
         check = getattr(_module(problem.grader), "gold_problem", None)
-        if check is None:
-            to_grade.append(problem)
-        elif reason := check(problem.answer):
+        if reason := check(problem.answer) if check else no_answer(problem):
             bad.append((problem, reason))
-    boxed = grade_all([(problem, f"\\boxed{{{problem.answer}}}") for problem in to_grade])
-    for problem, verdict in zip(to_grade, boxed, strict=True):
-        if verdict.grade is not Grade.CORRECT and (
-            grade(problem, problem.answer).grade is not Grade.CORRECT
-        ):
-            bad.append((problem, f"grader {problem.grader} says {verdict.grade}"))
+        elif check is None:
+            to_grade += [(problem, form) for form in _as_written(problem)]
+    for (problem, form), verdict in zip(to_grade, grade_all(to_grade), strict=True):
+        if verdict.grade is Grade.CORRECT or (bad and bad[-1][0] is problem):
+            continue
+        boxed = form.startswith("\\boxed")
+        if boxed and grade(problem, problem.answer).grade is Grade.CORRECT:
+            continue
+        said = "" if boxed else " of #### with the answer, which its prompt asks for"
+        bad.append((problem, f"grader {problem.grader} says {verdict.grade}{said}"))
     return bad
+
+
+def _as_written(problem: Problem) -> list[str]:
+    forms = [f"\\boxed{{{problem.answer}}}"]
+    if "####" in problem.prompt:
+        forms.append(f"The answer is found.\n#### {problem.answer}")
+    return forms
 
 
 def refuse_bad_gold(problems: Sequence[Problem]) -> None:
     """Checks the gold answers before anything is sampled for them.
 
     Raises:
-        DataError: some cannot be used, naming the first of them.
+        DataError: some cannot be used, naming the first of them and where they stand.
     """
     bad = check_gold(problems)
     if bad:
         shown = "; ".join(
-            f"{problem.id}: {problem.answer[:60]!r} ({reason})" for problem, reason in bad[:_SHOWN]
+            f"{problem.id}: {problem.answer[:60]!r} ({reason})"
+            + (f" at {problem.place}" if problem.place else "")
+            for problem, reason in bad[:_SHOWN]
         )
         rest = f"; and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
         raise DataError(
             f"{len(bad):,} of {len(problems):,} gold answers are not right by their own grader: "
-            f"{shown}{rest}; correct them, choose another grader or leave them out"
+            f"{shown}{rest}; correct them, choose another grader (FILE?grader=NAME) or leave them "
+            "out (tersely benchmarks --leave-out --write)"
         )
 
 

@@ -1,10 +1,61 @@
-"""Finding the final answer in a completion, outside its thinking."""
+r"""Finding the final answer in a completion, outside its thinking.
+
+The answer stands in a box: ``\boxed{7}``, ``\fbox{7}``, ``\framebox{7}``, or without braces
+``\boxed 7``. Braces that are escaped, ``\{`` and ``\}``, are text and close no box. Of nested boxes
+the innermost counts.
+
+Which boxes are the answer: the last one, and with it those before it that it continues as a list.
+It continues one where they do not touch and nothing stands between the two but
+
+- marks of maths and space (``$``, ``\(``, ``\quad``, a new line), a comma, a semicolon, "and",
+  "or", and with "and" or "or" a few words such as "the other root is";
+- a label in front of the later one: ``y =``, ``(b)``, ``2.``.
+
+So ``\boxed{3}, \boxed{5}`` and "x = ``\boxed{3}`` or x = ``\boxed{5}``" are the list ``3, 5``, and
+a box written twice is one. Any other word or the end of a sentence starts a new answer, which
+replaces the earlier: "``\boxed{3}``. Wait, it is ``\boxed{5}``" is ``5``, and so is
+"not ``\boxed{3}``, ``\boxed{5}`` instead".
+"""
 
 import re
 from typing import NamedTuple
 
 END_THINK, THINK = "</think>", "<think>"
-_BRACE = re.compile(r"\\boxed\s*+\{|[{}]")
+# What a box without braces holds: a number, a command with its braces, one letter, a pair, a set. A
+# word is no content: "put it into \boxed form". Bounded, so that the whole text takes one pass.
+_HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*+(\S[^\n]{0,200})")
+_BOX = r"(?:boxed|fbox|framebox)(?![a-zA-Z])"
+_BARE = (
+    rf"(?!\\{_BOX})(?=[-+]?\.?\d|[-+]?\\[a-zA-Z]|\([-+\dA-Z\\]|[b-zA-HJ-Z](?![a-zA-Z']))"
+    rf"(?:\{{(?:[^{{}}]|\{{[^{{}}]{{0,99}}+\}}){{0,99}}+\}}|\\[{{}}]|[^\s{{}}$\\]"
+    rf"|\\(?![)\]\[(]|{_BOX})){{1,199}}+"
+    r"|\\\{[^{}$\n]{0,199}\\\}"
+)
+_MARK = re.compile(
+    rf"(?<!\\)\\++{_BOX}\s*+(?:(?P<open>\{{)|(?P<bare>{_BARE}))"
+    r"|(?<!\\)(?P<slashes>\\*+)(?P<brace>[{}])"
+)
+# Longer texts between two boxes are no list.
+_MOST_BETWEEN = 80
+_SPACE = r"(?:\s|\\[ ,;:!]|~|\$|\\[()\[\]]|\\q?quad\b|\\\\|\*|&|\\ldots|…)"
+_LABEL = (
+    r"(?:(?:[Pp]art\s*)?(?:\([a-z\d]{1,4}\)|[a-z\d]{1,2}[).])[:=]?|[-•]"
+    r"|(?:\\[a-z]+|[a-zA-Z])(?:_\{?\w{1,3}\}?|')?(?:\([a-z\d]\))?" + _SPACE + r"*+(?:=|:|\\in\b))"
+)
+_JOIN = r"(?:\\text\s*\{\s*(?:and|or)\s*\}|(?:and|or)\b|[,;/])"
+_FILLER = (
+    r"(?:the|other|another|first|second|third|next|smaller|larger|greater|root|solution|value"
+    r"|one|is|are|for|also|part|respectively)\b"
+)
+_BETWEEN = re.compile(
+    rf"{_SPACE}*+(?:[,;]{_SPACE}*+)?(?:{_JOIN}{_SPACE}*+(?:{_FILLER}{_SPACE}*+)*+)?"
+    rf"(?:\.?{_SPACE}*+{_LABEL}{_SPACE}*+)?"
+)
+
+
+# Said before a box or after it: it does not go on with the one before.
+_REFUSED = re.compile(rf"(?:\bnot|n't|\bthan|\binstead of)\b{_SPACE}*+\Z", re.IGNORECASE)
+_INSTEAD = re.compile(rf"{_SPACE}*+,?\s*(?:instead|rather)\b")
 
 
 def opens_thinking(prompt: str, *, asked: str = "") -> bool:
@@ -55,32 +106,77 @@ def has_thought(text: str) -> bool:
 
 
 class Boxed(NamedTuple):
-    """Where the content of a closed ``\\boxed{...}`` begins and ends in its text."""
+    r"""Where a closed box stands in its text, and where the content of it does.
+
+    Attributes:
+        begin: where the content begins.
+        end: where it ends.
+        start: where the box begins, with its command.
+        stop: where it ends, with its brace.
+    """
 
     begin: int
     end: int
+    start: int
+    stop: int
 
 
 def all_boxed(text: str) -> list[Boxed]:
-    """Every closed ``\\boxed{...}``, in the order in which they close, nested braces kept.
+    """Every closed box, in the order in which they close, nested braces kept.
 
     One pass, however many braces never close.
     """
-    open_places: list[int] = []
+    open_places: list[tuple[int, int]] = []
     found = []
-    for match in _BRACE.finditer(text):
-        if match[0] != "}":
+    for match in _MARK.finditer(text):
+        if match["bare"]:
+            begin = match.start("bare")
+            end = begin + len(match["bare"].rstrip(".,;:!?*"))
+            found.append(Boxed(begin, end, match.start(), end))
+        elif match["open"]:
+            open_places.append((match.end(), match.start()))
+        elif len(match["slashes"]) % 2:
+            continue
+        elif match["brace"] == "{":
             # A brace of no box is only counted: its place is before any text.
-            open_places.append(match.end() if len(match[0]) > 1 else -1)
-        elif open_places and (begin := open_places.pop()) >= 0:
-            found.append(Boxed(begin, match.start()))
+            open_places.append((-1, -1))
+        elif open_places and (place := open_places.pop())[0] >= 0:
+            begin, start = place
+            end = match.start("brace")
+            found.append(Boxed(begin, end, start, match.end()))
     return found
 
 
-def last_boxed(text: str) -> str | None:
-    """The content of the closed ``\\boxed{...}`` that begins last; None without one.
+def final_boxes(text: str) -> list[str]:
+    """The contents of the boxes that are the answer, in the order written; empty without one.
 
-    Of nested boxes that is the innermost.
+    They are more than one where boxes stand as a list; see above.
     """
-    found = all_boxed(text)
-    return text[slice(*max(found))].strip() if found else None
+    found = sorted(all_boxed(text))
+    if not found:
+        return []
+    boxes = [found.pop()]
+    while found and not _INSTEAD.match(text, boxes[0].stop):
+        before = found.pop()
+        # One around the others is not before them.
+        if before.stop > boxes[-1].start:
+            continue
+        between = text[before.stop : boxes[-1].start]
+        if not 0 < len(between) <= _MOST_BETWEEN or not _BETWEEN.fullmatch(between):
+            break
+        if _REFUSED.search(text, max(0, before.start - _MOST_BETWEEN), before.start):
+            break
+        boxes.append(before)
+    contents = [text[box.begin : box.end].strip() for box in reversed(boxes)]
+    return list(dict.fromkeys(contents))
+
+
+def last_boxed(text: str) -> str | None:
+    """The answer in the last box, or the list that the last boxes are; None without a box."""
+    contents = final_boxes(text)
+    return ", ".join(contents) if contents else None
+
+
+def after_hashes(text: str) -> list[str]:
+    """What stands on a line after ``####``, where GSM8K has its answers; the last one first."""
+    return [found.strip() for found in reversed(_HASHES.findall(text))]

@@ -1,22 +1,22 @@
 """The last ``\\boxed{}`` outside the thinking must be mathematically equal to the gold answer.
 
-Equal is what math-verify takes for equal as LaTeX; plain answers are compared without it, to the
-same end. Python's ``**`` is read as a power.
+Plain answers are compared as they are written (``plain_math``); others are read as LaTeX by
+latex2sympy2-extended, math-verify's parser, and compared by value (``math_answers``). What cannot
+be read is equal only to the same text. Python's ``**`` is read as a power.
 An answer that stands in no box is not looked for.
 """
 
 import logging
 import re
 from importlib.util import find_spec
-from itertools import product
-from typing import Any
 
 from tersely.core.errors import ConfigError
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import answer_part, last_boxed
+from tersely.tasks.math_answers import compare
 from tersely.tasks.plain_math import same
 
-if find_spec("math_verify") is None:
+if find_spec("latex2sympy2_extended") is None:
     raise ConfigError("grader math needs math-verify; pip install 'tersely[grade]'")
 
 # No answer is that long or that deep; its parser goes down several calls a brace, and swallows the
@@ -59,72 +59,30 @@ def _depth(text: str) -> int:
 
 
 def prepare() -> None:
-    """Imports math-verify and sympy and has them build their tables."""
+    """Imports sympy and the parser and has them build their tables."""
     # It logs each answer that it cannot read.
     logging.disable(logging.CRITICAL)
     grade(r"\boxed{\frac{x}{2} + 1}", r"\{1, \sqrt{2}\}")
     grade(r"\boxed{x(x + 2)}", "x^2 + 2x")
     grade(r"\boxed{2\sqrt{2}}", r"\frac{\pi}{2}")
+    grade(r"\boxed{(-\infty, 1) \cup (2, 3]}", r"x < 1")
 
 
 def grade(text: str, answer: str) -> Verdict:
-    """math-verify's verdict on the last box, without a limit of time: for a worker process.
+    """The verdict on the last box, without a limit of time: for a worker process.
 
-    UNPARSED if it can make no expression of the answer but can of the gold one; UNGRADED if it
-    can make nothing of the gold one.
+    UNPARSED if no expression can be made of the answer but can of the gold one; UNGRADED if the
+    gold one is empty.
     """
     part = answer_part(text)
     found = last_boxed(part) if part else None
     if not found:
         return Verdict(grade=Grade.UNPARSED)
-    gold, given = _read(answer), _read(found)
-    if not gold:
+    if not answer.strip():
         return Verdict(grade=Grade.UNGRADED, extracted=found)
-    differ = "%" not in answer + found and _differ(gold[0], given[0] if given else None)
-    if not differ and any(_equal(a, b) for a, b in product(gold, given)):
-        return Verdict(grade=Grade.CORRECT, extracted=found)
-    unread = all(isinstance(b, str) for b in given) and not all(isinstance(a, str) for a in gold)
-    return Verdict(grade=Grade.UNPARSED if unread else Grade.WRONG, extracted=found)
-
-
-def _read(answer: str) -> list[Any]:
-    """Expressions, or the text itself; a limit that is hit is an error, not an unreadable text.
-
-    As LaTeX only: what math-verify cannot read so, it otherwise takes any number of the text for,
-    and a power written ``x**2`` is such a text.
-    """
-    from math_verify import LatexExtractionConfig, parse
-
-    read: list[Any] = parse(
-        f"\\boxed{{{answer.replace('**', '^')}}}",
-        extraction_config=[LatexExtractionConfig()],
-        parsing_timeout=None,
-    )
-    return read
-
-
-def _differ(gold: Any, given: Any) -> bool:
-    """Whether two expressions of the same symbols have clearly different values at some point.
-
-    Simplifying, by which math-verify tells that two expressions differ, takes a hundred times as
-    long.
-    """
-    from sympy import Expr, Float, Rational
-
-    if not (isinstance(gold, Expr) and isinstance(given, Expr)):
-        return False
-    symbols = gold.free_symbols
-    if symbols != given.free_symbols or not (symbols or gold.has(Float) is given.has(Float)):
-        return False
-    point = {s: Rational(31 + 7 * n, 23) for n, s in enumerate(sorted(symbols, key=str))}
-    values = [expression.subs(point).evalf(15) for expression in (gold, given)]
-    if not all(value.is_Number or (value.is_number and value.is_finite) for value in values):
-        return False
-    one, other = (complex(value) for value in values)
-    return abs(one - other) > 1e-4 * max(1.0, abs(one), abs(other))
-
-
-def _equal(gold: Any, given: Any) -> bool:
-    from math_verify import verify
-
-    return bool(verify(gold, given, timeout_seconds=None))
+    equal = same(answer, found)
+    if equal is None:
+        equal = compare(answer, found)
+    if equal is None:
+        return Verdict(grade=Grade.UNPARSED, extracted=found)
+    return Verdict(grade=Grade.CORRECT if equal else Grade.WRONG, extracted=found)

@@ -2,15 +2,15 @@
 
 Items are numbers (2, 2.0 and 4/2 are equal) or texts (case, quotes and white space aside), parted
 by commas, semicolons or newlines, or by spaces where there are none of these. A list may stand in
-brackets and its items may be lists. It is looked for in the last ``\\boxed{}``; without a box, the
-whole answer is the list.
+brackets and its items may be lists. It is looked for in the last ``\\boxed{}``; without a box,
+after the last ``####``; without that, the whole answer is the list.
 """
 
 import re
 from fractions import Fraction
 
 from tersely.core.types import Grade, Verdict
-from tersely.tasks.grading.answer import answer_part, last_boxed
+from tersely.tasks.grading.answer import after_hashes, answer_part, last_boxed
 
 Item = Fraction | str | tuple["Item", ...]
 
@@ -25,9 +25,9 @@ _LATEX = re.compile(
 
 def grade(text: str, answer: str) -> Verdict:
     """CORRECT if the list found is the gold one; UNPARSED if there is none."""
-    part = answer_part(text)
-    boxed = last_boxed(part) if part else None
-    found = part if boxed is None else boxed
+    part = answer_part(text) or ""
+    boxed = last_boxed(part)
+    found = [*after_hashes(part), part][0] if boxed is None else boxed
     if not found:
         return Verdict(grade=Grade.UNPARSED)
     if len(found) > max(MOST_CHARS, 2 * len(answer)):

@@ -1,0 +1,154 @@
+from time import process_time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tersely.core.types import Grade
+from tersely.tasks.grading.choice import grade
+
+
+def said(text: str) -> str | None:
+    """The letters found; the gold one is none of them."""
+    return grade(text, "Z").extracted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is {} because the others are too large.",
+        "The correct option is ({}).",
+        "So the right choice is **{}**.",
+        "Hence the correct answer must be ({}), since it is even.",
+        r"Answer: \({}\)",
+        "Answer: `{}`",
+        "Answer: ${}$",
+        "**Answer:** {}",
+        "**Answer:**\n\n{}",
+        "Final answer: ({}) a triangle",
+        "I choose {}",
+        "I would go with option {}.",
+        "Option {} is correct.",
+        "Out of all four, ({}) is the right one.",
+        "Therefore, {}.",
+        "It has to be large, so {}.",
+        "None of the others fits.\n\n{}",
+        "None of the others fits.\n\n**({})**",
+        "{}. seventeen",
+        "({}) seventeen",
+        "{}) seventeen\n\nFor 20 - 3 is 17.",
+        "#### {}",
+        "答案：{}",
+        "故选{}",
+        r"\boxed{{{}}}",
+        r"\boxed{{\text{{{}}}}}",
+        r"\boxed{{\textbf{{({})}}\ 17}}",
+        r"\boxed{{\text{{Option {}}}}}",
+        r"We get \boxed{{17}}, and this is option {}.",
+        "The sum is \\boxed{{\\sum_k a_k}}.\n\n**Answer: {}**",
+        "A. ten\nB. twelve\nC. thirteen\nD. seventeen\n\nThe answer is {}.",
+    ],
+)
+@pytest.mark.parametrize("letter", ["A", "B", "D"])
+def test_a_letter_is_read_where_it_is_stated(text: str, letter: str) -> None:
+    assert said(text.format(letter)) == letter
+    assert grade(text.format(letter), letter).grade is Grade.CORRECT
+    assert grade(text.format(letter), f"({letter.lower()})").grade is Grade.CORRECT
+
+
+@pytest.mark.parametrize("letter", ["Ｂ", "Ⓑ", "\U0001d401", "\U0001d4d1"])
+def test_other_shapes_of_a_letter_are_the_letter(letter: str) -> None:
+    assert said(f"\\boxed{{{letter}}}") == "B"
+    assert said(f"Answer: {letter}") == "B"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("A, C", "A and C", "both A and C", "AC", "Answer: A, C", "Answer: AC", "Answer: A/C"),
+        *("The answer is A or C.", "The answers are (A) and (C).", "Answer: A C", "Answer: A+C"),
+        *(r"\boxed{A, C}", r"\boxed{AC}", r"\boxed{A \text{ and } C}", r"\boxed{\{A, C\}}"),
+        *(r"\boxed{A}, \boxed{C}", r"\boxed{A} and \boxed{C}", r"\boxed{(A), (C)}"),
+        *(r"\boxed{\text{A. ten, C. two}}", "Both A and C are correct.", "I pick either A or C."),
+    ],
+)
+def test_two_letters_at_once_are_neither(text: str) -> None:
+    assert said(text) == "A, C"
+    for letter in "AC":
+        assert grade(text, letter).grade is Grade.WRONG
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("The answer is A. Wait, I misread the table. The answer is B.", "B"),
+        ("The answer is A.\nActually, it's B.", "B"),
+        (r"\boxed{A}. That was wrong: \boxed{B}", "B"),
+        (r"\boxed{A}. On a second look the answer is B.", "B"),
+        ("Answer: A\n\nAnswer: B", "B"),
+        ("A is wrong, so B.", "B"),
+        ("A and C are wrong. B is right.", "B"),
+        ("The answer is not A but B.", "B"),
+        ("The answer is B, not A.", "B"),
+        ("Answer: B.\n\nA is wrong because it is too small.", "B"),
+        (r"\boxed{B}" + "\n\nA is not the answer, as 3 is odd.", "B"),
+        ("The answer is B, C is too large.", "B"),
+    ],
+)
+def test_the_last_statement_counts_and_a_denial_is_none(text: str, letter: str) -> None:
+    assert said(text) == letter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("The answer is A number below ten.", "The answer is a number.", "A quick check gives 5."),
+        *("The answer is not A.", "I don't think the answer is A.", "If the answer is A, x is 3."),
+        *("Is A correct?", "Neither A nor B is correct.", "A is wrong.", "Answer: A is incorrect."),
+        *("Vitamin A is the best.", "The matrix A is correct", "It is taught at A-level."),
+        *(
+            "The answer is A = 5.",
+            r"\boxed{A = 5}",
+            r"\boxed{A \cap B}",
+            r"\boxed{42}",
+            r"\boxed{}",
+        ),
+        *("The answer is DNA.", "The answer is T cells.", "Answer: none of these", "Answer: A cat"),
+        "The answer choices are:\nA. one\nB. two\nC. three",
+        "Choose the correct answer: A. one B. two C. three",
+        "A. That is wrong.\nB. That is right.",
+        "<think>The answer is A.",
+        "<think>The answer is A.</think>",
+    ],
+)
+def test_a_letter_that_is_not_stated_is_not_found(text: str) -> None:
+    assert said(text) is None
+    assert grade(text, "A").grade is Grade.UNPARSED
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_graded(text: str) -> None:
+    grade(text, "A")
+    grade(f"\\boxed{{{text}}}", "A")
+
+
+HOSTILE = {
+    "letters": "A " * 50_000,
+    "lists": "A and " * 20_000,
+    "boxes": r"\boxed{A}" * 10_000,
+    "a long list in a box": r"\boxed{" + "A, " * 30_000 + "}",
+    "labels": "A. x\n" * 20_000,
+    "statements": "the answer is A? " * 6_000,
+    "words": "answer " + "w " * 50_000,
+    "hashes": "#### " * 20_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_answer_costs_less_than_fifty_milliseconds(text: str) -> None:
+    def cost_s() -> float:
+        start = process_time()
+        grade(text, "B")
+        return process_time() - start
+
+    assert min(cost_s() for _ in range(5)) < 0.05
