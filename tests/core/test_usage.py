@@ -54,6 +54,12 @@ def test_a_count_is_refused_only_with_its_reason() -> None:
         assert found.tokens is not None or found.how
 
 
+def test_a_cached_prompt_longer_than_the_prompt_is_beside_it() -> None:
+    # 300 cached and 280 fresh tokens, 3 of answer and 258 of thinking.
+    usage = Usage(3, 280, 841, cached=300)
+    assert completion_tokens(usage, received=Received(241, 2)).tokens == 261
+
+
 def test_the_cached_prompt_is_no_thinking() -> None:
     for cached in (0, 16, 40):
         for prompt in (50, 50 - cached):

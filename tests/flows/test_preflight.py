@@ -7,35 +7,27 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+sys.path.insert(0, str(Path(__file__).parent))
+from serving import (
+    PROBLEMS,
+    SAMPLES,
+    Order,
+    answers,
+    pairs_of,
+    plan,
+    records_of,
+    write_benchmark,
+)
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "engines"))
-from faulty_server import Server, choice, completion, reply, running
+from faulty_server import Server, make_problems, reply, running
 
 from tersely.cli import app
-from tersely.core import jsonl
 from tersely.core.errors import EngineError
-from tersely.core.types import EvalRecord, SamplingSpec
-from tersely.engines.http import Endpoint
-from tersely.flows.evaluation import Plan, run_evaluation
-from tersely.metrics.budgets import Protocol
+from tersely.core.types import SamplingSpec
+from tersely.flows.evaluation import run_evaluation
 
-PROBLEMS, SAMPLES = 5, 6
 FIRST = {(f"p{i}", s) for i, count in enumerate((4, 2, 2)) for s in range(count)}
-
-
-class Order:
-    """Notes what happened in which order."""
-
-    def __init__(self):
-        self.seen = []
-
-    def on_sampling(self, what, total, done):
-        self.seen.append((what, total, done))
-
-    def on_record(self, record):
-        self.seen.append((record.problem, record.sample))
-
-    def on_forced(self):
-        raise AssertionError
 
 
 @pytest.fixture
@@ -46,54 +38,7 @@ def server():
 
 @pytest.fixture
 def benchmark(tmp_path):
-    """Problems whose prompt ends in its number, which is the answer."""
-    file = tmp_path / "problems.jsonl"
-    rows = [
-        {"id": f"p{i}", "prompt": f"Say which number this one has: {i}", "answer": str(i)}
-        for i in range(PROBLEMS)
-    ]
-    rows = [row | {"source": "made", "grader": "number"} for row in rows]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
-
-
-def plan(server, benchmark, out, *, samples=SAMPLES, endpoint=(), limit=None, **spec):
-    return Plan(
-        model="m",
-        benchmark=str(benchmark),
-        out=out,
-        spec=SamplingSpec(samples=samples, seed=0, **{"max_tokens": 400, **spec}),
-        budgets=(400,),
-        protocol=Protocol.FINISHED,
-        limit=limit,
-        endpoint=Endpoint(url=server.url, model="m", backoff_s=0.002, tries=2, **dict(endpoint)),
-    )
-
-
-def answers(text, *, tokens=60, finish="stop", **message):
-    """A server that says this, with the problem's number for # and the seed for @."""
-
-    def answer(body):
-        number = body["messages"][0]["content"].split()[-1]
-
-        def filled(said):
-            return said.replace("#", number).replace("@", str(body["seed"]))
-
-        # The sampler asks for one token to tell a server's repeating from a model's.
-        said = "Say" if body["max_tokens"] == 1 else filled(text)
-        fields = {name: filled(value) for name, value in message.items()}
-        used = min(tokens, body["max_tokens"])
-        return reply(completion(choice(said, finish=finish, **fields), tokens=used))
-
-    return answer
-
-
-def records_of(out):
-    return jsonl.read(out / "records.jsonl", EvalRecord)
-
-
-def pairs_of(out):
-    return {(r.problem, r.sample) for r in records_of(out)}
+    return write_benchmark(tmp_path / "problems.jsonl")
 
 
 def test_first_samples_come_first_are_kept_and_cost_no_request(server, benchmark, tmp_path) -> None:
@@ -121,7 +66,7 @@ STOPS = {
     "goes on after <\\|endoftext\\|>": answers("@, so #<|endoftext|>Question: 1 + @"),
     "8 of 8 samples that ended by themselves have no content;": answers("", tokens=9),
     "have no content after the thinking; its reasoning parser": answers("", reasoning="@ or #"),
-    "same text, of up to 60 tokens": answers("It is #."),
+    "same text, of up to 60 tokens": answers("One more, " * 20 + "so it is #."),
     "all 8 samples ended neither": answers("Seed @ gives #.", finish="tool_calls"),
 }
 
@@ -156,6 +101,7 @@ def test_an_evaluation_of_first_samples_only_does_not_end_well_on_a_rerun(
 WARNS = {
     "all samples of a problem are the same text": answers("It is #.", tokens=9),
     "texts begin with the prompt": answers("Say which number this one has: # @ and so #"),
+    "the same text, of up to 300 tokens": answers("It is #, thought out unseen.", tokens=300),
     "all 8 samples were cut": answers("@ and", finish="length", tokens=400),
     "no answer was found in any of 8": answers("I cannot say.", tokens=9),
     "begin with <thinking>": answers("<thinking>@</thinking>#"),
@@ -194,6 +140,22 @@ def test_what_is_as_it_should_be_is_not_remarked_on(
     server.answer, spec = QUIET[way]
     run_evaluation(plan(server, benchmark, tmp_path / "run", **spec), watch=Order())
     assert caplog.text == ""
+
+
+def test_thinking_that_is_kept_back_and_cut_is_no_repeated_text(
+    server, benchmark, tmp_path, caplog
+) -> None:
+    server.answer = answers("", finish="length", tokens=400)
+    run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+    assert "the same text" not in caplog.text
+    assert "were cut at --max-tokens 400" in caplog.text
+
+
+def test_one_text_of_many_may_be_about_stop_tokens(server, benchmark, tmp_path, caplog) -> None:
+    left = [answers("seed @ and `<|im_end|>` give #.")]
+    server.answer = lambda body: (left.pop() if left else answers("seed @ gives #."))(body)
+    run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+    assert "goes on after <|im_end|>" in caplog.text
 
 
 def test_a_mark_that_the_prompt_holds_is_not_the_servers(server, tmp_path, caplog) -> None:
@@ -249,8 +211,6 @@ def test_first_samples_that_fail_do_not_keep_the_others_back(server, benchmark, 
 
 
 def test_first_samples_are_whole_requests() -> None:
-    from faulty_server import make_problems
-
     from tersely.flows.preflight import first_pairs
 
     def counts(samples, most):

@@ -111,6 +111,8 @@ def _stated(usage: Usage, *, least_answer: int) -> Counted:
         if completion is None:
             return Counted(None, "it has no usage.completion_tokens")
         return _with_reasoning(completion, reasoning or 0, least_answer=least_answer)
+    if usage.cached > prompt:  # then it is beside it
+        prompt += usage.cached
     spent = total - prompt
     if completion is None:
         how = "total less prompt tokens" if spent >= 0 else "a total below the prompt's"

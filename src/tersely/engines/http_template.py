@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tersely.tasks.grading.answer import opens_thinking
+from tersely.engines.jobs import prompt_opens_thinking
 
 SETTINGS = "chat_template_kwargs"
 
@@ -41,10 +41,7 @@ def read_template(
     if not loaded.chat_template:
         return Template(stop_text=loaded.eos_token)
     settings = extra_body.get(SETTINGS)
-    written = loaded.apply_chat_template(
-        [{"role": "user", "content": prompt}],
-        add_generation_prompt=True,
-        tokenize=False,
-        **(settings if isinstance(settings, dict) else {}),
+    opens = prompt_opens_thinking(
+        loaded, prompt, settings=settings if isinstance(settings, dict) else {}
     )
-    return Template(opens_thinking(written, asked=prompt), loaded.eos_token)
+    return Template(opens, loaded.eos_token)

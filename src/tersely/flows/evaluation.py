@@ -19,9 +19,7 @@ from tersely.core.manifest import (
 )
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, TokenRecord
 from tersely.engines.http import HTTPSampler
-from tersely.engines.http_template import Template, read_template
 from tersely.engines.jobs import Engine, rendered
-from tersely.flows import preflight
 from tersely.flows.evaluate import (
     OnCompletion,
     Source,
@@ -30,8 +28,8 @@ from tersely.flows.evaluate import (
     record_of,
 )
 from tersely.flows.evaluation_plan import Plan, check_plan, describe, facts_of
-from tersely.flows.open_thinking import OpenThinking, settle
 from tersely.flows.runs import say_uncompared
+from tersely.flows.served import Served
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
 from tersely.tasks import grading, sources
@@ -113,8 +111,7 @@ def run_evaluation(
         say_uncompared(check_same(here, there, folder=plan.out), folder=plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
             if plan.endpoint is not None:
-                _settle(plan, problems)
-                _judge(plan, problems, warn=False)
+                _served(plan, problems).check()
             return
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
@@ -166,84 +163,21 @@ def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -
 
 
 def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
+    served = _served(plan, problems)
+    HTTPSampler(served.endpoint).check()
+    return served.sample, None
+
+
+def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
     assert plan.endpoint is not None
-    sampler = HTTPSampler(plan.endpoint)
-    sampler.check()
-    first = _first_pairs(plan, problems)
-
-    def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
-        thinking = _thinking(plan, problems)
-
-        def on_completion(completion: Completion) -> None:
-            is_open = thinking.note([completion]).is_open(completion)
-            keep(replace(completion, thinking_open=is_open))
-
-        def on_first() -> None:
-            _judge(plan, problems, warn=not first <= skip)
-
-        try:
-            sampler.sample(
-                problems,
-                plan.spec,
-                skip=skip,
-                first=first,
-                on_first=on_first,
-                on_completion=on_completion,
-            )
-        finally:
-            _settle(plan, problems)
-
-    return source, None
-
-
-def _first_pairs(plan: Plan, problems: Sequence[Problem]) -> frozenset[tuple[str, int]]:
-    assert plan.endpoint is not None
-    per_request = plan.endpoint.samples_per_request
-    return preflight.first_pairs(problems, plan.spec, samples_per_request=per_request)
-
-
-def _template(plan: Plan, problems: Sequence[Problem]) -> Template:
-    assert plan.endpoint is not None
-    endpoint = plan.endpoint
-    return read_template(
-        endpoint.tokenizer, prompt=problems[0].prompt, extra_body=endpoint.extra_body
-    )
-
-
-def _judge(plan: Plan, problems: Sequence[Problem], *, warn: bool) -> None:
-    preflight.judge(
-        plan.out / RECORDS_FILE,
-        _first_pairs(plan, problems),
-        spec=plan.spec,
-        stop_text=_template(plan, problems).stop_text,
-        warn=warn,
-    )
-
-
-def _thinking(plan: Plan, problems: Sequence[Problem]) -> OpenThinking:
-    """Whether prompts open the thinking, by the template and what was sampled so far."""
-    file = plan.out / RECORDS_FILE
-    records = jsonl.read(file, EvalRecord) if file.is_file() else []
-    return OpenThinking(template=_template(plan, problems).opens_thinking).note(records)
-
-
-def _settle(plan: Plan, problems: Sequence[Problem]) -> None:
     by_id = {problem.id: problem for problem in problems}
-
-    def grade(record: EvalRecord, thinking_open: bool) -> EvalRecord:
-        completion = Completion(
-            problem_id=record.problem,
-            sample=record.sample,
-            text=record.text or "",
-            tokens=record.tokens,
-            finish=record.finish,
-            thinking_open=thinking_open,
-        )
-        return _record(plan, by_id[record.problem], completion, run=record.run)
-
-    file = plan.out / RECORDS_FILE
-    if file.is_file():
-        settle(file, _thinking(plan, problems), grade=grade)
+    return Served(
+        endpoint=plan.endpoint,
+        problems=problems,
+        spec=plan.spec,
+        file=plan.out / RECORDS_FILE,
+        grade=lambda c, run: _record(plan, by_id[c.problem_id], c, run=run),
+    )
 
 
 def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:

@@ -56,28 +56,34 @@ class OpenThinking:
 
 
 def settle(
-    file: Path, thinking: OpenThinking, *, grade: Callable[[EvalRecord, bool], EvalRecord]
+    file: Path, thinking: OpenThinking, *, grade: Callable[[Completion, str], EvalRecord]
 ) -> None:
     """Grades again the records that were graded before it was clear what their prompts open.
 
     Args:
         thinking: what all records of the file say.
-        grade: the record of the same completion, which began inside the thinking or not.
+        grade: the record of a completion, of the named run.
     """
     records = jsonl.read(file, EvalRecord)
     wrong = [record for record in records if record.thinking_open != thinking.is_open(record)]
     if not wrong:
         return
     keys = {(record.problem, record.sample) for record in wrong}
-    jsonl.write(
-        file,
-        [
-            grade(record, thinking.is_open(record))
-            if (record.problem, record.sample) in keys
-            else record
-            for record in records
-        ],
-    )
+
+    def settled(record: EvalRecord) -> EvalRecord:
+        if (record.problem, record.sample) not in keys:
+            return record
+        completion = Completion(
+            problem_id=record.problem,
+            sample=record.sample,
+            text=record.text or "",
+            tokens=record.tokens,
+            finish=record.finish,
+            thinking_open=thinking.is_open(record),
+        )
+        return grade(completion, record.run)
+
+    jsonl.write(file, map(settled, records))
     if thinking.prompts_open:
         said = f"{thinking.closing:,} samples end a thinking that they did not begin"
         rule = "those that never end it have no answer"

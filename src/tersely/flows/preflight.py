@@ -20,8 +20,9 @@ from tersely.tasks.grading.answer import THINK, answer_part
 PROBLEMS = 3
 # Of the first problem and of each other: two are needed to see that they are the same.
 SAMPLES_OF_FIRST, SAMPLES_OF_OTHERS = 4, 2
-# Texts of no more tokens may well be the same by chance.
-REPEATED_TOKENS = 50
+# Texts of no more tokens, or characters where a server keeps the thinking back, may well be the
+# same by chance.
+REPEATED_TOKENS, REPEATED_CHARS = 50, 100
 # Below these a model may be as good as greedy.
 LEAST_TEMPERATURE = LEAST_TOP_P = 0.5
 LEAST_PROMPT_CHARS = 20
@@ -118,9 +119,14 @@ def _errors(records: Sequence[EvalRecord]) -> Iterator[Finding]:
 
 
 def _marks(records: Sequence[EvalRecord], *, stop_text: str | None) -> Iterator[Finding]:
-    """The first text with a mark, of those with one at their end if there is any."""
+    """The first text with a mark, of those that would stop if there is any.
+
+    A single text of many may be about such marks.
+    """
     found = [mark for record in records if (mark := _first_mark(record, stop_text)) is not None]
-    yield from sorted(found, key=lambda finding: not finding.stops)[:1]
+    found.sort(key=lambda finding: not finding.stops)
+    alone = sum(finding.stops for finding in found) < min(2, len(records))
+    yield from (finding._replace(stops=finding.stops and not alone) for finding in found[:1])
 
 
 def _first_mark(record: EvalRecord, stop_text: str | None) -> Finding | None:
@@ -187,17 +193,20 @@ def _repeated_samples(records: Sequence[EvalRecord], *, spec: SamplingSpec) -> I
     by_problem: dict[str, list[EvalRecord]] = defaultdict(list)
     for record in records:
         by_problem[record.problem].append(record)
-    repeated = [group for group in by_problem.values() if len(group) > 1]
+    # Thinking that a server keeps back leaves no text where it was cut.
+    repeated = [group for group in by_problem.values() if len(group) > 1 and group[0].text]
     if not repeated or any(len({r.text for r in group}) > 1 for group in repeated):
         return
-    tokens = max(group[0].tokens for group in repeated)
+    longest = max((group[0] for group in repeated), key=lambda record: len(record.text or ""))
+    tokens = longest.tokens
+    long = tokens > REPEATED_TOKENS and len(longest.text or "") >= REPEATED_CHARS
     draws = spec.temperature >= LEAST_TEMPERATURE and spec.top_p >= LEAST_TOP_P
     yield Finding(
         f"all samples of a problem are the same text, of up to {tokens} tokens, at temperature "
         f"{spec.temperature:g}: the server seems to ignore it (transformers serve does unless "
         "generation_config.json says do_sample); mend that, or take one greedy sample: "
         "--temperature 0 --samples 1",
-        stops=draws and tokens > REPEATED_TOKENS,
+        stops=draws and long,
     )
 
 
