@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from tersely.metrics.intervals import Sums, averages
-from tersely.metrics.significance import minimum_detectable, resampling_error, swap_p_values
+from tersely.metrics.intervals import Sums, averages, evaluate
+from tersely.metrics.significance import minimum_detectable, p_values, resampling_error, swap
+
+
+def swap_p_values(before, after, **options):
+    swaps = swap(before, after, **options)
+    return p_values(evaluate(after) - evaluate(before), swaps.after_RM - swaps.before_RM)
 
 
 def p_value(before, after, **options):

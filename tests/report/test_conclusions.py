@@ -16,7 +16,13 @@ WON = ProblemChange("b", "won", 0, 8, 1, 8, 50.0, 20.0)
 SAME = ProblemChange("b", "same", 4, 8, 5, 8, 50.0, 20.0)
 
 
-def share(name, budget, low, middle, high, *, p=0.2, error=0.01, n=100):
+def p_of(low, high, *, middle=0.0):
+    """As far from chance as the interval, so that the sentences can be read off it."""
+    return 0.01 if low > middle or high < middle else 0.62
+
+
+def share(name, budget, low, middle, high, *, p=None, error=0.01, n=100):
+    p = p_of(low, high) if p is None else p
     level = Interval(0.5, 0.4, 0.6, n, 8 * n)
     difference = Interval(middle, low, high, n, 16 * n, error)
     return Measure(name, Unit.SHARE, budget, level, level, difference, p)
@@ -29,7 +35,7 @@ def comparison(
     low, middle, high = ratio
     truncated = share("truncated share", None, -0.1, 0.0, 0.1)
     rows = [truncated, share("accuracy", 10, 0.1, 0.2, 0.3), share("accuracy", 40, *accuracy, n=n)]
-    rows += [share(f"mean@{k}", 40, *accuracy, n=n), share(f"pass@{k}", 40, *passed, n=n, p=0.62)]
+    rows += [share(f"mean@{k}", 40, *accuracy, n=n), share(f"pass@{k}", 40, *passed, n=n)]
     level = Interval(0.01, 0.0, 0.02, n, 8 * n)
     rows[0] = truncated._replace(before=level, after=level)
     return Comparison(
@@ -38,7 +44,9 @@ def comparison(
         budgets=(10, 40),
         measures=tuple(rows),
         token_ratio=Interval(middle, low, high, n, 8 * n),
+        token_ratio_p=p_of(low, high, middle=1.0),
         aes=Interval(0.5, 0.1, 0.9, n, 0),
+        aes_p=0.01,
         n_problems=n,
         samples_before=k,
         samples_after=k,
@@ -51,9 +59,12 @@ def comparison(
 @pytest.mark.parametrize(
     ("ratio", "said"),
     [
-        ((0.4, 0.5, 0.6), "Shorter: terse takes 0.50× [0.40, 0.60] the tokens of base."),
-        ((1.1, 1.2, 1.3), "Longer: terse takes 1.20× [1.10, 1.30] the tokens of base."),
-        ((0.9, 1.0, 1.3), "Length undecided: terse takes 1.00× [0.90, 1.30] the tokens of base; "),
+        ((0.4, 0.5, 0.6), "Shorter: terse takes 0.50× [0.40, 0.60] the tokens of base (p = .010)."),
+        ((1.1, 1.2, 1.3), "Longer: terse takes 1.20× [1.10, 1.30] the tokens of base (p = .010)."),
+        (
+            (0.9, 1.0, 1.3),
+            "Length undecided: terse takes 1.00× [0.90, 1.30] the tokens of base (p = .62).",
+        ),
         ((NAN, NAN, NAN), "Length: undefined"),
     ],
 )
@@ -72,9 +83,15 @@ def test_lengths_of_many_cut_samples_are_called_lower_bounds():
 @pytest.mark.parametrize(
     ("accuracy", "said"),
     [
-        ((0.01, 0.02, 0.03), "Accuracy at 40 tokens is higher: terse gains +2.0 pp [+1.0, +3.0]."),
+        (
+            (0.01, 0.02, 0.03),
+            "Accuracy at 40 tokens is higher: terse gains +2.0 pp [+1.0, +3.0] (p = .010).",
+        ),
         ((-0.03, -0.02, -0.01), "Accuracy at 40 tokens is lower: terse changes by −2.0 pp"),
-        ((-0.01, 0.01, 0.03), "Accuracy at 40 tokens is not shown to differ: +1.0 pp, and the "),
+        (
+            (-0.01, 0.01, 0.03),
+            "Accuracy at 40 tokens is not shown to differ: +1.0 pp [−1.0, +3.0] (p = .62).",
+        ),
         ((NAN, NAN, NAN), "Accuracy at 40 tokens: undefined."),
     ],
 )
@@ -87,7 +104,6 @@ def test_what_could_not_have_been_seen_is_stated():
     seen = 100 * 0.01 * (t.ppf(0.975, 99) + t.ppf(0.8, 99))
     assert round(seen, 1) == 2.8
     said = conclude(comparison(), [SAME], names=NAMES)[1]
-    assert "the interval [−1.0, +3.0] holds 0" in said
     assert "below 2.8 pp cannot be seen reliably with 100 problems × 8 samples" in said
 
 
@@ -100,17 +116,19 @@ def test_no_sentence_ever_says_that_there_is_no_difference():
 
 def test_the_number_of_budgets_looked_at_is_stated():
     said = conclude(comparison(), [SAME], names=NAMES)[2]
-    assert said.startswith("Over the budgets: gains at 10. 1 of 2 intervals exclude 0; about 1 in")
+    assert said.startswith("Over the budgets: gains at 10. 1 of 2 have p < .05; about 1 in")
     worse = conclude(comparison(accuracy=(-0.3, -0.2, -0.1)), [SAME], names=NAMES)[2]
-    assert worse.startswith("Over the budgets: gains at 10; losses at 40. 2 of 2 intervals")
+    assert worse.startswith("Over the budgets: gains at 10; losses at 40. 2 of 2 have")
 
 
 def test_the_sentence_on_one_score_says_that_it_hangs_on_weights():
     said = conclude(comparison(), [SAME], names=NAMES)[4]
-    assert said.startswith("As one number, AES is +0.50 [+0.10, +0.90]: in favour of the change.")
+    assert said.startswith(
+        "As one number, AES is +0.50 [+0.10, +0.90] (p = .010): in favour of the change."
+    )
     assert "other weights may give the other sign" in said
-    open_ = comparison()._replace(aes=Interval(0.5, -0.1, 0.9, 100, 0))
-    assert "undecided, the interval holds 0" in conclude(open_, [SAME], names=NAMES)[4]
+    open_ = comparison()._replace(aes_p=0.05)
+    assert "(p = .050): undecided." in conclude(open_, [SAME], names=NAMES)[4]
 
 
 def test_one_score_is_not_given_where_lengths_and_accuracy_are_of_different_completions():
@@ -166,24 +184,28 @@ def test_the_warning_counts_problems_and_says_what_may_be_chance():
         "are solved by none now, 2 the other way. Mean@8 rises by +1.2 pp [+0.2, +2.2]."
     )
     assert judged == (
-        "The interval holds 0, so this may be chance: with 100 problems a change below 2.8 pp "
+        "This may be chance: with 100 problems a change below 2.8 pp "
         "cannot be told from chance (80% power)."
     )
 
 
-def test_a_fall_whose_interval_excludes_zero_is_not_called_chance():
+def test_a_fall_with_a_small_p_is_not_called_chance():
     both = comparison(passed=(-0.3, -0.2, -0.1))
     heading, _, judged = warn_of_lost_problems(both, [LOST])
-    assert judged == "The interval excludes 0: problems are lost beyond chance."
+    assert judged == "Problems are lost beyond chance."
     said = conclude(both, [LOST], names=NAMES)[3]
-    assert said.startswith("Pass@8 falls by 20.0 pp [−30.0, −10.0]: 1 problem solved before by ")
+    assert said.startswith(
+        "Pass@8 falls by 20.0 pp [−30.0, −10.0] (p = .010): 1 problem solved before by "
+    )
     assert "is solved by none now, 0 the other way." in said
     assert heading
 
 
 def test_a_risen_and_an_undefined_pass_are_told_apart():
     risen = conclude(comparison(passed=(0.1, 0.2, 0.3)), [WON], names=NAMES)[3]
-    assert risen.startswith("Pass@8 rises: +20.0 pp [+10.0, +30.0]; 0 problems solved before")
+    assert risen.startswith(
+        "Pass@8 rises: +20.0 pp [+10.0, +30.0] (p = .010); 0 problems solved before"
+    )
     undefined = conclude(comparison(passed=(NAN, NAN, NAN)), [SAME], names=NAMES)[3]
     assert undefined.startswith("Pass@8: undefined")
     flat = conclude(comparison(passed=(-0.1, 0.0, 0.1)), [SAME], names=NAMES)[3]
@@ -196,3 +218,39 @@ def test_without_intervals_nothing_is_called_clear():
     assert said[1].endswith("one problem gives no interval.")
     assert "beyond chance" not in said[3]
     assert np.isnan(lone.find("pass@8", 40).difference.low)
+
+
+def test_beyond_chance_is_said_by_p_alone_not_by_an_interval_that_excludes_zero():
+    # 5 of 30 problems lost, none won: 2 of 2^5 swaps are as far apart, p = .0625, while a
+    # bootstrap leaves out all five in (25/30)^30 = 0.4% of its draws, so its interval excludes 0.
+    both = comparison(accuracy=(-0.05, 0.0, 0.05), passed=(-0.3, -0.167, -0.033), n=30)
+    rows = [m._replace(p_value=0.063) if m.name == "pass@8" else m for m in both.measures]
+    both = both._replace(measures=tuple(rows))
+    said = " ".join([*warn_of_lost_problems(both, [LOST]), *conclude(both, [LOST], names=NAMES)])
+    assert "beyond chance" not in said.replace("no gain or loss beyond chance", "")
+    assert "This may be chance" in said
+    assert "(p = .063)" in said
+
+
+def test_a_clear_fall_of_pass_stands_on_top_also_where_the_mean_falls_a_little_by_chance():
+    both = comparison(accuracy=(-0.05, -0.002, 0.05), passed=(-0.3, -0.2, -0.1))
+    heading, moved, judged = warn_of_lost_problems(both, [LOST])
+    assert heading == "Pass@8 falls while Mean@8 is not shown to"
+    assert "Mean@8 is not shown to fall: −0.2 pp [−5.0, +5.0] (p = .62)." in moved
+    assert judged == "Problems are lost beyond chance."
+    assert not warn_of_lost_problems(
+        comparison(accuracy=(-0.3, -0.2, -0.1), passed=(-0.3, -0.2, -0.1)), [LOST]
+    )
+
+
+def test_a_missing_sample_does_not_hide_the_warning():
+    both = comparison(passed=(-0.3, -0.2, -0.1))
+    rows = [share("mean@8", 40, NAN, NAN, NAN) if m.name == "mean@8" else m for m in both.measures]
+    heading, *_ = warn_of_lost_problems(both._replace(measures=tuple(rows)), [LOST])
+    assert heading == "Pass@8 falls while Accuracy does not"
+
+
+def test_five_problems_can_show_nothing_and_this_is_said():
+    said = conclude(comparison(n=5), [SAME], names=NAMES)[-1]
+    assert said == "With 5 problems no difference can be told from chance: no p is below .05."
+    assert "no p is below" not in " ".join(conclude(comparison(n=6), [SAME], names=NAMES))

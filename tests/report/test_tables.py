@@ -42,6 +42,7 @@ TOKENS = Measure(
     before=interval(1234.56, 1200.0, 1300.04),
     after=interval(400.0, 380.0, 420.0),
     difference=interval(-834.56, -900.0, -700.0),
+    p_value=0.001,
 )
 ACCURACY = Measure(
     name="accuracy",
@@ -98,10 +99,9 @@ def test_the_terminal_table_shows_brackets_as_they_are():
     assert "left out: 1 before" in text
 
 
-def test_only_an_interval_that_excludes_zero_is_clear():
-    for low, high, clear in [(0.0, 0.2, False), (-0.2, 0.0, False), (0.01, 0.2, True)]:
-        touching = ACCURACY._replace(difference=interval(0.1, low, high))
-        (row,) = format_rows([touching])
+def test_a_difference_is_bold_by_its_p_value_whatever_its_interval_holds():
+    for p, low, clear in [(0.063, 0.01, False), (0.049, -0.01, True), (0.05, 0.01, False)]:
+        (row,) = format_rows([ACCURACY._replace(difference=interval(0.1, low, 0.2), p_value=p)])
         assert row.difference.clear is clear
 
 

@@ -15,6 +15,7 @@ from tersely.adapters.regrading import grade_prefixes, regrade
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE, Manifest, read_manifest
+from tersely.core.order import natural_pair
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.records import (
@@ -158,7 +159,8 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
 
 def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Samples:
     """A frame of records as columns; see ``Samples``."""
-    keys = frame.select("benchmark", "problem").unique().sort("benchmark", "problem")
+    found = sorted(frame.select("benchmark", "problem").unique().iter_rows(), key=natural_pair)
+    keys = pl.DataFrame(found, schema={"benchmark": pl.String, "problem": pl.String}, orient="row")
     placed = frame.select("benchmark", "problem").join(
         keys.with_row_index("row"), on=["benchmark", "problem"], how="left", maintain_order="left"
     )
@@ -190,7 +192,7 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         runs=_distinct(frame, "run"),
         models=_distinct(frame, "model"),
         caps=tuple(frame["cap_tokens"].unique().to_list()),
-        keys=tuple(keys.iter_rows()),
+        keys=tuple(found),
         row_N=placed["row"].cast(pl.Int64).to_numpy(),
         sample_N=frame["sample"].to_numpy(),
         correct_N=columns["correct"].to_numpy(),
@@ -224,7 +226,7 @@ def read_traces(file: Path) -> list[EvalRecord]:
         filled = (line for line in content if line.strip())
         kept = [line.rstrip(b"\n") for number, line in enumerate(filled) if number in lines]
     records = jsonl.parse(kept, EvalRecord, name=f"{file}, kept texts")
-    return sorted(records, key=lambda r: (r.benchmark, r.problem, r.sample))
+    return sorted(records, key=lambda r: (natural_pair((r.benchmark, r.problem)), r.sample))
 
 
 def _scan(file: Path, schema: Mapping[str, Any]) -> pl.LazyFrame:

@@ -119,6 +119,11 @@ def compare(
         )
         wanted = numbers(budgets, option="--budgets")
         left, right = (load(path, budgets=wanted, protocol=protocol) for path in (before, after))
+        if left.name == right.name:
+            left, right = (
+                side._replace(name=f"{path.resolve().parent.name}-{side.name}")
+                for side, path in ((left, before), (right, after))
+            )
         folder = out or (after if after.is_dir() else after.parent)
         page = folder / f"compare-{left.name}-{right.name}.html"
         files = Files(page, markdown, csv, png)

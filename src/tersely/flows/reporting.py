@@ -17,6 +17,7 @@ from tersely.metrics.comparison import (
     pair,
 )
 from tersely.metrics.measures import Evaluation, measure, measure_sources
+from tersely.metrics.windows import ShortCut
 
 BOOTSTRAP_SEED = 0
 
@@ -96,6 +97,11 @@ def compare_loaded(
         *notes,
         *_differing_settings(before, after),
         *_smaller_basis(comparison),
+        *(
+            f"{side.name}: {note}"
+            for side, cut in zip((before, after), comparison.short_cuts, strict=True)
+            for note in _tell_short_cut(cut)
+        ),
         *(f"{side.name}: {note}" for side in (before, after) for note in side.notes),
     ]
     return Compared(
@@ -151,7 +157,7 @@ def _smaller_basis(comparison: Comparison) -> list[str]:
 
 
 def tell_basis(evaluation: Evaluation) -> list[str]:
-    """Which figures rest on fewer problems than accuracy, if any."""
+    """What limits the figures: samples cut by a lower cap, and fewer problems than accuracy."""
     budget = evaluation.budgets[-1]
     basis = evaluation.value("accuracy", budget).n_problems
     short = {
@@ -159,7 +165,18 @@ def tell_basis(evaluation: Evaluation) -> list[str]:
         for quantity, value in evaluation.measured
         if quantity.budget_tokens == budget and 0 < value.n_problems < basis
     }
-    return _tell_basis(short, basis)
+    return [*_tell_short_cut(evaluation.short_cut), *_tell_basis(short, basis)]
+
+
+def _tell_short_cut(cut: ShortCut | None) -> list[str]:
+    """From which budget on accuracy is a lower bound, where caps differ from sample to sample."""
+    if cut is None:
+        return []
+    return [
+        f"{cut.n_samples:,} of {cut.of_samples:,} samples were cut by a lower cap of their own, "
+        f"from {cut.from_tokens:,} tokens on: they count as not right within larger budgets, so "
+        "that accuracy there is a lower bound, as are their lengths."
+    ]
 
 
 def _tell_basis(short: Mapping[str, int], basis: int) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tersely.core.errors import DataError
+from tersely.core.order import natural
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.efficiency import aes, reg_gap
 from tersely.metrics.intervals import (
@@ -23,7 +24,8 @@ from tersely.metrics.intervals import (
 )
 from tersely.metrics.measures import AT_CAP, Quantity, Sheet, Unit, ock_column, shares, tally
 from tersely.metrics.records import SampleTable, cut_at, select
-from tersely.metrics.significance import swap_p_values
+from tersely.metrics.significance import Swaps, p_values, swap
+from tersely.metrics.windows import ShortCut, Window, find_short_cuts, find_window
 
 UNDEFINED = Interval(np.nan, np.nan, np.nan, 0, 0)
 
@@ -68,6 +70,10 @@ class Comparison(NamedTuple):
     ungraded_after: int
     notes: tuple[str, ...] = ()
     sources: "tuple[Comparison, ...]" = ()
+    token_ratio_p: float = np.nan
+    aes_p: float = np.nan
+    windows: tuple[Window | None, Window | None] = (None, None)
+    short_cuts: tuple[ShortCut | None, ShortCut | None] = (None, None)
 
     def find(self, name: str, budget_tokens: int | None = None) -> Measure:
         """The row of that name; KeyError if there is none."""
@@ -168,21 +174,33 @@ def compare(
     ]
     left, right = _align(*sheets)
     counts_RP = resample_counts(len(before.keys), rng=rng, resamples=resamples)
-    measures = _rows(left, right, counts_RP, rng=rng)
-    gaps = _composite_rows(left, right, counts_RP, budgets=sorted(set(budgets)), protocol=protocol)
+    swaps = swap(left.sums, right.sums, rng=rng)
+    measures = _rows(left, right, counts_RP, swaps=swaps)
+    gaps = _composite_rows(
+        left, right, counts_RP, swaps=swaps, budgets=sorted(set(budgets)), protocol=protocol
+    )
+    ratio, ratio_p = _token_ratio(left, right, counts_RP, rng=rng)
+    finished = protocol is Protocol.FINISHED
+    scalar, scalar_p = (
+        _aes(left, right, counts_RP, swaps=swaps) if finished else (UNDEFINED, np.nan)
+    )
     return Comparison(
         title=title,
         protocol=protocol,
         budgets=tuple(sorted(set(budgets))),
         measures=(*measures, *gaps),
-        token_ratio=_token_ratio(left, right, counts_RP),
-        aes=_aes(left, right, counts_RP) if protocol is Protocol.FINISHED else UNDEFINED,
+        token_ratio=ratio,
+        token_ratio_p=ratio_p,
+        aes=scalar,
+        aes_p=scalar_p,
         n_problems=len(before.keys),
         samples_before=before.tokens_PS.shape[1],
         samples_after=after.tokens_PS.shape[1],
         cap_tokens=before.cap_tokens,
         ungraded_before=before.ungraded,
         ungraded_after=after.ungraded,
+        windows=(find_window(before), find_window(after)),
+        short_cuts=(find_short_cuts(before), find_short_cuts(after)),
     )
 
 
@@ -198,7 +216,7 @@ def compare_families(
 ) -> tuple[Comparison, ...]:
     """One comparison a family, in alphabetical order; ``families`` names each row's."""
     comparisons = []
-    for family in sorted(set(families)):
+    for family in sorted(set(families), key=natural):
         rows_P = np.array([row for row, name in enumerate(families) if name == family])
         sides = [select(table, rows_P=rows_P) for table in (before, after)]
         comparisons.append(
@@ -252,7 +270,7 @@ def _is_averaged(quantity: Quantity) -> bool:
 
 
 def _rows(
-    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, rng: np.random.Generator
+    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, swaps: Swaps
 ) -> list[Measure]:
     shares_M = shares(before.quantities)
     levels = [
@@ -266,7 +284,8 @@ def _rows(
         n_samples_M=before.n_samples_M + after.n_samples_M,
         counts_RP=counts_RP,
     )
-    p_M = swap_p_values(before.sums, after.sums, rng=rng)
+    seen_M = evaluate(after.sums) - evaluate(before.sums)
+    p_M = p_values(seen_M, swaps.after_RM - swaps.before_RM)
     rows = zip(before.quantities, *levels, differences, p_M.tolist(), strict=True)
     return [Measure(q.name, q.unit, q.budget_tokens, b, a, d, p) for q, b, a, d, p in rows]
 
@@ -276,45 +295,64 @@ def _composite_rows(
     after: Sheet,
     counts_RP: Float[np.ndarray, "R P"],
     *,
+    swaps: Swaps,
     budgets: Sequence[int],
     protocol: Protocol,
 ) -> list[Measure]:
     """The gap of each curve to the better of the two at each budget, and OckScore."""
-    values = [np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)]) for s in (before, after)]
-    curves = [v[:, [before.column("accuracy", b) for b in budgets]] for v in values]
-    frontier_RB = np.maximum(*curves)
+    drawn = [np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)]) for s in (before, after)]
+    columns = [before.column("accuracy", b) for b in budgets]
     budgets_B: Int[np.ndarray, " B"] = np.array(budgets)
-    gaps = [reg_gap(curve, frontier_RB, budgets_B=budgets_B) for curve in curves]
-    rows = [("REG gap to the better curve", Unit.SHARE, gaps)]
+
+    def gaps(values: Sequence[Float[np.ndarray, "R M"]]) -> list[Float[np.ndarray, " R"]]:
+        curves = [value[:, columns] for value in values]
+        return [reg_gap(c, np.maximum(*curves), budgets_B=budgets_B) for c in curves]
+
+    def ocks(values: Sequence[Float[np.ndarray, "R M"]]) -> list[Float[np.ndarray, " R"]]:
+        return [ock_column(value, before) for value in values]
+
+    composed = [("REG gap to the better curve", Unit.SHARE, gaps)]
     if protocol is Protocol.FINISHED:
-        ocks = [ock_column(v, sheet) for v, sheet in zip(values, (before, after), strict=True)]
-        rows.append(("OckScore", Unit.POINTS, ocks))
-    return [
-        Measure(name, unit, None, _of(b, before), _of(a, after), _of(a - b, before, after))
-        for name, unit, (b, a) in rows
-    ]
+        composed.append(("OckScore", Unit.POINTS, ocks))
+    rows = []
+    for name, unit, compose in composed:
+        (b, a), moved = compose(drawn), compose(swaps)
+        p = p_values(np.array([a[0] - b[0]]), (moved[1] - moved[0])[:, None])
+        sides = _of(b, before), _of(a, after), _of(a - b, before, after)
+        rows.append(Measure(name, unit, None, *sides, float(p[0])))
+    return rows
 
 
-def _token_ratio(before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Interval:
-    """Mean tokens after over mean tokens before, each problem weighing the same."""
+def _token_ratio(
+    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, rng: np.random.Generator
+) -> tuple[Interval, float]:
+    """Mean tokens after over mean tokens before, each problem weighing the same; and its p."""
     means_P = [_mean_tokens(sheet) for sheet in (before, after)]
     both = averages(np.where(np.isnan(means_P[0] + means_P[1]), np.nan, means_P[1])[:, None])
     under = averages(np.where(np.isnan(means_P[0] + means_P[1]), np.nan, means_P[0])[:, None])
-    return estimate(
+    swaps = swap(under, both, rng=rng)
+    p = p_values(evaluate(both) - evaluate(under), swaps.after_RM - swaps.before_RM)
+    ratio = estimate(
         Sums(both.a_PM, under.a_PM),
         shares_M=np.array([False]),
         n_samples_M=before.n_samples_M[:1] + after.n_samples_M[:1],
         counts_RP=counts_RP,
     )[0]
+    return ratio, float(p[0])
 
 
-def _aes(before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Interval:
-    """AES with weights 1, 3, 5 at the cap, from mean tokens and accuracy."""
+def _aes(
+    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, swaps: Swaps
+) -> tuple[Interval, float]:
+    """AES with weights 1, 3, 5 at the cap, from mean tokens and accuracy; and its p."""
     columns = [before.column(AT_CAP), before.column("mean tokens")]
     b, a = (
         np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)])[:, columns] for s in (before, after)
     )
-    return _of(aes(b[:, 0], a[:, 0], b[:, 1], a[:, 1]), before, after)
+    scalar = _of(aes(b[:, 0], a[:, 0], b[:, 1], a[:, 1]), before, after)
+    left, right = (side[:, columns] for side in swaps)
+    moved = aes(left[:, 0], right[:, 0], left[:, 1], right[:, 1])
+    return scalar, float(p_values(np.array([scalar.estimate]), moved[:, None])[0])
 
 
 def _mean_tokens(sheet: Sheet) -> Float[np.ndarray, " P"]:

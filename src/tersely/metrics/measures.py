@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tersely.core.errors import ConfigError
+from tersely.core.order import natural
 from tersely.metrics.budgets import BudgetHits, Protocol, score
 from tersely.metrics.efficiency import (
     area_over_log_budget,
@@ -31,6 +32,7 @@ from tersely.metrics.majority import majority_at_k
 from tersely.metrics.passk import g_pass_at_k, mean_at_k, pass_at_k, pass_hat_k
 from tersely.metrics.records import NO_ANSWER, SampleTable, select
 from tersely.metrics.significance import minimum_detectable, resampling_error
+from tersely.metrics.windows import ShortCut, Window, find_short_cuts, find_window
 
 G_PASS_THRESHOLD = 0.5
 AT_CAP = "accuracy at the cap"
@@ -88,6 +90,7 @@ class Evaluation(NamedTuple):
     ``detectable`` is the smallest difference of accuracy, at the largest budget, that a second
     evaluation of this size could find in 8 tries of 10, were sampling noise all there is.
     ``sources`` are the same figures of each source of problems, where there are several.
+    ``window`` are samples that look cut, ``short_cut`` those cut by a lower cap of their own.
     """
 
     title: str
@@ -103,6 +106,9 @@ class Evaluation(NamedTuple):
     missing: int
     detectable: float = np.nan
     sources: "tuple[Evaluation, ...]" = ()
+    window: Window | None = None
+    short_cut: ShortCut | None = None
+    ends_known: bool = True
 
     def value(self, name: str, budget_tokens: int | None = None) -> Interval:
         """The value of a quantity; KeyError if it was not measured."""
@@ -151,6 +157,9 @@ def measure(
         ungraded=table.ungraded,
         missing=table.missing,
         detectable=_detectable(table, max(budgets), protocol),
+        window=find_window(table),
+        short_cut=find_short_cuts(table),
+        ends_known=table.ends_known,
     )
 
 
@@ -175,7 +184,7 @@ def measure_sources(
             protocol=protocol,
             rng=rng,
         )
-        for source in sorted(set(names))
+        for source in sorted(set(names), key=natural)
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from tersely.core.errors import ConfigError, DataError
+from tersely.core.order import natural_pair
 from tersely.core.types import EvalRecord, Finish, Grade
 
 # Codes of answers in ``answer_PS`` besides those of distinct wrong answers, which are >= 1.
@@ -22,7 +23,7 @@ class Samples(NamedTuple):
     Args:
         runs, models: the distinct values found; more than one of either is refused.
         caps: the distinct caps found; None where some sample has none.
-        keys: (benchmark, problem) of each problem, sorted; ``row_N`` points into it.
+        keys: (benchmark, problem) of each problem, sorted, 2 before 10; ``row_N`` points into it.
         answer_N: RIGHT, NO_ANSWER, UNKNOWN_ANSWER, or one code >= 1 for each wrong answer.
         answer_tokens_N: tokens until a correct answer first stands; UNKNOWN_TOKENS if not known.
         prefix_budgets_C: the budgets whose prefixes were graded; may be empty.
@@ -184,7 +185,7 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
 
 
 def _columns(records: Sequence[EvalRecord]) -> Samples:
-    keys = sorted({(r.benchmark, r.problem) for r in records})
+    keys = sorted({(r.benchmark, r.problem) for r in records}, key=natural_pair)
     row_of = {key: row for row, key in enumerate(keys)}
     codes: dict[str, int] = {}
     budgets = sorted({b for r in records for b in r.answered_budgets or ()})

@@ -1,36 +1,56 @@
 """Whether a difference could be chance, and how small a difference could be seen at all."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import t
 
-from tersely.metrics.intervals import Sums, evaluate
+from tersely.metrics.intervals import Sums
 
 PERMUTATIONS = 1999
+ALPHA = 0.05
 # So that a permutation that gives the same statistic counts as such, whatever the rounding.
 _TIE = 1e-9
 
 
-def swap_p_values(
-    before: Sums,
-    after: Sums,
-    *,
-    rng: np.random.Generator,
-    permutations: int = PERMUTATIONS,
-) -> Float[np.ndarray, " M"]:
-    """Two-sided p-values of after - before by swapping the two runs within problems.
+class Swaps(NamedTuple):
+    """The statistics of both runs after each of R random swaps of problems between them."""
 
-    ``(1 + #{|T*| >= |T|}) / (1 + R)``; the sharp hypothesis is that a problem's samples came from
-    either run alike. An undefined difference → NaN.
-    """
+    before_RM: Float[np.ndarray, "R M"]
+    after_RM: Float[np.ndarray, "R M"]
+
+
+def beyond_chance(p_value: float) -> bool:
+    """``p < .05``: the one criterion by which a difference is called one; NaN → no."""
+    return p_value < ALPHA
+
+
+def swap(
+    before: Sums, after: Sums, *, rng: np.random.Generator, permutations: int = PERMUTATIONS
+) -> Swaps:
+    """Swaps the two runs within random problems; a zero denominator → NaN."""
     swap_RP = rng.integers(2, size=(permutations, before.a_PM.shape[0])).astype(np.float64)
     over = swap_RP @ (after.a_PM - before.a_PM), swap_RP @ (after.b_PM - before.b_PM)
-    left_RM = _ratio(before.a_PM.sum(axis=0) + over[0], before.b_PM.sum(axis=0) + over[1])
-    right_RM = _ratio(after.a_PM.sum(axis=0) - over[0], after.b_PM.sum(axis=0) - over[1])
-    seen_M = evaluate(after) - evaluate(before)
-    moved_RM = np.nan_to_num(np.abs(right_RM - left_RM), nan=np.inf)
-    extreme_M = (moved_RM >= np.abs(seen_M) * (1 - _TIE)).sum(axis=0)
-    return np.where(np.isnan(seen_M), np.nan, (1 + extreme_M) / (1 + permutations))
+    return Swaps(
+        _ratio(before.a_PM.sum(axis=0) + over[0], before.b_PM.sum(axis=0) + over[1]),
+        _ratio(after.a_PM.sum(axis=0) - over[0], after.b_PM.sum(axis=0) - over[1]),
+    )
+
+
+def p_values(
+    seen_M: Float[np.ndarray, " M"], moved_RM: Float[np.ndarray, "R M"]
+) -> Float[np.ndarray, " M"]:
+    """``(1 + #{|T*| >= |T|}) / (1 + R)``, two-sided; undefined T → NaN.
+
+    The sharp hypothesis is that a problem's samples came from either run alike.
+
+    Args:
+        moved_RM: the statistic T after each swap.
+    """
+    filled_RM = np.nan_to_num(np.abs(moved_RM), nan=np.inf)
+    extreme_M = (filled_RM >= np.abs(seen_M) * (1 - _TIE)).sum(axis=0)
+    return np.where(np.isnan(seen_M), np.nan, (1 + extreme_M) / (1 + len(moved_RM)))
 
 
 def minimum_detectable(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tersely.metrics.intervals import Interval
 from tersely.metrics.measures import Unit
+from tersely.metrics.significance import beyond_chance
 
 UNDEFINED = "–"
 # From here on a tenth of a token is noise.
@@ -12,7 +13,7 @@ WHOLE_FROM = 1000.0
 
 
 class Cell(NamedTuple):
-    """An estimate and its interval as text; ``clear`` means the interval excludes 0."""
+    """An estimate and its interval as text; ``clear`` means a difference beyond chance."""
 
     estimate: str
     interval: str
@@ -35,7 +36,7 @@ def format_level(interval: Interval, unit: Unit) -> Cell:
     )
 
 
-def format_difference(interval: Interval, unit: Unit) -> Cell:
+def format_difference(interval: Interval, unit: Unit, *, p: float = math.nan) -> Cell:
     """A difference with its sign, shares in percentage points."""
     if not math.isfinite(interval.estimate):
         return Cell(UNDEFINED, "")
@@ -43,22 +44,22 @@ def format_difference(interval: Interval, unit: Unit) -> Cell:
     return Cell(
         _signed(interval.estimate, unit, decimals) + (" pp" if unit is Unit.SHARE else ""),
         _bracket(interval, [_signed(end, unit, decimals) for end in interval[1:3]]),
-        clear=excludes(interval, 0.0),
+        clear=beyond_chance(p),
     )
 
 
-def format_ratio(interval: Interval) -> Cell:
-    """A ratio as a multiple; ``clear`` means that the interval excludes 1."""
+def format_ratio(interval: Interval, *, p: float = math.nan) -> Cell:
+    """A ratio as a multiple; ``p`` is of its being 1."""
     if not math.isfinite(interval.estimate):
         return Cell(UNDEFINED, "")
     return Cell(
         f"{interval.estimate:.2f}×",
         _bracket(interval, [f"{end:.2f}" for end in interval[1:3]]),
-        clear=excludes(interval, 1.0),
+        clear=beyond_chance(p),
     )
 
 
-def format_score(interval: Interval) -> Cell:
+def format_score(interval: Interval, *, p: float = math.nan) -> Cell:
     """A score without a unit, with its sign and two decimals."""
     if not math.isfinite(interval.estimate):
         return Cell(UNDEFINED, "")
@@ -66,7 +67,7 @@ def format_score(interval: Interval) -> Cell:
     return Cell(
         _sign(interval.estimate, f"{abs(interval.estimate):.2f}"),
         _bracket(interval, ends),
-        clear=excludes(interval, 0.0),
+        clear=beyond_chance(p),
     )
 
 
@@ -89,11 +90,6 @@ def state_p(p_value: float) -> str:
 def format_points(share: float) -> str:
     """A size in percentage points, such as ``3.4 pp``."""
     return f"{100 * share:.1f} pp" if math.isfinite(share) else UNDEFINED
-
-
-def excludes(interval: Interval, value: float) -> bool:
-    """Whether the interval lies wholly on one side of a value; False where there is none."""
-    return bool(interval.low > value or interval.high < value)
 
 
 def count(n: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from tersely.core.manifest import write_atomically
 from tersely.metrics.comparison import Comparison, Measure, ProblemChange, pair
 from tersely.metrics.lengths import Among, summarise_lengths
 from tersely.report.cells import format_ratio, name_cap
-from tersely.report.conclusions import conclude, warn_of_lost_problems
+from tersely.report.conclusions import conclude, warn_of_lost_problems, warn_of_windows
 from tersely.report.curves import draw_both_lengths, draw_problems, thin
 from tersely.report.curves import draw_repeats as draw_repeat_curves
 from tersely.report.figures import draw_budget_curve
@@ -54,6 +54,7 @@ class ComparisonPage(NamedTuple):
     summary: str
     names: Names
     alarm: Sequence[str]
+    doubt: Sequence[str]
     findings: Sequence[str]
     notes: Sequence[str]
     tiles: Sequence[Tile]
@@ -103,8 +104,11 @@ def draw_comparison(
     """What may be concluded, then accuracy, Pass@k beside Mean@k, lengths and scores."""
     names = name_sides(*names, width=TERMINAL_NAME)
     accuracy, scores, _ = tabulate_sides(comparison, names=names)
-    alarm = warn_of_lost_problems(comparison, changes)
-    top: list[RenderableType] = [draw_alarm(alarm), Text()] if alarm else []
+    lost = warn_of_lost_problems(comparison, changes)
+    cut = warn_of_windows(list(zip(names, comparison.windows, strict=True)))
+    top: list[RenderableType] = []
+    for alarm in (lost, cut):
+        top += [draw_alarm(alarm), Text()] if alarm else []
     named = f"protocol {comparison.protocol.value}"
     rows = [
         r._replace(label=f"{b:,}") for r, b in zip(accuracy.rows, comparison.budgets, strict=True)
@@ -153,6 +157,7 @@ def build_page(
         f"{write_caption(comparison, heads=names)}",
         names=names,
         alarm=warn_of_lost_problems(comparison, changes),
+        doubt=warn_of_windows(list(zip(names, comparison.windows, strict=True))),
         findings=conclude(comparison, changes, names=names),
         notes=gather_notes(before, after, comparison, names=names),
         tiles=_tiles(comparison),
@@ -292,7 +297,10 @@ def _tiles(comparison: Comparison) -> list[Tile]:
     if len(budgets) > 1:
         measures.append(comparison.find("accuracy", budgets[len(budgets) // 2]))
     rows = format_rows(measures)
-    changes = [format_ratio(comparison.token_ratio), *(row.difference for row in rows[1:])]
+    changes = [
+        format_ratio(comparison.token_ratio, p=comparison.token_ratio_p),
+        *(row.difference for row in rows[1:]),
+    ]
     return [
         Tile(row.label, row.before.estimate, row.after.estimate, change)
         for row, change in zip(rows, changes, strict=True)

@@ -1,16 +1,17 @@
 """What a comparison may and may not be taken to show, in sentences."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import Comparison, Measure, ProblemChange
-from tersely.metrics.significance import minimum_detectable
+from tersely.metrics.significance import beyond_chance, minimum_detectable
+from tersely.metrics.windows import Window
 from tersely.report.cells import (
     UNDEFINED,
     Cell,
     count,
-    excludes,
     format_difference,
     format_points,
     format_ratio,
@@ -21,6 +22,8 @@ from tersely.report.tables import full_budget_accuracy, most_tries, name_mean
 from tersely.report.words import label
 
 FEW_PROBLEMS = 20
+# Swapping five problems gives no p below 2 in 32.
+TOO_FEW_PROBLEMS = 6
 # Differences of sums of shares are rounded: less than this is no fall.
 ROUNDING = 1e-9
 Names = tuple[str, str]
@@ -45,10 +48,10 @@ def conclude(
         _conclude_aes(comparison),
     ]
     if comparison.n_problems < FEW_PROBLEMS:
-        sentences.append(
-            f"With {count(comparison.n_problems, 'problem')} all intervals are rough: they assume "
-            "about 20 or more."
-        )
+        few = f"With {count(comparison.n_problems, 'problem')}"
+        sentences.append(f"{few} all intervals are rough: they assume about 20 or more.")
+        if comparison.n_problems < TOO_FEW_PROBLEMS:
+            sentences.append(f"{few} no difference can be told from chance: no p is below .05.")
     return [sentence for sentence in sentences if sentence]
 
 
@@ -62,17 +65,27 @@ def warn_of_lost_problems(comparison: Comparison, changes: Sequence[ProblemChang
     if repeats is None:
         return []
     fall, mean = repeats.passed.difference.estimate, repeats.mean.difference.estimate
-    if not (fall < -ROUNDING and mean >= -ROUNDING):
+    shown = beyond_chance(repeats.passed.p_value) and not beyond_chance(repeats.mean.p_value)
+    if not (fall < -ROUNDING and (mean >= -ROUNDING or (mean < 0 and shown))):
         return []
     passed, beside = label(repeats.passed.name), label(repeats.mean.name)
     gained = format_difference(repeats.mean.difference, repeats.mean.unit)
     moved = f"rises by {gained.text}" if mean > ROUNDING else f"stays: {gained.text}"
+    if mean < -ROUNDING:
+        moved = f"is not shown to fall: {gained.text} ({state_p(repeats.mean.p_value)})"
     return [
-        f"{passed} falls while {beside} does not",
+        f"{passed} falls while {beside} {'does' if mean >= -ROUNDING else 'is'} not"
+        + ("" if mean >= -ROUNDING else " shown to"),
         f"{_describe_fall(repeats.passed)} ({state_p(repeats.passed.p_value)}): "
         f"{_count_problems(changes)}. {beside} {moved}.",
         _judge_fall(repeats.passed),
     ]
+
+
+def warn_of_windows(named: Sequence[tuple[str, Window | None]]) -> list[str]:
+    """A heading and a line for each evaluation whose samples look cut; else nothing."""
+    lines = [_describe_window(window, name) for name, window in named if window is not None]
+    return ["Samples look cut although nothing says so", *lines] if lines else []
 
 
 def detectable(measure: Measure) -> float:
@@ -87,14 +100,11 @@ def _conclude_length(comparison: Comparison, names: Names) -> str:
     if cell.estimate == UNDEFINED:
         return "Length: undefined; no problem has graded samples on both sides."
     took = f"{names[1]} takes {cell.text} the tokens of {names[0]}"
-    if ratio.high < 1:
-        said = f"Shorter: {took}."
-    elif ratio.low > 1:
-        said = f"Longer: {took}."
-    else:
-        said = f"Length undecided: {took}; the interval holds 1."
+    p = comparison.token_ratio_p
+    told = "Shorter" if ratio.estimate < 1 else "Longer"
+    said = f"{told if beyond_chance(p) else 'Length undecided'}: {took} ({state_p(p)})."
     cut = comparison.find("truncated share")
-    most = max((m.estimate for m in (cut.before, cut.after)), default=0.0)
+    most = max((m.estimate for m in (cut.before, cut.after) if m.estimate > 0), default=0.0)
     cap = comparison.cap_tokens
     if most > 0.05:
         said += (
@@ -111,10 +121,11 @@ def _conclude_accuracy(comparison: Comparison, names: Names) -> str:
     where = f"at {accuracy.budget_tokens:,} tokens"
     if cell.estimate == UNDEFINED:
         return f"Accuracy {where}: undefined."
-    if accuracy.difference.low > 0:
-        return f"Accuracy {where} is higher: {names[1]} gains {cell.text}."
-    if accuracy.difference.high < 0:
-        return f"Accuracy {where} is lower: {names[1]} changes by {cell.text}."
+    p = state_p(accuracy.p_value)
+    if beyond_chance(accuracy.p_value) and accuracy.difference.estimate > 0:
+        return f"Accuracy {where} is higher: {names[1]} gains {cell.text} ({p})."
+    if beyond_chance(accuracy.p_value):
+        return f"Accuracy {where} is lower: {names[1]} changes by {cell.text} ({p})."
     if "–]" in cell.interval:
         return f"Accuracy {where} changes by {cell.estimate}; one problem gives no interval."
     tries = min(comparison.samples_before, comparison.samples_after)
@@ -125,18 +136,16 @@ def _conclude_accuracy(comparison: Comparison, names: Names) -> str:
         if unseen > 0
         else ""
     )
-    return (
-        f"Accuracy {where} is not shown to differ: {cell.estimate}, and the interval "
-        f"{cell.interval} holds 0.{limit}"
-    )
+    return f"Accuracy {where} is not shown to differ: {cell.text} ({p}).{limit}"
 
 
 def _conclude_budgets(comparison: Comparison) -> str:
     rows = [comparison.find("accuracy", budget) for budget in comparison.budgets]
     if len(rows) < 2:
         return ""
-    gains = [f"{m.budget_tokens:,}" for m in rows if m.difference.low > 0]
-    losses = [f"{m.budget_tokens:,}" for m in rows if m.difference.high < 0]
+    clear = [m for m in rows if beyond_chance(m.p_value)]
+    gains = [f"{m.budget_tokens:,}" for m in clear if m.difference.estimate > 0]
+    losses = [f"{m.budget_tokens:,}" for m in clear if m.difference.estimate < 0]
     found = [
         f"{what} at {', '.join(where)}"
         for what, where in (("gains", gains), ("losses", losses))
@@ -144,8 +153,8 @@ def _conclude_budgets(comparison: Comparison) -> str:
     ]
     return (
         f"Over the budgets: {'; '.join(found) or 'no gain or loss beyond chance'}. "
-        f"{len(gains) + len(losses)} of {len(rows)} intervals exclude 0; about 1 in 20 would by "
-        "chance, and neighbouring budgets share their samples."
+        f"{len(clear)} of {len(rows)} have p < .05; about 1 in 20 would by chance, and "
+        "neighbouring budgets share their samples."
     )
 
 
@@ -159,10 +168,12 @@ def _conclude_pass(comparison: Comparison, changes: Sequence[ProblemChange]) -> 
     if cell.estimate == UNDEFINED:
         return f"{name}: undefined; no problem has that many graded samples on both sides."
     if passed.difference.estimate < -ROUNDING:
-        return f"{_describe_fall(passed)}: {_count_problems(changes)}. {_judge_fall(passed)}"
-    gained = excludes(passed.difference, 0.0)
-    seen = "rises" if gained else "is not seen to fall, and not shown to rise"
-    return f"{name} {seen}: {cell.text}; {_count_problems(changes)}."
+        fall = f"{_describe_fall(passed)} ({state_p(passed.p_value)})"
+        return f"{fall}: {_count_problems(changes)}. {_judge_fall(passed)}"
+    seen = (
+        "rises" if beyond_chance(passed.p_value) else "is not seen to fall, and not shown to rise"
+    )
+    return f"{name} {seen}: {cell.text} ({state_p(passed.p_value)}); {_count_problems(changes)}."
 
 
 def _conclude_aes(comparison: Comparison) -> str:
@@ -174,13 +185,26 @@ def _conclude_aes(comparison: Comparison) -> str:
         )
     if cell.estimate == UNDEFINED:
         return "AES is undefined: it divides by accuracy and mean tokens before."
-    verdict = {
-        (True, True): "in favour of the change",
-        (True, False): "against the change",
-    }.get((cell.clear, comparison.aes.estimate > 0), "undecided, the interval holds 0")
+    told = "in favour of the change" if comparison.aes.estimate > 0 else "against the change"
+    verdict = told if beyond_chance(comparison.aes_p) else "undecided"
     return (
-        f"As one number, AES is {cell.text}: {verdict}. It weighs a relative gain in accuracy 3, a "
-        "loss 5 and saved tokens 1; other weights may give the other sign."
+        f"As one number, AES is {cell.text} ({state_p(comparison.aes_p)}): {verdict}. "
+        "It weighs a relative gain in accuracy 3, a loss 5 and saved tokens 1; other weights "
+        "may give the other sign."
+    )
+
+
+def _describe_window(window: Window, name: str) -> str:
+    at = f"{window.low_tokens:,} to {window.high_tokens:,} tokens"
+    if window.low_tokens == window.high_tokens:
+        at = f"{window.high_tokens:,} tokens"
+    return (
+        f"{name}: {window.n_samples:,} of {window.of_samples:,} samples end at {at}, far more than "
+        f"at any length below, and {window.n_right:,} of them are right. This is what a limit on "
+        "the completion, or on prompt and completion together, looks like. If there was one, state "
+        "it (--cap-tokens, or a column of caps or of reasons why samples ended): these samples "
+        "count as ended by themselves now, and their lengths and the accuracy at this length "
+        "are not the model's."
     )
 
 
@@ -189,6 +213,8 @@ def _find_repeats(comparison: Comparison) -> Repeats | None:
     if most < 2:
         return None
     mean = comparison.find(name_mean(comparison), largest)
+    if math.isnan(mean.difference.estimate):
+        mean = comparison.find("accuracy", largest)
     return Repeats(comparison.find(f"pass@{most}", largest), mean)
 
 
@@ -199,8 +225,8 @@ def _describe_fall(passed: Measure) -> str:
 
 def _judge_fall(passed: Measure) -> str:
     difference = passed.difference
-    if difference.high < 0:
-        return "The interval excludes 0: problems are lost beyond chance."
+    if beyond_chance(passed.p_value):
+        return "Problems are lost beyond chance."
     unseen = detectable(passed)
     limit = (
         f": with {count(difference.n_problems, 'problem')} a change below "
@@ -208,7 +234,7 @@ def _judge_fall(passed: Measure) -> str:
         if unseen > 0
         else ""
     )
-    return f"The interval holds 0, so this may be chance{limit}."
+    return f"This may be chance{limit}."
 
 
 def _count_problems(changes: Sequence[ProblemChange]) -> str:

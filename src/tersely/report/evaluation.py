@@ -11,6 +11,7 @@ from tersely.adapters.evaluations import Loaded
 from tersely.core.manifest import write_atomically
 from tersely.metrics.measures import Evaluation, Unit
 from tersely.report.cells import Cell, format_level, name_cap
+from tersely.report.conclusions import warn_of_windows
 from tersely.report.curves import draw_accuracy, draw_lengths
 from tersely.report.html import Figure, Reader, Tile, render_page
 from tersely.report.matrices import (
@@ -25,7 +26,7 @@ from tersely.report.matrices import (
     write_caption,
 )
 from tersely.report.problems import count_problems, list_problems
-from tersely.report.terminal import FittedTable, draw_notes, draw_title
+from tersely.report.terminal import FittedTable, draw_alarm, draw_notes, draw_title
 from tersely.report.traces import Key, Trace, group_traces
 from tersely.report.words import define, describe_protocol, label
 
@@ -77,7 +78,10 @@ def draw_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> Renderab
         heads=LENGTH_HEADS,
         rows=[_keep_first_interval(row, picked) for row in lengths.rows],
     )
+    alarm = warn_of_windows([(evaluation.title, evaluation.window)])
+    top: list[RenderableType] = [draw_alarm(alarm), Text()] if alarm else []
     return Group(
+        *top,
         draw_title(f"{evaluation.title} · right within each budget · {named}"),
         FittedTable(tabulate_budgets(evaluation)._replace(title="tokens")),
         Text(),
@@ -109,7 +113,7 @@ def build_page(loaded: Loaded, evaluation: Evaluation) -> EvaluationPage:
     return EvaluationPage(
         title=evaluation.title,
         summary=write_caption(evaluation),
-        alarm=(),
+        alarm=warn_of_windows([(evaluation.title, evaluation.window)]),
         notes=(*tell_detectable(evaluation), *loaded.notes),
         tiles=_tiles(evaluation),
         by_budget=tabulate_budgets(evaluation),

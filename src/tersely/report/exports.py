@@ -18,7 +18,7 @@ from tersely.metrics.intervals import Interval
 from tersely.metrics.lengths import QUANTILES, Among
 from tersely.metrics.measures import Evaluation
 from tersely.report import pairs
-from tersely.report.conclusions import conclude, warn_of_lost_problems
+from tersely.report.conclusions import conclude, warn_of_lost_problems, warn_of_windows
 from tersely.report.html import VEGA_LITE, Figure
 from tersely.report.matrices import (
     Matrix,
@@ -87,12 +87,12 @@ def export_comparison(comparison: Comparison) -> list[Exported]:
             )
             p = m.p_value if side == "difference" else math.nan
             rows.append(row._replace(side=side, p=p))
-    for name, side, value in (
-        ("token ratio", "ratio", comparison.token_ratio),
-        ("AES", "score", comparison.aes),
+    for name, side, value, p in (
+        ("token ratio", "ratio", comparison.token_ratio, comparison.token_ratio_p),
+        ("AES", "score", comparison.aes, comparison.aes_p),
     ):
         row = _export(name, value, unit=side, protocol=comparison.protocol)
-        rows.append(row._replace(side=side))
+        rows.append(row._replace(side=side, p=p))
     of_sources = [
         row._replace(source=part.title)
         for part in comparison.sources
@@ -122,6 +122,7 @@ def format_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> str:
     return "\n\n".join(
         [
             f"# {_escape(evaluation.title)}",
+            *_format_alarm(warn_of_windows([(evaluation.title, evaluation.window)])),
             *(_format_matrix(table) for table in tables),
             *(f"> {_escape(note)}" for note in notes),
             "",
@@ -133,7 +134,6 @@ def format_comparison(
     comparison: Comparison, changes: Sequence[ProblemChange], *, names: tuple[str, str]
 ) -> str:
     """Warning, conclusions and tables of a comparison as Markdown."""
-    alarm = warn_of_lost_problems(comparison, changes)
     accuracy, scores, _ = tabulate_sides(comparison, names=names)
     blocks = [accuracy, _place_beside(comparison, names), scores]
     if most_tries(comparison) < 2:
@@ -142,7 +142,8 @@ def format_comparison(
     return "\n\n".join(
         [
             f"# {_escape(names[0])} → {_escape(names[1])}",
-            *([f"> **{_escape(alarm[0])}.** {_escape(' '.join(alarm[1:]))}"] if alarm else []),
+            *_format_alarm(warn_of_lost_problems(comparison, changes)),
+            *_format_alarm(warn_of_windows(list(zip(names, comparison.windows, strict=True)))),
             "\n".join(f"- {_escape(line)}" for line in findings),
             *(_format_block(block) for block in blocks),
             _format_matrix(tabulate_ratios(comparison)),
@@ -179,6 +180,10 @@ def write_pngs(figures: Sequence[Figure], folder: Path) -> list[Path]:
         path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE))
         paths.append(path)
     return paths
+
+
+def _format_alarm(lines: Sequence[str]) -> list[str]:
+    return [f"> **{_escape(lines[0])}.** {_escape(' '.join(lines[1:]))}"] if lines else []
 
 
 def _place_beside(comparison: Comparison, names: tuple[str, str]) -> TableBlock:

@@ -1,11 +1,12 @@
 """Tables of two evaluations side by side."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from tersely.metrics.comparison import Comparison, ProblemChange
-from tersely.report.cells import UNDEFINED, Cell, format_ratio, format_score, shorten
+from tersely.report.cells import UNDEFINED, Cell, format_p, format_ratio, format_score, shorten
 from tersely.report.matrices import Matrix, MatrixRow
 from tersely.report.tables import (
     BOLD,
@@ -41,9 +42,56 @@ class RepeatTable(NamedTuple):
 
 
 def name_sides(before: str, after: str, *, width: int = NAME_WIDTH) -> Names:
-    """Column heads of two evaluations, short and never the same."""
-    names = shorten(before, width=width), shorten(after, width=width)
+    """Column heads of two evaluations, short and never the same: what differs is kept."""
+    if max(len(before), len(after)) <= width:
+        names = before, after
+    else:
+        start, ends = _differing(before, after)
+        start = _reach_back(before[:start], room=width - 1 - (max(ends) - start))
+        names = (
+            _show_part(before, start, ends[0], width=width),
+            _show_part(after, start, ends[1], width=width),
+        )
     return names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")
+
+
+def _differing(before: str, after: str) -> tuple[int, tuple[int, int]]:
+    """Where two names begin to differ, from the word before on, and where each ends to."""
+    parts = [re.findall(r"[^\W_]+|[\W_]+", name) for name in (before, after)]
+    same = _agree(*parts)
+    rest = [part[same:][::-1] for part in parts]
+    tail = len("".join(rest[0][: _agree(*rest)]))
+    head = parts[0][:same]
+    if any(len(part) == same for part in parts):
+        head = head[
+            : -1 if head and head[-1].isalnum() else -2
+        ]  # one name begins with the other: its last word stands for it
+    return len("".join(head)), (len(before) - tail, len(after) - tail)
+
+
+def _reach_back(head: str, *, room: int) -> int:
+    """Where to begin, so that of what both share before they differ whole words are kept."""
+    if len(head) < room + 1:
+        return 0
+    starts = [word.start() for word in re.finditer(r"[^\W_]+", head)]
+    return next((at for at in starts if len(head) - at < room), len(head))
+
+
+def _agree(left: Sequence[str], right: Sequence[str]) -> int:
+    """How many entries agree from the start on."""
+    unlike = (at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b)
+    return next(unlike, min(len(left), len(right)))
+
+
+def _show_part(name: str, start: int, end: int, *, width: int) -> str:
+    """``name`` from ``start`` on, at most ``width`` characters, with ``end`` in sight."""
+    shown = f"…{name[start:]}" if start else name
+    if len(shown) <= width:
+        return shown
+    differing = end - start + (start > 0)
+    if differing < width:
+        return f"{shown[: width - 1]}…"
+    return shorten(shown[:differing], width=width)
 
 
 def tabulate_sides(
@@ -85,15 +133,17 @@ def tabulate_repeats(comparison: Comparison, *, names: Names) -> RepeatTable:
 
 def tabulate_ratios(comparison: Comparison) -> Matrix:
     """The figures that are of both evaluations at once."""
+    ratio, ratio_p = comparison.token_ratio, comparison.token_ratio_p
+    aes, aes_p = comparison.aes, comparison.aes_p
     return Matrix(
         title=f"both at once (protocol {comparison.protocol.value})",
-        heads=["value"],
+        heads=["value", "p"],
         rows=[
-            MatrixRow("Token ratio", [format_ratio(comparison.token_ratio)]),
-            MatrixRow("AES (weights 1, 3, 5)", [format_score(comparison.aes)]),
+            MatrixRow("Token ratio", [format_ratio(ratio, p=ratio_p), _p(ratio_p)]),
+            MatrixRow("AES (weights 1, 3, 5)", [format_score(aes, p=aes_p), _p(aes_p)]),
         ],
-        caption="Token ratio: after over before, each problem weighing the same; bold where the "
-        f"interval excludes 1. AES: bold where it excludes 0. {write_basis(comparison)}",
+        caption="Token ratio: after over before, each problem weighing the same; p is of its "
+        f"being 1, and of AES being 0. {write_basis(comparison)}{BOLD}",
     )
 
 
@@ -106,7 +156,7 @@ def tabulate_sources(comparison: Comparison) -> Matrix:
     rows = []
     for part in (*comparison.sources, comparison._replace(title="all")):
         changes = [format_measure(part.find(*key)).difference for key in keys]
-        cells = [Cell(f"{part.n_problems:,}", ""), *changes, format_ratio(part.token_ratio)]
+        cells = [Cell(f"{part.n_problems:,}", ""), *changes, _ratio(part)]
         rows.append(MatrixRow(part.title, cells, first=part.title == "all"))
     return Matrix(
         title=f"by source (protocol {comparison.protocol.value})",
@@ -148,6 +198,14 @@ def tabulate_changed(
         caption=f"{names[0]} → {names[1]}; right within {comparison.budgets[-1]:,} tokens, "
         f"protocol {comparison.protocol.value}.{more}",
     )
+
+
+def _ratio(comparison: Comparison) -> Cell:
+    return format_ratio(comparison.token_ratio, p=comparison.token_ratio_p)
+
+
+def _p(value: float) -> Cell:
+    return Cell(format_p(value), "")
 
 
 def _tokens(value: float) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tersely.core.order import natural
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.comparison import ProblemChange
 from tersely.metrics.records import SampleTable
@@ -89,7 +90,7 @@ def list_problems(
             for p in problems
         ],
         groups=SOLVED,
-        benchmarks=sorted({p.benchmark for p in problems}),
+        benchmarks=sorted({p.benchmark for p in problems}, key=natural),
     )
 
 
@@ -119,7 +120,7 @@ def list_changed(
             for c in changes
         ],
         groups=CHANGED,
-        benchmarks=sorted({c.benchmark for c in changes}),
+        benchmarks=sorted({c.benchmark for c in changes}, key=natural),
     )
 
 

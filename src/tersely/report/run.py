@@ -299,7 +299,10 @@ def _tiles(comparison: Comparison) -> list[Tile]:
             ("truncated share", None),
         )
     )
-    changes = [format_ratio(comparison.token_ratio), *(row.difference for row in rows[1:])]
+    changes = [
+        format_ratio(comparison.token_ratio, p=comparison.token_ratio_p),
+        *(row.difference for row in rows[1:]),
+    ]
     return [
         Tile(row.label, row.before.estimate, row.after.estimate, change)
         for row, change in zip(rows, changes, strict=True)

@@ -11,7 +11,7 @@ from tersely.report.cells import Cell, count, format_difference, format_level, f
 from tersely.report.words import describe_protocol, label
 
 LENGTHS = ("mean tokens", "mean tokens given correct", "mean tokens given wrong", "truncated share")
-BOLD = " Bold: the interval excludes 0."
+BOLD = " Bold: p < .05."
 
 
 class TableRow(NamedTuple):
@@ -80,7 +80,7 @@ def format_measure(measure: Measure) -> TableRow:
         label=label(measure.name, measure.budget_tokens),
         before=format_level(measure.before, measure.unit),
         after=format_level(measure.after, measure.unit),
-        difference=format_difference(measure.difference, measure.unit),
+        difference=format_difference(measure.difference, measure.unit, p=measure.p_value),
         p=format_p(measure.p_value),
     )
 
@@ -141,7 +141,7 @@ def draw_table(comparison: Comparison) -> Table:
 
 
 def draw_cell(cell: Cell) -> Text:
-    """A cell for the terminal: bold where the interval excludes 0."""
+    """A cell for the terminal: bold where p < .05."""
     return Text(cell.text, style="bold" if cell.clear else "")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from tersely.core.order import natural_pair
 from tersely.core.types import EvalRecord, Finish, Grade, Problem
 
 TRACES_SHOWN = 90
@@ -37,7 +38,7 @@ def pair_traces(
     """
     kept = {(r.benchmark, r.problem, r.sample): r for r in after if r.pieces is not None}
     pairs: dict[Change, list[Trace]] = {change: [] for change in Change}
-    for record in sorted(before, key=lambda r: (r.benchmark, r.problem, r.sample)):
+    for record in sorted(before, key=_place):
         other = kept.get((record.benchmark, record.problem, record.sample))
         if record.pieces is None or other is None:
             continue
@@ -55,7 +56,7 @@ def pair_traces(
         )
     quotas = _share_out({change: len(each) for change, each in pairs.items()}, shown=shown)
     chosen = [trace for change, each in pairs.items() for trace in each[: quotas[change]]]
-    return sorted(chosen, key=lambda trace: (trace["benchmark"], trace["problem"]))
+    return sorted(chosen, key=lambda trace: natural_pair((trace["benchmark"], trace["problem"])))
 
 
 def group_traces(
@@ -69,14 +70,14 @@ def group_traces(
     ranked = []
     for side, records in enumerate(sides):
         seen: dict[Key, int] = {}
-        for record in sorted(records, key=lambda r: (r.benchmark, r.problem, r.sample)):
+        for record in sorted(records, key=_place):
             key = (record.benchmark, record.problem)
             if record.pieces is not None or record.text is not None:
                 seen[key] = seen.get(key, 0) + 1
                 ranked.append((seen[key], key, side, record))
     traces: dict[Key, Trace] = {}
     spent = 0
-    for _, key, side, record in sorted(ranked, key=lambda each: each[:3]):
+    for _, key, side, record in sorted(ranked, key=lambda r: (r[0], natural_pair(r[1]), r[2])):
         described = describe(record, budgets=budgets)
         spent += sum(map(len, described["parts"]))
         if spent > characters:
@@ -84,7 +85,7 @@ def group_traces(
         trace = traces.setdefault(key, _empty(key, sides=len(sides)))
         trace["prompt"] = record.prompt if trace["prompt"] is None else trace["prompt"]
         trace["sides"][side].append(described)
-    return dict(sorted(traces.items()))
+    return dict(sorted(traces.items(), key=lambda item: natural_pair(item[0])))
 
 
 def describe(record: EvalRecord, *, budgets: Sequence[int]) -> Trace:
@@ -131,6 +132,10 @@ def _share_out(available: Mapping[Change, int], *, shown: int) -> dict[Change, i
         quotas[change] = min(available[change], left // (len(by_scarcity) - rank))
         left -= quotas[change]
     return quotas
+
+
+def _place(record: EvalRecord) -> tuple[object, int]:
+    return natural_pair((record.benchmark, record.problem)), record.sample
 
 
 def _compare(before: EvalRecord, after: EvalRecord) -> Change:

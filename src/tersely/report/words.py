@@ -17,13 +17,16 @@ DEFINITIONS = {
     "an answer within the budget do not vote",
     "mean tokens": "completion length up to the cap, pooled over graded samples; given correct, "
     "wrong or truncated: among those only",
-    "truncated share": "share of graded samples that the cap cut off",
-    "share without an answer": "share of graded samples in which no answer was found",
+    "truncated share": "share of graded samples that the cap cut off; a dash where it is not "
+    "known why samples ended",
+    "share without an answer": "share of graded samples in which no answer was found; a dash where "
+    "the file holds only verdicts",
     "tokens per correct answer": "all tokens spent over the correct, finished samples they bought",
     "accuracy per 1,000 tokens": "accuracy at the cap over mean tokens, times 1,000; grows without "
     "bound as lengths go to 0",
     "area over log budget": "mean accuracy over the budgets when every doubling weighs the same",
-    "AUC-OAA": "area under accuracy over a linear budget from 0 to the cap (arXiv:2508.13141)",
+    "AUC-OAA": "area under accuracy over a linear budget from 0 to the cap, without a cap to the "
+    "largest budget shown (arXiv:2508.13141)",
     "outcome efficiency": "mean share of a sample's tokens spent until a right answer first "
     "stands; wrong samples count 0 (arXiv:2412.21187)",
     "OckScore": "100 × accuracy − 10 ln(mean tokens / 10,000 + 1) (arXiv:2511.05722)",
