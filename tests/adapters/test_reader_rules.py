@@ -101,13 +101,15 @@ def test_counts_made_anew_a_little_above_the_cap_are_the_cap(tmp_path: Path) -> 
     assert "above the cap of 7" in refusal(path, count_tokens=len, cap_tokens=7)
 
 
-def test_a_file_without_reasons_asks_for_the_cap_and_counts_what_it_cut(tmp_path: Path) -> None:
+def test_a_file_without_reasons_tells_what_was_cut_only_with_a_cap(tmp_path: Path) -> None:
     rows = [without(row, "finish") for row in (ROW, CUT, CUT)]
     path = table(tmp_path, *rows)
-    assert "--cap-tokens N" in refusal(path)
+    untold = reading(path)
+    assert [(r.finish, r.cap_tokens) for r in untold.records] == [(Finish.UNKNOWN, None)] * 3
+    assert any(n.startswith("of 3 of 3 samples it is not known whether") for n in untold.notes)
     result = reading(path, cap_tokens=9)
     assert [r.finish for r in result.records] == [Finish.STOP, Finish.LENGTH, Finish.LENGTH]
-    assert any("the 2 of 3 with 9 or more tokens are taken as cut" in n for n in result.notes)
+    assert any("the 2 of 3 that reach their cap are taken as cut" in n for n in result.notes)
 
 
 @pytest.mark.parametrize("missing", [{"finish": None}, {"tokens": None}])
@@ -128,10 +130,10 @@ def test_the_cap_is_the_stated_one_else_the_most_tokens_of_a_cut_sample(tmp_path
     assert any("taken as 9, the most tokens of a sample that was cut" in n for n in result.notes)
 
 
-def test_without_a_cut_sample_the_cap_is_the_largest_count(tmp_path: Path) -> None:
+def test_without_a_cut_sample_and_a_stated_cap_there_is_none(tmp_path: Path) -> None:
     result = reading(table(tmp_path, ROW, ROW | {"tokens": 7}))
-    assert {r.cap_tokens for r in result.records} == {7}
-    assert any("any sample: none was cut" in note for note in result.notes)
+    assert {r.cap_tokens for r in result.records} == {None}
+    assert any("no cap is stated and no sample was cut" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(

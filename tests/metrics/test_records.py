@@ -55,7 +55,6 @@ def test_records_in_any_order_become_sorted_problems_by_samples():
     [
         ([], "no evaluation records"),
         ([record("p", 0), record("p", 0)], "problem 'p' has sample 0 twice"),
-        ([record("p", 0), record("q", 0, cap_tokens=9)], r"2 caps \(8, 9\)"),
         ([record("p", 0), record("q", 0, run="s")], r"2 runs \('r', 's'\)"),
         (
             [record("p", 0, model="m"), record("q", 0, model="n")],

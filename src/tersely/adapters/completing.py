@@ -142,9 +142,9 @@ def _own_count(path: Path, raw: RawSample) -> _Counted:
 def _finish(
     path: Path, counted: Sequence[_Counted], *, options: Options, said: list[str]
 ) -> list[_Counted]:
-    """Each sample with its finish: the file's own, or by the stated cap if it has none at all."""
+    """Each sample with its finish: the file's own, or by its cap if the file has none at all."""
     if all(raw.finish is None or raw.failed for raw, _ in counted):
-        return _finish_by_cap(path, counted, options=options, said=said)
+        return _finish_by_cap(counted, options=options, said=said)
     return [
         _Counted(replace(raw, failed=raw.failed or raw.finish is None), tokens)
         for raw, tokens in counted
@@ -152,32 +152,41 @@ def _finish(
 
 
 def _finish_by_cap(
-    path: Path, counted: Sequence[_Counted], *, options: Options, said: list[str]
+    counted: Sequence[_Counted], *, options: Options, said: list[str]
 ) -> list[_Counted]:
-    cap = options.cap_tokens
-    if cap is None:
-        own = sorted({raw.cap_tokens for raw, _ in counted if raw.cap_tokens is not None})
-        hint = f"--cap-tokens {own[0]}, the file's own limit" if own else "--cap-tokens N"
-        raise DataError(
-            f"{path} does not say why samples ended; state the cap they were sampled at, so that "
-            f"those that reach it count as cut: {hint}"
-        )
+    """A sample that reaches its cap is cut, one below it ended; without a cap it is not known."""
     ended = []
     for raw, tokens in counted:
-        finish = Finish.LENGTH if tokens >= cap else Finish.STOP
+        cap = options.cap_tokens if raw.cap_tokens is None else raw.cap_tokens
+        finish = Finish.LENGTH if cap is not None and tokens >= cap else Finish.STOP
+        finish = Finish.UNKNOWN if cap is None else finish
         ended.append(_Counted(replace(raw, finish=finish), tokens))
-    cut = sum(raw.finish is Finish.LENGTH and not raw.failed for raw, _ in ended)
-    said.append(
-        f"the file does not say why samples ended: the {cut} of {len(ended)} with {cap} or more "
-        f"tokens are taken as cut"
-    )
+    valid = [raw.finish for raw, _ in ended if not raw.failed]
+    cut, unknown = valid.count(Finish.LENGTH), valid.count(Finish.UNKNOWN)
+    if len(valid) > unknown:
+        said.append(
+            f"the file does not say why samples ended: the {cut} of {len(valid)} that reach their "
+            "cap are taken as cut"
+        )
+    if unknown:
+        said.append(
+            f"of {unknown} of {len(valid)} samples it is not known whether they were cut: the file "
+            "names neither a reason why they ended nor a cap. They count as ended by themselves, "
+            "and the share of truncated samples is not known; if there was a cap, state it with "
+            "--cap-tokens"
+        )
     return ended
 
 
 def _caps(
     path: Path, counted: Sequence[_Counted], *, options: Options, said: list[str]
-) -> list[int]:
-    """The cap of each sample: the file's own, the stated, or the largest count it can be."""
+) -> list[int | None]:
+    """The cap of each sample: the file's own, the stated, or what was reached; else none.
+
+    Of the samples without a stated cap, one that was cut had the tokens it has for a cap. The
+    others then had one as well, of at least the most tokens of any of them; where none was cut,
+    they have none that is known.
+    """
     for raw, _ in counted:
         own = raw.cap_tokens
         if own is not None and options.cap_tokens not in (None, own):
@@ -185,20 +194,38 @@ def _caps(
                 f"{path}: {raw.place} was sampled at {own} tokens, but --cap-tokens says "
                 f"{options.cap_tokens}; leave it out or give {own}"
             )
-    fallback = options.cap_tokens
-    if fallback is None and any(raw.cap_tokens is None for raw, _ in counted):
-        valid = [(raw, tokens) for raw, tokens in counted if not raw.failed]
-        cut = [tokens for raw, tokens in valid if raw.finish is Finish.LENGTH]
-        fallback = max(cut or [tokens for _, tokens in valid] or [0])
-        which = "a sample that was cut" if cut else "any sample: none was cut"
-        said.append(f"the cap is not stated: taken as {fallback}, the most tokens of {which}")
-    return [fallback or 0 if raw.cap_tokens is None else raw.cap_tokens for raw, _ in counted]
+    stated = [options.cap_tokens if r.cap_tokens is None else r.cap_tokens for r, _ in counted]
+    open_ = [
+        each
+        for each, cap in zip(counted, stated, strict=True)
+        if cap is None and not each[0].failed
+    ]
+    cut = [tokens for raw, tokens in open_ if raw.finish is Finish.LENGTH]
+    most = max((tokens for _, tokens in open_), default=0)
+    if not open_:
+        return stated
+    if not cut:
+        said.append(
+            "no cap is stated and no sample was cut: there is no upper bound on budgets"
+            if all(raw.finish is not Finish.UNKNOWN for raw, _ in open_)
+            else "no cap is stated: there is no upper bound on budgets"
+        )
+        return stated
+    said.append(
+        f"the cap is not stated: taken as {max(cut)}, the most tokens of a sample that was cut"
+    )
+    return [
+        (tokens if raw.finish is Finish.LENGTH else most) if cap is None else cap
+        for (raw, tokens), cap in zip(counted, stated, strict=True)
+    ]
 
 
-def _clip(counted: Sequence[_Counted], *, caps: Sequence[int], said: list[str]) -> list[_Counted]:
+def _clip(
+    counted: Sequence[_Counted], *, caps: Sequence[int | None], said: list[str]
+) -> list[_Counted]:
     """Counts made anew may pass the cap by a little, where a cut text was split differently."""
     clipped = [
-        _Counted(raw, cap if cap < tokens <= cap + max(4, cap // 100) else tokens)
+        _Counted(raw, tokens if cap is None else _clipped(tokens, cap_tokens=cap))
         for (raw, tokens), cap in zip(counted, caps, strict=True)
     ]
     over = sum(old.tokens != new.tokens for old, new in zip(counted, clipped, strict=True))
@@ -207,11 +234,16 @@ def _clip(counted: Sequence[_Counted], *, caps: Sequence[int], said: list[str]) 
     return clipped
 
 
+def _clipped(tokens: int, *, cap_tokens: int) -> int:
+    slack = max(4, cap_tokens // 100)
+    return cap_tokens if cap_tokens < tokens <= cap_tokens + slack else tokens
+
+
 def _records(
     path: Path,
     counted: Sequence[_Counted],
     *,
-    caps: Sequence[int],
+    caps: Sequence[int | None],
     options: Options,
     score_fix: str,
 ) -> list[EvalRecord]:
@@ -252,7 +284,8 @@ def _records(
 def _check_records(path: Path, records: Sequence[EvalRecord], counted: Sequence[_Counted]) -> None:
     seen: dict[tuple[str, str, int], str] = {}
     for record, (raw, _) in zip(records, counted, strict=True):
-        if record.tokens > record.cap_tokens and record.finish is not Finish.ERROR:
+        over = record.cap_tokens is not None and record.tokens > record.cap_tokens
+        if over and record.finish is not Finish.ERROR:
             raise DataError(
                 f"{path}: {raw.place} has {record.tokens} tokens, above the cap of "
                 f"{record.cap_tokens}; correct the file or state the cap with --cap-tokens"

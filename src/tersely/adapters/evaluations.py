@@ -18,6 +18,7 @@ from tersely.core.manifest import FILE, Manifest, read_manifest
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.records import (
+    ENDED,
     NO_ANSWER,
     RIGHT,
     UNKNOWN_ANSWER,
@@ -51,7 +52,7 @@ _SCHEMA: dict[str, Any] = {
     "answered_budgets": pl.List(pl.Int64),
     "difficulty": pl.Float64,
 }
-_REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish", "cap_tokens")
+_REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish")
 
 
 class Loaded(NamedTuple):
@@ -116,7 +117,7 @@ def load(
         table, cost = _with_forced(table, file.parent / FORCED_FILE, budgets=graded)
         notes.append(cost)
     stated = _numbers(manifest.facts.get("budgets", ""))
-    chosen = tuple(budgets) or stated or spectrum(table.cap_tokens)
+    chosen = tuple(budgets) or stated or spectrum(table.reach_tokens)
     notes += _unfinished(table, manifest)
     return Loaded(
         name=path.resolve().name if path.is_dir() else path.stem,
@@ -173,7 +174,8 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
     )
     columns = frame.select(
         correct=pl.col("grade") == Grade.CORRECT.value,
-        finished=pl.col("finish") == Finish.STOP.value,
+        finished=pl.col("finish").is_in([end.value for end in ENDED]),
+        end_unknown=pl.col("finish") == Finish.UNKNOWN.value,
         graded=(pl.col("grade") != Grade.UNGRADED.value) & (pl.col("finish") != Finish.ERROR.value),
         answer=answer,
         answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
@@ -187,13 +189,14 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
     return Samples(
         runs=_distinct(frame, "run"),
         models=_distinct(frame, "model"),
-        caps=tuple(frame["cap_tokens"].unique().sort().to_list()),
+        caps=tuple(frame["cap_tokens"].unique().to_list()),
         keys=tuple(keys.iter_rows()),
         row_N=placed["row"].cast(pl.Int64).to_numpy(),
         sample_N=frame["sample"].to_numpy(),
         correct_N=columns["correct"].to_numpy(),
         finished_N=columns["finished"].to_numpy(),
         graded_N=columns["graded"].to_numpy(),
+        end_unknown_N=columns["end_unknown"].to_numpy(),
         tokens_N=frame["tokens"].to_numpy(),
         answer_N=columns["answer"].cast(pl.Int64).to_numpy(),
         answer_tokens_N=columns["answer_tokens"].to_numpy(),
@@ -255,7 +258,7 @@ def _load_peer(
             "--tokenizer are given too"
         )
     reading = readers.read(path, reader, options)
-    chosen = tuple(sorted(set(budgets))) or spectrum(tabulate(reading.records).cap_tokens)
+    chosen = tuple(sorted(set(budgets))) or spectrum(tabulate(reading.records).reach_tokens)
     if options.grader is not None:
         reading = regrade(path, reading, grader=options.grader)
         if isinstance(options.count_tokens, SplitsTokens):

@@ -13,11 +13,15 @@ from jaxtyping import Bool, Float, Int
 
 
 class Finish(StrEnum):
-    """Why a rollout ended. Truncation is read from here, never from ``tokens == cap``."""
+    """Why a rollout ended. Truncation is read from here, never from ``tokens == cap``.
+
+    UNKNOWN is of samples of other tools' files that neither say why they ended nor name a cap.
+    """
 
     STOP = "stop"
     LENGTH = "length"
     ERROR = "error"
+    UNKNOWN = "unknown"
 
 
 class Grade(StrEnum):
@@ -180,11 +184,13 @@ class RewardBreakdown(NamedTuple):
 class EvalRecord:
     """One graded sample of an evaluation; one JSON line.
 
-    ``tokens`` counts the whole completion at the sampled cap. ``extracted`` is the answer that
-    was graded. ``answer_tokens`` is the shortest prefix in which a correct answer stands, thinking
-    included; None if there is none or it is not known. ``answered_budgets`` are the budgets, of
-    those that the evaluation graded prefixes at, whose prefix grades correct; None if it graded
-    none. ``pieces`` is the decoded text of each token, in order, kept for few samples only.
+    ``tokens`` counts the whole completion at the sampled cap. ``cap_tokens`` may differ from
+    sample to sample, as where a window holds prompt and completion; None: no cap is known and
+    none was reached. ``extracted`` is the answer that was graded. ``answer_tokens`` is the
+    shortest prefix in which a correct answer stands, thinking included; None if there is none or
+    it is not known. ``answered_budgets`` are the budgets, of those that the evaluation graded
+    prefixes at, whose prefix grades correct; None if it graded none. ``pieces`` is the decoded
+    text of each token, in order, kept for few samples only.
     ``score`` is the verdict's: the share of tests passed, where the grader gives one.
     ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
     """
@@ -196,7 +202,7 @@ class EvalRecord:
     grade: Grade
     tokens: int
     finish: Finish
-    cap_tokens: int
+    cap_tokens: int | None
     seed: int
     difficulty: float | None = None
     answer_tokens: int | None = None

@@ -69,7 +69,7 @@ def compare_loaded(
         )
     _check_same_problems(before, after)
     left, right, notes = pair(before.table, after.table)
-    cap_tokens = left.cap_tokens
+    cap_tokens = max(left.reach_tokens, right.reach_tokens)
     shared = [b for b in before.budgets if b in after.budgets and b <= cap_tokens]
     if shared and before.protocol is Protocol.FINISHED:
         shared.append(cap_tokens)

@@ -43,8 +43,9 @@ class BudgetHits(NamedTuple):
 
 def spectrum(cap_tokens: int) -> tuple[int, ...]:
     """The budgets that are reported when none are named: 2,048 and its doublings up to the cap,
-    and the cap; below a cap of 8,192 the cap and its halves, five in all. Source of the first:
-    arXiv:2602.20945, section 3 (2k to 32k)."""
+    and the cap; below a cap of 8,192 the cap and its halves, five in all. Where there is no cap,
+    the longest sample stands in its place. Source of the doublings: arXiv:2602.20945, section 3
+    (2k to 32k)."""
     if cap_tokens < 8192:
         return tuple(sorted({max(1, cap_tokens >> halving) for halving in range(5)}))
     doublings = {2048 << power for power in range(cap_tokens.bit_length())}
@@ -96,7 +97,7 @@ def score_budgets(
     graded_PS: Bool[np.ndarray, "P S"],
     *,
     budgets_B: Int[np.ndarray, " B"],
-    cap_tokens: int,
+    cap_tokens: int | None,
 ) -> BudgetHits:
     """*Finished*: ``hit = correct and finished and tokens <= budget``.
 
@@ -129,9 +130,9 @@ def _hits(
     )
 
 
-def _check_budgets(budgets_B: Int[np.ndarray, " B"], *, cap_tokens: int) -> None:
+def _check_budgets(budgets_B: Int[np.ndarray, " B"], *, cap_tokens: int | None) -> None:
     for budget in budgets_B.tolist():
-        if budget > cap_tokens:
+        if cap_tokens is not None and budget > cap_tokens:
             raise ConfigError(
                 f"budget {budget} exceeds sampled cap {cap_tokens}; "
                 f"resample with --max-tokens {budget}"

@@ -63,7 +63,7 @@ class Comparison(NamedTuple):
     n_problems: int
     samples_before: int
     samples_after: int
-    cap_tokens: int
+    cap_tokens: int | None
     ungraded_before: int
     ungraded_after: int
     notes: tuple[str, ...] = ()
@@ -103,6 +103,8 @@ class ProblemChange(NamedTuple):
 def pair(before: SampleTable, after: SampleTable) -> Pairing:
     """The problems both evaluations hold, in the same order, cut at the lower of their caps.
 
+    An evaluation without a cap is cut at the other's, which is exact; two without are not cut.
+
     Raises:
         DataError: if they share no problem.
     """
@@ -116,13 +118,14 @@ def pair(before: SampleTable, after: SampleTable) -> Pairing:
         notes.append(
             f"Problems in one evaluation only, left out: {only[0]} before, {only[1]} after."
         )
-    cap_tokens = min(before.cap_tokens, after.cap_tokens)
+    caps = [cap for cap in (before.cap_tokens, after.cap_tokens) if cap is not None]
     if before.cap_tokens != after.cap_tokens:
         notes.append(
-            f"Sampled at different caps, {before.cap_tokens:,} before and {after.cap_tokens:,} "
-            f"after: the longer one is cut at {cap_tokens:,} tokens."
+            f"Sampled at different caps, {_tell_cap(before)} before and {_tell_cap(after)} "
+            f"after: the longer one is cut at {min(caps):,} tokens."
         )
-        before, after = (cut_at(table, cap_tokens=cap_tokens) for table in (before, after))
+    if caps:
+        before, after = (cut_at(table, cap_tokens=min(caps)) for table in (before, after))
     tries = before.tokens_PS.shape[1], after.tokens_PS.shape[1]
     if tries[0] != tries[1]:
         notes.append(
@@ -220,6 +223,10 @@ def list_changes(
         ProblemChange(key[0], key[1], b[0], b[1], a[0], a[1], b[2], a[2])
         for key, b, a in zip(before.keys, *counted, strict=True)
     ]
+
+
+def _tell_cap(table: SampleTable) -> str:
+    return "none" if table.cap_tokens is None else f"{table.cap_tokens:,}"
 
 
 def _align(before: Sheet, after: Sheet) -> tuple[Sheet, Sheet]:

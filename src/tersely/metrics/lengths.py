@@ -62,7 +62,7 @@ def summarise_lengths(
     """
     among_PS = mask(table, among)
     tokens_N = np.sort(table.tokens_PS[among_PS]).astype(np.float64)
-    grid_X = np.geomspace(1.0, float(table.cap_tokens), points)
+    grid_X = np.geomspace(1.0, float(table.reach_tokens), points)
     cdf_X = (
         np.searchsorted(tokens_N, grid_X, side="right") / tokens_N.size
         if tokens_N.size

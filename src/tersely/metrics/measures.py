@@ -98,7 +98,7 @@ class Evaluation(NamedTuple):
     lengths: tuple[LengthSummary, ...]
     n_problems: int
     samples_per_problem: int
-    cap_tokens: int
+    cap_tokens: int | None
     ungraded: int
     missing: int
     detectable: float = np.nan
@@ -189,7 +189,7 @@ def tally(
     """The sums of every quantity: lengths and shares, accuracy and repeats by budget, scores.
 
     Accuracies are means of per-problem means; lengths and shares of samples are pooled over
-    graded samples.
+    graded samples. A share of samples of which the file does not say it is NaN.
     """
     check_ks(ks, samples=table.tokens_PS.shape[1])
     budgets_B = np.array(sorted(set(budgets)), dtype=np.int64)
@@ -235,13 +235,16 @@ def _lengths(table: SampleTable) -> Sheet:
     pooled: list[tuple[Quantity, np.ndarray, np.ndarray]] = []
     for among in Among:
         given = "" if among is Among.ALL else f" given {among}"
-        among_PS = mask(table, among)
+        known = table.ends_known or among is not Among.TRUNCATED
+        among_PS = mask(table, among) & known
         pooled.append((Quantity(f"mean tokens{given}", Unit.TOKENS), tokens_PS, among_PS))
-    ones_PS = table.graded_PS
-    pooled.append((Quantity("truncated share", Unit.SHARE), ~table.finished_PS, ones_PS))
+    ended_PS, answered_PS = (
+        table.graded_PS & known for known in (table.ends_known, table.answers_known)
+    )
+    pooled.append((Quantity("truncated share", Unit.SHARE), ~table.finished_PS, ended_PS))
     if table.answer_PS is not None:
         without_PS = table.answer_PS == NO_ANSWER
-        pooled.append((Quantity("share without an answer", Unit.SHARE), without_PS, ones_PS))
+        pooled.append((Quantity("share without an answer", Unit.SHARE), without_PS, answered_PS))
     return Sheet(
         tuple(quantity for quantity, _, _ in pooled),
         Sums(
@@ -315,10 +318,11 @@ def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Shee
     if protocol is not Protocol.FINISHED:
         return area
     right_PS = table.correct_PS & table.finished_PS & table.graded_PS
-    at_cap = score(table, budgets_B=np.array([table.cap_tokens]), protocol=protocol)
+    at_cap = score(table, budgets_B=np.array([table.reach_tokens]), protocol=protocol)
+    most_tokens = table.cap_tokens or int(hits.budgets_B[-1])
     averaged = {
         AT_CAP: at_cap.accuracy_PB[:, 0],
-        "AUC-OAA": auc_oaa(right_PS, table.tokens_PS, table.graded_PS, max_tokens=table.cap_tokens),
+        "AUC-OAA": auc_oaa(right_PS, table.tokens_PS, table.graded_PS, max_tokens=most_tokens),
     }
     if table.answer_tokens_PS is not None:
         value_P = outcome_efficiency(

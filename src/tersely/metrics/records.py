@@ -12,13 +12,16 @@ from tersely.core.types import EvalRecord, Finish, Grade
 # Codes of answers in ``answer_PS`` besides those of distinct wrong answers, which are >= 1.
 RIGHT, NO_ANSWER, UNKNOWN_ANSWER = 0, -1, -2
 UNKNOWN_TOKENS = -1
+# What counts as ended by itself: a sample of which nothing else is known is not taken as cut.
+ENDED = (Finish.STOP, Finish.UNKNOWN)
 
 
 class Samples(NamedTuple):
     """An evaluation as columns, one entry a sample, in any order.
 
     Args:
-        runs, models, caps: the distinct values found; more than one of any is refused.
+        runs, models: the distinct values found; more than one of either is refused.
+        caps: the distinct caps found; None where some sample has none.
         keys: (benchmark, problem) of each problem, sorted; ``row_N`` points into it.
         answer_N: RIGHT, NO_ANSWER, UNKNOWN_ANSWER, or one code >= 1 for each wrong answer.
         answer_tokens_N: tokens until a correct answer first stands; UNKNOWN_TOKENS if not known.
@@ -28,13 +31,14 @@ class Samples(NamedTuple):
 
     runs: tuple[str, ...]
     models: tuple[str, ...]
-    caps: tuple[int, ...]
+    caps: tuple[int | None, ...]
     keys: tuple[tuple[str, str], ...]
     row_N: Int[np.ndarray, " N"]
     sample_N: Int[np.ndarray, " N"]
     correct_N: Bool[np.ndarray, " N"]
     finished_N: Bool[np.ndarray, " N"]
     graded_N: Bool[np.ndarray, " N"]
+    end_unknown_N: Bool[np.ndarray, " N"]
     tokens_N: Int[np.ndarray, " N"]
     answer_N: Int[np.ndarray, " N"]
     answer_tokens_N: Int[np.ndarray, " N"]
@@ -50,13 +54,15 @@ class SampleTable(NamedTuple):
     Args:
         keys: (benchmark, problem) of each row.
         correct_PS: graded correct.
-        finished_PS: ended by itself, not by the cap.
+        finished_PS: ended by itself, not by the cap; also where that is not known.
         graded_PS: has a grade; False for an ungraded sample, a sampling error or padding.
         tokens_PS: completion tokens, stop token included.
-        cap_tokens: the cap all were sampled at.
+        cap_tokens: the cap all were sampled at, the largest where they differ; None: no bound.
         missing: padded places, that is samples that were never made.
         answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC: as in ``Samples``; None where
             the records hold nothing of the kind.
+        ends_known: of every graded sample it is known whether it ended by itself.
+        answers_known: of every graded sample it is known whether it holds an answer.
     """
 
     keys: tuple[tuple[str, str], ...]
@@ -64,12 +70,19 @@ class SampleTable(NamedTuple):
     finished_PS: Bool[np.ndarray, "P S"]
     graded_PS: Bool[np.ndarray, "P S"]
     tokens_PS: Int[np.ndarray, "P S"]
-    cap_tokens: int
+    cap_tokens: int | None
     missing: int = 0
     answer_PS: Int[np.ndarray, "P S"] | None = None
     answer_tokens_PS: Int[np.ndarray, "P S"] | None = None
     prefix_budgets_C: Int[np.ndarray, " C"] | None = None
     prefix_PSC: Bool[np.ndarray, "P S C"] | None = None
+    ends_known: bool = True
+    answers_known: bool = True
+
+    @property
+    def reach_tokens(self) -> int:
+        """The budget from which on nothing changes: the cap, or without one the longest sample."""
+        return max(1, int(self.tokens_PS.max())) if self.cap_tokens is None else self.cap_tokens
 
     @property
     def ungraded(self) -> int:
@@ -82,7 +95,7 @@ def tabulate(records: Sequence[EvalRecord]) -> SampleTable:
 
     Raises:
         DataError: naming the problem, if a sample stands twice, a token count cannot be, or
-            records are of several runs, models or caps.
+            records are of several runs or models.
     """
     return arrange(_columns(records))
 
@@ -108,18 +121,21 @@ def arrange(samples: Samples) -> SampleTable:
         return out
 
     with_prefixes = samples.prefix_budgets_C.size > 0
+    answers = set(samples.answer_N[samples.graded_N].tolist())
     return SampleTable(
         keys=samples.keys,
         correct_PS=spread(samples.correct_N, False),
         finished_PS=spread(samples.finished_N, False),
         graded_PS=spread(samples.graded_N, False),
         tokens_PS=spread(samples.tokens_N, 0),
-        cap_tokens=samples.caps[0],
+        cap_tokens=_largest(samples.caps),
         missing=shape[0] * shape[1] - row_N.size,
         answer_PS=spread(samples.answer_N, UNKNOWN_ANSWER),
         answer_tokens_PS=spread(samples.answer_tokens_N, UNKNOWN_TOKENS),
         prefix_budgets_C=samples.prefix_budgets_C if with_prefixes else None,
         prefix_PSC=spread(samples.prefix_NC, False) if with_prefixes else None,
+        ends_known=not (samples.graded_N & samples.end_unknown_N).any(),
+        answers_known=NO_ANSWER in answers or UNKNOWN_ANSWER not in answers,
     )
 
 
@@ -151,7 +167,7 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
     Raises:
         ConfigError: if ``cap_tokens`` is above the sampled cap.
     """
-    if cap_tokens > table.cap_tokens:
+    if table.cap_tokens is not None and cap_tokens > table.cap_tokens:
         raise ConfigError(
             f"cap {cap_tokens} exceeds sampled cap {table.cap_tokens}; "
             f"resample with --max-tokens {cap_tokens}"
@@ -179,13 +195,14 @@ def _columns(records: Sequence[EvalRecord]) -> Samples:
     return Samples(
         runs=tuple(sorted({r.run for r in records})),
         models=tuple(sorted({r.model for r in records if r.model is not None})),
-        caps=tuple(sorted({r.cap_tokens for r in records})),
+        caps=tuple({r.cap_tokens for r in records}),
         keys=tuple(keys),
         row_N=np.array([row_of[r.benchmark, r.problem] for r in records], dtype=np.int64),
         sample_N=np.array([r.sample for r in records], dtype=np.int64),
         correct_N=np.array([r.grade is Grade.CORRECT for r in records], dtype=bool),
-        finished_N=np.array([r.finish is Finish.STOP for r in records], dtype=bool),
+        finished_N=np.array([r.finish in ENDED for r in records], dtype=bool),
         graded_N=np.array([_is_graded(r) for r in records], dtype=bool),
+        end_unknown_N=np.array([r.finish is Finish.UNKNOWN for r in records], dtype=bool),
         tokens_N=np.array([r.tokens for r in records], dtype=np.int64),
         answer_N=np.array([_answer_code(r, codes) for r in records], dtype=np.int64),
         answer_tokens_N=np.array(
@@ -203,16 +220,17 @@ def _check(samples: Samples) -> None:
     for what, found in (
         ("run", samples.runs),
         ("model", samples.models),
-        ("cap", samples.caps),
     ):
         if len(found) > 1:
             fix = "choose one with --only-model" if what == "model" else "give one at a time"
             listed = ", ".join(map(repr, found))
             raise DataError(f"the records are of {len(found)} {what}s ({listed}); {fix}")
+    cap_tokens = _largest(samples.caps)
+    over_N = samples.tokens_N > (np.inf if cap_tokens is None else cap_tokens)
     for broken_N, bound in (
         (samples.tokens_N < 0, "below 0"),
         (samples.sample_N < 0, "and an index below 0"),
-        (samples.tokens_N > samples.caps[0], f"above the sampled cap {samples.caps[0]}"),
+        (over_N, f"above the sampled cap {cap_tokens}"),
     ):
         if broken_N.any():
             at = int(np.argmax(broken_N))
@@ -221,6 +239,11 @@ def _check(samples: Samples) -> None:
                 f"{benchmark}: problem {problem!r}, sample {samples.sample_N[at]} has "
                 f"{samples.tokens_N[at]} tokens, {bound}; correct the file or its cap"
             )
+
+
+def _largest(caps: Sequence[int | None]) -> int | None:
+    known = [cap for cap in caps if cap is not None]
+    return max(known) if len(known) == len(caps) else None
 
 
 def _is_graded(record: EvalRecord) -> bool:

@@ -101,6 +101,16 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def name_cap(cap_tokens: int | None) -> str:
+    """``2,048``, or ``none`` where no cap is known and none was reached."""
+    return "none" if cap_tokens is None else f"{cap_tokens:,}"
+
+
+def say_cap(cap_tokens: int | None) -> str:
+    """``cap 2,048 tokens`` or ``no cap``."""
+    return "no cap" if cap_tokens is None else f"cap {cap_tokens:,} tokens"
+
+
 def shorten(text: str, *, width: int) -> str:
     """At most ``width`` characters, the middle left out if there are more."""
     if len(text) <= width:

@@ -11,7 +11,7 @@ from tersely.adapters.evaluations import Loaded
 from tersely.core.manifest import write_atomically
 from tersely.metrics.comparison import Comparison, Measure, ProblemChange, pair
 from tersely.metrics.lengths import Among, summarise_lengths
-from tersely.report.cells import format_ratio
+from tersely.report.cells import format_ratio, name_cap
 from tersely.report.conclusions import conclude, warn_of_lost_problems
 from tersely.report.curves import draw_both_lengths, draw_problems, thin
 from tersely.report.curves import draw_repeats as draw_repeat_curves
@@ -308,7 +308,7 @@ def _facts(
         "Measured": {
             "protocol": describe_protocol(comparison.protocol),
             "budgets (tokens)": ", ".join(f"{b:,}" for b in comparison.budgets),
-            "cap of both (tokens)": f"{comparison.cap_tokens:,}",
+            "cap of both (tokens)": name_cap(comparison.cap_tokens),
             "problems": f"{comparison.n_problems:,}",
             "samples a problem": f"{comparison.samples_before:,}, {comparison.samples_after:,}",
         },

@@ -95,10 +95,12 @@ def _conclude_length(comparison: Comparison, names: Names) -> str:
         said = f"Length undecided: {took}; the interval holds 1."
     cut = comparison.find("truncated share")
     most = max((m.estimate for m in (cut.before, cut.after)), default=0.0)
+    cap = comparison.cap_tokens
     if most > 0.05:
         said += (
-            f" Up to {100 * most:.0f}% of the samples were cut at {comparison.cap_tokens:,} "
-            "tokens, so these lengths are lower bounds."
+            f" Up to {100 * most:.0f}% of the samples were cut"
+            + ("" if cap is None else f" at {cap:,} tokens")
+            + ", so these lengths are lower bounds."
         )
     return said
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from tersely.adapters.evaluations import Loaded
 from tersely.core.manifest import write_atomically
 from tersely.metrics.measures import Evaluation, Unit
-from tersely.report.cells import Cell, format_level
+from tersely.report.cells import Cell, format_level, name_cap
 from tersely.report.curves import draw_accuracy, draw_lengths
 from tersely.report.html import Figure, Reader, Tile, render_page
 from tersely.report.matrices import (
@@ -191,7 +191,7 @@ def _facts(loaded: Loaded, evaluation: Evaluation) -> dict[str, dict[str, str]]:
         "Measured": {
             "protocol": describe_protocol(evaluation.protocol),
             "budgets (tokens)": ", ".join(f"{b:,}" for b in evaluation.budgets),
-            "sampled cap (tokens)": f"{evaluation.cap_tokens:,}",
+            "sampled cap (tokens)": name_cap(evaluation.cap_tokens),
             "k": ", ".join(map(str, evaluation.ks)),
             "problems": f"{evaluation.n_problems:,}",
             "samples a problem": f"{evaluation.samples_per_problem:,}",

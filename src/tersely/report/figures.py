@@ -105,7 +105,7 @@ def draw_difference_bands(
 def draw_length_histograms(before: SampleTable, after: SampleTable) -> Spec:
     """Share of graded samples by length, stacked by correctness, on shared axes."""
     datasets: Datasets = {}
-    edges = np.linspace(0.0, float(before.cap_tokens), BINS + 1)
+    edges = np.linspace(0.0, float(max(before.reach_tokens, after.reach_tokens)), BINS + 1)
     panels = [
         _histogram(table, edges, title=title, datasets=datasets)
         for title, table in (("before", before), ("after", after))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tersely.metrics.lengths import QUANTILES, Among, LengthSummary
 from tersely.metrics.measures import Evaluation, Unit
-from tersely.report.cells import UNDEFINED, Cell, count, format_level
+from tersely.report.cells import UNDEFINED, Cell, count, format_level, say_cap
 from tersely.report.words import describe_protocol, label
 
 PERCENTILES = tuple(f"{q:.0%}" if q != 0.5 else "median" for q in QUANTILES)
@@ -42,8 +42,8 @@ def write_caption(evaluation: Evaluation) -> str:
         if n
     ]
     return (
-        f"{describe_protocol(evaluation.protocol)} {_count_samples(evaluation)}, cap "
-        f"{evaluation.cap_tokens:,} tokens. Brackets: 95% intervals over problems."
+        f"{describe_protocol(evaluation.protocol)} {_count_samples(evaluation)}, "
+        f"{say_cap(evaluation.cap_tokens)}. Brackets: 95% intervals over problems."
         + (f" Left out: {', '.join(left_out)}." if left_out else "")
     )
 

@@ -22,7 +22,7 @@ from tersely.metrics.comparison import (
     pair,
 )
 from tersely.metrics.records import SampleTable, tabulate
-from tersely.report.cells import UNDEFINED, format_ratio
+from tersely.report.cells import UNDEFINED, format_ratio, name_cap
 from tersely.report.conclusions import warn_of_lost_problems
 from tersely.report.figures import (
     draw_budget_curve,
@@ -162,7 +162,7 @@ def measure(run: RunFolder) -> Measured:
     tables = {step: tabulate(records) for step, records in run.evaluations.items()}
     paired = pair(*(list(tables.values())[i] for i in (0, -1)))
     sides = paired.before, paired.after
-    budgets = choose_budgets(run.recipe, cap_tokens=paired.before.cap_tokens)
+    budgets = choose_budgets(run.recipe, cap_tokens=max(side.reach_tokens for side in sides))
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     families = [
         run.problems[problem].source if problem in run.problems else benchmark
@@ -274,7 +274,7 @@ def _read_optional(path: Path, type_: type[Any]) -> list[Any]:
 
 
 def _measure_point(step: int, table: SampleTable) -> EvalPoint:
-    at_cap = score(table, budgets_B=np.array([table.cap_tokens]), protocol=Protocol.FINISHED)
+    at_cap = score(table, budgets_B=np.array([table.reach_tokens]), protocol=Protocol.FINISHED)
     graded_N = table.tokens_PS[table.graded_PS]
     tokens_mean = float(graded_N.mean()) if graded_N.size else float("nan")
     return EvalPoint(step=step, accuracy=float(at_cap.accuracy_B[0]), tokens_mean=tokens_mean)
@@ -351,7 +351,7 @@ def _facts(run: RunFolder, measured: Measured) -> dict[str, dict[str, str]]:
     facts["Made from"] = dict(run.manifest.identity)
     measured_facts = {
         "budgets (tokens)": ", ".join(f"{b:,}" for b in measured.budgets),
-        "sampled cap (tokens)": f"{measured.before.cap_tokens:,}",
+        "sampled cap (tokens)": name_cap(measured.before.cap_tokens),
         "evaluated at steps": ", ".join(str(step) for step in run.evaluations),
         "training steps": f"{len(run.steps):,}",
         "sampled tokens in training": f"{sum(r.sampled_tokens for r in run.steps):,}",

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tersely.metrics.comparison import Comparison, Measure
-from tersely.report.cells import Cell, count, format_difference, format_level, format_p
+from tersely.report.cells import Cell, count, format_difference, format_level, format_p, say_cap
 from tersely.report.words import describe_protocol, label
 
 LENGTHS = ("mean tokens", "mean tokens given correct", "mean tokens given wrong", "truncated share")
@@ -114,7 +114,7 @@ def write_caption(comparison: Comparison, *, heads: tuple[str, str] = ("before",
     )
     return (
         f"{describe_protocol(comparison.protocol)} n = {_count_samples(comparison)}, "
-        f"cap {comparison.cap_tokens:,} tokens. "
+        f"{say_cap(comparison.cap_tokens)}. "
         "Brackets: 95% intervals over problems; differences are paired by problem."
         f"{left_out}"
     )

@@ -52,9 +52,10 @@ def _references(facts: Facts) -> Iterator[Finding]:
 
 
 def _cap(facts: Facts) -> Iterator[Finding]:
-    cap, sampled = facts.recipe.sampling.cap_tokens, facts.pool.table.cap_tokens
-    if sampled >= cap or facts.unknown_share == 0:
+    if facts.unknown_share == 0:
         return
+    cap, table = facts.recipe.sampling.cap_tokens, facts.pool.table
+    sampled = int(table.tokens_PS[table.graded_PS & ~table.finished_PS].min())
     target = facts.target_tokens
     exact = facts.recipe.reward.name in ("truncation", "thinkprune") and target <= sampled
     yield Finding(

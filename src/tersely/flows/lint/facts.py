@@ -253,11 +253,10 @@ def count_right(recipe: Recipe, pool: Pool) -> np.ndarray:
 
 
 def share_unknown(recipe: Recipe, pool: Pool) -> float:
-    """Of the graded samples, those that the records' cap cut below the recipe's."""
+    """Of the graded samples, those that were cut below the recipe's cap."""
     table = pool.table
-    if table.cap_tokens >= recipe.sampling.cap_tokens:
-        return 0.0
-    return float((~table.finished_PS)[table.graded_PS].mean())
+    cut_PS = ~table.finished_PS & (table.tokens_PS < recipe.sampling.cap_tokens)
+    return float(cut_PS[table.graded_PS].mean())
 
 
 def estimate_cost(

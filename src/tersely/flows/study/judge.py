@@ -162,9 +162,9 @@ def change_of_accuracy(result: Result, problems: list[Problem]) -> float:
     """Held-out accuracy at the cap, the end minus the start."""
     ends = [result.table(moment, problems) for moment in (0.0, 1.0)]
     before, after = (
-        score(table, budgets_B=np.array([table.cap_tokens]), protocol=Protocol.FINISHED).accuracy_B[
-            0
-        ]
+        score(
+            table, budgets_B=np.array([table.reach_tokens]), protocol=Protocol.FINISHED
+        ).accuracy_B[0]
         for table in ends
     )
     return float(after - before)
