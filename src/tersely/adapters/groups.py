@@ -31,6 +31,7 @@ class FlatRow:
         text: decoded, without the stop token.
         logprobs: the sampler's; None where the engine does not give them.
         entropy: mean nats a token; NaN where the engine does not give it.
+        thinking_open: the prompt ended inside the thinking.
     """
 
     key: str
@@ -41,6 +42,7 @@ class FlatRow:
     prompt_ids: tuple[int, ...] = ()
     logprobs: Float[np.ndarray, " T"] | None = None
     entropy: float = float("nan")
+    thinking_open: bool = False
 
 
 class Grouped(NamedTuple):
@@ -194,4 +196,5 @@ def _rollout(row: FlatRow, number: int, *, stop_ids: AbstractSet[int], policy_st
         finish=Finish.STOP if row.completion_ids[-1] in stop_ids else Finish.LENGTH,
         policy_step=policy_step,
         text=row.text,
+        thinking_open=row.thinking_open,
     )

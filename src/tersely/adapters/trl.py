@@ -21,6 +21,7 @@ from tersely.adapters import versions
 from tersely.adapters.groups import FlatRow, Gathered, Grouped, gathered, regroup, unpad
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Group, Problem, Verdict
+from tersely.tasks.grading.answer import opened
 
 # The least version tested, and the first one that is not.
 TESTED = {"trl": ("1.16", "1.17"), "transformers": ("5.23", "5.24"), "accelerate": ("1.15", "1.16")}
@@ -96,6 +97,8 @@ class GroupReward:
     Args:
         problems: by id.
         decode: token ids to text, special tokens included.
+        opens: whether a question's prompt ends inside the thinking, given what else TRL gives its
+            chat template (``template_settings``, set once training begins).
         stop_ids: tokens that end a completion.
         samples: rollouts of every group.
         aggregate: ``(tokens_B, group_B) -> weight_B, denominator`` over the kept rows of a step.
@@ -108,6 +111,7 @@ class GroupReward:
         *,
         grade_all: Callable[[Sequence[tuple[Problem, str]]], Sequence[Verdict]],
         decode: Callable[[Sequence[int]], str],
+        opens: Callable[[str, Mapping[str, Any]], bool],
         stop_ids: AbstractSet[int],
         samples: int,
         aggregate: Aggregate,
@@ -123,6 +127,7 @@ class GroupReward:
         self.entropies: list[Any] = []
         self._judge, self._problems = judge, problems
         self._grade_all, self._decode, self._aggregate = grade_all, decode, aggregate
+        self._opens, self.template_settings = opens, dict[str, Any]()
         self._step = first_step
 
     def __call__(
@@ -170,7 +175,14 @@ class GroupReward:
             self._decode(tokens[:-1] if tokens and tokens[-1] in self.stop_ids else tokens)
             for tokens in completions
         ]
-        pairs = [(self._problems[name], text) for name, text in zip(ids, texts, strict=True)]
+        open_by_id = {
+            name: self._opens(self._problems[name].prompt, self.template_settings)
+            for name in set(ids)
+        }
+        pairs = [
+            (self._problems[name], opened(text, thinking_open=open_by_id[name]))
+            for name, text in zip(ids, texts, strict=True)
+        ]
         return [
             FlatRow(
                 key=name,
@@ -178,6 +190,7 @@ class GroupReward:
                 completion_ids=tuple(tokens),
                 text=text,
                 verdict=verdict,
+                thinking_open=open_by_id[name],
             )
             for name, tokens, text, verdict in zip(
                 ids, completions, texts, self._grade_all(pairs), strict=True
@@ -342,6 +355,7 @@ def make_callback(book: Book, reward: GroupReward) -> Any:
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             check_versions()
             check_arguments(args, samples=reward.samples)
+            reward.template_settings = dict(getattr(args, "chat_template_kwargs", None) or {})
 
         def on_pre_optimizer_step(
             self, args: Any, state: Any, control: Any, optimizer: Any, **_: Any

@@ -18,6 +18,7 @@ from tersely.adapters import versions
 from tersely.adapters.groups import Grouped, places_of, tokens_of
 from tersely.core.errors import ConfigError, DataError, EngineError
 from tersely.core.types import Finish, Grade, GroupView, Problem, Verdict
+from tersely.tasks.grading.answer import opened, opens_thinking
 
 # The least version tested, and the first one that is not.
 TESTED = {"verl": ("0.9.1", "0.9.2"), "ray": ("2.60", "2.61"), "transformers": ("5.5.3", "5.11")}
@@ -225,6 +226,7 @@ class GradedLine:
     Args:
         step: verl's, of the step that asked for it, from 1 on; 0 before training.
         uid: what the rollouts of one prompt share and no others do.
+        thinking_open: the prompt ended inside the thinking.
     """
 
     step: int
@@ -237,6 +239,7 @@ class GradedLine:
     tokens: int
     finish: Finish
     text: str
+    thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +262,7 @@ class Row(NamedTuple):
     uid: str
     sample: int
     step: int
+    prompt_ids: tuple[int, ...] = ()
 
 
 def row_of(item: Any) -> Row:
@@ -281,8 +285,9 @@ def row_of(item: Any) -> Row:
         raise DataError(
             "a row that verl reads has no extra_info.id; write the files with tersely launch verl"
         )
-    ids_T = last.batch["responses"]
-    own = last.batch["attention_mask"][-len(ids_T) :].bool()
+    ids_T, prompt_T = last.batch["responses"], last.batch["prompts"]
+    mask_T = last.batch["attention_mask"].bool()
+    own, told_T = mask_T[-len(ids_T) :], mask_T[: len(prompt_T)]
     return Row(
         problem=Problem(
             id=str(extra["id"]),
@@ -296,6 +301,7 @@ def row_of(item: Any) -> Row:
         uid=str(told.get("uid", "")),
         sample=int(told.get("session_id", 0)),
         step=int(told.get("global_steps", 0)),
+        prompt_ids=tuple(prompt_T[told_T].tolist()),
     )
 
 
@@ -331,9 +337,11 @@ class Marker:
         stops = ids[-1] in self.stop_ids
         finished = stops or len(ids) < self.cap_tokens
         text = self.decode(ids[:-1] if stops else ids)
-        verdict = self.grade(row.problem, text)
+        is_open = opens_thinking(self.decode(row.prompt_ids), asked=row.problem.prompt)
+        begun = opened(text, thinking_open=is_open)
+        verdict = self.grade(row.problem, begun)
         right = verdict.grade is Grade.CORRECT and (finished or self.pay_unfinished)
-        score = score_of(verdict, finished=finished, thought=self.has_thought(text), right=right)
+        score = score_of(verdict, finished=finished, thought=self.has_thought(begun), right=right)
         line = GradedLine(
             step=row.step,
             split=row.split,
@@ -345,6 +353,7 @@ class Marker:
             tokens=len(ids),
             finish=Finish.STOP if finished else Finish.LENGTH,
             text=text,
+            thinking_open=is_open,
         )
         return score, right, line
 

@@ -72,6 +72,12 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Server: a stop token's text that it leaves in. Repeatable."),
     ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Server: folder of the model's tokenizer, where its token counts are wrong."
+        ),
+    ] = None,
     allow_unsandboxed: Annotated[
         bool,
         typer.Option(
@@ -111,6 +117,7 @@ def evaluate(
                 api_key=os.environ.get(api_key_env),
                 extra_body=read_json_object(extra_body),
                 stop_texts=tuple(stop_text or ()),
+                tokenizer=tokenizer,
             ),
             limit=limit,
             rows=rows,
@@ -174,7 +181,7 @@ def _run(plan: "Plan", *, threads: int) -> None:
             on_signals(signal.default_int_handler, signal.SIGTERM),
             EvalProgress(messages) as progress,
         ):
-            run_evaluation(plan, watch=progress)
+            run_evaluation(plan, watch=progress, on_first=progress.on_first)
     except KeyboardInterrupt:
         messages.print(
             f"stopped; {progress.done:,} samples are saved in {plan.out}. "

@@ -41,10 +41,13 @@ from tersely.engines.http_request import (
     refused,
 )
 from tersely.engines.jobs import check_spec
+from tersely.engines.tokens import make_counter
 
 __all__ = ["Endpoint", "HTTPSampler", "OnCompletion"]
 
 OnCompletion = Callable[[Completion], None]
+CountText = Callable[[str], int]
+Pair = tuple[str, int]
 
 CHECK_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 30.0
@@ -67,6 +70,7 @@ class HTTPSampler:
     def __init__(self, endpoint: Endpoint) -> None:
         check_endpoint(endpoint)
         self._endpoint = endpoint
+        self._count_text = make_counter(endpoint.tokenizer) if endpoint.tokenizer else None
 
     def check(self) -> None:
         """Asks for the server's models, to fail before anything is sampled.
@@ -110,7 +114,9 @@ class HTTPSampler:
         problems: Sequence[Problem],
         spec: SamplingSpec,
         *,
-        skip: AbstractSet[tuple[str, int]] = frozenset(),
+        skip: AbstractSet[Pair] = frozenset(),
+        first: AbstractSet[Pair] = frozenset(),
+        on_first: Callable[[], None] = lambda: None,
         on_completion: OnCompletion,
     ) -> None:
         """Every (problem, sample) not in ``skip``, each once, in the order in which they end.
@@ -122,17 +128,32 @@ class HTTPSampler:
 
         Args:
             skip: (problem id, sample index) pairs that are there already.
+            first: pairs to ask for first; the others wait until they ended.
+            on_first: called then; what it raises stops all.
             on_completion: called between replies, which wait for it; what it raises stops all.
         Raises:
             EngineError: a setting is out of bounds, the server refuses a request or answers what
                 cannot be counted, or, at the end, some samples failed.
         """
         check_spec(spec, rows=1)
-        chunks = list(chunks_of(problems, spec, skip=skip, most=self._endpoint.samples_per_request))
+        most = self._endpoint.samples_per_request
+        early = list(chunks_of(problems, spec, skip=skip, only=first, most=most))
+        late = list(chunks_of(problems, spec, skip=skip | first, most=most))
+        chunks = [*early, *late]
+        if not early:
+            on_first()
         if not chunks:
             return
+        run = _Run(
+            self._endpoint,
+            spec,
+            httpx.create_ssl_context(),
+            on_completion,
+            wanted=sum(len(chunk.samples) for chunk in chunks),
+            count_text=self._count_text,
+        )
         try:
-            asyncio.run(_sample(chunks, self._endpoint, spec, on_completion))
+            asyncio.run(_sample(run, early, late, on_first))
         except _Stopped as stopped:
             raise stopped.cause from None
 
@@ -171,15 +192,15 @@ class _Repeats:
         else:
             self.first[problem_id] = hash(text)
 
-    def warn(self, *, temperature: float) -> None:
-        """Warns if every repeat is the same although the temperature is not 0."""
-        if temperature > 0 and self.same == self.seen >= REPEATS_TO_JUDGE:
+    def warn(self, spec: SamplingSpec) -> None:
+        """Warns if every repeat is the same although the sampling is not greedy."""
+        if spec.temperature > 0 and spec.top_k != 1 and self.same == self.seen >= REPEATS_TO_JUDGE:
             log.warning(
                 "all %d repeated samples have the text of their problem's first: the server "
                 "seems to ignore temperature %g (transformers serve does unless the model's "
                 "generation_config.json says do_sample)",
                 self.seen,
-                temperature,
+                spec.temperature,
             )
 
 
@@ -192,10 +213,12 @@ class _Run:
     certificates: ssl.SSLContext
     on_completion: OnCompletion
     wanted: int
+    count_text: CountText | None = None
     tally: _Tally = field(default_factory=_Tally)
     repeats: _Repeats = field(default_factory=_Repeats)
     echo: tuple[str, str, str] | None = None
     echo_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    recounted: set[str] = field(default_factory=set)
 
     async def work(self, chunks: Iterator[Chunk]) -> None:
         """Takes chunks until there are none."""
@@ -238,10 +261,10 @@ class _Run:
             before_sleep=lambda state: _log_retry(state, chunk, tries=endpoint.tries),
             reraise=True,
         )
-        return await retrying(self.ask_once, client, spoken, len(chunk.samples), max_tokens)
+        return await retrying(self.ask_once, client, spoken, chunk, max_tokens)
 
     async def ask_once(
-        self, client: httpx.AsyncClient, spoken: bytes, choices: int, max_tokens: int
+        self, client: httpx.AsyncClient, spoken: bytes, chunk: Chunk, max_tokens: int
     ) -> list[Said]:
         """One try of a request."""
         try:
@@ -256,7 +279,12 @@ class _Run:
         if reply.status_code != 200:
             raise refused(reply, self.endpoint)
         return read_reply(
-            reply.content, choices=choices, max_tokens=max_tokens, secret=self.endpoint.api_key
+            reply.content,
+            choices=len(chunk.samples),
+            max_tokens=max_tokens,
+            prompt=chunk.problem.prompt,
+            count_text=self.count_text,
+            secret=self.endpoint.api_key,
         )
 
     async def without_echo(self, client: httpx.AsyncClient, said: Said, chunk: Chunk) -> Said:
@@ -290,6 +318,11 @@ class _Run:
     def hand_over(self, problem: Problem, sample: int, said: Said) -> None:
         """Passes on the record of one choice."""
         text = text_of(said, stop_texts=self.endpoint.stop_texts)
+        if said.counted and said.counted not in self.recounted:
+            self.recounted.add(said.counted)
+            log.warning(
+                "usage.completion_tokens is not all that was sampled: tokens are %s", said.counted
+            )
         self.tally.done += 1
         self.repeats.note(problem.id, text)
         completion = Completion(
@@ -332,19 +365,24 @@ class _Run:
 
 
 async def _sample(
-    chunks: list[Chunk], endpoint: Endpoint, spec: SamplingSpec, on_completion: OnCompletion
+    run: _Run, early: list[Chunk], late: list[Chunk], on_early: Callable[[], None]
 ) -> None:
-    wanted = sum(len(chunk.samples) for chunk in chunks)
-    run = _Run(endpoint, spec, httpx.create_ssl_context(), on_completion, wanted)
+    if early:
+        await _work_through(run, early)
+        on_early()
+    await _work_through(run, late)
+    run.repeats.warn(run.spec)
+    run.check_complete()
+
+
+async def _work_through(run: _Run, chunks: list[Chunk]) -> None:
     queue = iter(chunks)
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(endpoint.concurrency, len(chunks))):
+            for _ in range(min(run.endpoint.concurrency, len(chunks))):
                 group.create_task(run.work(queue))
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    run.repeats.warn(temperature=spec.temperature)
-    run.check_complete()
 
 
 def _asked_wait_s(error: BaseException) -> float:

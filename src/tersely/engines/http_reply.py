@@ -1,11 +1,13 @@
 """What a chat-completions server answers, checked before it counts as samples."""
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pydantic import BaseModel, StrictInt, ValidationError
 
 from tersely.core.errors import EngineError
 from tersely.core.types import Finish
+from tersely.core.usage import Counted, Received, Usage, completion_tokens, least_tokens
 
 MESSAGE_CHARS = 200
 FINISHES = {
@@ -27,12 +29,16 @@ class Transient(Exception):
 
 
 class Said(NamedTuple):
-    """One choice of a reply; ``tokens`` counts thinking and answer together."""
+    """One choice of a reply; ``tokens`` counts thinking and answer together.
+
+    ``counted`` says how, where the server's own count is not it.
+    """
 
     reasoning: str
     content: str
     tokens: int
     finish: Finish
+    counted: str = ""
 
 
 class _Message(BaseModel):
@@ -53,12 +59,21 @@ class _Choice(BaseModel):
 
 
 class _Usage(BaseModel):
-    completion_tokens: StrictInt
+    """Only the completion's count must be a number; any other that is none is as if not there."""
+
+    completion_tokens: StrictInt | None = None
+    prompt_tokens: object = None
+    total_tokens: object = None
+    reasoning_tokens: object = None
+    completion_tokens_details: object = None
+    prompt_tokens_details: object = None
+    cache_read_input_tokens: object = None
+    cache_creation_input_tokens: object = None
 
 
 class _Reply(BaseModel):
     choices: list[_Choice]
-    usage: _Usage
+    usage: _Usage | None = None
 
 
 class _Model(BaseModel):
@@ -84,13 +99,21 @@ def read_models(body: bytes) -> list[str]:
 
 
 def read_reply(
-    body: bytes, *, choices: int, max_tokens: int, secret: str | None = None
+    body: bytes,
+    *,
+    choices: int,
+    max_tokens: int,
+    prompt: str = "",
+    count_text: Callable[[str], int] | None = None,
+    secret: str | None = None,
 ) -> list[Said]:
     """The choices of a reply, in the order of their indices.
 
     Args:
         choices: how many were asked for.
         max_tokens: the cap that was asked for, on the tokens of each choice.
+        prompt: where a content repeats it, it is not of the tokens.
+        count_text: counts the tokens of a text, where the server's counts cannot be right.
         secret: kept out of the messages that quote the body.
     Raises:
         Transient: the body is no JSON, as when it was cut off.
@@ -106,11 +129,72 @@ def read_reply(
             f"asked the server for n={choices} and got choices {[c.index for c in found]}; "
             "it ignores n: use samples_per_request 1"
         )
-    counts = _token_counts(found, total_tokens=reply.usage.completion_tokens)
+    usage = _usage_of(reply.usage or _Usage())
+    received = [_received(choice, usage, prompt=prompt, count=count_text) for choice in found]
+    together = completion_tokens(usage, received=_sum(received, max_tokens=max_tokens))
+    if together.tokens is None:
+        shown = shortened(body.decode("utf-8", errors="replace"), secret=secret)
+        raise EngineError(
+            f"the server's reply is no chat completion with token counts: {together.how}; use a "
+            "server that reports usage.completion_tokens with the thinking, or give the model's "
+            f"tokenizer with --tokenizer FOLDER to count the text (got: {shown})"
+        )
+    counts = _token_counts(found, together)
     return [
-        _said(choice, tokens=tokens, max_tokens=max_tokens)
+        _said(choice, tokens=tokens, max_tokens=max_tokens, counted=together.how)
         for choice, tokens in zip(found, counts, strict=True)
     ]
+
+
+def _usage_of(usage: _Usage) -> Usage:
+    """The counts, wherever servers put them: SGLang's ``reasoning_tokens`` stand by themselves."""
+    inside = _count(usage.completion_tokens_details, "reasoning_tokens")
+    cached = (
+        _count(usage.prompt_tokens_details, "cached_tokens"),
+        _count(usage, "cache_read_input_tokens"),
+        _count(usage, "cache_creation_input_tokens"),
+    )
+    return Usage(
+        completion=usage.completion_tokens,
+        prompt=_count(usage, "prompt_tokens"),
+        total=_count(usage, "total_tokens"),
+        reasoning=_count(usage, "reasoning_tokens") if inside is None else inside,
+        cached=sum(count or 0 for count in cached),
+    )
+
+
+def _count(of: object, name: str) -> int | None:
+    found = of.get(name) if isinstance(of, Mapping) else getattr(of, name, None)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def _received(
+    choice: _Choice, usage: Usage, *, prompt: str, count: Callable[[str], int] | None
+) -> Received:
+    """What one choice brought. Thinking that the server keeps back cannot be counted."""
+    thinking = _thinking(choice.message)
+    content = (choice.message.content or "").replace(prompt, "", 1)
+    stopped = FINISHES.get(choice.finish_reason or "") is Finish.STOP
+    # Without its end, what was cut may be thinking and no answer.
+    answer = content.rpartition("</think>")[2]
+    answered = thinking or "</think>" in content or (stopped and "<think>" not in content)
+    text = f"<think>{thinking}</think>{content}" if thinking else content
+    visible = thinking or "</think>" in content or not usage.reasoning
+    return Received(
+        least=least_tokens(thinking) + least_tokens(content),
+        least_answer=least_tokens(answer) if answered else 0,
+        own=count(text) + stopped if count and visible else None,
+    )
+
+
+def _sum(received: list[Received], *, max_tokens: int) -> Received:
+    """A text may be split into a few more tokens than it was sampled as: never above the cap."""
+    owns = [one.own for one in received if one.own is not None]
+    return Received(
+        least=sum(one.least for one in received),
+        least_answer=sum(one.least_answer for one in received),
+        own=sum(min(own, max_tokens) for own in owns) if len(owns) == len(received) else None,
+    )
 
 
 def text_of(said: Said, *, stop_texts: tuple[str, ...] = ()) -> str:
@@ -143,36 +227,41 @@ def _unreadable(error: ValidationError, body: bytes, *, secret: str | None) -> E
     )
 
 
-def _token_counts(choices: list[_Choice], *, total_tokens: int) -> list[int]:
+def _token_counts(choices: list[_Choice], together: Counted) -> list[int]:
+    assert together.tokens is not None
     if len(choices) == 1:
-        return [total_tokens]
+        return [together.tokens]
     lists = [choice.logprobs.content if choice.logprobs else None for choice in choices]
     counts = [len(content) for content in lists if content is not None]
-    if len(counts) < len(choices) or sum(counts) != total_tokens:
+    if len(counts) < len(choices) or sum(counts) != together.tokens:
         raise EngineError(
             f"the tokens of each of {len(choices)} choices cannot be told: logprobs count "
-            f"{counts}, usage.completion_tokens says {total_tokens} in all; "
-            "use samples_per_request 1"
+            f"{counts}, usage says {together.tokens} in all; use samples_per_request 1"
         )
     return counts
 
 
-def _said(choice: _Choice, *, tokens: int, max_tokens: int) -> Said:
+def _thinking(message: _Message) -> str:
+    return message.reasoning_content or message.reasoning or ""
+
+
+def _said(choice: _Choice, *, tokens: int, max_tokens: int, counted: str) -> Said:
     if choice.finish_reason is None:
         raise EngineError(
             "the server's reply has no finish_reason, so truncation cannot be told; "
             "use a server that reports it"
         )
-    if tokens < 0:
-        raise EngineError(f"the server counts {tokens} completion tokens; use another server")
     if tokens > max_tokens:
+        whole = f" ({counted})" if counted else ""
         raise EngineError(
-            f"the server ignores max_tokens: {tokens} > {max_tokens}; use a server that keeps it"
+            f"the server ignores max_tokens: {tokens} > {max_tokens}{whole}; "
+            "use a server that keeps it"
         )
     message = choice.message
     return Said(
-        reasoning=message.reasoning_content or message.reasoning or "",
+        reasoning=_thinking(message),
         content=message.content or "",
         tokens=tokens,
         finish=FINISHES.get(choice.finish_reason, Finish.ERROR),
+        counted=counted,
     )

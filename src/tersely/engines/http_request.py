@@ -54,6 +54,8 @@ class Endpoint:
         extra_body: merged into every request, such as ``chat_template_kwargs``.
         backoff_s: the first wait before a retry; doubled each time, up to a minute.
         stop_texts: stop tokens' texts, taken off a completion's end where a server leaves them.
+        tokenizer: a folder of the served model's tokenizer, or its ``tokenizer.json``: counts
+            what the server's counts leave out.
     """
 
     url: str
@@ -66,6 +68,7 @@ class Endpoint:
     extra_body: Mapping[str, object] = field(default_factory=dict)
     backoff_s: float = 1.0
     stop_texts: tuple[str, ...] = ()
+    tokenizer: str | None = None
 
 
 class Chunk(NamedTuple):
@@ -86,11 +89,13 @@ def chunks_of(
     spec: SamplingSpec,
     *,
     skip: AbstractSet[tuple[str, int]],
+    only: AbstractSet[tuple[str, int]] | None = None,
     most: int,
 ) -> Iterator[Chunk]:
-    """The samples not in ``skip``, at most ``most`` of one problem to a request."""
+    """Samples of ``only`` (None: all) not in ``skip``, at most ``most`` of a problem each."""
     for problem in problems:
-        left = [s for s in range(spec.samples) if (problem.id, s) not in skip]
+        pairs = [(problem.id, sample) for sample in range(spec.samples)]
+        left = [p[1] for p in pairs if p not in skip and (only is None or p in only)]
         for start in range(0, len(left), most):
             yield Chunk(problem, tuple(left[start : start + most]))
 

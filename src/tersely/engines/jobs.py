@@ -1,8 +1,9 @@
 """What every local sampler shares: problems become jobs, what was drawn becomes rollouts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Shaped
 
 from tersely.core.errors import EngineError
 from tersely.core.types import Finish, Problem, Rollout, SamplingSpec
+from tersely.tasks.grading.answer import opens_thinking
 
 OnRollout = Callable[[Rollout], None]
 # Positions of a model that names none, such as a recurrent one.
@@ -50,13 +52,14 @@ class Sampler(Protocol):
 class Job(NamedTuple):
     """One rollout to be made: which problem, which sample, and the prompt's tokens.
 
-    Jobs of one ``problem`` number share one prompt.
+    Jobs of one ``problem`` number share one prompt. ``thinking_open``: it ends inside the thinking.
     """
 
     problem: int
     problem_id: str
     sample: int
     prompt_ids: tuple[int, ...]
+    thinking_open: bool = False
 
 
 class Trace(NamedTuple):
@@ -93,8 +96,9 @@ class Desk(NamedTuple):
                 chat, add_generation_prompt=True, tokenize=True, return_dict=False
             )
             self.check(problem.id, len(ids), spec)
+            thinking_open = prompt_opens_thinking(self.tokenizer, problem.prompt)
             jobs += [
-                Job(index, problem.id, s, tuple(ids))
+                Job(index, problem.id, s, tuple(ids), thinking_open)
                 for s in range(spec.samples)
                 if (problem.id, s) not in skip
             ]
@@ -134,6 +138,7 @@ class Desk(NamedTuple):
             finish=Finish.STOP if stopped else Finish.LENGTH,
             policy_step=spec.policy_step,
             text=text,
+            thinking_open=job.thinking_open,
         )
 
     def check(self, problem_id: str, prompt_tokens: int, spec: SamplingSpec) -> None:
@@ -152,6 +157,21 @@ class Desk(NamedTuple):
                 f"{self.max_positions} positions of the model - max_tokens {spec.max_tokens}; "
                 "shorten the prompt, lower max_tokens or use a model with more positions"
             )
+
+
+def prompt_opens_thinking(
+    tokenizer: Any, prompt: str, *, settings: Mapping[str, Any] = MappingProxyType({})
+) -> bool:
+    """Whether the chat template ends this question's prompt inside the thinking.
+
+    Args:
+        settings: what else the template is given, such as ``enable_thinking``.
+    """
+    chat = [{"role": "user", "content": prompt}]
+    written = tokenizer.apply_chat_template(
+        chat, add_generation_prompt=True, tokenize=False, **settings
+    )
+    return opens_thinking(written, asked=prompt)
 
 
 def make_desk(model: Any, tokenizer: Any) -> Desk:

@@ -6,7 +6,8 @@ from types import TracebackType
 from rich import progress as bars
 from rich.console import Console
 
-from tersely.core.types import EvalRecord, Finish, Grade
+from tersely.core.types import EvalRecord, Finish, Grade, Problem
+from tersely.flows.preflight import shown
 
 PLAIN_EVERY_S = 10.0
 
@@ -51,6 +52,11 @@ class EvalProgress:
         self._bars.reset(self._task, total=total, completed=done, description=what, numbers="")
         if done:
             self._console.print(f"{what}: {done:,} of {total:,} are there already", highlight=False)
+
+    def on_first(self, problem: Problem, record: EvalRecord) -> None:
+        """The first sample of all is graded."""
+        for line in shown(problem, record):
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def on_record(self, record: EvalRecord) -> None:
         """One more sample is graded and saved."""

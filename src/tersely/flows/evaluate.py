@@ -17,6 +17,7 @@ from tersely.core.types import (
 )
 from tersely.engines.jobs import Sampler
 from tersely.tasks import grading
+from tersely.tasks.grading.answer import opened
 from tersely.tasks.prefixes import answered_budgets, first_correct_tokens
 
 # Texts are kept for the first samples of each problem only: enough to read, small to keep.
@@ -106,6 +107,7 @@ def as_completion(
         tokens=rollout.tokens,
         finish=rollout.finish,
         pieces=split_text(rollout.completion_ids),
+        thinking_open=rollout.thinking_open,
     )
 
 
@@ -125,7 +127,8 @@ def record_of(
     ``prefix_budgets`` are those whose prefixes are graded too; they need ``completion.pieces``.
     """
     failed = completion.finish is Finish.ERROR
-    verdict = Verdict(grade=Grade.UNGRADED) if failed else grading.grade(problem, completion.text)
+    whole = opened(completion.text, thinking_open=completion.thinking_open)
+    verdict = Verdict(grade=Grade.UNGRADED) if failed else grading.grade(problem, whole)
     pieces = completion.pieces
     answered = None
     if prefix_budgets and pieces is not None:
@@ -149,6 +152,7 @@ def record_of(
         extracted=verdict.extracted,
         answered_budgets=answered,
         score=verdict.score,
+        thinking_open=completion.thinking_open,
     )
 
 
@@ -158,10 +162,15 @@ def _answered(
     """The stop token is no text: from the last token on the whole completion's grade stands."""
     assert completion.pieces is not None
     whole = [b for b in budgets if b >= completion.tokens and verdict.grade is Grade.CORRECT]
+
+    def is_right(text: str) -> bool:
+        begun = opened(text, thinking_open=completion.thinking_open)
+        return grading.grade(problem, begun).grade is Grade.CORRECT
+
     parts = answered_budgets(
         completion.pieces,
         budgets=[b for b in budgets if b < completion.tokens],
-        is_right=lambda text: grading.grade(problem, text).grade is Grade.CORRECT,
+        is_right=is_right,
     )
     return tuple(sorted((*parts, *whole)))
 

@@ -3,7 +3,7 @@
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -34,6 +34,7 @@ from tersely.flows.evaluate import (
     record_of,
 )
 from tersely.flows.runs import digest_files, digest_of
+from tersely.flows.served import Served
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
 from tersely.tasks import grading, sources
@@ -107,14 +108,22 @@ def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
     return problems[:limit]
 
 
-def run_evaluation(plan: Plan, *, watch: Watch) -> None:
+def run_evaluation(
+    plan: Plan, *, watch: Watch, on_first: Callable[[Problem, EvalRecord], None] | None = None
+) -> None:
     """Samples and grades what the folder does not hold yet.
 
+    Through a server, the first samples are judged before the rest is asked for
+    (:mod:`tersely.flows.preflight`).
+
+    Args:
+        on_first: called with the first sample of a new evaluation.
     Raises:
         ConfigError: the folder belongs to another evaluation, naming the first difference, or
             model, benchmark or settings cannot be used as given.
         DataError: gold answers that their own grader does not take for right.
-        EngineError: the model or the server cannot do it; what was sampled is kept.
+        EngineError: the model or the server cannot do it, or its first samples show that figures
+            would be wrong; what was sampled is kept.
     """
     problems = load_benchmark(plan.benchmark, limit=plan.limit)
     check_plan(plan)
@@ -123,6 +132,8 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
     if (plan.out / FILE).is_file():
         check_same(Manifest(identity=identity, facts={}), read_manifest(plan.out), folder=plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
+            if plan.endpoint is not None:
+                _served(plan, problems).check()
             return
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
@@ -138,11 +149,18 @@ def run_evaluation(plan: Plan, *, watch: Watch) -> None:
     watch.on_sampling("sampling", planned, _count(file))
     # The folder may have been renamed since.
     run = read_manifest(plan.out).facts.get("name", plan.out.resolve().name)
+    waiting = [on_first] if on_first is not None and not _count(file) else []
+
+    def on_record(record: EvalRecord) -> None:
+        while waiting:
+            waiting.pop()(by_id[record.problem], record)
+        watch.on_record(record)
+
     append_missing(
         file,
         source,
         make_record=lambda c: _record(plan, by_id[c.problem_id], c, run=run),
-        on_record=watch.on_record,
+        on_record=on_record,
     )
     if plan.protocol is Protocol.FORCED:
         from tersely.flows.forced import force_answers
@@ -250,14 +268,21 @@ def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -
 
 
 def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
+    served = _served(plan, problems)
+    HTTPSampler(served.endpoint).check()
+    return served.sample, None
+
+
+def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
     assert plan.endpoint is not None
-    sampler = HTTPSampler(plan.endpoint)
-    sampler.check()
-
-    def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
-        sampler.sample(problems, plan.spec, skip=skip, on_completion=keep)
-
-    return source, None
+    by_id = {problem.id: problem for problem in problems}
+    return Served(
+        endpoint=plan.endpoint,
+        problems=problems,
+        spec=plan.spec,
+        file=plan.out / RECORDS_FILE,
+        grade=lambda c, run: _record(plan, by_id[c.problem_id], c, run=run),
+    )
 
 
 def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
@@ -320,6 +345,7 @@ def _tokens(rollout: Rollout) -> TokenRecord:
         prompt_ids=rollout.prompt_ids,
         completion_ids=rollout.completion_ids,
         finish=rollout.finish,
+        thinking_open=rollout.thinking_open,
     )
 
 

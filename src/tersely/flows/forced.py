@@ -8,9 +8,10 @@ from tersely.core import jsonl
 from tersely.core.errors import DataError
 from tersely.core.types import Finish, ForcedRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.jobs import Job
+from tersely.engines.models import decode_whole
 from tersely.flows.evaluation import TOKENS_FILE, Local, Plan, Watch
 from tersely.tasks import grading
-from tersely.tasks.grading.answer import END_THINK
+from tersely.tasks.grading.answer import END_THINK, answer_part, closes_thinking, opened
 
 
 class _Cut(NamedTuple):
@@ -19,6 +20,7 @@ class _Cut(NamedTuple):
     problem: Problem
     sample: int
     budget_tokens: int
+    thinking_open: bool
     prompt_ids: tuple[int, ...]
     prefix_ids: tuple[int, ...]
     closing_tokens: int
@@ -30,7 +32,7 @@ def force_answers(
     """Generates and grades an answer for every sample that a budget cuts; appends to ``file``.
 
     What is there already is not generated again. The closing text is put in only where the
-    prefix has not closed its thinking itself.
+    prefix, or the prompt, has not closed the thinking already.
     """
     cuts = _cuts(plan, problems, local.tokenizer)
     done = set()
@@ -87,19 +89,27 @@ def _cuts(plan: Plan, problems: Sequence[Problem], tokenizer: Any) -> list[_Cut]
             if tokens.finish is Finish.STOP and len(tokens.completion_ids) <= budget:
                 continue
             prefix = tokens.completion_ids[:budget]
-            closed = END_THINK in tokenizer.decode(prefix, skip_special_tokens=False)
-            put_in = () if closed else closing
+            put_in = () if _answers(tokenizer, tokens, prefix) else closing
             cuts.append(
                 _Cut(
                     problem=by_id[tokens.problem],
                     sample=tokens.sample,
                     budget_tokens=budget,
+                    thinking_open=tokens.thinking_open,
                     prompt_ids=tokens.prompt_ids,
                     prefix_ids=prefix + put_in,
                     closing_tokens=len(put_in),
                 )
             )
     return cuts
+
+
+def _answers(tokenizer: Any, tokens: TokenRecord, prefix: Sequence[int]) -> bool:
+    """Whether the thinking is over at the end of the prefix, in it or in the prompt's own end."""
+    text = decode_whole(tokenizer, prefix)
+    begun = opened(text, thinking_open=tokens.thinking_open)
+    closed = END_THINK in text or closes_thinking(decode_whole(tokenizer, tokens.prompt_ids))
+    return closed and answer_part(begun) is not None
 
 
 def _key(cut: _Cut) -> tuple[str, int, int]:
@@ -112,10 +122,9 @@ def _job_id(cut: _Cut) -> str:
 
 
 def _record(cut: _Cut, rollout: Rollout, tokenizer: Any) -> ForcedRecord:
-    prefix = tokenizer.decode(
-        cut.prefix_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
-    )
-    verdict = grading.grade(cut.problem, prefix + rollout.text)
+    prefix = decode_whole(tokenizer, cut.prefix_ids)
+    begun = opened(prefix + rollout.text, thinking_open=cut.thinking_open)
+    verdict = grading.grade(cut.problem, begun)
     return ForcedRecord(
         problem=cut.problem.id,
         sample=cut.sample,

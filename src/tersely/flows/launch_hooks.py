@@ -25,7 +25,7 @@ from tersely.core import jsonl
 from tersely.core.errors import EngineError
 from tersely.core.manifest import FILE, write_atomically
 from tersely.core.types import Group, Problem, StepRecord, StepTiming
-from tersely.engines.jobs import make_desk
+from tersely.engines.jobs import make_desk, prompt_opens_thinking
 from tersely.engines.learner import LearnStats
 from tersely.engines.models import decode_whole, folder_of, load_settings, load_tokenizer
 from tersely.flows import runs
@@ -228,6 +228,7 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
         {problem.id: problem for problem in training},
         grade_all=grading.grade_all,
         decode=partial(decode_whole, tokenizer),
+        opens=lambda prompt, settings: prompt_opens_thinking(tokenizer, prompt, settings=settings),
         stop_ids=desk.stop_ids,
         samples=recipe.sampling.samples_per_prompt,
         aggregate=objective_of(recipe).aggregate,

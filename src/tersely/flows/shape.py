@@ -22,7 +22,7 @@ from tersely.core.types import (
     RewardBreakdown,
 )
 from tersely.flows.config import Recipe
-from tersely.tasks.grading.answer import has_thought
+from tersely.tasks.grading.answer import has_thought, opened
 
 UNGRADED_SHARE_BOUND = 0.05
 
@@ -117,7 +117,9 @@ def view(
         weight=weight,
         reference_tokens=_or_nan(problem.reference_tokens),
         reference_accuracy=_or_nan(problem.reference_accuracy),
-        thought_G=np.array([has_thought(rollout.text) for rollout in group.rollouts])[graded_G],
+        thought_G=np.array(
+            [has_thought(opened(r.text, thinking_open=r.thinking_open)) for r in group.rollouts]
+        )[graded_G],
         pay_unfinished=pay_unfinished,
         problem=problem.id,
     )

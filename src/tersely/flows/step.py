@@ -39,6 +39,7 @@ from tersely.flows.shape import (
     view,
 )
 from tersely.tasks import grading
+from tersely.tasks.grading.answer import opened
 
 # Kept apart so that training and evaluation never share random numbers.
 EVAL_STREAM, TRAIN_STREAM, REFILL_STREAM = 1, 2, 3
@@ -208,7 +209,7 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group]
     rollouts = run.sampler.sample(chosen, spec, on_rollout=lambda _: run.watch.on_rollout())
     sample_s = perf_counter() - began
     pairs = [
-        (problem, rollout.text)
+        (problem, opened(rollout.text, thinking_open=rollout.thinking_open))
         for problem, sampled in zip(chosen, rollouts, strict=True)
         for rollout in sampled
     ]
@@ -279,6 +280,7 @@ def write_rollouts(folder: Path, step: int, shaped: Sequence[Shaped]) -> None:
             advantage=float(s.advantage_G[place]),
             kept=bool(s.reward.keep_G[place]),
             text=rollout.text,
+            thinking_open=rollout.thinking_open,
         )
         for s in shaped
         for place, (rollout, verdict) in enumerate(

@@ -132,6 +132,7 @@ class Transcript:
             difficulty=problem.difficulty,
             extracted=line.extracted,
             text=line.text,
+            thinking_open=line.thinking_open,
         )
 
     def _read(self) -> None:
@@ -268,6 +269,7 @@ def _group(members: Sequence[GradedLine], problems: Mapping[str, Problem]) -> Gr
             finish=line.finish,
             policy_step=line.step - 1,
             text=line.text,
+            thinking_open=line.thinking_open,
         )
         for line in members
     )

@@ -1,8 +1,9 @@
 """inspect-ai's logs: ``.eval`` archives and ``.json`` files."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,21 @@ from tersely.adapters.scores import finish_of
 from tersely.adapters.values import as_dict, as_list, as_text
 from tersely.core.errors import DataError
 from tersely.core.types import Finish
+from tersely.core.usage import Received, Usage, completion_tokens, least_tokens
+from tersely.tasks.grading.answer import END_THINK, THINK
 
 EXPECTED = "an inspect-ai log, .eval or .json, with its samples"
 SCORE_FIX = "choose a scorer of right or wrong with --column correct=SCORER"
 KEYS = ("id", "epoch", "input", "output", "scores", "model_usage", "attachments", "error", "limit")
 ATTACHMENT = "attachment://"
+CUT = ("max_tokens", "model_length")
 PADDED = (
     "inspect's hf provider counts every completion at the length of its batch's longest, so its "
     "token counts are not used"
 )
+# Counts thinking in its output; its reasoning_tokens are a count of a summary, which older
+# versions of inspect also added to the total.
+ALL_IN_OUTPUT = "anthropic/"
 
 
 @dataclass(kw_only=True)
@@ -31,13 +38,16 @@ class _Tally:
     calls: int = 0
     no_answer: int = 0
     models: set[str] = field(default_factory=set)
+    mended: Counter[str] = field(default_factory=Counter)
+    doubts: list[str] = field(default_factory=list)
 
 
 def inspect_ai(path: Path, *, options: Options) -> Reading:
     """Reads one task's log; epochs are samples.
 
     Tokens are the output tokens of all calls to the evaluated model; with several calls in a
-    sample they are more than its last completion, and a note says so. A sample that one of
+    sample they are more than its last completion, and a note says so. Where a provider leaves
+    thinking out of them it is added, or no count of the log is believed. A sample that one of
     inspect's own limits ended counts as cut. ``options.columns`` may choose the scorer as
     ``correct``; with several in the log it must.
 
@@ -55,12 +65,14 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
         _sample(path, log, sample, scorer=scorer, options=options, tally=tally)
         for sample in samples
     ]
+    if tally.doubts:
+        raws = [replace(raw, tokens=None) for raw in raws]
     return complete(
         path,
         raws,
         options=options,
         score_fix=SCORE_FIX,
-        no_tokens=PADDED if _is_padded(log) else "the log holds no token usage",
+        no_tokens=_why_no_tokens(log, tally),
         notes=_notes(log, tally, scorer=scorer),
     )
 
@@ -138,7 +150,7 @@ def _sample(
         sample=sample["epoch"] - 1,
         model=str(log["eval"].get("model")),
         cap_tokens=_limit(log),
-        text=_completion(sample, as_dict(choice.get("message"))),
+        text=_completion(sample, choice),
         prompt=_attached(sample, as_text(sample.get("input"))),
         extracted=_attached(sample, score.get("answer")),
     )
@@ -152,14 +164,65 @@ def _tokens(
     tally: _Tally,
 ) -> int | None:
     """Output tokens of all the sample's calls to the evaluated model; None if not counted."""
-    last = as_dict(output.get("usage")).get("output_tokens")
+    last = as_dict(output.get("usage"))
     usage = as_dict(sample["model_usage"])
     tally.models |= usage.keys()
-    total = as_dict(usage.get(str(log["eval"].get("model")))).get("output_tokens", last)
-    if _is_padded(log):
+    model = str(log["eval"].get("model"))
+    whole = as_dict(usage.get(model)) or last
+    stated = whole.get("output_tokens")
+    if _is_padded(log) or not isinstance(stated, int):
         return None
-    tally.calls += last is not None and total != last
-    return total
+    tally.calls += bool(last) and last.get("output_tokens") != stated
+    found = completion_tokens(_usage(whole, model=model), received=_received(sample, output))
+    several = len(as_list(output.get("choices"))) > 1
+    if several or found.tokens is None:
+        why = "its output tokens are of several choices" if several else found.how
+        tally.doubts.append(f"sample {sample.get('id')!r} of epoch {sample.get('epoch')}: {why}")
+        return None
+    tally.mended[found.how] += bool(found.how)
+    return found.tokens
+
+
+def _usage(usage: Mapping[str, Any], *, model: str) -> Usage:
+    """inspect's ``input_tokens`` are without the cached ones, and were with them in older logs."""
+
+    def count(name: str) -> int:
+        found = usage.get(name)
+        return found if isinstance(found, int) else 0
+
+    if model.startswith(ALL_IN_OUTPUT):
+        return Usage(count("output_tokens"))
+    cached = count("input_tokens_cache_read") + count("input_tokens_cache_write")
+    output, prompt, total = count("output_tokens"), count("input_tokens") + cached, 0
+    # Where it is below its parts, it says nothing of what the output leaves out.
+    if count("total_tokens") >= output + count("input_tokens"):
+        total = count("total_tokens")
+    return Usage(
+        completion=output,
+        prompt=prompt,
+        total=total,
+        reasoning=count("reasoning_tokens"),
+        cached=cached,
+    )
+
+
+def _received(sample: Mapping[str, Any], output: Mapping[str, Any]) -> Received:
+    choice = as_dict(next(iter(as_list(output.get("choices"))), None))
+    text = _completion(sample, choice) or ""
+    closed, answer = END_THINK in text, text.rpartition(END_THINK)[2]
+    # What was cut may be thinking to its end.
+    answered = closed or (choice.get("stop_reason") == "stop" and THINK not in text)
+    bare = text.replace(THINK, " ").replace(END_THINK, " ")
+    return Received(least=least_tokens(bare), least_answer=least_tokens(answer) if answered else 0)
+
+
+def _why_no_tokens(log: Mapping[str, Any], tally: _Tally) -> str:
+    if tally.doubts:
+        return (
+            f"{len(tally.doubts)} of its token counts cannot be right, so none is used "
+            f"({tally.doubts[0]})"
+        )
+    return PADDED if _is_padded(log) else "the log holds no token usage"
 
 
 def _is_padded(log: Mapping[str, Any]) -> bool:
@@ -176,18 +239,24 @@ def _limit(log: Mapping[str, Any]) -> int | None:
     return next((limit for limit in limits if isinstance(limit, int)), None)
 
 
-def _completion(sample: Mapping[str, Any], message: Mapping[str, Any]) -> str | None:
-    """Thinking and answer of the last completion, in order."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return "".join(filter(None, (_attached(sample, text) for text in _parts(content))))
-    return _attached(sample, as_text(content))
+def _completion(sample: Mapping[str, Any], choice: Mapping[str, Any]) -> str | None:
+    """Thinking and answer of the last completion, in order; thinking that was cut stays open."""
+    content = as_dict(choice.get("message")).get("content")
+    if not isinstance(content, list):
+        return _attached(sample, as_text(content))
+    parts = list(filter(None, (_attached(sample, text) for text in _parts(content))))
+    if parts[-1:] == [END_THINK] and choice.get("stop_reason") in CUT:
+        parts.pop()
+    return "".join(parts)
 
 
 def _parts(content: Sequence[object]) -> Iterator[object]:
     for part in map(as_dict, content):
         if part.get("type") == "reasoning":
-            yield from ("<think>", part.get("reasoning"), "</think>")
+            # Redacted thinking is encrypted; its summary may be read.
+            said = part.get("summary") if part.get("redacted") else part.get("reasoning")
+            if said:
+                yield from (THINK, said, END_THINK)
         else:
             yield part.get("text")
 
@@ -209,6 +278,11 @@ def _notes(log: Mapping[str, Any], tally: _Tally, *, scorer: str | None) -> list
             f"{tally.calls} samples made several calls to the model: their tokens are of all "
             f"calls together"
         )
+    for how, count in sorted(tally.mended.items()):
+        if how:
+            notes.append(
+                f"output tokens leave thinking out in {count} samples: their tokens are {how}"
+            )
     if tally.no_answer:
         notes.append(
             f"{tally.no_answer} samples with the score N (no answer) are left out; inspect "

@@ -24,7 +24,7 @@ from tersely.metrics.records import (
     select,
     tabulate,
 )
-from tersely.tasks.grading.answer import has_thought
+from tersely.tasks.grading.answer import has_thought, opened
 from tersely.tasks.problems import read_problems
 
 REFERENCES = frozenset({"reference_tokens", "reference_accuracy"})
@@ -82,7 +82,9 @@ def read_pool(
         reading = readers.read(path, reader, options or readers.Options(run=path.stem))
         table, notes = tabulate(reading.records), reading.notes
         told = {(r.benchmark, r.problem): r.difficulty for r in reading.records}
-        said = [(r.benchmark, r.problem, r.sample, r.text) for r in reading.records]
+        said = [
+            (r.benchmark, r.problem, r.sample, r.text, r.thinking_open) for r in reading.records
+        ]
         thought_PS = _thoughts(said, table) if with_thoughts else None
         problems = tuple(_bare(key, told[key]) for key in table.keys)
         pool = Pool(path.stem, problems, table, thought_PS, notes)
@@ -114,10 +116,11 @@ def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> Pool:
     thought_PS = None
     if thoughts:
         kinds = {name: frame.schema[name] for name in ("benchmark", "problem", "sample", "model")}
-        said = pl.scan_ndjson(file, schema={**kinds, "text": pl.String})
+        texts = {"text": pl.String, "thinking_open": pl.Boolean}
+        said = pl.scan_ndjson(file, schema={**kinds, **texts})
         if model is not None:
             said = said.filter(pl.col("model") == model)
-        told_texts = said.select("benchmark", "problem", "sample", "text").collect()
+        told_texts = said.select("benchmark", "problem", "sample", *texts).collect()
         thought_PS = _thoughts(told_texts.iter_rows(), table)
     return Pool(
         path.resolve().name if path.is_dir() else path.stem,
@@ -129,21 +132,23 @@ def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> Pool:
 
 
 def _thoughts(
-    said: Iterable[tuple[str, str, int, str | None]], table: SampleTable
+    said: Iterable[tuple[str, str, int, str | None, bool | None]], table: SampleTable
 ) -> Bool[np.ndarray, "P S"]:
-    """Whether each sample has thought; ``said`` is benchmark, problem, sample and text of each.
+    """Whether each sample has thought; ``said`` is benchmark, problem, sample, text and whether
+    the prompt opened the thinking, of each.
 
     Raises:
         DataError: a sample has no text.
     """
     of_key: dict[tuple[str, str], list[tuple[int, bool]]] = {}
-    for benchmark, problem, sample, text in said:
+    for benchmark, problem, sample, text, thinking_open in said:
         if text is None:
             raise DataError(
                 "the reward looks at whether the thinking is empty, and some records hold no "
                 "text; give those of tersely eval, which keep every text"
             )
-        of_key.setdefault((benchmark, problem), []).append((sample, has_thought(text)))
+        thought = has_thought(opened(text, thinking_open=bool(thinking_open)))
+        of_key.setdefault((benchmark, problem), []).append((sample, thought))
     thought_PS = np.zeros(table.tokens_PS.shape, dtype=bool)
     for row, key in enumerate(table.keys):
         thoughts = [thought for _, thought in sorted(of_key[key])]

@@ -23,6 +23,12 @@ def opens_thinking(prompt: str, *, asked: str = "") -> bool:
     return bool(found) and THINK in after.rpartition(END_THINK)[2]
 
 
+def closes_thinking(prompt: str) -> bool:
+    """Whether a prompt, as the chat template wrote it, ends in closed thinking: no thinking is
+    wanted."""
+    return prompt.rstrip().endswith(END_THINK)
+
+
 def opened(text: str, *, thinking_open: bool) -> str:
     """The text to grade of a completion, or of its beginning: whose prompt ended inside the
     thinking begins there, without a mark of its own."""
