@@ -169,7 +169,8 @@ def test_lighteval_metrics_that_are_no_mean_over_the_samples_are_refused() -> No
 
 def test_lm_eval_documents_with_one_prompt_are_samples_of_one_problem() -> None:
     result = reading(LM_EVAL, "lm_eval", count_tokens=count_tokens, cap_tokens=96)
-    assert grades(result.records) == {Grade.CORRECT: 16, Grade.WRONG: 24}
+    # 12 of 40 were cut in their thinking: its filter found no answer in them.
+    assert grades(result.records) == {Grade.CORRECT: 16, Grade.WRONG: 12, Grade.UNPARSED: 12}
     assert list(problems(result.records).items()) == [(str(doc), 4) for doc in range(10)]
     assert {record.benchmark for record in result.records} == {"lab"}
     assert {record.cap_tokens for record in result.records} == {96}
@@ -189,7 +190,7 @@ def test_lm_eval_filters_are_chosen_never_mixed() -> None:
     assert "has the filters answer, strict; choose one with --column filter=NAME" in message
     answer = reading(LM_EVAL_FILTERS, "lm_eval", columns={"filter": "answer"}, **told)
     strict = reading(LM_EVAL_FILTERS, "lm_eval", columns={"filter": "strict"}, **told)
-    assert grades(answer.records) == {Grade.CORRECT: 14, Grade.WRONG: 26}
+    assert grades(answer.records) == {Grade.CORRECT: 14, Grade.WRONG: 13, Grade.UNPARSED: 13}
     assert grades(strict.records) == {Grade.WRONG: 40}
 
 

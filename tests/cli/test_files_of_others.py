@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import math
 from pathlib import Path
 
 import polars as pl
@@ -332,6 +333,7 @@ PEERS = {
     "lm_eval": (next((FIXTURES / "lm_eval").glob("samples_lab_2*")), ("--cap-tokens", "96"), 40),
     "lighteval": (FIXTURES / "lighteval" / "details_lab.parquet", (), 40),
     "verl": (FIXTURES / "verl" / "10.jsonl", ("--cap-tokens", "96"), 24),
+    "inspect_ai": (FIXTURES / "inspect_ai" / "lab.eval", (), 24),
     "slime": (FIXTURES / "slime" / "eval_3.pt", (), 24),
 }
 
@@ -355,3 +357,57 @@ def test_trl_is_graded_again_by_a_logged_column(tmp_path, report):
     refused(call("report", path, *told), "no right answer to grade against", "--column gold=NAME")
     _, figures = report(path, *told, "--column", "gold=answer")
     assert figures["accuracy"] == 1.0
+
+
+def cut_in_a_window(tmp_path):
+    """A window of 60 words that held prompts of 10 and of 13: four samples were cut, at 50 and 47,
+    and two ended."""
+    rows = []
+    for number, (lengths, prompt) in enumerate([((50, 50, 9), 10), ((47, 47, 12), 13)]):
+        texts = ["word " * (n - 1) + ("\\boxed{2}" if n < 20 else "word") for n in lengths]
+        scores = [n < 20 for n in lengths]
+        rows.append({"idx": number, "question": "word " * prompt, "code": texts, "score": scores})
+        rows[-1] |= {"gt": "2", "pred": ["2" if right else "7" for right in scores]}
+    return lines(tmp_path / "window.jsonl", rows)
+
+
+def test_samples_of_a_window_that_held_their_prompts_are_cut_each_at_its_own_cap(
+    tmp_path, report, words
+):
+    told = ("--from", "qwen_math", "--tokenizer", words, "--cap-tokens", "47")
+    said, figures = report(cut_in_a_window(tmp_path), *told)
+    assert figures["truncated share"] == pytest.approx(4 / 6)
+    assert figures["mean tokens given truncated"] == pytest.approx((50 + 50 + 47 + 47) / 4)
+    assert "2 of the samples that are taken as cut are above the stated cap" in said
+
+
+def test_a_count_far_above_the_stated_cap_is_refused(tmp_path, words):
+    told = ("--from", "qwen_math", "--tokenizer", words, "--cap-tokens", "40")
+    refused(call("report", cut_in_a_window(tmp_path), *told), "has 50 tokens, above the cap of 40")
+
+
+def test_qwen_math_wrong_samples_that_state_no_answer_have_none(tmp_path, report, words):
+    # The evaluator then takes the last number of the text, so that its pred is never empty.
+    told = ("--from", "qwen_math", "--tokenizer", words)
+    _, figures = report(cut_in_a_window(tmp_path), *told)
+    assert figures["share without an answer"] == pytest.approx(4 / 6)
+    assert math.isnan(figures["truncated share"])
+
+
+@pytest.mark.parametrize(("short_of", "cut"), [(0, 1.0), (1, 1.0), (3, 0.0)])
+def test_a_cut_sample_whose_special_tokens_were_dropped_is_still_cut(
+    tmp_path, report, words, short_of, cut
+):
+    # Sampled at 32; the file's text lacks <think>, which decoding dropped.
+    row = {"problem": "a", "correct": 0, "text": "word " * (32 - short_of), "cap_tokens": 32}
+    path = lines(tmp_path / "t.jsonl", [row])
+    assert report(path, "--from", "table", "--tokenizer", words)[1]["truncated share"] == cut
+    right = lines(tmp_path / "u.jsonl", [row | {"correct": 1}])
+    figures = report(right, "--from", "table", "--tokenizer", words)[1]
+    assert figures["truncated share"] == (cut if short_of == 0 else 0.0)
+
+
+def test_a_file_of_verdicts_alone_says_nothing_of_answers(tmp_path, report):
+    rows = [{"problem": n, "correct": n % 2, "tokens": 5, "finish": "stop"} for n in range(6)]
+    _, figures = report(lines(tmp_path / "t.jsonl", rows), "--from", "table")
+    assert math.isnan(figures["share without an answer"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tersely.adapters.reading import CountsAll, Options, RawSample, Reading
-from tersely.adapters.scores import grade_of, is_verdict, whole_tokens
+from tersely.adapters.scores import grade_of, is_right, is_verdict, whole_tokens
 from tersely.adapters.thinking import mark_opened
 from tersely.core.errors import DataError
 from tersely.core.types import EvalRecord, Finish, Grade
@@ -43,10 +43,13 @@ def complete(
     raws, opened = mark_opened(raws)
     said += opened
     counted, recounted = _count(path, raws, options=options, no_tokens=no_tokens, said=said)
-    counted = _finish(path, counted, options=options, said=said)
+    finish_known = any(raw.finish is not None and not raw.failed for raw, _ in counted)
+    counted = _finish(counted, options=options, recounted=recounted, said=said)
     caps = _caps(path, counted, options=options, said=said)
-    if recounted:
+    if recounted and finish_known:
         counted = _clip(counted, caps=caps, said=said)
+    elif recounted:
+        caps = _raise(counted, caps=caps, said=said)
     records = _records(path, counted, caps=caps, options=options, score_fix=score_fix)
     _check_records(path, records, counted)
     lost = sum(record.finish is Finish.ERROR for record in records)
@@ -140,11 +143,11 @@ def _own_count(path: Path, raw: RawSample) -> _Counted:
 
 
 def _finish(
-    path: Path, counted: Sequence[_Counted], *, options: Options, said: list[str]
+    counted: Sequence[_Counted], *, options: Options, recounted: bool, said: list[str]
 ) -> list[_Counted]:
     """Each sample with its finish: the file's own, or by its cap if the file has none at all."""
     if all(raw.finish is None or raw.failed for raw, _ in counted):
-        return _finish_by_cap(counted, options=options, said=said)
+        return _finish_by_cap(counted, options=options, recounted=recounted, said=said)
     return [
         _Counted(replace(raw, failed=raw.failed or raw.finish is None), tokens)
         for raw, tokens in counted
@@ -152,14 +155,19 @@ def _finish(
 
 
 def _finish_by_cap(
-    counted: Sequence[_Counted], *, options: Options, said: list[str]
+    counted: Sequence[_Counted], *, options: Options, recounted: bool, said: list[str]
 ) -> list[_Counted]:
-    """A sample that reaches its cap is cut, one below it ended; without a cap it is not known."""
+    """A sample that reaches its cap is cut, one below it ended; without a cap it is not known.
+
+    Counts made anew lack the special tokens that decoding dropped, as ``<think>``: there a sample
+    that is not right and all but reaches its cap is cut too.
+    """
     ended = []
     for raw, tokens in counted:
         cap = options.cap_tokens if raw.cap_tokens is None else raw.cap_tokens
-        finish = Finish.LENGTH if cap is not None and tokens >= cap else Finish.STOP
-        finish = Finish.UNKNOWN if cap is None else finish
+        finish = Finish.UNKNOWN if cap is None else Finish.STOP
+        if cap is not None and tokens >= cap - (_dropped(raw, cap) if recounted else 0):
+            finish = Finish.LENGTH
         ended.append(_Counted(replace(raw, finish=finish), tokens))
     valid = [raw.finish for raw, _ in ended if not raw.failed]
     cut, unknown = valid.count(Finish.LENGTH), valid.count(Finish.UNKNOWN)
@@ -176,6 +184,11 @@ def _finish_by_cap(
             "--cap-tokens"
         )
     return ended
+
+
+def _dropped(raw: RawSample, cap_tokens: int) -> int:
+    """Tokens that a text which was cut may lack where they are counted anew."""
+    return 0 if is_right(raw.score) else 2 + cap_tokens // 1000
 
 
 def _caps(
@@ -232,6 +245,26 @@ def _clip(
     if over:
         said.append(f"{over} counts that came out just above the cap were taken as the cap")
     return clipped
+
+
+def _raise(
+    counted: Sequence[_Counted], *, caps: Sequence[int | None], said: list[str]
+) -> list[int | None]:
+    """The caps, where samples that were taken as cut pass the stated one: each has its own then."""
+    raised = [
+        tokens
+        if cap is not None and raw.finish is Finish.LENGTH and cap < tokens <= cap + cap // 10
+        else cap
+        for (raw, tokens), cap in zip(counted, caps, strict=True)
+    ]
+    over = sum(old != new for old, new in zip(caps, raised, strict=True))
+    if over:
+        said.append(
+            f"{over} of the samples that are taken as cut are above the stated cap, by a tenth of "
+            f"it at most, as where one window holds prompt and completion: each has its own "
+            f"count for a cap"
+        )
+    return raised
 
 
 def _clipped(tokens: int, *, cap_tokens: int) -> int:

@@ -261,16 +261,7 @@ def _load_peer(
         )
     reading = readers.read(path, reader, options)
     chosen = tuple(sorted(set(budgets))) or spectrum(tabulate(reading.records).reach_tokens)
-    if options.grader is not None:
-        reading = regrade(path, reading, grader=options.grader)
-        if isinstance(options.count_tokens, SplitsTokens):
-            reading = grade_prefixes(
-                path,
-                reading,
-                grader=options.grader,
-                budgets=chosen,
-                tokenizer=options.count_tokens,
-            )
+    reading = _regraded(path, reading, options=options, budgets=chosen)
     models = {r.model for r in reading.records if r.model is not None}
     facts = {"file": path.name, "read as": reader}
     if options.grader is not None:
@@ -293,6 +284,19 @@ def _load_peer(
             if (gold := reading.golds.get((r.benchmark, r.problem))) is not None
         },
     )
+
+
+def _regraded(
+    path: Path, reading: readers.Reading, *, options: readers.Options, budgets: Sequence[int]
+) -> readers.Reading:
+    """As read, or graded again if that was asked for: prefixes too, where tokens can be told."""
+    if options.grader is None:
+        return reading
+    again = regrade(path, reading, grader=options.grader)
+    tokens = options.count_tokens
+    if not isinstance(tokens, SplitsTokens):
+        return again
+    return grade_prefixes(path, again, grader=options.grader, budgets=budgets, tokenizer=tokens)
 
 
 def _with_forced(

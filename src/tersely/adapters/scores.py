@@ -42,6 +42,16 @@ def is_verdict(score: object) -> bool:
     return _grade(score) is not None
 
 
+def is_right(score: object) -> bool:
+    """Whether the score is a verdict of right."""
+    return _grade(score) is Grade.CORRECT
+
+
+def is_wrong(score: object) -> bool:
+    """Whether the score is a verdict of wrong."""
+    return _grade(score) is Grade.WRONG
+
+
 def _grade(score: object) -> Grade | None:
     verdict = score
     while len(inner := as_list(verdict)) == 1:

@@ -11,7 +11,7 @@ from tersely.adapters.archive import Archive
 from tersely.adapters.completing import complete
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
 from tersely.adapters.scores import finish_of
-from tersely.adapters.values import as_dict, as_list, as_text
+from tersely.adapters.values import as_dict, as_list, as_text, gold_text
 from tersely.core.errors import DataError
 from tersely.core.types import Finish
 from tersely.core.usage import Received, Usage, completion_tokens, least_tokens
@@ -19,7 +19,18 @@ from tersely.tasks.grading.answer import END_THINK, THINK
 
 EXPECTED = "an inspect-ai log, .eval or .json, with its samples"
 SCORE_FIX = "choose a scorer of right or wrong with --column correct=SCORER"
-KEYS = ("id", "epoch", "input", "output", "scores", "model_usage", "attachments", "error", "limit")
+KEYS = (
+    "id",
+    "epoch",
+    "input",
+    "target",
+    "output",
+    "scores",
+    "model_usage",
+    "attachments",
+    "error",
+    "limit",
+)
 ATTACHMENT = "attachment://"
 CUT = ("max_tokens", "model_length")
 PADDED = (
@@ -141,7 +152,7 @@ def _sample(
     tally.no_answer += score.get("value") == "N" and not failed
     return RawSample(
         place=place,
-        problem=str(sample["id"]),
+        problem=as_text(sample["id"]) or str(sample["id"]),
         benchmark=options.benchmark or str(log["eval"].get("task")),
         score=score.get("value"),
         tokens=_tokens(log, sample, output, tally=tally),
@@ -153,6 +164,7 @@ def _sample(
         text=_completion(sample, choice),
         prompt=_attached(sample, as_text(sample.get("input"))),
         extracted=_attached(sample, score.get("answer")),
+        gold=gold_text(sample.get("target")),
     )
 
 

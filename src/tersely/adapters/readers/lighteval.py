@@ -14,7 +14,7 @@ from tersely.adapters.completing import complete
 from tersely.adapters.padding import Unpadded, remove_padding
 from tersely.adapters.reading import Options, RawSample, Reading, check_columns
 from tersely.adapters.rows import Row, frame_rows, read_frame
-from tersely.adapters.values import as_list, gold_text
+from tersely.adapters.values import as_list, as_text, gold_text
 from tersely.core.errors import DataError
 from tersely.core.types import Finish, Grade
 from tersely.tasks import grading
@@ -222,7 +222,7 @@ def _samples(
             raws.append(
                 RawSample(
                     place=f"{row.place}, sample {sample}",
-                    problem=str(doc["id"]),
+                    problem=as_text(doc["id"]) or "",
                     benchmark=options.benchmark or str(doc["task_name"]),
                     score=score,
                     tokens=row_ends[sample].tokens,

@@ -11,8 +11,10 @@ from tersely.adapters.naming import name_problems
 from tersely.adapters.packing import plain_stem
 from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.adapters.rows import Row, demand, read_jsonl
+from tersely.adapters.scores import is_wrong
 from tersely.adapters.values import as_dict, as_list, as_text, gold_text, whole
 from tersely.core.errors import DataError
+from tersely.core.types import Grade
 from tersely.tasks.grading.answer import END_THINK, THINK
 
 EXPECTED = "lm-eval's samples_*.jsonl of a generate_until task"
@@ -20,6 +22,8 @@ KEYS = ("doc_id", "arguments", "resps", "filtered_resps")
 OWN = (*KEYS, "doc", "target", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash")
 SCORE_FIX = "choose a metric of right or wrong with --column correct=METRIC"
 LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+# What its regex filter gives where it finds nothing.
+NOT_FOUND = "[invalid]"
 NAME = re.compile(r"samples_(.+?)_(\d{4}-\d\d-\d\dT[\d\-.:]+)")
 NO_THINKING = (
     "if lm-eval was told the model's think_end_token, it dropped the thinking before it wrote "
@@ -160,6 +164,8 @@ def _samples(
 ) -> Iterator[RawSample]:
     settings = next((part for part in _call(row) if isinstance(part, dict)), None)
     for number, (text, score) in enumerate(_responses(path, row, metric=metric)):
+        if is_wrong(score) and _first(row.values["filtered_resps"]) == NOT_FOUND:
+            score = Grade.UNPARSED.value
         yield RawSample(
             place=row.place if number == 0 else f"{row.place}, response {number}",
             problem=problem,
@@ -198,7 +204,10 @@ def _responses(path: Path, row: Row, *, metric: str) -> list[tuple[str, object]]
     return list(zip(repeats, scores, strict=True))
 
 
+def _first(filtered: object) -> object:
+    return filtered[0] if isinstance(filtered, list) and len(filtered) == 1 else None
+
+
 def _extracted(filtered: object) -> str | None:
-    first = filtered[0] if isinstance(filtered, list) and len(filtered) == 1 else None
-    # What its regex filter gives where it finds nothing.
-    return first if isinstance(first, str) and first != "[invalid]" else None
+    first = _first(filtered)
+    return first if isinstance(first, str) and first != NOT_FOUND else None

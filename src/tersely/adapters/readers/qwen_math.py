@@ -7,9 +7,10 @@ from tersely.adapters.completing import complete
 from tersely.adapters.naming import name_problems
 from tersely.adapters.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.adapters.rows import Row, column_names, demand, mapped, read_jsonl
-from tersely.adapters.scores import cap_of, finish_of
+from tersely.adapters.scores import cap_of, finish_of, is_wrong
 from tersely.adapters.values import as_list, as_text, gold_text, prompt_id
 from tersely.core.errors import DataError
+from tersely.core.types import Grade
 
 EXPECTED = "the output of Qwen2.5-Math's evaluator: a problem a line, with lists of code and score"
 KEYS = ("code", "score")
@@ -23,6 +24,8 @@ COLUMNS = {
     "prompt": ("question", "problem", "prompt"),
 }
 FIELDS = (*COLUMNS, "tokens", "finish", "cap_tokens")
+# Where the evaluator looks for an answer before it takes the last number.
+STATED = ("boxed", "he answer is", "final answer is", "\u7b54\u6848\u662f")
 SCORE_FIX = "name the verdicts with --column correct=NAME"
 
 
@@ -30,7 +33,8 @@ def qwen_math(path: Path, *, options: Options) -> Reading:
     """Reads one output; the entries of a line's lists are samples of its problem.
 
     A problem is named by ``idx`` where every line has one, else by its question. Lines of one
-    problem are further samples of it where every problem has as many. The evaluator keeps
+    problem are further samples of it where every problem has as many. A wrong sample that
+    states no answer has none: the evaluator then takes the last number of the text. It keeps
     neither token counts nor reasons why samples ended; ``options.columns`` maps our fields where
     a copy of it names them otherwise, ``tokens``, ``finish`` and ``cap_tokens`` among them.
 
@@ -104,6 +108,12 @@ def _names(path: Path, rows: Sequence[Row], columns: dict[str, str]) -> list[str
     return [str(name) for name in names]
 
 
+def _states_answer(text: str) -> bool:
+    """Whether the evaluator read an answer where one was stated, and did not fall back on the
+    last number of the text."""
+    return any(mark in text for mark in STATED)
+
+
 def _samples(
     path: Path, row: Row, columns: dict[str, str], *, problem: str, benchmark: str
 ) -> Iterator[RawSample]:
@@ -129,11 +139,14 @@ def _samples(
         return entries[number] if entries else None
 
     for number, text in enumerate(texts):
+        score = one("correct", number)
+        if is_wrong(score) and not _states_answer(str(text)):
+            score = Grade.UNPARSED.value
         yield RawSample(
             place=row.place if number == 0 else f"{row.place}, sample {number}",
             problem=problem,
             benchmark=benchmark,
-            score=one("correct", number),
+            score=score,
             tokens=one("tokens", number),
             finish=finish_of(one("finish", number), place=place),
             cap_tokens=cap_of(one("cap_tokens", number), place=place),
