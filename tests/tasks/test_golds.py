@@ -168,6 +168,15 @@ def test_four_hashes_are_right_where_the_prompt_asks_for_them(grader: str) -> No
     assert not is_right(problem, "30 and 24.\n#### 55")
 
 
+def test_a_grader_that_cannot_read_the_form_asked_for_is_refused_and_a_heading_asks_for_none() -> (
+    None
+):
+    [(_, reason)] = grading.check_gold([a_problem("54", "math", HASHES)])
+    assert "####" in reason
+    for prompt in ("#### Problem\nHow many?", HASHES + r" Then put it within \boxed{}."):
+        assert grading.check_gold([a_problem("54", "math", prompt)]) == []
+
+
 def verl_row(source: str, answer: str) -> dict[str, object]:
     return {
         "data_source": source,
