@@ -203,6 +203,8 @@ def test_verls_gsm8k_is_graded_by_number_and_any_grader_can_be_named(tmp_path: P
 def test_a_column_of_graders_is_still_named_by_its_column(tmp_path: Path) -> None:
     file = written(tmp_path, {"prompt": "a?", "answer": "7", "how": "number"})
     assert [p.grader for p in load(f"{file}?grader=how")] == ["number"]
+    with pytest.raises(DataError, match="or one of choice, code, exact"):
+        load(f"{file}?grader=nosuch")
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
