@@ -168,6 +168,15 @@ def test_four_hashes_are_right_where_the_prompt_asks_for_them(grader: str) -> No
     assert not is_right(problem, "30 and 24.\n#### 55")
 
 
+def test_a_grader_that_cannot_read_the_form_asked_for_is_refused_and_a_heading_asks_for_none() -> (
+    None
+):
+    [(_, reason)] = grading.check_gold([a_problem("54", "math", HASHES)])
+    assert "####" in reason
+    for prompt in ("#### Problem\nHow many?", HASHES + r" Then put it within \boxed{}."):
+        assert grading.check_gold([a_problem("54", "math", prompt)]) == []
+
+
 def verl_row(source: str, answer: str) -> dict[str, object]:
     return {
         "data_source": source,
@@ -194,6 +203,8 @@ def test_verls_gsm8k_is_graded_by_number_and_any_grader_can_be_named(tmp_path: P
 def test_a_column_of_graders_is_still_named_by_its_column(tmp_path: Path) -> None:
     file = written(tmp_path, {"prompt": "a?", "answer": "7", "how": "number"})
     assert [p.grader for p in load(f"{file}?grader=how")] == ["number"]
+    with pytest.raises(DataError, match="or one of choice, code, exact"):
+        load(f"{file}?grader=nosuch")
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])

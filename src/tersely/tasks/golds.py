@@ -12,6 +12,12 @@ _SENTENCES = re.compile(r"[a-z]{2}[)}\"']?[.!?]\s+[A-Z]|\n\s*\n")
 _WORD = re.compile(r"(?<![\\\w])[A-Za-z]{2,}")
 # So many words, in sentences, make no answer of a mathematical problem.
 _MOST_WORDS = 12
+# A heading of Markdown asks for nothing.
+_ASKED = re.compile(
+    r"\b(?:after|behind|following|with|by|using|form|format|as|like|write|use|put)\b[^\n#]{0,40}"
+    r"(?<!#)####(?!#)",
+    re.IGNORECASE,
+)
 _MATHEMATICAL = ("math", "number", "ordered")
 
 
@@ -32,3 +38,8 @@ def no_answer(problem: Problem) -> str | None:
     if problem.grader in _MATHEMATICAL and words > _MOST_WORDS and _SENTENCES.search(answer):
         return f"{words} words in sentences: a worked solution; keep its final answer"
     return None
+
+
+def asks_for_hashes(prompt: str) -> bool:
+    """Whether the prompt wants the answer after ``####``, and in no box."""
+    return "\\boxed" not in prompt and _ASKED.search(prompt) is not None

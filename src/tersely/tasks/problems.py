@@ -108,6 +108,8 @@ def _problem(row: Row, columns: Mapping[str, str], *, place: str, source: str) -
     for name in columns:
         if found[name] is None:
             fix = f"name the one that holds the {name}"
+            if name == "grader":
+                fix += f", or one of {', '.join(grading.names())}"
             raise missing_column(columns[name], row, place=place, fix=fix)
     try:
         if isinstance(found["prompt"], list):
@@ -149,7 +151,8 @@ def _answer(value: Any, row: Row, *, grader: Any) -> str:
         )
     if isinstance(value, list | dict):
         raise DataError(
-            f"answer: {str(value)[:60]} is a {type(value).__name__}; write the one answer as text"
+            f"answer: {str(value)[:60]} is a {type(value).__name__}; write the one answer as text "
+            "or name the part of it that is the answer (?answer=COLUMN.0)"
         )
     try:
         text = text_of(value)

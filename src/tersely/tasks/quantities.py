@@ -56,6 +56,10 @@ _REWRITTEN = tuple(
         (r"\*\*|__|`", ""),
         (r"\^ ?\{ ?([-+]?\d{1,9}) ?\}", r"^\1 "),
         (r"\{ ?\^(\d)", r"^\1"),
+        # The base of a number: another one than ten leaves no number to be read.
+        (r"(?<=\d) ?_ ?(?:10|\{ ?10 ?\})(?!\w)", ""),
+        (r"(?<=\d) ?_ ?(?:\w|\{[^{}]{1,20}\})", "^{b}"),
+        (r"(?<=[A-Za-z)}]) ?_ ?(?:\d{1,3}|\{[^{}]{1,20}\})", ""),
         # Degrees, "th", and the powers of units and variables.
         (r"\^ ?\{? ?\\(?:circ|degree)(?![A-Za-z])(?: ?\})?", " "),
         (r"\^ ?\{? ?\\(?:text|mathrm|rm) ?\{ ?[a-z]{2} ?\}(?: ?\})?", " "),
@@ -63,7 +67,7 @@ _REWRITTEN = tuple(
         (r"(?<=[A-Za-z°µ ]\}) ?\^ ?(?:\{[^{}]{0,20}\}|[-+]?\d{1,9})", " "),
         (r"(?<=[\d ][kcdm]m)[23](?![\w.])|(?<=[\d ](?:in|ft))[23](?![\w.])", " "),
         (r"(?<=[\d ]m)[23](?![\w.])", " "),
-        (r"\bnegative +(?=[\d.\\$])|(?<![\d)}] )\bminus +(?=[\d.\\$])", "-"),
+        (r"\bnegative +(?=[\d.\\$])|(?<![\d)}] )\bminus[ }]+(?=[\d.\\$])", "-"),
         (r"(?<![\w}])\{ ?([-+]?[\d.]{1,80}) ?\}", r"\1"),
         (
             r"(?<=\d) ?(?:\\times|\\cdot|[×·⋅x*]) ?10 ?\^ ?([-+]?\d{1,9})(?! ?[\^\d])",
@@ -106,6 +110,11 @@ _BEFORE = re.compile(
     _FUNCTION + r"(?:\[[^\]]{0,9}\])?(?:_ ?\w| ?_\{[^{}]{0,9}\})?[ {(]{0,3}\Z|\}\{ ?\Z"
 )
 _BEHIND = re.compile(r"\}? ?(?:" + _FUNCTION + r"|\\(?:pi|infty|pm)(?![A-Za-z])|[π∞±])")
+# In a box: rests, floors, absolute values; a variable or a function right before the number.
+_CHANGED = re.compile(
+    _FUNCTION + r"|\\(?:[lr]floor|[lr]ceil|[lr]?vert|[bp]?mod|gcd|lcm|max|min)(?![A-Za-z])|\|"
+)
+_NAMED = re.compile(r"(?<![\\A-Za-z])[A-Za-z]\(?\Z")
 _RELATION = re.compile(
     r"=|≈|\\(?:approx|simeq|cong|implies|Rightarrow|rightarrow|to)(?![A-Za-z])|[→⇒]"
 )
@@ -152,7 +161,9 @@ def only_number(text: str) -> Fraction | None:
     before = text[max(begin, last.begin - 40) : last.begin]
     if _ENDS_IN_OPERATOR.search(before) or _STARTS_WITH_OPERATOR.match(text, last.end):
         return None
-    return None if re.search(_FUNCTION, text[begin:]) else _alone(text, last)
+    if _CHANGED.search(text, begin) or _NAMED.search(before):
+        return None
+    return _alone(text, last)
 
 
 def numbers(text: str) -> int:

@@ -56,6 +56,17 @@ def test_a_letter_is_read_where_it_is_stated(text: str, letter: str) -> None:
     assert grade(text.format(letter), f"({letter.lower()})").grade is Grade.CORRECT
 
 
+@pytest.mark.parametrize("gold", ["B", "b", "(B)", "B.", "B)"])
+def test_a_gold_letter_may_have_its_mark(gold: str) -> None:
+    assert grade("B", gold).grade is Grade.CORRECT
+    assert grade("C", gold).grade is Grade.WRONG
+
+
+@pytest.mark.parametrize("gold", ["", "2", "AB", "A, B", "red"])
+def test_a_gold_answer_that_is_no_letter_leaves_ungraded(gold: str) -> None:
+    assert grade("B", gold).grade is Grade.UNGRADED
+
+
 @pytest.mark.parametrize("letter", ["Ｂ", "Ⓑ", "\U0001d401", "\U0001d4d1"])
 def test_other_shapes_of_a_letter_are_the_letter(letter: str) -> None:
     assert said(f"\\boxed{{{letter}}}") == "B"

@@ -93,6 +93,7 @@ def test_a_number_is_read_exactly_however_it_is_written(written: str, answer: st
         *(r"9 \text{ cm}^2", "9 cm^2", "9 cm²", "9 m2", r"9\,\mathrm{m}^{3}", r"9 \text{ m/s}^2"),
         *(r"9\%", "9%", "$9", r"\$9", "€9", "9 €", r"9^\circ", "9^{\\circ}", "9°"),
         *(r"9^{\text{th}}", "9 apples", r"\text{9 apples}", "**9**", "$9$", r"\(9\)"),
+        *("9_{10}", r"x_1 = 9", r"f(2) = 9", r"\log_2 512 = 9"),
         *(r"\approx 9", r"3^2 = 9", r"\sqrt{81} = 9", r"4 + 5 = 9", "9.00"),
     ],
 )
@@ -107,7 +108,8 @@ def test_units_currency_and_what_leads_to_it_are_no_part_of_a_number(written: st
         *("9, 5", "9 or 5", r"9 \text{ and } 5", "9; 5", "9 to 5", "9-5", "9–5", "9:5"),
         *("9 + 5", r"9 \times 5", r"3\sqrt{5}", r"\sqrt{5}", "x^2 + 5", "5!", r"5\pi", r"\log 5"),
         *(r"\frac{x}{5}", r"\frac{9 \text{ cups}}{5}", "5x", "5^{1/2}", "3^{3^{5}}", "12/25/5"),
-        *(r"\pm 5", r"9 \pm 5", r"2\frac{9}{5}"),
+        *(r"\pm 5", r"9 \pm 5", r"2\frac{9}{5}", "x_5", "f(5)", "9_5", "5_{8}", "|5|", "|-5|"),
+        *(r"\lfloor 5 \rfloor", r"9 \bmod 5", "a5"),
     ],
 )
 def test_a_box_of_more_than_one_number_is_not_its_last_one(written: str) -> None:

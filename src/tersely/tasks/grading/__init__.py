@@ -18,7 +18,7 @@ from typing import Any
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Grade, Problem, Verdict
 from tersely.tasks import workers
-from tersely.tasks.golds import no_answer
+from tersely.tasks.golds import asks_for_hashes, no_answer
 from tersely.tasks.workers import Task
 
 Grader = Callable[[str, str], Verdict]
@@ -109,7 +109,7 @@ def check_gold(problems: Sequence[Problem]) -> list[tuple[Problem, str]]:
 
 def _as_written(problem: Problem) -> list[str]:
     forms = [f"\\boxed{{{problem.answer}}}"]
-    if "####" in problem.prompt:
+    if asks_for_hashes(problem.prompt):
         forms.append(f"The answer is found.\n#### {problem.answer}")
     return forms
 

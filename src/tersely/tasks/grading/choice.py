@@ -233,9 +233,9 @@ def _lists(text: str, mention: re.Match[str]) -> bool:
 def grade(text: str, answer: str) -> Verdict:
     """CORRECT if the letter found is the gold one; UNPARSED if none is found.
 
-    A gold answer that is not one letter, alone or in brackets, cannot be graded: UNGRADED.
+    A gold answer that is not one letter, alone or with its mark, cannot be graded: UNGRADED.
     """
-    gold = answer.strip().strip("()")
+    gold = answer.strip().strip("().: ")
     if not (len(gold) == 1 and gold.isascii() and gold.isalpha()):
         return Verdict(grade=Grade.UNGRADED)
     part = answer_part(text)
