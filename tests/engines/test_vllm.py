@@ -255,7 +255,7 @@ class Quiet:
 
 @pytest.mark.parametrize("engine", [Engine.VLLM, Engine.CONTINUOUS])
 def test_an_evaluation_through_another_engine_says_so(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("tersely.flows.evaluation.version", lambda name: "0")
+    monkeypatch.setattr("tersely.flows.evaluation_plan.version", lambda name: "0")
     plan = Plan(
         model="lab",
         benchmark="lab",
