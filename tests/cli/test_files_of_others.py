@@ -411,3 +411,58 @@ def test_a_file_of_verdicts_alone_says_nothing_of_answers(tmp_path, report):
     rows = [{"problem": n, "correct": n % 2, "tokens": 5, "finish": "stop"} for n in range(6)]
     _, figures = report(lines(tmp_path / "t.jsonl", rows), "--from", "table")
     assert math.isnan(figures["share without an answer"])
+
+
+def window_below(tmp_path, *, n_cut=12, own_cap=None):
+    """A table with counts: samples cut at 32,100 to 32,399 tokens, and as many right ones."""
+    rows = [
+        {"problem": i % 6, "tokens": 32_100 + 27 * (i % 12), "correct": False} for i in range(n_cut)
+    ]
+    rows += [{"problem": i % 6, "tokens": 900 + 1_500 * i, "correct": True} for i in range(12)]
+    if own_cap is not None:
+        rows = [row | {"cap_tokens": own_cap} for row in rows]
+    return lines(tmp_path / "window.jsonl", rows)
+
+
+@pytest.mark.parametrize("where", ["option", "column"])
+def test_a_stated_cap_that_held_the_prompt_is_doubted_with_the_way_to_state_it(
+    tmp_path, report, where
+):
+    if where == "option":
+        path, told = window_below(tmp_path), ("--cap-tokens", "32768")
+    else:
+        path, told = window_below(tmp_path, own_cap=32768), ()
+    said, figures = report(path, "--from", "table", *told)
+    said = " ".join(said.replace("┃", " ").split())
+    assert figures["truncated share"] == 0
+    assert "12 of 24 samples end at 32,100 to 32,397 tokens" in said
+    assert "The stated cap is 32,768 tokens: if it held prompt and completion together" in said
+    assert "--column cap_tokens=NAME" in said
+    assert "--cap-tokens 32100" in said
+
+
+def test_the_lower_cap_that_the_warning_names_is_taken_for_counts_of_the_files_own(
+    tmp_path, report
+):
+    said, figures = report(window_below(tmp_path), "--from", "table", "--cap-tokens", "32100")
+    assert figures["truncated share"] == 12 / 24
+    assert "Samples look cut" not in said
+    assert "each has its own count for a cap" in said
+
+
+def test_a_right_sample_above_the_stated_cap_contradicts_it(tmp_path):
+    path = lines(tmp_path / "t.jsonl", [{"problem": 1, "tokens": 105, "correct": True}])
+    told = ("--from", "table", "--cap-tokens", "100")
+    refused(call("report", path, *told), "line 1 has 105 tokens, above the cap of 100")
+
+
+@pytest.mark.parametrize("command", ["report", "compare"])
+@pytest.mark.parametrize("columns", [80, 100])
+def test_output_into_a_pipe_is_as_wide_as_columns_says(tmp_path, monkeypatch, command, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    path = window_below(tmp_path)
+    paths = [path] if command == "report" else [path, path]
+    done = call(command, *paths, "--from", "table", "--out", tmp_path / "page")
+    assert done.exit_code == 0, done.output
+    drawn = [line for line in done.stdout.splitlines() if not line.startswith("report: ")]
+    assert max(map(len, drawn)) <= columns

@@ -48,8 +48,8 @@ def complete(
     caps = _caps(path, counted, options=options, said=said)
     if recounted and finish_known:
         counted = _clip(counted, caps=caps, said=said)
-    elif recounted:
-        caps = _raise(counted, caps=caps, said=said)
+    elif not finish_known:
+        caps = _raise(counted, caps=caps, recounted=recounted, said=said)
     records = _records(path, counted, caps=caps, options=options, score_fix=score_fix)
     _check_records(path, records, counted)
     lost = sum(record.finish is Finish.ERROR for record in records)
@@ -248,12 +248,22 @@ def _clip(
 
 
 def _raise(
-    counted: Sequence[_Counted], *, caps: Sequence[int | None], said: list[str]
+    counted: Sequence[_Counted],
+    *,
+    caps: Sequence[int | None],
+    recounted: bool,
+    said: list[str],
 ) -> list[int | None]:
-    """The caps, where samples that were taken as cut pass the stated one: each has its own then."""
+    """The caps, where samples that were taken as cut pass the stated one: each has its own then.
+
+    By the file's own counts a right sample above the cap contradicts it.
+    """
     raised = [
         tokens
-        if cap is not None and raw.finish is Finish.LENGTH and cap < tokens <= cap + cap // 10
+        if cap is not None
+        and raw.finish is Finish.LENGTH
+        and cap < tokens <= cap + cap // 10
+        and (recounted or (raw.cap_tokens is None and not is_right(raw.score)))
         else cap
         for (raw, tokens), cap in zip(counted, caps, strict=True)
     ]

@@ -1,5 +1,6 @@
 """What every command shares: the console for messages, and errors in one line."""
 
+import os
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -50,9 +51,10 @@ def on_signals(handler: Callable[[int, FrameType | None], object], *numbers: int
 
 
 def output() -> Console:
-    """Where tables go: as wide as the terminal, or a fixed width where there is none."""
+    """Where tables go: as wide as the terminal or ``COLUMNS``, else of a fixed width."""
     console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+    known = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return console if known else Console(width=PLAIN_WIDTH)
 
 
 def numbers(text: str | None, *, option: str) -> tuple[int, ...]:

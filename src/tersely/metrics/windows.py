@@ -20,6 +20,7 @@ class Window(NamedTuple):
         low_tokens, high_tokens: the lengths at which they end.
         n_samples, n_right: how many they are, and how many of them are right.
         of_samples: graded samples in all.
+        cap_tokens: the run's cap as the file or its reader states it, or None.
     """
 
     low_tokens: int
@@ -27,6 +28,7 @@ class Window(NamedTuple):
     n_samples: int
     n_right: int
     of_samples: int
+    cap_tokens: int | None = None
 
 
 class ShortCut(NamedTuple):
@@ -67,7 +69,8 @@ def find_window(table: SampleTable) -> Window | None:
             and spread >= WIDER * band
         ):
             low = int(tokens_PS[pile_PS].min())
-            return Window(low, most, piled, right, int(table.graded_PS.sum()))
+            of = int(table.graded_PS.sum())
+            return Window(low, most, piled, right, of, table.cap_tokens)
     return None
 
 

@@ -198,13 +198,25 @@ def _describe_window(window: Window, name: str) -> str:
     at = f"{window.low_tokens:,} to {window.high_tokens:,} tokens"
     if window.low_tokens == window.high_tokens:
         at = f"{window.high_tokens:,} tokens"
-    return (
+    found = (
         f"{name}: {window.n_samples:,} of {window.of_samples:,} samples end at {at}, far more than "
-        f"at any length below, and {window.n_right:,} of them are right. This is what a limit on "
-        "the completion, or on prompt and completion together, looks like. If there was one, state "
-        "it (--cap-tokens, or a column of caps or of reasons why samples ended): these samples "
-        "count as ended by themselves now, and their lengths and the accuracy at this length "
-        "are not the model's."
+        f"at any length below, and {window.n_right:,} of them are right. "
+    )
+    counted = (
+        "These samples count as ended by themselves now, and their lengths, the truncated share "
+        "and the accuracy at this length are not the model's."
+    )
+    if window.cap_tokens is None:
+        return (
+            f"{found}This is what a limit on the completion, or on prompt and completion together, "
+            "looks like. If there was one, state it (--cap-tokens, or a column of caps or of "
+            f"reasons why samples ended). {counted}"
+        )
+    return (
+        f"{found}The stated cap is {window.cap_tokens:,} tokens: if it held prompt and completion "
+        "together, or the true one was lower, they were cut below it. State each sample's own with "
+        "--column cap_tokens=NAME, or the lowest length at which samples were cut, here about "
+        f"--cap-tokens {window.low_tokens}. {counted}"
     )
 
 
