@@ -186,3 +186,32 @@ def test_a_pad_token_outside_the_vocabulary_is_never_used_and_no_matter(flow, mo
     rewrite(model / "generation_config.json", pad_token_id=5000)
     flow(tmp_path / "run", model)
     assert (tmp_path / "run" / "manifest.json").is_file()
+
+
+def fewer_layers(model):
+    rewrite(model / "config.json", num_hidden_layers=1, layer_types=None)
+
+
+@BOTH
+def test_more_layers_in_the_file_than_the_config_says_are_named(flow, model, tmp_path):
+    fewer_layers(model)
+    refused(flow, tmp_path, model, "holds model.layers.1.input_layernorm.weight and 21 more")
+
+
+@pytest.mark.parametrize("name", ["mtp.0.fc.weight", "model.layers.3.eh_proj.weight"])
+def test_weights_of_another_kind_are_warned_of_and_the_model_loads(name, model):
+    weights = load_file(model / "model.safetensors")
+    weights[name] = torch.zeros(2, 2)
+    if "layers" in name:
+        for key in [key for key in weights if ".layers.2." in key]:
+            weights[key.replace(".2.", ".3.")] = weights[key].clone()
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.warns(RuntimeWarning, match="has no place; these weights are not used"):
+        load_policy(str(model))
+
+
+def test_buffers_that_older_versions_saved_are_no_matter(model):
+    weights = load_file(model / "model.safetensors")
+    weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.zeros(2)
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    load_policy(str(model))

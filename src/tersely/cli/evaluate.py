@@ -78,6 +78,12 @@ def evaluate(
             help="Server: folder of the model's tokenizer, where its token counts are wrong."
         ),
     ] = None,
+    accept_first: Annotated[
+        bool,
+        typer.Option(
+            "--accept-first", help="Server: go on though its first samples stopped the evaluation."
+        ),
+    ] = False,
     allow_unsandboxed: Annotated[
         bool,
         typer.Option(
@@ -124,6 +130,7 @@ def evaluate(
             engine=engine,
             close_text=closing,
             allowance_tokens=allowance,
+            accept_first=accept_first,
         )
         _run(plan, threads=threads)
 
@@ -134,9 +141,14 @@ def make_endpoint(
     """The server to sample through; None where sampling is done here.
 
     Raises:
-        ConfigError: the model is not named.
+        ConfigError: the model is not named, or a tokenizer is given without a server.
     """
     if url is None:
+        if settings.get("tokenizer") is not None:
+            raise ConfigError(
+                f"--tokenizer {settings['tokenizer']} counts what a server sends, and there is no "
+                "--endpoint: a local --model brings its own; leave --tokenizer out"
+            )
         return None
     if model == "lab":
         raise ConfigError("--endpoint needs --model NAME, the name that the server knows it by")

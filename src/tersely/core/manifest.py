@@ -73,6 +73,7 @@ LATER_KEYS = frozenset(
         "other tokenizer files digest",
         "model code (.py) digest",
         "tokenizer and chat template digest",
+        "--tokenizer digest",
     }
 )
 _CAUSES = {

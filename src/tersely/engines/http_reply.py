@@ -137,7 +137,8 @@ def read_reply(
         raise EngineError(
             f"the server's reply is no chat completion with token counts: {together.how}; use a "
             "server that reports usage.completion_tokens with the thinking, or give the model's "
-            f"tokenizer with --tokenizer FOLDER to count the text (got: {shown})"
+            "tokenizer with --tokenizer FOLDER to count the text, and another --out where samples "
+            f"are kept already (got: {shown})"
         )
     counts = _token_counts(found, together)
     return [

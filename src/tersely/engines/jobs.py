@@ -31,6 +31,10 @@ class Engine(StrEnum):
 class Sampler(Protocol):
     """An engine that samples rollouts from a policy that can change under it."""
 
+    @property
+    def desk(self) -> "Desk":
+        """What turns problems into jobs."""
+
     def refresh(self) -> None:
         """Takes over the policy's current weights."""
 

@@ -1,6 +1,8 @@
 """Loading any Hugging Face causal language model from a folder, or the built-in lab's."""
 
-from collections.abc import Mapping, Sequence
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,6 +20,9 @@ from tersely.tasks.grading.answer import END_THINK
 LAB = "lab"
 # What reading a damaged or foreign file raises.
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError)
+# Buffers that older versions saved and newer ones compute.
+_COMPUTED = ("rotary_emb.inv_freq", ".attn.bias", ".masked_bias", ".position_ids")
+_LAYER = re.compile(r".*?\.\d+\.")
 # transformers has no common type that covers every tokenizer and model it can load.
 Model = Any
 Tokenizer = Any
@@ -138,6 +143,7 @@ def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
         except _UNREADABLE as error:
             raise _unloadable(path, error) from error
         _refuse_random(found, path=path)
+        _refuse_left_over(found["unexpected_keys"], model.state_dict(), path=path)
         _refuse_non_finite(model, path=path)
         return Policy(model.to(device()), tokenizer)
 
@@ -155,6 +161,31 @@ def _refuse_random(found: Mapping[str, Any], *, path: str) -> None:
             f"model.path = {path!r} has {wrong[0]}{others}; its weights and its config.json do not "
             "belong together: save the model anew, or restore the file that is missing"
         )
+
+
+def _refuse_left_over(left: Iterable[str], kept: Iterable[str], *, path: str) -> None:
+    """Refuses a file with more layers than config.json says, and warns of other weights left over.
+
+    A layer that holds modules of a kind that no other layer has is an addition, as those that
+    predict several tokens are.
+    """
+    names = sorted(name for name in left if not name.endswith(_COMPUTED))
+    if not names:
+        return
+    kinds = {_LAYER.sub("#", name, count=1) for name in kept}
+    by_layer: dict[str, set[str]] = {}
+    for name in names:
+        if found := _LAYER.match(name):
+            by_layer.setdefault(found[0], set()).add(_LAYER.sub("#", name, count=1))
+    layers = [layer for layer, parts in by_layer.items() if parts <= kinds]
+    others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    said = f"model.path = {path!r} holds {names[0]}{others}, for which config.json has no place"
+    if layers:
+        raise ConfigError(
+            f"{said}: it says fewer layers than there are; restore the config.json that the "
+            "weights were saved with"
+        )
+    warnings.warn(f"{said}; these weights are not used", RuntimeWarning, stacklevel=3)
 
 
 def _refuse_non_finite(model: Model, *, path: str) -> None:

@@ -27,7 +27,7 @@ from tersely.flows.evaluate import (
     as_completion,
     record_of,
 )
-from tersely.flows.evaluation_plan import Plan, check_plan, describe, facts_of
+from tersely.flows.evaluation_plan import COUNTING, Plan, check_plan, describe, facts_of
 from tersely.flows.runs import say_uncompared
 from tersely.flows.served import Served
 from tersely.lab.problems import FAMILIES, Split, draw_problems
@@ -108,6 +108,10 @@ def run_evaluation(
             # Its contents are compared; where the folder lies is no part of what it is.
             identity["model"] = there.identity.get("model", plan.model)
         here = Manifest(identity=identity, facts={})
+        if plan.endpoint is not None and not _count(plan.out / RECORDS_FILE):
+            # Refused before the first sample for its counts: what counts them may be given now.
+            there = replace(there, identity=there.identity | {COUNTING: identity[COUNTING]})
+            write_manifest(plan.out, there)
         say_uncompared(check_same(here, there, folder=plan.out), folder=plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
             if plan.endpoint is not None:
@@ -176,6 +180,7 @@ def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
         problems=problems,
         spec=plan.spec,
         file=plan.out / RECORDS_FILE,
+        accept_first=plan.accept_first,
         grade=lambda c, run: _record(plan, by_id[c.problem_id], c, run=run),
     )
 

@@ -14,9 +14,12 @@ from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, SamplingSpec
 from tersely.engines.http import Endpoint
 from tersely.engines.jobs import Engine, check_spec, rendered
-from tersely.flows.runs import PROMPTS, digest_prompts, model_identity
+from tersely.flows.runs import PROMPTS, digest_prompts, digest_tokenizer, model_identity
 from tersely.metrics.budgets import Protocol
 from tersely.tasks.problems import digest
+
+# Of the tokenizer that counts what a server's counts leave out.
+COUNTING = "--tokenizer digest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,7 @@ class Plan:
 
     ``budgets`` are reported; under *answered* and *forced* prefixes are graded at them.
     ``close_text`` ends the thinking of a forced answer, ``allowance_tokens`` bounds what follows.
+    ``accept_first`` goes on where the first samples of a server would stop the evaluation.
     """
 
     model: str
@@ -39,6 +43,7 @@ class Plan:
     engine: Engine = Engine.LOCAL
     close_text: str = "</think>"
     allowance_tokens: int = 32
+    accept_first: bool = False
 
 
 def check_plan(plan: Plan) -> None:
@@ -97,7 +102,10 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
 def _model_identity(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
     if plan.endpoint is not None:
         settings = {**plan.endpoint.extra_body, "stop texts": plan.endpoint.stop_texts}
-        return {"request settings": repr(sorted(settings.items()))}
+        return {
+            "request settings": repr(sorted(settings.items())),
+            COUNTING: digest_tokenizer(plan.endpoint.tokenizer),
+        }
     from tersely.engines.models import folder_of, load_tokenizer
 
     tokenizer = load_tokenizer(plan.model)
@@ -107,7 +115,7 @@ def _model_identity(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
 
 def facts_of(plan: Plan, planned: int) -> dict[str, str]:
     """What the manifest tells its reader besides."""
-    packages = ("numpy",) if plan.endpoint else ("torch", "transformers", "numpy")
+    packages: tuple[str, ...] = ("numpy",) if plan.endpoint else ("torch", "transformers", "numpy")
     packages += ("vllm",) if not plan.endpoint and plan.engine is Engine.VLLM else ()
     where = {"endpoint": plan.endpoint.url} if plan.endpoint else {}
     return {

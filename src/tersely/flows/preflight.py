@@ -36,6 +36,9 @@ _END_MARK = re.compile(
     r"<[|｜](?:im_end|endoftext|eot_id|eom_id|eot|end|end_of_text|END_OF_TURN_TOKEN|return"
     r"|end[▁_]of[▁_]sentence)[|｜]>|</s>|<eos>|<end_of_turn>|<turn\|>"
 )
+# After it another message of the same turn follows.
+_NEXT_MESSAGE = re.compile(r"<\|end\|>\s*<\|start\|>assistant")
+_BRACKETED = re.compile(r"\s*[<\[{◁＜(].+[>\]}▷＞)]\s*")
 _OTHER_THINKING = re.compile(
     r"<(?:thought|thinking|reasoning|seed:think|analysis)>|\[THINK\]|◁think▷|<\|channel\|>analysis"
 )
@@ -69,12 +72,14 @@ def judge(
     spec: SamplingSpec,
     stop_text: str | None = None,
     warn: bool,
+    accept: bool = False,
 ) -> None:
     """Says what is odd about the first samples that the file holds.
 
     Args:
         stop_text: of the model's stop token, if it is known.
         warn: say also what does not stop.
+        accept: only warn of what would stop.
     Raises:
         EngineError: figures would be wrong.
     """
@@ -82,12 +87,13 @@ def judge(
     records = [record for record in records if (record.problem, record.sample) in first]
     found = findings(records, spec=spec, stop_text=stop_text)
     for finding in found if warn else ():
-        if not finding.stops:
+        if accept or not finding.stops:
             log.warning("%s", finding.message)
     stops = [finding.message for finding in found if finding.stops]
-    if stops:
+    if stops and not accept:
         raise EngineError(
-            f"stopped after the first {len(records)} samples, which are kept: {'; '.join(stops)}"
+            f"stopped after the first {len(records)} samples, which are kept: {'; '.join(stops)}; "
+            "or, if this is as it should be, go on with --accept-first"
         )
 
 
@@ -131,6 +137,8 @@ def _marks(records: Sequence[EvalRecord], *, stop_text: str | None) -> Iterator[
 
 def _first_mark(record: EvalRecord, stop_text: str | None) -> Finding | None:
     text = (record.text or "").rstrip()
+    # A stop token may be written as a text has it anyway: "." or "END".
+    stop_text = stop_text if _BRACKETED.fullmatch(stop_text or "") else None
     known = re.compile(f"{re.escape(stop_text)}|{_MARK.pattern}") if stop_text else _MARK
     marks = [m for m in known.finditer(text) if m[0] not in (record.prompt or "")]
     # <s>...</s> strikes out, and <|begin_of_box|>...<|end_of_box|> is around answers.
@@ -143,7 +151,15 @@ def _first_mark(record: EvalRecord, stop_text: str | None) -> Finding | None:
             f"--stop-text '{marks[0][0]}' and another --out",
             stops=True,
         )
-    ends = next((m[0] for m in marks if m[0] == stop_text or _END_MARK.fullmatch(m[0])), None)
+    ends = next(
+        (
+            m[0]
+            for m in marks
+            if (m[0] == stop_text or _END_MARK.fullmatch(m[0]))
+            and not _NEXT_MESSAGE.match(text, m.start())
+        ),
+        None,
+    )
     if ends is not None:
         return Finding(
             f"a text goes on after {ends}, so its length and answer are not the model's: see that "
@@ -183,7 +199,7 @@ def _empty(records: Sequence[EvalRecord]) -> Iterator[Finding]:
     yield Finding(
         f"{len(empty)} of {len(ended)} samples that ended by themselves have no content"
         f"{' after the thinking' if thought else ''}; {fix}",
-        stops=len(empty) == len(ended),
+        stops=len(empty) == len(ended) and len(empty) >= min(2, len(records)),
     )
 
 

@@ -79,12 +79,27 @@ def model_identity(folder: Path) -> dict[str, str]:
 
     Only contents and names count, so a folder may be moved, linked or touched.
     """
-    prompt_files = (*folder.glob("tokenizer*"), *folder.glob("chat_template*"))
     return {
         "model digest": digest_of(folder),
-        "tokenizer and chat template digest": digest_files(f for f in prompt_files if f.is_file()),
+        "tokenizer and chat template digest": digest_files(_prompt_files(folder)),
         **{key: _digest_named(folder, patterns) for key, patterns in _OTHER_FILES.items()},
     }
+
+
+def digest_tokenizer(path: str | None) -> str:
+    """A short digest of a tokenizer's folder, or of its single file; "none" where there is none."""
+    if path is None:
+        return "none"
+    place = Path(path)
+    if not place.is_dir():
+        return digest_files([place] if place.is_file() else [])
+    others = _digest_named(place, _OTHER_FILES["other tokenizer files digest"])
+    return digest_files(_prompt_files(place)) + ("" if others == "none" else f" {others}")
+
+
+def _prompt_files(folder: Path) -> list[Path]:
+    found = (*folder.glob("tokenizer*"), *folder.glob("chat_template*"))
+    return [file for file in found if file.is_file()]
 
 
 def digest_of(folder: Path) -> str:

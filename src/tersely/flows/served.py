@@ -19,7 +19,8 @@ from tersely.flows.preflight import first_pairs, judge
 class Served:
     """What is sampled from which server, and into which file of records.
 
-    ``grade`` makes the record of a completion, of the named run.
+    ``grade`` makes the record of a completion, of the named run. ``accept_first`` only warns of
+    what would stop.
     """
 
     endpoint: Endpoint
@@ -27,6 +28,7 @@ class Served:
     spec: SamplingSpec
     file: Path
     grade: Callable[[Completion, str], EvalRecord]
+    accept_first: bool = False
 
     def sample(self, skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
         """Makes the completions that are not to be skipped.
@@ -73,7 +75,14 @@ class Served:
 
     def _judge(self, *, warn: bool) -> None:
         stop_text = self._template.stop_text
-        judge(self.file, self._first, spec=self.spec, stop_text=stop_text, warn=warn)
+        judge(
+            self.file,
+            self._first,
+            spec=self.spec,
+            stop_text=stop_text,
+            warn=warn,
+            accept=self.accept_first,
+        )
 
     def _thinking(self) -> OpenThinking:
         """Whether prompts open the thinking, by the template and what was sampled so far."""

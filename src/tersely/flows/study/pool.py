@@ -21,7 +21,7 @@ from tersely.flows.curate import choose, sample_pool
 from tersely.flows.curate_choice import Choice, Select
 from tersely.flows.evaluation import Watch
 from tersely.flows.evaluation_plan import Plan
-from tersely.flows.runs import digest_of
+from tersely.flows.runs import model_identity, say_uncompared
 from tersely.flows.train import load_problems
 from tersely.metrics.budgets import Protocol
 from tersely.tasks.problems import read_problems
@@ -54,7 +54,7 @@ def make_pool(base: Mapping[str, Any], folder: Path, work: Path, *, watch: Watch
     """
     pool, made_of = Pool(folder), describe_pool(base)
     if pool.file(HELD_OUT).is_file():
-        check_same(made_of, read_manifest(folder), folder=folder)
+        say_uncompared(check_same(made_of, read_manifest(folder), folder=folder), folder=folder)
         return pool
     train, test = load_problems(check_recipe(dict(base) | {"seed": SEED}))
     overlap = {p.id for p in train} & {p.id for p in test}
@@ -86,7 +86,8 @@ def describe_pool(base: Mapping[str, Any]) -> Manifest:
         key: getattr(recipe.sampling, key)
         for key in ("cap_tokens", "temperature", "top_p", "top_k")
     }
-    identity = {"model": digest_of(folder_of(recipe.model.path))} | {
+    model = model_identity(folder_of(recipe.model.path))
+    identity = {"model": model.pop("model digest"), **model} | {
         key: str(value) for key, value in (problems | drawn).items()
     }
     return Manifest(identity=identity, facts={"samples": str(SAMPLES), "seed": str(SEED)})

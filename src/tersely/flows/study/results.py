@@ -121,13 +121,15 @@ def distil(
         for file in sorted((run / "eval").glob("step-*.jsonl"))
     ]
     first = jsonl.read(next(iter(sorted((run / "eval").glob("step-*.jsonl")))), EvalRecord)
+    cap_tokens = first[0].cap_tokens
+    assert cap_tokens is not None
     return Result(
         unit=unit,
         seed=seed,
         pool=pool,
         held_out=digest(problems),
         samples=len(evaluations[0].tokens) // len(problems),
-        cap_tokens=first[0].cap_tokens,
+        cap_tokens=cap_tokens,
         staleness=staleness,
         last_step=len(steps),
         steps={name: [_rounded(getattr(step, name)) for step in steps] for name in COLUMNS},
