@@ -21,7 +21,8 @@ from tersely.core.types import EvalRecord, Problem, SamplingSpec
 from tersely.engines.hf_sampler import make_sampler
 from tersely.engines.models import load_policy
 from tersely.flows.config import Recipe, check_recipe, read_recipe, shipped
-from tersely.flows.train import load_problems, train
+from tersely.flows.recipe_problems import load_problems
+from tersely.flows.train import train
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import compare, pair
 from tersely.metrics.records import tabulate

@@ -31,8 +31,8 @@ from tersely.flows import launch_verl, verl_hooks
 from tersely.flows.config import Recipe, read_recipe, shipped
 from tersely.flows.launch_verl import compose_config, plan_verl, prepare
 from tersely.flows.progress import Progress
+from tersely.flows.recipe_problems import load_problems
 from tersely.flows.step import all_steps_problems
-from tersely.flows.train import load_problems
 from tersely.flows.verl_settings import HOOKS, RUN
 from tersely.report.run import write_report
 

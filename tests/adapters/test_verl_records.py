@@ -12,7 +12,7 @@ from tersely.core import jsonl
 from tersely.core.errors import DataError
 from tersely.core.types import EvalRecord, Finish, Grade, RolloutRecord, StepRecord
 from tersely.flows.config import Recipe, read_recipe
-from tersely.flows.train import load_problems
+from tersely.flows.recipe_problems import load_problems
 from tersely.flows.verl_records import Transcript, read_metrics
 
 TINY = Path(__file__).parent.parent / "flows" / "tiny.toml"

@@ -1,5 +1,6 @@
 """What a recipe is said to do, held against what training does with the same rollouts."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -455,3 +456,61 @@ def test_a_suggestion_is_a_recipe_with_a_denser_target_and_easier_prompts(tmp_pa
     assert found.recipe.sampling.samples_per_prompt == 8
     assert not names(found.facts, Severity.ERROR)
     assert len(found.reasons) == 4
+
+
+@pytest.mark.parametrize("chosen_by", ["file", "band", "limit"])
+def test_exactly_the_prompts_that_the_recipe_trains_on_are_judged(records, tmp_path, chosen_by):
+    rng = np.random.default_rng(0)
+    words = {
+        f"p{n:02d}": " ".join(
+            f"{'cw'[int(rng.random() < n / 40)]}{rng.integers(5, 90)}" for _ in range(4)
+        )
+        for n in range(40)
+    }
+    mine = [name for n, name in enumerate(words) if n % 3 == 0]
+    in_file = mine if chosen_by == "file" else [*mine, *(n for n in words if n not in mine)]
+    training = tmp_path / "training.jsonl"
+    rows = [
+        {"id": n, "prompt": f"Say {n}.", "answer": "7", "difficulty": 1 if n in mine else 9}
+        for n in in_file
+    ]
+    training.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    section = {"train": str(training), "test": "lab"}
+    section |= {"band": [0, 5]} if chosen_by == "band" else {}
+    section |= {"train_limit": len(mine)} if chosen_by == "limit" else {}
+    facts = lint(records(words, difficulty=5.0), recipe(problems=section))
+    assert [p.id for p in facts.pool.problems] == mine
+    assert any(
+        f"trains on {len(mine)} problems; the records hold {len(mine)} of them, and "
+        f"{40 - len(mine)} others" in note
+        for note in facts.pool.notes
+    )
+    # By a loop over the samples: no reward differs within a group.
+    silent = [
+        len({word[0] == "c" and int(word[1:]) <= 20 for word in words[name].split()}) == 1
+        for name in mine
+    ]
+    alone = lint(records({name: words[name] for name in mine}), recipe())
+    assert facts.cells == alone.cells
+    assert facts.shares.positive == alone.shares.positive
+    assert facts.shares.silent.estimate == pytest.approx(np.mean(silent))
+
+
+def test_records_of_other_problems_are_judged_as_like_those(records, tmp_path):
+    training = tmp_path / "training.jsonl"
+    training.write_text('{"id": "q", "prompt": "Say.", "answer": "7"}\n', encoding="utf-8")
+    facts = lint(records(MIXED), recipe(problems={"train": str(training), "test": "lab"}))
+    assert len(facts.pool.problems) == 4
+    assert any("None of the records' 4 problems is one of the 1" in n for n in facts.pool.notes)
+
+
+def test_one_id_of_another_prompt_is_another_problem(records, tmp_path):
+    file = records(MIXED)
+    asked = [Problem(id=n, prompt=f"Asked {n}", answer="7", source="b") for n in MIXED]
+    jsonl.write(file.parent / "problems.jsonl", asked)
+    training = tmp_path / "training.jsonl"
+    rows = [{"id": "p1", "prompt": "Another", "answer": "7"}]
+    rows += [{"id": "renamed", "prompt": "asked  P2", "answer": "7"}]
+    training.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    facts = lint(file, recipe(problems={"train": str(training), "test": "lab"}))
+    assert [p.id for p in facts.pool.problems] == ["renamed"]

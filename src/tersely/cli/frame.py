@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -18,15 +20,17 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 PLAIN_WIDTH = 110
+_PACKAGE = str(Path(__file__).parents[1])
 
 messages = Console(stderr=True)
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """One line and an exit code for anything raised on purpose."""
+    """One line and an exit code for anything raised on purpose; our own warnings as lines too."""
     try:
-        yield
+        with _plain_warnings():
+            yield
     except TerselyError as error:
         messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, ConfigError | DataError) else 1) from error
@@ -37,6 +41,22 @@ def plain_errors() -> Iterator[None]:
             f"[bold red]error:[/] {_escape(f'{error.filename}: {error.strerror}')}", soft_wrap=True
         )
         raise typer.Exit(2) from error
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings of this package as one line each, others as Python shows them."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def say(message: Warning | str, category: type[Warning], *rest: object) -> None:
+            if category is RuntimeWarning and _PACKAGE in str(rest[0]):
+                messages.print(f"[yellow]warning:[/] {_escape(str(message))}", soft_wrap=True)
+            else:
+                show(message, category, *rest)  # type: ignore[arg-type]
+
+        warnings.showwarning = say  # type: ignore[assignment]
+        yield
 
 
 @contextmanager

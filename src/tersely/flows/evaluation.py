@@ -1,5 +1,6 @@
 """``tersely eval``: one folder, one sampling pass, every sample kept as it ends."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Protocol as Interface
 
 from tersely.adapters.evaluations import FORCED_FILE, PROBLEMS_FILE, RECORDS_FILE
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import ConfigError, DataError, EngineError
 from tersely.core.manifest import (
     FILE,
     Manifest,
@@ -20,6 +21,7 @@ from tersely.core.manifest import (
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, TokenRecord
 from tersely.engines.http import HTTPSampler
 from tersely.engines.jobs import Engine, rendered
+from tersely.flows.config import read_recipe
 from tersely.flows.evaluate import (
     OnCompletion,
     Source,
@@ -28,11 +30,13 @@ from tersely.flows.evaluate import (
     record_of,
 )
 from tersely.flows.evaluation_plan import COUNTING, Plan, check_plan, describe, facts_of
-from tersely.flows.runs import say_uncompared
+from tersely.flows.recipe_problems import training_problems
+from tersely.flows.runs import RECIPE_FILE, say_uncompared
 from tersely.flows.served import Served
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
 from tersely.tasks import grading, sources
+from tersely.tasks.repeats import check_set, say_shared
 
 LAB = "lab"
 LAB_PROBLEMS = 400
@@ -100,6 +104,7 @@ def run_evaluation(
     """
     problems = load_benchmark(plan.benchmark, limit=plan.limit)
     check_plan(plan)
+    _say_repeats(plan, problems)
     identity = describe(plan, problems)
     planned = len(problems) * plan.spec.samples
     if (plan.out / FILE).is_file():
@@ -151,6 +156,26 @@ def run_evaluation(
 
         assert local is not None
         force_answers(plan, problems, local, watch=watch, file=plan.out / FORCED_FILE)
+
+
+def _say_repeats(plan: Plan, problems: Sequence[Problem]) -> None:
+    """Warns of problems that stand twice, or that the model of a run folder was trained on.
+
+    Raises:
+        DataError: too large a share stands twice.
+    """
+    said = [check_set(problems, name=plan.benchmark)]
+    recipe_file = Path(plan.model).absolute().parents[1] / RECIPE_FILE
+    if plan.endpoint is None and recipe_file.is_file():
+        try:
+            trained = training_problems(read_recipe(recipe_file))
+        except (ConfigError, DataError) as error:
+            said.append(f"whether {plan.benchmark} was trained on is not known: {error}")
+        else:
+            shared = say_shared(problems, trained)
+            said.append(f"{plan.benchmark}: {shared} of {recipe_file.parent}." if shared else None)
+    for line in filter(None, said):
+        warnings.warn(line, RuntimeWarning, stacklevel=2)
 
 
 def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -> EvalRecord:

@@ -23,8 +23,9 @@ from tersely.flows.launch_hooks import latest, open_folder
 from tersely.flows.launch_trl import trl_settings
 from tersely.flows.launch_worker import CHECKPOINTS, LAUNCHED, MODULE, config_fields
 from tersely.flows.lookout import Lookout, OnAlarm
+from tersely.flows.recipe_problems import load_problems
 from tersely.flows.step import Watch
-from tersely.flows.train import check_not_missing, evaluate_policy, forget_after, load_problems
+from tersely.flows.train import check_not_missing, evaluate_policy, forget_after
 
 POLL_S = 0.5
 

@@ -30,10 +30,11 @@ from tersely.engines.learner import LearnStats
 from tersely.engines.models import decode_whole, folder_of, load_settings, load_tokenizer
 from tersely.flows import runs
 from tersely.flows.config import Recipe
+from tersely.flows.recipe_problems import load_problems
 from tersely.flows.record import step_record
 from tersely.flows.shape import Shaped, check_graded
 from tersely.flows.step import all_steps_problems, shape_all, write_rollouts
-from tersely.flows.train import load_problems, objective_of
+from tersely.flows.train import objective_of
 from tersely.tasks import grading
 
 # Written into a TRL checkpoint once it is whole.

@@ -28,8 +28,9 @@ from tersely.flows import runs
 from tersely.flows.config import Recipe
 from tersely.flows.curated_files import verl_frame
 from tersely.flows.lookout import Lookout, OnAlarm
+from tersely.flows.recipe_problems import load_problems
 from tersely.flows.step import Watch, all_steps_problems
-from tersely.flows.train import forget_after, load_problems
+from tersely.flows.train import forget_after
 from tersely.flows.verl_records import Transcript, metrics_file
 from tersely.flows.verl_settings import (
     ATTEMPT,

@@ -1,12 +1,11 @@
 """Training: evaluated before, on the way and after; killed at any moment, it goes on as if not."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tersely import rewards, targets
+from tersely import targets
 from tersely.algo.aggregation import constant, prompt_mean, sequence_mean
 from tersely.algo.kl import kl_k1, kl_k2, kl_k3
 from tersely.algo.losses import PolicyLoss, cispo_loss, gspo_loss, ppo_clip_loss
@@ -20,7 +19,6 @@ from tersely.engines.jobs import Engine, Sampler, make_desk
 from tersely.engines.learner import LocalLearner
 from tersely.engines.lora import add_lora, base_twin, has_lora
 from tersely.engines.models import (
-    LAB,
     Model,
     Policy,
     Tokenizer,
@@ -34,11 +32,8 @@ from tersely.flows import runs
 from tersely.flows.config import Recipe
 from tersely.flows.evaluate import evaluate
 from tersely.flows.lookout import ALARMS_FILE, Lookout, OnAlarm
+from tersely.flows.recipe_problems import load_problems
 from tersely.flows.step import EVAL_STREAM, Run, Watch, stream_seed, take_step
-from tersely.lab.problems import FAMILIES, Split, draw_problems
-from tersely.targets.prompt_budget import announced, prompt_budget
-from tersely.tasks import grading, sources
-from tersely.tasks.problems import in_band, of_sources
 
 
 class Outcome(NamedTuple):
@@ -101,53 +96,6 @@ def _sampled_tokens(folder: Path) -> int:
     """What the recorded steps of a run have sampled."""
     file = folder / "steps.jsonl"
     return sum(r.sampled_tokens for r in jsonl.read(file, StepRecord)) if file.is_file() else 0
-
-
-def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
-    """Training problems of the wanted sources and band; held-out problems of every kind."""
-    section = recipe.problems
-    training = _load_side(section.train, Split.TRAIN, section.train_limit, seed=recipe.seed)
-    test = _load_side(section.test, Split.TEST, section.test_limit, seed=recipe.seed)
-    if section.sources:
-        training = of_sources(training, section.sources)
-    if section.band:
-        training = in_band(training, low=section.band[0], high=section.band[1])
-    for problem in (*training, *test):
-        grading.load(problem.grader)
-    _check_references(recipe.reward.name, training)
-    needed = recipe.sampling.prompts_per_step
-    if min(len(training), section.train_limit) < needed:
-        raise ConfigError(
-            f"sampling.prompts_per_step = {needed} exceeds the "
-            f"{min(len(training), section.train_limit)} training problems; give more problems, "
-            "widen problems.band or lower it"
-        )
-    training, test = training[: section.train_limit], test[: section.test_limit]
-    grading.refuse_bad_gold([*training, *test])
-    if recipe.target is not None and recipe.target.name == prompt_budget.__name__:
-        training, test = (announce(side, recipe.target.parameters) for side in (training, test))
-    return training, test
-
-
-def announce(problems: Sequence[Problem], parameters: Mapping[str, Any]) -> list[Problem]:
-    """The problems with their budgets stated in their prompts."""
-    return [replace(p, prompt=announced(p.prompt, p.id, **parameters)) for p in problems]
-
-
-def _check_references(reward: str, problems: Sequence[Problem]) -> None:
-    for field in sorted(rewards.needs(reward) & {"reference_tokens", "reference_accuracy"}):
-        lacking = sum(getattr(problem, field) is None for problem in problems)
-        if lacking:
-            raise ConfigError(
-                f"reward {reward} needs {field} of every training problem, and {lacking:,} of "
-                f"{len(problems):,} have none; add it to the problem file or choose another reward"
-            )
-
-
-def _load_side(where: str, split: Split, limit: int, *, seed: int) -> list[Problem]:
-    if where == LAB:
-        return draw_problems(per_family=-(-limit // len(FAMILIES)), seed=seed, split=split)
-    return sources.load(where)
 
 
 def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run:

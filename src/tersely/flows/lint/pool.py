@@ -16,6 +16,7 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
 from tersely.flows.config import Recipe
+from tersely.flows.recipe_problems import LAB, training_problems
 from tersely.metrics.records import (
     NO_ANSWER,
     UNKNOWN_TOKENS,
@@ -26,6 +27,7 @@ from tersely.metrics.records import (
 )
 from tersely.tasks.grading.answer import has_thought, opened
 from tersely.tasks.problems import read_problems
+from tersely.tasks.repeats import prompt_key
 
 REFERENCES = frozenset({"reference_tokens", "reference_accuracy"})
 
@@ -66,8 +68,7 @@ def read_pool(
 ) -> Pool:
     """All records of an evaluation's folder or file, ours or a peer's; see ``only_trained``.
 
-    Problems are what the folder's own ``problems.jsonl`` says, or the recipe's training file where
-    it holds them, or else what the records tell.
+    Problems are what the folder's own ``problems.jsonl`` says, or else what the records tell.
 
     Raises:
         ConfigError: there is nothing there, or it cannot be read as asked.
@@ -96,7 +97,7 @@ def read_pool(
             f"{path}: every sample has a length of 0 tokens, and all that is said here is about "
             "lengths; give records with token counts, or a peer's file with --tokenizer"
         )
-    return _with_training_file(pool, recipe)
+    return _as_in_file(pool, recipe)
 
 
 def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> Pool:
@@ -161,22 +162,69 @@ def _bare(key: tuple[str, str], difficulty: float | None) -> Problem:
     return Problem(id=key[1], prompt="", answer="", source=key[0], difficulty=difficulty)
 
 
-def _with_training_file(pool: Pool, recipe: Recipe) -> Pool:
-    """Difficulty and references as the recipe's own file has them, where it is a file and there."""
+def _as_in_file(pool: Pool, recipe: Recipe) -> Pool:
+    """Difficulty and references as the recipe's own file has them, whatever its band."""
     file = Path(recipe.problems.train)
-    if recipe.problems.train == "lab" or not file.is_file():
+    if recipe.problems.train == LAB or not file.is_file():
         return pool
     known = {problem.id: problem for problem in read_problems(file)}
-    shared = sum(problem.id in known for problem in pool.problems)
-    note = f"{shared:,} of the records' {len(pool.problems):,} problems are in {file}"
-    if not shared:
-        note += "; what is said here holds as far as these are like those"
-    problems = tuple(known.get(problem.id, problem) for problem in pool.problems)
-    return pool._replace(problems=problems, notes=(*pool.notes, f"{note}."))
+    found = [(problem, known.get(problem.id)) for problem in pool.problems]
+    return pool._replace(
+        problems=tuple(
+            own if own is not None and prompt_key(p.prompt) in ("", prompt_key(own.prompt)) else p
+            for p, own in found
+        )
+    )
 
 
 def only_trained(pool: Pool, recipe: Recipe) -> Pool:
-    """The problems of the recipe's sources and band that have a graded sample.
+    """The problems that the recipe trains on and that have a graded sample, with difficulty and
+    references as the recipe's own problems have them.
+
+    Where the records hold none of the recipe's problems, or these are not at hand, what the
+    records tell stands for them: their problems of the recipe's sources and band.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        training = training_problems(recipe)
+    except (ConfigError, DataError) as error:
+        pool = pool._replace(
+            notes=(*pool.notes, f"The recipe's problems are not at hand ({error}).")
+        )
+        return _like_trained(pool, recipe)
+    by_prompt = {prompt_key(problem.prompt): problem for problem in training}
+    by_id = {problem.id: problem for problem in training}
+    mine = [
+        by_prompt.get(prompt_key(p.prompt)) if p.prompt else by_id.get(p.id) for p in pool.problems
+    ]
+    used = len({problem.id for problem in mine if problem is not None})
+    if not used:
+        note = (
+            f"None of the records' {len(pool.problems):,} problems is one of the {len(training):,} "
+            "that the recipe trains on; what is said here holds as far as these are like those."
+        )
+        return _like_trained(pool._replace(notes=(*pool.notes, note)), recipe)
+    left = sum(problem is None for problem in mine)
+    note = f"The recipe trains on {len(training):,} problems; the records hold {used:,} of them"
+    note += f" ({used / len(training):.0%})" if used < len(training) else ""
+    note += f", and {left:,} others, which are left out." if left else "."
+    known = tuple(
+        problem if own is None else own for problem, own in zip(pool.problems, mine, strict=True)
+    )
+    keep_P = np.array([problem is not None for problem in mine]) & (pool.samples_P > 0)
+    if not keep_P.any():
+        raise ConfigError(
+            f"none of the {used:,} problems that the recipe trains on has a graded sample; give "
+            "records of which some could be graded"
+        )
+    kept = pool._replace(problems=known).rows(keep_P)
+    return kept._replace(notes=(*pool.notes, note))
+
+
+def _like_trained(pool: Pool, recipe: Recipe) -> Pool:
+    """The records' problems of the recipe's sources and band that have a graded sample.
 
     Raises:
         ConfigError: there is none.

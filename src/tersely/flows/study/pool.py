@@ -21,8 +21,8 @@ from tersely.flows.curate import choose, sample_pool
 from tersely.flows.curate_choice import Choice, Select
 from tersely.flows.evaluation import Watch
 from tersely.flows.evaluation_plan import Plan
+from tersely.flows.recipe_problems import load_problems
 from tersely.flows.runs import model_identity, say_uncompared
-from tersely.flows.train import load_problems
 from tersely.metrics.budgets import Protocol
 from tersely.tasks.problems import read_problems
 

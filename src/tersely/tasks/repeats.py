@@ -1,0 +1,167 @@
+"""Problems that stand twice: within a set, and both in training and in test.
+
+Two problems are the same where their prompts are, but for white space and case. Random numbers
+belong to a problem's id, so that a prompt that stands twice is sampled twice and counts twice.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tersely.core.errors import DataError
+from tersely.core.types import Problem
+from tersely.tasks.overlap import normal_answer
+
+# Above these shares of a set, figures would say something else than what they are called.
+MOST_REPEATED = 0.2
+MOST_CONTRADICTED = 0.01
+MOST_TRAINED_ON = 0.01
+# Answers of these graders are one right answer; those of others may be one of many, or tests.
+_ONE_ANSWER = ("exact", "number", "math", "choice", "ordered")
+_SHOWN_CHARACTERS = 60
+
+
+class Repeat(NamedTuple):
+    """A problem, and the first one with the same prompt."""
+
+    problem: Problem
+    first: Problem
+
+
+def prompt_key(prompt: str) -> str:
+    """What two prompts share that are the same but for white space and case."""
+    return " ".join(prompt.casefold().split())
+
+
+def find_repeats(problems: Sequence[Problem]) -> list[Repeat]:
+    """Each problem whose prompt stands before it, with the first such; in order."""
+    first: dict[str, Problem] = {}
+    found = []
+    for problem in problems:
+        known = first.setdefault(prompt_key(problem.prompt), problem)
+        if known is not problem:
+            found.append(Repeat(problem, known))
+    return found
+
+
+def find_shared(problems: Sequence[Problem], others: Sequence[Problem]) -> list[Repeat]:
+    """Each problem whose prompt stands among the others, with the first such; in order."""
+    first: dict[str, Problem] = {}
+    for other in others:
+        first.setdefault(prompt_key(other.prompt), other)
+    keys = [prompt_key(problem.prompt) for problem in problems]
+    return [Repeat(p, first[key]) for p, key in zip(problems, keys, strict=True) if key in first]
+
+
+def contradicts(repeat: Repeat) -> bool:
+    """Whether the same prompt, to the letter of its case, has another right answer."""
+    one, other = repeat
+    return (
+        one.prompt.split() == other.prompt.split()
+        and one.grader in _ONE_ANSWER
+        and other.grader in _ONE_ANSWER
+        and normal_answer(one.answer) != normal_answer(other.answer)
+    )
+
+
+def check_set(problems: Sequence[Problem], *, name: str) -> str | None:
+    """What to say of prompts that stand twice in a set; None if none does.
+
+    Args:
+        name: what to call the set in messages.
+    Raises:
+        DataError: more than ``MOST_REPEATED`` of the problems repeat another one, or more than
+            ``MOST_CONTRADICTED`` do so with another answer.
+    """
+    repeats = find_repeats(problems)
+    if not repeats:
+        return None
+    wrong = [repeat for repeat in repeats if contradicts(repeat)]
+    if len(wrong) > MOST_CONTRADICTED * len(problems):
+        raise DataError(
+            f"{name}: {_share(wrong, problems)} have the prompt of another one and another answer, "
+            f"above the {MOST_CONTRADICTED:.0%} that is let pass: {_both(wrong[0])}, with the "
+            f"answers {_short(wrong[0].first.answer)} and {_short(wrong[0].problem.answer)}; "
+            "correct or remove one of each"
+        )
+    said = f"{name}: {_share(repeats, problems)} have the prompt of another one"
+    if len(repeats) > MOST_REPEATED * len(problems):
+        raise DataError(
+            f"{said}, above the {MOST_REPEATED:.0%} that is let pass: {_both(repeats[0])}; remove "
+            f"them or ask for fewer problems, there are {len(problems) - len(repeats):,} "
+            "different ones"
+        )
+    also = f"; {len(wrong):,} of them with another answer" if wrong else ""
+    example = wrong[0] if wrong else repeats[0]
+    return f"{said}, such as {_both(example)}{also}. Each counts as a problem of its own."
+
+
+def check_apart(test: Sequence[Problem], training: Sequence[Problem]) -> str | None:
+    """What to say of test problems that are trained on; None if none is.
+
+    Raises:
+        DataError: they are more than ``MOST_TRAINED_ON`` of the test problems.
+    """
+    said = say_shared(test, training)
+    shared = find_shared(test, training)
+    if len(shared) > MOST_TRAINED_ON * len(test):
+        raise DataError(
+            f"{said}, above the {MOST_TRAINED_ON:.0%} that is let pass; leave them out of the "
+            "training problems (tersely curate --against TEST) or out of the test problems"
+        )
+    return f"{said}." if said else None
+
+
+class Rest(NamedTuple):
+    """The problems that are left, and what to say of the others; None if there are none."""
+
+    problems: list[Problem]
+    said: str | None
+
+
+def leave_out_shared(test: Sequence[Problem], training: Sequence[Problem]) -> Rest:
+    """The test problems that are not trained on.
+
+    Raises:
+        DataError: fewer than half of them.
+    """
+    shared = find_shared(test, training)
+    if not shared:
+        return Rest(list(test), None)
+    dropped = {repeat.problem.id for repeat in shared}
+    rest = [problem for problem in test if problem.id not in dropped]
+    said = say_shared(test, training)
+    if 2 * len(rest) < len(test):
+        raise DataError(
+            f"{said}, and only {len(rest):,} others are left; give the task a larger range of "
+            "problems, or train on fewer of them"
+        )
+    return Rest(rest, f"{said}; they are left out, and {len(rest):,} test problems remain.")
+
+
+def say_shared(test: Sequence[Problem], training: Sequence[Problem]) -> str | None:
+    """How many test problems are trained on, with the first of them; None if none is."""
+    shared = find_shared(test, training)
+    if not shared:
+        return None
+    return (
+        f"{_share(shared, test)} have the prompt of a training problem, such as {_both(shared[0])}"
+    )
+
+
+def _share(found: Sequence[Repeat], problems: Sequence[Problem]) -> str:
+    return f"{len(found):,} of {len(problems):,} problems ({len(found) / len(problems):.1%})"
+
+
+def _both(repeat: Repeat) -> str:
+    places = (_place(repeat.first), _place(repeat.problem))
+    return f"{' and '.join(places)} ({_short(repeat.problem.prompt)})"
+
+
+def _place(problem: Problem) -> str:
+    return f"{problem.id} ({problem.place})" if problem.place else problem.id
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    cut = line[: _SHOWN_CHARACTERS - 3] + "..." if len(line) > _SHOWN_CHARACTERS else line
+    return repr(cut)
