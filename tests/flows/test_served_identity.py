@@ -166,6 +166,16 @@ def test_a_sane_server_is_not_stopped(server, benchmark, tmp_path, kind) -> None
     assert len(pairs_of(out)) == 30
 
 
+@pytest.mark.parametrize("begin", [b"data: ", b": keep-alive\n\ndata: ", b"event: message\ndata: "])
+def test_a_server_that_only_streams_is_told_apart_from_a_broken_reply(
+    server, benchmark, tmp_path, begin
+) -> None:
+    server.answer = lambda body: (200, {}, begin + b'{"choices": []}\n\ndata: [DONE]\n\n')
+    with pytest.raises(EngineError, match="the server streams its replies") as error:
+        run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+    assert "\n" not in str(error.value)
+
+
 PLAIN = {
     ".": ("It is #.", "Seed @. It is #"),
     "END": ("# END", "THE END of @, so #"),

@@ -218,6 +218,11 @@ def text_of(said: Said, *, stop_texts: tuple[str, ...] = ()) -> str:
 
 def _unreadable(error: ValidationError, body: bytes, *, secret: str | None) -> Exception:
     first = error.errors(include_url=False, include_input=False)[0]
+    if body.lstrip().startswith((b"data:", b"event:", b": ")):
+        return EngineError(
+            "the server streams its replies, which was not asked for; set it to answer in one "
+            "piece (stream false), or go past the proxy that streams"
+        )
     if first["type"] == "json_invalid":
         return Transient(f"malformed JSON: {shortened(first['msg'])}")
     where = ".".join(str(part) for part in first["loc"]) or "the reply"
