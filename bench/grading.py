@@ -1,11 +1,14 @@
-"""The maths grader against plain math-verify on realistic answers: verdicts, then seconds.
+"""The maths grader against plain math-verify: errors on answers of known truth, then seconds.
 
 Gold answers of reasoning-gym tasks and of hand-written templates (sets, intervals, pairs, roots,
 expressions). Each problem is answered 16 times, as in an evaluation or a group: by four answers of
 unequal weight, right or wrong, in ways in which models write them. Both sides use as many processes
-as there are cores, in turns over parts of the answers. Exit 1 below the bar of 10x.
+as there are cores, in turns over parts of the answers.
 
-    python bench/grading.py [--answers 20000] [--parts 10]
+Before that, both grade answers of known truth (``grading_corpus``), and what each took wrongly for
+right and for wrong is counted. Exit 1 below the bar of 10x, or if ours is not lower on both counts.
+
+    python bench/grading.py [--answers 20000] [--parts 10] [--seed 0] [--table]
 """
 
 import argparse
@@ -20,6 +23,7 @@ from time import perf_counter
 
 import numpy as np
 import reasoning_gym
+from grading_truth import errors, measure, table
 
 from tersely.core.types import Grade, Problem
 from tersely.tasks import grading
@@ -111,11 +115,37 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--answers", type=int, default=20000)
     parser.add_argument("--parts", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="of the answers of known truth")
+    parser.add_argument("--table", action="store_true", help="print every form, as Markdown")
     chosen = parser.parse_args()
+    is_truer = compare_truth(seed=chosen.seed, with_table=chosen.table)
+    is_faster = not chosen.answers or compare_speed(answers=chosen.answers, parts=chosen.parts)
+    return 0 if is_truer and is_faster else 1
+
+
+def compare_truth(*, seed: int, with_table: bool) -> bool:
+    """Whether fewer answers of known truth are graded wrongly than by math-verify, either way."""
+    pairs, mine, theirs = measure(seed=seed)
+    if with_table:
+        print(table(pairs, mine, theirs))
+    a, b = errors(pairs, mine), errors(pairs, theirs)
+    right = sum(pair.right for pair in pairs)
+    print(f"{len(pairs):,} answers of known truth, {right:,} right, seed {seed}")
+    print(f"taken for right wrongly: {a.accepts}, math-verify {b.accepts}")
+    print(f"taken for wrong wrongly: {a.rejects}, math-verify {b.rejects}")
+    for pair, taken in zip(pairs, mine, strict=True):
+        if taken is not pair.right:
+            said = "right" if taken else "wrong"
+            print(f"  {pair.form}: gold {pair.gold!r}, {pair.reply!r} is taken for {said}")
+    return a.accepts < b.accepts and a.rejects < b.rejects
+
+
+def compare_speed(*, answers: int, parts: int) -> bool:
+    """Whether the grader is as many times as fast as plain math-verify as the bar asks."""
     rng = random.Random(0)
     pairs = [
         (gold, f"<think>Let me see.</think>The answer is \\boxed{{{found}}}.")
-        for gold in golds(-(-chosen.answers // SAMPLES), rng)
+        for gold in golds(-(-answers // SAMPLES), rng)
         for found in rng.choices([written(gold, rng) for _ in WEIGHTS], WEIGHTS, k=SAMPLES)
     ]
     cores = len(os.sched_getaffinity(0))
@@ -125,9 +155,9 @@ def main() -> int:
     with ProcessPoolExecutor(cores) as pool:
         # Imports and tables on both sides.
         list(pool.map(plain, [pairs[-200:]] * cores))
-        ours(as_problems(pairs[-400:]))
-        for number in range(chosen.parts):
-            size = len(pairs) // chosen.parts // SAMPLES * SAMPLES
+        ours(as_problems(pairs[-2000:]))
+        for number in range(parts):
+            size = len(pairs) // parts // SAMPLES * SAMPLES
             part = pairs[number * size : (number + 1) * size]
             asked = as_problems(part)
             began = perf_counter()
@@ -143,18 +173,18 @@ def main() -> int:
                 (*pair, a, b) for pair, a, b in zip(part, mine, theirs, strict=True) if a != b
             ]
             spent = ", ".join(f"{name} {times[-1]:.2f} s" for name, times in seconds.items())
-            print(f"part {number + 1} of {chosen.parts}: {spent}", file=sys.stderr, flush=True)
+            print(f"part {number + 1} of {parts}: {spent}", file=sys.stderr, flush=True)
     ratios = np.array(seconds["plain"]) / np.array(seconds["ours"])
     total = sum(seconds["plain"]) / sum(seconds["ours"])
     print(f"{len(pairs):,} answers, {right / len(pairs):.0%} right, {cores} processes a side")
     print(
         f"plain math-verify takes {total:.1f} times as long ({ratios.min():.1f} to "
-        f"{ratios.max():.1f} over {chosen.parts} parts); bar {BAR:g}"
+        f"{ratios.max():.1f} over {parts} parts); bar {BAR:g}"
     )
     print(f"{len(differing)} verdicts differ")
     for gold, text, a, b in differing[:20]:
         print(f"  gold {gold!r}, {text[len('<think>Let me see.</think>') :]!r}: {a}, plain {b}")
-    return 0 if total >= BAR else 1
+    return bool(total >= BAR)
 
 
 if __name__ == "__main__":
