@@ -53,6 +53,9 @@ def compare(gold: str, given: str) -> bool | None:
     if (text, one.unit) == (bare(other.text), other.unit) and re.search(r"\w", text):
         return True
     a, b = read(one, reading), read(other, reading)
+    are_equations = isinstance(a, Equation) and isinstance(b, Equation)
+    if are_equations and _primes(one.text) != _primes(other.text):
+        return False
     if _same(a, b):
         return True
     if bool(one.unit) != bool(other.unit) and _LETTERS.fullmatch(one.unit + other.unit):
@@ -84,7 +87,8 @@ def _same(gold: Answer, given: Answer) -> bool:
 
 
 def _same_leaf(gold: Leaf, given: Leaf) -> bool:
-    if gold.base != given.base:
+    # The parser drops primes: x' would be x''.
+    if gold.base != given.base or _primes(gold.text) != _primes(given.text):
         return False
     times = units.ratio(gold.unit, given.unit)
     if times is None:
@@ -107,6 +111,10 @@ def _same_leaf(gold: Leaf, given: Leaf) -> bool:
     return at_face or (
         bool(size <= 1) and expressions.same(plain.value, found, times=Fraction(1, 100))
     )
+
+
+def _primes(text: str) -> int:
+    return text.count("'") + 2 * text.count('"')
 
 
 def _size(value: Any) -> Any:

@@ -32,6 +32,10 @@ _SPELT = {
     r"\phi ": "φ",
     r"\infty ": "∞",
     r"^\circ ": "°",
+    r"\text{euro} ": "€",
+    r"\text{sterling} ": "£",
+    r"\text{yen} ": "¥",
+    r"\text{rupee} ": "₹",
     r"\sqrt ": "√",
     r"\le ": "≤",
     r"\ge ": "≥",
@@ -53,6 +57,7 @@ _SPELT = {
     r"\frac{1}{3}": "⅓",
     r"\frac{2}{3}": "⅔",
 }
+_ROOT_OF_DIGITS = re.compile(r"√ ?(\d+)")
 _UNICODE = str.maketrans({sign: latex for latex, signs in _SPELT.items() for sign in signs})
 # Marks of layout: what stands for a space, and what stands for nothing.
 _GROUPED = re.compile(r"(?<=\d)(?:\\[,;:! ]|~|\{,\}|\{\\[,!]\}|,\\!)\s*(?=\d{3}(?!\d))")
@@ -61,6 +66,12 @@ _NOTHING = re.compile(
     r"(?![a-zA-Z])"
     r"|(?<!\\)\\!\s*|(?<!\\)\$|(?<!\\)\\[()\[\]]|\\phantom\{[^{}]*\}|\*\*(?=\Z)|\A\*\*"
 )
+# Braces and marks of text that change nothing.
+_BRACED = re.compile(r"(\A|[=,(+\-*]|\\times|\\cdot)\s*\{ ?(\d+) ?\}(?= ?[_^])")
+_CHOOSE = re.compile(r"\{ ?([^{}]{1,99}?) ?\\choose ?([^{}]{1,99}?) ?\}")
+_DOLLARS = re.compile(r"\\(?:text|mathrm|mbox)\{ ?\\\$ ?([\d.,]+) ?\}")
+_PRIMES = re.compile(r"\^ ?(?:\{ ?(?:\\prime ?)+\}|\\prime(?![a-zA-Z]))")
+_SUBSCRIPT = re.compile(r"_ ?(\\text ?\{[^{}]*\})")
 _SPACE = re.compile(
     r"(?<!\\)\\[,;:> ]|~|\\q?quad(?![a-zA-Z])|\\(?:thin|med|thick|en|neg)?space(?![a-zA-Z])"
     r"|\\hspace\*?\{[^{}]*\}|\s+"
@@ -114,7 +125,7 @@ _NAMED = {f"\\{name}": name_for for name_for, names in _SPELT_OUT.items() for na
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 
 _REPEATING = re.compile(
-    r"(?<![\d.])(\d*)\.(\d*) ?(?:\\(?:overline|bar|dot)\{ ?(\d+) ?\}|\\(?:bar|dot) ?(\d))"
+    r"(?<![\d.])(\d*)\.(\d*) ?\\(?:overline|bar|dot) ?(?:\{ ?(\d+) ?\}|(\d))"
     r"(?![\d.])"
 )
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?|\.\d+)[eE]([-+]?\d{1,5})(?![\w.])")
@@ -179,14 +190,18 @@ def same_condition(one: str, other: str) -> bool:
 
 
 def _plain(text: str) -> str:
+    text = _ROOT_OF_DIGITS.sub(r"\\sqrt{\1}", text)
     text = text.translate(_UNICODE).replace("**", "^") if not text.isascii() else text
     text = re.sub(r"(?<=[\w)}]) ?\*\* ?(?=[\w({-])", "^", text)
-    text = _GROUPED.sub("", text)
+    text = _BRACED.sub(r"\1 \2", _CHOOSE.sub(r"\\binom{\1}{\2}", text.replace("{:}", ":")))
+    text = _DOLLARS.sub(r"\\$\1", _GROUPED.sub("", text))
     text = re.sub(r"\\\$", r"\\text{dollar} ", text)
     text = _SPACE.sub(" ", _NOTHING.sub("", text))
     text = _COMMAND.sub(lambda match: _NAMED.get(match[0], match[0]), text)
     text = _OPERATOR.sub(r"\\\1 ", _STYLE.sub(r"\\text", text))
     text = _AND.sub(",", _BARE_FUNCTION.sub(r"\\\1", text))
+    text = _PRIMES.sub(lambda match: "'" * match[0].count("prime"), text)
+    text = _SUBSCRIPT.sub(r"_{\1}", text)
     text = _VALUE_IN_TEXT.sub(r"\1\2\3", text)
     text = re.sub(r"\\text\{ *\}", " ", text)
     text = _ROOT.sub(r"\\sqrt{\1}", _PI.sub(r"\\pi ", _NATURAL.sub(r"\\ln ", text)))

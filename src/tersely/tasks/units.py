@@ -26,6 +26,9 @@ _add("length", "1609.344", "mi mile")
 _add("length", 10_000, "hectare ha", 2)
 _add("length", "1/1000", "l L liter litre", 3)
 _add("length", "1/1000000", "ml mL milliliter millilitre cc", 3)
+_add("length", "1/100000", "cl cL centiliter centilitre", 3)
+_add("length", "1/10000", "dl dL deciliter decilitre", 3)
+_add("length", 1, "kiloliter kilolitre", 3)
 _add("length", "0.003785411784", "gallon gal", 3)
 _add("mass", 1, "kg kilogram")
 _add("mass", "1/1000", "g gm gram")
@@ -43,7 +46,9 @@ _add("month", 1, "month")
 _add("month", 12, "year yr")
 _add("dollar", 1, "dollar usd USD")
 _add("dollar", "1/100", "cent")
-_add("euro", 1, "euro")
+_add("euro", 1, "euro eur EUR")
+_add("sterling", 1, "sterling gbp GBP")
+_add("yen", 1, "yen")
 _add("rupee", 1, "rupee Rs rs")
 _add("degree", 1, "degree deg")
 _add("radian", 1, "radian rad")
@@ -57,7 +62,8 @@ _BARE = (
     r"(?:(?:cm|mm|dm|km|m|ft|inches|inch|feet|foot|yards?|miles?|kg|gm|g|lbs?|pounds?|liters?"
     r"|litres?|gallons?|hours?|hrs?|minutes?|mins?|seconds?|secs?|days?|weeks?|months?|years?"
     r"|degrees?|radians?|dollars?|cents?|units?|meters?|metres?|mL|ml|mph|kmph|apples?|coins?"
-    r"|students?|grams?|kilograms?|percent|pct|percentage|inches|s|h)(?:\^ ?\{?[23]\}?)?)"
+    r"|students?|ounces?|euros?|(?:kilo|centi|milli|deci)(?:meters?|metres?|liters?|litres?)"
+    r"|grams?|kilograms?|milligrams?|percent|pct|percentage|inches|s|h)(?:\^ ?\{?[23]\}?)?)"
 )
 _WORDS = rf"(?:(?:square|cubic|sq\.?|cu\.?) )?{_BARE}(?: ?(?:/|per) ?{_BARE})?(?: squared| cubed)?"
 _TEXT = r"\\text\{(?:[^{}]|\{[^{}]*\})*\}(?:\^ ?(?:\{ ?-?\d ?\}|\d))?"
@@ -67,7 +73,7 @@ _MARKED = re.compile(
 )
 _UNMARKED = re.compile(rf"(?<=[\d)}} ]) ?(?P<of>{_WORDS})\Z")
 _SIGN = re.compile(r" ?(?P<of>\\?%|\^ ?\{? ?\\circ ?\}?(?: ?(?:\\text\{ ?[CF] ?\}|[CF]))?)\Z")
-_BEFORE = re.compile(r"\A(?P<sign>-?) ?(?:\\text\{(?P<of>dollar|Rs\.?) ?\}|(?P<mark>[£€¥₹])) ?")
+_BEFORE = re.compile(r"\A(?P<sign>-?) ?\\text\{(?P<of>dollar|euro|sterling|yen|rupee|Rs\.?) ?\} ?")
 _NUMERIC = re.compile(
     r"(?:\\(?:frac|sqrt|pi|times|cdot|ln|log|approx|le|ge|pm|text\{ ?million ?\})(?![a-z])"
     r"|[\d\s.,+\-*/^{}()\[\]<>=:]|\\[{}]|[a-zA-Z] ?=|(?:th|m|b)ousand|[mb]illion|hundred|dozen)+"
@@ -87,7 +93,7 @@ def split(text: str) -> tuple[str, str]:
     if (before := _BEFORE.match(text)) and before.end() < len(text):
         rest = before["sign"] + text[before.end() :]
         after, unit = split(rest)
-        return (after, unit) if unit else (rest, before["of"] or before["mark"])
+        return (after, unit) if unit else (rest, before["of"])
     if (sign := _SIGN.search(text)) and sign.start():
         rest = text[: sign.start()].rstrip()
         if "%" in sign["of"] or _NUMERIC.fullmatch(rest):

@@ -49,7 +49,7 @@ _FILLER = (
 )
 _BETWEEN = re.compile(
     rf"{_SPACE}*+(?:[,;]{_SPACE}*+)?(?:{_JOIN}{_SPACE}*+(?:{_FILLER}{_SPACE}*+)*+)?"
-    rf"(?:\.?{_SPACE}*+{_LABEL}{_SPACE}*+)?"
+    rf"(?:\.?{_SPACE}*+{_LABEL}{_SPACE}*+){{0,2}}"
 )
 
 
