@@ -23,7 +23,7 @@ from time import perf_counter
 
 import numpy as np
 import reasoning_gym
-from grading_truth import errors, measure, table
+from grading_truth import errors, measure, measure_stated, table
 
 from tersely.core.types import Grade, Problem
 from tersely.tasks import grading
@@ -133,6 +133,13 @@ def compare_truth(*, seed: int, with_table: bool) -> bool:
     print(f"{len(pairs):,} answers of known truth, {right:,} right, seed {seed}")
     print(f"taken for right wrongly: {a.accepts}, math-verify {b.accepts}")
     print(f"taken for wrong wrongly: {a.rejects}, math-verify {b.rejects}")
+    for name, (asked, taken) in measure_stated(seed=seed).items():
+        wrongly = errors(asked, taken)
+        print(
+            f"grader {name}: {len(asked):,} replies, taken for right wrongly: {wrongly.accepts}, "
+            f"for wrong: {wrongly.rejects}"
+        )
+        pairs, mine = [*pairs, *asked], [*mine, *taken]
     for pair, taken in zip(pairs, mine, strict=True):
         if taken is not pair.right:
             said = "right" if taken else "wrong"

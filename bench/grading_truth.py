@@ -7,7 +7,7 @@ from multiprocessing import Pipe, Process
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from grading_corpus import Pair, corpus, judged_by_hand
+from grading_corpus import Pair, corpus, judged_by_hand, stated
 
 from tersely.core.types import Grade, Problem
 from tersely.tasks import grading
@@ -26,6 +26,11 @@ def measure(*, seed: int) -> tuple[list[Pair], list[bool], list[bool]]:
     """The pairs, what the grader accepts of them and what math-verify accepts."""
     pairs = [*corpus(seed=seed), *judged_by_hand()]
     return pairs, _ours(pairs), _theirs(pairs)
+
+
+def measure_stated(*, seed: int) -> dict[str, tuple[list[Pair], list[bool]]]:
+    """Replies for the graders of letters and of numbers, and what these accept of them."""
+    return {name: (pairs, _ours(pairs, grader=name)) for name, pairs in stated(seed=seed).items()}
 
 
 def errors(pairs: Sequence[Pair], accepted: Sequence[bool]) -> Errors:
@@ -58,9 +63,9 @@ def _line(form: str, pairs: Sequence[Pair], ours: Errors, theirs: Errors) -> str
     return f"| {form} | {counts} | {ours[0]}, {ours[1]} | {theirs[0]}, {theirs[1]} |"
 
 
-def _ours(pairs: Sequence[Pair]) -> list[bool]:
+def _ours(pairs: Sequence[Pair], *, grader: str = "math") -> list[bool]:
     asked = [
-        (Problem(id="p", prompt="?", answer=pair.gold, source="s", grader="math"), pair.reply)
+        (Problem(id="p", prompt="?", answer=pair.gold, source="s", grader=grader), pair.reply)
         for pair in pairs
     ]
     return [verdict.grade is Grade.CORRECT for verdict in grading.grade_all(asked)]

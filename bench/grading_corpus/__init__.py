@@ -11,9 +11,11 @@ from grading_corpus import expressions, formulas, gatherings, numbers, quantitie
 from grading_corpus.boxes import boxes
 from grading_corpus.endings import endings
 from grading_corpus.judge import Pair, pairs, said
+from grading_corpus.statements import figures, letters
 
 EACH = 9
 ENDINGS_EACH = 7
+STATED = 40
 _BY_HAND = Path(__file__).parent / "by_hand.tsv"
 
 
@@ -25,6 +27,15 @@ def corpus(*, seed: int = 0, each: int = EACH) -> list[Pair]:
     questions = (form(rng) for form in forms for _ in range(each))
     made = [*pairs(questions, rng), *boxes(rng, count=each * 4)]
     return [*made, *endings(rng, each=ENDINGS_EACH)]
+
+
+def stated(*, seed: int = 0, count: int = STATED) -> dict[str, list[Pair]]:
+    """Replies that state a letter, and replies that end in a number; by the name of their grader."""
+    rng = random.Random(seed)
+    return {
+        "choice": list(letters(rng, count=count)),
+        "number": list(figures(rng, count=count)),
+    }
 
 
 def judged_by_hand() -> list[Pair]:
