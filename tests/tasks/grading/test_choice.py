@@ -163,3 +163,11 @@ def test_a_hostile_answer_costs_less_than_fifty_milliseconds(text: str) -> None:
         return process_time() - start
 
     assert min(cost_s() for _ in range(5)) < 0.05
+
+
+@pytest.mark.parametrize("letter", ["A", "C"])
+def test_short_sentences_and_what_is_left_state_a_letter(letter: str) -> None:
+    for text in ("It's {}.", "That's {}.", "That leaves option {} as the answer."):
+        assert said(text.format(letter)) == letter
+    for text in ("It's not {}.", "We reject option {} as the answer.", "It's {} or B?"):
+        assert grade(text.format(letter), letter).grade is not Grade.CORRECT

@@ -75,6 +75,7 @@ _BEFORE = tuple(
 )
 _CONCLUDED = re.compile(
     rf"(?:\A\s*(?:=>|->|→|⇒|∴|(?:final|solution|correct|result|conclusion|choice)\s*:){_LEAD}"
+    rf"|\A\s*(?:it|that)(?:'s|\s+is|\s+must be){_LEAD}"
     rf"|(?:\A|[,;:.!\n-]\s*|\b(?:and|but)\s+)(?:i mean|so|thus|hence|therefore|∴|actually"
     r"|no|wait|rather|instead|correction|finally|then|answer)\b[,:]?(?:\s*(?:no|wait)\b[,:]?)?"
     rf"(?:\s*(?:it|that|this)(?:'s|\s+is|\s+must be|\s+has to be))?{_LEAD})",
@@ -83,7 +84,8 @@ _CONCLUDED = re.compile(
 _AFTER = re.compile(
     rf"[.):]?\s+(?:is|are|was|must be|has to be|would be|seems|remains)\s+(?:(?:therefore|thus|then"
     rf"|hence|clearly|indeed|definitely|the|my|our|most|only|both|{_GOOD})\s+){{0,4}}"
-    rf"(?:{_GOOD}|answers?|one)\b(?!\s+(?:only\s+)?(?:if|about|that|to)\b)(?!\s*\?)",
+    rf"(?:{_GOOD}|answers?|one)\b(?!\s+(?:only\s+)?(?:if|about|that|to)\b)(?!\s*\?)"
+    rf"|[.):]?\s+as\s+(?:the|my|our)\s+(?:{_GOOD}\s+){{0,2}}(?:answer|choice|option)\b(?!\s*\?)",
     re.IGNORECASE,
 )
 _LED_ALONE = re.compile(rf"\s*(?:(?:both|either|{_NOUN})\s*:?)?\s*", re.IGNORECASE)
