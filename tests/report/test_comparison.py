@@ -139,6 +139,11 @@ def test_notes_stand_once_and_say_whose_they_are(base, terse, fallen):
     comparison = fallen[0]._replace(notes=("seen twice",))
     notes = gather_notes(base, terse, comparison, names=("base", "terse"))
     assert notes == ["seen twice", "base: of base"]
+    whole = comparison._replace(notes=(f"{base.name}: of base",))
+    assert gather_notes(base, terse, whole, names=("…cut", "terse")) == [
+        f"{base.name}: of base",
+        *(f"terse: {note}" for note in terse.notes),
+    ]
 
 
 def test_every_table_and_chart_names_the_protocol(page, fallen):

@@ -191,12 +191,15 @@ def gather_notes(
     before: Loaded, after: Loaded, comparison: Comparison, *, names: Names
 ) -> list[str]:
     """The notes of the pairing, and those of each evaluation that are not among them, by name."""
+    said = set(comparison.notes)
+    sides = zip((before, after), names, strict=True)
     notes = [
-        *comparison.notes,
-        *(f"{names[0]}: {note}" for note in before.notes if note not in comparison.notes),
-        *(f"{names[1]}: {note}" for note in after.notes if note not in comparison.notes),
+        f"{name}: {note}"
+        for side, name in sides
+        for note in side.notes
+        if not {note, f"{side.name}: {note}"} & said
     ]
-    return list(dict.fromkeys(notes))
+    return list(dict.fromkeys([*comparison.notes, *notes]))
 
 
 def draw_figures(
