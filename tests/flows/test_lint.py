@@ -514,3 +514,17 @@ def test_one_id_of_another_prompt_is_another_problem(records, tmp_path):
     training.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     facts = lint(file, recipe(problems={"train": str(training), "test": "lab"}))
     assert [p.id for p in facts.pool.problems] == ["renamed"]
+
+
+def test_a_prompt_that_stands_twice_in_the_recipe_is_held_twice_by_the_records(records, tmp_path):
+    training = tmp_path / "training.jsonl"
+    rows = [
+        {"id": n, "prompt": "Say it." if n in ("p1", "p2") else n, "answer": "7"} for n in MIXED
+    ]
+    training.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    file = records(MIXED)
+    asked = [Problem(id=r["id"], prompt=r["prompt"], answer="7", source="b") for r in rows]
+    jsonl.write(file.parent / "problems.jsonl", asked)
+    facts = lint(file, recipe(problems={"train": str(training), "test": "lab"}))
+    assert len(facts.pool.problems) == 4
+    assert "The recipe trains on 4 problems; the records hold 4 of them." in facts.pool.notes

@@ -55,9 +55,10 @@ def test_few_are_said_and_trained_with(tmp_path: Path) -> None:
     assert len(held_out) == 150
 
 
-def test_one_file_for_both_is_a_choice(tmp_path: Path) -> None:
+def test_one_file_for_both_is_a_choice_and_said(tmp_path: Path) -> None:
     file = written(tmp_path / "both.jsonl", questions(40, "How many"))
-    training, test = load_problems(read_recipe(TINY, overrides=settings(file, file)))
+    with pytest.warns(RuntimeWarning, match=r"problems.test is problems.train: 40 of 40 problems"):
+        training, test = load_problems(read_recipe(TINY, overrides=settings(file, file)))
     assert training == test
 
 
@@ -108,3 +109,62 @@ def test_a_set_of_mostly_one_prompt_is_refused(tmp_path: Path) -> None:
     train = written(tmp_path / "train.jsonl", questions(8, "How many") * 2)
     with pytest.raises(DataError, match=r"8 of 16 problems \(50.0%\) have the prompt of another"):
         load_problems(read_recipe(TINY, overrides=settings(train, "lab")))
+
+
+def evaluated(model: str, benchmark: Path, out: Path) -> list[str]:
+    there = ["--benchmark", str(benchmark), "--max-tokens", "20", "--out", str(out)]
+    return ["eval", "--model", model, *there]
+
+
+@pytest.mark.parametrize("model", ["/no-such-model", "no-such-model"])
+def test_a_model_beside_the_root_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    file = written(tmp_path / "b.jsonl", questions(4, "How many"))
+    monkeypatch.chdir("/")
+    result = CliRunner().invoke(app, evaluated(model, file, tmp_path / "out"))
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code in (1, 2)
+    assert "error:" in result.stderr
+
+
+def curated(problems: Path, out: Path) -> list[str]:
+    drawn = ["--samples", "2", "--max-tokens", "4", "--select", "full"]
+    return ["curate", "--model", "lab", "--problems", str(problems), "--out", str(out), *drawn]
+
+
+def test_curate_leaves_out_what_stands_twice_whatever_its_share(tmp_path: Path) -> None:
+    file = written(tmp_path / "p.jsonl", questions(6, "How many") + questions(4, "how  many"))
+    result = CliRunner().invoke(app, curated(file, tmp_path / "out"))
+    assert result.exit_code == 0, result.stderr
+    chosen = tmp_path / "out" / "full" / "problems.jsonl"
+    kept = [json.loads(line)["id"] for line in chosen.read_text(encoding="utf-8").splitlines()]
+    assert kept == [f"p-{n}" for n in range(6)]
+
+
+def test_curate_refuses_two_answers_and_takes_the_corrected_file(tmp_path: Path) -> None:
+    prompts = [*questions(6, "How many"), "How many 3?"]
+    file = written(tmp_path / "p.jsonl", prompts, answers=[*["7"] * 6, "8"])
+    result = CliRunner().invoke(app, curated(file, tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "p-3" in result.stderr
+    assert "p-6" in result.stderr
+    written(file, prompts)
+    assert CliRunner().invoke(app, curated(file, tmp_path / "out")).exit_code == 0
+
+
+def test_others_that_were_drawn_take_the_place_of_those_left_out() -> None:
+    names = [f"gym:products?seed={seed}&size=200&grader=number" for seed in (1, 2)]
+    drawn = [sources.load(name) for name in names]
+    recipe = read_recipe(TINY, overrides=[*settings(*names), "problems.band=[0, 1]"])
+    limits = {"band": None, "train_limit": 200, "test_limit": 60}
+    section = recipe.problems.model_copy(update=limits)
+    recipe = recipe.model_copy(update={"problems": section})
+    assert find_shared(drawn[1][:60], drawn[0])
+    with pytest.warns(RuntimeWarning) as heard:
+        training, test = load_problems(recipe)
+    assert any("they are left out" in str(each.message) for each in heard)
+    assert len(test) == 60
+    assert not find_shared(test, training)
+    trained = {problem.prompt for problem in training}
+    assert test == [problem for problem in drawn[1] if problem.prompt not in trained][:60]

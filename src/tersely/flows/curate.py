@@ -23,6 +23,7 @@ from tersely.flows.evaluation_plan import Plan
 from tersely.metrics.passrates import PassRate, pass_rate
 from tersely.tasks.overlap import Overlap, find_duplicates, find_overlaps
 from tersely.tasks.problems import digest, read_problems
+from tersely.tasks.repeats import check_set
 
 POOL_FILE = "pool.jsonl"
 SAMPLES_FOLDER = "samples"
@@ -68,9 +69,13 @@ def sample_pool(pool: Sequence[Problem], plan: Plan, *, watch: Watch) -> Path:
 
     Raises:
         ConfigError: the folder holds another pool, or samples drawn in another way.
+        DataError: too many prompts stand twice with different answers.
     """
     folder = plan.out.parent
     file = folder / POOL_FILE
+    # Before the pool is written: a corrected file would be another pool. Prompts that merely stand
+    # twice are left out when the sets are chosen.
+    check_set(pool, name="the pool", most_repeated=1.0)
     if file.is_file():
         if digest(read_problems(file)) != digest(pool):
             raise ConfigError(
@@ -80,7 +85,7 @@ def sample_pool(pool: Sequence[Problem], plan: Plan, *, watch: Watch) -> Path:
     else:
         folder.mkdir(parents=True, exist_ok=True)
         jsonl.write(file, pool)
-    run_evaluation(replace(plan, benchmark=str(file)), watch=watch)
+    run_evaluation(replace(plan, benchmark=str(file)), watch=watch, repeats_checked=True)
     return plan.out / RECORDS_FILE
 
 

@@ -86,7 +86,11 @@ def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
 
 
 def run_evaluation(
-    plan: Plan, *, watch: Watch, on_first: Callable[[Problem, EvalRecord], None] | None = None
+    plan: Plan,
+    *,
+    watch: Watch,
+    on_first: Callable[[Problem, EvalRecord], None] | None = None,
+    repeats_checked: bool = False,
 ) -> None:
     """Samples and grades what the folder does not hold yet.
 
@@ -95,6 +99,7 @@ def run_evaluation(
 
     Args:
         on_first: called with the first sample of a new evaluation.
+        repeats_checked: the caller deals with prompts that stand twice.
     Raises:
         ConfigError: the folder belongs to another evaluation, naming the first difference, or
             model, benchmark or settings cannot be used as given.
@@ -104,7 +109,8 @@ def run_evaluation(
     """
     problems = load_benchmark(plan.benchmark, limit=plan.limit)
     check_plan(plan)
-    _say_repeats(plan, problems)
+    if not repeats_checked:
+        _say_repeats(plan, problems)
     identity = describe(plan, problems)
     planned = len(problems) * plan.spec.samples
     if (plan.out / FILE).is_file():
@@ -165,7 +171,8 @@ def _say_repeats(plan: Plan, problems: Sequence[Problem]) -> None:
         DataError: too large a share stands twice.
     """
     said = [check_set(problems, name=plan.benchmark)]
-    recipe_file = Path(plan.model).absolute().parents[1] / RECIPE_FILE
+    # The model of a run is RUN/checkpoints/STEP; the parent of the root is the root.
+    recipe_file = Path(plan.model).absolute().parent.parent / RECIPE_FILE
     if plan.endpoint is None and recipe_file.is_file():
         try:
             trained = training_problems(read_recipe(recipe_file))

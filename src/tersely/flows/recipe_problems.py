@@ -13,7 +13,7 @@ from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.targets.prompt_budget import announced, prompt_budget
 from tersely.tasks import grading, sources
 from tersely.tasks.problems import in_band, of_sources
-from tersely.tasks.repeats import check_apart, check_set, leave_out_shared
+from tersely.tasks.repeats import check_apart, check_set, leave_out_shared, say_shared
 
 LAB = "lab"
 
@@ -40,7 +40,6 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
     section = recipe.problems
     training = training_problems(recipe)
     test = _load_side(section.test, Split.TEST, section.test_limit, seed=recipe.seed)
-    test = test[: section.test_limit]
     for problem in (*training, *test):
         grading.load(problem.grader)
     _check_references(recipe.reward.name, training)
@@ -58,19 +57,28 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
 
 
 def _check_repeats(recipe: Recipe, training: list[Problem], test: list[Problem]) -> list[Problem]:
-    """The test problems that remain. Says which problems stand twice, and refuses them above a
-    stated share; drawn test problems that are trained on are left out instead."""
+    """The test problems that remain, at most ``problems.test_limit``. Says which problems stand
+    twice, and refuses them above a stated share; drawn test problems that are trained on are left
+    out instead, and others that were drawn take their place."""
     section = recipe.problems
-    said = [check_set(training, name="problems.train"), check_set(test, name="problems.test")]
+    said = [check_set(training, name="problems.train")]
     # One name for both asks for the same problems.
     if section.test == section.train != LAB:
-        kept = test
+        kept = test[: section.test_limit]
+        shared = say_shared(kept, training)
+        said.append(
+            f"problems.test is problems.train: {shared}; accuracy on them says nothing of others."
+            if shared
+            else None
+        )
     elif section.test.startswith(sources.GYM):
-        kept, left_out = leave_out_shared(test, training)
+        rest, left_out = leave_out_shared(test, training)
+        kept = rest[: section.test_limit]
         said.append(left_out)
     else:
-        kept = test
-        said.append(check_apart(test, training))
+        kept = test[: section.test_limit]
+        said.append(check_apart(kept, training))
+    said.append(check_set(kept, name="problems.test"))
     for line in filter(None, said):
         warnings.warn(line, RuntimeWarning, stacklevel=3)
     return kept

@@ -63,13 +63,17 @@ def contradicts(repeat: Repeat) -> bool:
     )
 
 
-def check_set(problems: Sequence[Problem], *, name: str) -> str | None:
+def check_set(
+    problems: Sequence[Problem], *, name: str, most_repeated: float = MOST_REPEATED
+) -> str | None:
     """What to say of prompts that stand twice in a set; None if none does.
 
     Args:
         name: what to call the set in messages.
+        most_repeated: share of the problems that may repeat another one; 1.0 where they are left
+            out afterwards.
     Raises:
-        DataError: more than ``MOST_REPEATED`` of the problems repeat another one, or more than
+        DataError: more than ``most_repeated`` of the problems repeat another one, or more than
             ``MOST_CONTRADICTED`` do so with another answer.
     """
     repeats = find_repeats(problems)
@@ -84,11 +88,11 @@ def check_set(problems: Sequence[Problem], *, name: str) -> str | None:
             "correct or remove one of each"
         )
     said = f"{name}: {_share(repeats, problems)} have the prompt of another one"
-    if len(repeats) > MOST_REPEATED * len(problems):
+    if len(repeats) > most_repeated * len(problems):
         raise DataError(
-            f"{said}, above the {MOST_REPEATED:.0%} that is let pass: {_both(repeats[0])}; remove "
+            f"{said}, above the {most_repeated:.0%} that is let pass: {_both(repeats[0])}; remove "
             f"them or ask for fewer problems, there are {len(problems) - len(repeats):,} "
-            "different ones"
+            "different ones (tersely curate leaves the others out)"
         )
     also = f"; {len(wrong):,} of them with another answer" if wrong else ""
     example = wrong[0] if wrong else repeats[0]

@@ -199,7 +199,9 @@ def only_trained(pool: Pool, recipe: Recipe) -> Pool:
     mine = [
         by_prompt.get(prompt_key(p.prompt)) if p.prompt else by_id.get(p.id) for p in pool.problems
     ]
-    used = len({problem.id for problem in mine if problem is not None})
+    there = {problem.id for problem in mine if problem is not None}
+    keys = {prompt_key(problem.prompt) for problem in training if problem.id in there}
+    used = sum(prompt_key(problem.prompt) in keys for problem in training)
     if not used:
         note = (
             f"None of the records' {len(pool.problems):,} problems is one of the {len(training):,} "
