@@ -528,3 +528,6 @@ def test_a_prompt_that_stands_twice_in_the_recipe_is_held_twice_by_the_records(r
     facts = lint(file, recipe(problems={"train": str(training), "test": "lab"}))
     assert len(facts.pool.problems) == 4
     assert "The recipe trains on 4 problems; the records hold 4 of them." in facts.pool.notes
+    assert any(
+        "Training refuses these problems: problems.train: 1 of 4" in n for n in facts.pool.notes
+    )

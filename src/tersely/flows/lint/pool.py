@@ -27,7 +27,7 @@ from tersely.metrics.records import (
 )
 from tersely.tasks.grading.answer import has_thought, opened
 from tersely.tasks.problems import read_problems
-from tersely.tasks.repeats import prompt_key
+from tersely.tasks.repeats import check_set, prompt_key
 
 REFERENCES = frozenset({"reference_tokens", "reference_accuracy"})
 
@@ -194,6 +194,7 @@ def only_trained(pool: Pool, recipe: Recipe) -> Pool:
             notes=(*pool.notes, f"The recipe's problems are not at hand ({error}).")
         )
         return _like_trained(pool, recipe)
+    pool = pool._replace(notes=(*pool.notes, *_repeats_of(training)))
     by_prompt = {prompt_key(problem.prompt): problem for problem in training}
     by_id = {problem.id: problem for problem in training}
     mine = [
@@ -223,6 +224,15 @@ def only_trained(pool: Pool, recipe: Recipe) -> Pool:
         )
     kept = pool._replace(problems=known).rows(keep_P)
     return kept._replace(notes=(*pool.notes, note))
+
+
+def _repeats_of(training: Sequence[Problem]) -> tuple[str, ...]:
+    """What training says of prompts that stand twice, or why it refuses them."""
+    try:
+        said = check_set(training, name="problems.train")
+    except DataError as error:
+        return (f"Training refuses these problems: {error}.",)
+    return (said,) if said else ()
 
 
 def _like_trained(pool: Pool, recipe: Recipe) -> Pool:
