@@ -140,10 +140,9 @@ def test_notes_stand_once_and_say_whose_they_are(base, terse, fallen):
     notes = gather_notes(base, terse, comparison, names=("base", "terse"))
     assert notes == ["seen twice", "base: of base"]
     whole = comparison._replace(notes=(f"{base.name}: of base",))
-    assert gather_notes(base, terse, whole, names=("…cut", "terse")) == [
-        f"{base.name}: of base",
-        *(f"terse: {note}" for note in terse.notes),
-    ]
+    again = gather_notes(base, terse, whole, names=("…cut", "terse"))
+    assert f"{base.name}: of base" in again
+    assert "…cut: of base" not in again
 
 
 def test_every_table_and_chart_names_the_protocol(page, fallen):

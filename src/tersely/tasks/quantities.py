@@ -4,8 +4,8 @@ Read are digits with or without thousands (``1,234``, ``1{,}234``, ``1\\,234``, 
 ``1_234``, ``1'234``, ``1,00,000``), ``.5``, decimals that repeat under a bar, powers (``3e3``,
 ``3 \\times 10^{3}``, ``2^{10}``), fractions (``14/2``, ``\\frac{14}{2}``) and mixed numbers
 (``3\\frac{1}{2}``, ``3½``), each with any dash as its sign. Units, percent and currency mean
-nothing: 50% is 50. More than 40 digits on a side of the point, or a power of more than
-``MOST_EXPONENT``, is no number here.
+nothing: 50% is 50; a million behind a number multiplies it. More than 40 digits on a side of the
+point, or a power of more than ``MOST_EXPONENT``, is no number here.
 """
 
 import re
@@ -67,7 +67,7 @@ _REWRITTEN = tuple(
         (r"(?<=[A-Za-z°µ ]\}) ?\^ ?(?:\{[^{}]{0,20}\}|[-+]?\d{1,9})", " "),
         (r"(?<=[\d ][kcdm]m)[23](?![\w.])|(?<=[\d ](?:in|ft))[23](?![\w.])", " "),
         (r"(?<=[\d ]m)[23](?![\w.])", " "),
-        (r"\bnegative +(?=[\d.\\$])|(?<![\d)}] )\bminus[ }]+(?=[\d.\\$])", "-"),
+        (r"\bnegative[ }]+(?=[\d.\\$])|(?<![\d)}] )\bminus[ }]+(?=[\d.\\$])", "-"),
         (r"(?<![\w}])\{ ?([-+]?[\d.]{1,80}) ?\}", r"\1"),
         (
             r"(?<=\d) ?(?:\\times|\\cdot|[×·⋅x*]) ?10 ?\^ ?([-+]?\d{1,9})(?! ?[\^\d])",
@@ -88,6 +88,7 @@ _REWRITTEN = tuple(
 _PERIOD = re.compile(
     r"(?<![\d.])(\d{0,40})\.(\d{0,40})(?:\\(?:overline|bar|dot) ?\{(\d{1,40})\}|\((\d{1,40})\))"
 )
+_WHOLE = re.compile(r"-?[0-9]{1,40}")
 _SIGN_APART = re.compile(r"\A[\s$(]*- (?=[\d.‹])")
 _DECIMAL = re.compile(rf"([-+]?{_UNSIGNED})(?:e([-+]?\d{{1,9}}))?")
 # A sign counts only where it cannot be a minus between two numbers.
@@ -110,14 +111,22 @@ _BEFORE = re.compile(
     _FUNCTION + r"(?:\[[^\]]{0,9}\])?(?:_ ?\w| ?_\{[^{}]{0,9}\})?[ {(]{0,3}\Z|\}\{ ?\Z"
 )
 _BEHIND = re.compile(r"\}? ?(?:" + _FUNCTION + r"|\\(?:pi|infty|pm)(?![A-Za-z])|[π∞±])")
-# In a box: rests, floors, absolute values; a variable or a function right before the number.
+# In a box: rests, floors, absolute values, bounds; a name right before the number.
 _CHANGED = re.compile(
-    _FUNCTION + r"|\\(?:[lr]floor|[lr]ceil|[lr]?vert|[bp]?mod|gcd|lcm|max|min)(?![A-Za-z])|\|"
+    _FUNCTION + r"|\\(?:[lr]floor|[lr]ceil|[lr]?vert|[bp]?mod|gcd|lcm|max|min"
+    r"|leq?|geq?|neq?|lt|gt|leqslant|geqslant|[lc]?dots)(?![A-Za-z])|[|<>≤≥≠…]"
 )
 _NAMED = re.compile(r"(?<![\\A-Za-z])[A-Za-z]\(?\Z")
 _RELATION = re.compile(
     r"=|≈|\\(?:approx|simeq|cong|implies|Rightarrow|rightarrow|to)(?![A-Za-z])|[→⇒]"
 )
+# "3 million"; no part of "3 million-dollar houses".
+_SCALE = re.compile(
+    r"(?:[\s~{}]|\\(?:text|mathrm)(?![A-Za-z])){1,9}(hundred|thousand|million|billion|trillion)"
+    r"(?![\w-])",
+    re.IGNORECASE,
+)
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _OPERATOR = r"(?:[-+*/×·⋅÷±^]|\\(?:times|cdot|div|pm|mp)(?![A-Za-z]))"
 _ENDS_IN_OPERATOR = re.compile(_OPERATOR + r"[ {($]*\Z")
 _STARTS_WITH_OPERATOR = re.compile(r"[ })$]*(?:" + _OPERATOR + r"|!|[xyznkie](?![A-Za-z]))")
@@ -163,7 +172,16 @@ def only_number(text: str) -> Fraction | None:
         return None
     if _CHANGED.search(text, begin) or _NAMED.search(before):
         return None
-    return _alone(text, last)
+    value = _alone(text, last)
+    return None if _contradicts(text[:begin], value) else value
+
+
+def _contradicts(before: str, value: Fraction | None) -> bool:
+    """Whether a whole number is said to equal another: ``3 = 4``."""
+    sides = [side.strip(" $") for side in before.split("=")[:-1]]
+    if value is None or value.denominator > 1 or not before.rstrip().endswith("="):
+        return False
+    return any(_WHOLE.fullmatch(side) and int(side) != value for side in sides)
 
 
 def numbers(text: str) -> int:
@@ -264,4 +282,7 @@ def _decimal(text: str) -> Fraction | None:
 def _alone(text: str, number: Quantity) -> Fraction | None:
     """Its value, unless a function is taken of it or multiplied with it."""
     spoiled = _BEFORE.search(text[max(0, number.begin - 40) : number.begin])
-    return None if spoiled or _BEHIND.match(text, number.end) else number.value
+    if spoiled or number.value is None or _BEHIND.match(text, number.end):
+        return None
+    scale = _SCALE.match(text, number.end)
+    return number.value * 10 ** _SCALES[scale[1].lower()] if scale else number.value

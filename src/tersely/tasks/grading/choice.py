@@ -29,7 +29,8 @@ _ONE = (
 )
 _NOUN = r"(?:option|choice|answer|letter|statement)s?"
 _JOIN = (
-    r"(?:\s*(?:,\s*(?:and\b|or\b)?|;|/|&|\+|\band\b|\bor\b)\s*"
+    r"(?:\s*(?:,\s*(?:and\b|or\b)?|;|/|&|\+|\||\(?\band\b|\(?\bor\b|\bthen\b"
+    r"|\s[-–](?=\s[A-J]\b))\s*(?:(?:maybe|possibly|perhaps|even)\s+)?"
     rf"(?:(?i:{_NOUN})\s+)?| ?(?=[(‹][A-Z]+[)›])| (?=[A-J]\b))"
 )
 # Another letter of a list: "B, C is wrong" and "B and I think" go on otherwise.
@@ -70,11 +71,16 @@ _BEFORE = tuple(
         rf"\b(?:choose|chose|pick|picked|select|selected|opt for|go with|going with|settle on"
         rf"|i(?:\s+would|'d|\s+will|'ll)?\s+(?:say|answer)){_LEAD}",
         rf"####{_LEAD}",
+        r"\bnone of (?:the above|these)\s*\Z",
+        r"\b(?:respuesta|réponse|antwort|risposta|resposta)"
+        r"(?:\s+(?:correcta|correcte|corretta|correta|final|finale)){0,2}"
+        r"(?:\s*:|\s+(?:es|est|ist|lautet|è|é))\s*(?:(?:la\s+)?(?:opción|option|lettre)\s+)?\Z",
         rf"\bnot\s+(?:{_NOUN}\s+)?\(?[a-z]\)?,?\s+but\s+(?:rather\s+|instead\s+)?(?:{_NOUN}\s+)?\Z",
     )
 )
 _CONCLUDED = re.compile(
-    rf"(?:\A\s*(?:=>|->|→|⇒|∴|(?:final|solution|correct|result|conclusion|choice)\s*:){_LEAD}"
+    rf"(?:,\s*but\s+(?:it|that)(?:'s|\s+is){_LEAD}"
+    rf"|\A\s*(?:=>|->|→|⇒|∴|(?:final|solution|correct|result|conclusion|choice)\s*:){_LEAD}"
     rf"|\A\s*(?:it|that)(?:'s|\s+is|\s+must be){_LEAD}"
     rf"|(?:\A|[,;:.!\n-]\s*|\b(?:and|but)\s+)(?:i mean|so|thus|hence|therefore|∴|actually"
     r"|no|wait|rather|instead|correction|finally|then|answer)\b[,:]?(?:\s*(?:no|wait)\b[,:]?)?"
@@ -105,7 +111,8 @@ _DENIED_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"\s*\?|[.):]?,?\s*(?:(?:which\s+)?(?:is|was|are|seems|looks|must be|would be|can(?:not)? be)"
+    r"\s*\?|[.):]?,?\s*(?:(?:which\s+|but\s+(?:that|this|it)\s+)?(?:is|was|are|seems|looks|must be"
+    r"|would be|can(?:not)? be)"
     r"\s+(?:\w+ly\s+)?(?:wrong|incorrect|false|not\b|invalid|impossible|eliminated|out\b|excluded"
     r"|ruled)|(?:isn|aren|wasn|can|doesn|does not|cannot)\b)",
     re.IGNORECASE,
@@ -229,7 +236,9 @@ def _lists(text: str, mention: re.Match[str]) -> bool:
     letters = _letters(mention[0])
     after = text[mention.end() - 1 : mention.end() + 4 * _NEAR_CHARS]
     following = chr(ord(letters[-1]) + 1)
-    return bool(re.match(r".?[).:]", after) and re.search(rf"[\s(]{following}[).:]\s", after))
+    return bool(
+        re.match(r".?[).:][ \t]*\S", after) and re.search(rf"[\s(]{following}[).:]\s", after)
+    )
 
 
 def grade(text: str, answer: str) -> Verdict:
