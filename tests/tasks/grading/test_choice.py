@@ -171,3 +171,8 @@ def test_short_sentences_and_what_is_left_state_a_letter(letter: str) -> None:
         assert said(text.format(letter)) == letter
     for text in ("It's not {}.", "We reject option {} as the answer.", "It's {} or B?"):
         assert grade(text.format(letter), letter).grade is not Grade.CORRECT
+
+
+def test_the_last_letter_has_no_next_one() -> None:
+    assert grade("The answer is Z. It ends there.", "Z").grade is Grade.CORRECT
+    assert grade("Z) last (and [ nothing", "Z").grade is not Grade.UNGRADED

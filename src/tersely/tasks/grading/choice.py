@@ -235,7 +235,7 @@ def _lists(text: str, mention: re.Match[str]) -> bool:
     """Whether it is the label of the first of several options, as in the question."""
     letters = _letters(mention[0])
     after = text[mention.end() - 1 : mention.end() + 4 * _NEAR_CHARS]
-    following = chr(ord(letters[-1]) + 1)
+    following = re.escape(chr(ord(letters[-1]) + 1))
     return bool(
         re.match(r".?[).:][ \t]*\S", after) and re.search(rf"[\s(]{following}[).:]\s", after)
     )
