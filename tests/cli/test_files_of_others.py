@@ -466,3 +466,13 @@ def test_output_into_a_pipe_is_as_wide_as_columns_says(tmp_path, monkeypatch, co
     assert done.exit_code == 0, done.output
     drawn = [line for line in done.stdout.splitlines() if not line.startswith("report: ")]
     assert max(map(len, drawn)) <= columns
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("tokens", 10**25), ("tokens", 10**10), ("tokens", "9" * 5000), ("cap_tokens", 1e30)],
+)
+def test_a_count_or_cap_beyond_all_measure_is_refused_in_a_line(tmp_path, field, value):
+    row = {"problem": 1, "tokens": 10, "correct": True} | {field: value}
+    path = lines(tmp_path / "t.jsonl", [row])
+    refused(call("report", path, "--from", "table"), "line 1", "1,000,000,000")

@@ -6,6 +6,7 @@ from tersely.adapters.values import as_list, whole
 from tersely.core.errors import DataError
 from tersely.core.types import Finish, Grade
 
+MOST_TOKENS = 10**9
 GRADES = {
     **dict.fromkeys(("c", "correct", "right", "true", "yes", "pass", "passed"), Grade.CORRECT),
     **dict.fromkeys(("i", "incorrect", "wrong", "false", "no", "fail", "failed"), Grade.WRONG),
@@ -80,16 +81,16 @@ def finish_of(reason: object, *, place: str) -> Finish | None:
 
 
 def whole_tokens(count: object, *, place: str) -> int:
-    """A count of tokens, as a whole number that is not negative.
+    """A count of tokens, as a whole number that is not negative and at most ``MOST_TOKENS``.
 
     Raises:
         DataError: anything else.
     """
     tokens = whole(count)
-    if tokens is None or tokens < 0:
+    if tokens is None or not 0 <= tokens <= MOST_TOKENS:
         raise DataError(
-            f"{place}: {count!r:.80} is no count of tokens; correct the file or leave the column "
-            f"out and give --tokenizer"
+            f"{place}: {count!r:.80} is no count of tokens (0 to {MOST_TOKENS:,}); correct "
+            f"the file or leave the column out and give --tokenizer"
         )
     return tokens
 
@@ -98,14 +99,14 @@ def cap_of(value: object, *, place: str) -> int | None:
     """The sampled cap in tokens; None if the file does not say.
 
     Raises:
-        DataError: no whole number above 0.
+        DataError: no whole number from 1 to ``MOST_TOKENS``.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     cap = whole(value)
-    if cap is None or cap < 1:
+    if cap is None or not 1 <= cap <= MOST_TOKENS:
         raise DataError(
-            f"{place}: {value!r:.80} is no cap: a whole number of tokens above 0; correct it or "
-            f"leave it out"
+            f"{place}: {value!r:.80} is no cap: a whole number of tokens above 0 (at most "
+            f"{MOST_TOKENS:,}); correct it or leave it out"
         )
     return cap

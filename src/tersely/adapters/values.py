@@ -11,6 +11,7 @@ from typing import Any
 # Where a part of a chat message keeps its text, and where its thinking.
 _TEXTS = ("content", "text", "value", "output_text", "input_text", "parts", "summary")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+MOST_DIGITS = 30
 _THINKING_TYPES = ("thinking", "reasoning")
 
 
@@ -82,13 +83,20 @@ def gold_text(value: object) -> str | None:
 
 
 def whole(value: object) -> int | None:
-    """The whole number that the value is or was written for (72, 72.0, "72"); None if none."""
+    """The whole number that the value is or was written for (72, 72.0, "72"); None if none, and
+    for one of more than 64 bits."""
+    number = _any_whole(value)
+    return number if number is not None and -(2**63) <= number < 2**63 else None
+
+
+def _any_whole(value: object) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):  # verl writes numpy's numbers as text
         text = value.strip().removesuffix(".0")
         digits = text.removeprefix("-")
-        return int(text) if digits.isascii() and digits.isdecimal() else None
+        few = len(digits) <= MOST_DIGITS and digits.isascii()
+        return int(text) if few and digits.isdecimal() else None
     if isinstance(value, float | Decimal):
         return int(value) if math.isfinite(value) and value == int(value) else None
     try:
