@@ -154,7 +154,8 @@ def test_training_pays_no_rollout_that_never_closed_what_its_prompt_opened(
         "learner.steps=2",
     ]
     recipe = read_recipe(HERE / "tiny.toml", overrides=overrides)
-    train(recipe, tmp_path / "run", resume=False, watch=Quiet())
+    with pytest.warns(RuntimeWarning, match=r"problems\.test is problems\.train"):
+        train(recipe, tmp_path / "run", resume=False, watch=Quiet())
     rollouts = [
         record
         for file in sorted((tmp_path / "run" / "rollouts").glob("*.jsonl"))
