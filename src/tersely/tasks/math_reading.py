@@ -38,6 +38,8 @@ _SUBSCRIPTED = re.compile(
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9A-Fa-f]+)\)?_ ?(?:\{ ?(?:\\text\{ ?)?(?P<base>\w+)[ }]*\}|(?P<one>\d))"
 )
+# A number times a name, 5f_1, where the digits and letters are none of that base.
+_PRODUCT = re.compile(r"\d+[A-Fa-f] ?_.*")
 _COMPLEX = re.compile(
     r"(?<![a-zA-Z\\])i(?![a-zA-Z])|\\text\{ ?i ?\}|\\(?:imath|Re|Im|arg)(?![a-z])|\\mathbb\{C\}"
 )
@@ -173,9 +175,12 @@ def _leaf(text: str, reading: Reading, *, unit: str) -> Leaf:
     if based := _BASED.fullmatch(text):
         said = based["base"] or based["one"]
         base = _BASES.get(said.lower()) or (int(said) if said.isdigit() else 0)
-        if not 2 <= base <= 36 or any(int(d, 36) >= base for d in based["digits"]):
+        if 2 <= base <= 36 and all(int(d, 36) < base for d in based["digits"]):
+            text = str(int(based["digits"], base))
+        elif not _PRODUCT.fullmatch(text):
             return Leaf(text, None, unit)
-        text = str(int(based["digits"], base))
+        else:
+            base = 10
     return Leaf(text, expression(text, reading), unit, base)
 
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from tersely.tasks import units
 
 MOST_CHARS = 10_000
+# The backslash of a space that was stripped at the end.
+_CUT_SPACE = re.compile(r"(?<!\\)\\\Z")
 _SIMPLE = re.compile(r"-?\d+(?:\.\d+)?")
 
 _SPELT = {
@@ -62,7 +64,8 @@ _UNICODE = str.maketrans({sign: latex for latex, signs in _SPELT.items() for sig
 # Marks of layout: what stands for a space, and what stands for nothing.
 _GROUPED = re.compile(r"(?<=\d)(?:\\[,;:! ]|~|\{,\}|\{\\[,!]\}|,\\!)\s*(?=\d{3}(?!\d))")
 _NOTHING = re.compile(
-    r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|hfill|rm|bf|it)"
+    r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|hfill|rm|bf|it"
+    r"|tiny|small|normalsize|large|Large|LARGE|huge|Huge)"
     r"(?![a-zA-Z])"
     r"|(?<!\\)\\!\s*|(?<!\\)\$|(?<!\\)\\[()\[\]]|\\phantom\{[^{}]*\}|\*\*(?=\Z)|\A\*\*"
 )
@@ -147,7 +150,11 @@ _CONDITION = re.compile(
     r"|[,(] *(?P<set>[a-z](?:, ?[a-z])* ?\\in ?\\(?:mathbb|mathbf|text)\{[ZNRQ]\}[^,]*))\Z",
     re.DOTALL,
 )
-_INTEGERS = re.compile(r"\\(?:mathbb|text)\{Z\}|integer")
+# As conditions stand: without braces and \text.
+_INTEGERS = re.compile(
+    r"(?:[a-z](?:,[a-z])*)?(?:\\in(?:\\math(?:bb|bf))?Z"
+    r"|(?:is|are)?(?:an|any|some|all|every)?integers?(?:[a-z](?:,[a-z])*)?)\.?"
+)
 
 
 class Written(NamedTuple):
@@ -167,7 +174,7 @@ class Written(NamedTuple):
 @lru_cache(maxsize=4096)
 def written(answer: str) -> Written:
     """The answer in one plain spelling, its unit and condition apart."""
-    answer = answer.strip()
+    answer = _CUT_SPACE.sub("", answer.strip())
     if _SIMPLE.fullmatch(answer) or len(answer) > MOST_CHARS:
         return Written(answer)
     text, condition = _without_condition(_plain(answer))
@@ -186,7 +193,7 @@ def same_condition(one: str, other: str) -> bool:
     """Whether two conditions may be the same: one is not said, or both are."""
     if not one or not other or one == other:
         return True
-    return bool(_INTEGERS.search(one) and _INTEGERS.search(other))
+    return bool(_INTEGERS.fullmatch(one) and _INTEGERS.fullmatch(other))
 
 
 def _plain(text: str) -> str:
