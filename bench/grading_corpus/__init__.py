@@ -7,7 +7,7 @@ left out where its truth is not sure.
 import random
 from pathlib import Path
 
-from grading_corpus import expressions, formulas, gatherings, numbers, quantities
+from grading_corpus import expressions, formulas, gatherings, numbers, powers, quantities
 from grading_corpus.boxes import boxes
 from grading_corpus.endings import endings
 from grading_corpus.judge import Pair, pairs, said
@@ -22,7 +22,7 @@ _BY_HAND = Path(__file__).parent / "by_hand.tsv"
 def corpus(*, seed: int = 0, each: int = EACH) -> list[Pair]:
     """The pairs of a seed, with ``each`` questions of every form."""
     rng = random.Random(seed)
-    modules = (numbers, quantities, expressions, formulas, gatherings)
+    modules = (numbers, powers, quantities, expressions, formulas, gatherings)
     forms = [form for module in modules for form in module.FORMS]
     questions = (form(rng) for form in forms for _ in range(each))
     made = [*pairs(questions, rng), *boxes(rng, count=each * 4)]
