@@ -1,6 +1,7 @@
 """Problems that stand twice, or are trained and tested on, are found before anything is sampled."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,20 @@ def test_others_that_were_drawn_take_the_place_of_those_left_out() -> None:
     assert not find_shared(test, training)
     trained = {problem.prompt for problem in training}
     assert test == [problem for problem in drawn[1] if problem.prompt not in trained][:60]
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_code(tmp_path: Path) -> None:
+    file = written(
+        tmp_path / "b.jsonl", [*questions(18, "How many"), "how many 3?"], answers=["x"] * 19
+    )
+    arguments = ["eval", "--model", "lab", "--benchmark", str(file), "--max-tokens", "20"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
+    # The golds are no numbers, so that nothing is sampled.
+    loading, warning, error = result.stderr.splitlines()
+    assert (result.exit_code, loading) == (2, "loading lab ...")
+    assert warning.startswith("warning: ")
+    assert "1 of 19 problems (5.3%) have the prompt of another one" in warning
+    assert error.startswith("error: ")
+    assert ".py" not in result.stderr

@@ -6,21 +6,19 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
-from tersely.core.errors import ConfigError, DataError, TerselyError
+from tersely.core.errors import ConfigError, DataError, TerselyError, TerselyWarning
 
 if TYPE_CHECKING:
     from tersely.dynamics.alarms import Alarm
 
 INTERRUPTED = 130
 PLAIN_WIDTH = 110
-_PACKAGE = str(Path(__file__).parents[1])
 
 messages = Console(stderr=True)
 
@@ -50,7 +48,7 @@ def _plain_warnings() -> Iterator[None]:
         show = warnings.showwarning
 
         def say(message: Warning | str, category: type[Warning], *rest: object) -> None:
-            if category is RuntimeWarning and _PACKAGE in str(rest[0]):
+            if issubclass(category, TerselyWarning):
                 messages.print(f"[yellow]warning:[/] {_escape(str(message))}", soft_wrap=True)
             else:
                 show(message, category, *rest)  # type: ignore[arg-type]

@@ -19,3 +19,7 @@ class EngineError(TerselyError):
 
 class GradingError(TerselyError):
     """Too many answers could not be graded for the run to mean anything."""
+
+
+class TerselyWarning(RuntimeWarning):
+    """What the user should know and the run goes on with; the command line prints it as a line."""

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.engines.lora import merged_weights, plain_twin
 from tersely.engines.memory import memory_errors
 from tersely.tasks.grading.answer import END_THINK
@@ -185,7 +185,7 @@ def _refuse_left_over(left: Iterable[str], kept: Iterable[str], *, path: str) ->
             f"{said}: it says fewer layers than there are; restore the config.json that the "
             "weights were saved with"
         )
-    warnings.warn(f"{said}; these weights are not used", RuntimeWarning, stacklevel=3)
+    warnings.warn(f"{said}; these weights are not used", TerselyWarning, stacklevel=3)
 
 
 def _refuse_non_finite(model: Model, *, path: str) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol as Interface
 
 from tersely.adapters.evaluations import FORCED_FILE, PROBLEMS_FILE, RECORDS_FILE
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError, DataError, EngineError
+from tersely.core.errors import ConfigError, DataError, EngineError, TerselyWarning
 from tersely.core.manifest import (
     FILE,
     Manifest,
@@ -182,7 +182,7 @@ def _say_repeats(plan: Plan, problems: Sequence[Problem]) -> None:
             shared = say_shared(problems, trained)
             said.append(f"{plan.benchmark}: {shared} of {recipe_file.parent}." if shared else None)
     for line in filter(None, said):
-        warnings.warn(line, RuntimeWarning, stacklevel=2)
+        warnings.warn(line, TerselyWarning, stacklevel=2)
 
 
 def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -> EvalRecord:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tersely import rewards
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.core.types import Problem
 from tersely.flows.config import Recipe
 from tersely.lab.problems import FAMILIES, Split, draw_problems
@@ -80,7 +80,7 @@ def _check_repeats(recipe: Recipe, training: list[Problem], test: list[Problem])
         said.append(check_apart(kept, training))
     said.append(check_set(kept, name="problems.test"))
     for line in filter(None, said):
-        warnings.warn(line, RuntimeWarning, stacklevel=3)
+        warnings.warn(line, TerselyWarning, stacklevel=3)
     return kept
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tersely import __version__
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.core.manifest import (
     FILE,
     Manifest,
@@ -132,7 +132,7 @@ def say_uncompared(keys: Sequence[str], *, folder: Path) -> None:
         warnings.warn(
             f"{folder} was begun by an earlier version of tersely, which kept no "
             f"{', '.join(keys)}: whether these changed since is not known",
-            RuntimeWarning,
+            TerselyWarning,
             stacklevel=2,
         )
 

@@ -6,7 +6,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-from tersely.core.errors import ConfigError, GradingError
+from tersely.core.errors import ConfigError, GradingError, TerselyWarning
 from tersely.tasks.sandbox.cell import Cell, End, Outcome
 from tersely.tasks.sandbox.commands import Isolation, Limits
 
@@ -98,7 +98,7 @@ def find() -> Isolation:
 
 @cache
 def _warn_once(text: str) -> None:
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
+    warnings.warn(text, TerselyWarning, stacklevel=3)
 
 
 @cache
