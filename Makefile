@@ -64,10 +64,10 @@ bench: $(VENV)/.installed-dev bench-trl
 # adapters, each beside its trainer.
 test-trl: .venv-trl/.installed
 	.venv-trl/bin/pip install --quiet --constraint constraints.txt beartype pytest
-	.venv-trl/bin/pytest tests/algo/test_trl.py tests/adapters/test_trl_*.py
+	.venv-trl/bin/pytest tests/algo/test_trl.py tests/flows/trl
 
 test-verl: .venv-verl/.installed
-	.venv-verl/bin/pytest -W default tests/algo/test_verl.py tests/adapters/test_verl_*.py
+	.venv-verl/bin/pytest -W default tests/algo/test_verl.py tests/flows/verl
 
 bench-trl: $(VENV)/.installed-dev .venv-trl/.installed
 	$(BIN)/python bench/rl_step.py --threads 1

@@ -23,8 +23,8 @@ from rich.table import Table
 
 from tersely.metrics.intervals import Interval, bootstrap_difference
 from tersely.metrics.records import SampleTable, tabulate
-from tersely.report.run import measure, read_run
-from tersely.report.tables import full_budget_accuracy
+from tersely.report.pages.run import measure, read_run
+from tersely.report.tables.comparison import full_budget_accuracy
 
 AT_ONCE = 2
 EVALUATED = "evaluation.every_steps=10"

@@ -61,9 +61,9 @@ def write_run(folder: Path, number: int) -> Path:
 
 def measure_run(path: Path) -> tuple[int, float, float, float]:
     """Measures one file: quantities, seconds to read and to measure, peak GB of the process."""
-    from tersely.adapters.evaluations import as_samples, read_frame
     from tersely.metrics.measures import measure
     from tersely.metrics.records import arrange
+    from tersely.readers.evaluations import as_samples, read_frame
 
     began = perf_counter()
     table = arrange(as_samples(read_frame(path)[0]))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from tersely.core.types import Finish, Grade, Problem, SamplingSpec
-from tersely.engines.hf_sampler import make_sampler
+from tersely.engines.fallback import make_sampler
 from tersely.engines.models import load_policy
 from tersely.lab.problems import Split, draw_problems
 from tersely.tasks import grading

@@ -18,11 +18,11 @@ import torch
 from tersely import rewards
 from tersely.core import jsonl
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
-from tersely.engines.hf_sampler import make_sampler
+from tersely.engines.fallback import make_sampler
 from tersely.engines.models import load_policy
-from tersely.flows.config import Recipe, check_recipe, read_recipe, shipped
-from tersely.flows.recipe_problems import load_problems
-from tersely.flows.train import train
+from tersely.flows.recipe.problems import load_problems
+from tersely.flows.recipe.recipe import Recipe, check_recipe, read_recipe, shipped
+from tersely.flows.train.loop import train
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import compare, pair
 from tersely.metrics.records import tabulate

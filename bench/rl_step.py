@@ -24,7 +24,7 @@ from rich.table import Table
 
 from tersely.core import jsonl
 from tersely.core.types import Finish, Grade, RolloutRecord, StepTiming
-from tersely.flows.config import Recipe, as_toml, read_recipe, shipped
+from tersely.flows.recipe.recipe import Recipe, as_toml, read_recipe, shipped
 from tersely.metrics.intervals import Interval, bootstrap_difference, bootstrap_mean
 
 HERE = Path(__file__).resolve().parent
@@ -95,8 +95,8 @@ def run_ours(recipe: Recipe, *, steps: int, threads: int) -> dict[str, Any]:
     import torch
     import transformers
 
-    from tersely.flows.step import take_step
-    from tersely.flows.train import _prepare
+    from tersely.flows.train.loop import _prepare
+    from tersely.flows.train.step import take_step
 
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,7 @@ from transformers import (
 from transformers.utils import logging as hf_logging
 
 from tersely.core.types import Problem, Rollout, SamplingSpec
-from tersely.engines.hf_sampler import make_sampler
+from tersely.engines.fallback import make_sampler
 from tersely.lab.problems import Split, draw_problems
 
 STOP = 1

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from tersely.core import jsonl
 from tersely.core.types import EvalRecord, Finish, Grade, StepRecord
-from tersely.flows.config import Recipe, as_toml, read_recipe, shipped
+from tersely.flows.recipe.recipe import Recipe, as_toml, read_recipe, shipped
 from tersely.metrics.intervals import Interval, bootstrap_mean
 
 HERE = Path(__file__).resolve().parent

@@ -25,9 +25,9 @@ from transformers import TrainerCallback
 
 from tersely.core.types import Grade
 from tersely.engines.models import load_policy
-from tersely.flows.config import Recipe, read_recipe
-from tersely.flows.recipe_problems import load_problems
-from tersely.flows.step import step_problems
+from tersely.flows.recipe.problems import load_problems
+from tersely.flows.recipe.recipe import Recipe, read_recipe
+from tersely.flows.train.step import step_problems
 from tersely.tasks import grading
 
 

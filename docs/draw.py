@@ -5,9 +5,9 @@ from pathlib import Path
 
 import vl_convert
 
-from tersely.report.figures import draw_budget_curve
-from tersely.report.run import measure, read_run
-from tersely.report.training import draw_training
+from tersely.report.charts.figures import draw_budget_curve
+from tersely.report.charts.training import draw_training
+from tersely.report.pages.run import measure, read_run
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent / "src" / "tersely"
+ROOT = Path(__file__).parents[1] / "src" / "tersely"
 FLOORS = {
     "core": 0,
     "rewards": 1,
@@ -16,11 +16,11 @@ FLOORS = {
     "tasks": 2,
     "lab": 2,
     "engines": 3,
-    "adapters": 3,
+    "readers": 3,
     "flows": 4,
-    "report": 4,
-    "cli": 5,
-    "__main__": 6,
+    "report": 5,
+    "cli": 6,
+    "__main__": 7,
 }
 # Loaded only inside the modules that need them, so that reading records needs none of them.
 HEAVY = {"torch", "transformers", "trl", "verl", "vllm"}

@@ -13,11 +13,11 @@ from tersely.cli import app
 from tersely.core import jsonl
 from tersely.core.types import EvalRecord, Finish, Grade
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "engines"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "engines" / "http"))
 from faulty_server import Server, choice, completion, reply, running
 
 SMALL = ("--benchmark", "lab", "--limit", "12", "--samples", "4", "--max-tokens", "160")
-FIXTURES = Path(__file__).parents[1] / "adapters" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "readers" / "fixtures"
 
 
 def call(*words):

@@ -327,7 +327,7 @@ def test_shaped_rewards_do_not_stand_in_the_way_of_grading_again(tmp_path, repor
     assert figures["accuracy"] == pytest.approx(0.5)
 
 
-FIXTURES = Path(__file__).parents[1] / "adapters" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "readers" / "fixtures"
 LAB = Path(tersely.lab.__file__).parent / "checkpoint"
 PEERS = {
     "lm_eval": (next((FIXTURES / "lm_eval").glob("samples_lab_2*")), ("--cap-tokens", "96"), 40),

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tersely.cli import app
 from tersely.core import jsonl
 from tersely.core.types import EvalRecord, Finish, Grade
-from tersely.flows.config import read_recipe
+from tersely.flows.recipe.recipe import read_recipe
 
 WORDS = "c10 c15 c40 c90 w12 w15 w95 w150"
 

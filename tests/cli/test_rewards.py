@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from tersely import rewards
 from tersely.cli import app
-from tersely.flows.reward_curve import describe_rewards, trace_reward
+from tersely.flows.recipe.reward_curve import describe_rewards, trace_reward
 
 MEMBERS = [(True, 20), (False, 60)]
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tersely.cli import app
 from tersely.engines.models import lab_folder
-from tersely.flows import train as train_flow
+from tersely.flows.train import loop as train_flow
 
 TINY = Path(__file__).parents[1] / "flows" / "tiny.toml"
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from tersely.core.types import Finish, SamplingSpec
-from tersely.engines.decoder import Decoder
-from tersely.engines.hf_sampler import make_sampler
-from tersely.engines.learner import LocalLearner
+from tersely.engines.fallback import make_sampler
+from tersely.engines.learning.learner import LocalLearner
+from tersely.engines.learning.rows import TrainRow
+from tersely.engines.local.decoder import Decoder
+from tersely.engines.local.sampler import LocalSampler
 from tersely.engines.models import LAB, Policy, lab_folder, load_policy
-from tersely.engines.sampler import LocalSampler
-from tersely.engines.train_rows import TrainRow
 from tersely.lab.problems import Split, draw_problems
 
 

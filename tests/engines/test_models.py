@@ -10,17 +10,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, SamplingSpec
-from tersely.engines import hf_sampler
-from tersely.engines import sampler as local_sampler
-from tersely.engines.continuous import ContinuousSampler
-from tersely.engines.decoder import Decoder
-from tersely.engines.hf_sampler import HFSampler, make_sampler
-from tersely.engines.jobs import Engine, make_desk
-from tersely.engines.learner import LocalLearner
-from tersely.engines.memory import memory_errors
+from tersely.engines import fallback as hf_sampler
+from tersely.engines.fallback import HFSampler, make_sampler
+from tersely.engines.learning.learner import LocalLearner
+from tersely.engines.learning.memory import memory_errors
+from tersely.engines.learning.rows import TrainRow
+from tersely.engines.local import sampler as local_sampler
+from tersely.engines.local.continuous import ContinuousSampler
+from tersely.engines.local.decoder import Decoder
+from tersely.engines.local.jobs import Engine, make_desk
+from tersely.engines.local.sampler import LocalSampler
 from tersely.engines.models import check_thinking_tags, lab_folder, load_policy, sampling_copy
-from tersely.engines.sampler import LocalSampler
-from tersely.engines.train_rows import TrainRow
 
 VOCABULARY, STOP = 24, 1
 SIZE = {

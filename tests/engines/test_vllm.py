@@ -18,10 +18,10 @@ from transformers import AutoModelForCausalLM
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Finish, SamplingSpec
-from tersely.engines.jobs import Engine, Sampler
+from tersely.engines.local.jobs import Engine, Sampler
 from tersely.engines.models import lab_folder, load_tokenizer
-from tersely.engines.vllm_sampler import VLLMSampler
-from tersely.flows.evaluation import Plan, load_benchmark, run_evaluation
+from tersely.engines.vllm import VLLMSampler
+from tersely.flows.evaluate.session import Plan, load_benchmark, run_evaluation
 from tersely.metrics.budgets import Protocol
 
 EOS = json.loads((lab_folder() / "config.json").read_text())["eos_token_id"]
@@ -255,7 +255,7 @@ class Quiet:
 
 @pytest.mark.parametrize("engine", [Engine.VLLM, Engine.CONTINUOUS])
 def test_an_evaluation_through_another_engine_says_so(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("tersely.flows.evaluation_plan.version", lambda name: "0")
+    monkeypatch.setattr("tersely.flows.evaluate.plan.version", lambda name: "0")
     plan = Plan(
         model="lab",
         benchmark="lab",

@@ -10,18 +10,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tersely.adapters.steplogs import Writer, read_steps
 from tersely.cli import app
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError, EngineError
 from tersely.core.types import AlarmRecord
 from tersely.dynamics import alarms
 from tersely.dynamics.log import make_log
-from tersely.flows.config import read_recipe
 from tersely.flows.diagnose import diagnose
-from tersely.flows.launch import follow
-from tersely.flows.lookout import Lookout
-from tersely.flows.train import train
+from tersely.flows.recipe.recipe import read_recipe
+from tersely.flows.train.lookout import Lookout
+from tersely.flows.train.loop import train
+from tersely.flows.trl.launch import follow
+from tersely.readers.steplogs import Writer, read_steps
 
 TINY = Path(__file__).parent / "tiny.toml"
 DECAY_N = 20 + 80 * np.exp(-np.arange(120) / 15)

@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tersely.adapters.evaluations import Loaded
 from tersely.core import jsonl
 from tersely.core.manifest import Manifest, write_manifest
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, StepRecord, StepTiming
@@ -13,7 +12,8 @@ from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import compare, list_changes, pair
 from tersely.metrics.measures import measure as measure_table
 from tersely.metrics.records import tabulate
-from tersely.report.run import measure, read_run
+from tersely.readers.evaluations import Loaded
+from tersely.report.pages.run import measure, read_run
 
 CAP_TOKENS = 320
 STEPS = 100

@@ -3,20 +3,20 @@
 import numpy as np
 import pytest
 
-from tersely.adapters.evaluations import Loaded
 from tersely.core.types import EvalRecord, Finish, Grade
-from tersely.flows.reporting import compare_loaded, measure_loaded
+from tersely.flows.evaluate.measuring import compare_loaded, measure_loaded
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.records import tabulate
-from tersely.report import evaluation as pages
-from tersely.report import pairs
-from tersely.report.exports import (
+from tersely.readers.evaluations import Loaded
+from tersely.report.pages import evaluation as pages
+from tersely.report.pages.exports import (
     export_comparison,
     export_evaluation,
     format_comparison,
     format_evaluation,
 )
-from tersely.report.matrices import tabulate_sources
+from tersely.report.tables import pairs
+from tersely.report.tables.matrices import tabulate_sources
 
 
 def loaded(name, problems):

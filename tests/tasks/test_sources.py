@@ -348,7 +348,7 @@ def test_answers_of_several_types_are_refused_with_where_they_stand(tmp_path: Pa
 
 
 def test_rows_written_for_verl_and_for_trl_read_back(tmp_path: Path) -> None:
-    from tersely.flows.curated_files import trl_frame, verl_frame
+    from tersely.flows.curate.files import trl_frame, verl_frame
 
     problems = [
         replace(p, difficulty=0.5, reference_tokens=9.0, reference_accuracy=0.5)

@@ -14,16 +14,16 @@ import typer
 from tersely.cli.evaluate import make_endpoint, read_json_object
 from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
 from tersely.core.errors import ConfigError
-from tersely.engines.jobs import Engine
+from tersely.engines.local.jobs import Engine
 from tersely.metrics.budgets import Protocol
 
 SHOWN_REPEATS = 8
 
 if TYPE_CHECKING:
     from tersely.core.types import Problem
-    from tersely.flows.curate import Curated
-    from tersely.flows.curate_choice import Choice
-    from tersely.flows.evaluation_plan import Plan
+    from tersely.flows.curate.choice import Choice
+    from tersely.flows.curate.session import Curated
+    from tersely.flows.evaluate.plan import Plan
 
 
 def curate(
@@ -116,9 +116,9 @@ def curate(
     """
     with plain_errors():
         from tersely.core.types import SamplingSpec
-        from tersely.flows.curate_choice import Choice, Select, check_choice
-        from tersely.flows.evaluation import load_benchmark
-        from tersely.flows.evaluation_plan import Plan
+        from tersely.flows.curate.choice import Choice, Select, check_choice
+        from tersely.flows.evaluate.plan import Plan
+        from tersely.flows.evaluate.session import load_benchmark
         from tersely.tasks import sandbox
 
         sandbox.allow_unsandboxed(allow_unsandboxed)
@@ -180,8 +180,8 @@ def _run(
     inputs: dict[str, str],
     threads: int,
 ) -> None:
-    from tersely.flows.curate import choose, sample_pool
-    from tersely.flows.eval_progress import EvalProgress
+    from tersely.flows.curate.session import choose, sample_pool
+    from tersely.flows.evaluate.progress import EvalProgress
 
     if plan.endpoint is None:
         messages.print(f"loading {plan.model} ...", highlight=False)
@@ -217,7 +217,7 @@ def _pool(name: str, limit: int | None) -> "list[Problem]":
 
         per_family = -(-(limit or 400) // len(FAMILIES))
         return draw_problems(per_family=per_family, seed=0, split=Split.TRAIN)[:limit]
-    from tersely.flows.evaluation import load_benchmark
+    from tersely.flows.evaluate.session import load_benchmark
 
     return load_benchmark(name)[:limit]
 
@@ -263,8 +263,8 @@ def _facts(plan: "Plan", choice: "Choice") -> dict[str, str]:
 def _write_and_show(
     folder: Path, curated: "Curated", facts: dict[str, str], *, target_tokens: int | None
 ) -> None:
-    from tersely.flows.curated_files import write_curated
-    from tersely.report.curated import SetView, draw_curated, write_card
+    from tersely.flows.curate.files import write_curated
+    from tersely.report.tables.curated import SetView, draw_curated, write_card
 
     rate_of = {rate.problem: rate for rate in curated.rates}
     views = {
@@ -288,7 +288,7 @@ def _write_and_show(
 
 def _show_repeats(curated: "Curated") -> None:
     """Which prompts repeat what; the first of them, since all are in each set's file."""
-    from tersely.flows.curate import Reason
+    from tersely.flows.curate.session import Reason
 
     dropped = next(iter(curated.sets.values())).dropped
     repeats = [e for e in dropped if e.reason in (Reason.BENCHMARK, Reason.DUPLICATE)]

@@ -27,8 +27,8 @@ def diagnose(
 ) -> None:
     """Say what stage a run is in, what is going wrong, and what to change."""
     with plain_errors():
-        from tersely.adapters.steplogs import Writer, read_steps
         from tersely.flows.diagnose import diagnose as find
+        from tersely.readers.steplogs import Writer, read_steps
 
         if from_ not in list(Writer):
             raise ConfigError(f"--from {from_!r} is none of {', '.join(Writer)}; use one")

@@ -10,12 +10,12 @@ import typer
 
 from tersely.cli.frame import INTERRUPTED, messages, numbers, on_signals, plain_errors
 from tersely.core.errors import ConfigError
-from tersely.engines.jobs import Engine
+from tersely.engines.local.jobs import Engine
 from tersely.metrics.budgets import Protocol, spectrum
 
 if TYPE_CHECKING:
-    from tersely.engines.http import Endpoint
-    from tersely.flows.evaluation_plan import Plan
+    from tersely.engines.http.sampler import Endpoint
+    from tersely.flows.evaluate.plan import Plan
 
 
 def evaluate(
@@ -95,7 +95,7 @@ def evaluate(
     """Sample once at the cap, grade, and give accuracy at every token budget."""
     with plain_errors():
         from tersely.core.types import SamplingSpec
-        from tersely.flows.evaluation_plan import Plan
+        from tersely.flows.evaluate.plan import Plan
         from tersely.tasks import sandbox
 
         sandbox.allow_unsandboxed(allow_unsandboxed)
@@ -152,7 +152,7 @@ def make_endpoint(
         return None
     if model == "lab":
         raise ConfigError("--endpoint needs --model NAME, the name that the server knows it by")
-    from tersely.engines.http import Endpoint
+    from tersely.engines.http.sampler import Endpoint
 
     return Endpoint(url=url, model=model, samples_per_request=per_request, **settings)
 
@@ -175,10 +175,10 @@ def read_json_object(text: str | None) -> dict[str, object]:
 
 
 def _run(plan: "Plan", *, threads: int) -> None:
-    from tersely.adapters.evaluations import load
     from tersely.cli.report import PAGE, Files, show_evaluation
-    from tersely.flows.eval_progress import EvalProgress
-    from tersely.flows.evaluation import run_evaluation
+    from tersely.flows.evaluate.progress import EvalProgress
+    from tersely.flows.evaluate.session import run_evaluation
+    from tersely.readers.evaluations import load
 
     if plan.endpoint is None:
         messages.print(f"loading {plan.model} ...", highlight=False)

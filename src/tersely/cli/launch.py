@@ -11,7 +11,7 @@ from tersely.cli.launch_verl import launch_verl
 from tersely.cli.launched import carry_out, show_report
 
 if TYPE_CHECKING:
-    from tersely.flows.config import Recipe
+    from tersely.flows.recipe.recipe import Recipe
 
 # A launched run is evaluated before its first step and after its last.
 ENDS = 2
@@ -54,7 +54,7 @@ def launch_trl(
     ] = None,
 ) -> None:
     """Train with TRL on accelerate: our rewards, targets, masks and records, its processes."""
-    from tersely.flows.config import find_recipe, read_recipe
+    from tersely.flows.recipe.recipe import find_recipe, read_recipe
 
     with plain_errors():
         file = find_recipe(recipe)
@@ -68,9 +68,9 @@ def launch_trl(
 
 def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int | None) -> None:
     from tersely.cli.price import show_price
-    from tersely.flows.config import as_toml
-    from tersely.flows.launch import plan_trl, worker_command
-    from tersely.flows.launch_trl import setup_of
+    from tersely.flows.recipe.recipe import as_toml
+    from tersely.flows.trl.launch import plan_trl, worker_command
+    from tersely.flows.trl.settings import setup_of
 
     # Before TRL is looked for: a price is of use before anything is installed.
     setup = setup_of(settings, processes=processes)
@@ -84,7 +84,7 @@ def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int 
 
 
 def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -> None:
-    from tersely.flows.runs import RECIPE_FILE, check_folder
+    from tersely.flows.train.folder import RECIPE_FILE, check_folder
 
     check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
@@ -92,7 +92,7 @@ def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -
 
     if settings.model.cpu_threads:
         torch.set_num_threads(settings.model.cpu_threads)
-    from tersely.flows.launch import launch_trl as run_trl
+    from tersely.flows.trl.launch import launch_trl as run_trl
 
     carry_out(
         lambda progress: run_trl(

@@ -10,7 +10,7 @@ from tersely.cli.frame import messages, plain_errors, say_alarm
 from tersely.cli.launched import carry_out, show_report
 
 if TYPE_CHECKING:
-    from tersely.flows.config import Recipe
+    from tersely.flows.recipe.recipe import Recipe
 
 
 def launch_verl(
@@ -44,7 +44,7 @@ def launch_verl(
     ] = None,
 ) -> None:
     """Train with verl on Ray: our grader, rewards, masks and records, its sharding and sampling."""
-    from tersely.flows.config import find_recipe, read_recipe
+    from tersely.flows.recipe.recipe import find_recipe, read_recipe
 
     with plain_errors():
         file = find_recipe(recipe)
@@ -59,7 +59,7 @@ def launch_verl(
 
 def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
     from tersely.cli.price import show_price
-    from tersely.flows.verl_settings import setup_of, validates
+    from tersely.flows.verl.settings import setup_of, validates
 
     show_price(settings, setup_of(settings, gpus=gpus), evaluations=0, mean_tokens=mean_tokens)
     messages.print(
@@ -73,8 +73,8 @@ def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
 
 
 def _show(settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int) -> None:
-    from tersely.flows.config import as_toml
-    from tersely.flows.launch_verl import MAIN, plan_verl
+    from tersely.flows.recipe.recipe import as_toml
+    from tersely.flows.verl.launch import MAIN, plan_verl
 
     overrides = plan_verl(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
     sys.stdout.write(as_toml(settings))
@@ -86,11 +86,11 @@ def _show(settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int) -
 def _launch(
     settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int, resume: bool
 ) -> None:
-    from tersely.flows.runs import RECIPE_FILE, check_folder
+    from tersely.flows.train.folder import RECIPE_FILE, check_folder
 
     check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
-    from tersely.flows.launch_verl import launch_verl as run_verl
+    from tersely.flows.verl.launch import launch_verl as run_verl
 
     carry_out(
         lambda progress: run_verl(
@@ -109,7 +109,7 @@ def _launch(
 
 
 def _report(settings: "Recipe", folder: Path) -> None:
-    from tersely.flows.verl_settings import validates
+    from tersely.flows.verl.settings import validates
 
     if validates(settings):
         show_report(folder)

@@ -10,7 +10,7 @@ import typer
 from tersely.cli.frame import INTERRUPTED, messages, on_signals, output
 
 if TYPE_CHECKING:
-    from tersely.flows.progress import Progress
+    from tersely.flows.train.progress import Progress
 
 
 def carry_out(run: "Callable[[Progress], None]", *, again: str) -> None:
@@ -19,7 +19,7 @@ def carry_out(run: "Callable[[Progress], None]", *, again: str) -> None:
     Args:
         again: the command that goes on, told to who stopped it.
     """
-    from tersely.flows.progress import Progress
+    from tersely.flows.train.progress import Progress
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -39,8 +39,8 @@ def carry_out(run: "Callable[[Progress], None]", *, again: str) -> None:
 
 def show_report(folder: Path) -> None:
     """Draws a run's report, prints its table and says where the page is."""
-    from tersely.report.run import write_report
-    from tersely.report.tables import draw_table
+    from tersely.report.pages.run import write_report
+    from tersely.report.tables.comparison import draw_table
 
     messages.print("drawing the report ...")
     report = write_report(folder)

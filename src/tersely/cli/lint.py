@@ -14,10 +14,10 @@ from tersely.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tersely.dynamics.forecast import Finding
-    from tersely.flows.config import Recipe
     from tersely.flows.lint.facts import Facts
+    from tersely.flows.lint.forecast import Finding
     from tersely.flows.lint.suggest import Suggestion
+    from tersely.flows.recipe.recipe import Recipe
 
 
 def lint(
@@ -58,11 +58,11 @@ def lint(
 ) -> None:
     """Say what a recipe will do to a model, from its rollouts, before any GPU time is spent."""
     with plain_errors():
-        from tersely.flows.config import find_recipe, read_recipe, shipped
         from tersely.flows.lint import find
         from tersely.flows.lint.facts import gather
         from tersely.flows.lint.pool import only_trained, read_pool
         from tersely.flows.lint.suggest import suggest as propose
+        from tersely.flows.recipe.recipe import find_recipe, read_recipe, shipped
 
         if tokens_per_second is not None and not tokens_per_second > 0:
             raise ConfigError(f"--tokens-per-second {tokens_per_second:g} must be above 0")
@@ -104,7 +104,7 @@ def _check_out(out: Path | None, *, suggest: bool) -> None:
 
 def _show(facts: "Facts", findings: "Sequence[Finding]", *, name: str) -> None:
     from tersely.flows.lint import describe
-    from tersely.report.lint import draw_lint
+    from tersely.report.tables.lint import draw_lint
 
     output().print(
         draw_lint(
@@ -120,7 +120,7 @@ def _show(facts: "Facts", findings: "Sequence[Finding]", *, name: str) -> None:
 
 def _show_suggestion(facts: "Facts", suggestion: "Suggestion") -> None:
     from tersely.flows.lint.suggest import compare
-    from tersely.report.lint import draw_suggestion
+    from tersely.report.tables.lint import draw_suggestion
 
     output().print(
         draw_suggestion(
@@ -135,7 +135,7 @@ def _show_suggestion(facts: "Facts", suggestion: "Suggestion") -> None:
 
 
 def _write(recipe: "Recipe", out: Path) -> None:
-    from tersely.flows.config import as_toml
+    from tersely.flows.recipe.recipe import as_toml
 
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(as_toml(recipe), encoding="utf-8")

@@ -10,10 +10,10 @@ from rich.table import Table
 from tersely.cli.frame import messages
 
 if TYPE_CHECKING:
-    from tersely.flows.config import Recipe
     from tersely.flows.price.architecture import Architecture
     from tersely.flows.price.memory import Setup
     from tersely.flows.price.total import Price
+    from tersely.flows.recipe.recipe import Recipe
 
 GB = 1e9
 
@@ -29,8 +29,8 @@ def show_price(
     Raises:
         ConfigError: ``mean_tokens`` is beyond the cap.
     """
-    from tersely.flows.cost import describe_cost
     from tersely.flows.price.architecture import KNOWN, LAB, find_architecture
+    from tersely.flows.price.cost import describe_cost
     from tersely.flows.price.roofline import H100, H200
     from tersely.flows.price.total import price_of
 

@@ -14,8 +14,8 @@ from tersely.metrics.budgets import Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tersely.adapters.evaluations import Loaded
-    from tersely.adapters.readers import Options
+    from tersely.readers.evaluations import Loaded
+    from tersely.readers.formats import Options
 
 PAGE = "report.html"
 # Two files that do not name their benchmark are compared as of one.
@@ -141,9 +141,9 @@ class Files(NamedTuple):
 
 def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -> None:
     """Measures one evaluation, writes exports and page, and prints its tables."""
-    from tersely.flows.reporting import measure_loaded, tell_basis
-    from tersely.report import evaluation as pages
-    from tersely.report import exports
+    from tersely.flows.evaluate.measuring import measure_loaded, tell_basis
+    from tersely.report.pages import evaluation as pages
+    from tersely.report.pages import exports
 
     measured = measure_loaded(loaded, ks=ks)
     loaded = loaded._replace(notes=(*tell_basis(measured), *loaded.notes))
@@ -162,9 +162,9 @@ def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -
 def _show_comparison(
     before: "Loaded", after: "Loaded", files: Files, *, budgets: Sequence[int], ks: Sequence[int]
 ) -> None:
-    from tersely.flows.reporting import compare_loaded
-    from tersely.report import comparison as pages
-    from tersely.report import exports
+    from tersely.flows.evaluate.measuring import compare_loaded
+    from tersely.report.pages import comparison as pages
+    from tersely.report.pages import exports
 
     left, right, compared, changes = compare_loaded(before, after, budgets=budgets, ks=ks)
     names = left.name, right.name
@@ -196,8 +196,8 @@ def _loader(
     unnamed: str | None = None,
 ) -> "Callable[..., Loaded]":
     """Loads evaluations as the options say."""
-    from tersely.adapters.evaluations import load
-    from tersely.adapters.packing import plain_stem
+    from tersely.readers.evaluations import load
+    from tersely.readers.packing import plain_stem
 
     stated = replace(
         reader_options(tokenizer, cap_tokens, columns, only_model, benchmark),
@@ -222,7 +222,7 @@ def reader_options(
     run: str = "",
 ) -> "Options":
     """What the command line says of a file that the file does not say itself."""
-    from tersely.adapters.readers import Options
+    from tersely.readers.formats import Options
 
     return Options(
         run=run,
@@ -248,8 +248,8 @@ def _counter(tokenizer: str) -> "Callable[[str], int]":
 
 
 def _show_run(path: Path) -> None:
-    from tersely.report.run import write_report
-    from tersely.report.tables import draw_table
+    from tersely.report.pages.run import write_report
+    from tersely.report.tables.comparison import draw_table
 
     messages.print("drawing the report ...")
     written = write_report(path)

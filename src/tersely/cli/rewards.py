@@ -41,7 +41,7 @@ def _list() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tersely.flows.reward_curve import describe_rewards
+    from tersely.flows.recipe.reward_curve import describe_rewards
 
     table = Table(show_lines=True)
     for column in ("reward", "what it pays", "parameters", "needs", "source"):
@@ -55,9 +55,9 @@ def _list() -> None:
 def _plot(
     name: str, entries: Sequence[str], group: str, *, target: float, cap: int, out: Path | None
 ) -> None:
-    from tersely.flows.config import read_value
-    from tersely.flows.reward_curve import read_group, trace_reward
-    from tersely.report.rewards import draw_reward, render_png
+    from tersely.flows.recipe.recipe import read_value
+    from tersely.flows.recipe.reward_curve import read_group, trace_reward
+    from tersely.report.charts.rewards import draw_reward, render_png
 
     parameters = dict(read_value(entry) for entry in entries)
     members = read_group(group)

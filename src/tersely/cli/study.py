@@ -61,7 +61,7 @@ def study(
     ] = False,
 ) -> None:
     """Run a study's arms side by side and say, claim by claim, whether it holds."""
-    from tersely.flows.config import read_value
+    from tersely.flows.recipe.recipe import read_value
 
     with plain_errors():
         if name == LIST:
@@ -87,7 +87,7 @@ def study(
 
 def _list() -> None:
     from tersely.flows.study.plan import find_studies
-    from tersely.report.study import draw_list
+    from tersely.report.tables.study import draw_list
 
     output().print(
         draw_list([(n, s.title, s.paper, len(s.arms), len(s.claims)) for n, s in find_studies(ALL)])
@@ -108,9 +108,9 @@ def _bench(out: Path, results: Path, *, keep: bool) -> "Bench":
 
 
 def _describe(studies: "list[Named]", units: "list[Unit]", bench: "Bench") -> None:
-    from tersely.flows.study.outcome import expectation
+    from tersely.flows.study.judged import expectation
     from tersely.flows.study.schedule import missing
-    from tersely.report.study import draw_claims
+    from tersely.report.tables.study import draw_claims
 
     out = output()
     for name, each in studies:
@@ -126,8 +126,8 @@ def _run(
     base: dict[str, Any], units: "list[Unit]", bench: "Bench", *, out: Path, jobs: int
 ) -> bool:
     """Trains what is missing; whether all of it could be trained."""
+    from tersely.flows.study.progress import StudyProgress
     from tersely.flows.study.schedule import missing, run_units
-    from tersely.flows.study_progress import StudyProgress
 
     if not missing(units, bench):
         return True
@@ -152,7 +152,7 @@ def _run(
 
 
 def _prepare(base: dict[str, Any], bench: "Bench", *, out: Path) -> None:
-    from tersely.flows.eval_progress import EvalProgress
+    from tersely.flows.evaluate.progress import EvalProgress
     from tersely.flows.study.pool import make_pool, unpack_records
 
     messages.print("base model, pool and held-out problems ...", highlight=False)
@@ -182,9 +182,9 @@ def _judge(
     seeds: int,
     out: Path,
 ) -> None:
-    from tersely.flows.study.outcome import count_predictions, gather, sum_up
-    from tersely.report.study import draw_outcome
-    from tersely.report.study_page import write_study
+    from tersely.flows.study.judged import count_predictions, gather, sum_up
+    from tersely.report.pages.study import write_study
+    from tersely.report.tables.study import draw_outcome
 
     messages.print("judging ...", highlight=False)
     evidence = gather(base, studies, bench, seeds=seeds)

@@ -11,7 +11,7 @@ from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_e
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tersely.flows.config import Recipe
+    from tersely.flows.recipe.recipe import Recipe
 
 DEMO_FOLDER = Path("runs/demo")
 
@@ -48,7 +48,7 @@ def train(
     ] = False,
 ) -> None:
     """Shorten a reasoner with RL: a run folder with checkpoints, records and report.html."""
-    from tersely.flows.config import as_toml, find_recipe, read_recipe, shipped
+    from tersely.flows.recipe.recipe import as_toml, find_recipe, read_recipe, shipped
     from tersely.tasks import sandbox
 
     with plain_errors():
@@ -58,7 +58,7 @@ def train(
         settings = read_recipe(file, overrides=set_ or [])
         if dry_run:
             from tersely.cli.price import show_price
-            from tersely.flows.cost import evaluation_steps
+            from tersely.flows.price.cost import evaluation_steps
             from tersely.flows.price.memory import Setup
 
             setup = Setup(rows=settings.sampling.rows)
@@ -69,8 +69,8 @@ def train(
 
 
 def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
-    from tersely.flows.progress import Progress
-    from tersely.flows.runs import RECIPE_FILE, check_folder
+    from tersely.flows.train.folder import RECIPE_FILE, check_folder
+    from tersely.flows.train.progress import Progress
 
     check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
@@ -78,7 +78,7 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
 
     if settings.model.cpu_threads:
         torch.set_num_threads(settings.model.cpu_threads)
-    from tersely.flows.train import train as run_training
+    from tersely.flows.train.loop import train as run_training
 
     with (
         Progress(messages) as progress,
@@ -98,8 +98,8 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
         again = f"tersely train {folder / RECIPE_FILE} --run {folder} --resume"
         messages.print(f"stopped {done}. Go on with: {again}", highlight=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
-    from tersely.report.run import write_report
-    from tersely.report.tables import draw_table
+    from tersely.report.pages.run import write_report
+    from tersely.report.tables.comparison import draw_table
 
     messages.print("drawing the report ...")
     report = write_report(folder)
@@ -117,7 +117,7 @@ def lab_pretrain(
     ] = False,
 ) -> None:
     """Make the lab's base reasoner again from its seed (2 cores: under 20 minutes)."""
-    from tersely.flows.pretrain_lab import pretrain_lab
+    from tersely.flows.train.pretrain_lab import pretrain_lab
 
     with plain_errors():
         if out.exists() and any(out.iterdir()):

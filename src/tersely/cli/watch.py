@@ -24,7 +24,7 @@ def watch(
             )
         if refresh_s < 1:
             raise ConfigError(f"--refresh-s {refresh_s:g} is below 1; give at least a second")
-        from tersely.report.serve import make_server
+        from tersely.report.pages.serve import make_server
 
         with make_server(run, port=port, refresh_s=refresh_s) as server:
             host, taken = server.server_address[:2]

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tersely.core.errors import ConfigError, TerselyWarning
-from tersely.engines.lora import merged_weights, plain_twin
-from tersely.engines.memory import memory_errors
+from tersely.engines.learning.lora import merged_weights, plain_twin
+from tersely.engines.learning.memory import memory_errors
 from tersely.tasks.grading.answer import END_THINK
 
 LAB = "lab"

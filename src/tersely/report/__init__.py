@@ -1,1 +1,1 @@
-"""Floor 4: draws finished tables as terminal tables, figures and one offline HTML page."""
+"""Floor 5: draws finished tables as terminal tables, figures and one offline HTML page."""

@@ -20,10 +20,10 @@ from tersely.core.types import (
     SamplingSpec,
     Verdict,
 )
-from tersely.flows.evaluate import record_of
+from tersely.flows.evaluate.records import record_of
 from tersely.tasks import grading, sandbox
-from tersely.tasks.code_tests import CallTest, InputTest, read_tests
 from tersely.tasks.grading.code import grade, last_block, same_output
+from tersely.tasks.grading.code_tests import CallTest, InputTest, read_tests
 from tersely.tasks.sandbox import Isolation, choice
 
 needs_sandbox = pytest.mark.skipif(

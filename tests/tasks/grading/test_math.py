@@ -6,7 +6,7 @@ import pytest
 
 from tersely.core.types import Grade, Problem
 from tersely.tasks import grading
-from tersely.tasks.workers import LIMIT_S
+from tersely.tasks.grading.workers import LIMIT_S
 
 grade = grading.load("math")
 

@@ -11,7 +11,7 @@ import pytest
 
 from tersely.core.types import Grade
 from tersely.tasks import grading
-from tersely.tasks.workers import LIMIT_S
+from tersely.tasks.grading.workers import LIMIT_S
 
 grade = grading.load("math")
 
@@ -119,7 +119,7 @@ def test_what_is_infinite_or_no_number_is_never_right_whatever_the_order_of_hash
 
 
 def test_a_worker_has_one_order_of_hashes() -> None:
-    from tersely.tasks.workers import Task, Worker
+    from tersely.tasks.grading.workers import Task, Worker
 
     worker = Worker()
     worker.grade(Task("tersely.tasks.grading.math", r"\boxed{\sqrt{2}}", r"\sqrt{3}"))

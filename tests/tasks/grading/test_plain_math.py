@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tersely.tasks.math_answers import compare
-from tersely.tasks.plain_math import MOST_CHARS, same
+from tersely.tasks.grading.math_answers import compare
+from tersely.tasks.grading.plain_math import MOST_CHARS, same
 
 
 @pytest.fixture(scope="module", autouse=True)

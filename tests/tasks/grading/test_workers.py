@@ -15,7 +15,7 @@ import pytest
 
 from tersely.core.errors import GradingError
 from tersely.core.types import Grade, Verdict
-from tersely.tasks.workers import UNGRADED, Pool, Task, Worker
+from tersely.tasks.grading.workers import UNGRADED, Pool, Task, Worker
 
 GRADER = """
 import os, subprocess, sys, time
@@ -149,7 +149,7 @@ def test_an_interrupted_answer_is_not_taken_for_the_next_ones(
     pool = Pool(workers=1)
     ask(pool, "7")
     with monkeypatch.context() as patch:
-        patch.setattr("tersely.tasks.workers.json.loads", _interrupt)
+        patch.setattr("tersely.tasks.grading.workers.json.loads", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             ask(pool, "8")
     assert not pool.pids()
@@ -181,7 +181,7 @@ def test_one_answer_after_another_starts_one_worker(folder: Path) -> None:
 def test_a_forked_process_has_workers_of_its_own(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tersely.tasks import workers
+    from tersely.tasks.grading import workers
 
     # Those that other tests started do not know this test's grader.
     monkeypatch.setattr(workers, "_pools", {})
@@ -200,7 +200,7 @@ def test_a_forked_process_has_workers_of_its_own(
 
 PARENT = """
 import sys, threading
-from tersely.tasks.workers import Pool, Task
+from tersely.tasks.grading.workers import Pool, Task
 pool = Pool(workers=1)
 pool.grade(Task("obedient", "7", "7"))
 print(pool.pids()[0], flush=True)

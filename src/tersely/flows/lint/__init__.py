@@ -7,10 +7,10 @@ others saw go wrong.
 
 import math
 
-from tersely.dynamics.forecast import Finding, Severity
 from tersely.flows.lint.basis import check_basis
 from tersely.flows.lint.checks import check_teaching
 from tersely.flows.lint.facts import Facts
+from tersely.flows.lint.forecast import Finding, Severity
 
 _ORDER = list(reversed(Severity))
 

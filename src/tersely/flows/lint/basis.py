@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tersely.dynamics.forecast import Finding, Severity
 from tersely.flows.lint.facts import Facts, fixed_target
+from tersely.flows.lint.forecast import Finding, Severity
 from tersely.flows.lint.pool import prefix_right, written_right
 from tersely.flows.lint.words import amount, percent
-from tersely.flows.sections import EngineSection
-from tersely.flows.shape import UNGRADED_SHARE_BOUND
+from tersely.flows.recipe.sections import EngineSection
+from tersely.flows.recipe.shaping import UNGRADED_SHARE_BOUND
 
 FEW_PROBLEMS = 30
 # Targets that move, and what step 0 therefore leaves open.

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 
-from tersely.dynamics.forecast import Cell, Finding, Severity
 from tersely.flows.lint.facts import Facts, fixed_target
+from tersely.flows.lint.forecast import Cell, Finding, Severity
 from tersely.flows.lint.words import bracket, percent, plus, share, signed, tokens
 
 # Healthy runs of arXiv:2602.20945 began at 41 to 56% (its figures). On the lab, at 5% a run

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tersely.dynamics.forecast import Finding
 from tersely.flows.lint.facts import Facts
+from tersely.flows.lint.forecast import Finding
 from tersely.flows.lint.suggest import Suggestion
 
 

@@ -7,18 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tersely.dynamics.forecast import (
-    Cell,
-    CurveRow,
-    Estimate,
-    Pushed,
-    Sources,
-    find_sources,
-    tabulate_cells,
-)
-from tersely.dynamics.silence import Chance, chance_all, silent_share
-from tersely.flows.config import Recipe
-from tersely.flows.cost import evaluation_steps
 from tersely.flows.lint.figures import (
     Correlations,
     Drift,
@@ -27,9 +15,21 @@ from tersely.flows.lint.figures import (
     length_drift,
     measure_shares,
 )
+from tersely.flows.lint.forecast import (
+    Cell,
+    CurveRow,
+    Estimate,
+    Pushed,
+    Sources,
+    find_sources,
+    tabulate_cells,
+)
 from tersely.flows.lint.pool import Pool, fill_references, lacking_references
+from tersely.flows.lint.silence import Chance, chance_all, silent_share
 from tersely.flows.lint.steps import Step, make_steps, push_all
-from tersely.flows.sections import NamedSection
+from tersely.flows.price.cost import evaluation_steps
+from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.sections import NamedSection
 from tersely.metrics.intervals import Interval, resample_counts
 
 BOOTSTRAP_SEED = 0

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tersely.dynamics.forecast import (
+from tersely.flows.lint.forecast import (
     RATIOS,
     Pushed,
     correlation_moments,

@@ -10,13 +10,11 @@ import polars as pl
 from jaxtyping import Bool, Int
 
 from tersely import rewards
-from tersely.adapters import readers
-from tersely.adapters.evaluations import OURS, PROBLEMS_FILE, RECORDS_FILE, as_samples, read_frame
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
-from tersely.flows.config import Recipe
-from tersely.flows.recipe_problems import LAB, training_problems
+from tersely.flows.recipe.problems import LAB, training_problems
+from tersely.flows.recipe.recipe import Recipe
 from tersely.metrics.records import (
     NO_ANSWER,
     UNKNOWN_TOKENS,
@@ -25,6 +23,8 @@ from tersely.metrics.records import (
     select,
     tabulate,
 )
+from tersely.readers import formats as readers
+from tersely.readers.evaluations import OURS, PROBLEMS_FILE, RECORDS_FILE, as_samples, read_frame
 from tersely.tasks.grading.answer import has_thought, opened
 from tersely.tasks.problems import read_problems
 from tersely.tasks.repeats import check_set, prompt_key

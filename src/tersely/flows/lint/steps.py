@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int
 
 from tersely.algo import aggregation
 from tersely.core.types import GroupView
-from tersely.dynamics.forecast import Pushed
-from tersely.flows.config import Recipe
+from tersely.flows.lint.forecast import Pushed
 from tersely.flows.lint.pool import Pool, prefix_right, without_answer
-from tersely.flows.shape import Judged, Seen, aim, judge, shaping_of
+from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.shaping import Judged, Seen, aim, judge, shaping_of
 
 
 class Cut(NamedTuple):

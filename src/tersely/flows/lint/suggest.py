@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from tersely import rewards
-from tersely.dynamics.forecast import CurveRow
-from tersely.flows.config import Recipe, check_recipe
 from tersely.flows.lint.checks import DENSE, RUINOUS, SPARSE, check_teaching
 from tersely.flows.lint.facts import (
     GROUP_SIZES,
@@ -21,10 +19,12 @@ from tersely.flows.lint.facts import (
     target_row,
     with_target,
 )
+from tersely.flows.lint.forecast import CurveRow
 from tersely.flows.lint.pool import Pool, fill_references, lacking_references, only_trained
 from tersely.flows.lint.steps import make_steps, push_all
 from tersely.flows.lint.words import amount, percent, plus, share, signed
-from tersely.flows.sections import CellsSection
+from tersely.flows.recipe.recipe import Recipe, check_recipe
+from tersely.flows.recipe.sections import CellsSection
 from tersely.metrics.passrates import EASY_ABOVE
 
 # Of groups without a signal: small enough for N not to grow further.

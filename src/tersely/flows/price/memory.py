@@ -3,9 +3,9 @@
 from math import ceil
 from typing import NamedTuple
 
-from tersely.flows.config import Recipe
 from tersely.flows.price.architecture import Architecture
 from tersely.flows.price.roofline import WEIGHT_BYTES, Gpu
+from tersely.flows.recipe.recipe import Recipe
 
 # A trained weight: master, AdamW's two moments and the gradient in float32, and the bfloat16 copy
 # that is computed with.

@@ -5,7 +5,6 @@ from math import nan
 from typing import NamedTuple
 
 from tersely.core.errors import ConfigError
-from tersely.flows.config import Recipe
 from tersely.flows.price.architecture import Architecture
 from tersely.flows.price.memory import PROMPT_TOKENS, Memory, Setup, memory_of, rows_that_fit
 from tersely.flows.price.roofline import (
@@ -15,6 +14,7 @@ from tersely.flows.price.roofline import (
     decode_seconds,
     forward_flops,
 )
+from tersely.flows.recipe.recipe import Recipe
 
 MOST_GPUS = 1024
 MACHINE_GPUS = 8

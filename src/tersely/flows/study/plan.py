@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from tersely.core.errors import ConfigError
-from tersely.flows.config import Recipe, check_recipe
-from tersely.flows.sections import Section, TomlArray
+from tersely.flows.recipe.recipe import Recipe, check_recipe
+from tersely.flows.recipe.sections import Section, TomlArray
 from tersely.metrics.verdicts import Relation
 
 BASE = "base"

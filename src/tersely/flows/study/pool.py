@@ -10,20 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tersely.adapters.evaluations import RECORDS_FILE
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
 from tersely.core.manifest import Manifest, check_same, read_manifest, write_manifest
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
 from tersely.engines.models import folder_of
-from tersely.flows.config import check_recipe
-from tersely.flows.curate import choose, sample_pool
-from tersely.flows.curate_choice import Choice, Select
-from tersely.flows.evaluation import Watch
-from tersely.flows.evaluation_plan import Plan
-from tersely.flows.recipe_problems import load_problems
-from tersely.flows.runs import model_identity, say_uncompared
+from tersely.flows.curate.choice import Choice, Select
+from tersely.flows.curate.session import choose, sample_pool
+from tersely.flows.evaluate.plan import Plan
+from tersely.flows.evaluate.session import Watch
+from tersely.flows.recipe.problems import load_problems
+from tersely.flows.recipe.recipe import check_recipe
+from tersely.flows.train.folder import model_identity, say_uncompared
 from tersely.metrics.budgets import Protocol
+from tersely.readers.evaluations import RECORDS_FILE
 from tersely.tasks.problems import read_problems
 
 SAMPLES = 8

@@ -16,14 +16,14 @@ import numpy as np
 
 from tersely import __version__
 from tersely.core.types import EvalRecord, StepRecord, StepTiming
-from tersely.flows.config import Recipe
 from tersely.flows.lint import find
 from tersely.flows.lint.facts import gather
 from tersely.flows.lint.pool import only_trained, read_pool
+from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.study.plan import Unit, recipe_of
 from tersely.flows.study.pool import HELD_OUT, Pool
 from tersely.flows.study.results import Raised, distil, write_result
-from tersely.flows.train import train
+from tersely.flows.train.loop import train
 from tersely.tasks.problems import digest, read_problems
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Grade, Problem, Verdict
-from tersely.tasks import workers
-from tersely.tasks.golds import asks_for_hashes, no_answer
-from tersely.tasks.workers import Task
+from tersely.tasks.grading import workers
+from tersely.tasks.grading.golds import asks_for_hashes, no_answer
+from tersely.tasks.grading.workers import Task
 
 Grader = Callable[[str, str], Verdict]
 
@@ -27,6 +27,22 @@ Grader = Callable[[str, str], Verdict]
 _SHORT_CHARS = 200
 _MOST_KEPT = 20_000
 _kept: dict[Task, Verdict] = {}
+# What graders share; every other file here is one.
+_NO_GRADERS = {
+    "answer",
+    "code_tests",
+    "expressions",
+    "golds",
+    "math_answers",
+    "math_reading",
+    "math_text",
+    "plain_math",
+    "prefixes",
+    "quantities",
+    "units",
+    "worker",
+    "workers",
+}
 # Gold answers named in an error.
 _SHOWN = 5
 
@@ -34,7 +50,7 @@ _SHOWN = 5
 @cache
 def names() -> tuple[str, ...]:
     """All graders."""
-    return tuple(sorted(m.name for m in iter_modules(__path__) if m.name != "answer"))
+    return tuple(sorted(m.name for m in iter_modules(__path__) if m.name not in _NO_GRADERS))
 
 
 @cache

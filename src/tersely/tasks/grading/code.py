@@ -16,8 +16,8 @@ from typing import NamedTuple
 from tersely.core.errors import DataError, GradingError
 from tersely.core.types import Grade, Verdict
 from tersely.tasks import sandbox
-from tersely.tasks.code_tests import CallTest, CodeTests, InputTest, read_tests
 from tersely.tasks.grading.answer import answer_part
+from tersely.tasks.grading.code_tests import CallTest, CodeTests, InputTest, read_tests
 from tersely.tasks.sandbox import Cell, End, Isolation, Limits, Stopped
 from tersely.tasks.sandbox.talk import decode, encode
 

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from tersely.core.errors import ConfigError
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import answer_part, last_boxed
-from tersely.tasks.math_answers import compare
-from tersely.tasks.plain_math import same
+from tersely.tasks.grading.math_answers import compare
+from tersely.tasks.grading.plain_math import same
 
 if find_spec("latex2sympy2_extended") is None:
     raise ConfigError("grader math needs math-verify; pip install 'tersely[grade]'")

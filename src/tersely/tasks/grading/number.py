@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import after_hashes, answer_part, last_boxed
-from tersely.tasks.quantities import last_number, numbers, only_number
+from tersely.tasks.grading.quantities import last_number, numbers, only_number
 
 # Not a heading of Markdown: "#### 1. First step".
 _BARE = re.compile(r"[\s*$(+\\−–-]*(?:\\[dt]?frac|[€£¥₹.]?\d)(?!\d*[.):]\s+\S)")

@@ -1,0 +1,1 @@
+"""Sampling through servers that speak OpenAI's chat completions."""

@@ -1,0 +1,176 @@
+"""A chat-completions server, the requests that it gets and how its refusals read."""
+
+import json
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple
+
+import httpx
+
+from tersely.core.errors import ConfigError, EngineError
+from tersely.core.types import Problem, SamplingSpec
+from tersely.engines.http.reply import Transient, shortened
+
+LONGEST_ASKED_WAIT_S = 120.0
+OWN_KEYS = frozenset(
+    {
+        "model",
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        "n",
+        "stream",
+        "logprobs",
+    }
+)
+FIXES = {
+    401: "give the server's API key",
+    403: "give an API key that may use this model",
+    404: "see that the url ends in /v1 and that the server has this model",
+    422: "take the refused fields out of the sampling settings or extra_body",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A server and how to use it.
+
+    Args:
+        url: up to and with the version, as in ``http://localhost:8000/v1``.
+        model: the name that the server knows it by.
+        concurrency: most requests in flight.
+        timeout_s: for a whole request, queueing at the server included.
+        tries: how often a request is sent before it counts as failed.
+        samples_per_request: ``n`` of a request; 1 asks for each sample alone. Above 1 the
+            server must give logprobs, which are counted to tell each sample's tokens.
+        api_key: sent as a bearer token; in no message, log or repr.
+        extra_body: merged into every request, such as ``chat_template_kwargs``.
+        backoff_s: the first wait before a retry; doubled each time, up to a minute.
+        stop_texts: stop tokens' texts, taken off a completion's end where a server leaves them.
+        tokenizer: a folder of the served model's tokenizer, or its ``tokenizer.json``: counts
+            what the server's counts leave out.
+    """
+
+    url: str
+    model: str
+    concurrency: int = 64
+    timeout_s: float = 1800.0
+    tries: int = 6
+    samples_per_request: int = 1
+    api_key: str | None = field(default=None, repr=False)
+    extra_body: Mapping[str, object] = field(default_factory=dict)
+    backoff_s: float = 1.0
+    stop_texts: tuple[str, ...] = ()
+    tokenizer: str | None = None
+
+
+class Chunk(NamedTuple):
+    """The samples of one problem that one request asks for."""
+
+    problem: Problem
+    samples: tuple[int, ...]
+
+
+def seed_of(spec: SamplingSpec, problem_id: str, sample: int) -> int:
+    """The request's seed, 31 bits: a digest of (seed, problem id, sample index)."""
+    digest = blake2b(json.dumps([spec.seed, problem_id, sample]).encode(), digest_size=4)
+    return int.from_bytes(digest.digest(), "big") >> 1
+
+
+def chunks_of(
+    problems: Sequence[Problem],
+    spec: SamplingSpec,
+    *,
+    skip: AbstractSet[tuple[str, int]],
+    only: AbstractSet[tuple[str, int]] | None = None,
+    most: int,
+) -> Iterator[Chunk]:
+    """Samples of ``only`` (None: all) not in ``skip``, at most ``most`` of a problem each."""
+    for problem in problems:
+        pairs = [(problem.id, sample) for sample in range(spec.samples)]
+        left = [p[1] for p in pairs if p not in skip and (only is None or p in only)]
+        for start in range(0, len(left), most):
+            yield Chunk(problem, tuple(left[start : start + most]))
+
+
+def body_of(chunk: Chunk, endpoint: Endpoint, spec: SamplingSpec, *, max_tokens: int) -> bytes:
+    """The request, to the byte: the same for the same samples, whenever it is sent."""
+    body: dict[str, object] = {
+        "model": endpoint.model,
+        "messages": [{"role": "user", "content": chunk.problem.prompt}],
+        "max_tokens": max_tokens,
+        "temperature": spec.temperature,
+        "seed": seed_of(spec, chunk.problem.id, chunk.samples[0]),
+    }
+    if spec.top_p != 1:
+        body["top_p"] = spec.top_p
+    if spec.top_k > 0:
+        body["top_k"] = spec.top_k
+    if len(chunk.samples) > 1:
+        body |= {"n": len(chunk.samples), "logprobs": True}
+    return json.dumps(body | dict(endpoint.extra_body)).encode()
+
+
+def headers_of(endpoint: Endpoint) -> dict[str, str]:
+    """What goes above every request."""
+    key = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
+    return {"Content-Type": "application/json", **key}
+
+
+def describe(error: httpx.RequestError) -> str:
+    """A connection's failure in a line."""
+    return shortened(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
+def postponed(reply: httpx.Response, endpoint: Endpoint) -> Transient:
+    """The failure to retry that a status of 429 or 5xx stands for."""
+    # Retry-After may also be a date; then the backoff alone decides.
+    try:
+        asked_s = float(reply.headers.get("Retry-After", "0"))
+    except ValueError:
+        asked_s = 0.0
+    return Transient(
+        f"HTTP {reply.status_code} {shortened(reply.text, secret=endpoint.api_key)}".rstrip(),
+        asked_wait_s=min(asked_s, LONGEST_ASKED_WAIT_S) if asked_s > 0 else 0.0,
+    )
+
+
+def refused(reply: httpx.Response, endpoint: Endpoint) -> EngineError:
+    """The failure for good that any other status stands for, with the server's words."""
+    fix = FIXES.get(reply.status_code, "see what the server says and correct the settings")
+    return EngineError(
+        f"the server at {endpoint.url} refuses: HTTP {reply.status_code} "
+        f"{shortened(reply.text, secret=endpoint.api_key)}; {fix}"
+    )
+
+
+def check_endpoint(endpoint: Endpoint) -> None:
+    """Raises :class:`ConfigError` naming the first setting that is out of its bounds."""
+    own = sorted(OWN_KEYS & endpoint.extra_body.keys())
+    key_chars = set(endpoint.api_key or "") - set(string.ascii_letters + string.digits)
+    bounds = {
+        "url must start with http:// or https://": not endpoint.url.startswith(
+            ("http://", "https://")
+        ),
+        "url holds a user or password; give them as api_key": "@" in endpoint.url,
+        "model is empty": not endpoint.model,
+        f"concurrency {endpoint.concurrency} is below 1": endpoint.concurrency < 1,
+        f"timeout_s {endpoint.timeout_s} is not above 0": not endpoint.timeout_s > 0,
+        f"tries {endpoint.tries} is below 1": endpoint.tries < 1,
+        f"samples_per_request {endpoint.samples_per_request} is below 1": (
+            endpoint.samples_per_request < 1
+        ),
+        f"backoff_s {endpoint.backoff_s} is below 0": not endpoint.backoff_s >= 0,
+        "api_key holds characters that no header can": not key_chars <= set(string.punctuation),
+        f"extra_body sets {own}, which the sampling settings set": bool(own),
+    }
+    for message, broken in bounds.items():
+        if broken:
+            raise ConfigError(f"endpoint: {message}")

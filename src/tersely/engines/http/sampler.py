@@ -1,0 +1,397 @@
+"""Sampling through any server that speaks OpenAI's chat completions."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exception,
+    wait_exponential,
+    wait_random,
+)
+
+from tersely.core.errors import EngineError
+from tersely.core.types import Completion, Problem, SamplingSpec
+from tersely.engines.http.reply import (
+    Said,
+    Transient,
+    read_models,
+    read_reply,
+    shortened,
+    text_of,
+)
+from tersely.engines.http.request import (
+    Chunk,
+    Endpoint,
+    body_of,
+    check_endpoint,
+    chunks_of,
+    describe,
+    headers_of,
+    postponed,
+    refused,
+)
+from tersely.engines.local.jobs import check_spec
+from tersely.engines.tokens import make_counter
+
+__all__ = ["Endpoint", "HTTPSampler", "OnCompletion"]
+
+OnCompletion = Callable[[Completion], None]
+CountText = Callable[[str], int]
+Pair = tuple[str, int]
+
+CHECK_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 30.0
+LONGEST_BACKOFF_S = 60.0
+# So many failures in a row, in units of the requests in flight, mean that the server is gone.
+ROUNDS_LOST = 3
+RETRIED_4XX = (408, 409, 425, 429)
+# Fewer repeats than these may well be the same text by chance.
+REPEATS_TO_JUDGE = 20
+log = logging.getLogger(__name__)
+
+
+class HTTPSampler:
+    """Samples completions from an endpoint.
+
+    Raises:
+        ConfigError: a setting of the endpoint is out of its bounds.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        check_endpoint(endpoint)
+        self._endpoint = endpoint
+        self._count_text = make_counter(endpoint.tokenizer) if endpoint.tokenizer else None
+
+    def check(self) -> None:
+        """Asks for the server's models, to fail before anything is sampled.
+
+        Servers that have no such list are accepted. So is a model that is a folder here and not
+        on the list: `transformers serve` lists the models of its cache only.
+
+        Raises:
+            EngineError: no server answers, it refuses the key, or it lacks the model.
+        """
+        endpoint = self._endpoint
+        url = f"{endpoint.url.rstrip('/')}/models"
+        try:
+            reply = httpx.get(url, headers=headers_of(endpoint), timeout=CHECK_TIMEOUT_S)
+        except httpx.RequestError as error:
+            raise EngineError(
+                f"no server answers at {url} ({describe(error)}); start it or correct the url"
+            ) from None
+        if reply.status_code in (401, 403):
+            raise refused(reply, endpoint)
+        if reply.status_code in (502, 503, 504):
+            raise EngineError(
+                f"the server at {endpoint.url} is not ready (HTTP {reply.status_code}); wait for it"
+            )
+        if reply.status_code != 200:
+            log.warning("%s answers HTTP %d: the model is not checked", url, reply.status_code)
+            return
+        models = read_models(reply.content)
+        if not models or endpoint.model in models:
+            return
+        if Path(endpoint.model).is_dir():
+            log.warning("%s does not list %s", url, endpoint.model)
+            return
+        raise EngineError(
+            f"the server at {endpoint.url} has no model {endpoint.model!r}; "
+            f"it has {shortened(', '.join(models))}"
+        )
+
+    def sample(
+        self,
+        problems: Sequence[Problem],
+        spec: SamplingSpec,
+        *,
+        skip: AbstractSet[Pair] = frozenset(),
+        first: AbstractSet[Pair] = frozenset(),
+        on_first: Callable[[], None] = lambda: None,
+        on_completion: OnCompletion,
+    ) -> None:
+        """Every (problem, sample) not in ``skip``, each once, in the order in which they end.
+
+        Runs an event loop of its own, so it cannot be called from within one. A request that
+        fails all its tries is left out and the others go on. A retry repeats the request to the
+        byte; seeds are a function of ``spec.seed``, problem id and sample index. Whether a server
+        keeps to them is its affair: `transformers serve` does at concurrency 1 only.
+
+        Args:
+            skip: (problem id, sample index) pairs that are there already.
+            first: pairs to ask for first; the others wait until they ended.
+            on_first: called then; what it raises stops all.
+            on_completion: called between replies, which wait for it; what it raises stops all.
+        Raises:
+            EngineError: a setting is out of bounds, the server refuses a request or answers what
+                cannot be counted, or, at the end, some samples failed.
+        """
+        check_spec(spec, rows=1)
+        most = self._endpoint.samples_per_request
+        early = list(chunks_of(problems, spec, skip=skip, only=first, most=most))
+        late = list(chunks_of(problems, spec, skip=skip | first, most=most))
+        chunks = [*early, *late]
+        if not early:
+            on_first()
+        if not chunks:
+            return
+        run = _Run(
+            self._endpoint,
+            spec,
+            httpx.create_ssl_context(),
+            on_completion,
+            wanted=sum(len(chunk.samples) for chunk in chunks),
+            count_text=self._count_text,
+        )
+        try:
+            asyncio.run(_sample(run, early, late, on_first))
+        except _Stopped as stopped:
+            raise stopped.cause from None
+
+
+class _Stopped(Exception):
+    """Carries an interrupt out of the event loop, which would drop it between two tasks."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@dataclass
+class _Tally:
+    """What has failed so far, counted in samples; ``in_a_row`` in requests."""
+
+    failed: int = 0
+    done: int = 0
+    in_a_row: int = 0
+    last: str = ""
+
+
+@dataclass
+class _Repeats:
+    """How many completions have the same text as their problem's first."""
+
+    first: dict[str, int] = field(default_factory=dict)
+    seen: int = 0
+    same: int = 0
+
+    def note(self, problem_id: str, text: str) -> None:
+        """Takes in one completion."""
+        if problem_id in self.first:
+            self.seen += 1
+            self.same += self.first[problem_id] == hash(text)
+        else:
+            self.first[problem_id] = hash(text)
+
+    def warn(self, spec: SamplingSpec) -> None:
+        """Warns if every repeat is the same although the sampling is not greedy."""
+        if spec.temperature > 0 and spec.top_k != 1 and self.same == self.seen >= REPEATS_TO_JUDGE:
+            log.warning(
+                "all %d repeated samples have the text of their problem's first: the server "
+                "seems to ignore temperature %g (transformers serve does unless the model's "
+                "generation_config.json says do_sample)",
+                self.seen,
+                spec.temperature,
+            )
+
+
+@dataclass
+class _Run:
+    """One call of :meth:`HTTPSampler.sample`: what its workers share."""
+
+    endpoint: Endpoint
+    spec: SamplingSpec
+    certificates: ssl.SSLContext
+    on_completion: OnCompletion
+    wanted: int
+    count_text: CountText | None = None
+    tally: _Tally = field(default_factory=_Tally)
+    repeats: _Repeats = field(default_factory=_Repeats)
+    echo: tuple[str, str, str] | None = None
+    echo_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    recounted: set[str] = field(default_factory=set)
+
+    async def work(self, chunks: Iterator[Chunk]) -> None:
+        """Takes chunks until there are none."""
+        async with self.connection() as client:
+            for chunk in chunks:
+                try:
+                    saids = await self.ask(client, chunk, max_tokens=self.spec.max_tokens)
+                    saids = [await self.without_echo(client, said, chunk) for said in saids]
+                except Transient as error:
+                    self.note_failure(chunk, error)
+                    continue
+                self.tally.in_a_row = 0
+                for sample, said in zip(chunk.samples, saids, strict=True):
+                    self.hand_over(chunk.problem, sample, said)
+
+    def connection(self) -> httpx.AsyncClient:
+        """A client for one worker: the work of a shared pool grows with its square."""
+        timeout_s = self.endpoint.timeout_s
+        return httpx.AsyncClient(
+            base_url=self.endpoint.url,
+            headers=headers_of(self.endpoint),
+            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+            verify=self.certificates,
+        )
+
+    async def ask(self, client: httpx.AsyncClient, chunk: Chunk, *, max_tokens: int) -> list[Said]:
+        """One request's choices, after as many tries as it takes.
+
+        Raises:
+            Transient: every try failed.
+            EngineError: the server refuses, or its answer cannot be used.
+        """
+        endpoint = self.endpoint
+        spoken = body_of(chunk, endpoint, self.spec, max_tokens=max_tokens)
+        backoff = wait_exponential(multiplier=endpoint.backoff_s, max=LONGEST_BACKOFF_S)
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(endpoint.tries),
+            wait=backoff + wait_random(0, endpoint.backoff_s) + wait_exception(_asked_wait_s),
+            retry=retry_if_exception_type(Transient),
+            before_sleep=lambda state: _log_retry(state, chunk, tries=endpoint.tries),
+            reraise=True,
+        )
+        return await retrying(self.ask_once, client, spoken, chunk, max_tokens)
+
+    async def ask_once(
+        self, client: httpx.AsyncClient, spoken: bytes, chunk: Chunk, max_tokens: int
+    ) -> list[Said]:
+        """One try of a request."""
+        try:
+            async with asyncio.timeout(self.endpoint.timeout_s):
+                reply = await client.post("chat/completions", content=spoken)
+        except TimeoutError:
+            raise Transient(f"no reply within {self.endpoint.timeout_s:g} s") from None
+        except httpx.RequestError as error:
+            raise Transient(describe(error)) from None
+        if reply.status_code in RETRIED_4XX or reply.status_code >= 500:
+            raise postponed(reply, self.endpoint)
+        if reply.status_code != 200:
+            raise refused(reply, self.endpoint)
+        return read_reply(
+            reply.content,
+            choices=len(chunk.samples),
+            max_tokens=max_tokens,
+            prompt=chunk.problem.prompt,
+            count_text=self.count_text,
+            secret=self.endpoint.api_key,
+        )
+
+    async def without_echo(self, client: httpx.AsyncClient, said: Said, chunk: Chunk) -> Said:
+        """Takes the rendered prompt off a content, where a server puts it there.
+
+        `transformers serve` does, for chat templates that it does not know, when no answer
+        follows the thinking. A content that holds the prompt is suspect: whether the server or
+        the model repeats it is settled once, by a reply of one token, too short for a prompt.
+
+        Raises:
+            EngineError: prompt and answer stand in one content.
+        """
+        prompt = chunk.problem.prompt
+        if not prompt or prompt not in said.content:
+            return said
+        async with self.echo_lock:
+            if self.echo is None:
+                probe = Chunk(chunk.problem, chunk.samples[:1])
+                first = (await self.ask(client, probe, max_tokens=1))[0]
+                self.echo = first.content.partition(prompt)
+        before, found, after = self.echo
+        if not found or not said.content.startswith(before + prompt):
+            return said
+        if said.reasoning and said.content == before + prompt + after:
+            return said._replace(content="")
+        raise EngineError(
+            f"the server repeats the prompt before the answer: {shortened(said.content)!r}; "
+            "use a server that knows the model's chat template, such as vLLM or SGLang"
+        )
+
+    def hand_over(self, problem: Problem, sample: int, said: Said) -> None:
+        """Passes on the record of one choice."""
+        text = text_of(said, stop_texts=self.endpoint.stop_texts)
+        if said.counted and said.counted not in self.recounted:
+            self.recounted.add(said.counted)
+            log.warning(
+                "usage.completion_tokens is not all that was sampled: tokens are %s", said.counted
+            )
+        self.tally.done += 1
+        self.repeats.note(problem.id, text)
+        completion = Completion(
+            problem_id=problem.id,
+            sample=sample,
+            text=text,
+            tokens=said.tokens,
+            finish=said.finish,
+        )
+        try:
+            self.on_completion(completion)
+        except (KeyboardInterrupt, SystemExit) as cause:
+            raise _Stopped(cause) from None
+
+    def note_failure(self, chunk: Chunk, error: Transient) -> None:
+        """Counts a request whose tries are used up.
+
+        Raises:
+            EngineError: so many in a row failed that the server must be gone.
+        """
+        tally = self.tally
+        tally.failed += len(chunk.samples)
+        tally.in_a_row += 1
+        tally.last = str(error)
+        if tally.in_a_row >= ROUNDS_LOST * self.endpoint.concurrency:
+            raise EngineError(
+                f"stopped after {tally.in_a_row:,} requests in a row failed "
+                f"(last: {tally.last}); {self.wanted - tally.done:,} of {self.wanted:,} samples "
+                "are missing: see to the server, then rerun the same command to sample the rest"
+            )
+
+    def check_complete(self) -> None:
+        """Raises :class:`EngineError` if samples failed."""
+        if self.tally.failed:
+            raise EngineError(
+                f"{self.tally.failed:,} of {self.wanted:,} samples failed after "
+                f"{self.endpoint.tries} tries (last: {self.tally.last}); "
+                "rerun the same command to sample the rest"
+            )
+
+
+async def _sample(
+    run: _Run, early: list[Chunk], late: list[Chunk], on_early: Callable[[], None]
+) -> None:
+    if early:
+        await _work_through(run, early)
+        on_early()
+    await _work_through(run, late)
+    run.repeats.warn(run.spec)
+    run.check_complete()
+
+
+async def _work_through(run: _Run, chunks: list[Chunk]) -> None:
+    queue = iter(chunks)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(run.endpoint.concurrency, len(chunks))):
+                group.create_task(run.work(queue))
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def _asked_wait_s(error: BaseException) -> float:
+    return error.asked_wait_s if isinstance(error, Transient) else 0.0
+
+
+def _log_retry(state: RetryCallState, chunk: Chunk, *, tries: int) -> None:
+    assert state.outcome is not None
+    wait_s = state.next_action.sleep if state.next_action else 0.0
+    where = f"{chunk.problem.id}, sample {chunk.samples[0]}"
+    why, number = state.outcome.exception(), state.attempt_number
+    log.warning("%s: try %d of %d: %s; again in %.1f s", where, number, tries, why, wait_s)

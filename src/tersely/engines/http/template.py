@@ -1,0 +1,47 @@
+"""What a served model's own tokenizer says of the prompts and the ends of its completions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tersely.engines.local.jobs import prompt_opens_thinking
+
+SETTINGS = "chat_template_kwargs"
+
+
+class Template(NamedTuple):
+    """None is not known.
+
+    Args:
+        opens_thinking: the chat template ends prompts inside the thinking.
+        stop_text: the text of the stop token.
+    """
+
+    opens_thinking: bool | None = None
+    stop_text: str | None = None
+
+
+def read_template(
+    tokenizer: str | None, *, prompt: str, extra_body: Mapping[str, object]
+) -> Template:
+    """Reads the template with a question; nothing is known of a tokenizer that cannot be loaded.
+
+    Args:
+        tokenizer: its folder; None or a single ``tokenizer.json`` tells nothing.
+        extra_body: a request's, whose ``chat_template_kwargs`` the template gets too.
+    """
+    if tokenizer is None or not Path(tokenizer).is_dir():
+        return Template()
+    from transformers import AutoTokenizer
+
+    try:
+        loaded: Any = AutoTokenizer.from_pretrained(tokenizer)
+    except (OSError, ValueError, KeyError):
+        return Template()
+    if not loaded.chat_template:
+        return Template(stop_text=loaded.eos_token)
+    settings = extra_body.get(SETTINGS)
+    opens = prompt_opens_thinking(
+        loaded, prompt, settings=settings if isinstance(settings, dict) else {}
+    )
+    return Template(opens, loaded.eos_token)

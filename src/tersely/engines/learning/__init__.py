@@ -1,0 +1,1 @@
+"""The local learner: loss, optimizer, adapters, checkpoints."""

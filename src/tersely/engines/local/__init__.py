@@ -1,0 +1,1 @@
+"""Sampling in this process, on our decoder or any Hugging Face model."""

@@ -1,0 +1,108 @@
+"""A sampler held against a forward pass over the same tokens, before a run spends anything on it.
+
+Keys and values kept from step to step, padding, positions and fused weights may all be wrong for
+an architecture that nobody has tried, and the samples look like samples all the same.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from tersely.core.errors import ConfigError
+from tersely.core.types import Rollout, SamplingSpec
+from tersely.engines.local.jobs import Engine, Job, Sampler
+
+# Mean |sampler - forward| log-prob a token, by the precision of what is sampled from. Rounding
+# gives about 1e-6 in float32, and about 1e-2 in bfloat16; a wrong rotation or scale 0.1 to 10.
+BOUND_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+# What a model's own code raises on a cache, a mask or an argument that it does not know.
+_INCOMPATIBLE = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
+_SAMPLES = 2
+_PROMPT_TOKENS = 64
+_COMPLETION_TOKENS = 16
+
+# Prompt and completion to the log-prob of each token of the completion.
+Score = Callable[[Sequence[int], Sequence[int]], Float[np.ndarray, " T"]]
+
+
+def check_sampler(
+    sampler: Sampler,
+    scores: Sequence[Score],
+    *,
+    prompt_ids: Sequence[int],
+    room_tokens: int,
+    dtype: torch.dtype,
+    model_type: str,
+    engine: Engine,
+    temperature: float = 1.0,
+) -> None:
+    """Samples a few short rows of two lengths and refuses a sampler that scores them otherwise
+    than any of ``scores``; it draws no random number that a run uses.
+
+    Args:
+        prompt_ids: a prompt of the run; its first 64 tokens are used.
+        room_tokens: positions of the model.
+        dtype: that of the sampled weights, which sets the bound.
+        temperature: of both; 0 counts as 1.
+
+    Raises:
+        ConfigError: the two differ by more than the bound, a log-prob is not a number, or the
+            model cannot be run at all.
+    """
+    whole = tuple(prompt_ids[: min(_PROMPT_TOKENS, max(room_tokens - _COMPLETION_TOKENS, 1))])
+    # Of two lengths, because padding is what goes wrong most.
+    prompts = [whole, whole[: -(-len(whole) // 2)]]
+    jobs = [
+        Job(number, f"check {number}", sample, ids)
+        for number, ids in enumerate(prompts)
+        for sample in range(_SAMPLES)
+    ]
+    spec = SamplingSpec(
+        samples=_SAMPLES,
+        max_tokens=min(_COMPLETION_TOKENS, room_tokens - len(whole)),
+        seed=0,
+        temperature=temperature or 1.0,
+    )
+    rollouts: list[Rollout] = []
+    other = Engine.LOCAL if engine is Engine.CONTINUOUS else Engine.CONTINUOUS
+    way_out = (
+        f"use the {other!s} engine (sampling.engine, or --engine of eval), or evaluate the model "
+        "through a server (--endpoint)"
+    )
+    try:
+        sampler.run(jobs, spec, on_rollout=rollouts.append)
+        nats = max(_nats_apart(rollouts, score) for score in scores)
+    except _INCOMPATIBLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"the {engine!s} engine cannot run this {model_type!r} model: {reason}; {way_out}"
+        ) from error
+    bound = BOUND_NATS.get(dtype, BOUND_NATS[torch.bfloat16])
+    if nats > bound:
+        raise ConfigError(
+            f"the {engine!s} engine samples this {model_type!r} model wrongly: its log-probs are "
+            f"{nats:.2g} nats a token from the model's own forward pass, and at most {bound:g} is "
+            f"rounding; {way_out}"
+        )
+
+
+def _nats_apart(rollouts: Sequence[Rollout], score: Score) -> float:
+    apart = [np.abs(score(r.prompt_ids, r.completion_ids) - r.logprobs) for r in rollouts]
+    mean = float(np.concatenate(apart).mean(dtype=np.float64))
+    return mean if np.isfinite(mean) else np.inf
+
+
+def forward_score(model: Any, *, temperature: float = 1.0) -> Score:
+    """Scores by one plain forward pass of a model over prompt and completion."""
+
+    def score(prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> Float[np.ndarray, " T"]:
+        ids_1T = torch.tensor([[*prompt_ids, *completion_ids]], device=model.device)
+        with torch.no_grad():
+            logits_TV = model(input_ids=ids_1T, use_cache=False).logits[0].float()
+        logp_TV = torch.log_softmax(logits_TV[len(prompt_ids) - 1 : -1] / temperature, dim=-1)
+        return logp_TV.gather(1, ids_1T[0, len(prompt_ids) :, None])[:, 0].cpu().numpy()
+
+    return score

@@ -1,0 +1,1 @@
+"""``tersely curate``: which prompts to train on."""

@@ -1,0 +1,1 @@
+"""``tersely eval``, ``report`` and ``compare``: sampled once, kept sample by sample, measured."""

@@ -1,0 +1,191 @@
+"""From loaded evaluations to measured ones: what ``tersely report`` and ``compare`` show."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tersely.core.errors import ConfigError, DataError
+from tersely.metrics.budgets import Protocol, spectrum
+from tersely.metrics.comparison import (
+    Comparison,
+    ProblemChange,
+    compare,
+    compare_families,
+    list_changes,
+    pair,
+)
+from tersely.metrics.measures import Evaluation, measure, measure_sources
+from tersely.metrics.windows import ShortCut
+from tersely.readers.evaluations import Loaded
+
+BOOTSTRAP_SEED = 0
+
+
+class Compared(NamedTuple):
+    """A comparison with the problems behind it; both sides hold the shared problems only."""
+
+    before: Loaded
+    after: Loaded
+    comparison: Comparison
+    changes: list[ProblemChange]
+
+
+def default_ks(samples: int) -> tuple[int, ...]:
+    """1, 2, 4, ... up to the samples a problem, and these."""
+    powers = {1 << power for power in range(samples.bit_length())}
+    return tuple(sorted({k for k in powers if k <= samples} | {samples}))
+
+
+def measure_loaded(loaded: Loaded, *, ks: Sequence[int] = ()) -> Evaluation:
+    """Every figure of an evaluation at its budgets.
+
+    Raises:
+        ConfigError: a budget is above the cap or was not graded, or a k above the samples.
+    """
+    budgets, protocol = loaded.budgets, loaded.protocol
+    ks = ks or default_ks(loaded.table.tokens_PS.shape[1])
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    whole = measure(
+        loaded.table, title=loaded.name, budgets=budgets, ks=ks, protocol=protocol, rng=rng
+    )
+    return whole._replace(
+        sources=measure_sources(loaded.table, budgets=budgets, ks=ks, protocol=protocol, rng=rng)
+    )
+
+
+def compare_loaded(
+    before: Loaded, after: Loaded, *, budgets: Sequence[int] = (), ks: Sequence[int] = ()
+) -> Compared:
+    """Both evaluations over the problems they share, at the budgets they share.
+
+    Raises:
+        ConfigError: they were loaded under different protocols, or as ``measure_loaded``.
+        DataError: they share no problem.
+    """
+    if before.protocol is not after.protocol:
+        raise ConfigError(
+            f"{before.name} was evaluated under the protocol {before.protocol!s}, {after.name} "
+            f"under {after.protocol!s}; compare both under one with --protocol"
+        )
+    _check_same_problems(before, after)
+    left, right, notes = pair(before.table, after.table)
+    cap_tokens = max(left.reach_tokens, right.reach_tokens)
+    shared = [b for b in before.budgets if b in after.budgets and b <= cap_tokens]
+    if shared and before.protocol is Protocol.FINISHED:
+        shared.append(cap_tokens)
+    chosen = tuple(budgets) or tuple(shared) or spectrum(cap_tokens)
+    fewest = min(left.tokens_PS.shape[1], right.tokens_PS.shape[1])
+    ks, protocol = ks or default_ks(fewest), before.protocol
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    comparison = compare(
+        f"{before.name} → {after.name}",
+        left,
+        right,
+        budgets=chosen,
+        ks=ks,
+        protocol=protocol,
+        rng=rng,
+    )
+    sources = [key[0] for key in left.keys]
+    if len(set(sources)) > 1:
+        of_each = compare_families(
+            left, right, families=sources, budgets=chosen, ks=ks, protocol=protocol, rng=rng
+        )
+        comparison = comparison._replace(sources=of_each)
+    said = [
+        *notes,
+        *_differing_settings(before, after),
+        *_smaller_basis(comparison),
+        *(
+            f"{side.name}: {note}"
+            for side, cut in zip((before, after), comparison.short_cuts, strict=True)
+            for note in _tell_short_cut(cut)
+        ),
+        *(f"{side.name}: {note}" for side in (before, after) for note in side.notes),
+    ]
+    return Compared(
+        before._replace(table=left),
+        after._replace(table=right),
+        comparison._replace(notes=tuple(said)),
+        list_changes(left, right, budget_tokens=max(chosen), protocol=protocol),
+    )
+
+
+def _check_same_problems(before: Loaded, after: Loaded) -> None:
+    # Prompts of other tools may hold the template: their right answers tell.
+    foreign = "read as" in before.facts or "read as" in after.facts
+    for key in sorted(before.asked.keys() & after.asked.keys()):
+        (one, gold), (two, other) = before.asked[key], after.asked[key]
+        if gold != other or (one != two and not foreign):
+            said = (one, two) if one != two else (gold, other)
+            raise DataError(
+                f"problem {key[1]!r} of {key[0]} is not the same in both: {before.name} has "
+                f"{_short(said[0])}, {after.name} {_short(said[1])}; evaluate both on one benchmark"
+            )
+
+
+def _differing_settings(before: Loaded, after: Loaded) -> list[str]:
+    """What a fair comparison holds equal, and these two do not.
+
+    Raises:
+        ConfigError: answers were forced in different ways.
+    """
+    for name in ("closing text", "answer allowance tokens"):
+        if before.facts.get(name) != after.facts.get(name):
+            raise ConfigError(
+                f"{name} is {before.facts.get(name)} in {before.name} and {after.facts.get(name)} "
+                f"in {after.name}; force answers in one way, or compare with --protocol finished"
+            )
+    return [
+        f"{name.capitalize()} differs: {before.facts[name]} in {before.name}, "
+        f"{after.facts[name]} in {after.name}."
+        for name in ("temperature", "top-p", "top-k", "graders", "request settings")
+        if name in before.facts and name in after.facts and before.facts[name] != after.facts[name]
+    ]
+
+
+def _smaller_basis(comparison: Comparison) -> list[str]:
+    budget = comparison.budgets[-1]
+    basis = comparison.find("accuracy", budget).difference.n_problems
+    short = {
+        m.name: m.difference.n_problems
+        for m in comparison.measures
+        if m.budget_tokens == budget and 0 < m.difference.n_problems < basis
+    }
+    return _tell_basis(short, basis)
+
+
+def tell_basis(evaluation: Evaluation) -> list[str]:
+    """What limits the figures: samples cut by a lower cap, and fewer problems than accuracy."""
+    budget = evaluation.budgets[-1]
+    basis = evaluation.value("accuracy", budget).n_problems
+    short = {
+        quantity.name: value.n_problems
+        for quantity, value in evaluation.measured
+        if quantity.budget_tokens == budget and 0 < value.n_problems < basis
+    }
+    return [*_tell_short_cut(evaluation.short_cut), *_tell_basis(short, basis)]
+
+
+def _tell_short_cut(cut: ShortCut | None) -> list[str]:
+    """From which budget on accuracy is a lower bound, where caps differ from sample to sample."""
+    if cut is None:
+        return []
+    return [
+        f"{cut.n_samples:,} of {cut.of_samples:,} samples were cut by a lower cap of their own, "
+        f"from {cut.from_tokens:,} tokens on: they count as not right within larger budgets, so "
+        "that accuracy there is a lower bound, as are their lengths."
+    ]
+
+
+def _tell_basis(short: Mapping[str, int], basis: int) -> list[str]:
+    return [
+        f"{', '.join(name for name in short if short[name] == n)}: over {n:,} of {basis:,} "
+        "problems only, the others have too few graded samples."
+        for n in sorted(set(short.values()))
+    ]
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")

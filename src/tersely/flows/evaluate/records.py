@@ -1,0 +1,182 @@
+"""Evaluation: sample once at the largest budget, grade, keep one record a sample."""
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from tersely.core import jsonl
+from tersely.core.types import (
+    Completion,
+    EvalRecord,
+    Finish,
+    Grade,
+    Problem,
+    Rollout,
+    SamplingSpec,
+    Verdict,
+)
+from tersely.engines.local.jobs import Sampler
+from tersely.tasks import grading
+from tersely.tasks.grading.answer import opened
+from tersely.tasks.grading.prefixes import answered_budgets, first_correct_tokens
+
+# Texts are kept for the first samples of each problem only: enough to read, small to keep.
+SAMPLES_WITH_TEXT = 1
+
+# Makes the completions that are not to be skipped and hands each over as it ends.
+OnCompletion = Callable[[Completion], None]
+Source = Callable[[AbstractSet[tuple[str, int]], OnCompletion], None]
+MakeRecord = Callable[[Completion], EvalRecord]
+
+
+def append_missing(
+    file: Path,
+    source: Source,
+    *,
+    make_record: MakeRecord,
+    on_record: Callable[[EvalRecord], None] = lambda record: None,
+) -> list[EvalRecord]:
+    """Appends to ``file`` the samples that it does not hold yet; returns all of its records.
+
+    Each sample is written as it ends. A last line that a crash tore is dropped and its sample
+    made again; nothing else is, and nothing is made twice.
+    """
+    records: list[EvalRecord] = []
+    if file.is_file():
+        jsonl.repair_torn_tail(file)
+        records = jsonl.read(file, EvalRecord)
+
+    def keep(completion: Completion) -> None:
+        record = make_record(completion)
+        jsonl.append(file, record)
+        records.append(record)
+        on_record(record)
+
+    source(frozenset((record.problem, record.sample) for record in records), keep)
+    return records
+
+
+def evaluate(
+    sampler: Sampler,
+    problems: Sequence[Problem],
+    spec: SamplingSpec,
+    *,
+    run: str,
+    file: Path,
+    split_text: Callable[[Sequence[int]], tuple[str, ...]],
+    on_record: Callable[[EvalRecord], None] = lambda record: None,
+) -> list[EvalRecord]:
+    """Evaluates into ``file`` and returns its records, sorted by problem and sample.
+
+    A finished file is read back, not sampled again. Until it is whole, records lie in
+    ``file.partial``, where a rerun after a kill finds them.
+    """
+    if file.is_file():
+        return jsonl.read(file, EvalRecord)
+    partial = file.with_name(file.name + ".partial")
+    by_id = {problem.id: problem for problem in problems}
+
+    def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
+        def on_rollout(rollout: Rollout) -> None:
+            keep(as_completion(rollout, split_text=split_text))
+
+        sampler.sample(problems, spec, skip=skip, on_rollout=on_rollout)
+
+    def make_record(completion: Completion) -> EvalRecord:
+        with_text = completion.sample < SAMPLES_WITH_TEXT
+        return record_of(
+            by_id[completion.problem_id], completion, spec=spec, run=run, with_text=with_text
+        )
+
+    records = append_missing(partial, source, make_record=make_record, on_record=on_record)
+    order = {problem.id: place for place, problem in enumerate(problems)}
+    records.sort(key=lambda record: (order[record.problem], record.sample))
+    jsonl.write(file, records)
+    partial.unlink(missing_ok=True)
+    return records
+
+
+def as_completion(
+    rollout: Rollout, *, split_text: Callable[[Sequence[int]], tuple[str, ...]]
+) -> Completion:
+    """A local rollout as an evaluation needs it."""
+    return Completion(
+        problem_id=rollout.problem_id,
+        sample=rollout.sample,
+        text=rollout.text,
+        tokens=rollout.tokens,
+        finish=rollout.finish,
+        pieces=split_text(rollout.completion_ids),
+        thinking_open=rollout.thinking_open,
+    )
+
+
+def record_of(
+    problem: Problem,
+    completion: Completion,
+    *,
+    spec: SamplingSpec,
+    run: str,
+    with_text: bool,
+    with_pieces: bool = True,
+    model: str | None = None,
+    prefix_budgets: Sequence[int] = (),
+) -> EvalRecord:
+    """The graded record of one sample; a completion that ended in an error is not graded.
+
+    ``prefix_budgets`` are those whose prefixes are graded too; they need ``completion.pieces``.
+    """
+    failed = completion.finish is Finish.ERROR
+    whole = opened(completion.text, thinking_open=completion.thinking_open)
+    verdict = Verdict(grade=Grade.UNGRADED) if failed else grading.grade(problem, whole)
+    pieces = completion.pieces
+    answered = None
+    if prefix_budgets and pieces is not None:
+        answered = _answered(problem, completion, verdict, budgets=prefix_budgets)
+    return EvalRecord(
+        run=run,
+        benchmark=problem.source,
+        problem=problem.id,
+        sample=completion.sample,
+        grade=Grade(verdict.grade),
+        tokens=completion.tokens,
+        finish=completion.finish,
+        cap_tokens=spec.max_tokens,
+        seed=spec.seed,
+        difficulty=problem.difficulty,
+        answer_tokens=_answer_tokens(problem, completion, verdict),
+        prompt=problem.prompt if with_text else None,
+        text=completion.text if with_text else None,
+        pieces=pieces if with_text and with_pieces else None,
+        model=model,
+        extracted=verdict.extracted,
+        answered_budgets=answered,
+        score=verdict.score,
+        thinking_open=completion.thinking_open,
+    )
+
+
+def _answered(
+    problem: Problem, completion: Completion, verdict: Verdict, *, budgets: Sequence[int]
+) -> tuple[int, ...]:
+    """The stop token is no text: from the last token on the whole completion's grade stands."""
+    assert completion.pieces is not None
+    whole = [b for b in budgets if b >= completion.tokens and verdict.grade is Grade.CORRECT]
+
+    def is_right(text: str) -> bool:
+        begun = opened(text, thinking_open=completion.thinking_open)
+        return grading.grade(problem, begun).grade is Grade.CORRECT
+
+    parts = answered_budgets(
+        completion.pieces,
+        budgets=[b for b in budgets if b < completion.tokens],
+        is_right=is_right,
+    )
+    return tuple(sorted((*parts, *whole)))
+
+
+def _answer_tokens(problem: Problem, completion: Completion, verdict: Verdict) -> int | None:
+    if completion.pieces is None or verdict.grade is not Grade.CORRECT:
+        return None
+    found = first_correct_tokens(problem, completion.pieces)
+    return completion.tokens if found is None else found

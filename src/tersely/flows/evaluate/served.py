@@ -1,0 +1,94 @@
+"""An evaluation through a server: its first samples judged, its thinking told from its texts."""
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from tersely.core import jsonl
+from tersely.core.types import Completion, EvalRecord, Problem, SamplingSpec
+from tersely.engines.http.sampler import Endpoint, HTTPSampler
+from tersely.engines.http.template import Template, read_template
+from tersely.flows.evaluate.open_thinking import OpenThinking, settle
+from tersely.flows.evaluate.preflight import first_pairs, judge
+from tersely.flows.evaluate.records import OnCompletion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What is sampled from which server, and into which file of records.
+
+    ``grade`` makes the record of a completion, of the named run. ``accept_first`` only warns of
+    what would stop.
+    """
+
+    endpoint: Endpoint
+    problems: Sequence[Problem]
+    spec: SamplingSpec
+    file: Path
+    grade: Callable[[Completion, str], EvalRecord]
+    accept_first: bool = False
+
+    def sample(self, skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
+        """Makes the completions that are not to be skipped.
+
+        Raises:
+            EngineError: the server cannot do it, or its first samples show that figures would be
+                wrong.
+        """
+        thinking = self._thinking()
+
+        def on_completion(completion: Completion) -> None:
+            is_open = thinking.note([completion]).is_open(completion)
+            keep(replace(completion, thinking_open=is_open))
+
+        try:
+            HTTPSampler(self.endpoint).sample(
+                self.problems,
+                self.spec,
+                skip=skip,
+                first=self._first,
+                on_first=lambda: self._judge(warn=not self._first <= skip),
+                on_completion=on_completion,
+            )
+        finally:
+            self._settle()
+
+    def check(self) -> None:
+        """Raises :class:`EngineError` if the file's figures would be wrong."""
+        self._settle()
+        self._judge(warn=False)
+
+    @cached_property
+    def _first(self) -> frozenset[tuple[str, int]]:
+        most = self.endpoint.samples_per_request
+        return first_pairs(self.problems, self.spec, samples_per_request=most)
+
+    @cached_property
+    def _template(self) -> Template:
+        return read_template(
+            self.endpoint.tokenizer,
+            prompt=self.problems[0].prompt,
+            extra_body=self.endpoint.extra_body,
+        )
+
+    def _judge(self, *, warn: bool) -> None:
+        stop_text = self._template.stop_text
+        judge(
+            self.file,
+            self._first,
+            spec=self.spec,
+            stop_text=stop_text,
+            warn=warn,
+            accept=self.accept_first,
+        )
+
+    def _thinking(self) -> OpenThinking:
+        """Whether prompts open the thinking, by the template and what was sampled so far."""
+        records = jsonl.read(self.file, EvalRecord) if self.file.is_file() else []
+        return OpenThinking(template=self._template.opens_thinking).note(records)
+
+    def _settle(self) -> None:
+        if self.file.is_file():
+            settle(self.file, self._thinking(), grade=self.grade)

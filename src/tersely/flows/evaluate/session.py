@@ -1,0 +1,298 @@
+"""``tersely eval``: one folder, one sampling pass, every sample kept as it ends."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, runtime_checkable
+from typing import Protocol as Interface
+
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, DataError, EngineError, TerselyWarning
+from tersely.core.manifest import (
+    FILE,
+    Manifest,
+    check_same,
+    read_manifest,
+    write_manifest,
+)
+from tersely.core.types import Completion, EvalRecord, Problem, Rollout, TokenRecord
+from tersely.engines.http.sampler import HTTPSampler
+from tersely.engines.local.jobs import Engine, rendered
+from tersely.flows.evaluate.plan import COUNTING, Plan, check_plan, describe, facts_of
+from tersely.flows.evaluate.records import (
+    OnCompletion,
+    Source,
+    append_missing,
+    as_completion,
+    record_of,
+)
+from tersely.flows.evaluate.served import Served
+from tersely.flows.recipe.problems import training_problems
+from tersely.flows.recipe.recipe import read_recipe
+from tersely.flows.train.folder import RECIPE_FILE, say_uncompared
+from tersely.lab.problems import FAMILIES, Split, draw_problems
+from tersely.metrics.budgets import Protocol
+from tersely.readers.evaluations import FORCED_FILE, PROBLEMS_FILE, RECORDS_FILE
+from tersely.tasks import grading, sources
+from tersely.tasks.repeats import check_set, say_shared
+
+LAB = "lab"
+LAB_PROBLEMS = 400
+TOKENS_FILE = "tokens.jsonl"
+# Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
+SAMPLES_WITH_PIECES = 1
+
+
+@runtime_checkable
+class Watch(Interface):
+    """Who looks on."""
+
+    def on_sampling(self, what: str, total: int, done: int) -> None:
+        """A part of ``total`` samples begins, of which ``done`` are there already."""
+
+    def on_record(self, record: EvalRecord) -> None:
+        """One more sample is graded and saved."""
+
+    def on_forced(self) -> None:
+        """One more forced answer is graded and saved."""
+
+
+class Local(NamedTuple):
+    """A model in this process and what drives it; ``model`` None: its engine loads it itself."""
+
+    tokenizer: Any
+    sampler: Any
+    model: Any = None
+
+
+def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
+    """The problems of a benchmark: ``lab`` (400 held-out problems), or as ``tasks.sources`` has it.
+
+    Raises:
+        ConfigError: there is no such set or file.
+        DataError: a row is not a problem, or there is none.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit {limit} is below 1; give at least one problem")
+    if name == LAB:
+        problems = draw_problems(per_family=LAB_PROBLEMS // len(FAMILIES), seed=0, split=Split.TEST)
+    else:
+        problems = sources.load(name)
+    for problem in problems:
+        grading.load(problem.grader)
+    return problems[:limit]
+
+
+def run_evaluation(
+    plan: Plan,
+    *,
+    watch: Watch,
+    on_first: Callable[[Problem, EvalRecord], None] | None = None,
+    repeats_checked: bool = False,
+) -> None:
+    """Samples and grades what the folder does not hold yet.
+
+    Through a server, the first samples are judged before the rest is asked for
+    (:mod:`tersely.flows.evaluate.preflight`).
+
+    Args:
+        on_first: called with the first sample of a new evaluation.
+        repeats_checked: the caller deals with prompts that stand twice.
+    Raises:
+        ConfigError: the folder belongs to another evaluation, naming the first difference, or
+            model, benchmark or settings cannot be used as given.
+        DataError: gold answers that their own grader does not take for right.
+        EngineError: the model or the server cannot do it, or its first samples show that figures
+            would be wrong; what was sampled is kept.
+    """
+    problems = load_benchmark(plan.benchmark, limit=plan.limit)
+    check_plan(plan)
+    if not repeats_checked:
+        _say_repeats(plan, problems)
+    identity = describe(plan, problems)
+    planned = len(problems) * plan.spec.samples
+    if (plan.out / FILE).is_file():
+        there = read_manifest(plan.out)
+        if plan.endpoint is None:
+            # Its contents are compared; where the folder lies is no part of what it is.
+            identity["model"] = there.identity.get("model", plan.model)
+        here = Manifest(identity=identity, facts={})
+        if plan.endpoint is not None and not _count(plan.out / RECORDS_FILE):
+            # Refused before the first sample for its counts: what counts them may be given now.
+            there = replace(there, identity=there.identity | {COUNTING: identity[COUNTING]})
+            write_manifest(plan.out, there)
+        say_uncompared(check_same(here, there, folder=plan.out), folder=plan.out)
+        if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
+            if plan.endpoint is not None:
+                _served(plan, problems).check()
+            return
+    elif plan.out.exists() and any(plan.out.iterdir()):
+        raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
+    grading.refuse_bad_gold(problems)
+    source_for = _remote if plan.endpoint is not None else _local
+    source, local = source_for(plan, problems)
+    if not (plan.out / FILE).is_file():
+        plan.out.mkdir(parents=True, exist_ok=True)
+        jsonl.write(plan.out / PROBLEMS_FILE, problems)
+        write_manifest(plan.out, Manifest(identity=identity, facts=facts_of(plan, planned)))
+    by_id = {problem.id: problem for problem in problems}
+    file = plan.out / RECORDS_FILE
+    watch.on_sampling("sampling", planned, _count(file))
+    # The folder may have been renamed since.
+    run = read_manifest(plan.out).facts.get("name", plan.out.resolve().name)
+    waiting = [on_first] if on_first is not None and not _count(file) else []
+
+    def on_record(record: EvalRecord) -> None:
+        while waiting:
+            waiting.pop()(by_id[record.problem], record)
+        watch.on_record(record)
+
+    append_missing(
+        file,
+        source,
+        make_record=lambda c: replace(
+            _record(plan, by_id[c.problem_id], c, run=run), model=identity["model"]
+        ),
+        on_record=on_record,
+    )
+    if plan.protocol is Protocol.FORCED:
+        from tersely.flows.evaluate.forced import force_answers
+
+        assert local is not None
+        force_answers(plan, problems, local, watch=watch, file=plan.out / FORCED_FILE)
+
+
+def _say_repeats(plan: Plan, problems: Sequence[Problem]) -> None:
+    """Warns of problems that stand twice, or that the model of a run folder was trained on.
+
+    Raises:
+        DataError: too large a share stands twice.
+    """
+    said = [check_set(problems, name=plan.benchmark)]
+    # The model of a run is RUN/checkpoints/STEP; the parent of the root is the root.
+    recipe_file = Path(plan.model).absolute().parent.parent / RECIPE_FILE
+    if plan.endpoint is None and recipe_file.is_file():
+        try:
+            trained = training_problems(read_recipe(recipe_file))
+        except (ConfigError, DataError) as error:
+            said.append(f"whether {plan.benchmark} was trained on is not known: {error}")
+        else:
+            shared = say_shared(problems, trained)
+            said.append(f"{plan.benchmark}: {shared} of {recipe_file.parent}." if shared else None)
+    for line in filter(None, said):
+        warnings.warn(line, TerselyWarning, stacklevel=2)
+
+
+def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -> EvalRecord:
+    return record_of(
+        problem,
+        completion,
+        spec=plan.spec,
+        run=run,
+        with_text=True,
+        with_pieces=completion.sample < SAMPLES_WITH_PIECES,
+        model=plan.model,
+        prefix_budgets=plan.budgets if plan.protocol is Protocol.ANSWERED else (),
+    )
+
+
+def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
+    served = _served(plan, problems)
+    HTTPSampler(served.endpoint).check()
+    return served.sample, None
+
+
+def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
+    assert plan.endpoint is not None
+    by_id = {problem.id: problem for problem in problems}
+    return Served(
+        endpoint=plan.endpoint,
+        problems=problems,
+        spec=plan.spec,
+        file=plan.out / RECORDS_FILE,
+        accept_first=plan.accept_first,
+        grade=lambda c, run: _record(plan, by_id[c.problem_id], c, run=run),
+    )
+
+
+def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
+    from tersely.engines.pieces import split_text
+
+    local = _open(plan)
+    _check_positions(plan, problems, local)
+    if local.model is not None:
+        from tersely.engines.local.agreement import check_sampler, forward_score
+
+        check_sampler(
+            local.sampler,
+            (forward_score(local.model),),
+            prompt_ids=rendered(local.tokenizer, problems[0]),
+            room_tokens=local.sampler.desk.max_positions,
+            dtype=local.model.dtype,
+            model_type=local.model.config.model_type,
+            engine=plan.engine,
+        )
+    ids_file = plan.out / TOKENS_FILE if plan.protocol is Protocol.FORCED else None
+
+    def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
+        if ids_file is not None and ids_file.is_file():
+            jsonl.repair_torn_tail(ids_file)
+
+        def on_rollout(rollout: Rollout) -> None:
+            if ids_file is not None:
+                jsonl.append(ids_file, _tokens(rollout))
+            keep(as_completion(rollout, split_text=lambda ids: split_text(local.tokenizer, ids)))
+
+        local.sampler.sample(problems, plan.spec, skip=skip, on_rollout=on_rollout)
+
+    return source, local
+
+
+def _open(plan: Plan) -> Local:
+    """The model's tokenizer and the engine that samples from it, in half precision on a GPU."""
+    from tersely.engines.fallback import make_sampler
+    from tersely.engines.models import (
+        device,
+        folder_of,
+        load_policy,
+        load_tokenizer,
+        sampling_dtype,
+    )
+
+    if plan.engine is Engine.VLLM:
+        from tersely.engines.vllm import VLLMSampler
+
+        tokenizer = load_tokenizer(plan.model)
+        return Local(tokenizer, VLLMSampler(folder_of(plan.model), tokenizer, rows=plan.rows))
+    model, tokenizer = load_policy(plan.model, dtype=sampling_dtype(device()))
+    sampler = make_sampler(model, tokenizer, rows=plan.rows, engine=plan.engine)
+    return Local(tokenizer, sampler, model)
+
+
+def _check_positions(plan: Plan, problems: Sequence[Problem], local: Local) -> None:
+    """Refuses, before anything is written, a cap or an allowance that the model has no room for."""
+    closing = local.tokenizer(plan.close_text, add_special_tokens=False)["input_ids"]
+    forced = plan.protocol is Protocol.FORCED
+    extra = len(closing) + plan.allowance_tokens if forced else 0
+    longest = max(plan.spec.max_tokens, max(plan.budgets) + extra)
+    try:
+        local.sampler.desk.jobs(problems, replace(plan.spec, samples=1, max_tokens=longest))
+    except EngineError as error:
+        raise ConfigError(f"--max-tokens {plan.spec.max_tokens}: {error}") from error
+
+
+def _tokens(rollout: Rollout) -> TokenRecord:
+    return TokenRecord(
+        problem=rollout.problem_id,
+        sample=rollout.sample,
+        prompt_ids=rollout.prompt_ids,
+        completion_ids=rollout.completion_ids,
+        finish=rollout.finish,
+        thinking_open=rollout.thinking_open,
+    )
+
+
+def _count(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.is_file() else 0

@@ -1,0 +1,1 @@
+"""A recipe: TOML in, checked settings out, and what it does to a batch."""

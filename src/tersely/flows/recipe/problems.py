@@ -1,0 +1,105 @@
+"""The problems that a recipe trains and tests on."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tersely import rewards
+from tersely.core.errors import ConfigError, TerselyWarning
+from tersely.core.types import Problem
+from tersely.flows.recipe.recipe import Recipe
+from tersely.lab.problems import FAMILIES, Split, draw_problems
+from tersely.targets.prompt_budget import announced, prompt_budget
+from tersely.tasks import grading, sources
+from tersely.tasks.problems import in_band, of_sources
+from tersely.tasks.repeats import check_apart, check_set, leave_out_shared, say_shared
+
+LAB = "lab"
+
+
+def training_problems(recipe: Recipe) -> list[Problem]:
+    """The problems that a recipe trains on, of the wanted sources and band, at most
+    ``problems.train_limit``; their prompts as in the file."""
+    section = recipe.problems
+    training = _load_side(section.train, Split.TRAIN, section.train_limit, seed=recipe.seed)
+    if section.sources:
+        training = of_sources(training, section.sources)
+    if section.band:
+        training = in_band(training, low=section.band[0], high=section.band[1])
+    return training[: section.train_limit]
+
+
+def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
+    """The training problems, and held-out problems of every kind.
+
+    Raises:
+        ConfigError: they are too few, or lack what the reward needs.
+        DataError: they cannot be graded, stand twice, or are trained and tested on.
+    """
+    section = recipe.problems
+    training = training_problems(recipe)
+    test = _load_side(section.test, Split.TEST, section.test_limit, seed=recipe.seed)
+    for problem in (*training, *test):
+        grading.load(problem.grader)
+    _check_references(recipe.reward.name, training)
+    needed = recipe.sampling.prompts_per_step
+    if len(training) < needed:
+        raise ConfigError(
+            f"sampling.prompts_per_step = {needed} exceeds the {len(training)} training problems; "
+            "give more problems, widen problems.band or lower it"
+        )
+    test = _check_repeats(recipe, training, test)
+    grading.refuse_bad_gold([*training, *test])
+    if recipe.target is not None and recipe.target.name == prompt_budget.__name__:
+        training, test = (announce(side, recipe.target.parameters) for side in (training, test))
+    return training, test
+
+
+def _check_repeats(recipe: Recipe, training: list[Problem], test: list[Problem]) -> list[Problem]:
+    """The test problems that remain, at most ``problems.test_limit``. Says which problems stand
+    twice, and refuses them above a stated share; drawn test problems that are trained on are left
+    out instead, and others that were drawn take their place."""
+    section = recipe.problems
+    said = [check_set(training, name="problems.train")]
+    # One name for both asks for the same problems.
+    if section.test == section.train != LAB:
+        kept = test[: section.test_limit]
+        shared = say_shared(kept, training)
+        said.append(
+            f"problems.test is problems.train: {shared}; accuracy on them says nothing of others."
+            if shared
+            else None
+        )
+    elif section.test.startswith(sources.GYM):
+        rest, left_out = leave_out_shared(test, training)
+        kept = rest[: section.test_limit]
+        said.append(left_out)
+    else:
+        kept = test[: section.test_limit]
+        said.append(check_apart(kept, training))
+    said.append(check_set(kept, name="problems.test"))
+    for line in filter(None, said):
+        warnings.warn(line, TerselyWarning, stacklevel=3)
+    return kept
+
+
+def announce(problems: Sequence[Problem], parameters: Mapping[str, Any]) -> list[Problem]:
+    """The problems with their budgets stated in their prompts."""
+    return [replace(p, prompt=announced(p.prompt, p.id, **parameters)) for p in problems]
+
+
+def _check_references(reward: str, problems: Sequence[Problem]) -> None:
+    for field in sorted(rewards.needs(reward) & {"reference_tokens", "reference_accuracy"}):
+        lacking = sum(getattr(problem, field) is None for problem in problems)
+        if lacking:
+            raise ConfigError(
+                f"reward {reward} needs {field} of every training problem, and {lacking:,} of "
+                f"{len(problems):,} have none; add it to the problem file or choose another reward"
+            )
+
+
+def _load_side(where: str, split: Split, limit: int, *, seed: int) -> list[Problem]:
+    if where == LAB:
+        return draw_problems(per_family=-(-limit // len(FAMILIES)), seed=seed, split=split)
+    return sources.load(where)

@@ -1,0 +1,256 @@
+"""Recipes: TOML in, checked settings out. Every error names the value, the bound and the fix."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from tersely import rewards, targets
+from tersely.algo import batches
+from tersely.algo.masks import VANILLA
+from tersely.core.errors import ConfigError
+from tersely.flows.recipe.sections import (
+    AdvantageSection,
+    CheckpointSection,
+    EngineSection,
+    EvaluationSection,
+    FilterSection,
+    LearnerSection,
+    LossSection,
+    ModelSection,
+    NamedSection,
+    ProblemsSection,
+    SamplingSection,
+    Section,
+    TreatmentSection,
+)
+
+# Settings of earlier versions, and where they are now.
+MOVED = {
+    "learner.clip_low": "loss.clip_low",
+    "learner.clip_high": "loss.clip_high",
+    "learner.kl_coef": "loss.kl_coef",
+}
+
+
+class Recipe(Section):
+    """Everything a run is made of."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: ModelSection = ModelSection()
+    problems: ProblemsSection = ProblemsSection()
+    sampling: SamplingSection
+    reward: NamedSection
+    target: NamedSection | None = None
+    treatment: TreatmentSection = TreatmentSection()
+    filter: FilterSection | None = None
+    advantage: AdvantageSection = AdvantageSection()
+    loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
+    learner: LearnerSection
+    evaluation: EvaluationSection
+    checkpoint: CheckpointSection = CheckpointSection()
+    # An alarm that a run is being lost is printed and written down; stop ends the run as well.
+    on_alarm: Literal["warn", "stop"] = "warn"
+    trl: EngineSection | None = None
+    verl: EngineSection | None = None
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "Recipe":
+        self._check_target()
+        self._check_treatment()
+        if self.learner.staleness > self.sampling.prompts_per_step:
+            raise ValueError(
+                f"learner.staleness = {self.learner.staleness} exceeds sampling.prompts_per_step = "
+                f"{self.sampling.prompts_per_step}; every update needs a whole group"
+            )
+        if self.problems.band and self.problems.band[0] > self.problems.band[1]:
+            low, high = self.problems.band
+            raise ValueError(f"problems.band = [{low:g}, {high:g}] runs backwards; swap its ends")
+        budgets = self.evaluation.budgets
+        if list(budgets) != sorted(set(budgets)):
+            raise ValueError(
+                f"evaluation.budgets = {list(budgets)} do not rise; set {sorted(set(budgets))}"
+            )
+        return self
+
+    def _check_target(self) -> None:
+        rewards.check(self.reward.name, self.reward.parameters)
+        needs = rewards.needs(self.reward.name)
+        if self.target is None:
+            for field, fix in (("target_tokens", "fixed"), ("weight", "dual_weight")):
+                if field in needs:
+                    raise ValueError(
+                        f"reward {self.reward.name} needs {field}, and the recipe has no target; "
+                        f'add [target] with name = "{fix}", say'
+                    )
+            return
+        cap = self.sampling.cap_tokens
+        for key, value in self.target.parameters.items():
+            for tokens in value if isinstance(value, list) else [value]:
+                above = isinstance(tokens, int | float) and tokens > cap
+                if above and key in ("tokens", "start_tokens", "floor_tokens", "high_tokens"):
+                    raise ValueError(
+                        f"target.{key} = {tokens} (L_T) exceeds sampling.cap_tokens = {cap} (L_R), "
+                        f"so no rollout could be too long; set target.{key} <= {cap}"
+                    )
+        targets.check(self.target.name, self.target.parameters)
+        for field, moves in (("weight", True), ("target_tokens", False)):
+            if field in needs and (self.target.name in targets.MOVE_WEIGHT) is not moves:
+                known = ", ".join(
+                    n for n in targets.available() if (n in targets.MOVE_WEIGHT) is moves
+                )
+                raise ValueError(
+                    f"reward {self.reward.name} needs {field}, which target {self.target.name} "
+                    f"does not give; use one of {known}"
+                )
+
+    def _check_treatment(self) -> None:
+        if self.treatment.table != VANILLA and self.reward.name != "truncation":
+            raise ValueError(
+                f"treatment.cells treats cells of the truncation reward, but the reward is "
+                f'{self.reward.name}; set reward.name = "truncation" or leave cells out'
+            )
+        batches.check(self.advantage.name, self.advantage.parameters)
+        samples = self.sampling.samples_per_prompt
+        if self.filter is not None and self.filter.keep >= samples:
+            raise ValueError(
+                f"filter.keep = {self.filter.keep} keeps all of sampling.samples_per_prompt = "
+                f"{samples} rollouts; set filter.keep < {samples} or leave [filter] out"
+            )
+
+
+def shipped(name: str) -> Path:
+    """The path of a recipe that comes with the package."""
+    return Path(str(resources.files("tersely") / "recipes" / f"{name}.toml"))
+
+
+def find_recipe(name: Path) -> Path:
+    """The file of a recipe: the path itself if there is one, else a shipped recipe by its name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if name.is_file():
+        return name
+    known = {path.stem: path for path in sorted(shipped("demo").parent.glob("*.toml"))}
+    if str(name) in known:
+        return known[str(name)]
+    raise ConfigError(
+        f"no recipe at {name}; give a TOML file, or one that is shipped: {', '.join(known)}"
+    )
+
+
+def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads and checks a recipe; ``overrides`` are ``section.key=value`` with a TOML value.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a setting is unknown or out of bounds.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no recipe at {path}; give a TOML file, or none for the lab")
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    for override in overrides:
+        _apply_override(settings, override)
+    return check_recipe(settings)
+
+
+def check_recipe(settings: dict[str, Any]) -> Recipe:
+    """The settings as a Recipe, or a ConfigError with one line for the first thing wrong."""
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from error
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    key, mark, value = override.partition("=")
+    *sections, last = key.strip().split(".")
+    if not mark or not last:
+        raise ConfigError(f"--set {override!r} is not section.key=value")
+    for section in sections:
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            raise ConfigError(f"--set {override!r}: {section} is a value, not a section")
+    settings[last] = _toml_value(value)
+
+
+def read_value(entry: str) -> tuple[str, Any]:
+    """A setting written ``key=value``, the value as TOML reads it, or as a word.
+
+    Raises:
+        ConfigError: there is no ``=``.
+    """
+    key, mark, value = entry.partition("=")
+    if not mark or not key.strip():
+        raise ConfigError(f"--set {entry!r} is not key=value")
+    return key.strip(), _toml_value(value)
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    match first["type"]:
+        case "extra_forbidden" if key in MOVED:
+            return f"recipe key {key} is now {MOVED[key]}; rename it"
+        case "extra_forbidden":
+            return (
+                f"unknown recipe key {key} = {first['input']!r}; known: {_siblings(first['loc'])}"
+            )
+        case "missing":
+            return f"recipe key {key} is missing; add it"
+        case "value_error":
+            return str(first["ctx"]["error"])
+        case "model_type":
+            return f"{key} = {first['input']!r} is a value; it must be a section, [{key}]"
+        case "tuple_type":
+            return f"{key} = {first['input']!r} must be a list, [{first['input']!r}]"
+        case _:
+            return f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _siblings(place: tuple[int | str, ...]) -> str:
+    section: type[BaseModel] = Recipe
+    for part in place[:-1]:
+        inner = section.model_fields[str(part)].annotation
+        assert isinstance(inner, type)
+        assert issubclass(inner, BaseModel)
+        section = inner
+    return ", ".join(section.model_fields)
+
+
+def first_difference(ours: Recipe, theirs: Recipe) -> str | None:
+    """The first setting in which two recipes differ, with both values; None if none does."""
+    left, right = _flat(ours.model_dump()), _flat(theirs.model_dump())
+    for key in sorted(left.keys() | right.keys()):
+        if left.get(key) != right.get(key):
+            return f"{key} is {left.get(key)!r} here and {right.get(key)!r} there"
+    return None
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def as_toml(recipe: Recipe) -> str:
+    """The resolved recipe, ready to be read again."""
+    return tomli_w.dumps(recipe.model_dump(exclude_none=True))

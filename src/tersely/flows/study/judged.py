@@ -1,0 +1,201 @@
+"""From results to what is drawn: every study judged, its arms summed up, predictions counted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tersely.core.types import Problem
+from tersely.flows.study.judge import LOST_BELOW, Evidence, change_of_accuracy, judge_study
+from tersely.flows.study.outcomes import ArmOutcome, ClaimOutcome, Confusion, StudyOutcome
+from tersely.flows.study.plan import Claim, Named, units_of
+from tersely.flows.study.pool import Pool
+from tersely.flows.study.results import Result, read_result
+from tersely.flows.study.work import Bench
+from tersely.metrics.budgets import Protocol, score
+from tersely.metrics.crossed import NOTHING, Effect, mean_effect
+from tersely.metrics.efficiency import area_over_log_budget
+from tersely.metrics.verdicts import Relation
+
+DRAWN = ("tokens_mean", "accuracy", "positive_share", "entropy_mean")
+ERROR = "error"
+
+
+def gather(
+    base: Mapping[str, Any], studies: Sequence[Named], bench: Bench, *, seeds: int
+) -> Evidence:
+    """All finished runs of these studies.
+
+    Raises:
+        DataError: a result's file is damaged.
+    """
+    results = {}
+    for unit in units_of(base, studies, seeds=seeds):
+        file = bench.result(unit)
+        if file.is_file():
+            results[unit.name] = read_result(file)
+    problems = Pool(bench.pool.folder).held_out() if results else []
+    return Evidence(base, problems, results, seeds)
+
+
+def sum_up(evidence: Evidence, study: Named) -> StudyOutcome:
+    """A study as it is drawn."""
+    arms = [_arm(evidence, study, name) for name in study.study.arms]
+    ends = [evidence.of(study, name) for name in study.study.arms]
+    starts = [result for runs in ends for result in runs.values()]
+    return StudyOutcome(
+        name=study.name,
+        title=study.study.title,
+        question=study.study.question,
+        paper=study.study.paper,
+        runs_done=sum(len(runs) for runs in ends),
+        runs_wanted=evidence.seeds * len(ends),
+        budgets_B=evidence.budgets_B,
+        base_accuracy_B=_accuracies(evidence, _one_a_seed(starts), moment=0.0),
+        arms=arms,
+        claims=[
+            ClaimOutcome(
+                says=each.claim.says,
+                paper=each.claim.paper,
+                expected=expectation(each.claim),
+                bound=each.claim.bound,
+                effect=each.effect,
+                verdict=each.verdict,
+                unit=unit_of_claim(each.claim),
+            )
+            for each in judge_study(evidence, study)
+        ],
+    )
+
+
+def expectation(claim: Claim) -> str:
+    """A claim's bound in words."""
+    unit = unit_of_claim(claim)
+    size = claim.bound * (100 if unit in ("pp", "%") else 1)
+    number = f"{size:+g}" if claim.against and size else f"{size:g}"
+    if claim.relation is Relation.WITHIN:
+        return f"within ±{size:g} {unit}".rstrip()
+    return f"{claim.relation.value} {number.replace('-', '−')} {unit}".rstrip()
+
+
+def unit_of_claim(claim: Claim) -> str:
+    """What its effect is counted in."""
+    if claim.relative or claim.statistic in ("stage_end", "rebound"):
+        return "%"
+    if claim.statistic in ("accuracy", "pass_at_k", "area"):
+        return "pp"
+    if claim.statistic == "tokens" or claim.column.endswith("tokens_mean"):
+        return "tokens"
+    return "nats" if claim.column.startswith("entropy") else "pp"
+
+
+def _arm(evidence: Evidence, study: Named, name: str) -> ArmOutcome:
+    runs = list(evidence.of(study, name).values())
+    problems = evidence.problems
+    changes = [change_of_accuracy(result, problems) for result in runs]
+    return ArmOutcome(
+        name=name,
+        says=study.study.arms[name].says,
+        seeds=len(runs),
+        curves=_mean_curves(runs),
+        accuracy_B=_accuracies(evidence, runs, moment=1.0),
+        area=_area(evidence, runs),
+        tokens=_tokens(problems, runs),
+        lost=sum(change < LOST_BELOW for change in changes),
+        alarmed=sum(bool(result.alarms) for result in runs),
+    )
+
+
+def _mean_curves(runs: Sequence[Result]) -> dict[str, np.ndarray]:
+    if not runs:
+        return {}
+    logs = [result.log() for result in runs]
+    shortest = min(len(log.step_N) for log in logs)
+    stacked = {
+        name: np.stack([log.columns[name][:shortest] for log in logs])
+        for name in DRAWN
+        if all(name in log.columns for log in logs)
+    }
+    return {name: values_KN.mean(axis=0) for name, values_KN in stacked.items()}
+
+
+def _accuracies(evidence: Evidence, runs: Sequence[Result], *, moment: float) -> list[Effect]:
+    if not runs:
+        return [NOTHING] * len(evidence.budgets_B)
+    values_KPB = np.stack(
+        [
+            score(
+                result.table(moment, evidence.problems),
+                budgets_B=evidence.budgets_B,
+                protocol=Protocol.FINISHED,
+            ).accuracy_PB
+            for result in runs
+        ]
+    )
+    return [mean_effect(values_KPB[:, :, at]) for at in range(values_KPB.shape[2])]
+
+
+def _area(evidence: Evidence, runs: Sequence[Result]) -> Effect:
+    if not runs:
+        return NOTHING
+    tables = [result.table(1.0, evidence.problems) for result in runs]
+    budgets_B = evidence.budgets_B
+    hits = [score(table, budgets_B=budgets_B, protocol=Protocol.FINISHED) for table in tables]
+    return mean_effect(
+        np.stack([area_over_log_budget(hit.accuracy_PB, budgets_B=budgets_B) for hit in hits])
+    )
+
+
+def _tokens(problems: list[Problem], runs: Sequence[Result]) -> Effect:
+    if not runs:
+        return NOTHING
+    return mean_effect(
+        np.stack([result.table(1.0, problems).tokens_PS.mean(axis=1) for result in runs])
+    )
+
+
+def _one_a_seed(results: Sequence[Result]) -> list[Result]:
+    """The base model is evaluated by every run; runs of one seed do it alike."""
+    return list({result.seed: result for result in results}.values())
+
+
+def count_predictions(evidence: Evidence) -> list[Confusion]:
+    """Lint's errors and the alarms of training against the runs that were lost."""
+    results = list(evidence.results.values())
+    lost = [change_of_accuracy(r, evidence.problems) < LOST_BELOW for r in results]
+    named: dict[str, list[float | None]] = {
+        "lint: an error, before the run": [
+            0.0 if any(f.severity == ERROR for f in r.lint) else None for r in results
+        ],
+        "diagnose: an alarm of severity error": [_first(r, errors_only=True) for r in results],
+        "diagnose: any alarm": [_first(r, errors_only=False) for r in results],
+    }
+    return [_confusion(name, steps, lost, results) for name, steps in named.items()]
+
+
+def _first(result: Result, *, errors_only: bool) -> float | None:
+    steps = [
+        alarm.step
+        for alarm in result.alarms
+        if alarm.step is not None and (alarm.severity == ERROR or not errors_only)
+    ]
+    return float(min(steps)) if steps else None
+
+
+def _confusion(
+    name: str, steps: Sequence[float | None], lost: Sequence[bool], results: Sequence[Result]
+) -> Confusion:
+    pairs = list(zip(steps, lost, strict=True))
+    leads = [
+        result.last_step - step
+        for step, is_lost, result in zip(steps, lost, results, strict=True)
+        if is_lost and step is not None
+    ]
+    return Confusion(
+        name=name,
+        lost_named=sum(step is not None and is_lost for step, is_lost in pairs),
+        lost_missed=sum(step is None and is_lost for step, is_lost in pairs),
+        sound_named=sum(step is not None and not is_lost for step, is_lost in pairs),
+        sound_silent=sum(step is None and not is_lost for step, is_lost in pairs),
+        lead_steps=float(np.median(leads)) if leads and "lint" not in name else np.nan,
+    )

@@ -1,0 +1,1 @@
+"""``tersely train``: the loop, its step, its run folder."""

@@ -1,0 +1,291 @@
+"""One training step: sample, grade, reward, learn, record."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from tersely import targets
+from tersely.core import jsonl
+from tersely.core.errors import EngineError
+from tersely.core.types import (
+    EvalRecord,
+    Group,
+    Problem,
+    RolloutRecord,
+    SamplingSpec,
+    StepRecord,
+    StepTiming,
+)
+from tersely.engines.learning import checkpoints
+from tersely.engines.learning.learner import LearnStats, LocalLearner
+from tersely.engines.learning.rows import TrainRow
+from tersely.engines.local.jobs import Sampler
+from tersely.engines.models import Policy
+from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.shaping import (
+    Shaped,
+    aim,
+    check_graded,
+    graded_mask,
+    has_signal,
+    right_mask,
+    shape,
+    shaping_of,
+    view,
+)
+from tersely.flows.train.record import step_record
+from tersely.tasks import grading
+from tersely.tasks.grading.answer import opened
+
+# Kept apart so that training and evaluation never share random numbers.
+EVAL_STREAM, TRAIN_STREAM, REFILL_STREAM = 1, 2, 3
+
+
+@runtime_checkable
+class Watch(Protocol):
+    """Who looks on: told of everything, asked whether to stop after this step."""
+
+    def on_sampling(self, what: str, total: int) -> None:
+        """A batch of ``total`` rollouts begins."""
+
+    def on_rollout(self) -> None:
+        """One rollout of the batch is finished."""
+
+    def on_step(self, record: StepRecord, timing: StepTiming, *, steps: int) -> None:
+        """A training step out of ``steps`` is done and recorded."""
+
+    def on_evaluation(self, step: int, records: Sequence[EvalRecord]) -> None:
+        """An evaluation is done and recorded."""
+
+    def wants_stop(self) -> bool:
+        """Whether to stop before the next step."""
+
+
+class Run(NamedTuple):
+    """Everything that a step of a run needs."""
+
+    recipe: Recipe
+    folder: Path
+    policy: Policy
+    sampler: Sampler
+    learner: LocalLearner
+    train_problems: list[Problem]
+    test_problems: list[Problem]
+    watch: Watch
+
+
+def stream_seed(*parts: int) -> int:
+    """A 32-bit seed for one purpose of a run."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
+
+
+def step_problems(
+    problems: Sequence[Problem], step: int, *, count: int, seed: int
+) -> list[Problem]:
+    """The prompts of a step, all different: every problem once an epoch, each epoch in an order
+    of its own. Where a new epoch repeats a problem of this step, a later one takes its place:
+    the same problem twice would be the same rollouts twice."""
+    assert len(problems) >= count
+    chosen: dict[str, Problem] = {}
+    orders: dict[int, list[int]] = {}
+    place = step * count
+    while len(chosen) < count:
+        epoch, within = divmod(place, len(problems))
+        if epoch not in orders:
+            orders[epoch] = np.random.default_rng([seed, epoch]).permutation(len(problems)).tolist()
+        problem = problems[orders[epoch][within]]
+        chosen.setdefault(problem.id, problem)
+        place += 1
+    return list(chosen.values())
+
+
+def all_steps_problems(recipe: Recipe, problems: Sequence[Problem]) -> list[Problem]:
+    """The prompts of every step of a run, one after the other, for engines that lay them out."""
+    return [
+        problem
+        for step in range(recipe.learner.steps)
+        for problem in step_problems(
+            problems, step, count=recipe.sampling.prompts_per_step, seed=recipe.seed
+        )
+    ]
+
+
+class Taken(NamedTuple):
+    """The target's state after a step, and the step's record."""
+
+    state: targets.TargetState
+    record: StepRecord
+
+
+def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
+    """Takes one step and records it."""
+    began = perf_counter()
+    chosen = step_problems(
+        run.train_problems,
+        step,
+        count=run.recipe.sampling.prompts_per_step,
+        seed=run.recipe.seed,
+    )
+    groups, sample_s = _sample(run, step, chosen)
+    rounds = 0
+    while rounds < _refill_rounds(run.recipe) and (missing := _missing(run.recipe, groups)):
+        more = refill_problems(
+            run.train_problems, [g.problem for g in groups], step, missing, seed=run.recipe.seed
+        )
+        if not more:
+            break
+        refilled, more_s = _sample(run, step, more)
+        groups, sample_s, rounds = [*groups, *refilled], sample_s + more_s, rounds + 1
+    target, shaped = shape_all(run.recipe, groups, state)
+    check_graded(shaped)
+    graded = perf_counter()
+    stats = _learn(run, step, shaped)
+    run.sampler.refresh()
+    learned = perf_counter()
+    write_rollouts(run.folder, step, shaped)
+    record = step_record(
+        step,
+        shaped,
+        stats,
+        target_tokens=float(target.tokens_P.mean()),
+        cap_tokens=run.recipe.sampling.cap_tokens,
+        refill_rounds=rounds,
+    )
+    jsonl.append(run.folder / "steps.jsonl", record)
+    timing = StepTiming(
+        step=step,
+        sample_s=sample_s,
+        grade_s=graded - began - sample_s,
+        learn_s=learned - graded,
+        other_s=perf_counter() - learned,
+    )
+    jsonl.append(run.folder / "timings.jsonl", timing)
+    run.watch.on_step(record, timing, steps=run.recipe.learner.steps)
+    return Taken(target.state, record)
+
+
+def refill_problems(
+    problems: Sequence[Problem], taken: Sequence[Problem], step: int, count: int, *, seed: int
+) -> list[Problem]:
+    """Up to ``count`` problems that this step has not taken, in an order of the step's own."""
+    ids = {problem.id for problem in taken}
+    order = np.random.default_rng([seed, REFILL_STREAM, step]).permutation(len(problems)).tolist()
+    return [problems[place] for place in order if problems[place].id not in ids][:count]
+
+
+def _refill_rounds(recipe: Recipe) -> int:
+    section = recipe.sampling
+    return section.refill_rounds if section.without_signal == "refill" else 0
+
+
+def _missing(recipe: Recipe, groups: Sequence[Group]) -> int:
+    """Groups with a signal that the step still lacks."""
+    paid_unfinished = recipe.treatment.unfinished == "graded"
+    with_signal = sum(
+        has_signal(graded_mask(group), right_mask(group, pay_unfinished=paid_unfinished))
+        for group in groups
+    )
+    return recipe.sampling.prompts_per_step - with_signal
+
+
+def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group], float]:
+    """The problems' graded groups, and the seconds that sampling took."""
+    began = perf_counter()
+    section = run.recipe.sampling
+    run.watch.on_sampling(f"step {step + 1}", len(chosen) * section.samples_per_prompt)
+    spec = SamplingSpec(
+        samples=section.samples_per_prompt,
+        max_tokens=section.cap_tokens,
+        seed=stream_seed(run.recipe.seed, TRAIN_STREAM, step),
+        temperature=section.temperature,
+        top_p=section.top_p,
+        top_k=section.top_k,
+        policy_step=step,
+    )
+    rollouts = run.sampler.sample(chosen, spec, on_rollout=lambda _: run.watch.on_rollout())
+    sample_s = perf_counter() - began
+    pairs = [
+        (problem, opened(rollout.text, thinking_open=rollout.thinking_open))
+        for problem, sampled in zip(chosen, rollouts, strict=True)
+        for rollout in sampled
+    ]
+    verdicts = iter(grading.grade_all(pairs))
+    groups = [
+        Group(
+            problem=problem, rollouts=tuple(sampled), verdicts=tuple(islice(verdicts, len(sampled)))
+        )
+        for problem, sampled in zip(chosen, rollouts, strict=True)
+    ]
+    return groups, sample_s
+
+
+def shape_all(
+    recipe: Recipe, groups: Sequence[Group], state: targets.TargetState
+) -> tuple[targets.Target, list[Shaped]]:
+    """The recipe's target and shaping of a step's graded groups."""
+    paid_unfinished = recipe.treatment.unfinished == "graded"
+    seen = [view(group, pay_unfinished=paid_unfinished) for group in groups]
+    target = aim(recipe, seen, state)
+    return target, shape(groups, shaping_of(recipe), tokens_P=target.tokens_P, weight=target.weight)
+
+
+def _learn(run: Run, step: int, shaped: Sequence[Shaped]) -> LearnStats:
+    rows = [
+        TrainRow(
+            prompt_ids=rollout.prompt_ids,
+            completion_ids=rollout.completion_ids,
+            logprobs=rollout.logprobs,
+            advantage=float(advantage),
+            group=number,
+        )
+        for number, s in enumerate(shaped)
+        for rollout, advantage, keep in zip(
+            s.group.rollouts, s.advantage_G, s.reward.keep_G, strict=True
+        )
+        if keep
+    ]
+    try:
+        return run.learner.step(rows, updates=run.recipe.learner.staleness)
+    except EngineError as error:
+        last = checkpoints.latest(run.folder / "checkpoints")
+        where = f"the last good checkpoint is {last}" if last else "no checkpoint was written yet"
+        rate = run.recipe.learner.learning_rate
+        lower = (
+            "With that"
+            if isinstance(error.__cause__, RuntimeError | MemoryError)
+            else f"Lower learner.learning_rate = {rate:g} and"
+        )
+        raise EngineError(
+            f"step {step + 1} stopped: {error}; {where}. {lower} start a new --run from it with "
+            f"--set model.path={last or run.recipe.model.path}"
+        ) from error
+
+
+def write_rollouts(folder: Path, step: int, shaped: Sequence[Shaped]) -> None:
+    """The step's rollouts, in a file of their own."""
+    records = [
+        RolloutRecord(
+            step=step,
+            problem=s.group.problem.id,
+            sample=rollout.sample,
+            grade=verdict.grade,
+            extracted=verdict.extracted,
+            tokens=rollout.tokens,
+            finish=rollout.finish,
+            reward=float(s.reward.total_G[place]),
+            advantage=float(s.advantage_G[place]),
+            kept=bool(s.reward.keep_G[place]),
+            text=rollout.text,
+            thinking_open=rollout.thinking_open,
+        )
+        for s in shaped
+        for place, (rollout, verdict) in enumerate(
+            zip(s.group.rollouts, s.group.verdicts, strict=True)
+        )
+    ]
+    (folder / "rollouts").mkdir(exist_ok=True)
+    jsonl.write(folder / "rollouts" / f"step-{step:06d}.jsonl", records)

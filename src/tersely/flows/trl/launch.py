@@ -1,0 +1,210 @@
+"""The same recipe on an engine of many processes: checked here, started, and judged at its ends.
+
+All that can be refused is refused before a process is started or a GPU is taken.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, EngineError
+from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
+from tersely.engines.fallback import make_sampler
+from tersely.engines.local.jobs import make_desk
+from tersely.engines.models import Policy, load_policy
+from tersely.flows.recipe.problems import load_problems
+from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.train import folder as runs
+from tersely.flows.train.lookout import Lookout, OnAlarm
+from tersely.flows.train.loop import check_not_missing, evaluate_policy, forget_after
+from tersely.flows.train.step import Watch
+from tersely.flows.trl.hooks import latest, open_folder
+from tersely.flows.trl.settings import trl_settings
+from tersely.flows.trl.trainer import check_versions
+from tersely.flows.trl.worker import CHECKPOINTS, LAUNCHED, MODULE, config_fields
+
+POLL_S = 0.5
+
+
+def plan_trl(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
+    """The settings of ``GRPOConfig`` that a run would have; nothing is loaded or written.
+
+    Raises:
+        ConfigError: TRL is missing, of another version, or cannot do what the recipe says.
+    """
+    import torch
+
+    check_versions()
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < processes:
+        raise ConfigError(
+            f"--processes {processes} exceeds the {gpus} GPUs of this machine; give one for each"
+        )
+    return trl_settings(
+        recipe,
+        processes=processes,
+        output=folder / CHECKPOINTS,
+        known=config_fields(),
+        cuda=torch.cuda.is_available(),
+    )
+
+
+def worker_command(folder: Path, *, processes: int) -> list[str]:
+    """What starts a run's processes on this machine."""
+    return [sys.executable, "-m", MODULE, str(folder), "--processes", str(processes)]
+
+
+def launch_trl(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    processes: int,
+    resume: bool,
+    watch: Watch,
+    on_alarm: OnAlarm = lambda alarm: None,
+) -> None:
+    """Trains a recipe with TRL, or goes on from its last checkpoint; evaluates before and after.
+
+    Args:
+        on_alarm: told of each alarm once, when it is first raised.
+    Raises:
+        ConfigError: the folder, recipe, model or problems cannot be used as given.
+        EngineError: a process failed, or an alarm stops the run; the last checkpoint stands.
+    """
+    runs.check_folder(recipe, folder, resume=resume)
+    plan_trl(recipe, folder, processes=processes)
+    training, test = load_problems(recipe)
+    policy = load_policy(recipe.model.path)
+    _check_prompts(recipe, policy, training)
+    open_folder(recipe, folder, training, test, processes=processes)
+    saved = latest(folder / CHECKPOINTS)
+    done = saved.step if saved else 0
+    check_not_missing(folder, every_steps=recipe.checkpoint.every_steps, found=done)
+    forget_after(folder, done)
+    _evaluate(recipe, folder, 0, policy, test, watch=watch)
+    del policy
+    _release_memory()
+    if done < recipe.learner.steps:
+        lookout = Lookout(
+            folder,
+            staleness=recipe.learner.staleness,
+            stop=recipe.on_alarm == "stop",
+            on_alarm=on_alarm,
+            latest=lambda: saved.folder if (saved := latest(folder / CHECKPOINTS)) else None,
+        )
+        _run(recipe, folder, processes=processes, watch=watch, lookout=lookout)
+    _evaluate_last(recipe, folder, test, watch=watch)
+
+
+def _check_prompts(recipe: Recipe, policy: Policy, problems: Sequence[Problem]) -> None:
+    """EngineError for a prompt that does not fit the model together with the cap."""
+    spec = SamplingSpec(samples=1, max_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
+    make_desk(policy.model, policy.tokenizer).jobs(problems, spec)
+
+
+def _evaluate(
+    recipe: Recipe,
+    folder: Path,
+    step: int,
+    policy: Policy,
+    test: Sequence[Problem],
+    *,
+    watch: Watch,
+) -> None:
+    evaluate_policy(
+        recipe,
+        folder,
+        step,
+        sampler=make_sampler(policy.model, policy.tokenizer, rows=recipe.sampling.rows),
+        tokenizer=policy.tokenizer,
+        problems=test,
+        watch=watch,
+    )
+
+
+def _release_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _run(recipe: Recipe, folder: Path, *, processes: int, watch: Watch, lookout: Lookout) -> None:
+    """Starts the processes and shows what they record, to their end."""
+    cores = max(1, (os.cpu_count() or 1) // processes)
+    environment = {
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": str(recipe.model.cpu_threads or cores),
+        **os.environ,
+        LAUNCHED: "1",
+    }
+    with subprocess.Popen(worker_command(folder, processes=processes), env=environment) as process:
+        try:
+            code = follow(process, folder, watch=watch, steps=recipe.learner.steps, lookout=lookout)
+        except BaseException:
+            # torchrun passes this on to its processes and waits for them.
+            process.terminate()
+            raise
+    if code:
+        saved = latest(folder / CHECKPOINTS)
+        where = f"step {saved.step}'s checkpoint stands" if saved else "no checkpoint was written"
+        raise EngineError(
+            f"TRL stopped with exit code {code}, see above; {where}: go on with --resume"
+        )
+
+
+def follow(
+    process: "subprocess.Popen[bytes]",
+    folder: Path,
+    *,
+    watch: Watch,
+    steps: int,
+    lookout: Lookout,
+) -> int:
+    """The exit code, once it ends; until then every record is shown and looked at as it comes.
+
+    Raises:
+        EngineError: an alarm stops the run.
+    """
+    shown = len(_whole_lines(folder / "steps.jsonl"))
+    code = None
+    while code is None:
+        try:
+            code = process.wait(timeout=POLL_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        records = _whole_lines(folder / "steps.jsonl")[shown:]
+        timings = _whole_lines(folder / "timings.jsonl")[shown:]
+        for record, timing in zip(
+            jsonl.parse(records, StepRecord, name="steps.jsonl"),
+            jsonl.parse(timings[: len(records)], StepTiming, name="timings.jsonl"),
+            strict=True,
+        ):
+            watch.on_step(record, timing, steps=steps)
+            lookout.after(record)
+        shown += len(records)
+    return code
+
+
+def _whole_lines(file: Path) -> list[bytes]:
+    """The lines that are there, without one that is still being written."""
+    return file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
+
+
+def _evaluate_last(recipe: Recipe, folder: Path, test: Sequence[Problem], *, watch: Watch) -> None:
+    saved = latest(folder / CHECKPOINTS)
+    if saved is None or saved.step < recipe.learner.steps:
+        raise EngineError(f"TRL ended without the checkpoint of step {recipe.learner.steps}")
+    try:
+        policy = load_policy(str(saved.folder))
+    except ConfigError as error:
+        raise EngineError(
+            f"trained to the end, but {saved.folder} holds no whole weights to evaluate ({error}); "
+            "merge its shards (accelerate merge-weights) and run tersely eval on them"
+        ) from error
+    _evaluate(recipe, folder, saved.step, policy, test, watch=watch)

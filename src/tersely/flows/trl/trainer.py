@@ -1,0 +1,383 @@
+"""TRL's ``GRPOTrainer``, used as it is: a reward function, a callback, and one wrapped method.
+
+The reward function gathers the rows of all processes, so that the reward, the target and the
+advantage see whole groups. TRL makes its own advantages from rewards and has no seam for others, so
+``attach`` wraps ``_generate_and_score_completions`` of one trainer and overwrites three of the
+things that it returns: advantages, the mask of tokens in the loss, and what the loss is divided
+by. Another method is listened to, for the entropy. Both are private, hence ``TESTED``.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tersely.core.errors import ConfigError, EngineError
+from tersely.core.types import Group, Problem, Verdict
+from tersely.flows.train import versions
+from tersely.flows.train.groups import FlatRow, Gathered, Grouped, gathered, regroup, unpad
+from tersely.tasks.grading.answer import opened
+
+# The least version tested, and the first one that is not.
+TESTED = {"trl": ("1.16", "1.17"), "transformers": ("5.23", "5.24"), "accelerate": ("1.15", "1.16")}
+SEAM, FORWARD = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
+# Losses that TRL divides by a count of the whole step, which can be set to any denominator.
+LOSSES = frozenset({"dapo", "cispo"})
+
+
+class Judged(NamedTuple):
+    """A step's groups as the loss needs them, one array a group; and figures for TRL's own log."""
+
+    rewards: list[np.ndarray]
+    advantages: list[np.ndarray]
+    keep: list[np.ndarray]
+    figures: Mapping[str, float]
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Who turns a step's whole groups into rewards, advantages and masks; may keep state."""
+
+    def judge(self, groups: Sequence[Group], *, policy_step: int) -> Judged:
+        """Called once a step on every process, on the same groups in the same order."""
+
+
+@runtime_checkable
+class Book(Protocol):
+    """Who writes down what happens; called on every process."""
+
+    def on_update(self, logs: Mapping[str, Any], *, generate_s: float, grade_s: float) -> None:
+        """An optimizer update is done; times are of the step's generation, NaN if not measured."""
+
+    def on_save(self, folder: Path, *, is_main: bool) -> None:
+        """TRL has written this checkpoint."""
+
+
+Aggregate: TypeAlias = Callable[[Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Any]
+
+
+class Share(NamedTuple):
+    """What one process gets of a judged step, its own rows in its own order.
+
+    Args:
+        advantage_B: times the row's weight in the loss.
+        denominator: of the whole step, all processes together.
+        silent: no row of the step, on whatever process, has an advantage.
+    """
+
+    completion_ids: list[tuple[int, ...]]
+    reward_B: Float[np.ndarray, " B"]
+    advantage_B: Float[np.ndarray, " B"]
+    keep_B: Bool[np.ndarray, " B"]
+    denominator: float
+    silent: bool
+
+
+def check_versions() -> None:
+    """Refuses versions whose private methods were never tested.
+
+    Raises:
+        ConfigError: TRL is not there, or a version is outside ``TESTED``.
+    """
+    versions.check_versions(TESTED, extra="trl")
+
+
+class GroupReward:
+    """A reward function for ``GRPOTrainer(reward_funcs=...)`` that sees whole groups.
+
+    The dataset needs a column ``problem`` with ids. An ungraded rollout is paid None, which TRL
+    leaves out of its means. Alone, TRL makes its own advantages of these rewards: masks, and all
+    that depends on them, are lost.
+
+    Args:
+        problems: by id.
+        decode: token ids to text, special tokens included.
+        opens: whether a question's prompt ends inside the thinking, given what else TRL gives its
+            chat template (``template_settings``, set once training begins).
+        stop_ids: tokens that end a completion.
+        samples: rollouts of every group.
+        aggregate: ``(tokens_B, group_B) -> weight_B, denominator`` over the kept rows of a step.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        problems: Mapping[str, Problem],
+        *,
+        grade_all: Callable[[Sequence[tuple[Problem, str]]], Sequence[Verdict]],
+        decode: Callable[[Sequence[int]], str],
+        opens: Callable[[str, Mapping[str, Any]], bool],
+        stop_ids: AbstractSet[int],
+        samples: int,
+        aggregate: Aggregate,
+        first_step: int = 0,
+    ) -> None:
+        # TRL logs under this name.
+        self.__name__ = "tersely"
+        self.stop_ids, self.samples = frozenset(stop_ids), samples
+        self.share: Share | None = None
+        self.skips_silent = False
+        self.grade_s = self.generate_s = math.nan
+        # (sum, tokens) of each forward pass with gradient since the last update.
+        self.entropies: list[Any] = []
+        self._judge, self._problems = judge, problems
+        self._grade_all, self._decode, self._aggregate = grade_all, decode, aggregate
+        self._opens, self.template_settings = opens, dict[str, Any]()
+        self._step = first_step
+
+    def __call__(
+        self,
+        *,
+        completion_ids: list[list[int]],
+        problem: list[str] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **_: Any,
+    ) -> list[float | None]:
+        """TRL's call, once a step on each process; TRL forces the signature."""
+        began = perf_counter()
+        if problem is None:
+            raise ConfigError(
+                "the training set has no column 'problem', so groups cannot be told apart; add "
+                "each row's problem id, or train on the recipe's own dataset"
+            )
+        own = self._rows(problem, completion_ids)
+        every = _gather(own)
+        grouped = regroup(
+            every.rows,
+            self._problems,
+            stop_ids=self.stop_ids,
+            policy_step=self._step,
+            samples=self.samples,
+        )
+        judged = self._judge.judge(grouped.groups, policy_step=self._step)
+        self.share = _share(every, grouped, judged, self._aggregate)
+        self._step += 1
+        for name, value in judged.figures.items():
+            if log_metric is not None and math.isfinite(value):
+                log_metric(name, value)
+        self.grade_s = perf_counter() - began
+        return [None if math.isnan(r) else r for r in self.share.reward_B.tolist()]
+
+    def _rows(self, ids: Sequence[str], completions: Sequence[Sequence[int]]) -> list[FlatRow]:
+        """This process's own rows, graded here; each process grades its own."""
+        unknown = [name for name in ids if name not in self._problems]
+        if unknown:
+            raise ConfigError(
+                f"the training set names problem {unknown[0]!r}, which is none of the recipe's "
+                f"{len(self._problems):,}; train on the recipe's own dataset"
+            )
+        texts = [
+            self._decode(tokens[:-1] if tokens and tokens[-1] in self.stop_ids else tokens)
+            for tokens in completions
+        ]
+        open_by_id = {
+            name: self._opens(self._problems[name].prompt, self.template_settings)
+            for name in set(ids)
+        }
+        pairs = [
+            (self._problems[name], opened(text, thinking_open=open_by_id[name]))
+            for name, text in zip(ids, texts, strict=True)
+        ]
+        return [
+            FlatRow(
+                key=name,
+                problem=name,
+                completion_ids=tuple(tokens),
+                text=text,
+                verdict=verdict,
+                thinking_open=open_by_id[name],
+            )
+            for name, tokens, text, verdict in zip(
+                ids, completions, texts, self._grade_all(pairs), strict=True
+            )
+        ]
+
+
+def _gather(own: Sequence[FlatRow]) -> Gathered:
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    state = PartialState()
+    # A list within a list: gather_object joins the outer ones, and each process stays apart.
+    parts = gather_object([list(own)])
+    return gathered(parts, rank=state.process_index)
+
+
+def _share(every: Gathered, grouped: Grouped, judged: Judged, aggregate: Aggregate) -> Share:
+    """The weight and the denominator are of all kept rows of the step, whoever holds them."""
+    rewards_N, adv_N, keep_N = map(grouped.flat, (judged.rewards, judged.advantages, judged.keep))
+    tokens_N = np.array([len(row.completion_ids) for row in every.rows])
+    group_N = grouped.flat(
+        [np.full(len(places), number) for number, places in enumerate(grouped.places)]
+    )
+    weight_N, denominator = np.zeros(len(tokens_N)), 1.0
+    if keep_N.any():
+        made = aggregate(tokens_N[keep_N], group_N[keep_N])
+        weight_N[keep_N], denominator = made.weight_B, float(made.denominator)
+    return Share(
+        completion_ids=[row.completion_ids for row in every.rows[every.own]],
+        reward_B=rewards_N[every.own],
+        advantage_B=(adv_N * weight_N)[every.own],
+        keep_B=keep_N[every.own],
+        denominator=denominator,
+        silent=not (adv_N * weight_N).any(),
+    )
+
+
+def attach(trainer: Any, reward: GroupReward) -> None:
+    """From now on this trainer learns from the reward's own advantages and masks.
+
+    Scaling an advantage by a positive weight scales its term of a policy loss, and these losses are
+    divided by one count of the step: so every aggregation is exact, however TRL cuts the batch.
+
+    Raises:
+        ConfigError: the trainer is set up for something else.
+    """
+    _check_trainer(trainer, reward)
+    inner = getattr(trainer, SEAM)
+
+    def generate_and_score(inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        began, reward.share = perf_counter(), None
+        output: dict[str, Any] = inner(inputs)
+        _overwrite(output, reward.share)
+        reward.generate_s = perf_counter() - began - reward.grade_s
+        return output
+
+    setattr(trainer, SEAM, generate_and_score)
+    _listen(trainer, reward)
+    others = trainer.beta, trainer.entropy_coef, trainer.use_adaptive_entropy
+    reward.skips_silent = not (any(others) or trainer.aux_loss_enabled)
+
+
+def _listen(trainer: Any, reward: GroupReward) -> None:
+    """Has the entropy of all completion tokens kept: TRL logs that of loss tokens, and averages
+    micro-batches whatever their number of tokens."""
+    inner = getattr(trainer, FORWARD)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        import torch
+
+        _, _, attention_BT, to_keep = args[:4]
+        output = inner(*args, **kwargs)
+        if output[1] is not None:
+            own_BT = attention_BT[:, -to_keep:]
+            sums = (output[1].detach() * own_BT).sum(), own_BT.sum()
+            reward.entropies.append(torch.stack(sums).double())
+        return output
+
+    setattr(trainer, FORWARD, forward)
+
+
+def _take_entropy(reward: GroupReward) -> float | None:
+    """Mean nats a token over all processes since the last update; None if nothing was heard."""
+    if not reward.entropies:
+        return None
+    from accelerate.utils import reduce
+
+    total, tokens = reduce(sum(reward.entropies), reduction="sum").tolist()
+    reward.entropies.clear()
+    return float(total / tokens)
+
+
+def _check_trainer(trainer: Any, reward: GroupReward) -> None:
+    check_versions()
+    for seam in (SEAM, FORWARD):
+        if not callable(getattr(trainer, seam, None)):
+            raise ConfigError(f"{type(trainer).__name__} has no {seam}; use trl.GRPOTrainer")
+    if trainer.loss_type not in LOSSES:
+        raise ConfigError(
+            f"loss_type = {trainer.loss_type!r} divides by counts of a micro-batch; set loss_type "
+            f"to one of {', '.join(sorted(LOSSES))}, and the recipe's loss.aggregation to the mean"
+        )
+    if set(trainer.eos_token_ids) != reward.stop_ids:
+        raise ConfigError(
+            f"TRL stops at tokens {sorted(trainer.eos_token_ids)} and the reward at "
+            f"{sorted(reward.stop_ids)}; give both the same tokenizer and generation config"
+        )
+    if trainer.tools or trainer.environment_factories is not None:
+        raise ConfigError("tools and environments make several turns; use single turns")
+    check_arguments(trainer.args, samples=reward.samples)
+
+
+def check_arguments(args: Any, *, samples: int) -> None:
+    """Refuses a trainer's settings under which rewards or records would be wrong.
+
+    Raises:
+        ConfigError: naming the first such setting.
+    """
+    wanted = {
+        "num_generations": (samples, "the recipe's sampling.samples_per_prompt"),
+        "logging_steps": (1, "every update is recorded"),
+        "mask_truncated_completions": (False, "the recipe says what is masked"),
+    }
+    for name, (value, why) in wanted.items():
+        if getattr(args, name) != value:
+            raise ConfigError(f"{name} = {getattr(args, name)!r} must be {value!r}: {why}")
+    if str(getattr(args.eval_strategy, "value", args.eval_strategy)) != "no":
+        raise ConfigError(
+            'eval_strategy must be "no": an evaluation would move the target and be recorded as '
+            "a step; evaluate checkpoints with `tersely eval`"
+        )
+
+
+def _overwrite(output: dict[str, Any], share: Share | None) -> None:
+    """Puts our own advantages, mask and denominator where TRL's loss reads them."""
+    import torch
+
+    ids_BT, mask_BT = output["completion_ids"], output["completion_mask"]
+    seen = unpad(ids_BT.cpu().numpy(), mask_BT.bool().cpu().numpy())
+    if share is None or seen != share.completion_ids:
+        raise EngineError(
+            "TRL learns from other rows than the reward was asked about; give the trainer the "
+            "attached reward as its only reward function"
+        )
+    device = ids_BT.device
+    output["advantages"] = torch.tensor(share.advantage_B, dtype=torch.float32, device=device)
+    keep_B1 = torch.tensor(share.keep_B, dtype=mask_BT.dtype, device=device)[:, None]
+    # TRL multiplies this onto the completion mask for the loss only: attention is as sampled.
+    output["tool_mask"] = keep_B1.expand_as(mask_BT).contiguous()
+    output["num_items_in_batch"] = torch.tensor(share.denominator, device=device)
+
+
+def make_callback(book: Book, reward: GroupReward) -> Any:
+    """A ``TrainerCallback`` that has every update and checkpoint written down."""
+    from accelerate import PartialState
+    from transformers import TrainerCallback
+
+    class Recorder(TrainerCallback):  # type: ignore[misc]
+        """TRL calls these; it forces the base class and the signatures."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            check_versions()
+            check_arguments(args, samples=reward.samples)
+            reward.template_settings = dict(getattr(args, "chat_template_kwargs", None) or {})
+
+        def on_pre_optimizer_step(
+            self, args: Any, state: Any, control: Any, optimizer: Any, **_: Any
+        ) -> None:
+            # AdamW's momentum alone would move the weights on no evidence; without gradients it
+            # does nothing. DeepSpeed has steps of its own and is not reached by this.
+            if reward.skips_silent and reward.share is not None and reward.share.silent:
+                optimizer.zero_grad()
+
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any
+        ) -> None:
+            if "loss" in logs:  # else the summary after the last update
+                entropy = _take_entropy(reward)
+                if entropy is not None:
+                    logs = {**logs, "entropy": entropy}
+                book.on_update(logs, generate_s=reward.generate_s, grade_s=reward.grade_s)
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            # Other processes may still be writing their part of the checkpoint.
+            PartialState().wait_for_everyone()
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            book.on_save(folder, is_main=state.is_world_process_zero)
+
+    return Recorder()

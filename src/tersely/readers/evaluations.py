@@ -1,0 +1,397 @@
+"""An evaluation as loaded from disk: ours or a peer's, ready to be measured and drawn."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, DataError
+from tersely.core.manifest import FILE, Manifest, read_manifest
+from tersely.core.order import natural_pair
+from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
+from tersely.metrics.budgets import Protocol, spectrum
+from tersely.metrics.records import (
+    ENDED,
+    NO_ANSWER,
+    RIGHT,
+    UNKNOWN_ANSWER,
+    UNKNOWN_TOKENS,
+    Samples,
+    SampleTable,
+    arrange,
+    tabulate,
+)
+from tersely.readers import formats as readers
+from tersely.readers.packing import plain_stem
+from tersely.readers.reading import SplitsTokens
+from tersely.readers.regrading import grade_prefixes, regrade
+
+RECORDS_FILE, FORCED_FILE, PROBLEMS_FILE = "records.jsonl", "forced.jsonl", "problems.jsonl"
+OURS = "tersely"
+AGAIN = "run the same tersely eval again"
+# What a page can carry: a few traces a problem, and no more text than a browser likes.
+TRACES_A_PROBLEM = 2
+TRACE_CHARACTERS = 4_000_000
+
+_SCHEMA: dict[str, Any] = {
+    "schema": pl.Int64,
+    "run": pl.String,
+    "model": pl.String,
+    "benchmark": pl.String,
+    "problem": pl.String,
+    "sample": pl.Int64,
+    "grade": pl.String,
+    "tokens": pl.Int64,
+    "finish": pl.String,
+    "cap_tokens": pl.Int64,
+    "extracted": pl.String,
+    "answer_tokens": pl.Int64,
+    "answered_budgets": pl.List(pl.Int64),
+    "difficulty": pl.Float64,
+}
+_REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish")
+
+
+class Loaded(NamedTuple):
+    """What a report or a comparison needs of one evaluation.
+
+    Args:
+        name: what to call it: the folder's or the file's name.
+        table: all samples; under *answered* or *forced* with the prefixes graded under it.
+        protocol: what counts as right at a budget.
+        budgets: the budgets to report, ascending, in tokens.
+        notes: what was excluded, inferred or left to do; shown under every table.
+        facts: model, settings, date and the like, for the reader.
+        traces: records with text, in table order; a few a problem at most.
+        asked: what each (benchmark, problem) asks and which answer is right, where known.
+    """
+
+    name: str
+    table: SampleTable
+    protocol: Protocol
+    budgets: tuple[int, ...]
+    notes: tuple[str, ...]
+    facts: Mapping[str, str]
+    traces: tuple[EvalRecord, ...]
+    asked: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
+
+
+def load(
+    path: Path,
+    *,
+    reader: str = OURS,
+    options: readers.Options | None = None,
+    budgets: Sequence[int] = (),
+    protocol: Protocol | None = None,
+) -> Loaded:
+    """One evaluation: our folder or records file, or a peer's file through its reader.
+
+    ``protocol`` None is the one that our folder was evaluated for, *finished* elsewhere;
+    ``budgets`` empty are the folder's own, else the spectrum up to the cap.
+
+    Raises:
+        ConfigError: there is nothing there, or it cannot be read as asked.
+        DataError: the file is damaged or is not what it is said to be.
+    """
+    if not path.exists():
+        raise ConfigError(f"there is no {path}; give an evaluation's folder or a file of records")
+    if reader != OURS:
+        told = options or readers.Options(run=plain_stem(path))
+        return _load_peer(path, reader, told, budgets, protocol or Protocol.FINISHED)
+    only_model = None if options is None else _only_model(options)
+    file = path / RECORDS_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"{path} holds no {RECORDS_FILE}; give a folder that tersely eval wrote")
+    has_manifest = (file.parent / FILE).is_file() and file.name == RECORDS_FILE
+    manifest = read_manifest(file.parent) if has_manifest else Manifest(identity={}, facts={})
+    wanted = protocol or _protocol_of(manifest, file)
+    graded = _numbers(manifest.identity.get("budgets", ""))
+    frame, notes = read_frame(file)
+    if only_model is not None:
+        frame = frame.filter(pl.col("model") == only_model)
+    table = arrange(as_samples(frame, prefix_budgets=graded))
+    if wanted is Protocol.FORCED:
+        table, cost = _with_forced(table, file.parent / FORCED_FILE, budgets=graded)
+        notes.append(cost)
+    stated = _numbers(manifest.facts.get("budgets", ""))
+    chosen = tuple(budgets) or stated or spectrum(table.reach_tokens)
+    notes += _unfinished(table, manifest)
+    return Loaded(
+        name=path.resolve().name if path.is_dir() else path.stem,
+        table=table,
+        protocol=wanted,
+        budgets=tuple(sorted(set(chosen))),
+        notes=tuple(notes),
+        facts={**manifest.identity, **manifest.facts},
+        traces=tuple(read_traces(file)),
+        asked=_asked(file.parent / PROBLEMS_FILE),
+    )
+
+
+def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
+    """The numbers of a records file, without its texts, and notes on it.
+
+    A last line that is still being written, or that a crash tore, is left out and noted.
+
+    Raises:
+        DataError: naming file and line, if a line is no evaluation record.
+    """
+    try:
+        frame = _scan(file, _SCHEMA).collect()
+    except pl.exceptions.PolarsError as error:
+        with file.open("rb") as content:
+            if content.read(1) != b"{":
+                raise DataError(
+                    f"{file} holds no evaluation records; if another tool wrote it, name it with "
+                    "--from"
+                ) from None
+        jsonl.read(file, EvalRecord)  # names the line, if one is to blame
+        raise DataError(f"{file} cannot be read: {error}") from error
+    torn = f"The last line of {file.name} is not whole and was left out."
+    notes = [torn] if _is_torn(file) else []
+    _check_frame(frame, file)
+    return frame, notes
+
+
+def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Samples:
+    """A frame of records as columns; see ``Samples``."""
+    found = sorted(frame.select("benchmark", "problem").unique().iter_rows(), key=natural_pair)
+    keys = pl.DataFrame(found, schema={"benchmark": pl.String, "problem": pl.String}, orient="row")
+    placed = frame.select("benchmark", "problem").join(
+        keys.with_row_index("row"), on=["benchmark", "problem"], how="left", maintain_order="left"
+    )
+    is_wrong = pl.col("grade") == Grade.WRONG.value
+    answer = (
+        pl.when(pl.col("grade") == Grade.CORRECT.value)
+        .then(RIGHT)
+        .when(is_wrong & pl.col("extracted").is_not_null())
+        .then(pl.col("extracted").rank("dense").cast(pl.Int64))
+        .when(pl.col("grade") == Grade.UNPARSED.value)
+        .then(NO_ANSWER)
+        .otherwise(UNKNOWN_ANSWER)
+    )
+    columns = frame.select(
+        correct=pl.col("grade") == Grade.CORRECT.value,
+        finished=pl.col("finish").is_in([end.value for end in ENDED]),
+        end_unknown=pl.col("finish") == Finish.UNKNOWN.value,
+        graded=(pl.col("grade") != Grade.UNGRADED.value) & (pl.col("finish") != Finish.ERROR.value),
+        answer=answer,
+        answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
+        **{
+            f"within {b}": pl.col("answered_budgets").list.contains(b).fill_null(False)
+            for b in prefix_budgets
+        },
+    )
+    known = bool(frame["answered_budgets"].is_not_null().any())
+    used = list(prefix_budgets) if known else []
+    return Samples(
+        runs=_distinct(frame, "run"),
+        models=_distinct(frame, "model"),
+        caps=tuple(frame["cap_tokens"].unique().to_list()),
+        keys=tuple(found),
+        row_N=placed["row"].cast(pl.Int64).to_numpy(),
+        sample_N=frame["sample"].to_numpy(),
+        correct_N=columns["correct"].to_numpy(),
+        finished_N=columns["finished"].to_numpy(),
+        graded_N=columns["graded"].to_numpy(),
+        end_unknown_N=columns["end_unknown"].to_numpy(),
+        tokens_N=frame["tokens"].to_numpy(),
+        answer_N=columns["answer"].cast(pl.Int64).to_numpy(),
+        answer_tokens_N=columns["answer_tokens"].to_numpy(),
+        prefix_budgets_C=np.array(used, dtype=np.int64),
+        prefix_NC=columns.select([f"within {b}" for b in used]).to_numpy().astype(bool)
+        if used
+        else np.zeros((len(frame), 0), dtype=bool),
+    )
+
+
+def read_traces(file: Path) -> list[EvalRecord]:
+    """Records with text: the first samples of every problem, sample by sample, while they fit."""
+    slim = {"problem": pl.String, "sample": pl.Int64, "text": pl.String}
+    sizes = (
+        _scan(file, slim)
+        .select("problem", "sample", characters=pl.col("text").str.len_chars())
+        .with_row_index("line")
+        .filter(pl.col("sample") < TRACES_A_PROBLEM, pl.col("characters") > 0)
+        .collect()
+        .sort("sample", "problem")
+    )
+    fits = sizes.filter(pl.col("characters").cum_sum() <= TRACE_CHARACTERS)
+    lines = set(fits["line"].to_list())
+    with file.open("rb") as content:
+        filled = (line for line in content if line.strip())
+        kept = [line.rstrip(b"\n") for number, line in enumerate(filled) if number in lines]
+    records = jsonl.parse(kept, EvalRecord, name=f"{file}, kept texts")
+    return sorted(records, key=lambda r: (natural_pair((r.benchmark, r.problem)), r.sample))
+
+
+def _scan(file: Path, schema: Mapping[str, Any]) -> pl.LazyFrame:
+    """The wanted fields of all whole lines; other fields are not looked at."""
+    if not _is_torn(file):
+        return pl.scan_ndjson(file, schema=schema)
+    whole = file.read_bytes().rpartition(b"\n")[0]
+    return pl.read_ndjson(whole, schema=schema).lazy() if whole else pl.LazyFrame(schema=schema)
+
+
+def _is_torn(file: Path) -> bool:
+    with file.open("rb") as content:
+        if content.seek(0, 2) == 0:
+            return False
+        content.seek(-1, 2)
+        return content.read(1) != b"\n"
+
+
+def _load_peer(
+    path: Path,
+    reader: str,
+    options: readers.Options,
+    budgets: Sequence[int],
+    protocol: Protocol,
+) -> Loaded:
+    prefixes = options.grader is not None and isinstance(options.count_tokens, SplitsTokens)
+    if protocol is not Protocol.FINISHED and not (prefixes and protocol is Protocol.ANSWERED):
+        raise ConfigError(
+            f"--protocol {protocol!s} needs graded prefixes, which {reader} does not write; "
+            "only finished can be read off its files, and answered where --regrade GRADER and "
+            "--tokenizer are given too"
+        )
+    reading = readers.read(path, reader, options)
+    chosen = tuple(sorted(set(budgets))) or spectrum(tabulate(reading.records).reach_tokens)
+    reading = _regraded(path, reading, options=options, budgets=chosen)
+    models = {r.model for r in reading.records if r.model is not None}
+    facts = {"file": path.name, "read as": reader}
+    if options.grader is not None:
+        facts["graders"] = options.grader
+    if models:
+        facts["model"] = ", ".join(sorted(models))
+    traces = [r for r in reading.records if r.text is not None and r.sample < TRACES_A_PROBLEM]
+    sizes = np.cumsum([len(r.text or "") for r in traces])
+    return Loaded(
+        name=plain_stem(path),
+        table=tabulate(reading.records),
+        protocol=protocol,
+        budgets=chosen,
+        notes=reading.notes,
+        facts=facts,
+        traces=tuple(traces[: int(np.searchsorted(sizes, TRACE_CHARACTERS, side="right"))]),
+        asked={
+            (r.benchmark, r.problem): (r.prompt or "", gold)
+            for r in reading.records
+            if (gold := reading.golds.get((r.benchmark, r.problem))) is not None
+        },
+    )
+
+
+def _regraded(
+    path: Path, reading: readers.Reading, *, options: readers.Options, budgets: Sequence[int]
+) -> readers.Reading:
+    """As read, or graded again if that was asked for: prefixes too, where tokens can be told."""
+    if options.grader is None:
+        return reading
+    again = regrade(path, reading, grader=options.grader)
+    tokens = options.count_tokens
+    if not isinstance(tokens, SplitsTokens):
+        return again
+    return grade_prefixes(path, again, grader=options.grader, budgets=budgets, tokenizer=tokens)
+
+
+def _with_forced(
+    table: SampleTable, file: Path, *, budgets: Sequence[int]
+) -> tuple[SampleTable, str]:
+    """The table with what was right at each budget after forcing, and what that cost."""
+    if table.missing:
+        raise DataError(f"{file.parent}: {table.missing:,} samples are still to be made; {AGAIN}")
+    if not file.is_file():
+        raise ConfigError(
+            f"{file.parent} holds no forced answers; evaluate with --protocol {Protocol.FORCED!s}"
+        )
+    forced = jsonl.read(file, ForcedRecord)
+    row_of = {problem: row for row, (_, problem) in enumerate(table.keys)}
+    budgets_C = np.array(sorted(set(budgets)), dtype=np.int64)
+    in_time_PSC = table.finished_PS[:, :, None] & (table.tokens_PS[:, :, None] <= budgets_C)
+    prefix_PSC = in_time_PSC & table.correct_PS[:, :, None]
+    known_PSC = in_time_PSC.copy()
+    column_of = {budget: column for column, budget in enumerate(budgets_C.tolist())}
+    for record in forced:
+        place = row_of[record.problem], record.sample, column_of[record.budget_tokens]
+        prefix_PSC[place] = record.grade is Grade.CORRECT
+        known_PSC[place] = True
+    left = int((~known_PSC & table.graded_PS[:, :, None]).sum())
+    if left:
+        raise DataError(f"{file}: {left:,} answers are still to be forced; {AGAIN}")
+    extra = sum(record.extra_tokens for record in forced)
+    sampled = int(table.tokens_PS.sum())
+    return (
+        table._replace(prefix_budgets_C=budgets_C, prefix_PSC=prefix_PSC),
+        f"Forced answers: {len(forced):,} extra generations, {extra:,} extra tokens "
+        f"({extra / max(sampled, 1):.1%} of the {sampled:,} sampled). A forced answer comes after "
+        "the budget: up to the stated allowance on top of it.",
+    )
+
+
+def _check_frame(frame: pl.DataFrame, file: Path) -> None:
+    schemas = frame["schema"].unique().to_list()
+    if any(found != jsonl.SCHEMA for found in schemas):
+        raise DataError(
+            f"{file}: schema {schemas}, but this version of tersely reads schema {jsonl.SCHEMA}; "
+            "if another tool wrote the file, name it with --from"
+        )
+    for name in _REQUIRED:
+        empty = frame[name].is_null()
+        if empty.any():
+            line = int(empty.arg_true()[0]) + 1
+            raise DataError(f"{file}:{line}: {name} is missing; every record needs it")
+    for name, known in (("grade", list(Grade)), ("finish", list(Finish))):
+        other = frame.filter(~pl.col(name).is_in([str(value) for value in known]))
+        if len(other):
+            listed = ", ".join(known)
+            raise DataError(f"{file}: {name} is {other[name][0]!r}; it must be one of {listed}")
+
+
+def _unfinished(table: SampleTable, manifest: Manifest) -> list[str]:
+    planned = sum(_numbers(manifest.facts.get("planned samples", "")))
+    made = table.tokens_PS.size - table.missing
+    if made >= planned:
+        return []
+    return [f"Unfinished: {made:,} of {planned:,} samples; {AGAIN}."]
+
+
+def _distinct(frame: pl.DataFrame, column: str) -> tuple[str, ...]:
+    return tuple(frame[column].drop_nulls().unique().sort().to_list())
+
+
+def _only_model(options: readers.Options) -> str | None:
+    """The model to keep; the other options are for files of other tools."""
+    for name, value in (
+        ("--tokenizer", options.count_tokens),
+        ("--cap-tokens", options.cap_tokens),
+        ("--column", options.columns or None),
+        ("--benchmark", options.benchmark),
+        ("--regrade", options.grader),
+    ):
+        if value is not None:
+            raise ConfigError(f"{name} is for files of other tools; name the tool with --from")
+    return options.model
+
+
+def _protocol_of(manifest: Manifest, file: Path) -> Protocol:
+    name = manifest.identity.get("protocol", Protocol.FINISHED.value)
+    if name not in list(Protocol):
+        raise ConfigError(
+            f"{file.parent / FILE} names the protocol {name!r}; this version knows "
+            f"{', '.join(Protocol)}"
+        )
+    return Protocol(name)
+
+
+def _asked(file: Path) -> dict[tuple[str, str], tuple[str, str]]:
+    problems = jsonl.read(file, Problem) if file.is_file() else []
+    return {(p.source, p.id): (p.prompt, p.answer) for p in problems}
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.replace(",", " ").split() if part.isdecimal())

@@ -1,0 +1,127 @@
+"""Any JSONL or Parquet table with one sample a row."""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tersely.core.errors import DataError
+from tersely.readers.completing import complete
+from tersely.readers.naming import by_question
+from tersely.readers.reading import Options, RawSample, Reading, benchmark_name, check_columns
+from tersely.readers.rows import Row, column_names, mapped, read_rows
+from tersely.readers.scores import cap_of, finish_of
+from tersely.readers.values import as_text, gold_text, prompt_id, whole
+
+SCORES = ("correct", "grade", "score")
+OPTIONAL = (
+    *("problem", "sample", "tokens", "finish", "benchmark", "model", "text", "extracted", "prompt"),
+    *("difficulty", "seed", "gold", "cap_tokens"),
+)
+EXPECTED = "one sample a row, with columns problem, correct, tokens and finish"
+SCORE_FIX = "map the column of the verdict with --column correct=NAME"
+
+
+def table(path: Path, *, options: Options) -> Reading:
+    """Reads a table by our own column names, or those that ``options.columns`` maps to.
+
+    The verdict is in ``correct``, ``grade`` or ``score``, whichever comes first; samples of a
+    problem are numbered in the order of the file unless ``sample`` is a column. To be graded
+    again, a table needs no verdict, but ``text`` and ``gold``. Without ``problem``, samples of one
+    ``prompt`` and ``gold`` are of one problem.
+
+    Raises:
+        ConfigError: a column of ours that is unknown.
+        DataError: a column is missing, or a value is not what it claims to be.
+    """
+    check_columns(options, known=(*SCORES, *OPTIONAL), reader="table")
+    rows = read_rows(path, expected=EXPECTED)
+    columns = _columns(path, rows, options=options)
+    raws = [_sample(path, row, columns, options=options) for row in rows]
+    if "problem" not in columns:
+        raws, notes = by_question(raws)
+    else:
+        notes = _several_prompts(raws)
+    return complete(path, raws, options=options, score_fix=SCORE_FIX, notes=notes)
+
+
+def _several_prompts(raws: Sequence[RawSample]) -> list[str]:
+    """What to say of problems whose samples were asked different things."""
+    first: dict[tuple[str, str], RawSample] = {}
+    unlike: dict[tuple[str, str], tuple[str, str]] = {}
+    for raw in raws:
+        key = raw.benchmark, raw.problem
+        other = first.setdefault(key, raw)
+        if raw.prompt != other.prompt:
+            unlike.setdefault(key, (other.place, raw.place))
+    if not unlike:
+        return []
+    (_, problem), (one, two) = next(iter(unlike.items()))
+    return [
+        f"{len(unlike)} problems have samples of different prompts (first {problem!r}: {one} and "
+        f"{two}): if they are different questions, give each a problem or a benchmark of its own"
+    ]
+
+
+def _columns(path: Path, rows: Sequence[Row], *, options: Options) -> dict[str, str]:
+    """The file's column of each of our fields that it has; the verdict's is under ``correct``."""
+    names = column_names(rows)
+    columns = {
+        field: mapped(path, rows, options.columns.get(field, field), field=field)
+        for field in OPTIONAL
+        if field in options.columns or field in names
+    }
+    if "problem" not in columns and "prompt" not in columns:
+        mapped(path, rows, "problem", field="problem")
+    asked = [options.columns[field] for field in SCORES if field in options.columns]
+    there = [*asked, *(field for field in SCORES if field in names)]
+    if not there and options.grader is not None:
+        return columns
+    score = [*there, "correct"][0]
+    return columns | {"correct": mapped(path, rows, score, field="correct")}
+
+
+def _sample(path: Path, row: Row, columns: dict[str, str], *, options: Options) -> RawSample:
+    place = f"{path}: {row.place}"
+
+    def get(field: str) -> Any:
+        value = row.values.get(columns[field]) if field in columns else None
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    by = "problem" if "problem" in columns else "prompt"
+    problem = as_text(get(by)) if by == "problem" else prompt_id(get(by))
+    if get(by) is None or problem is None:
+        raise DataError(f"{place} has {get(by)!r} under {columns[by]}; give every row its problem")
+    return RawSample(
+        place=row.place,
+        problem=problem,
+        benchmark=benchmark_name(path, options, own=as_text(get("benchmark"))),
+        score=get("correct"),
+        tokens=get("tokens"),
+        finish=finish_of(get("finish"), place=place),
+        sample=_whole(get("sample"), place=place, column=columns.get("sample")),
+        model=as_text(get("model")),
+        text=as_text(get("text")),
+        prompt=as_text(get("prompt")),
+        extracted=as_text(get("extracted")),
+        difficulty=_number(get("difficulty"), place=place, column=columns.get("difficulty")),
+        gold=gold_text(get("gold")),
+        cap_tokens=cap_of(get("cap_tokens"), place=place),
+        seed=_whole(get("seed"), place=place, column=columns.get("seed")) or 0,
+    )
+
+
+def _number(value: object, *, place: str, column: str | None) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise DataError(f"{place}: {column} {value!r} is no number; correct it or leave it out")
+    return float(value)
+
+
+def _whole(value: object, *, place: str, column: str | None) -> int | None:
+    number = whole(value)
+    if number is None and value is not None:
+        raise DataError(f"{place}: {column} {value!r} is no whole number; correct it")
+    return number

@@ -1,0 +1,64 @@
+"""verl's dumps, one JSONL file a step: ``trainer.validation_data_dir`` or ``rollout_data_dir``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tersely.readers.completing import complete
+from tersely.readers.naming import by_question
+from tersely.readers.reading import Options, RawSample, Reading, benchmark_name, check_columns
+from tersely.readers.rows import Row, check_one_step, column_names, demand, map_columns, read_jsonl
+from tersely.readers.scores import finish_of
+from tersely.readers.values import as_text, gold_text, prompt_id
+
+EXPECTED = "one of verl's dumps, with input, output and score on every line"
+FIELDS = ("correct", "tokens", "finish", "gold")
+
+
+def verl(path: Path, *, options: Options) -> Reading:
+    """Reads one step's dump; the same input with the same right answer is the same problem.
+
+    The verdict is ``acc`` if the reward function gives it, else ``score``, which must then be 0
+    or 1: with a length term or an overlong penalty in it, it is no verdict. verl keeps neither
+    token counts nor reasons why samples ended, unless the reward function returns them:
+    ``options.columns`` maps ``correct``, ``tokens``, ``finish`` and ``gold`` (else ``gts``).
+
+    Raises:
+        ConfigError: a column of ours that is unknown.
+        DataError: the file is not verl's, or lacks what was not stated.
+    """
+    check_columns(options, known=FIELDS, reader="verl")
+    rows = read_jsonl(path, expected=EXPECTED)
+    demand(path, rows, ("input", "output", "score"), expected=EXPECTED)
+    check_one_step(path, rows)
+    names = column_names(rows)
+    gold = {"gold": "gts"} if "gts" in names else {}
+    columns = {"correct": "acc" if "acc" in names else "score", **gold, **options.columns}
+    get = map_columns(path, rows, columns)
+    raws, notes = by_question([_sample(path, row, get, options=options) for row in rows])
+    return complete(
+        path,
+        raws,
+        options=options,
+        score_fix=(
+            f"it may be a shaped reward: give the verdict's key with --column correct=NAME, one "
+            f"of {', '.join(names)}"
+        ),
+        no_tokens="verl's dumps hold no token counts",
+        notes=(f"verdicts from verl's {columns['correct']}", *notes),
+    )
+
+
+def _sample(path: Path, row: Row, get: Callable[[Row, str], Any], *, options: Options) -> RawSample:
+    return RawSample(
+        place=row.place,
+        problem=prompt_id(row.values["input"]),
+        benchmark=benchmark_name(path, options, own=as_text(row.values.get("data_source"))),
+        score=get(row, "correct"),
+        tokens=get(row, "tokens"),
+        finish=finish_of(get(row, "finish"), place=f"{path}: {row.place}"),
+        text=as_text(row.values["output"]),
+        prompt=as_text(row.values["input"]),
+        extracted=as_text(row.values.get("pred")),
+        gold=gold_text(get(row, "gold")),
+    )

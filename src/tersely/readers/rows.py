@@ -1,0 +1,178 @@
+"""Rows of a JSON-lines, JSON or Parquet file, each with its place, and the columns looked up in
+them."""
+
+import codecs
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from tersely.core.errors import DataError
+from tersely.readers.packing import read_unpacked
+
+_PARQUET = b"PAR1"
+
+
+class Row(NamedTuple):
+    """One row of a file. ``place`` counts from 1: "line 3" of a JSONL file, "row 3" of a table."""
+
+    place: str
+    values: dict[str, Any]
+
+
+def read_rows(path: Path, *, expected: str) -> list[Row]:
+    """The rows of a Parquet, JSON-lines or JSON file, told by what it holds, not by its name.
+
+    Raises:
+        DataError: naming the line that is no row, or that the file holds none.
+    """
+    content = read_unpacked(path)
+    if content.startswith(_PARQUET):
+        return frame_rows(_as_frame(path, content, expected=expected))
+    return _json_rows(path, content, expected=expected)
+
+
+def read_jsonl(path: Path, *, expected: str) -> list[Row]:
+    """One JSON object a line, blank lines passed over; or one JSON list of them.
+
+    Raises:
+        DataError: naming the line that is none, or that the file holds none.
+    """
+    return _json_rows(path, read_unpacked(path), expected=expected)
+
+
+def _json_rows(path: Path, content: bytes, *, expected: str) -> list[Row]:
+    content = content.removeprefix(codecs.BOM_UTF8)
+    is_list = content.lstrip().startswith(b"[")
+    found = (_listed if is_list else _lines)(path, content, expected=expected)
+    rows = []
+    for place, values in found:
+        if not isinstance(values, dict):
+            kind = type(values).__name__
+            raise DataError(f"{path}: {place} is a {kind}, no object; expected {expected}")
+        rows.append(Row(place, values))
+    if not rows:
+        raise DataError(f"{path} is empty; expected {expected}")
+    return rows
+
+
+def _lines(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, Any]]:
+    # Only a newline ends a line: JSON texts may hold the other separators that Python knows.
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield f"line {number}", json.loads(line.removeprefix(codecs.BOM_UTF8))
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}:{number} is not a JSON line; expected {expected}") from error
+
+
+def _listed(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, Any]]:
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} begins as a JSON list and is none ({error}); expected {expected}"
+        ) from error
+    for number, value in enumerate(values, start=1):
+        yield f"entry {number}", value
+
+
+def read_parquet(path: Path, *, expected: str) -> list[Row]:
+    """The rows of a Parquet file.
+
+    Raises:
+        DataError: the file is not Parquet, or has no row.
+    """
+    return frame_rows(read_frame(path, expected=expected))
+
+
+def read_frame(path: Path, *, expected: str) -> pl.DataFrame:
+    """A Parquet file as it is.
+
+    Raises:
+        DataError: the file is not Parquet, or has no row.
+    """
+    return _as_frame(path, read_unpacked(path), expected=expected)
+
+
+def _as_frame(path: Path, content: bytes, *, expected: str) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(io.BytesIO(content))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet; expected {expected}") from error
+    if frame.is_empty():
+        raise DataError(f"{path} is empty; expected {expected}")
+    return frame
+
+
+def frame_rows(frame: pl.DataFrame) -> list[Row]:
+    """Its rows with their places."""
+    return [Row(f"row {n}", row) for n, row in enumerate(frame.iter_rows(named=True), start=1)]
+
+
+def column_names(rows: Iterable[Row]) -> list[str]:
+    """The columns of all rows, in the order in which they first appear."""
+    return list(dict.fromkeys(name for row in rows for name in row.values))
+
+
+def demand(path: Path, rows: Sequence[Row], columns: Iterable[str], *, expected: str) -> None:
+    """Checks that every row has the columns by which a tool's file is known.
+
+    Raises:
+        DataError: naming the row, what it lacks and what it has.
+    """
+    needed = tuple(columns)
+    for row in rows:
+        lacking = [name for name in needed if name not in row.values]
+        if lacking:
+            raise DataError(
+                f"{path}: {row.place} lacks {', '.join(lacking)}; it has "
+                f"{', '.join(map(str, row.values)) or 'nothing'}. Expected {expected}; "
+                f"is --from right?"
+            )
+
+
+def mapped(path: Path, rows: Sequence[Row], column: str, *, field: str) -> str:
+    """The column, once it is known to exist.
+
+    Raises:
+        DataError: no row has it; naming the columns there are and how to map one.
+    """
+    names = column_names(rows)
+    if column not in names:
+        raise DataError(
+            f"{path} has no column {column!r} for {field}; it has {', '.join(names)}; "
+            f"map one with --column {field}=NAME"
+        )
+    return column
+
+
+def map_columns(
+    path: Path, rows: Sequence[Row], columns: Mapping[str, str]
+) -> Callable[[Row, str], Any]:
+    """Looks up our fields in a row, None where no column is mapped.
+
+    Raises:
+        DataError: no row has a column that is mapped.
+    """
+    for field, column in columns.items():
+        mapped(path, rows, column, field=field)
+    return lambda row, field: row.values.get(columns[field]) if field in columns else None
+
+
+def check_one_step(path: Path, rows: Sequence[Row]) -> None:
+    """Refuses samples of several training steps: they are of several models.
+
+    Raises:
+        DataError: naming the steps.
+    """
+    steps = sorted({str(row.values.get("step")) for row in rows})
+    if len(steps) > 1:
+        raise DataError(
+            f"{path} holds the steps {', '.join(steps)}, each of another policy; "
+            f"keep one step's rows in a file"
+        )

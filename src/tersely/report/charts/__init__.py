@@ -1,0 +1,1 @@
+"""Figures: altair specifications of measured evaluations, runs and studies."""

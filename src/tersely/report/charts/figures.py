@@ -1,0 +1,172 @@
+"""Altair charts of a comparison, and what all charts here share; 1,060 px wide at most."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from tersely.metrics.comparison import Comparison, Measure
+from tersely.metrics.intervals import Interval
+from tersely.metrics.records import SampleTable
+from tersely.report.charts.style import (
+    DIFFERENCE,
+    INK,
+    PAIR,
+    PANEL_PX,
+    RIGHT_WRONG,
+    Datasets,
+    arrange,
+    colour_by,
+    defined,
+    hold,
+    scale_budgets,
+)
+
+BINS = 40
+
+Row = dict[str, Any]
+Spec = dict[str, Any]
+Layers = alt.LayerChart | alt.FacetChart
+
+
+def draw_budget_curve(
+    comparison: Comparison, *, names: tuple[str, str] = ("before", "after")
+) -> Spec:
+    """Accuracy within each budget, before and after, and their paired difference."""
+    datasets: Datasets = {}
+    measures = [m for m in comparison.measures if m.name == "accuracy"]
+    x = scale_budgets(sorted({int(m.budget_tokens or 0) for m in measures}))
+    left = draw_bands(
+        [
+            row
+            for m in measures
+            for name, value in zip(names, (m.before, m.after), strict=True)
+            for row in [_band(m, name, value)]
+        ],
+        x,
+        title="accuracy within the budget",
+        axis=alt.Axis(format="~%", tickCount=6),
+        colours=dict(zip(names, PAIR, strict=True)),
+        datasets=datasets,
+    )
+    change = f"{names[1]} − {names[0]}"
+    right = draw_difference_bands(
+        [_band(m, change, m.difference) for m in measures],
+        x,
+        title="difference (percentage points)",
+        colours={change: DIFFERENCE},
+        datasets=datasets,
+    )
+    return arrange([left, right], shared=("x",), datasets=datasets)
+
+
+def draw_bands(
+    rows: list[Row],
+    x: alt.X,
+    *,
+    title: str,
+    axis: alt.Axis,
+    colours: Mapping[str, str],
+    datasets: Datasets,
+) -> Layers:
+    """Estimates over budgets as lines with dots, each with its 95% band."""
+    base = alt.Chart(hold(rows, datasets=datasets), width=PANEL_PX, height=270).encode(
+        x=x,
+        color=colour_by("series", colours),
+        tooltip=[
+            alt.Tooltip("series:N", title="evaluation"),
+            alt.Tooltip("budget:Q", title="budget (tokens)", format=",d"),
+            alt.Tooltip("estimate:Q", title="estimate", format=".1%"),
+            alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
+            alt.Tooltip("high:Q", title="to", format=".1%"),
+        ],
+    )
+    band = base.mark_area(opacity=0.16).encode(
+        y=alt.Y("low:Q", title=title, axis=axis), y2="high:Q"
+    )
+    line = base.mark_line(strokeWidth=2.2).encode(y="estimate:Q")
+    dots = base.mark_circle(size=55, opacity=1).encode(y="estimate:Q")
+    return alt.layer(band, line, dots)
+
+
+def draw_difference_bands(
+    rows: list[Row], x: alt.X, *, title: str, colours: Mapping[str, str], datasets: Datasets
+) -> Layers:
+    """Differences of shares with their bands, over a dashed line at 0."""
+    axis = alt.Axis(
+        labelExpr="datum.value == 0 ? '0' : format(100 * datum.value, '+~g')", tickCount=6
+    )
+    bands = draw_bands(rows, x, title=title, axis=axis, colours=colours, datasets=datasets)
+    zero = alt.Chart(hold([{"zero": 0}], datasets=datasets)).mark_rule(color=INK, strokeDash=[4, 3])
+    return alt.layer(zero.encode(y="zero:Q"), bands)
+
+
+def draw_length_histograms(before: SampleTable, after: SampleTable) -> Spec:
+    """Share of graded samples by length, stacked by correctness, on shared axes."""
+    datasets: Datasets = {}
+    edges = np.linspace(0.0, float(max(before.reach_tokens, after.reach_tokens)), BINS + 1)
+    panels = [
+        _histogram(table, edges, title=title, datasets=datasets)
+        for title, table in (("before", before), ("after", after))
+    ]
+    return arrange(panels, shared=("x", "y", "color"), datasets=datasets)
+
+
+def _band(measure: Measure, series: str, interval: Interval) -> Row:
+    return {
+        "budget": measure.budget_tokens,
+        "series": series,
+        "estimate": defined(interval.estimate),
+        "low": defined(interval.low),
+        "high": defined(interval.high),
+    }
+
+
+def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: Datasets) -> Layers:
+    graded = int(table.graded_PS.sum())
+    rows: list[Row] = []
+    means: list[Row] = []
+    for name, among_PS in (("correct", table.correct_PS), ("wrong", ~table.correct_PS)):
+        tokens_N = table.tokens_PS[among_PS & table.graded_PS]
+        counts, _ = np.histogram(tokens_N, bins=edges)
+        if tokens_N.size:
+            means.append({"grade": name, "mean": float(tokens_N.mean())})
+        rows += [
+            {"grade": name, "low": low, "high": high, "count": count, "share": count / graded}
+            for low, high, count in zip(
+                edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True
+            )
+            if count
+        ]
+    colour = colour_by("grade", RIGHT_WRONG)
+    bars = alt.Chart(
+        hold(rows, datasets=datasets), title=title.capitalize(), width=PANEL_PX, height=230
+    )
+    x_scale = alt.Scale(domain=[0, float(edges[-1])], nice=False)
+    bars = bars.mark_bar(binSpacing=0, stroke="white", strokeWidth=0.5, opacity=0.6).encode(
+        x=alt.X("low:Q", title="completion length (tokens)", scale=x_scale).bin("binned"),
+        x2="high:Q",
+        y=alt.Y("share:Q", title="share of samples", stack="zero", axis=alt.Axis(format="~%")),
+        color=colour,
+        tooltip=[
+            alt.Tooltip("grade:N", title="grade"),
+            alt.Tooltip("low:Q", title="from (tokens)", format=",.0f"),
+            alt.Tooltip("high:Q", title="to (tokens)", format=",.0f"),
+            alt.Tooltip("count:Q", title="samples", format=",d"),
+        ],
+    )
+    return alt.layer(bars, _mark_means(means, colour, datasets=datasets))
+
+
+def _mark_means(means: list[Row], colour: alt.Color, *, datasets: Datasets) -> alt.Chart:
+    rules = alt.Chart(hold(means, datasets=datasets)).mark_rule(strokeWidth=2, strokeDash=[5, 3])
+    drawn: alt.Chart = rules.encode(
+        x="mean:Q",
+        color=colour,
+        tooltip=[
+            alt.Tooltip("grade:N", title="grade"),
+            alt.Tooltip("mean:Q", title="mean length (tokens)", format=",.1f"),
+        ],
+    )
+    return drawn

@@ -1,0 +1,195 @@
+"""Charts of a study: training curves by arm, accuracy over budgets, effects against bounds."""
+
+import altair as alt
+import numpy as np
+
+from tersely.flows.study.outcomes import ClaimOutcome, StudyOutcome
+from tersely.metrics.verdicts import Verdict
+from tersely.report.charts.figures import Layers, Row, Spec, draw_bands
+from tersely.report.charts.style import (
+    INK,
+    PAIR,
+    PANEL_PX,
+    Datasets,
+    arrange,
+    colour_by,
+    defined,
+    hold,
+    scale_budgets,
+)
+from tersely.report.pages.html import Figure
+
+# Okabe and Ito without yellow, then darker shades of the same.
+ARMS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#332288",
+    "#882255",
+    "#117733",
+    "#6b7280",
+)
+PANELS = {
+    "tokens_mean": ("Rollout length (tokens)", "~s"),
+    "accuracy": ("Accuracy in training (share)", ".0%"),
+    "positive_share": ("Rewarded rollouts (share)", ".0%"),
+    "entropy_mean": ("Policy entropy (nats per token)", ".2~g"),
+}
+VERDICTS = {
+    Verdict.HOLDS: "#009e73",
+    Verdict.FAILS: "#d55e00",
+    Verdict.OPPOSITE: "#882255",
+    Verdict.UNKNOWN: "#8a8f98",
+}
+SMOOTH_STEPS = 7
+UNITS = {
+    "pp": "percentage points",
+    "%": "percent",
+    "tokens": "tokens",
+    "nats": "nats",
+}
+
+
+def draw_figures(outcome: StudyOutcome) -> list[Figure]:
+    """All charts of a study."""
+    seeds = max((arm.seeds for arm in outcome.arms), default=0)
+    figures = [
+        Figure(
+            f"{outcome.name}-effects",
+            "Effects and bounds",
+            "Dots: effects with 95% intervals over seeds and held-out problems. Black ticks: the "
+            "bounds that were written down before. Colour: the verdict.",
+            draw_forest(outcome),
+        )
+    ]
+    if any(arm.seeds for arm in outcome.arms):
+        figures += [
+            Figure(
+                f"{outcome.name}-curves",
+                "Training curves",
+                f"Means over up to {seeds} seeds and {SMOOTH_STEPS} steps.",
+                draw_curves(outcome),
+            ),
+            Figure(
+                f"{outcome.name}-budgets",
+                "Held-out accuracy at token budgets",
+                "Protocol finished: correct, ended by itself, tokens within the budget. Bands: 95% "
+                "intervals over seeds and problems.",
+                draw_budgets(outcome),
+            ),
+        ]
+    return figures
+
+
+def arm_colours(outcome: StudyOutcome) -> dict[str, str]:
+    """A colour an arm, the same in every chart."""
+    return {arm.name: ARMS[at % len(ARMS)] for at, arm in enumerate(outcome.arms)}
+
+
+def draw_curves(outcome: StudyOutcome) -> Spec:
+    """Length, accuracy, rewarded share and entropy over the steps."""
+    datasets: Datasets = {}
+    colours = arm_colours(outcome)
+    charts = []
+    for column, (title, axis_format) in PANELS.items():
+        rows: list[Row] = [
+            {"step": step, "arm": arm.name, "value": defined(value)}
+            for arm in outcome.arms
+            if column in arm.curves
+            for step, value in enumerate(_smooth(arm.curves[column]).tolist())
+        ]
+        chart = alt.Chart(hold(rows, datasets=datasets), title=title, width=PANEL_PX, height=230)
+        charts.append(
+            chart.mark_line(strokeWidth=2, opacity=0.9).encode(
+                x=alt.X("step:Q", title="training step", axis=alt.Axis(grid=False)),
+                y=alt.Y("value:Q", title=None, axis=alt.Axis(format=axis_format, tickCount=5)),
+                color=colour_by("arm", colours),
+                tooltip=["arm:N", "step:Q", alt.Tooltip("value:Q", format=".3~g")],
+            )
+        )
+    return arrange(charts, shared=("color",), datasets=datasets)
+
+
+def _smooth(values_N: np.ndarray) -> np.ndarray:
+    """Centred means of the values there are, shorter at the ends."""
+    half = SMOOTH_STEPS // 2
+    parts = [values_N[max(0, at - half) : at + half + 1] for at in range(len(values_N))]
+    return np.array([np.nanmean(p) if np.isfinite(p).any() else np.nan for p in parts])
+
+
+def draw_budgets(outcome: StudyOutcome) -> Spec:
+    """Accuracy within each budget at the end, and of the base model."""
+    datasets: Datasets = {}
+    budgets = outcome.budgets_B.tolist()
+    series = {"base model": outcome.base_accuracy_B}
+    series |= {arm.name: arm.accuracy_B for arm in outcome.arms if arm.seeds}
+    rows: list[Row] = [
+        {
+            "budget": budget,
+            "series": name,
+            "estimate": defined(effect.estimate),
+            "low": defined(effect.low),
+            "high": defined(effect.high),
+        }
+        for name, effects in series.items()
+        for budget, effect in zip(budgets, effects, strict=True)
+    ]
+    chart = draw_bands(
+        rows,
+        scale_budgets(budgets),
+        title="accuracy within the budget",
+        axis=alt.Axis(format="~%", tickCount=6),
+        colours={"base model": PAIR[0], **arm_colours(outcome)},
+        datasets=datasets,
+    )
+    return arrange([chart.properties(width=2 * PANEL_PX, height=330)], shared=(), datasets=datasets)
+
+
+def draw_forest(outcome: StudyOutcome) -> Spec:
+    """One row a claim, one panel a unit."""
+    datasets: Datasets = {}
+    units = list(dict.fromkeys(claim.unit for claim in outcome.claims))
+    panels = [
+        _forest([c for c in outcome.claims if c.unit == unit], unit, datasets=datasets)
+        for unit in units
+    ]
+    spec = arrange(panels, shared=("color",), datasets=datasets)
+    return spec | {"columns": 1}
+
+
+def _forest(claims: list[ClaimOutcome], unit: str, *, datasets: Datasets) -> Layers:
+    scale = 100 if unit in ("pp", "%") else 1
+    order = [claim.says for claim in claims]
+    rows: list[Row] = [
+        {
+            "claim": claim.says,
+            "estimate": defined(scale * claim.effect.estimate),
+            "low": defined(scale * claim.effect.low),
+            "high": defined(scale * claim.effect.high),
+            "verdict": claim.verdict.value,
+            "expected": claim.expected,
+        }
+        for claim in claims
+    ]
+    bounds: list[Row] = [
+        {"claim": claim.says, "bound": scale * sign * claim.bound}
+        for claim in claims
+        for sign in ((1, -1) if claim.expected.startswith("within") else (1,))
+    ]
+    y = alt.Y(
+        "claim:N", sort=order, title=None, axis=alt.Axis(labelLimit=430, grid=True, ticks=False)
+    )
+    base = alt.Chart(hold(rows, datasets=datasets), width=PANEL_PX, height=22 * len(claims)).encode(
+        y=y, color=colour_by("verdict", {v.value: c for v, c in VERDICTS.items()})
+    )
+    x = alt.X("estimate:Q", title=f"effect ({UNITS[unit]})", scale=alt.Scale(zero=True))
+    tips = [alt.Tooltip(name) for name in ("claim:N", "verdict:N", "expected:N")]
+    ticks = alt.Chart(hold(bounds, datasets=datasets)).mark_tick(color=INK, thickness=2, size=16)
+    return alt.layer(
+        base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2="high:Q"),
+        base.mark_circle(size=70, opacity=1).encode(x=x, tooltip=tips),
+        ticks.encode(x="bound:Q", y=y),
+    )

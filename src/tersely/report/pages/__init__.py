@@ -1,0 +1,1 @@
+"""Whole pages and files: HTML, Markdown, CSV, PNG."""

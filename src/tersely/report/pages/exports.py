@@ -1,0 +1,246 @@
+"""Figures of a report for other programs: CSV, Markdown and PNG."""
+
+import copy
+import csv
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import vl_convert
+
+from tersely.core.manifest import write_atomically
+from tersely.metrics.budgets import Protocol
+from tersely.metrics.comparison import Comparison, ProblemChange
+from tersely.metrics.intervals import Interval
+from tersely.metrics.lengths import QUANTILES, Among
+from tersely.metrics.measures import Evaluation
+from tersely.report.pages.html import VEGA_LITE, Figure
+from tersely.report.tables import pairs
+from tersely.report.tables.comparison import TableBlock, most_tries
+from tersely.report.tables.conclusions import conclude, warn_of_lost_problems, warn_of_windows
+from tersely.report.tables.matrices import (
+    Matrix,
+    tabulate_budgets,
+    tabulate_lengths,
+    tabulate_scores,
+    tabulate_sources,
+)
+from tersely.report.tables.pairs import tabulate_ratios, tabulate_repeats, tabulate_sides
+
+PNG_SCALE = 2.0
+CAPTION_CHARACTERS = 150
+
+
+class Exported(NamedTuple):
+    """One line of a CSV file. ``side`` is before, after, difference, ratio or score for two
+    evaluations and empty for one; an undefined number is an empty field."""
+
+    name: str
+    side: str
+    budget_tokens: int | None
+    unit: str
+    protocol: str
+    estimate: float
+    low: float
+    high: float
+    standard_error: float
+    p: float
+    n_problems: int
+    n_samples: int
+    source: str = ""
+
+
+def export_evaluation(evaluation: Evaluation) -> list[Exported]:
+    """Every quantity at every budget, and the quantiles of lengths; of all, then by source."""
+    of_sources = [
+        row._replace(source=part.title)
+        for part in evaluation.sources
+        for row in export_evaluation(part)
+    ]
+    rows = [
+        _export(q.name, value, unit=q.unit.value, protocol=evaluation.protocol, at=q.budget_tokens)
+        for q, value in evaluation.measured
+    ]
+    for summary in evaluation.lengths:
+        given = "" if summary.among is Among.ALL else f" given {summary.among.value}"
+        rows += [
+            _export(
+                f"tokens{given}, {q:.0%} quantile", value, unit="tokens", protocol=evaluation[1]
+            )
+            for q, value in zip(QUANTILES, summary.quantiles, strict=True)
+        ]
+    return [*rows, *of_sources]
+
+
+def export_comparison(comparison: Comparison) -> list[Exported]:
+    """Three rows a measure (before, after, difference), then token ratio and AES; of all, then by
+    source."""
+    rows = []
+    for m in comparison.measures:
+        sides = {"before": m.before, "after": m.after, "difference": m.difference}
+        for side, value in sides.items():
+            row = _export(
+                m.name, value, unit=m.unit.value, protocol=comparison[1], at=m.budget_tokens
+            )
+            p = m.p_value if side == "difference" else math.nan
+            rows.append(row._replace(side=side, p=p))
+    for name, side, value, p in (
+        ("token ratio", "ratio", comparison.token_ratio, comparison.token_ratio_p),
+        ("AES", "score", comparison.aes, comparison.aes_p),
+    ):
+        row = _export(name, value, unit=side, protocol=comparison.protocol)
+        rows.append(row._replace(side=side, p=p))
+    of_sources = [
+        row._replace(source=part.title)
+        for part in comparison.sources
+        for row in export_comparison(part)
+    ]
+    return [*rows, *of_sources]
+
+
+def write_csv(rows: Sequence[Exported], path: Path) -> None:
+    """One line a row, numbers in full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Exported._fields)
+    for row in rows:
+        writer.writerow([_field(value) for value in row])
+    write_atomically(path, text.getvalue())
+
+
+def format_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> str:
+    """The tables of an evaluation as Markdown."""
+    tables = (
+        tabulate_budgets(evaluation),
+        tabulate_lengths(evaluation),
+        tabulate_scores(evaluation),
+        *([tabulate_sources(evaluation)] if evaluation.sources else []),
+    )
+    return "\n\n".join(
+        [
+            f"# {_escape(evaluation.title)}",
+            *_format_alarm(warn_of_windows([(evaluation.title, evaluation.window)])),
+            *(_format_matrix(table) for table in tables),
+            *(f"> {_escape(note)}" for note in notes),
+            "",
+        ]
+    )
+
+
+def format_comparison(
+    comparison: Comparison, changes: Sequence[ProblemChange], *, names: tuple[str, str]
+) -> str:
+    """Warning, conclusions and tables of a comparison as Markdown."""
+    accuracy, scores, _ = tabulate_sides(comparison, names=names)
+    blocks = [accuracy, _place_beside(comparison, names), scores]
+    if most_tries(comparison) < 2:
+        blocks = [accuracy, scores]
+    findings = conclude(comparison, changes, names=names)
+    return "\n\n".join(
+        [
+            f"# {_escape(names[0])} → {_escape(names[1])}",
+            *_format_alarm(warn_of_lost_problems(comparison, changes)),
+            *_format_alarm(warn_of_windows(list(zip(names, comparison.windows, strict=True)))),
+            "\n".join(f"- {_escape(line)}" for line in findings),
+            *(_format_block(block) for block in blocks),
+            _format_matrix(tabulate_ratios(comparison)),
+            *([_format_matrix(pairs.tabulate_sources(comparison))] if comparison.sources else []),
+            "",
+        ]
+    )
+
+
+def write_markdown(text: str, path: Path) -> None:
+    """Writes what ``format_evaluation`` or ``format_comparison`` gave."""
+    write_atomically(path, text)
+
+
+def write_pngs(figures: Sequence[Figure], folder: Path) -> list[Path]:
+    """One picture a figure at twice the size, with its title and caption in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for figure in figures:
+        path = folder / f"{figure.name}.png"
+        spec = copy.deepcopy(dict(figure.spec)) | {
+            "title": {
+                "text": figure.title,
+                "subtitle": textwrap.wrap(figure.caption, CAPTION_CHARACTERS),
+                "anchor": "start",
+                "fontSize": 16,
+                "subtitleFontSize": 11.5,
+                "subtitleColor": "#6b7280",
+                "subtitlePadding": 6,
+                "offset": 18,
+            },
+            "padding": 14,
+        }
+        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE))
+        paths.append(path)
+    return paths
+
+
+def _format_alarm(lines: Sequence[str]) -> list[str]:
+    return [f"> **{_escape(lines[0])}.** {_escape(' '.join(lines[1:]))}"] if lines else []
+
+
+def _place_beside(comparison: Comparison, names: tuple[str, str]) -> TableBlock:
+    """Mean@k and Pass@k in turn, budget by budget."""
+    repeats = tabulate_repeats(comparison, names=names)
+    sides = [side for row in repeats.rows for side in row.sides]
+    return TableBlock(repeats.title, sides, repeats.caption, names)
+
+
+def _export(
+    name: str, value: Interval, *, unit: str, protocol: Protocol, at: int | None = None
+) -> Exported:
+    return Exported(
+        name=name,
+        side="",
+        budget_tokens=at,
+        unit=unit,
+        protocol=protocol.value,
+        estimate=value.estimate,
+        low=value.low,
+        high=value.high,
+        standard_error=value.standard_error,
+        p=math.nan,
+        n_problems=value.n_problems,
+        n_samples=value.n_samples,
+    )
+
+
+def _field(value: object) -> object:
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else ""
+    return "" if value is None else value
+
+
+def _format_matrix(matrix: Matrix) -> str:
+    rows = [[row.label, *(cell.text for cell in row.cells)] for row in matrix.rows]
+    return _format_table([matrix.title, *matrix.heads], rows, matrix.caption)
+
+
+def _format_block(block: TableBlock) -> str:
+    rows = [[row.label, *(_mark(cell) for cell in row[1:4]), row.p] for row in block.rows]
+    return _format_table([block.title, *block.heads, "difference", "p"], rows, block.caption)
+
+
+def _mark(cell: tuple[str, str, bool]) -> str:
+    text = f"{cell[0]} {cell[1]}".strip()
+    return f"**{text}**" if cell[2] else text
+
+
+def _format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    drawn = ["| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines]
+    return "\n".join([*drawn, "", _escape(caption)])
+
+
+def _escape(text: str) -> str:
+    """Text that cannot end its table cell, open a tag or span lines."""
+    for character, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("[", "\\[")):
+        text = text.replace(character, safe)
+    return " ".join(text.split())

@@ -1,0 +1,378 @@
+"""A run folder's report: reads its records, has them measured, writes ``report.html``."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tersely.core import jsonl
+from tersely.core.errors import DataError
+from tersely.core.manifest import Manifest, read_manifest, write_atomically
+from tersely.core.types import AlarmRecord, EvalRecord, Problem, StepRecord, StepTiming
+from tersely.dynamics.stages import Stages, estimate_stages
+from tersely.metrics.budgets import Protocol, score, spectrum
+from tersely.metrics.comparison import (
+    Comparison,
+    ProblemChange,
+    compare,
+    compare_families,
+    list_changes,
+    pair,
+)
+from tersely.metrics.records import SampleTable, tabulate
+from tersely.report.charts.figures import (
+    draw_budget_curve,
+    draw_length_histograms,
+)
+from tersely.report.charts.training import EvalPoint, draw_training
+from tersely.report.pages.html import Figure, Reader, Tile, render_page
+from tersely.report.pages.traces import pair_traces
+from tersely.report.tables.cells import UNDEFINED, format_ratio, name_cap
+from tersely.report.tables.comparison import (
+    BOLD,
+    FamilyRow,
+    TableBlock,
+    choose_headline,
+    format_families,
+    format_rows,
+    write_caption,
+)
+from tersely.report.tables.conclusions import warn_of_lost_problems
+from tersely.report.tables.words import define, describe_protocol
+
+BOOTSTRAP_SEED = 0
+FILTERS = (("all", "all"), ("fixed", "fixed by training"), ("broken", "broken by training"))
+
+
+class RunFolder(NamedTuple):
+    """What a run folder holds; evaluations by training step, in order."""
+
+    name: str
+    manifest: Manifest
+    recipe: Mapping[str, Any]
+    steps: list[StepRecord]
+    timings: list[StepTiming]
+    evaluations: dict[int, list[EvalRecord]]
+    problems: dict[str, Problem]
+    alarms: Sequence[AlarmRecord] = ()
+
+
+class Measured(NamedTuple):
+    """The first and last evaluation side by side, and the run between them."""
+
+    before: SampleTable
+    after: SampleTable
+    overall: Comparison
+    changes: list[ProblemChange]
+    families: tuple[Comparison, ...]
+    points: list[EvalPoint]
+    stages: Stages
+    budgets: list[int]
+
+
+class Report(NamedTuple):
+    """The written page, and the comparison that it shows."""
+
+    page: Path
+    overall: Comparison
+
+
+class RunPage(NamedTuple):
+    """Everything the page shows but the traces."""
+
+    title: str
+    summary: str
+    alarm: Sequence[str]
+    protocol: str
+    notes: Sequence[str]
+    tiles: Sequence[Tile]
+    overall: TableBlock
+    everything: TableBlock
+    families: Sequence[FamilyRow]
+    family_tables: Sequence[TableBlock]
+    figures: Sequence[Figure]
+    facts: Mapping[str, Mapping[str, str]]
+    glossary: Mapping[str, str]
+
+
+def write_report(run_folder: Path) -> Report:
+    """Compares the first evaluation with the last and writes ``report.html`` into the folder.
+
+    Raises:
+        DataError: if a file is damaged or there are fewer than two evaluations.
+    """
+    drawn = draw_report(run_folder)
+    page = run_folder / "report.html"
+    write_atomically(page, drawn.text)
+    return Report(page, drawn.overall)
+
+
+class Drawn(NamedTuple):
+    """The page's text, and the comparison at its top."""
+
+    text: str
+    overall: Comparison
+
+
+def draw_report(run_folder: Path) -> Drawn:
+    """The page of the folder as it is now.
+
+    Raises:
+        DataError: if a file is damaged or there are fewer than two evaluations.
+    """
+    run = read_run(run_folder)
+    measured = measure(run)
+    text = render_page(
+        "run.html.j2",
+        build_page(run, measured),
+        reader=build_reader(run, budgets=measured.budgets),
+        grid=None,
+    )
+    return Drawn(text, measured.overall)
+
+
+def read_run(run_folder: Path) -> RunFolder:
+    """Reads a run folder; ``problems.jsonl`` (answers, families) and step logs are optional."""
+    evaluations = {
+        int(path.stem.removeprefix("step-")): jsonl.read(path, EvalRecord)
+        for path in sorted((run_folder / "eval").glob("step-*.jsonl"))
+    }
+    evaluations = dict(sorted(evaluations.items()))
+    if len(evaluations) < 2:
+        raise DataError(
+            f"{run_folder}/eval holds {len(evaluations)} evaluations; a report needs the one "
+            "before training and one after"
+        )
+    return RunFolder(
+        name=run_folder.resolve().name,
+        manifest=read_manifest(run_folder),
+        recipe=tomllib.loads((run_folder / "recipe.toml").read_text(encoding="utf-8")),
+        steps=_read_optional(run_folder / "steps.jsonl", StepRecord),
+        timings=_read_optional(run_folder / "timings.jsonl", StepTiming),
+        evaluations=evaluations,
+        problems={p.id: p for p in _read_optional(run_folder / "problems.jsonl", Problem)},
+        alarms=_read_optional(run_folder / "alarms.jsonl", AlarmRecord),
+    )
+
+
+def measure(run: RunFolder) -> Measured:
+    """Everything the page shows that is a number."""
+    tables = {step: tabulate(records) for step, records in run.evaluations.items()}
+    paired = pair(*(list(tables.values())[i] for i in (0, -1)))
+    sides = paired.before, paired.after
+    budgets = choose_budgets(run.recipe, cap_tokens=max(side.reach_tokens for side in sides))
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    families = [
+        run.problems[problem].source if problem in run.problems else benchmark
+        for benchmark, problem in paired.before.keys
+    ]
+    split = len(set(families)) > 1
+    overall = compare("All problems", *sides, budgets=budgets, rng=rng)
+    return Measured(
+        before=paired.before,
+        after=paired.after,
+        overall=overall._replace(notes=paired.notes),
+        changes=list_changes(*sides, budget_tokens=budgets[-1], protocol=Protocol.FINISHED),
+        families=compare_families(*sides, families=families, budgets=budgets, rng=rng)
+        if split
+        else (),
+        points=[_measure_point(step, table) for step, table in tables.items()],
+        stages=estimate_stages(
+            np.array([float(r.step) for r in run.steps]),
+            np.array([r.tokens_mean for r in run.steps]),
+        ),
+        budgets=budgets,
+    )
+
+
+def choose_budgets(recipe: Mapping[str, Any], *, cap_tokens: int) -> list[int]:
+    """The recipe's ``evaluation.budgets``, or the spectrum up to the cap."""
+    stated = recipe.get("evaluation", {}).get("budgets")
+    if stated:
+        return sorted({int(budget) for budget in stated})
+    return list(spectrum(cap_tokens))
+
+
+def build_page(run: RunFolder, measured: Measured) -> RunPage:
+    """The measured run, arranged as a page."""
+    ends = list(run.evaluations)
+    overall = measured.overall
+    return RunPage(
+        title=f"Run {run.name}",
+        summary=(
+            f"Before: the evaluation at step {ends[0]:,}; after: at step {ends[-1]:,}. "
+            f"{write_caption(overall)}"
+        ),
+        alarm=[*warn_of_lost_problems(overall, measured.changes), *tell_alarms(run.alarms)],
+        protocol=f"protocol {overall.protocol.value}",
+        notes=overall.notes,
+        tiles=_tiles(overall),
+        overall=_block(overall),
+        everything=_block(overall)._replace(rows=format_rows(overall.measures)),
+        families=format_families(measured.families),
+        family_tables=[_block(comparison) for comparison in measured.families],
+        figures=_figures(run, measured),
+        facts=_facts(run, measured),
+        glossary=define(m.name for m in overall.measures),
+    )
+
+
+def build_reader(run: RunFolder, *, budgets: Sequence[int]) -> Reader:
+    """One trace a problem from the first and from the last evaluation."""
+    first, last = (list(run.evaluations.values())[i] for i in (0, -1))
+    traces = pair_traces(first, last, problems=run.problems, budgets=budgets)
+    kept = sum(r.pieces is not None for r in first)
+    shown = f"{len(traces)} of {kept} kept traces are shown. " if len(traces) < kept else ""
+    return Reader(
+        sides=("before", "after"),
+        budgets=budgets,
+        traces=traces,
+        filters=FILTERS,
+        note="One sampled trace a problem and evaluation. A blue mark stands where that many "
+        f"tokens have been spent. {shown}Fixed: wrong or unfinished before, correct and finished "
+        "after; broken is the reverse. One sample is an anecdote: the table above is the "
+        "measurement.",
+    )
+
+
+def describe_stages(stages: Stages, *, last_step: int) -> str:
+    """What the fit says about the two stages, in a sentence."""
+    if np.isnan(stages.stage_end_step):
+        return (
+            "No stages are shaded: an exponential decay that lowers length by 20% or more "
+            "does not describe this run."
+        )
+    end = (
+        f"ends at about step {stages.stage_end_step:,.0f}"
+        if stages.stage_end_step <= last_step
+        else f"is still under way at the last step (extrapolated end: step "
+        f"{stages.stage_end_step:,.0f})"
+    )
+    return (
+        f"Length adaptation, stage one, {end}: length decays from {stages.initial_tokens:,.0f} "
+        f"to a plateau of {stages.plateau_tokens:,.0f} tokens with a time constant of "
+        f"{stages.tau_steps:,.0f} steps (R² {stages.r_squared:.2f}); 5% of the drop remains there."
+    )
+
+
+def tell_alarms(alarms: Sequence[AlarmRecord]) -> list[str]:
+    """A heading and a line for each alarm of the run; nothing if it raised none."""
+    if not alarms:
+        return []
+    lines = [
+        f"{a.name} at step {a.step + 1} ({a.severity}): {a.evidence}. Why: {a.reason}. "
+        f"Change: {a.advice}."
+        for a in alarms
+    ]
+    return ["Alarms were raised in training", *lines]
+
+
+def _read_optional(path: Path, type_: type[Any]) -> list[Any]:
+    return jsonl.read(path, type_) if path.exists() else []
+
+
+def _measure_point(step: int, table: SampleTable) -> EvalPoint:
+    at_cap = score(table, budgets_B=np.array([table.reach_tokens]), protocol=Protocol.FINISHED)
+    graded_N = table.tokens_PS[table.graded_PS]
+    tokens_mean = float(graded_N.mean()) if graded_N.size else float("nan")
+    return EvalPoint(step=step, accuracy=float(at_cap.accuracy_B[0]), tokens_mean=tokens_mean)
+
+
+def _block(comparison: Comparison) -> TableBlock:
+    return TableBlock(
+        title=f"{comparison.title} (protocol {comparison.protocol.value})",
+        rows=format_rows(choose_headline(comparison)),
+        caption=write_caption(comparison) + BOLD,
+    )
+
+
+def _tiles(comparison: Comparison) -> list[Tile]:
+    budgets = comparison.budgets
+    middle, last = budgets[len(budgets) // 2], budgets[-1]
+    rows = format_rows(
+        comparison.find(name, budget)
+        for name, budget in (
+            ("mean tokens", None),
+            *(("accuracy", budget) for budget in sorted({middle, last})),
+            ("truncated share", None),
+        )
+    )
+    changes = [
+        format_ratio(comparison.token_ratio, p=comparison.token_ratio_p),
+        *(row.difference for row in rows[1:]),
+    ]
+    return [
+        Tile(row.label, row.before.estimate, row.after.estimate, change)
+        for row, change in zip(rows, changes, strict=True)
+    ]
+
+
+def _figures(run: RunFolder, measured: Measured) -> list[Figure]:
+    overall = measured.overall
+    rests = write_caption(overall)
+    figures = [
+        Figure(
+            "budgets",
+            f"Accuracy at token budgets (protocol {overall.protocol.value})",
+            f"Bands: 95% intervals. {rests}",
+            draw_budget_curve(overall),
+        ),
+        Figure(
+            "lengths",
+            f"Completion length by correctness (protocol {overall.protocol.value})",
+            "Dashed: mean length given correct and given wrong. A completion cut at the cap "
+            f"counts with the cap's length. {rests}",
+            draw_length_histograms(measured.before, measured.after),
+        ),
+    ]
+    if run.steps:
+        last_step = max(record.step for record in run.steps)
+        figures.append(
+            Figure(
+                "training",
+                f"Training steps (evaluations: protocol {overall.protocol.value})",
+                describe_stages(measured.stages, last_step=last_step)
+                + " Thin lines: each step; thick: moving average. Diamonds: evaluations at the "
+                + "cap. "
+                + ("Dashed red lines: alarms, where first raised. " if run.alarms else "")
+                + describe_protocol(overall.protocol),
+                draw_training(
+                    run.steps,
+                    stages=measured.stages,
+                    evaluations=measured.points,
+                    alarms=run.alarms,
+                ),
+            )
+        )
+    return figures
+
+
+def _facts(run: RunFolder, measured: Measured) -> dict[str, dict[str, str]]:
+    facts = {"Run": dict(run.manifest.facts), "Recipe": _flatten(run.recipe)}
+    facts["Made from"] = dict(run.manifest.identity)
+    measured_facts = {
+        "budgets (tokens)": ", ".join(f"{b:,}" for b in measured.budgets),
+        "sampled cap (tokens)": name_cap(measured.before.cap_tokens),
+        "evaluated at steps": ", ".join(str(step) for step in run.evaluations),
+        "training steps": f"{len(run.steps):,}",
+        "sampled tokens in training": f"{sum(r.sampled_tokens for r in run.steps):,}",
+        "bootstrap seed": str(BOOTSTRAP_SEED),
+    }
+    for part in ("sample", "grade", "learn", "other") if run.timings else ():
+        seconds = sum(getattr(timing, f"{part}_s") for timing in run.timings)
+        measured_facts[f"time to {part}" if part != "other" else "other time"] = f"{seconds:,.1f} s"
+    return {**facts, "Measured": measured_facts}
+
+
+def _flatten(values: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, prefix=f"{prefix}{key}.")
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            flat[prefix + key] = " ".join(str(each) for each in value)
+        else:
+            flat[prefix + key] = UNDEFINED if value is None else str(value)
+    return flat

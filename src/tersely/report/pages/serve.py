@@ -1,0 +1,78 @@
+"""A run's page while the run goes on, served on this machine only and drawn anew as it grows."""
+
+import html
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock
+
+from tersely.core.errors import DataError
+from tersely.report.pages.run import draw_report
+
+HOST = "127.0.0.1"
+_WAITING = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{name}</title></head>
+<body style="font: 16px system-ui; margin: 3rem">
+<h1>{name}</h1>
+<p>{steps} steps so far. The page begins with the second evaluation: {reason}.</p>
+</body>
+</html>"""
+
+
+class LivePage:
+    """The page of a run folder, kept until the run has grown."""
+
+    def __init__(self, folder: Path, *, refresh_s: float) -> None:
+        self._folder, self._refresh_s = folder, refresh_s
+        self._drawn: tuple[tuple[int, int, int], str] | None = None
+        self._one_at_a_time = Lock()
+
+    def text(self) -> str:
+        """The page now, with the order to ask again after ``refresh_s`` seconds."""
+        with self._one_at_a_time:
+            state = self._state()
+            if self._drawn is None or self._drawn[0] != state:
+                self._drawn = (state, self._draw(state[0]))
+            refresh = f'<meta http-equiv="refresh" content="{self._refresh_s:g}">'
+            return self._drawn[1].replace("<head>", f"<head>\n{refresh}", 1)
+
+    def _state(self) -> tuple[int, int, int]:
+        """Steps, evaluations and alarms that are there."""
+        counts = []
+        for name in ("steps.jsonl", "alarms.jsonl"):
+            file = self._folder / name
+            counts.append(file.read_bytes().count(b"\n") if file.is_file() else 0)
+        return counts[0], len(list(self._folder.glob("eval/step-*.jsonl"))), counts[1]
+
+    def _draw(self, steps: int) -> str:
+        try:
+            return draw_report(self._folder).text
+        except DataError as error:
+            return _WAITING.format(
+                name=html.escape(self._folder.name), steps=steps, reason=html.escape(str(error))
+            )
+
+
+def make_server(folder: Path, *, port: int, refresh_s: float) -> ThreadingHTTPServer:
+    """A server of the run's page on loopback; port 0 takes a free one."""
+    page = LivePage(folder, refresh_s=refresh_s)
+
+    class Handler(BaseHTTPRequestHandler):
+        """Answers ``/`` with the page, and nothing else."""
+
+        def do_GET(self) -> None:
+            if self.path != "/":
+                self.send_error(404)
+                return
+            body = page.text().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing: a line for every refresh helps nobody."""
+
+    return ThreadingHTTPServer((HOST, port), Handler)

@@ -1,0 +1,1 @@
+"""Tables, cells and sentences, for terminals and pages alike."""

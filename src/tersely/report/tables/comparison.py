@@ -1,0 +1,160 @@
+"""Comparisons as rows of text, for the terminal and for the page."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from tersely.metrics.comparison import Comparison, Measure
+from tersely.report.tables.cells import (
+    Cell,
+    count,
+    format_difference,
+    format_level,
+    format_p,
+    say_cap,
+)
+from tersely.report.tables.words import describe_protocol, label
+
+LENGTHS = ("mean tokens", "mean tokens given correct", "mean tokens given wrong", "truncated share")
+BOLD = " Bold: p < .05."
+
+
+class TableRow(NamedTuple):
+    """One measure, ready to print."""
+
+    label: str
+    before: Cell
+    after: Cell
+    difference: Cell
+    p: str
+
+
+class FamilyRow(NamedTuple):
+    """One family in the overview: lengths and accuracy at the largest budget."""
+
+    family: str
+    problems: int
+    tokens: TableRow
+    accuracy: TableRow
+
+
+class TableBlock(NamedTuple):
+    """A titled table of measures and its caption; ``heads`` names the two sides."""
+
+    title: str
+    rows: Sequence[TableRow]
+    caption: str
+    heads: tuple[str, str] = ("before", "after")
+
+
+def choose_headline(comparison: Comparison) -> list[Measure]:
+    """Lengths, truncation, accuracy at each budget, Mean@k and Pass@k at the largest one."""
+    largest = comparison.budgets[-1] if comparison.budgets else None
+    most = most_tries(comparison)
+    repeated = (name_mean(comparison), f"pass@{most}")
+    lengths = [m for name in LENGTHS for m in comparison.measures if m.name == name]
+    accuracies = [m for m in comparison.measures if m.name == "accuracy"]
+    last = [
+        m
+        for name in repeated
+        for m in comparison.measures
+        if m.name == name and m.budget_tokens == largest and name != "accuracy"
+    ]
+    return [*lengths, *accuracies, *last]
+
+
+def most_tries(comparison: Comparison) -> int:
+    """The largest k that Pass@k is given for; 0 if for none."""
+    ks = [int(m.name[5:]) for m in comparison.measures if m.name.startswith("pass@")]
+    return max(ks, default=0)
+
+
+def name_mean(comparison: Comparison) -> str:
+    """The measure that stands beside Pass@k: Mean@k, or accuracy where the tries differ."""
+    return next((m.name for m in comparison.measures if m.name.startswith("mean@")), "accuracy")
+
+
+def format_rows(measures: Iterable[Measure]) -> list[TableRow]:
+    """Measures as text; undefined values read "–"."""
+    return [format_measure(measure) for measure in measures]
+
+
+def format_measure(measure: Measure) -> TableRow:
+    """One measure as text."""
+    return TableRow(
+        label=label(measure.name, measure.budget_tokens),
+        before=format_level(measure.before, measure.unit),
+        after=format_level(measure.after, measure.unit),
+        difference=format_difference(measure.difference, measure.unit, p=measure.p_value),
+        p=format_p(measure.p_value),
+    )
+
+
+def format_families(comparisons: tuple[Comparison, ...]) -> list[FamilyRow]:
+    """One overview row a family."""
+    return [
+        FamilyRow(
+            family=comparison.title,
+            problems=comparison.n_problems,
+            tokens=format_measure(comparison.find("mean tokens")),
+            accuracy=format_measure(full_budget_accuracy(comparison)),
+        )
+        for comparison in comparisons
+    ]
+
+
+def full_budget_accuracy(comparison: Comparison) -> Measure:
+    """The accuracy measure at the largest budget."""
+    accuracies = [m for m in comparison.measures if m.name == "accuracy"]
+    return max(accuracies, key=lambda m: m.budget_tokens or 0)
+
+
+def write_caption(comparison: Comparison, *, heads: tuple[str, str] = ("before", "after")) -> str:
+    """What the numbers of a comparison rest on."""
+    ungraded = comparison.ungraded_before, comparison.ungraded_after
+    left_out = (
+        f" Ungraded samples left out: {ungraded[0]:,} {heads[0]}, {ungraded[1]:,} {heads[1]}."
+        if any(ungraded)
+        else ""
+    )
+    return (
+        f"{describe_protocol(comparison.protocol)} n = {_count_samples(comparison)}, "
+        f"{say_cap(comparison.cap_tokens)}. "
+        "Brackets: 95% intervals over problems; differences are paired by problem."
+        f"{left_out}"
+    )
+
+
+def write_basis(comparison: Comparison) -> str:
+    """Protocol and n, for a table beside one with the whole caption."""
+    return f"Protocol {comparison.protocol.value}, n = {_count_samples(comparison)}."
+
+
+def draw_table(comparison: Comparison) -> Table:
+    """The headline of a comparison as a terminal table."""
+    table = Table(
+        title=Text(f"{comparison.title} (protocol {comparison.protocol.value})"),
+        caption=Text(" ".join([write_caption(comparison), *comparison.notes])),
+        caption_justify="left",
+    )
+    table.add_column("measure")
+    for column in ("before", "after", "difference"):
+        table.add_column(column, justify="right")
+    for row in format_rows(choose_headline(comparison)):
+        table.add_row(Text(row.label), *(draw_cell(cell) for cell in row[1:4]))
+    return table
+
+
+def draw_cell(cell: Cell) -> Text:
+    """A cell for the terminal: bold where p < .05."""
+    return Text(cell.text, style="bold" if cell.clear else "")
+
+
+def _count_samples(comparison: Comparison) -> str:
+    samples = comparison.samples_before, comparison.samples_after
+    tries = count(samples[0], "sample")
+    if samples[0] != samples[1]:
+        tries = f"{tries} before and {samples[1]:,} after"
+    return f"{count(comparison.n_problems, 'problem')} × {tries}"

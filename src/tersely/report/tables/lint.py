@@ -1,0 +1,171 @@
+"""What ``tersely lint`` found, in the terminal."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tersely.flows.lint.forecast import Cell, CurveRow, Finding, Severity
+from tersely.report.tables import cells as written
+from tersely.report.tables.matrices import Matrix, MatrixRow
+from tersely.report.tables.terminal import (
+    FittedTable,
+    draw_finding,
+    draw_notes,
+    draw_text,
+    draw_title,
+)
+
+MARKS = {
+    Severity.ERROR: ("✗", "bold red"),
+    Severity.WARNING: ("!", "bold yellow"),
+    Severity.INFO: ("•", "bold"),
+}
+
+
+def draw_lint(
+    title: str,
+    findings: Sequence[Finding],
+    *,
+    cells: Sequence[Cell],
+    curve: Sequence[CurveRow],
+    target_tokens: float,
+    notes: Sequence[str],
+) -> RenderableType:
+    """Findings, the worst first, then what the loss does to each kind of rollout and by target."""
+    parts: list[RenderableType] = [draw_title(title), Text()]
+    parts += [draw_linted(finding) for finding in findings]
+    parts += [Text(), FittedTable(tabulate_cells(cells))]
+    if len(curve) > 1:
+        parts += [Text(), FittedTable(tabulate_targets(curve, chosen=target_tokens))]
+    parts += [
+        Text(),
+        Text(
+            "Push: what the loss makes of an advantage, 0 where masked. Drift: push times (length "
+            "- the group's mean length), in standard deviations of length within groups; below 0 "
+            "is shorter. Brackets: 95% intervals over problems.",
+            style="dim",
+        ),
+        *draw_notes(notes),
+    ]
+    return Group(*parts)
+
+
+def draw_linted(finding: Finding) -> Table:
+    """Mark and title, then evidence, reason and what to change; of good news the first two."""
+    mark, style = MARKS[finding.severity]
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=1)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(mark, style=style), draw_text(finding.title, style))
+    grid.add_row(Text(), draw_text(finding.evidence))
+    if finding.reason and finding.severity is not Severity.INFO:
+        grid.add_row(Text(), draw_text(finding.reason, "dim"))
+    if finding.setting:
+        grid.add_row(Text("→", style=style), draw_text(finding.setting))
+    return grid
+
+
+def tabulate_cells(cells: Sequence[Cell]) -> Matrix:
+    """One row a kind of rollout: right or wrong, short or long."""
+    rows = [
+        MatrixRow(
+            f"{'right' if cell.right else 'wrong'}, {'short' if cell.short else 'long'}",
+            [
+                written.Cell(f"{cell.n:,}", ""),
+                _percent(cell.share),
+                _percent(cell.kept),
+                _signed(cell.push),
+                _signed(cell.drift),
+            ],
+        )
+        for cell in cells
+    ]
+    return Matrix("what the loss sees", ["rollouts", "share", "kept", "push", "drift"], rows, "")
+
+
+def tabulate_targets(curve: Sequence[CurveRow], *, chosen: float) -> Matrix:
+    """One row a target length, all of one cap; the chosen one is marked."""
+    judged = any(math.isfinite(row.positive.value) for row in curve)
+    # Truncation pays just what is right within the target.
+    apart = not judged or any(row.positive.value != row.right_within.value for row in curve)
+    heads = ["right within"] if apart else []
+    heads += ["positive", "zero-signal", "right pushed down", "drift"] if judged else []
+    rows = []
+    for row in curve:
+        shown = [_percent(*row.right_within)] if apart else []
+        if judged:
+            shares = (row.positive, row.silent, row.right_pushed_down)
+            shown += [*(_percent(*each) for each in shares), _signed(*row.drift)]
+        mark = " ←" if row.target_tokens == chosen else ""
+        rows.append(MatrixRow(f"{row.target_tokens:,}{mark}", shown))
+    return Matrix("if L_T were", heads, rows, "")
+
+
+def draw_suggestion(
+    reasons: Sequence[str],
+    *,
+    at_target: Sequence[CurveRow],
+    at_cap: Sequence[CurveRow],
+    chosen: CurveRow | None,
+    silent_at: Mapping[int, float],
+    changes: Sequence[tuple[str, str, str]],
+) -> RenderableType:
+    """Why each setting, the targets that were weighed, N, and figures now and then.
+
+    Args:
+        at_target: each target sampled up to itself.
+        at_cap: the same ones, sampled up to the recipe's cap.
+        chosen: the row that was taken.
+        changes: name of a figure, its value now, and as suggested.
+    """
+    parts: list[RenderableType] = [Text(), draw_title("suggested")]
+    parts += [draw_finding(reason) for reason in reasons]
+    if at_target:
+        parts += [Text(), FittedTable(tabulate_trade(at_target, at_cap, chosen=chosen))]
+    if silent_at:
+        sizes = MatrixRow("zero-signal groups", [_percent(share) for share in silent_at.values()])
+        parts += [Text(), FittedTable(Matrix("N", [str(n) for n in silent_at], [sizes], ""))]
+    table = [
+        MatrixRow(name, [written.Cell(now, ""), written.Cell(then, "")])
+        for name, now, then in changes
+    ]
+    parts += [Text(), FittedTable(Matrix("step 1", ["now", "suggested"], table, ""))]
+    return Group(*parts)
+
+
+def tabulate_trade(
+    at_target: Sequence[CurveRow], at_cap: Sequence[CurveRow], *, chosen: CurveRow | None
+) -> Matrix:
+    """What each target gives, sampled up to itself (=) and up to the cap."""
+    cap = f"{at_cap[0].cap_tokens:,}"
+    heads = ["positive", "zero-signal", "drift", f"… L_R = {cap}", "drift", "right pushed down"]
+    rows = []
+    for tight, wide in zip(at_target, at_cap, strict=True):
+        mark = " ←" if chosen is not None and tight.target_tokens == chosen.target_tokens else ""
+        shown = [_percent(tight.positive.value), _percent(tight.silent.value)]
+        shown += [_signed(tight.drift.value), _percent(wide.silent.value)]
+        shown += [_signed(wide.drift.value), _percent(wide.right_pushed_down.value)]
+        rows.append(MatrixRow(f"{tight.target_tokens:,}{mark}", shown))
+    return Matrix("L_T = L_R", heads, rows, "")
+
+
+def _percent(value: float, low: float = math.nan, high: float = math.nan) -> written.Cell:
+    if not math.isfinite(value):
+        return written.Cell(written.UNDEFINED, "")
+    ends = f"[{100 * low:.1f}, {100 * high:.1f}]" if math.isfinite(low) else ""
+    return written.Cell(f"{100 * value:.1f}%", ends)
+
+
+def _signed(value: float, low: float = math.nan, high: float = math.nan) -> written.Cell:
+    if not math.isfinite(value):
+        return written.Cell(written.UNDEFINED, "")
+    ends = f"[{_sign(low)}, {_sign(high)}]" if math.isfinite(low) else ""
+    return written.Cell(_sign(value), ends)
+
+
+def _sign(value: float) -> str:
+    text = f"{abs(value):.2f}"
+    return text if float(text) == 0 else ("+" if value > 0 else "−") + text

@@ -1,0 +1,274 @@
+"""Studies in the terminal and as Markdown: claims with effects and verdicts, arms with ends."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tersely.flows.study.outcomes import ArmOutcome, ClaimOutcome, Confusion, StudyOutcome
+from tersely.metrics.crossed import Effect
+from tersely.metrics.verdicts import FEWEST_SEEDS, Verdict
+from tersely.report.charts.style import defined
+from tersely.report.tables.cells import UNDEFINED, Cell
+from tersely.report.tables.matrices import Matrix, MatrixRow
+from tersely.report.tables.terminal import FittedTable, draw_text, draw_title
+
+MARKS = {
+    Verdict.HOLDS: ("✓", "bold green"),
+    Verdict.FAILS: ("✗", "bold red"),
+    Verdict.OPPOSITE: ("✗✗", "bold red"),
+    Verdict.UNKNOWN: ("?", "bold yellow"),
+}
+CAPTION = (
+    "Effects: brackets are 95% intervals over seeds and held-out problems (curves: over seeds). "
+    "A claim holds if its whole interval keeps the bound, does not hold if none of it does; else "
+    "one cannot tell, and the smallest effect is given that such an experiment finds in 8 of 10 "
+    "tries."
+)
+ARMS_CAPTION = (
+    "Held-out problems at the end; the area is under accuracy over log budget. Lost: runs whose "
+    "accuracy at the cap ended more than 10 pp below where it began."
+)
+
+
+def draw_list(rows: Sequence[tuple[str, str, str, int, int]]) -> RenderableType:
+    """The studies that are there: name, title, place in the paper, arms, claims."""
+    return FittedTable(
+        Matrix(
+            "study",
+            ("about", "paper", "arms", "claims"),
+            [MatrixRow(row[0], [Cell(str(value), "") for value in row[1:]]) for row in rows],
+            "",
+        )
+    )
+
+
+def draw_claims(rows: Sequence[tuple[str, str, str]]) -> RenderableType:
+    """What is claimed, its bound, and what it rests on."""
+    table = Table.grid(padding=(0, 1))
+    for says, expected, paper in rows:
+        text = draw_text(f"{says}: expected {expected}\n")
+        text.append_text(draw_text(paper, "dim"))
+        table.add_row(Text("•"), text)
+    return table
+
+
+def draw_outcome(outcome: StudyOutcome) -> RenderableType:
+    """A study's claims, one below the other, then its arms."""
+    done = f"{outcome.runs_done} of {outcome.runs_wanted} runs"
+    parts: list[RenderableType] = [
+        draw_title(f"{outcome.title}: {outcome.question} ({outcome.paper}; {done})"),
+        Text(),
+        _draw_verdicts(outcome.claims),
+        Text(),
+        FittedTable(tabulate_arms(outcome)),
+        Text(),
+        draw_text(f"{CAPTION} {ARMS_CAPTION}", "dim"),
+        Text(),
+    ]
+    return Group(*parts)
+
+
+def _draw_verdicts(claims: Sequence[ClaimOutcome]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=2)
+    table.add_column(overflow="fold")
+    for claim in claims:
+        mark, style = MARKS[claim.verdict]
+        text = draw_text(f"{claim.says}: {describe_verdict(claim)}\n")
+        text.append_text(draw_text(f"expected {claim.expected}; {claim.paper}", "dim"))
+        table.add_row(Text(mark, style=style), text)
+    return table
+
+
+def describe_verdict(claim: ClaimOutcome) -> str:
+    """Verdict and effect in words."""
+    words = f"{claim.verdict.value}, {format_effect(claim.effect, claim.unit).text}"
+    if claim.verdict is not Verdict.UNKNOWN:
+        return words
+    if claim.effect.n_seeds < FEWEST_SEEDS or not math.isfinite(claim.effect.detectable):
+        return f"{words}; too few runs"
+    return f"{words}; could have seen {_number(claim.effect.detectable, claim.unit)}"
+
+
+def format_effect(effect: Effect, unit: str) -> Cell:
+    """An effect with its sign, unit and interval."""
+    if not math.isfinite(effect.estimate):
+        return Cell(UNDEFINED, "")
+    known = math.isfinite(effect.low)
+    ends = [_signed(end, unit, bare=True) for end in (effect.low, effect.high)] if known else []
+    return Cell(
+        _signed(effect.estimate, unit),
+        f"[{', '.join(ends)}]" if known else f"[{UNDEFINED}]",
+        clear=known and (effect.low > 0 or effect.high < 0),
+    )
+
+
+def format_share(effect: Effect) -> Cell:
+    """A share and its interval."""
+    if not math.isfinite(effect.estimate):
+        return Cell(UNDEFINED, "")
+    if not math.isfinite(effect.low):
+        return Cell(f"{effect.estimate:.1%}", f"[{UNDEFINED}]")
+    low, high = max(effect.low, 0.0), min(effect.high, 1.0)
+    return Cell(f"{effect.estimate:.1%}", f"[{100 * low:.1f}, {100 * high:.1f}]")
+
+
+def tabulate_arms(outcome: StudyOutcome) -> Matrix:
+    """One row an arm: accuracy at the tightest, middle and widest budget, area, length, losses."""
+    picked = sorted({0, len(outcome.budgets_B) // 2, len(outcome.budgets_B) - 1})
+    heads = [
+        *(f"accuracy ≤ {outcome.budgets_B[at]:,}" for at in picked),
+        "area",
+        "tokens",
+        "lost",
+        "alarmed",
+    ]
+    rows = [
+        MatrixRow(
+            arm.name,
+            [
+                *(format_share(arm.accuracy_B[at]) for at in picked),
+                format_share(arm.area),
+                _tokens(arm.tokens),
+                Cell(f"{arm.lost} of {arm.seeds}", ""),
+                Cell(f"{arm.alarmed} of {arm.seeds}", ""),
+            ],
+        )
+        for arm in ranked(outcome.arms)
+    ]
+    base = [format_share(outcome.base_accuracy_B[at]) for at in picked]
+    nothing = [Cell(UNDEFINED, "")] * 4
+    return Matrix("arm", heads, [MatrixRow("base model", [*base, *nothing]), *rows], ARMS_CAPTION)
+
+
+def ranked(arms: Sequence[ArmOutcome]) -> list[ArmOutcome]:
+    """By area, the largest first; arms without a run last."""
+    return sorted(arms, key=lambda arm: -math.inf if not arm.seeds else arm.area.estimate)[::-1]
+
+
+def format_markdown(outcomes: Sequence[StudyOutcome], confusions: Sequence[Confusion]) -> str:
+    """All studies as Markdown: verdicts by claim, then arms."""
+    parts = []
+    for outcome in outcomes:
+        done = f"{outcome.runs_done} of {outcome.runs_wanted} runs"
+        parts += [
+            f"## {outcome.title}",
+            f"{outcome.question} ({outcome.paper}; {done}.)",
+            _table(
+                ("claim", "paper", "expected", "here", "verdict"),
+                [
+                    (c.says, c.paper, c.expected, format_effect(c.effect, c.unit).text, _told(c))
+                    for c in outcome.claims
+                ],
+            ),
+            _table(
+                ("arm", *tabulate_arms(outcome).heads),
+                [(row.label, *(c.text for c in row.cells)) for row in tabulate_arms(outcome).rows],
+            ),
+        ]
+    if confusions:
+        parts += ["## Predictions", tabulate_confusions(confusions)]
+    return "\n\n".join([*parts, f"{CAPTION} {ARMS_CAPTION}", ""])
+
+
+def _told(claim: ClaimOutcome) -> str:
+    if claim.verdict is Verdict.UNKNOWN and math.isfinite(claim.effect.detectable):
+        return f"cannot tell (could have seen {_number(claim.effect.detectable, claim.unit)})"
+    return f"**{claim.verdict.value}**"
+
+
+def tabulate_confusions(confusions: Sequence[Confusion]) -> str:
+    """What was predicted against what happened, in runs, as Markdown."""
+    return _table(
+        ("prediction", "lost, named", "lost, missed", "sound, named", "sound, silent", "lead"),
+        [
+            (
+                c.name,
+                *(str(n) for n in c[1:5]),
+                f"{c.lead_steps:.0f} steps" if math.isfinite(c.lead_steps) else UNDEFINED,
+            )
+            for c in confusions
+        ],
+    )
+
+
+def export_json(outcomes: Sequence[StudyOutcome], confusions: Sequence[Confusion]) -> str:
+    """Claims, effects, verdicts and arms for machines; undefined numbers are null."""
+    return json.dumps(
+        {
+            "schema": 1,
+            "studies": [
+                {
+                    "name": o.name,
+                    "runs_done": o.runs_done,
+                    "runs_wanted": o.runs_wanted,
+                    "claims": [_claim(c) for c in o.claims],
+                    "arms": [_arm(arm, o) for arm in o.arms],
+                }
+                for o in outcomes
+            ],
+            "predictions": [
+                c._asdict() | {"lead_steps": defined(c.lead_steps)} for c in confusions
+            ],
+        },
+        indent=2,
+    )
+
+
+def _claim(claim: ClaimOutcome) -> dict[str, Any]:
+    return claim._asdict() | {"effect": _effect(claim.effect), "verdict": claim.verdict.value}
+
+
+def _arm(arm: ArmOutcome, outcome: StudyOutcome) -> dict[str, Any]:
+    return {
+        "name": arm.name,
+        "seeds": arm.seeds,
+        "accuracy": {
+            str(budget): _effect(effect)
+            for budget, effect in zip(outcome.budgets_B.tolist(), arm.accuracy_B, strict=True)
+        },
+        "area": _effect(arm.area),
+        "tokens": _effect(arm.tokens),
+        "lost": arm.lost,
+        "alarmed": arm.alarmed,
+    }
+
+
+def _effect(effect: Effect) -> dict[str, float | None]:
+    return {name: defined(float(value)) for name, value in effect._asdict().items()}
+
+
+def _tokens(effect: Effect) -> Cell:
+    if not math.isfinite(effect.estimate):
+        return Cell(UNDEFINED, "")
+    known = math.isfinite(effect.low)
+    return Cell(
+        f"{effect.estimate:,.1f}",
+        f"[{effect.low:,.1f}, {effect.high:,.1f}]" if known else f"[{UNDEFINED}]",
+    )
+
+
+def _signed(value: float, unit: str, *, bare: bool = False) -> str:
+    text = _number(abs(value), unit, bare=bare)
+    zero = float(text.split(" ")[0].rstrip("%").replace(",", "")) == 0
+    return text if zero else ("+" if value > 0 else "−") + text
+
+
+def _number(value: float, unit: str, *, bare: bool = False) -> str:
+    scaled = value * (100 if unit in ("pp", "%") else 1)
+    digits = 3 if unit == "nats" else 1
+    text = f"{scaled:,.{digits}f}"
+    if bare or not unit:
+        return text
+    return f"{text}%" if unit == "%" else f"{text} {unit}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)

@@ -1,0 +1,310 @@
+"""From graded groups to advantages, as a recipe asks for it."""
+
+import numpy as np
+import pytest
+
+from tersely import rewards
+from tersely.algo.advantages import MaskScope
+from tersely.algo.batches import ADVANTAGES
+from tersely.algo.masks import NO_WRONG, STRATEGIES, Cells
+from tersely.core.errors import ConfigError, GradingError
+from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
+from tersely.flows.recipe.recipe import check_recipe
+from tersely.flows.recipe.shaping import Shaping, check_graded, shape, shaping_of, view
+
+NAN = float("nan")
+WRONG_CELLS = ("wrong_short", "wrong_long")
+
+
+def rollout(sample, tokens, finish, text="<think>x</think>1"):
+    return Rollout(
+        problem_id="p",
+        sample=sample,
+        prompt_ids=(1,),
+        completion_ids=(1,) * tokens,
+        logprobs=np.zeros(tokens, dtype=np.float32),
+        entropy=0.5,
+        finish=finish,
+        policy_step=0,
+        text=text,
+    )
+
+
+def group(*rows, **problem):
+    """Rows are (tokens, grade) or (tokens, grade, finish)."""
+    finishes = [row[2] if len(row) > 2 else Finish.STOP for row in rows]
+    return Group(
+        problem=Problem(id="p", prompt="?", answer="1", source="s", **problem),
+        rollouts=tuple(
+            rollout(s, row[0], f) for s, (row, f) in enumerate(zip(rows, finishes, strict=True))
+        ),
+        verdicts=tuple(Verdict(grade=row[1]) for row in rows),
+    )
+
+
+RIGHT, WRONG, NONE = Grade.CORRECT, Grade.WRONG, Grade.UNGRADED
+# short right, long right, short wrong, long wrong around a target of 10
+FOUR = group((5, RIGHT), (15, RIGHT), (5, WRONG), (15, WRONG))
+
+
+def shaped(*groups, target=10.0, weight=NAN, **settings):
+    shaping = Shaping(**{"reward": "truncation", "parameters": {}, **settings})
+    return shape(groups, shaping, tokens_P=np.full(len(groups), target), weight=weight)
+
+
+def test_golden_truncation_is_normalised_by_the_population_std():
+    # rewards 1 0 0 0: mean 1/4, std sqrt(3)/4: advantages sqrt(3), -1/sqrt(3) thrice
+    (only,) = shaped(FOUR)
+    assert only.reward.total_G.tolist() == [1, 0, 0, 0]
+    assert only.advantage_G == pytest.approx([3**0.5, *[-(3**-0.5)] * 3])
+
+
+@pytest.mark.parametrize(
+    ("cells", "keep", "advantages"),
+    [
+        # Table 1 of the paper; advantages over the kept rollouts alone
+        ("no-wrong", [1, 1, 0, 0], [1, -1, 0, 0]),
+        ("no-long-correct", [1, 0, 1, 1], [2**0.5, 0, -(2**-0.5), -(2**-0.5)]),
+        ("no-long-correct-no-short-wrong", [1, 0, 0, 1], [1, 0, 0, -1]),
+        ("no-long-correct-no-long-wrong", [1, 0, 1, 0], [1, 0, -1, 0]),
+    ],
+)
+def test_golden_cells_are_masked(cells, keep, advantages):
+    (only,) = shaped(FOUR, cells=STRATEGIES[cells])
+    assert only.reward.keep_G.tolist() == [bool(k) for k in keep]
+    assert only.advantage_G == pytest.approx(advantages)
+
+
+def test_masked_rollouts_count_in_mean_and_std_only_when_asked():
+    (only,) = shaped(FOUR, cells=NO_WRONG, mask_scope=MaskScope.LOSS_ONLY)
+    # as if nothing were masked, but for the zeros: 1 0 0 0 again
+    assert only.advantage_G == pytest.approx([3**0.5, -(3**-0.5), 0, 0])
+
+
+@pytest.mark.parametrize("scope", list(MaskScope))
+def test_an_ungraded_rollout_is_seen_by_neither_reward_nor_advantage(scope):
+    (with_one,) = shaped(group((5, RIGHT), (7, NONE), (5, WRONG)), mask_scope=scope)
+    assert with_one.reward.keep_G.tolist() == [True, False, True]
+    assert with_one.advantage_G == pytest.approx([1, 0, -1])
+
+
+def test_masked_cells_are_not_ungraded_and_do_not_stop_the_run():
+    check_graded(shaped(FOUR, cells=NO_WRONG))
+    with pytest.raises(GradingError, match="50%"):
+        check_graded(shaped(group((5, NONE), (5, RIGHT))))
+
+
+def test_a_cut_rollout_with_its_answer_is_right_only_if_unfinished_ones_are_paid():
+    cut = group((10, RIGHT, Finish.LENGTH), (5, WRONG))
+    assert shaped(cut)[0].reward.total_G.tolist() == [0, 0]
+    assert shaped(cut, pay_unfinished=True)[0].reward.total_G.tolist() == [1, 0]
+
+
+def test_a_batch_normalised_step_looks_across_groups():
+    # gaps .5 -.5 | 0 0: batch std sqrt(.25 * 2 / 4): 1.414, -1.414, 0, 0
+    made = shaped(
+        group((5, RIGHT), (5, WRONG)),
+        group((5, WRONG), (5, WRONG)),
+        advantage="batch_normalised",
+    )
+    assert made[0].advantage_G == pytest.approx([2**0.5, -(2**0.5)])
+    assert made[1].advantage_G.tolist() == [0, 0]
+
+
+def test_golden_without_a_baseline_the_right_and_short_alone_are_learned_from():
+    (only,) = shaped(FOUR, reward="on_policy_sft", advantage="unbaselined")
+    assert only.advantage_G.tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("advantage", sorted(ADVANTAGES.keys() - {"unbaselined"}))
+def test_every_advantage_of_a_recipe_gives_zero_where_there_is_no_signal(advantage):
+    for silent in (
+        group((5, RIGHT)),
+        group((5, RIGHT), (6, RIGHT)),
+        group((5, WRONG), (50, WRONG)),
+    ):
+        assert not shaped(silent, advantage=advantage)[0].advantage_G.any()
+
+
+def test_only_the_best_of_a_group_reach_the_loss_and_its_mean():
+    # kept: the two shortest, 5 right and 5 wrong: rewards 1 0, mean 1/2, std 1/2
+    (only,) = shaped(FOUR, keep_best=2)
+    assert only.reward.keep_G.tolist() == [True, False, True, False]
+    assert only.advantage_G.tolist() == [1, 0, -1, 0]
+
+
+def test_an_ungraded_rollout_takes_no_place_among_the_best():
+    (only,) = shaped(group((2, NONE), (5, RIGHT), (6, WRONG), (7, WRONG)), keep_best=2)
+    assert only.reward.keep_G.tolist() == [False, True, True, False]
+
+
+def test_groups_are_dropped_by_correctness_and_not_by_their_shaped_reward():
+    # all right, one of them too long: the reward differs, the verifier's word does not
+    all_right = group((5, RIGHT), (15, RIGHT))
+    # right and wrong, and yet all rewards are zero: too long
+    mixed = group((15, RIGHT), (15, WRONG))
+    kept = shaped(all_right, mixed)
+    assert kept[0].advantage_G.any()
+    assert not any(s.dropped for s in kept)
+    dropped = shaped(all_right, mixed, drop_silent=True)
+    assert [s.dropped for s in dropped] == [True, False]
+    assert not dropped[0].advantage_G.any()
+    assert not dropped[0].reward.keep_G.any()
+    assert dropped[0].reward.total_G.tolist() == [1, 0]
+    assert dropped[1].reward.keep_G.all()
+
+
+def test_a_cut_right_answer_is_a_signal_only_where_unfinished_ones_are_paid():
+    cut = group((10, RIGHT, Finish.LENGTH), (5, WRONG))
+    assert shaped(cut, drop_silent=True)[0].dropped
+    assert not shaped(cut, drop_silent=True, pay_unfinished=True)[0].dropped
+
+
+def test_an_ungraded_rollout_is_not_the_wrong_one_that_makes_a_signal():
+    assert shaped(group((5, RIGHT), (5, NONE)), drop_silent=True)[0].dropped
+
+
+@pytest.mark.parametrize("scope", list(MaskScope))
+def test_dropped_groups_have_no_part_in_the_std_of_the_batch(scope):
+    signal, silent = group((5, RIGHT), (5, WRONG)), group((5, WRONG), (5, WRONG))
+    settings = {"advantage": "batch_normalised", "mask_scope": scope}
+    (alone,) = shaped(signal, **settings)
+    with_silent = shaped(silent, signal, silent, drop_silent=True, **settings)
+    assert with_silent[1].advantage_G.tolist() == alone.advantage_G.tolist() == [1, -1]
+
+
+def test_a_step_whose_groups_are_all_dropped_has_no_advantages():
+    made = shaped(group((5, WRONG), (5, WRONG)), drop_silent=True)
+    assert made[0].dropped
+    assert made[0].advantage_G.tolist() == [0, 0]
+
+
+def test_golden_decoupled_advantages_add_up_two_unit_terms():
+    # lengths 5 15 5 15, target 10: truncation pays 1 0 0 0; correctness 1 1 0 0 -> 1 1 -1 -1;
+    # the rest 0 -1 0 0: mean -1/4, std sqrt(3)/4 -> 1/sqrt(3), -sqrt(3), 1/sqrt(3), 1/sqrt(3)
+    (only,) = shaped(FOUR, advantage="decoupled")
+    a, b = 3**-0.5, 3**0.5
+    assert only.advantage_G == pytest.approx([1 + a, 1 - b, -1 + a, -1 + a])
+    (half,) = shaped(FOUR, advantage="decoupled", advantage_parameters={"length_weight": 0.5})
+    assert half.advantage_G == pytest.approx([1 + a / 2, 1 - b / 2, -1 + a / 2, -1 + a / 2])
+
+
+def test_scaled_decoupled_advantages_have_unit_size():
+    made = shaped(
+        FOUR,
+        group((5, RIGHT), (5, NONE), (15, RIGHT)),
+        advantage="decoupled",
+        advantage_parameters={"scaled": True},
+    )
+    kept = np.concatenate([s.advantage_G[s.reward.keep_G] for s in made])
+    assert np.sqrt((kept**2).mean()) == pytest.approx(1)
+
+
+def test_what_a_reward_may_see_is_filled_in():
+    seen = view(
+        group((5, RIGHT), (7, WRONG, Finish.LENGTH), reference_tokens=40.0, reference_accuracy=0.5),
+        target_tokens=10.0,
+        weight=0.1,
+        cap_tokens=7.0,
+    )
+    assert (seen.target_tokens, seen.weight, seen.cap_tokens) == (10.0, 0.1, 7.0)
+    assert (seen.reference_tokens, seen.reference_accuracy) == (40.0, 0.5)
+    assert seen.thought_G.tolist() == [True, True]
+    assert seen.problem == "p"
+
+
+@pytest.mark.parametrize("name", rewards.available())
+def test_every_reward_can_be_paid_to_a_real_group(name):
+    whole = group(
+        (5, RIGHT),
+        (15, RIGHT),
+        (9, WRONG),
+        (20, WRONG, Finish.LENGTH),
+        reference_tokens=12.0,
+        reference_accuracy=0.5,
+    )
+    (only,) = shaped(whole, reward=name, cap_tokens=20.0, weight=1e-3)
+    assert np.isfinite(only.reward.total_G).all()
+    assert np.isfinite(only.advantage_G).all()
+
+
+def recipe(**changes):
+    settings = {
+        "sampling": {"prompts_per_step": 4, "samples_per_prompt": 4, "cap_tokens": 50},
+        "reward": {"name": "truncation"},
+        "target": {"name": "fixed", "tokens": 30},
+        "learner": {"steps": 2, "learning_rate": 1e-3},
+        "evaluation": {"every_steps": 2, "samples": 2, "budgets": [50]},
+        **changes,
+    }
+    return check_recipe({key: value for key, value in settings.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": None}, "reward truncation needs target_tokens, and the recipe has no target"),
+        (
+            {"reward": {"name": "a_dlp"}},
+            "reward a_dlp needs weight, which target fixed does not give; use one of dual_weight",
+        ),
+        (
+            {"target": {"name": "dual_weight", "accuracy": 0.5}},
+            "reward truncation needs target_tokens, which target dual_weight does not give",
+        ),
+        (
+            {"treatment": {"cells": "all"}},
+            "treatment.cells = 'all' is none of vanilla, no-wrong",
+        ),
+        (
+            {"treatment": {"cells": "no-wrong"}, "reward": {"name": "kimi"}},
+            "treats cells of the truncation reward, but the reward is kimi",
+        ),
+        (
+            {"treatment": {"cells": dict.fromkeys(("correct_long", *WRONG_CELLS), "masked")}},
+            "all wrong rollouts and the overlong correct ones are masked.*the trap",
+        ),
+        ({"treatment": {"cells": {"long": "masked"}}}, "unknown recipe key treatment.cells"),
+        (
+            {"treatment": {"cells": {"wrong_long": "hidden"}}},
+            "a number or \"masked\", not 'hidden'",
+        ),
+        ({"treatment": {"unfinished": "maybe"}}, "treatment.unfinished = 'maybe'"),
+        ({"advantage": {"name": "none"}}, "advantage.name = 'none' is none of group_normalised"),
+        (
+            {"target": {"name": "staged", "tokens": [60, 20], "every_steps": 5}},
+            r"target.tokens = 60 \(L_T\) exceeds sampling.cap_tokens = 50",
+        ),
+        ({"reward": {"name": "kimi", "alpha": 3.0}}, "reward.alpha = 3 is above 2"),
+        ({"reward": {"name": "kimi", "beta": 3.0}}, "kimi has no parameter beta = 3.0; it has"),
+        ({"advantage": {"name": "decoupled", "weight": 1}}, "it has: length_weight, scaled"),
+        ({"advantage": {"name": "decoupled", "length_weight": -1.0}}, r"is not in \[0, inf\)"),
+        ({"filter": {"name": "gfpo", "keep": 4}}, "filter.keep = 4 keeps all of"),
+        ({"filter": {"name": "gfpo", "keep": 2, "by": "length"}}, "'shortest' or 'reward_per_tok"),
+        ({"loss": {"name": "dpo"}}, "loss.name = 'dpo': input should be 'ppo_clip', 'gspo'"),
+        ({"loss": {"name": "gspo", "dual_clip": 3.0}}, "loss.dual_clip = 3 is a bound of ppo_clip"),
+        ({"loss": {"dual_clip": 1.0}}, "loss.dual_clip = 1.0: input should be greater than 1"),
+        ({"loss": {"kl_coef": 0.1}}, "loss.kl_coef = 0.1 weighs no estimator; set loss.kl"),
+        ({"loss": {"kl": "k1", "kl_coef": 0.1}}, "its expected gradient is zero; set loss.kl"),
+        ({"loss": {"importance_cap": 0.5}}, "should be greater than or equal to 1"),
+        ({"loss": {"clip": 0.5}}, "unknown recipe key loss.clip = 0.5; known: name, clip_low"),
+        ({"sampling": {"without_signal": "drop"}}, "sampling.prompts_per_step is missing"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        recipe(**changes)
+
+
+def test_a_reward_without_a_target_needs_none():
+    assert recipe(reward={"name": "kimi"}, target=None).target is None
+    recipe(reward={"name": "a_dlp"}, target={"name": "dual_weight", "accuracy": 0.5})
+
+
+def test_a_table_of_ones_own_is_what_the_loss_sees():
+    cells = {"wrong_short": -1.0, "correct_long": "masked"}
+    shaping = shaping_of(recipe(treatment={"cells": cells}))
+    assert shaping.cells == Cells(1.0, None, -1.0, 0.0)
+    (only,) = shape([FOUR], shaping, tokens_P=np.array([10.0]))
+    assert only.reward.keep_G.tolist() == [True, False, True, True]
+    assert only.reward.total_G.tolist() == [1, 0, -1, 0]

@@ -1,0 +1,235 @@
+"""Claims against results that are made by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tersely.core.errors import ConfigError
+from tersely.core.types import Problem
+from tersely.flows.study.judge import (
+    Evidence,
+    change_of_accuracy,
+    effect_of,
+    judge_study,
+    statistic,
+)
+from tersely.flows.study.judged import count_predictions, sum_up
+from tersely.flows.study.plan import Arm, Claim, Named, Side, Study, unit_of
+from tersely.flows.study.results import COLUMNS, Evaluated, Raised, Result
+from tersely.metrics.verdicts import Verdict
+
+ARMS = {
+    "a": Arm(says="a"),
+    "b": Arm(says="b", pool="hard"),
+}
+
+
+def problems(count: int) -> list[Problem]:
+    """Alternating sources; even ones the base solves, odd ones it does not."""
+    return [
+        Problem(
+            id=f"p{at}",
+            prompt=f"p{at}?",
+            answer="1",
+            source=("chains", "rows")[at % 2],
+            grader="exact",
+            difficulty=float(at % 2),
+        )
+        for at in range(count)
+    ]
+
+
+def made(
+    right: dict[int, np.ndarray],
+    tokens: dict[int, np.ndarray],
+    *,
+    unit: str = "u",
+    seed: int = 1,
+    curves: dict[str, np.ndarray] | None = None,
+    cap: int = 64,
+) -> Result:
+    """A result whose evaluations and curves are given; steps as many as the last evaluation's."""
+    last = max(right)
+    return Result(
+        schema=1,
+        unit=unit,
+        seed=seed,
+        pool="pool",
+        held_out="held-out",
+        samples=next(iter(right.values())).shape[1],
+        cap_tokens=cap,
+        staleness=1,
+        last_step=last,
+        steps={name: [0.0] * last for name in COLUMNS}
+        | {name: values.tolist() for name, values in (curves or {}).items()},
+        evaluations=[
+            Evaluated(
+                step=step,
+                tokens=tokens[step].astype(int).ravel().tolist(),
+                right="".join(str(int(digit)) for digit in right[step].ravel()),
+            )
+            for step in right
+        ],
+        alarms=[],
+        lint=[],
+        seconds=1.0,
+        facts={},
+    )
+
+
+def claim(statistic: str = "accuracy", of: str = "a", **more: Any) -> Claim:
+    bound = {"above": 0.0} if not {"above", "below", "within"} & more.keys() else {}
+    against = more.pop("against", None)
+    return Claim(
+        says="c",
+        paper="p",
+        statistic=statistic,
+        of=Side(arm=of, **more.pop("side", {})),
+        against=None if against is None else Side(arm=against[0], **against[1]),
+        **bound,
+        **more,
+    )
+
+
+def evidence_of(small: dict[str, Any], runs: dict[str, list[Result]], *claims: Claim, count: int):
+    study = Named(
+        "made", Study(title="t", question="q", paper="p", arms=ARMS, claims=claims or (claim(),))
+    )
+    results = {
+        unit_of(small, ARMS[arm], seed=result.seed).name: result
+        for arm, made_of in runs.items()
+        for result in made_of
+    }
+    return Evidence(small, problems(count), results, seeds=3), study
+
+
+def run(right: float, *, seed: int, tokens: int = 20, count: int = 6) -> Result:
+    """Four samples a problem, of which this share is right at the end and half at the start."""
+    cells = np.zeros((count, 4))
+    cells[:, : round(4 * right)] = 1
+    half = np.zeros((count, 4))
+    half[:, :2] = 1
+    lengths = np.full((count, 4), tokens)
+    return made({0: half, 4: cells}, {0: np.full((count, 4), 40), 4: lengths}, seed=seed)
+
+
+def test_a_difference_is_paired_by_seed_and_problem(small: dict[str, Any]) -> None:
+    evidence, study = evidence_of(
+        small,
+        {"a": [run(1.0, seed=s) for s in (1, 2, 3)], "b": [run(0.5, seed=s) for s in (1, 2)]},
+        claim(against=("b", {}), above=0.1),
+        count=6,
+    )
+    (judged,) = judge_study(evidence, study)
+    # Seed 3 of b is not there yet.
+    assert (judged.effect.n_seeds, judged.effect.n_problems) == (2, 6)
+    assert judged.effect.estimate == pytest.approx(0.5)
+    assert judged.verdict is Verdict.HOLDS
+
+
+def test_budgets_moments_and_ratios(small: dict[str, Any]) -> None:
+    evidence, study = evidence_of(small, {"a": [run(1.0, seed=1), run(1.0, seed=2)]}, count=6)
+
+    def effect(c: Claim) -> float:
+        return effect_of(evidence, study, c).estimate
+
+    assert effect(claim()) == 1.0
+    assert effect(claim(budget=32)) == 1.0
+    # 20 tokens are above 16.
+    assert effect(claim(budget=16)) == 0.0
+    assert effect(claim(side={"moment": 0.0})) == 0.5
+    # 40 tokens at the start are within 64 only.
+    assert effect(claim(budget=32, side={"moment": 0.0})) == 0.0
+    assert effect(claim(against=("a", {"moment": 0.0}))) == 0.5
+    assert effect(claim("tokens", against=("a", {"moment": 0.0}), relative=True)) == -0.5
+    # Right from 20 tokens on: nothing at 16, all at 32 and 64; trapezoids 0.5 and 1, of two.
+    assert effect(claim("area")) == pytest.approx(0.75)
+    # Two of four are right at the start: 1 - C(2,2)/C(4,2).
+    assert effect(claim("pass_at_k", k=2, side={"moment": 0.0})) == pytest.approx(5 / 6)
+
+
+def test_where_keeps_a_source_or_what_the_base_finds_hard(small: dict[str, Any]) -> None:
+    right = np.zeros((6, 4))
+    right[::2] = 1  # the even ones: chains, easy
+    result = made({0: right, 4: right}, {0: np.full((6, 4), 9), 4: np.full((6, 4), 9)})
+    evidence, _ = evidence_of(small, {"a": [result]}, count=6)
+
+    def mean(where: str | None) -> float:
+        return float(statistic(evidence, claim(where=where), Side(arm="a"), result).mean())
+
+    assert [mean(w) for w in (None, "chains", "rows", "easy", "hard")] == [0.5, 1, 0, 1, 0]
+    with pytest.raises(ConfigError, match="'code'; held-out problems are of chains, rows"):
+        mean("code")
+
+
+def test_curves_stages_and_rebounds(small: dict[str, Any]) -> None:
+    steps = np.arange(100)
+    falling = 30 + 60 * np.exp(-steps / 10)
+    cells = {0: np.ones((2, 4)), 100: np.ones((2, 4))}
+    result = made(
+        cells,
+        {step: np.full((2, 4), 9) for step in cells},
+        curves={"tokens_mean": np.where(steps < 80, falling, falling + (steps - 80) * 0.6)},
+    )
+    evidence, _ = evidence_of(small, {"a": [result]}, count=2)
+
+    def value(c: Claim) -> float:
+        (only,) = statistic(evidence, c, c.of, result)
+        return float(only)
+
+    assert value(claim("curve", side={"steps": (0.0, 0.01)})) == pytest.approx(90)
+    assert value(claim("curve", side={"steps": (0.5, 0.6)})) == pytest.approx(
+        falling[50:60].mean(), rel=1e-4
+    )
+    # 5% of the fall remain after 10 ln 20 = 30 steps of 100.
+    assert value(claim("stage_end")) == pytest.approx(0.30, abs=0.02)
+    # From about 30 to 30 + 0.6 * 14.5, the mean of the last ten.
+    assert value(claim("rebound")) == pytest.approx(8.7 / 30, abs=0.02)
+    with pytest.raises(ConfigError, match="'lenght'; they keep accuracy"):
+        value(claim("curve", column="lenght"))
+
+
+def test_ungraded_samples_are_left_out(small: dict[str, Any]) -> None:
+    right = np.array([[1, 1, 2, 2], [0, 1, 1, 2]])
+    result = made({0: right, 4: right}, {0: np.full((2, 4), 9), 4: np.full((2, 4), 9)})
+    evidence, _ = evidence_of(small, {"a": [result]}, count=2)
+    values = statistic(evidence, claim(), Side(arm="a"), result)
+    assert values.tolist() == pytest.approx([1.0, 2 / 3])
+
+
+def test_no_run_yet_cannot_tell(small: dict[str, Any]) -> None:
+    evidence, study = evidence_of(small, {"a": [run(1.0, seed=1)]}, claim(of="b"), count=6)
+    (judged,) = judge_study(evidence, study)
+    assert np.isnan(judged.effect.estimate)
+    assert judged.verdict is Verdict.UNKNOWN
+
+
+def test_predictions_are_counted_against_lost_runs(small: dict[str, Any]) -> None:
+    def with_(result: Result, *, lint: str, alarm: str | None) -> Result:
+        raised = [] if alarm is None else [Raised(name="x", severity=alarm, step=1)]
+        found = [Raised(name="y", severity=lint)]
+        return result.model_copy(update={"alarms": raised, "lint": found})
+
+    lost, sound = (lambda seed: run(0.25, seed=seed)), (lambda seed: run(0.5, seed=seed))
+    assert change_of_accuracy(lost(1), problems(6)) == -0.25
+    evidence, study = evidence_of(
+        small,
+        {
+            "a": [
+                with_(lost(1), lint="error", alarm="error"),
+                with_(lost(2), lint="info", alarm="warning"),
+                with_(lost(3), lint="info", alarm=None),
+            ],
+            "b": [with_(sound(1), lint="error", alarm="warning")],
+        },
+        count=6,
+    )
+    lint, errors, any_alarm = count_predictions(evidence)
+    assert lint[1:5] == (1, 2, 1, 0)
+    assert errors[1:5] == (1, 2, 0, 1)
+    assert any_alarm[1:5] == (2, 1, 1, 0)
+    assert any_alarm.lead_steps == 3
+    arms = {arm.name: arm for arm in sum_up(evidence, study).arms}
+    assert (arms["a"].lost, arms["a"].alarmed, arms["a"].seeds) == (3, 2, 3)
+    assert (arms["b"].lost, arms["b"].alarmed, arms["b"].seeds) == (0, 1, 1)

@@ -1,0 +1,114 @@
+"""Study files: arms over a base, lengths in words, claims with one bound."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tersely.core.errors import ConfigError
+from tersely.flows.recipe.recipe import check_recipe
+from tersely.flows.study.judged import expectation, unit_of_claim
+from tersely.flows.study.plan import (
+    Named,
+    arm_settings,
+    base_settings,
+    find_studies,
+    merge,
+    read_study,
+    resolve,
+    units_of,
+)
+from tersely.metrics.verdicts import Relation
+
+
+def test_changes_go_in_and_another_name_starts_a_section_anew() -> None:
+    base = {"reward": {"name": "cosine", "exceeded": -1.0}, "learner": {"steps": 3, "rate": 1}}
+    assert merge(base, {"learner": {"steps": 5}})["learner"] == {"steps": 5, "rate": 1}
+    assert merge(base, {"reward": {"exceeded": 0.0}})["reward"]["name"] == "cosine"
+    assert merge(base, {"reward": {"name": "kimi"}})["reward"] == {"name": "kimi"}
+    assert base["learner"] == {"steps": 3, "rate": 1}
+
+
+def test_lengths_in_words_are_tokens_of_the_base() -> None:
+    lengths = {"L_T": 30.0, "L_R": 320.0}
+    wanted = {"a": "L_T", "b": ["3 L_T", "L_R"], "c": "0.5 L_T", "d": "L_Tx", "e": "truncation"}
+    assert resolve(wanted, lengths) == {
+        "a": 30,
+        "b": [90, 320],
+        "c": 15,
+        "d": "L_Tx",
+        "e": "truncation",
+    }
+
+
+def test_every_shipped_arm_is_a_recipe_and_every_claim_can_be_told() -> None:
+    studies, base = find_studies("all"), base_settings()
+    assert [study.name for study in studies] == [
+        "two-stages",
+        "budgets",
+        "prompts",
+        "rollouts",
+        "negatives",
+        "staleness",
+        "transfer",
+        "targets",
+        "rewards",
+    ]
+    for _, study in studies:
+        for arm in study.arms.values():
+            check_recipe(arm_settings(base, arm))
+        for claim in study.claims:
+            assert math.isfinite(claim.bound)
+            assert expectation(claim)
+            if claim.statistic in ("accuracy", "pass_at_k"):
+                budget = resolve(claim.budget, {"L_T": 30.0, "L_R": 320.0})
+                assert budget in base["evaluation"]["budgets"]
+        texts = [claim.says for claim in study.claims]
+        assert len(texts) == len(set(texts))
+
+
+def test_arms_that_mean_the_same_run_once(small: dict[str, object], study: Named) -> None:
+    units = units_of(small, [study], seeds=2)
+    assert [(unit.pool, unit.seed) for unit in units] == [
+        ("easy", 1),
+        ("hard", 1),
+        ("easy", 2),
+        ("hard", 2),
+    ]
+    assert len({unit.name for unit in units}) == 4
+
+
+def test_a_bound_in_words(study: Named) -> None:
+    alike, shorter = study.study.claims
+    assert (alike.relation, alike.bound) == (Relation.WITHIN, 0.01)
+    assert expectation(alike) == "within ±1 pp"
+    assert expectation(shorter) == "below −50 %"
+    assert unit_of_claim(shorter) == "%"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("within = 0.01", "within = 0.01\nabove = 0.0"), "needs one of above, below, within"),
+        (('arm = "same"', 'arm = "sane"'), "there is no arm 'sane'; arms are plain, hard, same"),
+        (('statistic = "accuracy"', 'statistic = "acuracy"'), "claims.0.statistic"),
+        (('pool = "hard"', 'pool = "harder"'), "arms.hard.pool"),
+        (("[arms.plain]", "[arms.plain"), "is not TOML"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused(
+    change: tuple[str, str], complaint: str, study_file: Path
+) -> None:
+    study_file.write_text(study_file.read_text().replace(*change, 1))
+    with pytest.raises(ConfigError, match=complaint):
+        read_study(study_file)
+
+
+def test_an_unknown_study_names_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"'tow-stages'.*two-stages"):
+        find_studies("tow-stages")
+
+
+def test_settings_of_the_base_are_checked() -> None:
+    with pytest.raises(ConfigError, match=r"sampling\.tempo"):
+        base_settings([("sampling.tempo", 1.0)])

@@ -1,0 +1,159 @@
+"""Trains every reward for twenty steps at the smallest size, and everything else that a recipe
+may name for three; one JSON line each on stdout.
+
+A process of its own, without the type checks of the test suite, which cost more than the training.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tersely import rewards
+from tersely.algo.batches import ADVANTAGES
+from tersely.algo.masks import STRATEGIES
+from tersely.core import jsonl
+from tersely.core.types import StepRecord
+from tersely.flows.recipe.recipe import Recipe, check_recipe
+from tersely.flows.recipe.sections import CLIPS
+from tersely.flows.train.loop import train
+from tersely.lab.problems import Split, draw_problems
+
+SAMPLING = {"prompts_per_step": 3, "samples_per_prompt": 4, "cap_tokens": 40}
+TARGETS = {
+    "a_dlp": {"name": "dual_weight", "accuracy": 0.5},
+    "hapo": {"name": "history_minimum"},
+    "laser_d": {
+        "name": "difficulty_bins",
+        "start_tokens": 40,
+        "step_tokens": 5,
+        "every_steps": 4,
+    },
+    "thinkprune": {"name": "staged", "tokens": [30, 20], "every_steps": 10},
+    "laser": {"name": "batch_quantile", "start_tokens": 40},
+    "laser_de": {"name": "group_quantile", "start_tokens": 40},
+}
+
+
+class Quiet:
+    """Watches without a word."""
+
+    def on_sampling(self, what, total):
+        pass
+
+    def on_rollout(self):
+        pass
+
+    def on_step(self, record, timing, *, steps):
+        pass
+
+    def on_evaluation(self, step, records):
+        pass
+
+    def wants_stop(self):
+        return False
+
+
+# Everything of a recipe but its reward: sections that replace the plain ones.
+SETTINGS: dict[str, dict[str, object]] = {
+    **{f"advantage {name}": {"advantage": {"name": name}} for name in ADVANTAGES},
+    "advantage decoupled, scaled": {
+        "reward": {"name": "kimi"},
+        "advantage": {"name": "decoupled", "length_weight": 0.5, "scaled": True},
+    },
+    **{f"loss {name}": {"loss": {"name": name}} for name in CLIPS},
+    "loss with a dual clip": {"loss": {"dual_clip": 3.0}},
+    **{
+        f"aggregation {name}": {"loss": {"aggregation": name}}
+        for name in ("token_mean", "sequence_mean", "prompt_mean", "constant")
+    },
+    **{
+        f"kl {name}": {"loss": {"kl": name, "kl_coef": 0.0 if name == "k1" else 0.01}}
+        for name in ("k1", "k2", "k3")
+    },
+    "entropy bonus": {"loss": {"entropy_coef": 0.01}},
+    "importance cap": {
+        "loss": {"importance_cap": 2.0},
+        "learner": {"steps": 3, "learning_rate": 3e-4, "staleness": 2},
+    },
+    "filter shortest": {"filter": {"name": "gfpo", "keep": 3}},
+    "filter reward per token": {"filter": {"name": "gfpo", "keep": 3, "by": "reward_per_token"}},
+    "dropped groups": {"sampling": {**SAMPLING, "without_signal": "drop"}},
+    "refilled groups": {"sampling": {**SAMPLING, "without_signal": "refill", "refill_rounds": 2}},
+    **{f"cells {name}": {"treatment": {"cells": name}} for name in STRATEGIES},
+    "unfinished graded": {"treatment": {"unfinished": "graded", "mask_scope": "loss-only"}},
+    "target prompt_budget": {
+        "reward": {"name": "l1_exact"},
+        "target": {
+            "name": "prompt_budget",
+            "low_tokens": 10,
+            "high_tokens": 40,
+            "phrase": "?{tokens}",
+        },
+    },
+    "target group_quantile": {"target": {"name": "group_quantile", "start_tokens": 40}},
+}
+
+
+def recipe_of(changes: Mapping[str, object], *, steps: int, problems: Path) -> Recipe:
+    plain = {
+        "model": {"path": "lab", "cpu_threads": 1},
+        "problems": {"train": str(problems), "test": str(problems), "test_limit": 2},
+        "sampling": SAMPLING,
+        "reward": {"name": "truncation"},
+        "target": {"name": "fixed", "tokens": 20},
+        "learner": {"steps": steps, "learning_rate": 3e-4},
+        "evaluation": {"every_steps": 100, "samples": 1, "budgets": [40]},
+        "checkpoint": {"every_steps": 100},
+    }
+    return check_recipe({**plain, **changes})
+
+
+def of_reward(name: str) -> dict[str, object]:
+    return {
+        "reward": {"name": name},
+        "target": TARGETS.get(name, {"name": "fixed", "tokens": 20}),
+        "advantage": {"name": "batch_normalised" if name == "kimi" else "group_normalised"},
+    }
+
+
+def train_one(name: str, recipe: Recipe, folder: Path) -> dict[str, object]:
+    outcome = train(recipe, folder, resume=False, watch=Quiet())
+    steps = jsonl.read(folder / "steps.jsonl", StepRecord)
+    return {
+        "name": name,
+        "finished": outcome.finished,
+        "steps": len(steps),
+        "finite rewards": all(math.isfinite(s.reward_mean) for s in steps),
+        # a step without any signal has no loss
+        "finite losses": all(math.isfinite(s.loss) or s.zero_signal_share == 1 for s in steps),
+        "steps with a signal": sum(s.zero_signal_share < 1 and s.update_tokens > 0 for s in steps),
+        "kl": [s.kl_mean for s in steps if math.isfinite(s.kl_mean)],
+        "dropped groups": sum(s.dropped_groups for s in steps),
+        "refill rounds": sum(s.refill_rounds for s in steps),
+        "prompts": [s.prompts for s in steps],
+        "target tokens": sorted({s.target_tokens for s in steps}),
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder = Path(sys.argv[1])
+    # Easy problems with a reference's length and accuracy on each.
+    drawn = draw_problems(per_family=10, seed=0, split=Split.TRAIN, levels=(1, 2))
+    known = [replace(p, reference_tokens=25.0, reference_accuracy=0.6) for p in drawn]
+    jsonl.write(folder / "problems.jsonl", known)
+    known_file = folder / "problems.jsonl"
+    runs = [(name, of_reward(name), 20) for name in rewards.available()]
+    runs += [(name, changes, 3) for name, changes in SETTINGS.items()]
+    for name, changes, steps in runs:
+        recipe = recipe_of(changes, steps=steps, problems=known_file)
+        print(json.dumps(train_one(name, recipe, folder / "runs" / name)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
