@@ -2,7 +2,7 @@
 
 import pytest
 
-from tersely.core import found
+from tersely.core import lookup
 from tersely.core.errors import ConfigError
 
 
@@ -17,12 +17,12 @@ from tersely.core.errors import ConfigError
 )
 def test_a_setting_that_does_not_fit_is_named(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        found.check("tersely.targets", "fixed", settings)
+        lookup.check("tersely.targets", "fixed", settings)
 
 
 def test_an_unknown_name_lists_the_files() -> None:
-    names = found.names("tersely.targets")
+    names = lookup.names("tersely.targets")
     assert names == sorted(names)
     assert "fixed" in names
     with pytest.raises(ConfigError, match=f"'nope' is none of the targets: {', '.join(names)}"):
-        found.load("tersely.targets", "nope")
+        lookup.load("tersely.targets", "nope")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tersely.dynamics.decay import Shape
+from tersely.dynamics.decay import DecayShape
 from tersely.dynamics.stages import estimate_stages
 
 
@@ -67,7 +67,7 @@ def test_a_run_whose_length_did_not_fall_has_no_stages(tokens_N):
 
 def test_too_few_steps_give_no_stages():
     step_N = np.arange(7.0)
-    assert estimate_stages(step_N, decay(step_N, tau=2.0)).shape is Shape.UNKNOWN
+    assert estimate_stages(step_N, decay(step_N, tau=2.0)).shape is DecayShape.UNKNOWN
     assert np.isnan(estimate_stages(step_N, decay(step_N, tau=2.0))[:7]).all()
     assert np.isnan(estimate_stages(np.zeros(0), np.zeros(0))[:7]).all()
 

@@ -18,7 +18,7 @@ from tersely.engines.learning.rows import TrainRow
 from tersely.engines.local import sampler as local_sampler
 from tersely.engines.local.continuous import ContinuousSampler
 from tersely.engines.local.decoder import Decoder
-from tersely.engines.local.jobs import Engine, make_desk
+from tersely.engines.local.jobs import Engine, make_codec
 from tersely.engines.local.sampler import LocalSampler
 from tersely.engines.models import check_thinking_tags, lab_folder, load_policy, sampling_copy
 
@@ -234,10 +234,10 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path):
 
 
 def test_a_prompt_longer_than_the_context_is_named_with_its_tokens_and_the_bound(tokenizer):
-    desk = make_desk(build("qwen3"), tokenizer)
+    codec = make_codec(build("qwen3"), tokenizer)
     long = Problem(id="long one", prompt=" 5" * 100, answer="", source="t")
     with pytest.raises(EngineError) as error:
-        desk.jobs([*PROBLEMS, long], SamplingSpec(samples=1, max_tokens=40, seed=0))
+        codec.jobs([*PROBLEMS, long], SamplingSpec(samples=1, max_tokens=40, seed=0))
     assert str(error.value) == (
         "problem 'long one': prompt of 101 tokens exceeds 88 = 128 positions of the model - "
         "max_tokens 40; shorten the prompt, lower max_tokens or use a model with more positions"

@@ -18,8 +18,8 @@ from tersely.dynamics import alarms
 from tersely.dynamics.log import make_log
 from tersely.flows.diagnose import diagnose
 from tersely.flows.recipe.recipe import read_recipe
-from tersely.flows.train.lookout import Lookout
 from tersely.flows.train.loop import train
+from tersely.flows.train.monitor import AlarmMonitor
 from tersely.flows.trl.launch import follow
 from tersely.readers.steplogs import Writer, read_steps
 
@@ -218,7 +218,7 @@ def test_an_engine_of_other_processes_is_looked_at_while_it_writes(
     always: None, recorded: Path, tmp_path: Path, stop: bool
 ) -> None:
     told: list[alarms.Alarm] = []
-    lookout = Lookout(
+    monitor = AlarmMonitor(
         tmp_path,
         staleness=1,
         stop=stop,
@@ -226,7 +226,7 @@ def test_an_engine_of_other_processes_is_looked_at_while_it_writes(
         latest=lambda: Path("checkpoint-2"),
     )
     with subprocess.Popen([sys.executable, "-c", ENGINE, tmp_path, recorded]) as process:
-        settings = {"watch": Quiet(), "steps": 5, "lookout": lookout}
+        settings = {"watch": Quiet(), "steps": 5, "monitor": monitor}
         if stop:
             with pytest.raises(EngineError, match=r"step 4 stopped .* is checkpoint-2\. Change it"):
                 follow(process, tmp_path, **settings)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import t, ttest_1samp
 
 from tersely.metrics.crossed import Effect, mean_effect, ratio_effect
-from tersely.metrics.verdicts import Relation, Verdict, judge
+from tersely.metrics.verdicts import ClaimVerdict, Relation, judge
 
 
 def test_worked_by_hand() -> None:
@@ -102,4 +102,6 @@ def test_verdicts(low: float, high: float, relation: str, bound: float, verdict:
 
 
 def test_one_seed_cannot_tell() -> None:
-    assert judge(made(0.5, 0.6, seeds=1), relation=Relation.ABOVE, bound=0.0) is Verdict.UNKNOWN
+    assert (
+        judge(made(0.5, 0.6, seeds=1), relation=Relation.ABOVE, bound=0.0) is ClaimVerdict.UNKNOWN
+    )

@@ -22,7 +22,7 @@ from tersely.algo.advantages import (
 )
 from tersely.algo.ragged import Ragged
 from tersely.core.errors import ConfigError
-from tersely.core.found import check_settings
+from tersely.core.lookup import check_settings
 
 
 class _Centred(NamedTuple):
@@ -263,11 +263,11 @@ def check(name: str, settings: Mapping[str, object]) -> None:
             f"advantage.name = {name!r} is none of {', '.join(ADVANTAGES)}; use one of them"
         )
     check_settings(ADVANTAGES[name], settings, section="advantage", given=GIVEN)
-    trial = Step(np.array([1.0, 0.0]), np.ones(2, dtype=bool), np.array([True, False]))
+    trial = StepArrays(np.array([1.0, 0.0]), np.ones(2, dtype=bool), np.array([True, False]))
     advantages_of(name, trial, Ragged(np.array([2])), **settings)
 
 
-class Step(NamedTuple):
+class StepArrays(NamedTuple):
     """A step's rollouts, group after group: reward, kept by the loss, right by the verifier."""
 
     rewards_N: Float[np.ndarray, " N"]
@@ -276,7 +276,7 @@ class Step(NamedTuple):
 
 
 def advantages_of(
-    name: str, step: Step, layout: Ragged, **settings: object
+    name: str, step: StepArrays, layout: Ragged, **settings: object
 ) -> Float[np.ndarray, " N"]:
     """The advantages that the function ``name`` gives, with its ``settings``."""
     function = ADVANTAGES[name]

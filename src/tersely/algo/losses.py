@@ -209,7 +209,7 @@ def truncated_importance(
     )
 
 
-class _Seen(NamedTuple):
+class _LogRatios(NamedTuple):
     """Policy against sampler on the tokens that can be used; elsewhere log-ratio 0, ratio 1."""
 
     used_BT: Bool[Tensor, "B T"]
@@ -222,10 +222,10 @@ def _compare(
     logp_BT: Float[Tensor, "B T"],
     old_logp_BT: Float[Tensor, "B T"],
     loss_mask_BT: Bool[Tensor, "B T"],
-) -> _Seen:
+) -> _LogRatios:
     used_BT = loss_mask_BT & old_logp_BT.isfinite()
     log_ratio_BT = logp_BT.where(used_BT, 0.0) - old_logp_BT.where(used_BT, 0.0)
-    return _Seen(
+    return _LogRatios(
         used_BT=used_BT,
         log_ratio_BT=log_ratio_BT,
         ratio_BT=log_ratio_BT.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp(),
@@ -234,7 +234,7 @@ def _compare(
 
 
 def _policy_loss(
-    seen: _Seen,
+    seen: _LogRatios,
     gain_BT: Float[Tensor, "B T"],
     clipped_BT: Bool[Tensor, "B T"],
     *,

@@ -13,8 +13,8 @@ from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_e
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tersely.flows.study.plan import Named, Unit
-    from tersely.flows.study.work import Bench
+    from tersely.flows.study.plan import NamedStudy, StudyRun
+    from tersely.flows.study.work import StudyFolders
 
 LIST, ALL = "list", "all"
 
@@ -94,12 +94,12 @@ def _list() -> None:
     )
 
 
-def _bench(out: Path, results: Path, *, keep: bool) -> "Bench":
-    from tersely.flows.study.pool import Pool
-    from tersely.flows.study.work import Bench
+def _bench(out: Path, results: Path, *, keep: bool) -> "StudyFolders":
+    from tersely.flows.study.pool import StudyPool
+    from tersely.flows.study.work import StudyFolders
 
-    return Bench(
-        pool=Pool(results / "pool"),
+    return StudyFolders(
+        pool=StudyPool(results / "pool"),
         records=out / "work" / "base",
         results=results,
         runs=out / "work",
@@ -107,7 +107,7 @@ def _bench(out: Path, results: Path, *, keep: bool) -> "Bench":
     )
 
 
-def _describe(studies: "list[Named]", units: "list[Unit]", bench: "Bench") -> None:
+def _describe(studies: "list[NamedStudy]", units: "list[StudyRun]", bench: "StudyFolders") -> None:
     from tersely.flows.study.judged import expectation
     from tersely.flows.study.schedule import missing
     from tersely.report.tables.study import draw_claims
@@ -123,7 +123,7 @@ def _describe(studies: "list[Named]", units: "list[Unit]", bench: "Bench") -> No
 
 
 def _run(
-    base: dict[str, Any], units: "list[Unit]", bench: "Bench", *, out: Path, jobs: int
+    base: dict[str, Any], units: "list[StudyRun]", bench: "StudyFolders", *, out: Path, jobs: int
 ) -> bool:
     """Trains what is missing; whether all of it could be trained."""
     from tersely.flows.study.progress import StudyProgress
@@ -151,7 +151,7 @@ def _run(
     return not failed
 
 
-def _prepare(base: dict[str, Any], bench: "Bench", *, out: Path) -> None:
+def _prepare(base: dict[str, Any], bench: "StudyFolders", *, out: Path) -> None:
     from tersely.flows.evaluate.progress import EvalProgress
     from tersely.flows.study.pool import make_pool, unpack_records
 
@@ -175,8 +175,8 @@ def _prepare(base: dict[str, Any], bench: "Bench", *, out: Path) -> None:
 
 def _judge(
     base: dict[str, Any],
-    studies: "list[Named]",
-    bench: "Bench",
+    studies: "list[NamedStudy]",
+    bench: "StudyFolders",
     *,
     name: str,
     seeds: int,

@@ -44,7 +44,7 @@ class Alarm(NamedTuple):
     advice: str
 
 
-class Seen(NamedTuple):
+class ColumnChange(NamedTuple):
     """A column at the start, lately, and the least and largest of its medians in between."""
 
     start: float
@@ -350,7 +350,7 @@ def first_alarms(log: StepLog) -> list[Alarm]:
     return list(found.values())
 
 
-def _see(log: StepLog, name: str) -> Seen | None:
+def _see(log: StepLog, name: str) -> ColumnChange | None:
     values_N = log.get(name)
     if values_N is None or not np.isfinite(values_N[-RECENT:]).any():
         return None
@@ -361,7 +361,7 @@ def _see(log: StepLog, name: str) -> Seen | None:
     windows = [known_N[at : at + RECENT] for at in range(0, known_N.size - RECENT + 1, RECENT // 2)]
     medians = [float(np.median(window)) for window in windows]
     recent = float(np.median(known_N[-RECENT:]))
-    return Seen(
+    return ColumnChange(
         start=float(np.median(known_N[:START])),
         recent=recent,
         least=min(*medians, recent),

@@ -27,7 +27,7 @@ SMALLEST_NOISE = 1e-6
 MEDIAN_RECORDS = 11
 
 
-class Shape(StrEnum):
+class DecayShape(StrEnum):
     """How length goes over training; t counts from the first step, e(t) is exp(-t/tau)."""
 
     UNKNOWN = "unknown"
@@ -52,7 +52,7 @@ class Fit(NamedTuple):
         bic: -2 log likelihood + parameters * log(records); the smallest is the best described.
     """
 
-    shape: Shape
+    shape: DecayShape
     tau: float
     break_at: float
     rho: float
@@ -72,12 +72,12 @@ class Data(NamedTuple):
 
 # Parameters of each curve besides the noise's two.
 PARAMETERS = {
-    Shape.CONSTANT: 1,
-    Shape.LINE: 2,
-    Shape.DECAY: 3,
-    Shape.DRIFT: 4,
-    Shape.REBOUND: 5,
-    Shape.RESTART: 5,
+    DecayShape.CONSTANT: 1,
+    DecayShape.LINE: 2,
+    DecayShape.DECAY: 3,
+    DecayShape.DRIFT: 4,
+    DecayShape.REBOUND: 5,
+    DecayShape.RESTART: 5,
 }
 NO_BREAK = (np.nan,)
 
@@ -96,7 +96,7 @@ def best_fit(data: Data) -> Fit:
     return min((fit_shape(data, shape) for shape in PARAMETERS), key=lambda fit: fit.bic)
 
 
-def fit_shape(data: Data, shape: Shape) -> Fit:
+def fit_shape(data: Data, shape: DecayShape) -> Fit:
     """The most likely curve of one shape; BIC is infinite if none keeps the shape's signs."""
     taus, breaks = _grid(data, shape)
     rho = AUTOCORRELATIONS[1]
@@ -160,15 +160,15 @@ class _Profiled(NamedTuple):
     coefficients_TBK: Float[np.ndarray, "T B K"]
 
 
-def _grid(data: Data, shape: Shape) -> tuple[list[float], list[float]]:
+def _grid(data: Data, shape: DecayShape) -> tuple[list[float], list[float]]:
     """Time constants and breaks to try. A break or a drift is told from a decay only where the
     decay has had time to end."""
     span = float(data.elapsed_N[-1])
-    if shape in (Shape.CONSTANT, Shape.LINE):
+    if shape in (DecayShape.CONSTANT, DecayShape.LINE):
         return [np.nan], list(NO_BREAK)
-    top = span * 10 if shape is Shape.DECAY else span / 4
+    top = span * 10 if shape is DecayShape.DECAY else span / 4
     taus = [float(tau) for tau in np.geomspace(span / 1000, top, TAUS)]
-    if shape not in (Shape.REBOUND, Shape.RESTART):
+    if shape not in (DecayShape.REBOUND, DecayShape.RESTART):
         return taus, list(NO_BREAK)
     inner = data.elapsed_N[3:-3]
     stride = max(1, inner.size // BREAKS)
@@ -177,7 +177,7 @@ def _grid(data: Data, shape: Shape) -> tuple[list[float], list[float]]:
 
 def _terms(
     elapsed_N: Float[np.ndarray, " N"],
-    shape: Shape,
+    shape: DecayShape,
     taus: Sequence[float],
     breaks: Sequence[float],
 ) -> Float[np.ndarray, "T B K N"]:
@@ -185,24 +185,24 @@ def _terms(
     t_TBN = np.broadcast_to(elapsed_N, (len(taus), len(breaks), elapsed_N.size))
     tau_TBN = np.asarray(taus)[:, None, None]
     one_TBN = np.ones_like(t_TBN)
-    if shape is Shape.CONSTANT:
+    if shape is DecayShape.CONSTANT:
         return np.stack([one_TBN], axis=2)
-    if shape is Shape.LINE:
+    if shape is DecayShape.LINE:
         return np.stack([one_TBN, t_TBN], axis=2)
     falling_TBN = np.exp(-t_TBN / tau_TBN)
     late_TBN = t_TBN - np.asarray(breaks)[None, :, None]
-    if shape is Shape.DECAY:
+    if shape is DecayShape.DECAY:
         return np.stack([one_TBN, falling_TBN], axis=2)
-    if shape is Shape.DRIFT:
+    if shape is DecayShape.DRIFT:
         return np.stack([one_TBN, falling_TBN, t_TBN], axis=2)
-    if shape is Shape.REBOUND:
+    if shape is DecayShape.REBOUND:
         return np.stack([one_TBN, falling_TBN, np.maximum(late_TBN, 0.0)], axis=2)
     again_TBN = np.where(late_TBN >= 0, np.exp(-np.maximum(late_TBN, 0.0) / tau_TBN), 0.0)
     return np.stack([one_TBN, falling_TBN, again_TBN], axis=2)
 
 
 def _profile(
-    data: Data, shape: Shape, taus: Sequence[float], breaks: Sequence[float], rho: float
+    data: Data, shape: DecayShape, taus: Sequence[float], breaks: Sequence[float], rho: float
 ) -> _Profiled:
     """The likelihood and the best coefficients at every time constant and break."""
     decay_N = rho**data.gap_N
@@ -235,28 +235,28 @@ def _profile(
     return _Profiled(np.where(allowed_TB, likelihood_TB, -np.inf), coefficients_TBK)
 
 
-def _likelihood(data: Data, shape: Shape, tau: float, break_at: float, rho: float) -> float:
+def _likelihood(data: Data, shape: DecayShape, tau: float, break_at: float, rho: float) -> float:
     return float(_profile(data, shape, [tau], [break_at], rho).likelihood_TB[0, 0])
 
 
 def _keeps_signs(
-    shape: Shape, coefficients_TBK: Float[np.ndarray, "T B K"]
+    shape: DecayShape, coefficients_TBK: Float[np.ndarray, "T B K"]
 ) -> Bool[np.ndarray, "T B"]:
     """A decay falls to a level that is no less than 0; a rebound and a restart rise."""
     level_TB = coefficients_TBK[..., 0]
-    if shape in (Shape.CONSTANT, Shape.LINE):
+    if shape in (DecayShape.CONSTANT, DecayShape.LINE):
         return np.asarray(np.isfinite(level_TB))
     drop_TB = coefficients_TBK[..., 1]
     allowed_TB = (level_TB >= 0) & (drop_TB > 0)
-    if shape is Shape.REBOUND:
+    if shape is DecayShape.REBOUND:
         allowed_TB &= coefficients_TBK[..., 2] > 0
-    if shape is Shape.RESTART:
+    if shape is DecayShape.RESTART:
         allowed_TB &= coefficients_TBK[..., 2] > SMALLEST_RESTART * drop_TB
     return np.asarray(allowed_TB)
 
 
 def _refine(
-    data: Data, shape: Shape, taus: Sequence[float], place: int, break_at: float, rho: float
+    data: Data, shape: DecayShape, taus: Sequence[float], place: int, break_at: float, rho: float
 ) -> float:
     low, high = taus[max(place - 1, 0)], taus[min(place + 1, len(taus) - 1)]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tersely.dynamics.decay import Data, Fit, Shape, best_fit, evaluate, prepare, tau_interval
+from tersely.dynamics.decay import Data, DecayShape, Fit, best_fit, evaluate, prepare, tau_interval
 
 REMAINING_DROP = 0.05
 SMALLEST_FALL = 0.20
@@ -40,7 +40,7 @@ class Stages(NamedTuple):
     r_squared: float
     end_low: float = np.nan
     end_high: float = np.nan
-    shape: Shape = Shape.UNKNOWN
+    shape: DecayShape = DecayShape.UNKNOWN
     break_step: float = np.nan
     autocorrelation: float = np.nan
 
@@ -77,7 +77,7 @@ def estimate_stages(
     data = prepare(step_N - step_N[0], tokens_N)
     fit = best_fit(data)
     found = NO_STAGES._replace(shape=fit.shape, autocorrelation=fit.rho)
-    if fit.shape in (Shape.CONSTANT, Shape.LINE):
+    if fit.shape in (DecayShape.CONSTANT, DecayShape.LINE):
         return found
     plateau, drop = fit.coefficients[:2]
     fall = drop * -np.expm1(-data.elapsed_N[-1] / fit.tau)
@@ -100,7 +100,7 @@ def estimate_stages(
 def _end(fit: Fit, *, remaining_drop: float) -> float:
     """Steps from the first until less than this share of the drop remains for good."""
     end = -fit.tau * float(np.log(remaining_drop))
-    if fit.shape is not Shape.RESTART:
+    if fit.shape is not DecayShape.RESTART:
         return end
     _, drop, again = fit.coefficients
     # After the restart what remains is (drop + again e^(break/tau)) e^(-t/tau).

@@ -15,7 +15,15 @@ from tersely.core.types import Problem, Rollout, SamplingSpec
 from tersely.engines.learning.memory import memory_errors, sampling_memory
 from tersely.engines.local.decoder import supports
 from tersely.engines.local.draw import Draw, draw
-from tersely.engines.local.jobs import Engine, Job, OnRollout, Sampler, Trace, check_spec, make_desk
+from tersely.engines.local.jobs import (
+    Engine,
+    Job,
+    OnRollout,
+    SampledTrace,
+    Sampler,
+    check_spec,
+    make_codec,
+)
 from tersely.engines.local.noise import row_keys, uniforms
 from tersely.engines.local.sampler import LocalSampler
 from tersely.engines.models import copy_weights, sampling_copy, sampling_dtype
@@ -57,8 +65,8 @@ class HFSampler:
             )
         self._policy, self._rows = model, rows
         self._model = sampling_copy(model, dtype=dtype or sampling_dtype(model.device))
-        self.desk = make_desk(model, tokenizer)
-        self._stop_ids = torch.tensor(sorted(self.desk.stop_ids), device=model.device)
+        self.codec = make_codec(model, tokenizer)
+        self._stop_ids = torch.tensor(sorted(self.codec.stop_ids), device=model.device)
 
     def refresh(self) -> None:
         """Takes over the policy's current weights, where a copy of them is sampled from."""
@@ -75,8 +83,8 @@ class HFSampler:
     ) -> list[list[Rollout]]:
         """As :meth:`LocalSampler.sample`."""
         check_spec(spec, rows=self._rows)
-        jobs = self.desk.jobs(problems, spec, skip=skip)
-        return self.desk.collect(
+        jobs = self.codec.jobs(problems, spec, skip=skip)
+        return self.codec.collect(
             jobs, lambda keep: self.run(jobs, spec, on_rollout=keep), on_rollout
         )
 
@@ -84,10 +92,10 @@ class HFSampler:
         """As :meth:`LocalSampler.run`."""
         check_spec(spec, rows=self._rows)
         for job in jobs:
-            self.desk.check(job.problem_id, len(job.prompt_ids), spec)
+            self.codec.check(job.problem_id, len(job.prompt_ids), spec)
 
-        def finish(job: Job, trace: Trace) -> None:
-            on_rollout(self.desk.rollout(job, trace, spec))
+        def finish(job: Job, trace: SampledTrace) -> None:
+            on_rollout(self.codec.rollout(job, trace, spec))
 
         training = self._model.training
         self._model.eval()
@@ -100,7 +108,7 @@ class HFSampler:
             self._model.train(training)
 
     def _run(
-        self, jobs: Sequence[Job], spec: SamplingSpec, finish: Callable[[Job, Trace], None]
+        self, jobs: Sequence[Job], spec: SamplingSpec, finish: Callable[[Job, SampledTrace], None]
     ) -> None:
         """One batch from prompts to the last stop token."""
         batch = self._start(jobs, spec)
@@ -116,7 +124,10 @@ class HFSampler:
                 if not was:
                     drawn[job].append(row)
                 if now and not was:
-                    finish(jobs[job], Trace(*(np.array(x) for x in zip(*drawn[job], strict=True))))
+                    finish(
+                        jobs[job],
+                        SampledTrace(*(np.array(x) for x in zip(*drawn[job], strict=True))),
+                    )
             if all(now_N):
                 return
             ones = torch.ones_like(batch.mask_NT[:, :1])

@@ -14,7 +14,14 @@ from transformers import AutoConfig, GenerationConfig
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, Rollout, SamplingSpec
-from tersely.engines.local.jobs import Job, OnRollout, Trace, check_spec, make_desk, rotation_switch
+from tersely.engines.local.jobs import (
+    Job,
+    OnRollout,
+    SampledTrace,
+    check_spec,
+    make_codec,
+    rotation_switch,
+)
 from tersely.engines.local.noise import row_keys
 
 
@@ -42,14 +49,14 @@ class VLLMSampler:
     def __init__(self, folder: Path, tokenizer: Any, *, rows: int = 256) -> None:
         self._vllm, self._rows = _import_vllm(), rows
         loaded = _read_settings(folder)
-        self.desk = make_desk(loaded, tokenizer)
+        self.codec = make_codec(loaded, tokenizer)
         switch = rotation_switch(loaded.config.get_text_config())
         self._calls = 0
         settings = self._vllm.EngineArgs(
             model=str(folder),
             max_num_seqs=rows,
             # vLLM rotates by longrope's long factors as soon as it may ever need them.
-            max_model_len=self.desk.max_positions if switch is not None else None,
+            max_model_len=self.codec.max_positions if switch is not None else None,
             logprobs_mode="processed_logprobs",
             disable_log_stats=True,
         )
@@ -80,8 +87,8 @@ class VLLMSampler:
     ) -> list[list[Rollout]]:
         """As :meth:`LocalSampler.sample`."""
         check_spec(spec, rows=self._rows)
-        jobs = self.desk.jobs(problems, spec, skip=skip)
-        return self.desk.collect(
+        jobs = self.codec.jobs(problems, spec, skip=skip)
+        return self.codec.collect(
             jobs, lambda keep: self.run(jobs, spec, on_rollout=keep), on_rollout
         )
 
@@ -89,7 +96,7 @@ class VLLMSampler:
         """As :meth:`LocalSampler.run`; what has not ended when it fails is called off."""
         check_spec(spec, rows=self._rows)
         for job in jobs:
-            self.desk.check(job.problem_id, len(job.prompt_ids), spec)
+            self.codec.check(job.problem_id, len(job.prompt_ids), spec)
         self._calls += 1
         waiting: dict[str, Job] = {}
         keys = row_keys(spec.seed, [j.problem_id for j in jobs], [j.sample for j in jobs])
@@ -117,7 +124,7 @@ class VLLMSampler:
             # Seeds are not negative.
             seed=key & (2**63 - 1),
             max_tokens=spec.max_tokens,
-            stop_token_ids=sorted(self.desk.stop_ids),
+            stop_token_ids=sorted(self.codec.stop_ids),
             # The sampled token's only.
             logprobs=0,
             detokenize=False,
@@ -131,11 +138,11 @@ class VLLMSampler:
                 f"vLLM ended sample {job.sample} of problem {job.problem_id!r} with "
                 f"{said.finish_reason!r} after {len(ids)} tokens; see its messages above"
             )
-        if stopped != (ids[-1] in self.desk.stop_ids):
+        if stopped != (ids[-1] in self.codec.stop_ids):
             raise EngineError(
                 f"vLLM says {said.finish_reason!r} of a sample that ends in token {ids[-1]}, and "
                 f"the stop tokens of tokenizer and generation config are "
-                f"{sorted(self.desk.stop_ids)}; set eos_token_id in generation_config.json"
+                f"{sorted(self.codec.stop_ids)}; set eos_token_id in generation_config.json"
             )
         truncated = spec.top_k > 0 or spec.top_p < 1.0
         logprobs = [
@@ -143,7 +150,9 @@ class VLLMSampler:
             for token, position in zip(ids, said.logprobs, strict=True)
         ]
         unknown_T = np.full(len(ids), np.nan)
-        return self.desk.rollout(job, Trace(np.array(ids), np.array(logprobs), unknown_T), spec)
+        return self.codec.rollout(
+            job, SampledTrace(np.array(ids), np.array(logprobs), unknown_T), spec
+        )
 
 
 def _import_vllm() -> Any:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tersely.dynamics.alarms import RECENT, RULES, START, Alarm, Severity, first_alarms
-from tersely.dynamics.decay import Shape
+from tersely.dynamics.decay import DecayShape
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
 
@@ -67,8 +67,8 @@ def _say_stage(log: StepLog, stages: Stages, *, lost: bool) -> str:
     last = log.step_N[-1]
     if not np.isfinite(stages.stage_end_step):
         how = {
-            Shape.CONSTANT: "length is steady",
-            Shape.LINE: "length moves along a line",
+            DecayShape.CONSTANT: "length is steady",
+            DecayShape.LINE: "length moves along a line",
         }.get(stages.shape, "length has not fallen by a fifth")
         return f"No length adaptation is seen: {how} over {log.step_N.size} steps."
     fell = (
@@ -82,9 +82,9 @@ def _say_stage(log: StepLog, stages: Stages, *, lost: bool) -> str:
     if last < stages.stage_end_step:
         return f"Length adaptation: {fell}; it should end about {end}."
     tail = {
-        Shape.DRIFT: "; length has drifted on since",
-        Shape.REBOUND: f"; length has risen since step {stages.break_step:.0f}",
-        Shape.RESTART: f"; length jumped back at step {stages.break_step:.0f}",
+        DecayShape.DRIFT: "; length has drifted on since",
+        DecayShape.REBOUND: f"; length has risen since step {stages.break_step:.0f}",
+        DecayShape.RESTART: f"; length jumped back at step {stages.break_step:.0f}",
     }.get(stages.shape, "")
     now = "Length has adapted, and no refinement follows" if lost else "Reasoning refinement"
     return f"{now}: {fell}; stage one ended about {end}{tail}."

@@ -14,7 +14,7 @@ class Relation(StrEnum):
     WITHIN = "within"
 
 
-class Verdict(StrEnum):
+class ClaimVerdict(StrEnum):
     """What came out."""
 
     HOLDS = "holds"
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 FEWEST_SEEDS = 2
 
 
-def judge(effect: Effect, *, relation: Relation, bound: float) -> Verdict:
+def judge(effect: Effect, *, relation: Relation, bound: float) -> ClaimVerdict:
     """Holds if the whole interval lies where the claim puts the effect, fails if none of it does.
 
     Where ``above`` has a bound of 0 or more, an interval wholly below minus the bound is the
@@ -37,14 +37,14 @@ def judge(effect: Effect, *, relation: Relation, bound: float) -> Verdict:
         turned = effect._replace(low=-effect.high, high=-effect.low)
         return judge(turned, relation=Relation.ABOVE, bound=-bound)
     if effect.n_seeds < FEWEST_SEEDS or math.isnan(effect.low):
-        return Verdict.UNKNOWN
+        return ClaimVerdict.UNKNOWN
     low, high = effect.low, effect.high
     if relation is Relation.WITHIN:
         if -bound < low and high < bound:
-            return Verdict.HOLDS
-        return Verdict.FAILS if low > bound or high < -bound else Verdict.UNKNOWN
+            return ClaimVerdict.HOLDS
+        return ClaimVerdict.FAILS if low > bound or high < -bound else ClaimVerdict.UNKNOWN
     if low > bound:
-        return Verdict.HOLDS
+        return ClaimVerdict.HOLDS
     if bound >= 0 and high < -bound:
-        return Verdict.OPPOSITE
-    return Verdict.FAILS if high < bound else Verdict.UNKNOWN
+        return ClaimVerdict.OPPOSITE
+    return ClaimVerdict.FAILS if high < bound else ClaimVerdict.UNKNOWN

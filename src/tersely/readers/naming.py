@@ -22,7 +22,7 @@ class ByProblem(NamedTuple):
     notes: list[str]
 
 
-class Named(NamedTuple):
+class NamedRows(NamedTuple):
     """The problem of each row, and what there is to say of how they were told apart."""
 
     problems: list[str]
@@ -35,7 +35,7 @@ def name_problems(
     names: Sequence[str],
     benchmarks: Sequence[str],
     most_copies: int | None = None,
-) -> Named:
+) -> NamedRows:
     """The problem of each row: rows of one question, as many as most of its benchmark have.
 
     A question that stands k times as often as most is k problems, each with its share of the rows
@@ -67,7 +67,7 @@ def name_problems(
             current[key] = name if times == 1 else f"{name}#{times}"
         seen[key] += 1
         problems.append(current[key])
-    return Named(problems, _notes(counts, usual, size))
+    return NamedRows(problems, _notes(counts, usual, size))
 
 
 def by_question(raws: Sequence[RawSample], *, groups: Sequence[Hashable] = ()) -> ByProblem:

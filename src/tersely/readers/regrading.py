@@ -189,11 +189,11 @@ def _golds(bad: Sequence[tuple[Problem, str]]) -> str:
     )
 
 
-Split = tuple[tuple[int, EvalRecord], tuple[str, ...]]
+SplitRecords = tuple[tuple[int, EvalRecord], tuple[str, ...]]
 
 
-def _batches(items: Iterable[Split]) -> Iterator[list[Split]]:
-    batch: list[Split] = []
+def _batches(items: Iterable[SplitRecords]) -> Iterator[list[SplitRecords]]:
+    batch: list[SplitRecords] = []
     for item in items:
         batch.append(item)
         if len(batch) == _BATCH:

@@ -25,7 +25,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from tersely.core import found
+from tersely.core import lookup
 from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 
@@ -49,12 +49,12 @@ _TRIAL = GroupView(
 
 def available() -> list[str]:
     """The names of all rewards, sorted: the files of this folder."""
-    return found.names(__name__)
+    return lookup.names(__name__)
 
 
 def load(name: str) -> Reward:
     """The reward function of the file ``name``; ConfigError if there is none."""
-    return found.load(__name__, name)
+    return lookup.load(__name__, name)
 
 
 def needs(name: str) -> frozenset[str]:
@@ -73,7 +73,7 @@ def exceptions(name: str) -> Mapping[str, str]:
 
 def check(name: str, settings: Mapping[str, object]) -> None:
     """ConfigError unless the reward ``name`` takes exactly these ``settings``, all in bounds."""
-    found.check(__name__, name, settings)
+    lookup.check(__name__, name, settings)
     load(name)(_TRIAL, **typed(name, settings))
 
 

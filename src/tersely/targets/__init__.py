@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from tersely.core import found
+from tersely.core import lookup
 
 TargetState: TypeAlias = Mapping[str, Any]
 
@@ -36,15 +36,15 @@ TargetRule: TypeAlias = Callable[..., Target]
 
 def available() -> list[str]:
     """The names of all targets, sorted: the files of this folder."""
-    return found.names(__name__)
+    return lookup.names(__name__)
 
 
 def load(name: str) -> TargetRule:
     """The target of the file ``name``, ``(state, groups, *, ...)``; ConfigError if none."""
-    return found.load(__name__, name)
+    return lookup.load(__name__, name)
 
 
 def check(name: str, settings: Mapping[str, object]) -> None:
     """ConfigError unless the target ``name`` takes exactly these ``settings``, in their bounds."""
-    found.check(__name__, name, settings)
+    lookup.check(__name__, name, settings)
     load(name)({}, [], **settings)

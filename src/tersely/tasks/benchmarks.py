@@ -11,7 +11,7 @@ from tersely.tasks.questions import (
     GPQA,
     IFEVAL,
     LIVECODEBENCH,
-    Layout,
+    QuestionLayout,
     after_hashes,
     plain,
     scientific,
@@ -43,7 +43,7 @@ class Benchmark:
     revision: str | None
     files: tuple[str, ...]
     rows: tuple[int, ...]
-    layout: Layout
+    layout: QuestionLayout
     licence: str
     grader: str = "math"
     suffix: str = f"\n\n{BOXED}"

@@ -14,7 +14,7 @@ from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
 from tersely.tasks import grading
 from tersely.tasks.questions import final_answer, text_of
-from tersely.tasks.tables import Row, cell, missing_column, read_rows
+from tersely.tasks.tables import TableRow, cell, missing_column, read_rows
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -102,7 +102,7 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
     return list(problems.values())
 
 
-def _problem(row: Row, columns: Mapping[str, str], *, place: str, source: str) -> Problem:
+def _problem(row: TableRow, columns: Mapping[str, str], *, place: str, source: str) -> Problem:
     found = {name: _find(row, name, columns) for name in _Line.model_fields}
     found["grader"] = _grader(row, found, columns)
     for name in columns:
@@ -132,7 +132,7 @@ def _problem(row: Row, columns: Mapping[str, str], *, place: str, source: str) -
     )
 
 
-def _grader(row: Row, found: Mapping[str, Any], columns: Mapping[str, str]) -> Any:
+def _grader(row: TableRow, found: Mapping[str, Any], columns: Mapping[str, str]) -> Any:
     """The grader that the file's name or the row names; else what verl would score it by."""
     if columns.get("grader") in grading.names():
         return columns["grader"]
@@ -142,7 +142,7 @@ def _grader(row: Row, found: Mapping[str, Any], columns: Mapping[str, str]) -> A
     return _VERL_GRADERS.get("math_dapo" if source.startswith("aime") else source)
 
 
-def _answer(value: Any, row: Row, *, grader: Any) -> str:
+def _answer(value: Any, row: TableRow, *, grader: Any) -> str:
     """The gold answer as text, without the solution that leads to it."""
     if value is None:
         raise DataError(
@@ -163,7 +163,7 @@ def _answer(value: Any, row: Row, *, grader: Any) -> str:
     return final_answer(text) if (grader or "exact") in _FINAL_ANSWERS else text
 
 
-def _find(row: Row, name: str, columns: Mapping[str, str]) -> Any:
+def _find(row: TableRow, name: str, columns: Mapping[str, str]) -> Any:
     """The cell of our column, or of verl's that holds the same; None where there is none."""
     wanted = (columns[name],) if name in columns else (name, *_VERL.get(name, ()))
     for column in wanted:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tersely.core.errors import DataError
 from tersely.tasks.grading.answer import last_boxed
-from tersely.tasks.tables import Row, cell
+from tersely.tasks.tables import TableRow, cell
 
 # Numbers of other sizes are written as a power of ten.
 _LEAST_POWER, _MOST_POWER = -12, 25
@@ -26,14 +26,14 @@ class Question(NamedTuple):
     answer: str
 
 
-class Layout(NamedTuple):
+class QuestionLayout(NamedTuple):
     """The columns that a row must have, and how a question is read from it.
 
     ``read`` gets the row and the problem's id.
     """
 
     columns: tuple[str, ...]
-    read: Callable[[Row, str], Question]
+    read: Callable[[TableRow, str], Question]
 
 
 def text_of(value: Any) -> str:
@@ -109,41 +109,41 @@ def _without_commas(number: str) -> str:
     return number.replace(",", "") if _GROUPED.fullmatch(number) else number
 
 
-def plain(prompt: str, answer: str) -> Layout:
+def plain(prompt: str, answer: str) -> QuestionLayout:
     """Two columns, as they are."""
-    return Layout(
+    return QuestionLayout(
         (prompt, answer),
         lambda row, _: Question(text_of(cell(row, prompt)), text_of(cell(row, answer)).strip()),
     )
 
 
-def scientific(prompt: str, answer: str) -> Layout:
+def scientific(prompt: str, answer: str) -> QuestionLayout:
     """Minerva Math: ``4.5e33`` becomes ``4.5 \\times 10^{33}``, as a model writes it in a box; for
     math-verify the e would be Euler's number."""
 
-    def read(row: Row, problem_id: str) -> Question:
+    def read(row: TableRow, problem_id: str) -> Question:
         gold = text_of(row[answer]).strip()
         return Question(text_of(row[prompt]), _POWER.sub(r"\1 \\times 10^{\2}", gold))
 
-    return Layout((prompt, answer), read)
+    return QuestionLayout((prompt, answer), read)
 
 
-def after_hashes(prompt: str, answer: str) -> Layout:
+def after_hashes(prompt: str, answer: str) -> QuestionLayout:
     """GSM8K: the answer stands after ``####`` at the end of its solution."""
 
-    def read(row: Row, problem_id: str) -> Question:
+    def read(row: TableRow, problem_id: str) -> Question:
         _, mark, last = text_of(row[answer]).rpartition("####")
         return Question(text_of(row[prompt]), last.strip().replace(",", "") if mark else "")
 
-    return Layout((prompt, answer), read)
+    return QuestionLayout((prompt, answer), read)
 
 
-def verl() -> Layout:
+def verl() -> QuestionLayout:
     """verl's rows, whose prompts are chats that end in their instruction already."""
     return plain("prompt", "reward_model.ground_truth")
 
 
-def _gpqa(row: Row, problem_id: str) -> Question:
+def _gpqa(row: TableRow, problem_id: str) -> Question:
     right = text_of(row["Correct Answer"]).strip()
     wrong = [text_of(row[f"Incorrect Answer {n}"]).strip() for n in (1, 2, 3)]
     options = [right, *wrong]
@@ -158,7 +158,7 @@ def _gpqa(row: Row, problem_id: str) -> Question:
     )
 
 
-GPQA = Layout(
+GPQA = QuestionLayout(
     ("Question", "Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3))),
     _gpqa,
 )
@@ -173,14 +173,14 @@ _STARTER = (
 )
 
 
-def _livecodebench(row: Row, problem_id: str) -> Question:
+def _livecodebench(row: TableRow, problem_id: str) -> Question:
     code = text_of(row["starter_code"])
     task = _STARTER.format(code=code.rstrip()) if code.strip() else _STDIN
     tests = {key: row[key] for key in ("public_test_cases", "private_test_cases", "metadata")}
     return Question(f"{text_of(row['question_content']).strip()}\n\n{task}", json.dumps(tests))
 
 
-LIVECODEBENCH = Layout(
+LIVECODEBENCH = QuestionLayout(
     (
         *("question_id", "question_content", "starter_code", "contest_date", "difficulty"),
         *("public_test_cases", "private_test_cases", "metadata"),
@@ -189,7 +189,7 @@ LIVECODEBENCH = Layout(
 )
 
 
-def _ifeval(row: Row, problem_id: str) -> Question:
+def _ifeval(row: TableRow, problem_id: str) -> Question:
     # Parquet fills the arguments that an instruction does not have with nulls.
     settings = [
         {key: value for key, value in (given or {}).items() if value is not None}
@@ -199,4 +199,4 @@ def _ifeval(row: Row, problem_id: str) -> Question:
     return Question(text_of(row["prompt"]), json.dumps(answer))
 
 
-IFEVAL = Layout(("key", "prompt", "instruction_id_list", "kwargs"), _ifeval)
+IFEVAL = QuestionLayout(("key", "prompt", "instruction_id_list", "kwargs"), _ifeval)

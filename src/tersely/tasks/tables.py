@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tersely.core.errors import DataError
 
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 ENDINGS = (".jsonl", ".json", ".parquet", ".csv")
 
 
@@ -17,7 +17,7 @@ class Placed(NamedTuple):
     """A row, and where it stands for an error to name: ``file:line`` or ``file row n``."""
 
     place: str
-    row: Row
+    row: TableRow
 
 
 def read_rows(path: Path) -> Iterator[Placed]:
@@ -82,7 +82,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"{path} row {number}", row
 
 
-def cell(row: Row, column: str) -> Any:
+def cell(row: TableRow, column: str) -> Any:
     """The value of a column; ``a.b`` goes into an object, ``a.0`` into a list.
 
     Raises:
@@ -99,6 +99,6 @@ def cell(row: Row, column: str) -> Any:
     return found
 
 
-def missing_column(column: str, row: Row, *, place: str, fix: str) -> DataError:
+def missing_column(column: str, row: TableRow, *, place: str, fix: str) -> DataError:
     """The error that lists what columns there are instead."""
     return DataError(f"{place} has no column {column!r}; it has {', '.join(row)}; {fix}")

@@ -208,10 +208,10 @@ NEVER = 10**6
 def worst_nats(model, tokenizer, *, positions):
     """Largest |sampler - forward| over rows that fill ``positions``: no token stops them."""
     sampler = make_sampler(model, tokenizer)
-    sampler.desk = sampler.desk._replace(max_positions=positions, stop_ids=frozenset({NEVER}))
+    sampler.codec = sampler.codec._replace(max_positions=positions, stop_ids=frozenset({NEVER}))
     sampler._stop_ids = torch.tensor([NEVER])
     problems = [Problem(id=c, prompt=c * n, answer="", source="t") for c, n in (("1", 3), ("2", 9))]
-    longest = max(len(job.prompt_ids) for job in sampler.desk.jobs(problems, spec_of(1)))
+    longest = max(len(job.prompt_ids) for job in sampler.codec.jobs(problems, spec_of(1)))
     worst = 0.0
     for group in sampler.sample(problems, spec_of(positions - longest)):
         for rollout in group:
@@ -250,7 +250,7 @@ YARN = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "attention_fact
 def test_every_position_that_is_allowed_is_sampled_as_the_whole_is_scored(config, positions):
     model = randomise(hf.AutoModelForCausalLM.from_config(copy.deepcopy(config)))
     tokenizer = load_tokenizer("lab")
-    assert make_sampler(model, tokenizer).desk.max_positions == positions
+    assert make_sampler(model, tokenizer).codec.max_positions == positions
     assert worst_nats(model, tokenizer, positions=positions) < 5e-5
 
 

@@ -10,11 +10,11 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import EvalRecord, Finish, Grade, Group, Problem, Rollout, Verdict
 from tersely.flows.lint import find
-from tersely.flows.lint.basis import check_filters
 from tersely.flows.lint.facts import count_resamples, gather
 from tersely.flows.lint.figures import length_drift
-from tersely.flows.lint.forecast import Severity
+from tersely.flows.lint.forecast import FindingSeverity
 from tersely.flows.lint.pool import only_trained, read_pool
+from tersely.flows.lint.prerequisites import check_filters
 from tersely.flows.lint.steps import make_steps, push_all
 from tersely.flows.lint.suggest import suggest
 from tersely.flows.recipe.recipe import check_recipe
@@ -254,7 +254,7 @@ SPREAD = {f"p{i}": "c10 c15 c90 w12 w15 w95 w90 w150" for i in range(40)}
 def test_the_treatments_that_the_paper_saw_fail_are_errors(records, cells, wanted):
     file = records(SPREAD)
     facts = lint(file, recipe(sampling={"samples_per_prompt": 8}, treatment={"cells": cells}))
-    assert names(facts, Severity.ERROR) == wanted
+    assert names(facts, FindingSeverity.ERROR) == wanted
     assert ("long-correct-masked" in names(facts)) is (cells == "no-long-correct") or wanted
 
 
@@ -263,18 +263,18 @@ def test_sampling_up_to_the_target_lifts_the_trap_of_long_ones_and_masks_all_the
     tight = {"samples_per_prompt": 8, "cap_tokens": 20}
     cells = "no-long-correct-no-long-wrong"
     facts = lint(file, recipe(sampling=tight, treatment={"cells": cells}))
-    assert not names(facts, Severity.ERROR)
+    assert not names(facts, FindingSeverity.ERROR)
     # every wrong one is short, so masking these leaves nothing to tell right ones from
     cells = "no-long-correct-no-short-wrong"
     facts = lint(file, recipe(sampling=tight, treatment={"cells": cells}))
-    assert names(facts, Severity.ERROR) == ["zero-signal", "every-negative-masked"]
+    assert names(facts, FindingSeverity.ERROR) == ["zero-signal", "every-negative-masked"]
     assert facts.shares.silent.estimate == 1
 
 
 def test_few_positives_are_an_error_and_say_which_target_has_more(records):
     file = records({f"p{i}": "c90 c90 c90 w12" for i in range(39)} | {"q": "c10 w12 w12 w12"})
     (found,) = [f for f in find(lint(file, recipe())) if f.name == "positive-share"]
-    assert found.severity is Severity.ERROR
+    assert found.severity is FindingSeverity.ERROR
     # 1 of 160; at 90 tokens 118 of 160
     assert found.title.startswith("0.6% of rollouts")
     assert "target.tokens = 90 (73.8% positive)" in found.setting
@@ -283,7 +283,7 @@ def test_few_positives_are_an_error_and_say_which_target_has_more(records):
 def test_rare_successes_under_the_std_are_named(records):
     file = records({f"p{i}": "c10 w12 w30 w40 w50 w60 w70 w80" for i in range(40)})
     facts = lint(file, recipe(sampling={"samples_per_prompt": 8}))
-    assert "rare-positives" in names(facts, Severity.WARNING)
+    assert "rare-positives" in names(facts, FindingSeverity.WARNING)
     plain = lint(
         file,
         recipe(sampling={"samples_per_prompt": 8}, advantage={"name": "group_centred"}),
@@ -294,7 +294,7 @@ def test_rare_successes_under_the_std_are_named(records):
 def test_the_length_of_wrong_answers_is_named_where_a_reward_tells_them_apart(records):
     file = records({f"p{i}": "w10 w50 w90 w150" for i in range(40)})
     facts = lint(file, recipe(reward={"name": "kimi"}, target=None))
-    assert "length-among-wrong" in names(facts, Severity.ERROR)
+    assert "length-among-wrong" in names(facts, FindingSeverity.ERROR)
     assert facts.sources.all_wrong == 1
 
 
@@ -348,7 +348,7 @@ def test_refilled_groups_are_paid_for(records):
 
 def test_one_sample_a_problem_says_what_cannot_be_said(records):
     facts = lint(records({f"p{i}": "c10" for i in range(40)}), recipe())
-    assert "no-groups" in names(facts, Severity.WARNING)
+    assert "no-groups" in names(facts, FindingSeverity.WARNING)
     assert not {"zero-signal", "length-drift", "positive-share"} & set(names(facts))
     assert facts.silent_at == {}
     assert facts.curve[0].right_within.value == 1
@@ -364,18 +364,18 @@ def test_records_cut_below_the_cap_bound_what_is_not_known(records):
     short = lint(file, recipe(sampling={"cap_tokens": 400}))
     (found,) = [f for f in find(short) if f.name == "records-cut-short"]
     # truncation at 20 tokens: what comes after 200 cannot matter
-    assert found.severity is Severity.INFO
+    assert found.severity is FindingSeverity.INFO
     assert "50.0% of samples were cut there" in found.evidence
     kimi = recipe(sampling={"cap_tokens": 400}, reward={"name": "kimi"}, target=None)
     (found,) = [f for f in find(lint(file, kimi)) if f.name == "records-cut-short"]
-    assert found.severity is Severity.WARNING
+    assert found.severity is FindingSeverity.WARNING
     assert "between 25.0% and 75.0%" in found.evidence
     assert found.setting == "tersely eval --max-tokens 400"
 
 
 def test_missing_references_are_an_error_and_the_records_stand_in(records):
     facts = lint(records(MIXED), recipe(reward={"name": "o1_pruner"}, target=None))
-    assert names(facts, Severity.ERROR)[0] == "missing-references"
+    assert names(facts, FindingSeverity.ERROR)[0] == "missing-references"
     assert facts.pool.problems[0].reference_tokens == (10 + 50 + 15 + 90) / 4
     assert facts.pool.problems[0].reference_accuracy == 0.5
     assert np.isfinite(facts.pushed.reward_N).all()
@@ -407,7 +407,7 @@ def test_targets_that_move_are_said_to_be_of_step_one(records, target, says):
 
 def test_ungraded_samples_are_left_out_and_stop_a_run_above_the_bound(records):
     facts = lint(records({f"p{i}": "c10 w10 u10 u10" for i in range(30)}), recipe())
-    assert "ungraded" in names(facts, Severity.ERROR)
+    assert "ungraded" in names(facts, FindingSeverity.ERROR)
     assert len(facts.pushed.push_N) == 60
     assert "small-groups" in names(facts)
 
@@ -426,7 +426,7 @@ def test_the_recipes_band_chooses_among_the_records(records):
 def test_a_peers_filter_on_the_shaped_reward_is_an_error(records):
     settings = recipe(trl={"algorithm": {"filter_groups": {"metric": "seq_reward"}}})
     (found,) = check_filters(lint(records(MIXED), settings))
-    assert found.severity is Severity.ERROR
+    assert found.severity is FindingSeverity.ERROR
     assert "trl.algorithm.filter_groups.metric = 'seq_reward'" in found.title
     fine = recipe(trl={"algorithm": {"filter_groups": {"metric": "acc"}}})
     assert not list(check_filters(lint(records(MIXED), fine)))
@@ -454,7 +454,7 @@ def test_a_suggestion_is_a_recipe_with_a_denser_target_and_easier_prompts(tmp_pa
     assert found.recipe.target.parameters["tokens"] == found.recipe.sampling.cap_tokens == 60
     assert found.chosen.positive.value == 5 / 8
     assert found.recipe.sampling.samples_per_prompt == 8
-    assert not names(found.facts, Severity.ERROR)
+    assert not names(found.facts, FindingSeverity.ERROR)
     assert len(found.reasons) == 4
 
 

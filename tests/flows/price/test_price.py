@@ -22,7 +22,7 @@ from tersely.flows.price.roofline import (
     H200,
     STEP_OVERHEAD_S,
     Gpu,
-    Line,
+    TimeLine,
     decode_seconds,
     experts_read,
     forward_flops,
@@ -181,7 +181,7 @@ slopes = st.floats(0, 10)
 def test_the_sum_of_the_larger_line_is_the_loop(
     start_a: float, slope_a: float, start_b: float, slope_b: float, first: int, more: int
 ) -> None:
-    a, b = Line(start_a, slope_a), Line(start_b, slope_b)
+    a, b = TimeLine(start_a, slope_a), TimeLine(start_b, slope_b)
     expected = sum(
         max(start_a + slope_a * t, start_b + slope_b * t) for t in range(first, first + more)
     )

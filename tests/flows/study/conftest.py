@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tersely.flows.study.plan import Named, base_settings, read_study
+from tersely.flows.study.plan import NamedStudy, base_settings, read_study
 
 # The lab's base model in little: 96 prompts, 8 held-out problems, three steps.
 SMALL = {
@@ -81,5 +81,5 @@ def study_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def study(study_file: Path) -> Named:
-    return Named("small", read_study(study_file))
+def study(study_file: Path) -> NamedStudy:
+    return NamedStudy("small", read_study(study_file))

@@ -15,9 +15,9 @@ from tersely.flows.study.judge import (
     statistic,
 )
 from tersely.flows.study.judged import count_predictions, sum_up
-from tersely.flows.study.plan import Arm, Claim, Named, Side, Study, unit_of
+from tersely.flows.study.plan import Arm, Claim, NamedStudy, Side, Study, unit_of
 from tersely.flows.study.results import COLUMNS, Evaluated, Raised, Result
-from tersely.metrics.verdicts import Verdict
+from tersely.metrics.verdicts import ClaimVerdict
 
 ARMS = {
     "a": Arm(says="a"),
@@ -93,7 +93,7 @@ def claim(statistic: str = "accuracy", of: str = "a", **more: Any) -> Claim:
 
 
 def evidence_of(small: dict[str, Any], runs: dict[str, list[Result]], *claims: Claim, count: int):
-    study = Named(
+    study = NamedStudy(
         "made", Study(title="t", question="q", paper="p", arms=ARMS, claims=claims or (claim(),))
     )
     results = {
@@ -125,7 +125,7 @@ def test_a_difference_is_paired_by_seed_and_problem(small: dict[str, Any]) -> No
     # Seed 3 of b is not there yet.
     assert (judged.effect.n_seeds, judged.effect.n_problems) == (2, 6)
     assert judged.effect.estimate == pytest.approx(0.5)
-    assert judged.verdict is Verdict.HOLDS
+    assert judged.verdict is ClaimVerdict.HOLDS
 
 
 def test_budgets_moments_and_ratios(small: dict[str, Any]) -> None:
@@ -202,7 +202,7 @@ def test_no_run_yet_cannot_tell(small: dict[str, Any]) -> None:
     evidence, study = evidence_of(small, {"a": [run(1.0, seed=1)]}, claim(of="b"), count=6)
     (judged,) = judge_study(evidence, study)
     assert np.isnan(judged.effect.estimate)
-    assert judged.verdict is Verdict.UNKNOWN
+    assert judged.verdict is ClaimVerdict.UNKNOWN
 
 
 def test_predictions_are_counted_against_lost_runs(small: dict[str, Any]) -> None:

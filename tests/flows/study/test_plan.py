@@ -9,7 +9,7 @@ from tersely.core.errors import ConfigError
 from tersely.flows.recipe.recipe import check_recipe
 from tersely.flows.study.judged import expectation, unit_of_claim
 from tersely.flows.study.plan import (
-    Named,
+    NamedStudy,
     arm_settings,
     base_settings,
     find_studies,
@@ -67,7 +67,7 @@ def test_every_shipped_arm_is_a_recipe_and_every_claim_can_be_told() -> None:
         assert len(texts) == len(set(texts))
 
 
-def test_arms_that_mean_the_same_run_once(small: dict[str, object], study: Named) -> None:
+def test_arms_that_mean_the_same_run_once(small: dict[str, object], study: NamedStudy) -> None:
     units = units_of(small, [study], seeds=2)
     assert [(unit.pool, unit.seed) for unit in units] == [
         ("easy", 1),
@@ -78,7 +78,7 @@ def test_arms_that_mean_the_same_run_once(small: dict[str, object], study: Named
     assert len({unit.name for unit in units}) == 4
 
 
-def test_a_bound_in_words(study: Named) -> None:
+def test_a_bound_in_words(study: NamedStudy) -> None:
     alike, shorter = study.study.claims
     assert (alike.relation, alike.bound) == (Relation.WITHIN, 0.01)
     assert expectation(alike) == "within ±1 pp"

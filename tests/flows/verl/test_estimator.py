@@ -13,9 +13,9 @@ from tersely.flows.verl.estimator import (
     Decided,
     Estimator,
     GradedLine,
-    Marker,
-    Row,
+    RolloutGrader,
     Told,
+    VerlRow,
     facts_of,
     row_of,
     score_of,
@@ -166,8 +166,8 @@ def test_a_completion_of_several_turns_is_refused() -> None:
 PROBLEM = Problem(id="p", prompt="2+2", answer="4", source="sums")
 
 
-def marker(*, pay_unfinished: bool = False) -> Marker:
-    return Marker(
+def marker(*, pay_unfinished: bool = False) -> RolloutGrader:
+    return RolloutGrader(
         grade=lambda problem, text: Verdict(
             grade=Grade.CORRECT if text.endswith(problem.answer) else Grade.WRONG, extracted=text
         ),
@@ -179,8 +179,8 @@ def marker(*, pay_unfinished: bool = False) -> Marker:
     )
 
 
-def row(*ids: int) -> Row:
-    return Row(PROBLEM, ids, "train", "u", 1, 7)
+def row(*ids: int) -> VerlRow:
+    return VerlRow(PROBLEM, ids, "train", "u", 1, 7)
 
 
 def test_a_rollout_was_cut_if_it_reaches_the_cap_without_a_stop_token() -> None:

@@ -119,10 +119,10 @@ def test_what_is_infinite_or_no_number_is_never_right_whatever_the_order_of_hash
 
 
 def test_a_worker_has_one_order_of_hashes() -> None:
-    from tersely.tasks.grading.workers import Task, Worker
+    from tersely.tasks.grading.workers import GradingTask, Worker
 
     worker = Worker()
-    worker.grade(Task("tersely.tasks.grading.math", r"\boxed{\sqrt{2}}", r"\sqrt{3}"))
+    worker.grade(GradingTask("tersely.tasks.grading.math", r"\boxed{\sqrt{2}}", r"\sqrt{3}"))
     with open(f"/proc/{worker.pid}/environ", "rb") as environment:
         assert b"PYTHONHASHSEED=0" in environment.read().split(b"\0")
     worker.stop()

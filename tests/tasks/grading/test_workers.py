@@ -15,7 +15,7 @@ import pytest
 
 from tersely.core.errors import GradingError
 from tersely.core.types import Grade, Verdict
-from tersely.tasks.grading.workers import UNGRADED, Pool, Task, Worker
+from tersely.tasks.grading.workers import UNGRADED, GradingTask, Worker, WorkerPool
 
 GRADER = """
 import os, subprocess, sys, time
@@ -84,8 +84,10 @@ def worker(folder: Path) -> Iterator[Worker]:
     worker.stop()
 
 
-def ask(worker: Worker | Pool, text: str, *, answer: str = "7", limit_s: float = 5.0) -> Verdict:
-    return worker.grade(Task("obedient", text, answer, limit_s))
+def ask(
+    worker: Worker | WorkerPool, text: str, *, answer: str = "7", limit_s: float = 5.0
+) -> Verdict:
+    return worker.grade(GradingTask("obedient", text, answer, limit_s))
 
 
 def test_a_worker_lives_from_answer_to_answer(worker: Worker) -> None:
@@ -139,14 +141,14 @@ def test_a_worker_that_was_killed_between_answers_is_replaced(worker: Worker) ->
 
 def test_a_grader_that_cannot_be_loaded_is_an_error_that_says_why(worker: Worker) -> None:
     with pytest.raises(GradingError, match=r"worker for broken did not start.*no_such_library"):
-        worker.grade(Task("broken", "7", "7"))
+        worker.grade(GradingTask("broken", "7", "7"))
     assert worker.pid is None
 
 
 def test_an_interrupted_answer_is_not_taken_for_the_next_ones(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = Pool(workers=1)
+    pool = WorkerPool(workers=1)
     ask(pool, "7")
     with monkeypatch.context() as patch:
         patch.setattr("tersely.tasks.grading.workers.json.loads", _interrupt)
@@ -161,7 +163,7 @@ def _interrupt(*_: object) -> None:
 
 
 def test_threads_share_the_workers(folder: Path) -> None:
-    pool = Pool(workers=2)
+    pool = WorkerPool(workers=2)
     with ThreadPoolExecutor(8) as threads:
         verdicts = list(threads.map(lambda number: ask(pool, str(number)), range(40)))
     assert [v.grade is Grade.CORRECT for v in verdicts] == [n == 7 for n in range(40)]
@@ -172,7 +174,7 @@ def test_threads_share_the_workers(folder: Path) -> None:
 
 
 def test_one_answer_after_another_starts_one_worker(folder: Path) -> None:
-    pool = Pool(workers=4)
+    pool = WorkerPool(workers=4)
     for _ in range(5):
         ask(pool, "7")
     assert len(pool.pids()) == 1

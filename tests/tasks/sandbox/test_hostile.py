@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tersely.tasks import sandbox
-from tersely.tasks.sandbox import End, Isolation, Limits, Outcome, commands
+from tersely.tasks.sandbox import End, Isolation, Limits, ProgramOutcome, commands
 from tersely.tasks.sandbox.choice import fault
 
 SHORT = Limits(wall_s=1.0, cpu_s=1, memory_bytes=256 << 20, processes=8, output_bytes=1 << 20)
@@ -31,7 +31,7 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     return wanted
 
 
-def run(isolation: Isolation, program: str, *, limits: Limits = SHORT) -> Outcome:
+def run(isolation: Isolation, program: str, *, limits: Limits = SHORT) -> ProgramOutcome:
     """Runs it; asserts that it costs at most its limit, and leaves no process of its own."""
     before = sandboxed()
     begin = time.monotonic()
@@ -61,13 +61,13 @@ def test_some_isolation_holds_on_this_machine() -> None:
 
 def test_a_plain_program_reads_its_input_and_writes_its_output(isolation: Isolation) -> None:
     got = sandbox.run("print(input()[::-1])\nexit(3)", isolation=isolation, stdin=b"abc\n")
-    assert got == Outcome(End.DONE, b"cba\n")
+    assert got == ProgramOutcome(End.DONE, b"cba\n")
 
 
 def test_an_exception_is_a_failure_and_what_was_written_before_is_kept(
     isolation: Isolation,
 ) -> None:
-    assert run(isolation, "print(1, flush=True)\n1/0") == Outcome(End.FAILED, b"1\n")
+    assert run(isolation, "print(1, flush=True)\n1/0") == ProgramOutcome(End.FAILED, b"1\n")
 
 
 def test_a_fork_bomb_ends_at_the_process_limit(isolation: Isolation) -> None:
@@ -150,7 +150,7 @@ except OSError:
 if ctypes.CDLL(None).shmget(0, 1 << 20, 0o1600) >= 0:
     print("shared memory")
 """
-    assert run(isolation, program) == Outcome(End.DONE, b"")
+    assert run(isolation, program) == ProgramOutcome(End.DONE, b"")
 
 
 def test_the_scratch_folder_is_small_and_empty_again_for_the_next(isolation: Isolation) -> None:
@@ -168,7 +168,7 @@ except OSError:
     limits = SHORT._replace(scratch_bytes=4 << 20, wall_s=5.0)
     for _ in range(2):
         got = run(isolation, program, limits=limits)
-        assert got == Outcome(End.DONE, b"[]\n4\n")
+        assert got == ProgramOutcome(End.DONE, b"[]\n4\n")
 
 
 def test_a_file_longer_than_its_limit_fails(isolation: Isolation) -> None:
@@ -197,7 +197,7 @@ for file in ("/sandbox/inside.py", os.__file__, "/usr/bin/env", "/proc/sys/kerne
     except OSError:
         pass
 """
-    assert run(isolation, program) == Outcome(End.DONE, b"")
+    assert run(isolation, program) == ProgramOutcome(End.DONE, b"")
     assert not list(tmp_path.iterdir())
 
 
@@ -220,7 +220,7 @@ for path in ("/shown/file", "/shown/new"):
     except OSError as error:
         print(error.errno == 30)
 """
-    assert run(isolation, program) == Outcome(End.DONE, b"['file']\nTrue\nTrue\n")
+    assert run(isolation, program) == ProgramOutcome(End.DONE, b"['file']\nTrue\nTrue\n")
 
 
 def test_symlinks_and_hard_links_do_not_lead_out(isolation: Isolation, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ try:
 except OSError:
     pass
 """
-    assert run(isolation, program) == Outcome(End.DONE, b"")
+    assert run(isolation, program) == ProgramOutcome(End.DONE, b"")
     assert [file.name for file in tmp_path.iterdir()] == ["secret"]
 
 
@@ -274,7 +274,7 @@ for address in (("127.0.0.1", {port}), ("1.1.1.1", 53), ("localhost", {port})):
     except OSError:
         pass
 """
-        assert run(isolation, program) == Outcome(End.DONE, b"")
+        assert run(isolation, program) == ProgramOutcome(End.DONE, b"")
 
 
 def test_killing_everyone_and_the_parent_hits_nobody_outside(isolation: Isolation) -> None:
@@ -306,7 +306,7 @@ if os.fork() == 0:
 print("done", flush=True)
 """
     begin = time.monotonic()
-    assert run(isolation, program, limits=Limits()) == Outcome(End.DONE, b"done\n")
+    assert run(isolation, program, limits=Limits()) == ProgramOutcome(End.DONE, b"done\n")
     assert time.monotonic() - begin < Limits().wall_s
 
 
@@ -321,7 +321,7 @@ if os.fork() == 0:
 print("done", flush=True)
 """
     got = run(isolation, program)
-    assert got == Outcome(End.DONE, b"done\n")
+    assert got == ProgramOutcome(End.DONE, b"done\n")
 
 
 def test_privileges_cannot_be_had_again(isolation: Isolation) -> None:
@@ -334,7 +334,7 @@ with open("/proc/self/status") as file:
 print(subprocess.run(["/usr/bin/id", "-u"], capture_output=True, text=True).stdout.strip() == "0")
 """
     want = b"-1 -1 -1\n0000000000000000 1\n" + (b"False\n")
-    assert run(isolation, program) == Outcome(End.DONE, want)
+    assert run(isolation, program) == ProgramOutcome(End.DONE, want)
 
 
 def test_an_interrupt_leaves_no_process(isolation: Isolation) -> None:

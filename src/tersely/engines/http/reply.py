@@ -51,7 +51,7 @@ class _Logprobs(BaseModel):
     content: list[object] | None = None
 
 
-class _Choice(BaseModel):
+class _ReplyChoice(BaseModel):
     index: int
     message: _Message
     finish_reason: str | None = None
@@ -72,7 +72,7 @@ class _Usage(BaseModel):
 
 
 class _Reply(BaseModel):
-    choices: list[_Choice]
+    choices: list[_ReplyChoice]
     usage: _Usage | None = None
 
 
@@ -170,7 +170,7 @@ def _count(of: object, name: str) -> int | None:
 
 
 def _received(
-    choice: _Choice, usage: Usage, *, prompt: str, count: Callable[[str], int] | None
+    choice: _ReplyChoice, usage: Usage, *, prompt: str, count: Callable[[str], int] | None
 ) -> Received:
     """What one choice brought. Thinking that the server keeps back cannot be counted."""
     thinking = _thinking(choice.message)
@@ -233,7 +233,7 @@ def _unreadable(error: ValidationError, body: bytes, *, secret: str | None) -> E
     )
 
 
-def _token_counts(choices: list[_Choice], together: Counted) -> list[int]:
+def _token_counts(choices: list[_ReplyChoice], together: Counted) -> list[int]:
     assert together.tokens is not None
     if len(choices) == 1:
         return [together.tokens]
@@ -251,7 +251,7 @@ def _thinking(message: _Message) -> str:
     return message.reasoning_content or message.reasoning or ""
 
 
-def _said(choice: _Choice, *, tokens: int, max_tokens: int, counted: str) -> Said:
+def _said(choice: _ReplyChoice, *, tokens: int, max_tokens: int, counted: str) -> Said:
     if choice.finish_reason is None:
         raise EngineError(
             "the server's reply has no finish_reason, so truncation cannot be told; "

@@ -144,7 +144,7 @@ class HTTPSampler:
             on_first()
         if not chunks:
             return
-        run = _Run(
+        run = _RequestRun(
             self._endpoint,
             spec,
             httpx.create_ssl_context(),
@@ -167,7 +167,7 @@ class _Stopped(Exception):
 
 
 @dataclass
-class _Tally:
+class _FailureTally:
     """What has failed so far, counted in samples; ``in_a_row`` in requests."""
 
     failed: int = 0
@@ -205,7 +205,7 @@ class _Repeats:
 
 
 @dataclass
-class _Run:
+class _RequestRun:
     """One call of :meth:`HTTPSampler.sample`: what its workers share."""
 
     endpoint: Endpoint
@@ -214,7 +214,7 @@ class _Run:
     on_completion: OnCompletion
     wanted: int
     count_text: CountText | None = None
-    tally: _Tally = field(default_factory=_Tally)
+    tally: _FailureTally = field(default_factory=_FailureTally)
     repeats: _Repeats = field(default_factory=_Repeats)
     echo: tuple[str, str, str] | None = None
     echo_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -365,7 +365,7 @@ class _Run:
 
 
 async def _sample(
-    run: _Run, early: list[Chunk], late: list[Chunk], on_early: Callable[[], None]
+    run: _RequestRun, early: list[Chunk], late: list[Chunk], on_early: Callable[[], None]
 ) -> None:
     if early:
         await _work_through(run, early)
@@ -375,7 +375,7 @@ async def _sample(
     run.check_complete()
 
 
-async def _work_through(run: _Run, chunks: list[Chunk]) -> None:
+async def _work_through(run: _RequestRun, chunks: list[Chunk]) -> None:
     queue = iter(chunks)
     try:
         async with asyncio.TaskGroup() as group:

@@ -58,7 +58,7 @@ class LearnStats(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Tally:
+class _UpdateTally:
     """Running sums of one update."""
 
     loss: float = 0.0
@@ -70,7 +70,7 @@ class _Tally:
     grad_norm: float = math.nan
 
 
-class _Seen(NamedTuple):
+class _ForwardPass(NamedTuple):
     """What a forward pass says of the completion tokens; 0 elsewhere."""
 
     logp_BT: Float[Tensor, "B T"]
@@ -217,7 +217,7 @@ class LocalLearner:
                 done[order[id(row)]] = replace(row, old_logprobs=old_T)
         return done
 
-    def _update(self, rows: Sequence[TrainRow]) -> _Tally:
+    def _update(self, rows: Sequence[TrainRow]) -> _UpdateTally:
         aggregation = self._objective.aggregate(
             np.array([len(row.completion_ids) for row in rows]),
             np.array([row.group for row in rows]),
@@ -227,7 +227,7 @@ class LocalLearner:
             for row, weight in zip(rows, aggregation.weight_B, strict=True)
             if row.advantage != 0 or self._objective.moves_without_advantage
         ]
-        tally = _Tally()
+        tally = _UpdateTally()
         self.optimizer.zero_grad(set_to_none=True)
         for part in split_by_tokens(signal, tokens=self._tokens_per_micro_batch):
             batch = pack(part, device=self.model.device)
@@ -236,7 +236,7 @@ class LocalLearner:
             self._apply(tally)
         return tally
 
-    def _accumulate(self, batch: MicroBatch, denominator: int, tally: _Tally) -> None:
+    def _accumulate(self, batch: MicroBatch, denominator: int, tally: _UpdateTally) -> None:
         """Add the gradient of one micro-batch; its logits are gone when this returns."""
         ref_logp_BT = None
         if self._reference is not None:
@@ -261,7 +261,7 @@ class LocalLearner:
 
     def _logp(
         self, model: PreTrainedModel, batch: MicroBatch, *, with_entropy: bool = False
-    ) -> _Seen:
+    ) -> _ForwardPass:
         """Log-probs of the completion tokens under the temperature-scaled policy; 0 elsewhere.
 
         No attention mask: with padding on the right no real token can see a pad, and without a
@@ -283,14 +283,14 @@ class LocalLearner:
         chosen_N = logits_NV.gather(1, ids_BT[mask_BT][:, None])[:, 0]
         logp_N = chosen_N - logits_NV.logsumexp(dim=1)
         zeros_BT = logp_N.new_zeros(ids_BT.shape)
-        return _Seen(
+        return _ForwardPass(
             logp_BT=zeros_BT.masked_scatter(mask_BT, logp_N),
             entropy_BT=zeros_BT.masked_scatter(mask_BT, token_entropy(logits_NV))
             if with_entropy
             else None,
         )
 
-    def _apply(self, tally: _Tally) -> None:
+    def _apply(self, tally: _UpdateTally) -> None:
         norm = torch.nn.utils.clip_grad_norm_(self._trained, self._max_grad_norm)
         tally.grad_norm = float(norm)
         for name, value in (("loss", tally.loss), ("gradient norm", tally.grad_norm)):
@@ -303,13 +303,13 @@ class LocalLearner:
         self.optimizer.zero_grad(set_to_none=True)
         self._updates += 1
 
-    def _stats(self, tallies: Sequence[_Tally], *, rate: float) -> LearnStats:
+    def _stats(self, tallies: Sequence[_UpdateTally], *, rate: float) -> LearnStats:
         made = [tally for tally in tallies if not math.isnan(tally.grad_norm)]
         tokens = sum(tally.loss_tokens for tally in made)
         dropped = sum(tally.dropped_tokens for tally in made)
         kl_sum = sum(tally.kl_sum for tally in made)
         has_kl = self._reference is not None
-        first = tallies[0] if tallies else _Tally()
+        first = tallies[0] if tallies else _UpdateTally()
         return LearnStats(
             loss=_ratio(sum(tally.loss for tally in made), len(made)),
             grad_norm=_ratio(sum(tally.grad_norm for tally in made), len(made)),

@@ -19,7 +19,7 @@ class Span(NamedTuple):
     width: int
 
 
-class Window(NamedTuple):
+class CacheWindow(NamedTuple):
     """Views of one layer's cache for one span; rows and key-value heads are one axis."""
 
     first: int
@@ -85,15 +85,15 @@ class KVCache:
         self.width = width
         self._flatten()
 
-    def windows(self, spans: Sequence[Span]) -> list[list[Window]]:
+    def windows(self, spans: Sequence[Span]) -> list[list[CacheWindow]]:
         """Views for attention, [layer][span]; valid until the cache is widened."""
         return [[self._window(layer, span) for span in spans] for layer in range(len(self._kv))]
 
-    def _window(self, layer: int, span: Span) -> Window:
+    def _window(self, layer: int, span: Span) -> CacheWindow:
         lo, hi = span.first * self._kv_heads, span.last * self._kv_heads
         key, value = self._kv[layer].view(2, -1, self.width, self._head_dim)[:, lo:hi, : span.width]
         bias = self._bias.view(-1, 1, self.width)[lo:hi, :, : span.width]
-        return Window(lo, hi, key.transpose(1, 2), value, bias)
+        return CacheWindow(lo, hi, key.transpose(1, 2), value, bias)
 
     def _index(self, rows: Sequence[int]) -> Int64[Tensor, " N"]:
         return torch.as_tensor(rows, dtype=torch.int64, device=self._kv.device)

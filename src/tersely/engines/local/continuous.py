@@ -19,7 +19,7 @@ from tersely.core.errors import EngineError
 from tersely.core.types import Problem, Rollout, SamplingSpec
 from tersely.engines.learning.memory import memory_errors, sampling_memory
 from tersely.engines.local.draw import draw
-from tersely.engines.local.jobs import Job, OnRollout, Trace, check_spec, make_desk
+from tersely.engines.local.jobs import Job, OnRollout, SampledTrace, check_spec, make_codec
 from tersely.engines.local.noise import row_keys, uniforms
 from tersely.engines.models import copy_weights, sampling_copy, sampling_dtype
 
@@ -40,7 +40,7 @@ class ContinuousSampler:
     ) -> None:
         self._policy, self._rows = model, rows
         self._model = sampling_copy(model, dtype=dtype or sampling_dtype(model.device))
-        self.desk = make_desk(model, tokenizer)
+        self.codec = make_codec(model, tokenizer)
 
     def refresh(self) -> None:
         """Takes over the policy's current weights, where a copy of them is sampled from."""
@@ -57,8 +57,8 @@ class ContinuousSampler:
     ) -> list[list[Rollout]]:
         """As :meth:`LocalSampler.sample`."""
         check_spec(spec, rows=self._rows)
-        jobs = self.desk.jobs(problems, spec, skip=skip)
-        return self.desk.collect(
+        jobs = self.codec.jobs(problems, spec, skip=skip)
+        return self.codec.collect(
             jobs, lambda keep: self.run(jobs, spec, on_rollout=keep), on_rollout
         )
 
@@ -66,7 +66,7 @@ class ContinuousSampler:
         """As :meth:`LocalSampler.run`."""
         check_spec(spec, rows=self._rows)
         for job in jobs:
-            self.desk.check(job.problem_id, len(job.prompt_ids), spec)
+            self.codec.check(job.problem_id, len(job.prompt_ids), spec)
         if not jobs:
             return
         training = self._model.training
@@ -105,7 +105,7 @@ class ContinuousSampler:
             generation_config=GenerationConfig(
                 do_sample=False,
                 max_new_tokens=spec.max_tokens,
-                eos_token_id=sorted(self.desk.stop_ids),
+                eos_token_id=sorted(self.codec.stop_ids),
             ),
             continuous_batching_config=ContinuousBatchingConfig(
                 page_size=_PAGE_TOKENS,
@@ -139,7 +139,7 @@ class ContinuousSampler:
             number = int(output.request_id)
             trace = manager.logit_processor.trace(number)
             assert trace.token_T.tolist() == output.generated_tokens
-            on_rollout(self.desk.rollout(jobs[number], trace, spec))
+            on_rollout(self.codec.rollout(jobs[number], trace, spec))
             left -= 1
         return None
 
@@ -195,6 +195,6 @@ class _Drawer:
         only_BV[: len(self._next)].scatter_(1, choice.token_B[:, None], 0.0)
         return only_BV
 
-    def trace(self, number: int) -> Trace:
+    def trace(self, number: int) -> SampledTrace:
         """All that was drawn for one job."""
-        return Trace(*(np.array(x) for x in zip(*self._drawn[number], strict=True)))
+        return SampledTrace(*(np.array(x) for x in zip(*self._drawn[number], strict=True)))

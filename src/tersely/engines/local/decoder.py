@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tersely.core.errors import EngineError
 from tersely.engines.learning.lora import merged_weight
-from tersely.engines.local.cache import KVCache, Window
+from tersely.engines.local.cache import CacheWindow, KVCache
 from tersely.engines.models import sampling_dtype
 
 _MODEL_TYPES = ("llama", "qwen2", "qwen3")
@@ -149,7 +149,7 @@ class Decoder:
         *,
         cache: KVCache,
         place_BK: Int64[Tensor, "B KK"],
-        windows: Sequence[Sequence[Window]],
+        windows: Sequence[Sequence[CacheWindow]],
     ) -> Float[Tensor, "B V"]:
         """Next-token logits after one more token in each of cache rows 0..B-1.
 

@@ -32,7 +32,7 @@ class Sampler(Protocol):
     """An engine that samples rollouts from a policy that can change under it."""
 
     @property
-    def desk(self) -> "Desk":
+    def codec(self) -> "RolloutCodec":
         """What turns problems into jobs."""
 
     def refresh(self) -> None:
@@ -66,7 +66,7 @@ class Job(NamedTuple):
     thinking_open: bool = False
 
 
-class Trace(NamedTuple):
+class SampledTrace(NamedTuple):
     """What was sampled for one job, stop token included."""
 
     token_T: Shaped[np.ndarray, " T"]
@@ -74,7 +74,7 @@ class Trace(NamedTuple):
     entropy_T: Shaped[np.ndarray, " T"]
 
 
-class Desk(NamedTuple):
+class RolloutCodec(NamedTuple):
     """What every sampler needs to turn problems into jobs and traces into rollouts.
 
     Token ids of prompts are below ``vocabulary``; ``positions`` says what bounds them.
@@ -132,7 +132,7 @@ class Desk(NamedTuple):
         run(keep)
         return [sorted(done[problem], key=lambda r: r.sample) for problem in sorted(done)]
 
-    def rollout(self, job: Job, trace: Trace, spec: SamplingSpec) -> Rollout:
+    def rollout(self, job: Job, trace: SampledTrace, spec: SamplingSpec) -> Rollout:
         """The record of one finished job."""
         ids = tuple(trace.token_T.tolist())
         stopped = ids[-1] in self.stop_ids
@@ -196,7 +196,7 @@ def rendered(tokenizer: Any, problem: Problem) -> list[int]:
     return ids
 
 
-def make_desk(model: Any, tokenizer: Any) -> Desk:
+def make_codec(model: Any, tokenizer: Any) -> RolloutCodec:
     """Stop tokens are the tokenizer's and the generation config's; one of them must exist.
 
     Args:
@@ -227,8 +227,8 @@ def make_desk(model: Any, tokenizer: Any) -> Desk:
     positions = int(getattr(text_config, "max_position_embeddings", None) or _NO_BOUND)
     switch = rotation_switch(text_config)
     if switch is None or switch >= positions:
-        return Desk(tokenizer, stop_ids, positions, vocabulary)
-    return Desk(
+        return RolloutCodec(tokenizer, stop_ids, positions, vocabulary)
+    return RolloutCodec(
         tokenizer,
         stop_ids,
         switch,

@@ -21,7 +21,7 @@ from tersely.engines.learning.memory import memory_errors, sampling_memory
 from tersely.engines.local.cache import KVCache, Span
 from tersely.engines.local.decoder import Decoder
 from tersely.engines.local.draw import Draw, draw
-from tersely.engines.local.jobs import Job, OnRollout, Trace, check_spec, make_desk
+from tersely.engines.local.jobs import Job, OnRollout, SampledTrace, check_spec, make_codec
 from tersely.engines.local.noise import row_keys, uniforms
 
 _BLOCK_ROWS = 64
@@ -44,7 +44,7 @@ class LocalSampler:
         self, model: Any, tokenizer: Any, *, rows: int = 256, dtype: torch.dtype | None = None
     ) -> None:
         self._model, self._rows = model, rows
-        self.desk = make_desk(model, tokenizer)
+        self.codec = make_codec(model, tokenizer)
         self._decoder = Decoder(model, dtype=dtype)
         self._cache: KVCache | None = None
 
@@ -66,8 +66,8 @@ class LocalSampler:
         nothing remains. ``on_rollout`` is called once a rollout, in the order in which they end.
         """
         check_spec(spec, rows=self._rows)
-        jobs = self.desk.jobs(problems, spec, skip=skip)
-        return self.desk.collect(
+        jobs = self.codec.jobs(problems, spec, skip=skip)
+        return self.codec.collect(
             jobs, lambda keep: self.run(jobs, spec, on_rollout=keep), on_rollout
         )
 
@@ -80,17 +80,19 @@ class LocalSampler:
         """
         check_spec(spec, rows=self._rows)
         for job in jobs:
-            self.desk.check(job.problem_id, len(job.prompt_ids), spec)
+            self.codec.check(job.problem_id, len(job.prompt_ids), spec)
         if not jobs:
             return
 
-        def finish(job: Job, trace: Trace) -> None:
-            on_rollout(self.desk.rollout(job, trace, spec))
+        def finish(job: Job, trace: SampledTrace) -> None:
+            on_rollout(self.codec.rollout(job, trace, spec))
 
         fits = memory_errors("sampling", fix=sampling_memory(self._rows))
         with torch.inference_mode(), fits:
             cache = self._cache_of(min(self._rows, len(jobs)))
-            _Run(self._decoder, jobs, spec, self.desk.stop_ids, finish, cache=cache).drain()
+            _SamplingRun(
+                self._decoder, jobs, spec, self.codec.stop_ids, finish, cache=cache
+            ).drain()
 
     def _cache_of(self, rows: int) -> KVCache:
         """The last call's cache if it is large enough: touching fresh memory is slow."""
@@ -167,7 +169,7 @@ _SLOT = np.dtype(
 )
 
 
-class _Run:
+class _SamplingRun:
     """One ``sample`` call. Bookkeeping is numpy on the host, one record an active slot."""
 
     def __init__(
@@ -176,7 +178,7 @@ class _Run:
         jobs: Sequence[Job],
         spec: SamplingSpec,
         stop_ids: frozenset[int],
-        finish: Callable[[Job, Trace], None],
+        finish: Callable[[Job, SampledTrace], None],
         *,
         cache: KVCache,
     ) -> None:
@@ -220,7 +222,9 @@ class _Run:
             stops = np.flatnonzero(self._host_stop_V[token_T])
             tokens = int(stops[0]) + 1 if len(stops) else tokens
             logprob_T, entropy_T = self._logprob_GT[page, :tokens], self._entropy_GT[page, :tokens]
-            self._finish(self._jobs[slot["job"]], Trace(token_T[:tokens], logprob_T, entropy_T))
+            self._finish(
+                self._jobs[slot["job"]], SampledTrace(token_T[:tokens], logprob_T, entropy_T)
+            )
             self._pages.append(page)
 
     def _enter(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from tersely.core.errors import ConfigError
 from tersely.core.types import Finish, Grade, Problem
 from tersely.flows.curate.choice import Choice, Pick, pick
 from tersely.flows.evaluate.plan import Plan
-from tersely.flows.evaluate.session import Watch, run_evaluation
+from tersely.flows.evaluate.session import EvaluationObserver, run_evaluation
 from tersely.metrics.passrates import PassRate, pass_rate
 from tersely.readers.evaluations import RECORDS_FILE, read_frame
 from tersely.tasks.overlap import Overlap, find_duplicates, find_overlaps
@@ -64,7 +64,7 @@ class Curated(NamedTuple):
     sets: dict[str, CuratedSet]
 
 
-def sample_pool(pool: Sequence[Problem], plan: Plan, *, watch: Watch) -> Path:
+def sample_pool(pool: Sequence[Problem], plan: Plan, *, watch: EvaluationObserver) -> Path:
     """Samples the pool into the plan's folder and returns its records; what is there stays.
 
     Raises:

@@ -10,7 +10,7 @@ from tersely.core.types import Finish, ForcedRecord, Problem, Rollout, SamplingS
 from tersely.engines.local.jobs import Job
 from tersely.engines.models import decode_whole
 from tersely.flows.evaluate.plan import Plan
-from tersely.flows.evaluate.session import TOKENS_FILE, Local, Watch
+from tersely.flows.evaluate.session import TOKENS_FILE, EvaluationObserver, Local
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import END_THINK, answer_part, closes_thinking, opened
 
@@ -28,7 +28,7 @@ class _Cut(NamedTuple):
 
 
 def force_answers(
-    plan: Plan, problems: Sequence[Problem], local: Local, *, watch: Watch, file: Path
+    plan: Plan, problems: Sequence[Problem], local: Local, *, watch: EvaluationObserver, file: Path
 ) -> None:
     """Generates and grades an answer for every sample that a budget cuts; appends to ``file``.
 

@@ -45,7 +45,7 @@ _OTHER_THINKING = re.compile(
 log = logging.getLogger(__name__)
 
 
-class Finding(NamedTuple):
+class SampleWarning(NamedTuple):
     """What is odd about the first samples and what to do; ``stops`` if figures would be wrong."""
 
     message: str
@@ -99,9 +99,9 @@ def judge(
 
 def findings(
     records: Sequence[EvalRecord], *, spec: SamplingSpec, stop_text: str | None = None
-) -> list[Finding]:
+) -> list[SampleWarning]:
     """Everything that the first samples show, what stops first."""
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+    checks: tuple[Callable[[], Iterator[SampleWarning]], ...] = (
         lambda: _errors(records),
         lambda: _marks(records, stop_text=stop_text),
         lambda: _empty(records),
@@ -115,16 +115,16 @@ def findings(
     return sorted(found, key=lambda finding: not finding.stops)
 
 
-def _errors(records: Sequence[EvalRecord]) -> Iterator[Finding]:
+def _errors(records: Sequence[EvalRecord]) -> Iterator[SampleWarning]:
     if all(record.finish is Finish.ERROR for record in records):
-        yield Finding(
+        yield SampleWarning(
             f"all {len(records)} samples ended neither by a stop token nor at the cap, so none "
             "would count; see to the server's finish_reason",
             stops=True,
         )
 
 
-def _marks(records: Sequence[EvalRecord], *, stop_text: str | None) -> Iterator[Finding]:
+def _marks(records: Sequence[EvalRecord], *, stop_text: str | None) -> Iterator[SampleWarning]:
     """The first text with a mark, of those that would stop if there is any.
 
     A single text of many may be about such marks.
@@ -135,7 +135,7 @@ def _marks(records: Sequence[EvalRecord], *, stop_text: str | None) -> Iterator[
     yield from (finding._replace(stops=finding.stops and not alone) for finding in found[:1])
 
 
-def _first_mark(record: EvalRecord, stop_text: str | None) -> Finding | None:
+def _first_mark(record: EvalRecord, stop_text: str | None) -> SampleWarning | None:
     text = (record.text or "").rstrip()
     # A stop token may be written as a text has it anyway: "." or "END".
     stop_text = stop_text if _BRACKETED.fullmatch(stop_text or "") else None
@@ -146,7 +146,7 @@ def _first_mark(record: EvalRecord, stop_text: str | None) -> Finding | None:
     if not marks:
         return None
     if marks[0].end() == len(text):
-        return Finding(
+        return SampleWarning(
             f"the server leaves the stop token {marks[0][0]} in the text: take it off with "
             f"--stop-text '{marks[0][0]}' and another --out",
             stops=True,
@@ -161,13 +161,13 @@ def _first_mark(record: EvalRecord, stop_text: str | None) -> Finding | None:
         None,
     )
     if ends is not None:
-        return Finding(
+        return SampleWarning(
             f"a text goes on after {ends}, so its length and answer are not the model's: see that "
             f'the server stops there, or ask for it with --extra-body \'{{"stop": ["{ends}"]}}\' '
             "and another --out",
             stops=True,
         )
-    return Finding(
+    return SampleWarning(
         f"a text holds {marks[0][0]}: see that the server knows the model's chat format",
         stops=False,
     )
@@ -182,7 +182,7 @@ def _is_paired(mark: str, text: str) -> bool:
     return "_of_" in mark and other != mark and other in text
 
 
-def _empty(records: Sequence[EvalRecord]) -> Iterator[Finding]:
+def _empty(records: Sequence[EvalRecord]) -> Iterator[SampleWarning]:
     ended = [record for record in records if record.finish is Finish.STOP]
     empty = [record for record in ended if not (answer_part(record.text or "") or "").strip()]
     # A thinking that ends by itself, unclosed, is the model's; no answer at all is the server's.
@@ -196,14 +196,16 @@ def _empty(records: Sequence[EvalRecord]) -> Iterator[Finding]:
         if thought
         else "see what it does with the model's chat format"
     )
-    yield Finding(
+    yield SampleWarning(
         f"{len(empty)} of {len(ended)} samples that ended by themselves have no content"
         f"{' after the thinking' if thought else ''}; {fix}",
         stops=len(empty) == len(ended) and len(empty) >= min(2, len(records)),
     )
 
 
-def _repeated_samples(records: Sequence[EvalRecord], *, spec: SamplingSpec) -> Iterator[Finding]:
+def _repeated_samples(
+    records: Sequence[EvalRecord], *, spec: SamplingSpec
+) -> Iterator[SampleWarning]:
     if spec.temperature == 0 or spec.top_k == 1:
         return
     by_problem: dict[str, list[EvalRecord]] = defaultdict(list)
@@ -217,7 +219,7 @@ def _repeated_samples(records: Sequence[EvalRecord], *, spec: SamplingSpec) -> I
     tokens = longest.tokens
     long = tokens > REPEATED_TOKENS and len(longest.text or "") >= REPEATED_CHARS
     draws = spec.temperature >= LEAST_TEMPERATURE and spec.top_p >= LEAST_TOP_P
-    yield Finding(
+    yield SampleWarning(
         f"all samples of a problem are the same text, of up to {tokens} tokens, at temperature "
         f"{spec.temperature:g}: the server seems to ignore it (transformers serve does unless "
         "generation_config.json says do_sample); mend that, or take one greedy sample: "
@@ -226,25 +228,25 @@ def _repeated_samples(records: Sequence[EvalRecord], *, spec: SamplingSpec) -> I
     )
 
 
-def _repeated_prompt(records: Sequence[EvalRecord]) -> Iterator[Finding]:
+def _repeated_prompt(records: Sequence[EvalRecord]) -> Iterator[SampleWarning]:
     def repeats(record: EvalRecord) -> bool:
         prompt, text = _plain(record.prompt), _plain(record.text)
         return len(prompt) >= LEAST_PROMPT_CHARS and text.startswith(prompt)
 
     repeating = sum(map(repeats, records))
     if repeating:
-        yield Finding(
+        yield SampleWarning(
             f"{repeating} of {len(records)} texts begin with the prompt: if the server puts it "
             "there, use one that returns the completion alone",
             stops=False,
         )
 
 
-def _other_thinking(records: Sequence[EvalRecord]) -> Iterator[Finding]:
+def _other_thinking(records: Sequence[EvalRecord]) -> Iterator[SampleWarning]:
     for record in records:
         found = _OTHER_THINKING.match((record.text or "").lstrip())
         if found:
-            yield Finding(
+            yield SampleWarning(
                 f"the texts begin with {found[0]}, and only <think>...</think> is known as "
                 "thinking: answers within it count; start the server with its reasoning parser",
                 stops=False,
@@ -252,19 +254,19 @@ def _other_thinking(records: Sequence[EvalRecord]) -> Iterator[Finding]:
             return
 
 
-def _all_cut(records: Sequence[EvalRecord], *, cap_tokens: int) -> Iterator[Finding]:
+def _all_cut(records: Sequence[EvalRecord], *, cap_tokens: int) -> Iterator[SampleWarning]:
     if all(record.finish is Finish.LENGTH for record in records):
-        yield Finding(
+        yield SampleWarning(
             f"all {len(records)} samples were cut at --max-tokens {cap_tokens} and cannot count "
             "as right; if more are, raise it",
             stops=False,
         )
 
 
-def _all_unparsed(records: Sequence[EvalRecord]) -> Iterator[Finding]:
+def _all_unparsed(records: Sequence[EvalRecord]) -> Iterator[SampleWarning]:
     ended = [record for record in records if record.finish is Finish.STOP]
     if ended and all(record.grade is Grade.UNPARSED for record in ended):
-        yield Finding(
+        yield SampleWarning(
             f"no answer was found in any of {len(ended)} samples that ended by themselves; see "
             "that the prompts ask for the form that the grader reads",
             stops=False,

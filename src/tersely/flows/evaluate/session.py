@@ -46,7 +46,7 @@ SAMPLES_WITH_PIECES = 1
 
 
 @runtime_checkable
-class Watch(Interface):
+class EvaluationObserver(Interface):
     """Who looks on."""
 
     def on_sampling(self, what: str, total: int, done: int) -> None:
@@ -88,7 +88,7 @@ def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
 def run_evaluation(
     plan: Plan,
     *,
-    watch: Watch,
+    watch: EvaluationObserver,
     on_first: Callable[[Problem, EvalRecord], None] | None = None,
     repeats_checked: bool = False,
 ) -> None:
@@ -229,7 +229,7 @@ def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | Non
             local.sampler,
             (forward_score(local.model),),
             prompt_ids=rendered(local.tokenizer, problems[0]),
-            room_tokens=local.sampler.desk.max_positions,
+            room_tokens=local.sampler.codec.max_positions,
             dtype=local.model.dtype,
             model_type=local.model.config.model_type,
             engine=plan.engine,
@@ -278,7 +278,7 @@ def _check_positions(plan: Plan, problems: Sequence[Problem], local: Local) -> N
     extra = len(closing) + plan.allowance_tokens if forced else 0
     longest = max(plan.spec.max_tokens, max(plan.budgets) + extra)
     try:
-        local.sampler.desk.jobs(problems, replace(plan.spec, samples=1, max_tokens=longest))
+        local.sampler.codec.jobs(problems, replace(plan.spec, samples=1, max_tokens=longest))
     except EngineError as error:
         raise ConfigError(f"--max-tokens {plan.spec.max_tokens}: {error}") from error
 

@@ -7,19 +7,19 @@ others saw go wrong.
 
 import math
 
-from tersely.flows.lint.basis import check_basis
 from tersely.flows.lint.checks import check_teaching
 from tersely.flows.lint.facts import Facts
-from tersely.flows.lint.forecast import Finding, Severity
+from tersely.flows.lint.forecast import Finding, FindingSeverity
+from tersely.flows.lint.prerequisites import check_prerequisites
 
-_ORDER = list(reversed(Severity))
+_ORDER = list(reversed(FindingSeverity))
 
 
 def find(facts: Facts) -> list[Finding]:
     """Everything worth saying, the worst first."""
     grouped = facts.group_sizes[1] > 1
     teaching = check_teaching(facts) if grouped else []
-    found = [*teaching, *check_basis(facts)]
+    found = [*teaching, *check_prerequisites(facts)]
     return sorted(found, key=lambda finding: _ORDER.index(finding.severity))
 
 

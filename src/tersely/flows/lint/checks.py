@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from tersely.flows.lint.facts import Facts, fixed_target
-from tersely.flows.lint.forecast import Cell, Finding, Severity
+from tersely.flows.lint.forecast import Finding, FindingSeverity, LengthCell
 from tersely.flows.lint.words import bracket, percent, plus, share, signed, tokens
 
 # Healthy runs of arXiv:2602.20945 began at 41 to 56% (its figures). On the lab, at 5% a run
@@ -46,10 +46,10 @@ def check_teaching(facts: Facts) -> Iterator[Finding]:
 
 def _positive(facts: Facts) -> Finding:
     found = facts.shares.positive
-    severity = Severity.INFO
+    severity = FindingSeverity.INFO
     if found.estimate < SPARSE:
-        severity = Severity.ERROR if found.estimate < STARVED else Severity.WARNING
-    low_share = severity is not Severity.INFO
+        severity = FindingSeverity.ERROR if found.estimate < STARVED else FindingSeverity.WARNING
+    low_share = severity is not FindingSeverity.INFO
     right, within = (_right_share(facts, short=side) for side in (False, True))
     target = facts.target_tokens
     limit = f"L_T = {target:,.0f}" if math.isfinite(target) else "the group's mean length"
@@ -57,7 +57,7 @@ def _positive(facts: Facts) -> Finding:
         severity,
         "positive-share",
         f"{percent(found.estimate)} of rollouts are paid more than 0"
-        + (": too few to learn from" if severity is Severity.ERROR else ""),
+        + (": too few to learn from" if severity is FindingSeverity.ERROR else ""),
         f"{bracket(found)}, {found.n_samples:,} rollouts; right at all "
         f"{share(facts.shares.right)}. Of those up to {limit} {percent(within)} are right, of the "
         f"longer ones {percent(right)}.",
@@ -101,7 +101,7 @@ def _silent(facts: Facts) -> Finding:
     fitted = [n for n, chance in facts.silent_at.items() if not chance.unbiased]
     how = f"fitted from N = {min(fitted)} on" if fitted else "counted without bias"
     return Finding(
-        Severity.ERROR if expected == 1 else _warn(expected >= MANY_SILENT),
+        FindingSeverity.ERROR if expected == 1 else _warn(expected >= MANY_SILENT),
         "zero-signal",
         said,
         f"Of groups of {size}: {share(found)}, n = {found.n_problems:,} problems, "
@@ -153,7 +153,7 @@ def _nothing_negative(facts: Facts) -> Finding | None:
     if not (p.push_N > 0).any() or (p.push_N < 0).any():
         return None
     return Finding(
-        Severity.WARNING,
+        FindingSeverity.WARNING,
         "nothing-negative",
         "nothing is pushed down: the loss only imitates what was paid",
         f"{int((p.push_N > 0).sum()):,} rollouts are pushed up and none down.",
@@ -169,7 +169,7 @@ def _wrong_masked(facts: Facts) -> Finding | None:
         return None
     long_right = _cell(facts, right=True, short=False)
     return Finding(
-        Severity.ERROR,
+        FindingSeverity.ERROR,
         "every-negative-masked",
         "no wrong rollout is in the loss: short is taught as correct",
         f"{percent(sum(cell.share for cell in wrong))} of rollouts are wrong, all masked; "
@@ -202,7 +202,7 @@ def _short_is_correct(facts: Facts) -> Finding | None:
         for cell in long_down
     )
     return Finding(
-        Severity.ERROR if far and masked else Severity.WARNING,
+        FindingSeverity.ERROR if far and masked else FindingSeverity.WARNING,
         "short-is-correct",
         "wrong and short is not penalised while long is: short is taught as correct",
         f"{percent(short_wrong.share)} of rollouts are wrong and short ({how}); long ones are "
@@ -225,7 +225,7 @@ def _long_masked(facts: Facts) -> Finding | None:
         if not right.n or right.kept > 0:
             return None
         return Finding(
-            Severity.INFO,
+            FindingSeverity.INFO,
             "long-correct-masked",
             "right and long is masked, not penalised",
             f"{percent(right.share)} of rollouts are right and long.",
@@ -233,7 +233,7 @@ def _long_masked(facts: Facts) -> Finding | None:
             "where vanilla had 2,049).",
         )
     return Finding(
-        Severity.ERROR,
+        FindingSeverity.ERROR,
         "every-long-masked",
         "no long rollout is in the loss: nothing speaks against overlong outputs",
         f"{percent(sum(cell.share for cell in long_cells))} of rollouts are longer than the "
@@ -270,7 +270,7 @@ def _length_alone(facts: Facts) -> Finding | None:
     if s.all_wrong >= MUCH_ALL_WRONG:
         wrong_short = _cell(facts, right=False, short=True)
         return Finding(
-            Severity.ERROR if s.all_wrong >= MOST_ALL_WRONG else Severity.WARNING,
+            FindingSeverity.ERROR if s.all_wrong >= MOST_ALL_WRONG else FindingSeverity.WARNING,
             "length-among-wrong",
             f"{percent(s.all_wrong)} of the push is about the length of wrong answers",
             f"In groups where the loss sees wrong rollouts only; in all-right ones "
@@ -281,7 +281,7 @@ def _length_alone(facts: Facts) -> Finding | None:
     if not s.all_right >= MUCH_ALL_RIGHT or masked:
         return None
     return Finding(
-        Severity.WARNING,
+        FindingSeverity.WARNING,
         "length-among-right",
         f"{percent(s.all_right)} of the push is about length alone, among right answers",
         "In groups where every rollout that the loss sees is right.",
@@ -296,7 +296,7 @@ def _rare(facts: Facts) -> Finding | None:
     if not (s.rare >= MUCH_RARE and name in NORMALISED):
         return None
     return Finding(
-        Severity.WARNING,
+        FindingSeverity.WARNING,
         "rare-positives",
         f"{percent(s.rare)} of the push up comes from groups with at most 1 in 8 pushed up",
         f"They are {percent(s.rare_groups)} of the groups with a signal; a lone success is pushed "
@@ -346,9 +346,9 @@ def _why_longer(facts: Facts) -> str:
     )
 
 
-def _cell(facts: Facts, *, right: bool, short: bool) -> Cell:
+def _cell(facts: Facts, *, right: bool, short: bool) -> LengthCell:
     return next(c for c in facts.cells if c.right is right and c.short is short)
 
 
-def _warn(bad: bool) -> Severity:
-    return Severity.WARNING if bad else Severity.INFO
+def _warn(bad: bool) -> FindingSeverity:
+    return FindingSeverity.WARNING if bad else FindingSeverity.INFO

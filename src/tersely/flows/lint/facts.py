@@ -16,17 +16,17 @@ from tersely.flows.lint.figures import (
     measure_shares,
 )
 from tersely.flows.lint.forecast import (
-    Cell,
     CurveRow,
     Estimate,
+    LengthCell,
     Pushed,
     Sources,
     find_sources,
     tabulate_cells,
 )
-from tersely.flows.lint.pool import Pool, fill_references, lacking_references
+from tersely.flows.lint.pool import LintRecords, fill_references, lacking_references
 from tersely.flows.lint.silence import Chance, chance_all, silent_share
-from tersely.flows.lint.steps import Step, make_steps, push_all
+from tersely.flows.lint.steps import LintStep, make_steps, push_all
 from tersely.flows.price.cost import evaluation_steps
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
@@ -76,14 +76,14 @@ class Facts(NamedTuple):
     """
 
     recipe: Recipe
-    pool: Pool
+    pool: LintRecords
     pushed: Pushed
     group_sizes: tuple[int, int]
     target_tokens: float
     shares: Shares
     correlations: Correlations
     drift: Drift
-    cells: tuple[Cell, ...]
+    cells: tuple[LengthCell, ...]
     sources: Sources
     curve: tuple[CurveRow, ...]
     silent_at: dict[int, Chance]
@@ -95,7 +95,7 @@ class Facts(NamedTuple):
     lacking: tuple[str, ...]
 
 
-def gather(recipe: Recipe, pool: Pool, *, tokens_per_second: float | None = None) -> Facts:
+def gather(recipe: Recipe, pool: LintRecords, *, tokens_per_second: float | None = None) -> Facts:
     """Judges the records as the recipe's first steps and measures what comes of it."""
     lacking = lacking_references(pool, recipe)
     pool = fill_references(pool, lacking) if lacking else pool
@@ -130,7 +130,7 @@ def gather(recipe: Recipe, pool: Pool, *, tokens_per_second: float | None = None
     )
 
 
-def count_resamples(pool: Pool) -> Float[np.ndarray, "R P"]:
+def count_resamples(pool: LintRecords) -> Float[np.ndarray, "R P"]:
     """The same resamples of the problems for every figure."""
     return resample_counts(len(pool.problems), rng=np.random.default_rng(BOOTSTRAP_SEED))
 
@@ -164,7 +164,7 @@ def with_target(recipe: Recipe, *, target_tokens: int, cap_tokens: int | None = 
 
 
 def trace_targets(
-    recipe: Recipe, pool: Pool, steps: Sequence[Step], targets: Sequence[int]
+    recipe: Recipe, pool: LintRecords, steps: Sequence[LintStep], targets: Sequence[int]
 ) -> tuple[CurveRow, ...]:
     """A row for each target length, judged by the recipe's own reward where its target is fixed;
     elsewhere only what is right within it. ``steps`` are of the recipe's cap."""
@@ -177,7 +177,9 @@ def trace_targets(
     return tuple(rows)
 
 
-def target_row(recipe: Recipe, pool: Pool, pushed: Pushed, *, target_tokens: int) -> CurveRow:
+def target_row(
+    recipe: Recipe, pool: LintRecords, pushed: Pushed, *, target_tokens: int
+) -> CurveRow:
     """The figures of a target length."""
     counts_RP = count_resamples(pool)
     shares = measure_shares(pushed, counts_RP=counts_RP)
@@ -203,7 +205,7 @@ def wanted_sizes(recipe: Recipe) -> list[int]:
 
 
 def estimate_silent(
-    recipe: Recipe, pool: Pool, *, sizes: Sequence[int]
+    recipe: Recipe, pool: LintRecords, *, sizes: Sequence[int]
 ) -> tuple[str, dict[int, Chance]]:
     """The share of groups without a signal at other N, and what it tells rollouts apart by.
 
@@ -243,7 +245,7 @@ def _is_separate(recipe: Recipe) -> bool:
     )
 
 
-def count_right(recipe: Recipe, pool: Pool) -> np.ndarray:
+def count_right(recipe: Recipe, pool: LintRecords) -> np.ndarray:
     """Right and wrong samples of each problem, as the recipe's reward sees them: (P, 2)."""
     counts_PV = np.zeros((len(pool.problems), 2), dtype=np.int64)
     for step in make_steps(pool, recipe, samples=int(pool.samples_P.max())):
@@ -252,7 +254,7 @@ def count_right(recipe: Recipe, pool: Pool) -> np.ndarray:
     return counts_PV
 
 
-def share_unknown(recipe: Recipe, pool: Pool) -> float:
+def share_unknown(recipe: Recipe, pool: LintRecords) -> float:
     """Of the graded samples, those that were cut below the recipe's cap."""
     table = pool.table
     cut_PS = ~table.finished_PS & (table.tokens_PS < recipe.sampling.cap_tokens)
@@ -260,7 +262,7 @@ def share_unknown(recipe: Recipe, pool: Pool) -> float:
 
 
 def estimate_cost(
-    recipe: Recipe, pool: Pool, pushed: Pushed, silent: Chance, *, speed: float | None
+    recipe: Recipe, pool: LintRecords, pushed: Pushed, silent: Chance, *, speed: float | None
 ) -> Cost:
     """See ``Cost``; ``speed`` in tokens a second is of sampling and learning together."""
     sampling, learner, evaluation = recipe.sampling, recipe.learner, recipe.evaluation

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 RARE_SHARE = 1 / 8
 
 
-class Severity(StrEnum):
+class FindingSeverity(StrEnum):
     """How bad a finding is: good to know, likely to cost, or seen to ruin runs."""
 
     INFO = "info"
@@ -33,7 +33,7 @@ class Finding(NamedTuple):
         setting: what to change; empty where nothing need be.
     """
 
-    severity: Severity
+    severity: FindingSeverity
     name: str
     title: str
     evidence: str
@@ -66,7 +66,7 @@ class Pushed(NamedTuple):
     push_N: Float[np.ndarray, " N"]
 
 
-class Cell(NamedTuple):
+class LengthCell(NamedTuple):
     """Right or wrong and short or long: how many, and how the loss treats them.
 
     Args:
@@ -209,7 +209,7 @@ def correlation_moments(
     return np.stack([_by(p.problem_N, column_N, problems) for column_N in columns], axis=1)
 
 
-def tabulate_cells(p: Pushed) -> list[Cell]:
+def tabulate_cells(p: Pushed) -> list[LengthCell]:
     """The four cells: right and short, right and long, wrong and short, wrong and long."""
     gap_N = gaps(p)
     sd = float(np.sqrt((gap_N**2).mean()))
@@ -220,7 +220,7 @@ def tabulate_cells(p: Pushed) -> list[Cell]:
             n = int(in_N.sum())
             drift = float((p.push_N * gap_N)[in_N].sum() / len(gap_N))
             cells.append(
-                Cell(
+                LengthCell(
                     right=right,
                     short=short,
                     n=n,

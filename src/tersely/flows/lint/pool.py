@@ -32,7 +32,7 @@ from tersely.tasks.repeats import check_set, prompt_key
 REFERENCES = frozenset({"reference_tokens", "reference_accuracy"})
 
 
-class Pool(NamedTuple):
+class LintRecords(NamedTuple):
     """P problems by up to S samples.
 
     Args:
@@ -53,7 +53,7 @@ class Pool(NamedTuple):
         """Graded samples of each problem."""
         return np.asarray(self.table.graded_PS.sum(axis=1))
 
-    def rows(self, keep_P: Bool[np.ndarray, " P"]) -> "Pool":
+    def rows(self, keep_P: Bool[np.ndarray, " P"]) -> "LintRecords":
         """Some of the problems."""
         rows_Q = np.flatnonzero(keep_P)
         return self._replace(
@@ -65,7 +65,7 @@ class Pool(NamedTuple):
 
 def read_pool(
     path: Path, recipe: Recipe, *, reader: str = OURS, options: readers.Options | None = None
-) -> Pool:
+) -> LintRecords:
     """All records of an evaluation's folder or file, ours or a peer's; see ``only_trained``.
 
     Problems are what the folder's own ``problems.jsonl`` says, or else what the records tell.
@@ -88,7 +88,7 @@ def read_pool(
         ]
         thought_PS = _thoughts(said, table) if with_thoughts else None
         problems = tuple(_bare(key, told[key]) for key in table.keys)
-        pool = Pool(path.stem, problems, table, thought_PS, notes)
+        pool = LintRecords(path.stem, problems, table, thought_PS, notes)
     graded = pool.table.graded_PS
     if not graded.any():
         raise DataError(f"{path}: no sample has a grade; nothing can be said of it")
@@ -100,7 +100,7 @@ def read_pool(
     return _as_in_file(pool, recipe)
 
 
-def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> Pool:
+def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> LintRecords:
     file = path / RECORDS_FILE if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(f"{path} holds no {RECORDS_FILE}; give a folder that tersely eval wrote")
@@ -123,7 +123,7 @@ def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> Pool:
             said = said.filter(pl.col("model") == model)
         told_texts = said.select("benchmark", "problem", "sample", *texts).collect()
         thought_PS = _thoughts(told_texts.iter_rows(), table)
-    return Pool(
+    return LintRecords(
         path.resolve().name if path.is_dir() else path.stem,
         problems,
         table,
@@ -162,7 +162,7 @@ def _bare(key: tuple[str, str], difficulty: float | None) -> Problem:
     return Problem(id=key[1], prompt="", answer="", source=key[0], difficulty=difficulty)
 
 
-def _as_in_file(pool: Pool, recipe: Recipe) -> Pool:
+def _as_in_file(pool: LintRecords, recipe: Recipe) -> LintRecords:
     """Difficulty and references as the recipe's own file has them, whatever its band."""
     file = Path(recipe.problems.train)
     if recipe.problems.train == LAB or not file.is_file():
@@ -177,7 +177,7 @@ def _as_in_file(pool: Pool, recipe: Recipe) -> Pool:
     )
 
 
-def only_trained(pool: Pool, recipe: Recipe) -> Pool:
+def only_trained(pool: LintRecords, recipe: Recipe) -> LintRecords:
     """The problems that the recipe trains on and that have a graded sample, with difficulty and
     references as the recipe's own problems have them.
 
@@ -235,7 +235,7 @@ def _repeats_of(training: Sequence[Problem]) -> tuple[str, ...]:
     return (said,) if said else ()
 
 
-def _like_trained(pool: Pool, recipe: Recipe) -> Pool:
+def _like_trained(pool: LintRecords, recipe: Recipe) -> LintRecords:
     """The records' problems of the recipe's sources and band that have a graded sample.
 
     Raises:
@@ -274,7 +274,7 @@ def _like_trained(pool: Pool, recipe: Recipe) -> Pool:
     return kept._replace(notes=(*pool.notes, *notes))
 
 
-def lacking_references(pool: Pool, recipe: Recipe) -> tuple[str, ...]:
+def lacking_references(pool: LintRecords, recipe: Recipe) -> tuple[str, ...]:
     """The references that the reward needs and that some problem does not have."""
     return tuple(
         field
@@ -283,7 +283,7 @@ def lacking_references(pool: Pool, recipe: Recipe) -> tuple[str, ...]:
     )
 
 
-def fill_references(pool: Pool, fields: Sequence[str]) -> Pool:
+def fill_references(pool: LintRecords, fields: Sequence[str]) -> LintRecords:
     """References of the problems that lack them: the records' own means, as curate writes them."""
     table, filled = pool.table, []
     for row, problem in enumerate(pool.problems):
@@ -298,7 +298,7 @@ def fill_references(pool: Pool, fields: Sequence[str]) -> Pool:
     return pool._replace(problems=tuple(filled))
 
 
-def prefix_right(pool: Pool, *, cap_tokens: int) -> Bool[np.ndarray, "P S"] | None:
+def prefix_right(pool: LintRecords, *, cap_tokens: int) -> Bool[np.ndarray, "P S"] | None:
     """Whether the first ``cap_tokens`` of each sample grade correct, where prefixes of that length
     were graded; None if not. Where an answer first *stands* is no substitute: it may stand in
     thinking that has not ended, which no grader of a rollout looks at."""
@@ -308,7 +308,7 @@ def prefix_right(pool: Pool, *, cap_tokens: int) -> Bool[np.ndarray, "P S"] | No
     return np.asarray(prefix_PSC[:, :, int(np.flatnonzero(budgets_C == cap_tokens)[0])])
 
 
-def written_right(pool: Pool, *, cap_tokens: int) -> Bool[np.ndarray, "P S"]:
+def written_right(pool: LintRecords, *, cap_tokens: int) -> Bool[np.ndarray, "P S"]:
     """Samples longer than ``cap_tokens`` that could be right if cut there: a right answer is known
     to stand by then, or it is not known where it does."""
     table = pool.table
@@ -319,7 +319,7 @@ def written_right(pool: Pool, *, cap_tokens: int) -> Bool[np.ndarray, "P S"]:
     return np.asarray(right_PS & (unknown_PS | (table.answer_tokens_PS <= cap_tokens)))
 
 
-def without_answer(pool: Pool) -> Bool[np.ndarray, "P S"]:
+def without_answer(pool: LintRecords) -> Bool[np.ndarray, "P S"]:
     """Samples in which no answer was found."""
     answer_PS = pool.table.answer_PS
     assert answer_PS is not None

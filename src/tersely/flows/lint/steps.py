@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 from tersely.algo import aggregation
 from tersely.core.types import GroupView
 from tersely.flows.lint.forecast import Pushed
-from tersely.flows.lint.pool import Pool, prefix_right, without_answer
+from tersely.flows.lint.pool import LintRecords, prefix_right, without_answer
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.recipe.shaping import Judged, Seen, aim, judge, shaping_of
+from tersely.flows.recipe.shaping import GradedView, Judged, aim, judge, shaping_of
 
 
 class Cut(NamedTuple):
@@ -24,14 +24,14 @@ class Cut(NamedTuple):
     tokens_PS: Int[np.ndarray, "P S"]
 
 
-class Step(NamedTuple):
+class LintStep(NamedTuple):
     """Groups that could be one step's, and the row of each one's problem."""
 
     rows: list[int]
     views: list[GroupView]
 
 
-def cut_samples(pool: Pool, *, cap_tokens: int) -> Cut:
+def cut_samples(pool: LintRecords, *, cap_tokens: int) -> Cut:
     """The samples cut at ``cap_tokens``: a longer one is not finished, and is correct only where
     its prefix of that length is known to grade so.
 
@@ -49,7 +49,7 @@ def cut_samples(pool: Pool, *, cap_tokens: int) -> Cut:
     )
 
 
-def make_steps(pool: Pool, recipe: Recipe, *, samples: int | None = None) -> list[Step]:
+def make_steps(pool: LintRecords, recipe: Recipe, *, samples: int | None = None) -> list[LintStep]:
     """Groups of N graded samples, each sample in one of them, dealt out over steps at step 0.
 
     A problem with fewer samples gives one group of all it has; what is left over at the end of
@@ -74,11 +74,11 @@ def make_steps(pool: Pool, recipe: Recipe, *, samples: int | None = None) -> lis
         bounds = np.linspace(0, len(groups), count + 1).round().astype(int)
         for first, last in itertools.pairwise(bounds):
             part = groups[first:last]
-            steps.append(Step([row for row, _ in part], [view for _, view in part]))
+            steps.append(LintStep([row for row, _ in part], [view for _, view in part]))
     return steps
 
 
-def _view(pool: Pool, recipe: Recipe, cut: Cut, row: int, members: np.ndarray) -> GroupView:
+def _view(pool: LintRecords, recipe: Recipe, cut: Cut, row: int, members: np.ndarray) -> GroupView:
     problem, thought_PS = pool.problems[row], pool.thought_PS
     return GroupView(
         correct_G=cut.correct_PS[row, members],
@@ -93,13 +93,13 @@ def _view(pool: Pool, recipe: Recipe, cut: Cut, row: int, members: np.ndarray) -
     )
 
 
-def push_all(recipe: Recipe, steps: Sequence[Step]) -> tuple[Pushed, Float[np.ndarray, " K"]]:
+def push_all(recipe: Recipe, steps: Sequence[LintStep]) -> tuple[Pushed, Float[np.ndarray, " K"]]:
     """How the recipe pushes each rollout of the steps, every step being the run's first, and the
     target length of each group."""
     shaping, first_group, parts, targets = shaping_of(recipe), 0, [], []
     for step in steps:
         target = aim(recipe, step.views, {})
-        seen = [Seen(np.ones(len(view.correct_G), dtype=bool), view) for view in step.views]
+        seen = [GradedView(np.ones(len(view.correct_G), dtype=bool), view) for view in step.views]
         judged = judge(seen, shaping, tokens_P=target.tokens_P, weight=target.weight)
         parts.append(_push_step(recipe, step, judged, target.tokens_P, first_group=first_group))
         targets.append(target.tokens_P)
@@ -109,7 +109,7 @@ def push_all(recipe: Recipe, steps: Sequence[Step]) -> tuple[Pushed, Float[np.nd
 
 def _push_step(
     recipe: Recipe,
-    step: Step,
+    step: LintStep,
     judged: Sequence[Judged],
     target_P: Float[np.ndarray, " P"],
     *,

@@ -20,7 +20,7 @@ from tersely.flows.lint.facts import (
     with_target,
 )
 from tersely.flows.lint.forecast import CurveRow
-from tersely.flows.lint.pool import Pool, fill_references, lacking_references, only_trained
+from tersely.flows.lint.pool import LintRecords, fill_references, lacking_references, only_trained
 from tersely.flows.lint.steps import make_steps, push_all
 from tersely.flows.lint.words import amount, percent, plus, share, signed
 from tersely.flows.recipe.recipe import Recipe, check_recipe
@@ -59,13 +59,13 @@ class Suggestion(NamedTuple):
     reasons: tuple[str, ...]
 
 
-class _Choice(NamedTuple):
+class _SettingChoice(NamedTuple):
     recipe: Recipe
     reason: str
     row: CurveRow | None = None
 
 
-def suggest(recipe: Recipe, whole: Pool, *, tokens_per_second: float | None) -> Suggestion:
+def suggest(recipe: Recipe, whole: LintRecords, *, tokens_per_second: float | None) -> Suggestion:
     """Cells that do not ruin it, a band, target and cap on its prompts, and N at that target.
 
     Raises:
@@ -85,19 +85,19 @@ def suggest(recipe: Recipe, whole: Pool, *, tokens_per_second: float | None) -> 
     return Suggestion(made, facts, at_target, at_cap, aimed.row, silent_at, tuple(reasons))
 
 
-def _choose_cells(recipe: Recipe, whole: Pool) -> _Choice:
+def _choose_cells(recipe: Recipe, whole: LintRecords) -> _SettingChoice:
     """The recipe's treatment, unless it is one that the paper saw fail."""
     facts = gather(recipe, only_trained(whole, recipe))
     if not RUINOUS & {finding.name for finding in check_teaching(facts)}:
-        return _Choice(recipe, "")
+        return _SettingChoice(recipe, "")
     treatment = recipe.treatment.model_copy(update={"cells": CellsSection()})
-    return _Choice(
+    return _SettingChoice(
         recipe.model_copy(update={"treatment": treatment}),
         "treatment.cells = vanilla: runs with the recipe's own collapsed or drifted.",
     )
 
 
-def _choose_band(recipe: Recipe, whole: Pool) -> _Choice:
+def _choose_band(recipe: Recipe, whole: LintRecords) -> _SettingChoice:
     """The difficulties, from the easy end on, at each of which more than half is right."""
     counts_PV = count_right(recipe, whole)
     known_P = counts_PV.sum(axis=1) > 0
@@ -107,7 +107,7 @@ def _choose_band(recipe: Recipe, whole: Pool) -> _Choice:
     known_P &= np.isfinite(difficulty_P)
     if known_P.sum() < len(whole.problems) or np.ptp(difficulty_P) == 0:
         easy = int((rate_P > EASY_ABOVE).sum())
-        return _Choice(
+        return _SettingChoice(
             recipe,
             f"problems.band stays: the records hold no difficulties to choose from. {easy:,} of "
             f"{len(whole.problems):,} prompts have a pass rate above one half; tersely curate "
@@ -124,13 +124,13 @@ def _choose_band(recipe: Recipe, whole: Pool) -> _Choice:
             break
         kept.append(part)
     if not kept:
-        return _Choice(
+        return _SettingChoice(
             recipe, "problems.band stays: at no difficulty is more than half of the rollouts right."
         )
     inside_P = np.isin(part_P, kept)
     low, high = float(difficulty_P[inside_P].min()), float(difficulty_P[inside_P].max())
     changed = recipe.problems.model_copy(update={"band": (low, high)})
-    return _Choice(
+    return _SettingChoice(
         recipe.model_copy(update={"problems": changed}),
         f"problems.band = [{low:g}, {high:g}]: {int(inside_P.sum()):,} of {len(inside_P):,} "
         f"prompts, pass rate {percent(float(rate_P[inside_P].mean()))}; the other ones "
@@ -147,7 +147,7 @@ def _edges(difficulty_P: np.ndarray) -> np.ndarray:
     return np.unique(np.quantile(difficulty_P, np.arange(BANDS) / BANDS))
 
 
-def _trace(recipe: Recipe, pool: Pool) -> tuple[tuple[CurveRow, ...], tuple[CurveRow, ...]]:
+def _trace(recipe: Recipe, pool: LintRecords) -> tuple[tuple[CurveRow, ...], tuple[CurveRow, ...]]:
     """The candidates, sampled up to themselves and up to the cap; none without a target to set."""
     if "target_tokens" not in rewards.needs(recipe.reward.name):
         return (), ()
@@ -166,10 +166,10 @@ def _trace(recipe: Recipe, pool: Pool) -> tuple[tuple[CurveRow, ...], tuple[Curv
 
 def _choose_target(
     recipe: Recipe, at_target: Sequence[CurveRow], at_cap: Sequence[CurveRow]
-) -> _Choice:
+) -> _SettingChoice:
     """The shortest target that is dense enough, of those that push for shorter if there are any."""
     if not at_target:
-        return _Choice(recipe, "")
+        return _SettingChoice(recipe, "")
     pairs = list(zip(at_target, at_cap, strict=True))
     dense = [pair for pair in pairs if pair[0].positive.value >= DENSE]
     some = [pair for pair in pairs if pair[0].positive.value >= SPARSE and min(_drifts(pair)) < 0]
@@ -194,7 +194,7 @@ def _choose_target(
         else f"L_R stays {cap:,}: sampled up to L_T, drift would be {plus(tight.drift.value)} and "
         f"{percent(tight.silent.value)} of groups silent"
     )
-    return _Choice(
+    return _SettingChoice(
         with_target(recipe, target_tokens=row.target_tokens, cap_tokens=cap),
         f"target.tokens = {row.target_tokens:,}: {why} ({percent(row.positive.value)} positive, "
         f"drift {plus(row.drift.value)}); {where}.",
@@ -206,11 +206,11 @@ def _drifts(pair: tuple[CurveRow, CurveRow]) -> list[float]:
     return [row.drift.value for row in pair if math.isfinite(row.drift.value)] or [math.inf]
 
 
-def _choose_size(recipe: Recipe, pool: Pool) -> tuple[_Choice, dict[int, float]]:
+def _choose_size(recipe: Recipe, pool: LintRecords) -> tuple[_SettingChoice, dict[int, float]]:
     _, chances = estimate_silent(recipe, pool, sizes=GROUP_SIZES)
     silent_at = {n: chance.share for n, chance in chances.items()}
     if not silent_at:
-        return _Choice(recipe, "samples_per_prompt stays: no groups to estimate from."), {}
+        return _SettingChoice(recipe, "samples_per_prompt stays: no groups to estimate from."), {}
     fitting = [n for n, silent in silent_at.items() if n >= FEWEST_N and silent <= FEW_SILENT]
     draws = fitting[0] if fitting else PAPER_N
     why = (
@@ -220,7 +220,7 @@ def _choose_size(recipe: Recipe, pool: Pool) -> tuple[_Choice, dict[int, float]]
     )
     sampling = recipe.sampling.model_copy(update={"samples_per_prompt": draws})
     return (
-        _Choice(
+        _SettingChoice(
             recipe.model_copy(update={"sampling": sampling}),
             f"sampling.samples_per_prompt = {draws}: {why}; cost grows with it.",
         ),

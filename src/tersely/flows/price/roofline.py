@@ -37,7 +37,7 @@ STEP_OVERHEAD_S = 4e-3
 WEIGHT_BYTES = 2
 
 
-class Line(NamedTuple):
+class TimeLine(NamedTuple):
     """``start + slope x t``."""
 
     start: float
@@ -49,7 +49,7 @@ class Line(NamedTuple):
         return count * (self.start + self.slope * (first + last) / 2) if count > 0 else 0.0
 
 
-def sum_of_larger(a: Line, b: Line, *, first: int, last: int) -> float:
+def sum_of_larger(a: TimeLine, b: TimeLine, *, first: int, last: int) -> float:
     """``sum_t max(a(t), b(t))`` for t = first to last; two lines cross once at most."""
     if a.slope == b.slope:
         return max(a, b).total(first, last)
@@ -73,7 +73,7 @@ def experts_read(model: Architecture, rows: int) -> float:
 
 def decode_lines(
     model: Architecture, gpu: Gpu, *, rows: int, tensor_parallel: int = 1
-) -> tuple[Line, Line]:
+) -> tuple[TimeLine, TimeLine]:
     """Seconds of one decode step as lines over the context's tokens: traffic, and arithmetic.
 
     Traffic: the weights once, and every row's keys and values. Arithmetic: two FLOPs a weight and
@@ -83,11 +83,13 @@ def decode_lines(
     bandwidth = gpu.bandwidth * BANDWIDTH_SHARE * tensor_parallel
     flops = gpu.flops * DECODE_SHARE * tensor_parallel
     return (
-        Line(
+        TimeLine(
             experts_read(model, rows) * WEIGHT_BYTES / bandwidth,
             rows * model.cache_bytes / bandwidth,
         ),
-        Line(rows * 2 * model.multiplied_parameters / flops, rows * model.attention_flops / flops),
+        TimeLine(
+            rows * 2 * model.multiplied_parameters / flops, rows * model.attention_flops / flops
+        ),
     )
 
 

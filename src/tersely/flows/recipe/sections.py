@@ -9,7 +9,7 @@ from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank
 from tersely.algo.masks import MASKED, STRATEGIES, Cells
 
-Share = Annotated[float, Field(ge=0, le=1)]
+ShareBound = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 # TOML's arrays arrive as lists.
 TomlArray = Field(strict=False)
@@ -100,16 +100,16 @@ def _paid_or_masked(value: Any) -> Any:
     return value
 
 
-Cell = Annotated[Any, BeforeValidator(_paid_or_masked)]
+PaidOrMasked = Annotated[Any, BeforeValidator(_paid_or_masked)]
 
 
 class CellsSection(Section):
     """What each cell is paid, or "masked"; short is up to the target. Left out: as vanilla."""
 
-    correct_short: Cell = 1.0
-    correct_long: Cell = 0.0
-    wrong_short: Cell = 0.0
-    wrong_long: Cell = 0.0
+    correct_short: PaidOrMasked = 1.0
+    correct_long: PaidOrMasked = 0.0
+    wrong_short: PaidOrMasked = 0.0
+    wrong_long: PaidOrMasked = 0.0
 
 
 def _row(value: Any) -> Any:
@@ -183,7 +183,7 @@ class LossSection(Section):
     """
 
     name: Literal["ppo_clip", "gspo", "cispo"] = "ppo_clip"
-    clip_low: Share
+    clip_low: ShareBound
     clip_high: Annotated[float, Field(ge=0)]
     dual_clip: Annotated[float, Field(gt=1)] | None = None
     aggregation: Literal["token_mean", "sequence_mean", "prompt_mean", "constant"] = "token_mean"

@@ -66,7 +66,7 @@ def shaping_of(recipe: Recipe) -> Shaping:
     )
 
 
-class Seen(NamedTuple):
+class GradedView(NamedTuple):
     """Which rollouts of a group are graded, and what a reward may see of these."""
 
     graded_G: Bool[np.ndarray, " G"]
@@ -146,7 +146,7 @@ def shape(
         weight: the price of length, from targets that move one.
     """
     seen = [
-        Seen(graded_mask(group), view(group, pay_unfinished=shaping.pay_unfinished))
+        GradedView(graded_mask(group), view(group, pay_unfinished=shaping.pay_unfinished))
         for group in groups
     ]
     judged = judge(seen, shaping, tokens_P=tokens_P, weight=weight)
@@ -154,7 +154,7 @@ def shape(
 
 
 def judge(
-    seen: Sequence[Seen],
+    seen: Sequence[GradedView],
     shaping: Shaping,
     *,
     tokens_P: Float[np.ndarray, " P"],
@@ -179,7 +179,7 @@ def judge(
     ]
 
 
-def _spread_right(seen: Seen) -> Bool[np.ndarray, " G"]:
+def _spread_right(seen: GradedView) -> Bool[np.ndarray, " G"]:
     right_G = seen.graded_G.copy()
     right_G[seen.graded_G] = seen.view.right_G
     return right_G
@@ -205,7 +205,7 @@ def _advantages(
         return []
     kept = [(p.total_G, p.keep_G, r) for p, r, use in zip(paid, right, used, strict=True) if use]
     layout = Ragged(np.array([len(total_G) for total_G, _, _ in kept], dtype=np.int64))
-    step = batches.Step(*map(np.concatenate, zip(*kept, strict=True)))
+    step = batches.StepArrays(*map(np.concatenate, zip(*kept, strict=True)))
     adv_N = batches.advantages_of(
         shaping.advantage,
         step,
@@ -217,7 +217,12 @@ def _advantages(
 
 
 def _pay(
-    seen: Seen, shaping: Shaping, reward: rewards.Reward, *, target_tokens: float, weight: float
+    seen: GradedView,
+    shaping: Shaping,
+    reward: rewards.Reward,
+    *,
+    target_tokens: float,
+    weight: float,
 ) -> RewardBreakdown:
     """One group's reward; an ungraded rollout's is NaN under a mask, so that none counts it."""
     graded_G = seen.graded_G

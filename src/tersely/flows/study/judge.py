@@ -10,14 +10,14 @@ from jaxtyping import Bool, Float
 from tersely.core.errors import ConfigError
 from tersely.core.types import Problem
 from tersely.dynamics.stages import estimate_stages
-from tersely.flows.study.plan import Claim, Named, Side, lengths_of, resolve, unit_of
+from tersely.flows.study.plan import Claim, NamedStudy, Side, lengths_of, resolve, unit_of
 from tersely.flows.study.results import Result
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.crossed import NOTHING, Effect, mean_effect, ratio_effect
 from tersely.metrics.efficiency import area_over_log_budget
 from tersely.metrics.means import average_defined
 from tersely.metrics.passk import pass_at_k
-from tersely.metrics.verdicts import Verdict, judge
+from tersely.metrics.verdicts import ClaimVerdict, judge
 
 # A run is lost if its held-out accuracy at the cap ends so far below where it began.
 LOST_BELOW = -0.10
@@ -25,12 +25,12 @@ SMOOTH_STEPS = 10
 EASY_ABOVE = 0.5
 
 
-class Judged(NamedTuple):
+class JudgedStudy(NamedTuple):
     """A claim, what was measured, and the verdict."""
 
     claim: Claim
     effect: Effect
-    verdict: Verdict
+    verdict: ClaimVerdict
 
 
 class Evidence(NamedTuple):
@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
     results: Mapping[str, Result]
     seeds: int
 
-    def of(self, study: Named, arm: str) -> dict[int, Result]:
+    def of(self, study: NamedStudy, arm: str) -> dict[int, Result]:
         """The finished runs of an arm, by seed."""
         found = {}
         for seed in range(1, self.seeds + 1):
@@ -56,7 +56,7 @@ class Evidence(NamedTuple):
         return np.array(self.base["evaluation"]["budgets"])
 
 
-def judge_study(evidence: Evidence, study: Named) -> list[Judged]:
+def judge_study(evidence: Evidence, study: NamedStudy) -> list[JudgedStudy]:
     """Every claim of a study, with what its finished runs say.
 
     Raises:
@@ -66,12 +66,12 @@ def judge_study(evidence: Evidence, study: Named) -> list[Judged]:
     for claim in study.study.claims:
         effect = effect_of(evidence, study, claim)
         judged.append(
-            Judged(claim, effect, judge(effect, relation=claim.relation, bound=claim.bound))
+            JudgedStudy(claim, effect, judge(effect, relation=claim.relation, bound=claim.bound))
         )
     return judged
 
 
-def effect_of(evidence: Evidence, study: Named, claim: Claim) -> Effect:
+def effect_of(evidence: Evidence, study: NamedStudy, claim: Claim) -> Effect:
     """What a claim is about, over the seeds that all of its arms have finished."""
     runs = evidence.of(study, claim.of.arm)
     if claim.against is None:

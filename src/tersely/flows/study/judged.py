@@ -8,10 +8,10 @@ import numpy as np
 from tersely.core.types import Problem
 from tersely.flows.study.judge import LOST_BELOW, Evidence, change_of_accuracy, judge_study
 from tersely.flows.study.outcomes import ArmOutcome, ClaimOutcome, Confusion, StudyOutcome
-from tersely.flows.study.plan import Claim, Named, units_of
-from tersely.flows.study.pool import Pool
+from tersely.flows.study.plan import Claim, NamedStudy, units_of
+from tersely.flows.study.pool import StudyPool
 from tersely.flows.study.results import Result, read_result
-from tersely.flows.study.work import Bench
+from tersely.flows.study.work import StudyFolders
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.crossed import NOTHING, Effect, mean_effect
 from tersely.metrics.efficiency import area_over_log_budget
@@ -22,7 +22,7 @@ ERROR = "error"
 
 
 def gather(
-    base: Mapping[str, Any], studies: Sequence[Named], bench: Bench, *, seeds: int
+    base: Mapping[str, Any], studies: Sequence[NamedStudy], bench: StudyFolders, *, seeds: int
 ) -> Evidence:
     """All finished runs of these studies.
 
@@ -34,11 +34,11 @@ def gather(
         file = bench.result(unit)
         if file.is_file():
             results[unit.name] = read_result(file)
-    problems = Pool(bench.pool.folder).held_out() if results else []
+    problems = StudyPool(bench.pool.folder).held_out() if results else []
     return Evidence(base, problems, results, seeds)
 
 
-def sum_up(evidence: Evidence, study: Named) -> StudyOutcome:
+def sum_up(evidence: Evidence, study: NamedStudy) -> StudyOutcome:
     """A study as it is drawn."""
     arms = [_arm(evidence, study, name) for name in study.study.arms]
     ends = [evidence.of(study, name) for name in study.study.arms]
@@ -89,7 +89,7 @@ def unit_of_claim(claim: Claim) -> str:
     return "nats" if claim.column.startswith("entropy") else "pp"
 
 
-def _arm(evidence: Evidence, study: Named, name: str) -> ArmOutcome:
+def _arm(evidence: Evidence, study: NamedStudy, name: str) -> ArmOutcome:
     runs = list(evidence.of(study, name).values())
     problems = evidence.problems
     changes = [change_of_accuracy(result, problems) for result in runs]

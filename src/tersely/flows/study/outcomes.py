@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tersely.metrics.crossed import Effect
-from tersely.metrics.verdicts import Verdict
+from tersely.metrics.verdicts import ClaimVerdict
 
 
 class ClaimOutcome(NamedTuple):
@@ -25,7 +25,7 @@ class ClaimOutcome(NamedTuple):
     expected: str
     bound: float
     effect: Effect
-    verdict: Verdict
+    verdict: ClaimVerdict
     unit: str
 
 

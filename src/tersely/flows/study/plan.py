@@ -19,7 +19,7 @@ from tersely.metrics.verdicts import Relation
 
 BASE = "base"
 LENGTH = re.compile(r"(?:([\d.]+) )?(L_T|L_R)")
-Span = Annotated[tuple[float, float], TomlArray]
+Bounds = Annotated[tuple[float, float], TomlArray]
 
 
 class Arm(Section):
@@ -36,7 +36,7 @@ class Side(Section):
 
     arm: str
     moment: Annotated[float, Field(ge=0, le=1)] = 1.0
-    steps: Span = (0.9, 1.0)
+    steps: Bounds = (0.9, 1.0)
 
 
 class Claim(Section):
@@ -105,7 +105,7 @@ class Study(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class StudyRun:
     """One run: an arm's recipe but for its problem files, the pool it trains on, a seed."""
 
     settings: Mapping[str, Any]
@@ -119,7 +119,7 @@ class Unit:
         return f"{blake2b(text.encode(), digest_size=6).hexdigest()}-seed-{self.seed}"
 
 
-class Named(NamedTuple):
+class NamedStudy(NamedTuple):
     """A study and its name."""
 
     name: str
@@ -133,7 +133,7 @@ def shipped_studies() -> dict[str, Path]:
     return {path.stem.partition("-")[2]: path for path in files}
 
 
-def find_studies(name: str) -> list[Named]:
+def find_studies(name: str) -> list[NamedStudy]:
     """One study by name or file, or ``all`` that are shipped.
 
     Raises:
@@ -141,13 +141,13 @@ def find_studies(name: str) -> list[Named]:
     """
     shipped = shipped_studies()
     if name == "all":
-        return [Named(each, read_study(path)) for each, path in shipped.items()]
+        return [NamedStudy(each, read_study(path)) for each, path in shipped.items()]
     path = shipped.get(name, Path(name))
     if not path.is_file():
         raise ConfigError(
             f"there is no study {name!r}; give a TOML file, all, or one of {', '.join(shipped)}"
         )
-    return [Named(name if name in shipped else path.stem, read_study(path))]
+    return [NamedStudy(name if name in shipped else path.stem, read_study(path))]
 
 
 def read_study(path: Path) -> Study:
@@ -226,18 +226,20 @@ def arm_settings(base: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     return settings
 
 
-def unit_of(base: Mapping[str, Any], arm: Arm, *, seed: int) -> Unit:
+def unit_of(base: Mapping[str, Any], arm: Arm, *, seed: int) -> StudyRun:
     """The run of an arm with a seed; arms that mean the same run are one unit."""
     recipe = check_recipe(arm_settings(base, arm) | {"seed": seed})
     settings = recipe.model_dump(mode="json", exclude_none=True)
     # The band chose the pool's prompts; in the pool difficulty is the base model's.
     settings["problems"].pop("band", None)
-    return Unit(settings, arm.pool, seed)
+    return StudyRun(settings, arm.pool, seed)
 
 
-def units_of(base: Mapping[str, Any], studies: Sequence[Named], *, seeds: int) -> list[Unit]:
+def units_of(
+    base: Mapping[str, Any], studies: Sequence[NamedStudy], *, seeds: int
+) -> list[StudyRun]:
     """All runs of these studies, each once, seed by seed."""
-    units: dict[str, Unit] = {}
+    units: dict[str, StudyRun] = {}
     for seed in range(1, seeds + 1):
         for _, study in studies:
             for arm in study.arms.values():
@@ -246,7 +248,7 @@ def units_of(base: Mapping[str, Any], studies: Sequence[Named], *, seeds: int) -
     return list(units.values())
 
 
-def recipe_of(unit: Unit, *, train: Path, test: Path) -> Recipe:
+def recipe_of(unit: StudyRun, *, train: Path, test: Path) -> Recipe:
     """The recipe that a unit trains, on these problem files.
 
     Raises:

@@ -18,7 +18,7 @@ from tersely.engines.models import folder_of
 from tersely.flows.curate.choice import Choice, Select
 from tersely.flows.curate.session import choose, sample_pool
 from tersely.flows.evaluate.plan import Plan
-from tersely.flows.evaluate.session import Watch
+from tersely.flows.evaluate.session import EvaluationObserver
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import check_recipe
 from tersely.flows.train.folder import model_identity, say_uncompared
@@ -32,7 +32,7 @@ HELD_OUT = "held-out"
 BASE_RECORDS = "base.jsonl.gz"
 
 
-class Pool(NamedTuple):
+class StudyPool(NamedTuple):
     """Files of the easy, hard and full prompts and of the held-out problems, by name."""
 
     folder: Path
@@ -46,13 +46,15 @@ class Pool(NamedTuple):
         return read_problems(self.file(HELD_OUT))
 
 
-def make_pool(base: Mapping[str, Any], folder: Path, work: Path, *, watch: Watch) -> Pool:
+def make_pool(
+    base: Mapping[str, Any], folder: Path, work: Path, *, watch: EvaluationObserver
+) -> StudyPool:
     """The pool in ``folder``, sampled under ``work`` where it is not there yet.
 
     Raises:
         ConfigError: model or problems cannot be used, or no three sets of one size can be had.
     """
-    pool, made_of = Pool(folder), describe_pool(base)
+    pool, made_of = StudyPool(folder), describe_pool(base)
     if pool.file(HELD_OUT).is_file():
         say_uncompared(check_same(made_of, read_manifest(folder), folder=folder), folder=folder)
         return pool
@@ -94,7 +96,12 @@ def describe_pool(base: Mapping[str, Any]) -> Manifest:
 
 
 def _sample(
-    base: Mapping[str, Any], problems: Sequence[Problem], out: Path, *, seed: int, watch: Watch
+    base: Mapping[str, Any],
+    problems: Sequence[Problem],
+    out: Path,
+    *,
+    seed: int,
+    watch: EvaluationObserver,
 ) -> Path:
     """The base model's records of these problems."""
     recipe = check_recipe(dict(base))
@@ -130,7 +137,7 @@ def _keep_records(records: Path, file: Path) -> None:
     plain.unlink()
 
 
-def unpack_records(pool: Pool, work: Path) -> Path:
+def unpack_records(pool: StudyPool, work: Path) -> Path:
     """The base model's samples as ``lint`` reads them, in a folder under ``work``."""
     folder = work / "base"
     folder.mkdir(parents=True, exist_ok=True)

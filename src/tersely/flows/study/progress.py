@@ -7,7 +7,7 @@ from types import FrameType, TracebackType
 from rich import progress as bars
 from rich.console import Console
 
-from tersely.flows.study.plan import Unit
+from tersely.flows.study.plan import StudyRun
 
 
 class StudyProgress:
@@ -66,7 +66,7 @@ class StudyProgress:
             self._task, completed=worth, description=f"{done} of {self._total} runs{left}"
         )
 
-    def on_result(self, unit: Unit) -> None:
+    def on_result(self, unit: StudyRun) -> None:
         """One more run is finished."""
         self._done += 1
         if not self._bars.console.is_terminal:

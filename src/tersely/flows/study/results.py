@@ -28,7 +28,7 @@ COLUMNS = (
 )
 DIGITS = 5
 WRONG, RIGHT, UNGRADED = 0, 1, 2
-Number = float | None
+OptionalNumber = float | None
 
 
 class Kept(BaseModel):
@@ -68,7 +68,7 @@ class Result(Kept):
     cap_tokens: int
     staleness: int
     last_step: int
-    steps: dict[str, list[Number]]
+    steps: dict[str, list[OptionalNumber]]
     evaluations: list[Evaluated]
     alarms: list[Raised]
     lint: list[Raised]
@@ -157,7 +157,7 @@ def _code(record: EvalRecord) -> int:
     return RIGHT if record.grade is Grade.CORRECT and record.finish is Finish.STOP else WRONG
 
 
-def _rounded(value: float) -> Number:
+def _rounded(value: float) -> OptionalNumber:
     return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
 
 

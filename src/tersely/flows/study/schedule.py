@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from tersely.core.errors import TerselyError
-from tersely.flows.study.plan import Unit
-from tersely.flows.study.work import Bench, do, prepare
+from tersely.flows.study.plan import StudyRun
+from tersely.flows.study.work import StudyFolders, do, prepare
 
 POLL_S = 1.0
 
@@ -20,25 +20,25 @@ class Looker(Protocol):
     def on_progress(self, done: int, steps: float) -> None:
         """``done`` runs are finished; those that go on have done so many of their runs' steps."""
 
-    def on_result(self, unit: Unit) -> None:
+    def on_result(self, unit: StudyRun) -> None:
         """One more is finished."""
 
 
 class Failed(NamedTuple):
     """A run that could not be trained, and why."""
 
-    unit: Unit
+    unit: StudyRun
     why: str
 
 
-def missing(units: Sequence[Unit], bench: Bench) -> list[Unit]:
+def missing(units: Sequence[StudyRun], bench: StudyFolders) -> list[StudyRun]:
     """The units whose results are not there."""
     return [unit for unit in units if not bench.result(unit).is_file()]
 
 
 def run_units(
-    units: Sequence[Unit],
-    bench: Bench,
+    units: Sequence[StudyRun],
+    bench: StudyFolders,
     *,
     jobs: int,
     looker: Looker,
@@ -87,7 +87,7 @@ def _executor(
             raise
 
 
-def _steps(units: Sequence[Unit], bench: Bench) -> float:
+def _steps(units: Sequence[StudyRun], bench: StudyFolders) -> float:
     """The share of their steps that unfinished runs have done, summed."""
     total = 0.0
     for unit in units:

@@ -20,27 +20,27 @@ from tersely.flows.lint import find
 from tersely.flows.lint.facts import gather
 from tersely.flows.lint.pool import only_trained, read_pool
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.study.plan import Unit, recipe_of
-from tersely.flows.study.pool import HELD_OUT, Pool
+from tersely.flows.study.plan import StudyRun, recipe_of
+from tersely.flows.study.pool import HELD_OUT, StudyPool
 from tersely.flows.study.results import Raised, distil, write_result
 from tersely.flows.train.loop import train
 from tersely.tasks.problems import digest, read_problems
 
 
-class Bench(NamedTuple):
+class StudyFolders(NamedTuple):
     """Where things are: the pool, the base model's records, results and run folders."""
 
-    pool: Pool
+    pool: StudyPool
     records: Path
     results: Path
     runs: Path
     keep: bool
 
-    def result(self, unit: Unit) -> Path:
+    def result(self, unit: StudyRun) -> Path:
         """The file of a unit's result."""
         return self.results / f"{unit.name}.json.gz"
 
-    def run(self, unit: Unit) -> Path:
+    def run(self, unit: StudyRun) -> Path:
         """The folder in which it is trained."""
         return self.runs / unit.name
 
@@ -85,7 +85,7 @@ def prepare(stop: Event) -> None:
     logging.disable_progress_bar()
 
 
-def do(unit: Unit, bench: Bench) -> bool:
+def do(unit: StudyRun, bench: StudyFolders) -> bool:
     """Trains a unit, or goes on with it; whether it is finished.
 
     Raises:
@@ -118,7 +118,7 @@ def do(unit: Unit, bench: Bench) -> bool:
     return True
 
 
-def _lint(recipe: Recipe, bench: Bench) -> list[Raised]:
+def _lint(recipe: Recipe, bench: StudyFolders) -> list[Raised]:
     """What lint finds in the recipe and the base model's rollouts, before the run."""
     trained = {problem.id for problem in read_problems(Path(recipe.problems.train))}
     whole = read_pool(bench.records, recipe)

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from tersely.core.errors import DataError, EngineError
 from tersely.core.types import Finish, Group, Problem, Rollout, Verdict
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from tersely.engines.learning.learner import LocalLearner
 from tersely.engines.learning.lora import add_lora, base_twin, has_lora
 from tersely.engines.learning.objective import Aggregate, Objective, by_token
 from tersely.engines.local.agreement import check_sampler, forward_score
-from tersely.engines.local.jobs import Engine, Sampler, make_desk
+from tersely.engines.local.jobs import Engine, Sampler, make_codec
 from tersely.engines.models import (
     Model,
     Policy,
@@ -32,11 +32,11 @@ from tersely.flows.evaluate.records import evaluate
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.train import folder as runs
-from tersely.flows.train.lookout import ALARMS_FILE, Lookout, OnAlarm
-from tersely.flows.train.step import EVAL_STREAM, Run, Watch, stream_seed, take_step
+from tersely.flows.train.monitor import ALARMS_FILE, AlarmMonitor, OnAlarm
+from tersely.flows.train.step import EVAL_STREAM, Run, TrainingObserver, stream_seed, take_step
 
 
-class Outcome(NamedTuple):
+class RunEnd(NamedTuple):
     """How a run ended: after how many of its steps, and whether all of them were done."""
 
     steps_done: int
@@ -48,9 +48,9 @@ def train(
     folder: Path,
     *,
     resume: bool,
-    watch: Watch,
+    watch: TrainingObserver,
     on_alarm: OnAlarm = lambda alarm: None,
-) -> Outcome:
+) -> RunEnd:
     """Runs a recipe in its folder, or continues it exactly where its last checkpoint left it.
 
     Args:
@@ -63,7 +63,7 @@ def train(
     run = _prepare(recipe, folder, resume=resume, watch=watch)
     start, state = _restore(run)
     forget_after(folder, start)
-    lookout = Lookout(
+    monitor = AlarmMonitor(
         folder,
         staleness=recipe.learner.staleness,
         stop=recipe.on_alarm == "stop",
@@ -76,14 +76,14 @@ def train(
             _judge(run, step)
         if watch.wants_stop():
             _save(run, step, state, final=False)
-            return Outcome(step, finished=False)
+            return RunEnd(step, finished=False)
         state, record = take_step(run, step, state)
-        lookout.after(record)
+        monitor.after(record)
         step, spent_tokens = step + 1, spent_tokens + record.sampled_tokens
         if step % recipe.checkpoint.every_steps == 0 or _is_over(recipe, step, spent_tokens):
             _save(run, step, state, final=_is_over(recipe, step, spent_tokens))
     _judge(run, step)
-    return Outcome(step, finished=True)
+    return RunEnd(step, finished=True)
 
 
 def _is_over(recipe: Recipe, step: int, spent_tokens: int) -> bool:
@@ -98,7 +98,7 @@ def _sampled_tokens(folder: Path) -> int:
     return sum(r.sampled_tokens for r in jsonl.read(file, StepRecord)) if file.is_file() else 0
 
 
-def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run:
+def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: TrainingObserver) -> Run:
     runs.check_folder(recipe, folder, resume=resume)
     train_problems, test_problems = load_problems(recipe)
     policy = load_policy(recipe.model.path)
@@ -130,7 +130,7 @@ def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: Watch) -> Run
         sampler,
         (learner.score, forward_score(policy.model, temperature=recipe.sampling.temperature)),
         prompt_ids=prompts[0],
-        room_tokens=sampler.desk.max_positions,
+        room_tokens=sampler.codec.max_positions,
         dtype=sampling_dtype(policy.model.device),
         model_type=policy.model.config.model_type,
         engine=Engine(recipe.sampling.engine),
@@ -145,7 +145,7 @@ def _check_room(
 ) -> list[tuple[int, ...]]:
     """Refuses a prompt that leaves no room for the cap, before anything is sampled; else all
     prompts as token ids."""
-    desk = make_desk(policy.model, policy.tokenizer)
+    codec = make_codec(policy.model, policy.tokenizer)
     caps = {
         "sampling.cap_tokens": (train, recipe.sampling.cap_tokens),
         "evaluation.budgets": (test, max(recipe.evaluation.budgets)),
@@ -153,7 +153,7 @@ def _check_room(
     prompts: list[tuple[int, ...]] = []
     for key, (problems, cap_tokens) in caps.items():
         try:
-            jobs = desk.jobs(problems, SamplingSpec(samples=1, max_tokens=cap_tokens, seed=0))
+            jobs = codec.jobs(problems, SamplingSpec(samples=1, max_tokens=cap_tokens, seed=0))
         except EngineError as error:
             raise ConfigError(f"{key}: {error}") from error
         prompts += [job.prompt_ids for job in jobs]
@@ -290,7 +290,7 @@ def evaluate_policy(
     sampler: Sampler,
     tokenizer: Tokenizer,
     problems: Sequence[Problem],
-    watch: Watch,
+    watch: TrainingObserver,
 ) -> None:
     """The recipe's evaluation of what the sampler holds after ``step`` steps, into ``eval/``."""
     section, sampling = recipe.evaluation, recipe.sampling

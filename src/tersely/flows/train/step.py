@@ -46,7 +46,7 @@ EVAL_STREAM, TRAIN_STREAM, REFILL_STREAM = 1, 2, 3
 
 
 @runtime_checkable
-class Watch(Protocol):
+class TrainingObserver(Protocol):
     """Who looks on: told of everything, asked whether to stop after this step."""
 
     def on_sampling(self, what: str, total: int) -> None:
@@ -75,7 +75,7 @@ class Run(NamedTuple):
     learner: LocalLearner
     train_problems: list[Problem]
     test_problems: list[Problem]
-    watch: Watch
+    watch: TrainingObserver
 
 
 def stream_seed(*parts: int) -> int:

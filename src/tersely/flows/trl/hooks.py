@@ -18,7 +18,7 @@ from tersely.core.errors import EngineError
 from tersely.core.manifest import FILE, write_atomically
 from tersely.core.types import Group, Problem, StepRecord, StepTiming
 from tersely.engines.learning.learner import LearnStats
-from tersely.engines.local.jobs import make_desk, prompt_opens_thinking, rendered
+from tersely.engines.local.jobs import make_codec, prompt_opens_thinking, rendered
 from tersely.engines.models import decode_whole, folder_of, load_settings, load_tokenizer
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
@@ -41,7 +41,7 @@ from tersely.tasks import grading
 STATE_FILE = "tersely.json"
 
 
-class Bookkeeper:
+class StepRecorder:
     """Judges each step by the recipe, and writes what the step did into a run folder.
 
     Every process judges the same groups and so has the same target state; one of them writes.
@@ -216,12 +216,12 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
 
     training, test = load_problems(recipe)
     tokenizer = load_tokenizer(recipe.model.path)
-    desk = make_desk(load_settings(recipe.model.path), tokenizer)
+    codec = make_codec(load_settings(recipe.model.path), tokenizer)
     writes = folder is not None and PartialState().is_main_process
     if writes and not (folder / FILE).is_file():
         open_folder(recipe, folder, training, test, processes=PartialState().num_processes)
     start = saved.step if saved else 0
-    book = Bookkeeper(
+    book = StepRecorder(
         recipe, folder if writes else None, start=start, state=saved.state if saved else None
     )
     reward = GroupReward(
@@ -230,7 +230,7 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
         grade_all=grading.grade_all,
         decode=partial(decode_whole, tokenizer),
         opens=lambda prompt, settings: prompt_opens_thinking(tokenizer, prompt, settings=settings),
-        stop_ids=desk.stop_ids,
+        stop_ids=codec.stop_ids,
         samples=recipe.sampling.samples_per_prompt,
         aggregate=objective_of(recipe).aggregate,
         first_step=start,

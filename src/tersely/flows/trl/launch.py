@@ -14,14 +14,14 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
 from tersely.engines.fallback import make_sampler
-from tersely.engines.local.jobs import make_desk
+from tersely.engines.local.jobs import make_codec
 from tersely.engines.models import Policy, load_policy
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.train import folder as runs
-from tersely.flows.train.lookout import Lookout, OnAlarm
 from tersely.flows.train.loop import check_not_missing, evaluate_policy, forget_after
-from tersely.flows.train.step import Watch
+from tersely.flows.train.monitor import AlarmMonitor, OnAlarm
+from tersely.flows.train.step import TrainingObserver
 from tersely.flows.trl.hooks import latest, open_folder
 from tersely.flows.trl.settings import trl_settings
 from tersely.flows.trl.trainer import check_versions
@@ -64,7 +64,7 @@ def launch_trl(
     *,
     processes: int,
     resume: bool,
-    watch: Watch,
+    watch: TrainingObserver,
     on_alarm: OnAlarm = lambda alarm: None,
 ) -> None:
     """Trains a recipe with TRL, or goes on from its last checkpoint; evaluates before and after.
@@ -89,21 +89,21 @@ def launch_trl(
     del policy
     _release_memory()
     if done < recipe.learner.steps:
-        lookout = Lookout(
+        monitor = AlarmMonitor(
             folder,
             staleness=recipe.learner.staleness,
             stop=recipe.on_alarm == "stop",
             on_alarm=on_alarm,
             latest=lambda: saved.folder if (saved := latest(folder / CHECKPOINTS)) else None,
         )
-        _run(recipe, folder, processes=processes, watch=watch, lookout=lookout)
+        _run(recipe, folder, processes=processes, watch=watch, monitor=monitor)
     _evaluate_last(recipe, folder, test, watch=watch)
 
 
 def _check_prompts(recipe: Recipe, policy: Policy, problems: Sequence[Problem]) -> None:
     """EngineError for a prompt that does not fit the model together with the cap."""
     spec = SamplingSpec(samples=1, max_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
-    make_desk(policy.model, policy.tokenizer).jobs(problems, spec)
+    make_codec(policy.model, policy.tokenizer).jobs(problems, spec)
 
 
 def _evaluate(
@@ -113,7 +113,7 @@ def _evaluate(
     policy: Policy,
     test: Sequence[Problem],
     *,
-    watch: Watch,
+    watch: TrainingObserver,
 ) -> None:
     evaluate_policy(
         recipe,
@@ -133,7 +133,9 @@ def _release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _run(recipe: Recipe, folder: Path, *, processes: int, watch: Watch, lookout: Lookout) -> None:
+def _run(
+    recipe: Recipe, folder: Path, *, processes: int, watch: TrainingObserver, monitor: AlarmMonitor
+) -> None:
     """Starts the processes and shows what they record, to their end."""
     cores = max(1, (os.cpu_count() or 1) // processes)
     environment = {
@@ -145,7 +147,7 @@ def _run(recipe: Recipe, folder: Path, *, processes: int, watch: Watch, lookout:
     }
     with subprocess.Popen(worker_command(folder, processes=processes), env=environment) as process:
         try:
-            code = follow(process, folder, watch=watch, steps=recipe.learner.steps, lookout=lookout)
+            code = follow(process, folder, watch=watch, steps=recipe.learner.steps, monitor=monitor)
         except BaseException:
             # torchrun passes this on to its processes and waits for them.
             process.terminate()
@@ -162,9 +164,9 @@ def follow(
     process: "subprocess.Popen[bytes]",
     folder: Path,
     *,
-    watch: Watch,
+    watch: TrainingObserver,
     steps: int,
-    lookout: Lookout,
+    monitor: AlarmMonitor,
 ) -> int:
     """The exit code, once it ends; until then every record is shown and looked at as it comes.
 
@@ -186,7 +188,7 @@ def follow(
             strict=True,
         ):
             watch.on_step(record, timing, steps=steps)
-            lookout.after(record)
+            monitor.after(record)
         shown += len(records)
     return code
 
@@ -196,7 +198,9 @@ def _whole_lines(file: Path) -> list[bytes]:
     return file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
 
 
-def _evaluate_last(recipe: Recipe, folder: Path, test: Sequence[Problem], *, watch: Watch) -> None:
+def _evaluate_last(
+    recipe: Recipe, folder: Path, test: Sequence[Problem], *, watch: TrainingObserver
+) -> None:
     saved = latest(folder / CHECKPOINTS)
     if saved is None or saved.step < recipe.learner.steps:
         raise EngineError(f"TRL ended without the checkpoint of step {recipe.learner.steps}")

@@ -48,14 +48,14 @@ OUT_OF_PLACE = {
 }
 
 
-class Split(NamedTuple):
+class ProcessSplit(NamedTuple):
     """How a step's rollouts lie on processes: rows of a forward pass, and passes an update."""
 
     rows: int
     passes: int
 
 
-def split_rows(recipe: Recipe, *, processes: int) -> Split:
+def split_rows(recipe: Recipe, *, processes: int) -> ProcessSplit:
     """How many rows a process runs at once.
 
     As many as ``learner.micro_batch_tokens`` allow at the cap, unless the recipe gives
@@ -86,7 +86,7 @@ def split_rows(recipe: Recipe, *, processes: int) -> Split:
             f"trl.per_device_train_batch_size = {given!r} does not divide the {share} rollouts of "
             f"an update on one process; set a divisor of {share}"
         )
-    return Split(given, share // given)
+    return ProcessSplit(given, share // given)
 
 
 def setup_of(recipe: Recipe, *, processes: int) -> Setup:

@@ -61,7 +61,7 @@ class Book(Protocol):
 Aggregate: TypeAlias = Callable[[Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Any]
 
 
-class Share(NamedTuple):
+class ProcessShare(NamedTuple):
     """What one process gets of a judged step, its own rows in its own order.
 
     Args:
@@ -120,7 +120,7 @@ class GroupReward:
         # TRL logs under this name.
         self.__name__ = "tersely"
         self.stop_ids, self.samples = frozenset(stop_ids), samples
-        self.share: Share | None = None
+        self.share: ProcessShare | None = None
         self.skips_silent = False
         self.grade_s = self.generate_s = math.nan
         # (sum, tokens) of each forward pass with gradient since the last update.
@@ -208,7 +208,7 @@ def _gather(own: Sequence[FlatRow]) -> Gathered:
     return gathered(parts, rank=state.process_index)
 
 
-def _share(every: Gathered, grouped: Grouped, judged: Judged, aggregate: Aggregate) -> Share:
+def _share(every: Gathered, grouped: Grouped, judged: Judged, aggregate: Aggregate) -> ProcessShare:
     """The weight and the denominator are of all kept rows of the step, whoever holds them."""
     rewards_N, adv_N, keep_N = map(grouped.flat, (judged.rewards, judged.advantages, judged.keep))
     tokens_N = np.array([len(row.completion_ids) for row in every.rows])
@@ -219,7 +219,7 @@ def _share(every: Gathered, grouped: Grouped, judged: Judged, aggregate: Aggrega
     if keep_N.any():
         made = aggregate(tokens_N[keep_N], group_N[keep_N])
         weight_N[keep_N], denominator = made.weight_B, float(made.denominator)
-    return Share(
+    return ProcessShare(
         completion_ids=[row.completion_ids for row in every.rows[every.own]],
         reward_B=rewards_N[every.own],
         advantage_B=(adv_N * weight_N)[every.own],
@@ -325,7 +325,7 @@ def check_arguments(args: Any, *, samples: int) -> None:
         )
 
 
-def _overwrite(output: dict[str, Any], share: Share | None) -> None:
+def _overwrite(output: dict[str, Any], share: ProcessShare | None) -> None:
     """Puts our own advantages, mask and denominator where TRL's loss reads them."""
     import torch
 

@@ -38,7 +38,7 @@ def check_versions() -> None:
     versions.check_versions(TESTED, extra="verl")
 
 
-class Facts(NamedTuple):
+class RolloutFacts(NamedTuple):
     """What a reward may see of each rollout, besides its length."""
 
     graded_B: Bool[np.ndarray, " B"]
@@ -60,7 +60,7 @@ def score_of(verdict: Verdict, *, finished: bool, thought: bool, right: bool) ->
     return right + _BIT * sum(flags[name] << place for place, name in enumerate(_FLAGS))
 
 
-def facts_of(score_B: Float[np.ndarray, " B"]) -> Facts:
+def facts_of(score_B: Float[np.ndarray, " B"]) -> RolloutFacts:
     """The facts in rewards of ``score_of``.
 
     Raises:
@@ -74,7 +74,7 @@ def facts_of(score_B: Float[np.ndarray, " B"]) -> Facts:
             f"verl carries the reward {score_B[~own_B][0]:.8g}, which is none of ours; leave "
             "reward.reward_manager and algorithm.use_kl_in_reward as tersely launch verl sets them"
         )
-    return Facts(*((code_B >> place & 1).astype(np.bool_) for place in range(len(_FLAGS))))
+    return RolloutFacts(*((code_B >> place & 1).astype(np.bool_) for place in range(len(_FLAGS))))
 
 
 class Told(NamedTuple):
@@ -161,7 +161,7 @@ class Estimator:
         return adv_R * weight_R
 
     def _told(
-        self, facts: Facts, tokens_R: np.ndarray, places_G: np.ndarray, uid_R: Sequence[str]
+        self, facts: RolloutFacts, tokens_R: np.ndarray, places_G: np.ndarray, uid_R: Sequence[str]
     ) -> Told:
         if len(places_G) > self.samples:
             raise EngineError(
@@ -169,7 +169,7 @@ class Estimator:
                 f"sampling.samples_per_prompt = {self.samples}: several prompts share a uid; give "
                 "every prompt of a step its own"
             )
-        own = Facts(*(fact_B[places_G] for fact_B in facts))
+        own = RolloutFacts(*(fact_B[places_G] for fact_B in facts))
         graded_G = own.graded_B
         view = GroupView(
             correct_G=own.correct_B[graded_G],
@@ -183,10 +183,10 @@ class Estimator:
         return Told(graded_G, view)
 
 
-Estimate = Callable[[np.ndarray, np.ndarray, Sequence[str]], np.ndarray]
+EstimateAdvantages = Callable[[np.ndarray, np.ndarray, Sequence[str]], np.ndarray]
 
 
-def register(estimator: Callable[[], Estimate]) -> None:
+def register(estimator: Callable[[], EstimateAdvantages]) -> None:
     """Makes ``algorithm.adv_estimator=tersely`` known to verl in this process.
 
     Args:
@@ -196,7 +196,7 @@ def register(estimator: Callable[[], Estimate]) -> None:
 
     if ESTIMATOR in ADV_ESTIMATOR_REGISTRY:
         return
-    made: list[Estimate] = []
+    made: list[EstimateAdvantages] = []
 
     @register_adv_est(ESTIMATOR)
     def tersely(
@@ -253,7 +253,7 @@ class JudgedLine:
     uids: tuple[str, ...]
 
 
-class Row(NamedTuple):
+class VerlRow(NamedTuple):
     """One rollout as verl's reward loop hands it over."""
 
     problem: Problem
@@ -265,7 +265,7 @@ class Row(NamedTuple):
     prompt_ids: tuple[int, ...] = ()
 
 
-def row_of(item: Any) -> Row:
+def row_of(item: Any) -> VerlRow:
     """The last sequence of verl's ``DataProto``, by the columns of the Parquet file.
 
     Raises:
@@ -288,7 +288,7 @@ def row_of(item: Any) -> Row:
     ids_T, prompt_T = last.batch["responses"], last.batch["prompts"]
     mask_T = last.batch["attention_mask"].bool()
     own, told_T = mask_T[-len(ids_T) :], mask_T[: len(prompt_T)]
-    return Row(
+    return VerlRow(
         problem=Problem(
             id=str(extra["id"]),
             prompt=str(list(told["raw_prompt"])[-1]["content"]),
@@ -306,7 +306,7 @@ def row_of(item: Any) -> Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
+class RolloutGrader:
     """Grades one rollout of verl's: what it is worth there, and what is written down.
 
     Args:
@@ -323,7 +323,7 @@ class Marker:
     cap_tokens: int
     pay_unfinished: bool
 
-    def mark(self, row: Row) -> tuple[float, bool, GradedLine]:
+    def mark(self, row: VerlRow) -> tuple[float, bool, GradedLine]:
         """Its score, whether it is right, and its line.
 
         It was cut if it reaches the cap without a stop token.

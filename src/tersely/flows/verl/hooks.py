@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 
 from tersely.core import jsonl
-from tersely.engines.local.jobs import make_desk
+from tersely.engines.local.jobs import make_codec
 from tersely.engines.models import decode_whole, load_settings
 from tersely.flows.recipe.recipe import Recipe, read_recipe
-from tersely.flows.recipe.shaping import Seen, aim, judge, shaping_of
+from tersely.flows.recipe.shaping import GradedView, aim, judge, shaping_of
 from tersely.flows.train.folder import RECIPE_FILE
 from tersely.flows.train.loop import objective_of
 from tersely.flows.verl.estimator import (
     Decided,
-    Estimate,
+    EstimateAdvantages,
     Estimator,
     JudgedLine,
-    Marker,
+    RolloutGrader,
     Told,
     check_environment,
     register,
@@ -56,7 +56,7 @@ def make_estimator(recipe: Recipe) -> Estimator:
     def decide(told: Sequence[Told]) -> list[Decided]:
         target = aim(recipe, [each.view for each in told], {})
         judged = judge(
-            [Seen(*each) for each in told],
+            [GradedView(*each) for each in told],
             shaping,
             tokens_P=target.tokens_P,
             weight=target.weight,
@@ -73,19 +73,19 @@ def make_estimator(recipe: Recipe) -> Estimator:
     )
 
 
-def make_marker(recipe: Recipe, tokenizer: Any) -> Marker:
+def make_marker(recipe: Recipe, tokenizer: Any) -> RolloutGrader:
     """The recipe's grading of one rollout."""
-    return Marker(
+    return RolloutGrader(
         grade=grading.grade,
         decode=partial(decode_whole, tokenizer),
         has_thought=has_thought,
-        stop_ids=make_desk(load_settings(recipe.model.path), tokenizer).stop_ids,
+        stop_ids=make_codec(load_settings(recipe.model.path), tokenizer).stop_ids,
         cap_tokens=recipe.sampling.cap_tokens,
         pay_unfinished=recipe.treatment.unfinished == "graded",
     )
 
 
-def make_witness(estimator: Estimator, file: Path) -> Estimate:
+def make_witness(estimator: Estimator, file: Path) -> EstimateAdvantages:
     """The estimator, which also writes down whose rollouts it saw in each call."""
     file.parent.mkdir(parents=True, exist_ok=True)
 

@@ -21,15 +21,15 @@ import polars as pl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.manifest import write_atomically
 from tersely.core.types import Problem, SamplingSpec
-from tersely.engines.local.jobs import make_desk
+from tersely.engines.local.jobs import make_codec
 from tersely.engines.models import folder_of, load_settings, load_tokenizer
 from tersely.flows.curate.files import verl_frame
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.train import folder as runs
-from tersely.flows.train.lookout import Lookout, OnAlarm
 from tersely.flows.train.loop import forget_after
-from tersely.flows.train.step import Watch, all_steps_problems
+from tersely.flows.train.monitor import AlarmMonitor, OnAlarm
+from tersely.flows.train.step import TrainingObserver, all_steps_problems
 from tersely.flows.verl.estimator import TESTED, check_versions
 from tersely.flows.verl.records import Transcript, metrics_file
 from tersely.flows.verl.settings import (
@@ -206,10 +206,10 @@ def rendered_prompts(recipe: Recipe, problems: Sequence[Problem]) -> list[tuple[
         ConfigError: one of them leaves no room for the cap in the model's positions.
     """
     path = recipe.model.path
-    desk = make_desk(load_settings(path), load_tokenizer(path))
+    codec = make_codec(load_settings(path), load_tokenizer(path))
     spec = SamplingSpec(samples=1, max_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
     try:
-        return [job.prompt_ids for job in desk.jobs(problems, spec)]
+        return [job.prompt_ids for job in codec.jobs(problems, spec)]
     except EngineError as error:
         raise ConfigError(f"sampling.cap_tokens: {error}") from error
 
@@ -221,7 +221,7 @@ def launch_verl(
     nodes: int,
     gpus_per_node: int,
     resume: bool,
-    watch: Watch,
+    watch: TrainingObserver,
     on_alarm: OnAlarm = lambda alarm: None,
 ) -> None:
     """Trains a recipe with verl, or goes on from its last checkpoint, and keeps its records.
@@ -239,7 +239,7 @@ def launch_verl(
     forget_after(folder, done)
     attempt = f"{len(list((folder / 'verl').glob('metrics-*.jsonl'))):03d}"
     by_id = [{problem.id: problem for problem in side} for side in (training, test)]
-    lookout = Lookout(
+    monitor = AlarmMonitor(
         folder,
         staleness=recipe.learner.staleness,
         stop=recipe.on_alarm == "stop",
@@ -247,7 +247,7 @@ def launch_verl(
         latest=lambda: folder / CHECKPOINTS if last_checkpoint(folder) else None,
     )
     transcript = Transcript(recipe, folder, *by_id, attempt=attempt, done=done)
-    following = _Following(recipe, transcript, watch, lookout)
+    following = _Following(recipe, transcript, watch, monitor)
     code = _run(overrides, folder, following.look, attempt=attempt)
     if code:
         raise EngineError(
@@ -335,10 +335,10 @@ class _Following:
     """What verl writes, shown and looked at as it comes."""
 
     def __init__(
-        self, recipe: Recipe, transcript: Transcript, watch: Watch, lookout: Lookout
+        self, recipe: Recipe, transcript: Transcript, watch: TrainingObserver, monitor: AlarmMonitor
     ) -> None:
         self._steps = recipe.learner.steps
-        self._transcript, self._watch, self._lookout = transcript, watch, lookout
+        self._transcript, self._watch, self._lookout = transcript, watch, monitor
 
     def look(self) -> None:
         """Takes what is whole.

@@ -34,7 +34,7 @@ from tersely.flows.train.step import shape_all, write_rollouts
 from tersely.flows.verl.estimator import GradedLine, JudgedLine
 from tersely.flows.verl.settings import GRADED, JUDGED, calls_a_step, weighted
 
-Line = TypeVar("Line")
+_Line = TypeVar("_Line")
 # Token ids stay with verl; a record needs their number only.
 _UNKNOWN_ID = -1
 # The sampler's mismatch is not among them: verl's is of probabilities, ours of their logarithms.
@@ -193,15 +193,15 @@ class Transcript:
         return replace(record, entropy_mean=entropy)
 
 
-class Tail(Generic[Line]):
+class Tail(Generic[_Line]):
     """The whole lines that were added to files since they were last read."""
 
-    def __init__(self, kind: type[Line]) -> None:
+    def __init__(self, kind: type[_Line]) -> None:
         self._kind, self._read_bytes = kind, defaultdict[Path, int](int)
 
-    def new(self, files: Sequence[Path]) -> list[Line]:
+    def new(self, files: Sequence[Path]) -> list[_Line]:
         """The records that are new, file by file."""
-        found: list[Line] = []
+        found: list[_Line] = []
         for file in files:
             with file.open("rb") as content:
                 content.seek(self._read_bytes[file])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tersely.core import found
+from tersely.core import lookup
 from tersely.core.errors import ConfigError
 from tersely.readers.reading import Options, Reading
 
@@ -12,7 +12,7 @@ __all__ = ["Options", "Reading", "available", "load", "read"]
 
 def available() -> list[str]:
     """The names that ``--from`` takes, sorted."""
-    return found.names(__name__)
+    return lookup.names(__name__)
 
 
 def load(name: str) -> Callable[..., Reading]:
@@ -21,7 +21,7 @@ def load(name: str) -> Callable[..., Reading]:
     Raises:
         ConfigError: there is none.
     """
-    return found.load(__name__, name)
+    return lookup.load(__name__, name)
 
 
 def read(path: Path, name: str, options: Options) -> Reading:

@@ -43,7 +43,7 @@ ALL_IN_OUTPUT = "anthropic/"
 
 
 @dataclass(kw_only=True)
-class _Tally:
+class _LogTally:
     """What the notes will say of the samples."""
 
     calls: int = 0
@@ -71,7 +71,7 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
     if not samples:
         raise DataError(f"{path} holds no sample; expected {EXPECTED}")
     scorer = _scorer(path, samples, options=options)
-    tally = _Tally()
+    tally = _LogTally()
     raws = [
         _sample(path, log, sample, scorer=scorer, options=options, tally=tally)
         for sample in samples
@@ -137,7 +137,7 @@ def _sample(
     *,
     scorer: str | None,
     options: Options,
-    tally: _Tally,
+    tally: _LogTally,
 ) -> RawSample:
     place = f"sample {sample.get('id')!r} of epoch {sample.get('epoch')}"
     if sample.get("id") is None or not isinstance(sample.get("epoch"), int):
@@ -173,7 +173,7 @@ def _tokens(
     sample: Mapping[str, Any],
     output: Mapping[str, Any],
     *,
-    tally: _Tally,
+    tally: _LogTally,
 ) -> int | None:
     """Output tokens of all the sample's calls to the evaluated model; None if not counted."""
     last = as_dict(output.get("usage"))
@@ -228,7 +228,7 @@ def _received(sample: Mapping[str, Any], output: Mapping[str, Any]) -> Received:
     return Received(least=least_tokens(bare), least_answer=least_tokens(answer) if answered else 0)
 
 
-def _why_no_tokens(log: Mapping[str, Any], tally: _Tally) -> str:
+def _why_no_tokens(log: Mapping[str, Any], tally: _LogTally) -> str:
     if tally.doubts:
         return (
             f"{len(tally.doubts)} of its token counts cannot be right, so none is used "
@@ -280,7 +280,7 @@ def _attached(sample: Mapping[str, Any], text: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _notes(log: Mapping[str, Any], tally: _Tally, *, scorer: str | None) -> list[str]:
+def _notes(log: Mapping[str, Any], tally: _LogTally, *, scorer: str | None) -> list[str]:
     notes = [f"verdicts from inspect's scorer {scorer}"]
     status = log.get("status", "started")
     if status != "success":

@@ -10,7 +10,7 @@ from tersely.metrics.comparison import Comparison, ProblemChange
 from tersely.metrics.intervals import Interval
 from tersely.metrics.lengths import Among, LengthSummary
 from tersely.metrics.measures import Evaluation
-from tersely.report.charts.figures import Layers, Row, Spec, draw_bands, draw_difference_bands
+from tersely.report.charts.figures import ChartRow, Layers, Spec, draw_bands, draw_difference_bands
 from tersely.report.charts.style import (
     ALL_OF,
     ANY_OF,
@@ -128,7 +128,7 @@ def draw_both_lengths(
 def draw_problems(changes: Sequence[ProblemChange], *, names: tuple[str, str]) -> Spec:
     """Each problem's mean tokens, before against after, and its share of hits likewise."""
     datasets: Datasets = {}
-    rows: list[Row] = [
+    rows: list[ChartRow] = [
         {
             "problem": f"{c.benchmark}/{c.problem}",
             "tokens_before": defined(c.tokens_before),
@@ -154,7 +154,7 @@ def thin(changes: Sequence[ProblemChange]) -> int:
     return math.ceil(len(changes) / DOTS) or 1
 
 
-def _point(budget: int, series: str, interval: Interval) -> Row:
+def _point(budget: int, series: str, interval: Interval) -> ChartRow:
     return {
         "budget": budget,
         "series": series,
@@ -194,7 +194,7 @@ def _draw_fan(evaluation: Evaluation, x: alt.X, *, datasets: Datasets) -> Layers
     return alt.layer(base.mark_line(strokeWidth=2), base.mark_circle(size=40, opacity=1))
 
 
-def _steps(summary: LengthSummary, series: str) -> list[Row]:
+def _steps(summary: LengthSummary, series: str) -> list[ChartRow]:
     """The distribution function from where it leaves 0."""
     if not summary.n_samples:
         return []
@@ -205,7 +205,7 @@ def _steps(summary: LengthSummary, series: str) -> list[Row]:
 
 
 def _draw_cdf(
-    rows: list[Row], *, title: str, colours: Mapping[str, str], datasets: Datasets
+    rows: list[ChartRow], *, title: str, colours: Mapping[str, str], datasets: Datasets
 ) -> Layers:
     started = min((row["tokens"] for row in rows if row["share"] > 0), default=1.0)
     first = max((row["tokens"] for row in rows if row["tokens"] < started), default=1.0)
@@ -239,7 +239,9 @@ def _draw_cdf(
 def _draw_hits(hits_P: Sequence[tuple[int, int]], *, datasets: Datasets) -> alt.Chart:
     most = max((tries for _, tries in hits_P), default=0)
     full = [hits for hits, tries in hits_P if tries == most]
-    rows: list[Row] = [{"hits": hits, "problems": full.count(hits)} for hits in range(most + 1)]
+    rows: list[ChartRow] = [
+        {"hits": hits, "problems": full.count(hits)} for hits in range(most + 1)
+    ]
     chart = alt.Chart(hold(rows, datasets=datasets), width=PANEL_PX, height=HEIGHT_PX)
     drawn: alt.Chart = chart.mark_bar(color=PAIR[1], opacity=0.75).encode(
         x=alt.X(
@@ -253,7 +255,7 @@ def _draw_hits(hits_P: Sequence[tuple[int, int]], *, datasets: Datasets) -> alt.
     return drawn
 
 
-def _draw_tokens(rows: list[Row], *, names: tuple[str, str], datasets: Datasets) -> Layers:
+def _draw_tokens(rows: list[ChartRow], *, names: tuple[str, str], datasets: Datasets) -> Layers:
     values = [row[side] for row in rows for side in ("tokens_before", "tokens_after")]
     lowest = min(values, default=1.0)
     domain = [lowest, max([1.1 * lowest, *values])]
@@ -308,7 +310,7 @@ def _draw_hit_pairs(
     return drawn
 
 
-def _count_hit_pairs(changes: Sequence[ProblemChange]) -> list[Row]:
+def _count_hit_pairs(changes: Sequence[ProblemChange]) -> list[ChartRow]:
     """Problems graded on both sides, by how many of their samples are right before and after."""
     counts = Counter(
         (c.hits_before, c.hits_after, _name_kind(c))

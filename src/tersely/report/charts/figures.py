@@ -25,7 +25,7 @@ from tersely.report.charts.style import (
 
 BINS = 40
 
-Row = dict[str, Any]
+ChartRow = dict[str, Any]
 Spec = dict[str, Any]
 Layers = alt.LayerChart | alt.FacetChart
 
@@ -62,7 +62,7 @@ def draw_budget_curve(
 
 
 def draw_bands(
-    rows: list[Row],
+    rows: list[ChartRow],
     x: alt.X,
     *,
     title: str,
@@ -91,7 +91,7 @@ def draw_bands(
 
 
 def draw_difference_bands(
-    rows: list[Row], x: alt.X, *, title: str, colours: Mapping[str, str], datasets: Datasets
+    rows: list[ChartRow], x: alt.X, *, title: str, colours: Mapping[str, str], datasets: Datasets
 ) -> Layers:
     """Differences of shares with their bands, over a dashed line at 0."""
     axis = alt.Axis(
@@ -113,7 +113,7 @@ def draw_length_histograms(before: SampleTable, after: SampleTable) -> Spec:
     return arrange(panels, shared=("x", "y", "color"), datasets=datasets)
 
 
-def _band(measure: Measure, series: str, interval: Interval) -> Row:
+def _band(measure: Measure, series: str, interval: Interval) -> ChartRow:
     return {
         "budget": measure.budget_tokens,
         "series": series,
@@ -125,8 +125,8 @@ def _band(measure: Measure, series: str, interval: Interval) -> Row:
 
 def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: Datasets) -> Layers:
     graded = int(table.graded_PS.sum())
-    rows: list[Row] = []
-    means: list[Row] = []
+    rows: list[ChartRow] = []
+    means: list[ChartRow] = []
     for name, among_PS in (("correct", table.correct_PS), ("wrong", ~table.correct_PS)):
         tokens_N = table.tokens_PS[among_PS & table.graded_PS]
         counts, _ = np.histogram(tokens_N, bins=edges)
@@ -159,7 +159,7 @@ def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: D
     return alt.layer(bars, _mark_means(means, colour, datasets=datasets))
 
 
-def _mark_means(means: list[Row], colour: alt.Color, *, datasets: Datasets) -> alt.Chart:
+def _mark_means(means: list[ChartRow], colour: alt.Color, *, datasets: Datasets) -> alt.Chart:
     rules = alt.Chart(hold(means, datasets=datasets)).mark_rule(strokeWidth=2, strokeDash=[5, 3])
     drawn: alt.Chart = rules.encode(
         x="mean:Q",

@@ -4,8 +4,8 @@ import altair as alt
 import numpy as np
 
 from tersely.flows.study.outcomes import ClaimOutcome, StudyOutcome
-from tersely.metrics.verdicts import Verdict
-from tersely.report.charts.figures import Layers, Row, Spec, draw_bands
+from tersely.metrics.verdicts import ClaimVerdict
+from tersely.report.charts.figures import ChartRow, Layers, Spec, draw_bands
 from tersely.report.charts.style import (
     INK,
     PAIR,
@@ -39,10 +39,10 @@ PANELS = {
     "entropy_mean": ("Policy entropy (nats per token)", ".2~g"),
 }
 VERDICTS = {
-    Verdict.HOLDS: "#009e73",
-    Verdict.FAILS: "#d55e00",
-    Verdict.OPPOSITE: "#882255",
-    Verdict.UNKNOWN: "#8a8f98",
+    ClaimVerdict.HOLDS: "#009e73",
+    ClaimVerdict.FAILS: "#d55e00",
+    ClaimVerdict.OPPOSITE: "#882255",
+    ClaimVerdict.UNKNOWN: "#8a8f98",
 }
 SMOOTH_STEPS = 7
 UNITS = {
@@ -95,7 +95,7 @@ def draw_curves(outcome: StudyOutcome) -> Spec:
     colours = arm_colours(outcome)
     charts = []
     for column, (title, axis_format) in PANELS.items():
-        rows: list[Row] = [
+        rows: list[ChartRow] = [
             {"step": step, "arm": arm.name, "value": defined(value)}
             for arm in outcome.arms
             if column in arm.curves
@@ -126,7 +126,7 @@ def draw_budgets(outcome: StudyOutcome) -> Spec:
     budgets = outcome.budgets_B.tolist()
     series = {"base model": outcome.base_accuracy_B}
     series |= {arm.name: arm.accuracy_B for arm in outcome.arms if arm.seeds}
-    rows: list[Row] = [
+    rows: list[ChartRow] = [
         {
             "budget": budget,
             "series": name,
@@ -163,7 +163,7 @@ def draw_forest(outcome: StudyOutcome) -> Spec:
 def _forest(claims: list[ClaimOutcome], unit: str, *, datasets: Datasets) -> Layers:
     scale = 100 if unit in ("pp", "%") else 1
     order = [claim.says for claim in claims]
-    rows: list[Row] = [
+    rows: list[ChartRow] = [
         {
             "claim": claim.says,
             "estimate": defined(scale * claim.effect.estimate),
@@ -174,7 +174,7 @@ def _forest(claims: list[ClaimOutcome], unit: str, *, datasets: Datasets) -> Lay
         }
         for claim in claims
     ]
-    bounds: list[Row] = [
+    bounds: list[ChartRow] = [
         {"claim": claim.says, "bound": scale * sign * claim.bound}
         for claim in claims
         for sign in ((1, -1) if claim.expected.startswith("within") else (1,))

@@ -8,7 +8,7 @@ import altair as alt
 
 from tersely.core.types import AlarmRecord, StepRecord
 from tersely.dynamics.stages import Stages
-from tersely.report.charts.figures import Layers, Row, Spec
+from tersely.report.charts.figures import ChartRow, Layers, Spec
 from tersely.report.charts.style import (
     ALARM,
     EVALUATION,
@@ -116,7 +116,7 @@ def _training_panel(
     *,
     stages: Stages,
     domain: tuple[int, int],
-    marks: list[Row],
+    marks: list[ChartRow],
     datasets: Datasets,
 ) -> Layers:
     colours = dict(zip(panel.fields, SERIES, strict=False))
@@ -150,7 +150,7 @@ def _training_panel(
     return alt.layer(*layers, title=panel.title, width=PANEL_PX, height=190)
 
 
-def _read_fields(panel: Panel, steps: Sequence[StepRecord]) -> list[Row]:
+def _read_fields(panel: Panel, steps: Sequence[StepRecord]) -> list[ChartRow]:
     return [
         {"step": r.step, "series": label, "value": defined(getattr(r, field))}
         for label, field in panel.fields.items()
@@ -159,7 +159,7 @@ def _read_fields(panel: Panel, steps: Sequence[StepRecord]) -> list[Row]:
 
 
 def _lines(
-    rows: list[Row], x: alt.X, y: alt.Y, colour: alt.Color, *, steps: int, datasets: Datasets
+    rows: list[ChartRow], x: alt.X, y: alt.Y, colour: alt.Color, *, steps: int, datasets: Datasets
 ) -> list[alt.Chart]:
     """The raw series; from 40 steps on, thin, under its centred moving average."""
     raw = alt.Chart(hold(rows, datasets=datasets)).encode(
@@ -204,9 +204,9 @@ def _evaluation_marks(
     return drawn
 
 
-def gather_alarms(alarms: Sequence[AlarmRecord], *, apart_steps: float) -> list[Row]:
+def gather_alarms(alarms: Sequence[AlarmRecord], *, apart_steps: float) -> list[ChartRow]:
     """One mark for all alarms that lie closer than so many steps to the first of them."""
-    rows: list[Row] = []
+    rows: list[ChartRow] = []
     for alarm in sorted(alarms, key=lambda alarm: alarm.step):
         if rows and alarm.step - rows[-1]["step"] < apart_steps:
             rows[-1]["alarm"] += f" · {alarm.name}"
@@ -215,7 +215,7 @@ def gather_alarms(alarms: Sequence[AlarmRecord], *, apart_steps: float) -> list[
     return rows
 
 
-def _mark_alarms(marks: list[Row], x: alt.X, *, datasets: Datasets) -> list[alt.Chart]:
+def _mark_alarms(marks: list[ChartRow], x: alt.X, *, datasets: Datasets) -> list[alt.Chart]:
     """A dashed line at the step of each, with its name along it."""
     if not marks:
         return []
@@ -236,7 +236,7 @@ def _shade(stages: Stages, domain: tuple[int, int], *, datasets: Datasets) -> li
     if math.isnan(stages.stage_end_step):
         return []
     end = min(stages.stage_end_step, float(domain[1]))
-    rows: list[Row] = [{"from": domain[0], "to": end, "stage": "length adaptation"}]
+    rows: list[ChartRow] = [{"from": domain[0], "to": end, "stage": "length adaptation"}]
     if end < domain[1]:
         rows.append({"from": end, "to": domain[1], "stage": "refinement"})
     for row in rows:

@@ -16,7 +16,7 @@ from tersely.report.charts.curves import draw_repeats as draw_repeat_curves
 from tersely.report.charts.figures import draw_budget_curve
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.problems import list_changed
-from tersely.report.pages.traces import Key, Trace, group_traces
+from tersely.report.pages.traces import Key, PageTrace, group_traces
 from tersely.report.tables.cells import format_ratio, name_cap
 from tersely.report.tables.comparison import (
     TableBlock,
@@ -28,8 +28,8 @@ from tersely.report.tables.comparison import (
 from tersely.report.tables.conclusions import conclude, warn_of_lost_problems, warn_of_windows
 from tersely.report.tables.matrices import Matrix
 from tersely.report.tables.pairs import (
-    Names,
     RepeatTable,
+    SideNames,
     name_sides,
     tabulate_changed,
     tabulate_ratios,
@@ -58,7 +58,7 @@ class ComparisonPage(NamedTuple):
 
     title: str
     summary: str
-    names: Names
+    names: SideNames
     alarm: Sequence[str]
     doubt: Sequence[str]
     findings: Sequence[str]
@@ -180,7 +180,9 @@ def build_page(
     )
 
 
-def build_reader(traces: Mapping[Key, Trace], comparison: Comparison, *, names: Names) -> Reader:
+def build_reader(
+    traces: Mapping[Key, PageTrace], comparison: Comparison, *, names: SideNames
+) -> Reader:
     """The kept samples of both sides, problem by problem."""
     return Reader(
         sides=names,
@@ -194,7 +196,7 @@ def build_reader(traces: Mapping[Key, Trace], comparison: Comparison, *, names: 
 
 
 def gather_notes(
-    before: Loaded, after: Loaded, comparison: Comparison, *, names: Names
+    before: Loaded, after: Loaded, comparison: Comparison, *, names: SideNames
 ) -> list[str]:
     """The notes of the pairing, and those of each evaluation that are not among them, by name."""
     said = set(comparison.notes)
@@ -250,7 +252,7 @@ def _say_thinned(changes: Sequence[ProblemChange]) -> str:
     return f" Left, 1 in {every:,} of the other problems is drawn." if every > 1 else ""
 
 
-def _draw_repeat_figure(comparison: Comparison, names: Names) -> Figure:
+def _draw_repeat_figure(comparison: Comparison, names: SideNames) -> Figure:
     passed, mean = f"Pass@{most_tries(comparison)}", label(name_mean(comparison))
     return Figure(
         "repeats",
@@ -261,7 +263,7 @@ def _draw_repeat_figure(comparison: Comparison, names: Names) -> Figure:
     )
 
 
-def _draw_repeats(comparison: Comparison, names: Names) -> list[RenderableType]:
+def _draw_repeats(comparison: Comparison, names: SideNames) -> list[RenderableType]:
     """Nothing for one try a problem, where Pass@1 is Mean@1."""
     if most_tries(comparison) < 2:
         return []
@@ -270,7 +272,7 @@ def _draw_repeats(comparison: Comparison, names: Names) -> list[RenderableType]:
 
 
 def _list_lost_and_won(
-    comparison: Comparison, changes: Sequence[ProblemChange], names: Names, *, shown: int
+    comparison: Comparison, changes: Sequence[ProblemChange], names: SideNames, *, shown: int
 ) -> list[Matrix]:
     return [
         tabulate_changed(kept, comparison, names=names, title=title, shown=shown)
@@ -282,7 +284,7 @@ def _list_lost_and_won(
 
 
 def _draw_changed(
-    comparison: Comparison, changes: Sequence[ProblemChange], names: Names
+    comparison: Comparison, changes: Sequence[ProblemChange], names: SideNames
 ) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for matrix in _list_lost_and_won(comparison, changes, names, shown=LISTED_IN_TERMINAL):
@@ -317,7 +319,7 @@ def _tiles(comparison: Comparison) -> list[Tile]:
 
 
 def _facts(
-    before: Loaded, after: Loaded, comparison: Comparison, names: Names
+    before: Loaded, after: Loaded, comparison: Comparison, names: SideNames
 ) -> dict[str, dict[str, str]]:
     return {
         names[0]: dict(before.facts),

@@ -13,7 +13,7 @@ from tersely.readers.evaluations import Loaded
 from tersely.report.charts.curves import draw_accuracy, draw_lengths
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.problems import count_problems, list_problems
-from tersely.report.pages.traces import Key, Trace, group_traces
+from tersely.report.pages.traces import Key, PageTrace, group_traces
 from tersely.report.tables.cells import Cell, format_level, name_cap
 from tersely.report.tables.conclusions import warn_of_windows
 from tersely.report.tables.matrices import (
@@ -126,7 +126,7 @@ def build_page(loaded: Loaded, evaluation: Evaluation) -> EvaluationPage:
     )
 
 
-def build_reader(traces: Mapping[Key, Trace], evaluation: Evaluation, *, kept: int) -> Reader:
+def build_reader(traces: Mapping[Key, PageTrace], evaluation: Evaluation, *, kept: int) -> Reader:
     """The kept samples of each problem, in the order of the table above."""
     shown = sum(len(side) for trace in traces.values() for side in trace["sides"])
     left = f" {shown:,} of {kept:,} kept samples are shown." if shown < kept else ""

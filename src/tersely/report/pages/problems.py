@@ -12,7 +12,7 @@ from tersely.metrics.comparison import ProblemChange
 from tersely.metrics.records import SampleTable
 from tersely.report.charts.style import defined
 from tersely.report.pages.html import Grid
-from tersely.report.pages.traces import Key, Trace
+from tersely.report.pages.traces import Key, PageTrace
 
 SOLVED = (
     ("all", "all problems"),
@@ -61,7 +61,7 @@ def count_problems(
 
 
 def list_problems(
-    problems: Sequence[ProblemCount], *, budget_tokens: int, traces: Mapping[Key, Trace]
+    problems: Sequence[ProblemCount], *, budget_tokens: int, traces: Mapping[Key, PageTrace]
 ) -> Grid:
     """One row a problem; the trace it opens is its place in ``traces``."""
     place = {key: at for at, key in enumerate(traces)}
@@ -98,7 +98,7 @@ def list_changed(
     changes: Sequence[ProblemChange],
     *,
     names: tuple[str, str],
-    traces: Mapping[Key, Trace],
+    traces: Mapping[Key, PageTrace],
 ) -> Grid:
     """One row a problem of both evaluations."""
     place = {key: at for at, key in enumerate(traces)}

@@ -59,7 +59,7 @@ class RunFolder(NamedTuple):
     alarms: Sequence[AlarmRecord] = ()
 
 
-class Measured(NamedTuple):
+class MeasuredRun(NamedTuple):
     """The first and last evaluation side by side, and the run between them."""
 
     before: SampleTable
@@ -157,7 +157,7 @@ def read_run(run_folder: Path) -> RunFolder:
     )
 
 
-def measure(run: RunFolder) -> Measured:
+def measure(run: RunFolder) -> MeasuredRun:
     """Everything the page shows that is a number."""
     tables = {step: tabulate(records) for step, records in run.evaluations.items()}
     paired = pair(*(list(tables.values())[i] for i in (0, -1)))
@@ -170,7 +170,7 @@ def measure(run: RunFolder) -> Measured:
     ]
     split = len(set(families)) > 1
     overall = compare("All problems", *sides, budgets=budgets, rng=rng)
-    return Measured(
+    return MeasuredRun(
         before=paired.before,
         after=paired.after,
         overall=overall._replace(notes=paired.notes),
@@ -195,7 +195,7 @@ def choose_budgets(recipe: Mapping[str, Any], *, cap_tokens: int) -> list[int]:
     return list(spectrum(cap_tokens))
 
 
-def build_page(run: RunFolder, measured: Measured) -> RunPage:
+def build_page(run: RunFolder, measured: MeasuredRun) -> RunPage:
     """The measured run, arranged as a page."""
     ends = list(run.evaluations)
     overall = measured.overall
@@ -309,7 +309,7 @@ def _tiles(comparison: Comparison) -> list[Tile]:
     ]
 
 
-def _figures(run: RunFolder, measured: Measured) -> list[Figure]:
+def _figures(run: RunFolder, measured: MeasuredRun) -> list[Figure]:
     overall = measured.overall
     rests = write_caption(overall)
     figures = [
@@ -349,7 +349,7 @@ def _figures(run: RunFolder, measured: Measured) -> list[Figure]:
     return figures
 
 
-def _facts(run: RunFolder, measured: Measured) -> dict[str, dict[str, str]]:
+def _facts(run: RunFolder, measured: MeasuredRun) -> dict[str, dict[str, str]]:
     facts = {"Run": dict(run.manifest.facts), "Recipe": _flatten(run.recipe)}
     facts["Made from"] = dict(run.manifest.identity)
     measured_facts = {
@@ -363,7 +363,7 @@ def _facts(run: RunFolder, measured: Measured) -> dict[str, dict[str, str]]:
     for part in ("sample", "grade", "learn", "other") if run.timings else ():
         seconds = sum(getattr(timing, f"{part}_s") for timing in run.timings)
         measured_facts[f"time to {part}" if part != "other" else "other time"] = f"{seconds:,.1f} s"
-    return {**facts, "Measured": measured_facts}
+    return {**facts, "MeasuredRun": measured_facts}
 
 
 def _flatten(values: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:

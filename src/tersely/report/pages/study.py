@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tersely.core.manifest import write_atomically
 from tersely.flows.study.outcomes import Confusion, StudyOutcome
-from tersely.metrics.verdicts import Verdict
+from tersely.metrics.verdicts import ClaimVerdict
 from tersely.report.charts.study import draw_figures
 from tersely.report.pages.exports import write_pngs
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
@@ -24,7 +24,7 @@ from tersely.report.tables.study import (
 PAGE, MARKDOWN, JSON = "report.html", "report.md", "report.json"
 
 
-class Section(NamedTuple):
+class PageSection(NamedTuple):
     """One study on the page."""
 
     name: str
@@ -43,7 +43,7 @@ class StudyPage(NamedTuple):
     summary: str
     alarm: Sequence[str]
     tiles: Sequence[Tile]
-    sections: Sequence[Section]
+    sections: Sequence[PageSection]
     predictions: Matrix | None
 
 
@@ -71,8 +71,8 @@ def write_study(
     return folder / PAGE
 
 
-def _section(outcome: StudyOutcome) -> Section:
-    return Section(
+def _section(outcome: StudyOutcome) -> PageSection:
+    return PageSection(
         name=outcome.name,
         title=outcome.title,
         summary=f"{outcome.question} ({outcome.paper}; {outcome.runs_done} of "
@@ -104,7 +104,7 @@ def _count_verdicts(outcomes: Sequence[StudyOutcome]) -> list[Tile]:
     total = len(verdicts)
     return [
         Tile(verdict.value, "", f"{verdicts.count(verdict)}", Cell("", f"of {total} claims"))
-        for verdict in Verdict
+        for verdict in ClaimVerdict
     ]
 
 

@@ -11,7 +11,7 @@ TRACES_SHOWN = 90
 # All traces of a page together; beyond it later samples of each problem are left out first.
 CHARACTERS_SHOWN = 12_000_000
 
-Trace = dict[str, Any]
+PageTrace = dict[str, Any]
 Key = tuple[str, str]
 
 
@@ -30,14 +30,14 @@ def pair_traces(
     problems: Mapping[str, Problem],
     budgets: Sequence[int],
     shown: int = TRACES_SHOWN,
-) -> list[Trace]:
+) -> list[PageTrace]:
     """Problems whose traces were kept in both evaluations, at most ``shown``, in problem order.
 
     When there are more, an equal share of fixed, broken and unchanged ones is taken as far as
     they go. A trace counts as right when it is correct and finished.
     """
     kept = {(r.benchmark, r.problem, r.sample): r for r in after if r.pieces is not None}
-    pairs: dict[Change, list[Trace]] = {change: [] for change in Change}
+    pairs: dict[Change, list[PageTrace]] = {change: [] for change in Change}
     for record in sorted(before, key=_place):
         other = kept.get((record.benchmark, record.problem, record.sample))
         if record.pieces is None or other is None:
@@ -61,7 +61,7 @@ def pair_traces(
 
 def group_traces(
     *sides: Sequence[EvalRecord], budgets: Sequence[int], characters: int = CHARACTERS_SHOWN
-) -> dict[Key, Trace]:
+) -> dict[Key, PageTrace]:
     """The samples that hold a text, by problem and side, all in order of their index.
 
     Where all texts are longer than ``characters`` together, every problem keeps its first
@@ -75,7 +75,7 @@ def group_traces(
             if record.pieces is not None or record.text is not None:
                 seen[key] = seen.get(key, 0) + 1
                 ranked.append((seen[key], key, side, record))
-    traces: dict[Key, Trace] = {}
+    traces: dict[Key, PageTrace] = {}
     spent = 0
     for _, key, side, record in sorted(ranked, key=lambda r: (r[0], natural_pair(r[1]), r[2])):
         described = describe(record, budgets=budgets)
@@ -88,7 +88,7 @@ def group_traces(
     return dict(sorted(traces.items(), key=lambda item: natural_pair(item[0])))
 
 
-def describe(record: EvalRecord, *, budgets: Sequence[int]) -> Trace:
+def describe(record: EvalRecord, *, budgets: Sequence[int]) -> PageTrace:
     """One sample; ``parts`` is its text, split where a budget was spent before its end."""
     pieces = _space(record)
     cuts = [budget for budget in sorted(budgets) if budget < len(pieces)]
@@ -104,7 +104,7 @@ def describe(record: EvalRecord, *, budgets: Sequence[int]) -> Trace:
     }
 
 
-def _empty(key: Key, *, sides: int) -> Trace:
+def _empty(key: Key, *, sides: int) -> PageTrace:
     return {
         "benchmark": key[0],
         "problem": key[1],

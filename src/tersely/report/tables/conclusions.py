@@ -26,7 +26,7 @@ FEW_PROBLEMS = 20
 TOO_FEW_PROBLEMS = 6
 # Differences of sums of shares are rounded: less than this is no fall.
 ROUNDING = 1e-9
-Names = tuple[str, str]
+SideNames = tuple[str, str]
 
 
 class Repeats(NamedTuple):
@@ -37,7 +37,7 @@ class Repeats(NamedTuple):
 
 
 def conclude(
-    comparison: Comparison, changes: Sequence[ProblemChange], *, names: Names
+    comparison: Comparison, changes: Sequence[ProblemChange], *, names: SideNames
 ) -> list[str]:
     """What may be concluded: length, accuracy, budgets, Pass@k, one scalar, how sure."""
     sentences = [
@@ -94,7 +94,7 @@ def detectable(measure: Measure) -> float:
     return minimum_detectable(difference.standard_error, n_problems=difference.n_problems)
 
 
-def _conclude_length(comparison: Comparison, names: Names) -> str:
+def _conclude_length(comparison: Comparison, names: SideNames) -> str:
     ratio = comparison.token_ratio
     cell = format_ratio(ratio)
     if cell.estimate == UNDEFINED:
@@ -115,7 +115,7 @@ def _conclude_length(comparison: Comparison, names: Names) -> str:
     return said
 
 
-def _conclude_accuracy(comparison: Comparison, names: Names) -> str:
+def _conclude_accuracy(comparison: Comparison, names: SideNames) -> str:
     accuracy = full_budget_accuracy(comparison)
     cell = format_difference(accuracy.difference, accuracy.unit)
     where = f"at {accuracy.budget_tokens:,} tokens"

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tersely.flows.lint.forecast import Cell, CurveRow, Finding, Severity
+from tersely.flows.lint.forecast import CurveRow, Finding, FindingSeverity, LengthCell
 from tersely.report.tables import cells as written
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.terminal import (
@@ -19,9 +19,9 @@ from tersely.report.tables.terminal import (
 )
 
 MARKS = {
-    Severity.ERROR: ("✗", "bold red"),
-    Severity.WARNING: ("!", "bold yellow"),
-    Severity.INFO: ("•", "bold"),
+    FindingSeverity.ERROR: ("✗", "bold red"),
+    FindingSeverity.WARNING: ("!", "bold yellow"),
+    FindingSeverity.INFO: ("•", "bold"),
 }
 
 
@@ -29,7 +29,7 @@ def draw_lint(
     title: str,
     findings: Sequence[Finding],
     *,
-    cells: Sequence[Cell],
+    cells: Sequence[LengthCell],
     curve: Sequence[CurveRow],
     target_tokens: float,
     notes: Sequence[str],
@@ -61,14 +61,14 @@ def draw_linted(finding: Finding) -> Table:
     grid.add_column(overflow="fold")
     grid.add_row(Text(mark, style=style), draw_text(finding.title, style))
     grid.add_row(Text(), draw_text(finding.evidence))
-    if finding.reason and finding.severity is not Severity.INFO:
+    if finding.reason and finding.severity is not FindingSeverity.INFO:
         grid.add_row(Text(), draw_text(finding.reason, "dim"))
     if finding.setting:
         grid.add_row(Text("→", style=style), draw_text(finding.setting))
     return grid
 
 
-def tabulate_cells(cells: Sequence[Cell]) -> Matrix:
+def tabulate_cells(cells: Sequence[LengthCell]) -> Matrix:
     """One row a kind of rollout: right or wrong, short or long."""
     rows = [
         MatrixRow(

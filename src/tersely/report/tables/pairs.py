@@ -29,7 +29,7 @@ from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.words import label
 
 NAME_WIDTH = 28
-Names = tuple[str, str]
+SideNames = tuple[str, str]
 
 
 class RepeatRow(NamedTuple):
@@ -48,7 +48,7 @@ class RepeatTable(NamedTuple):
     caption: str
 
 
-def name_sides(before: str, after: str, *, width: int = NAME_WIDTH) -> Names:
+def name_sides(before: str, after: str, *, width: int = NAME_WIDTH) -> SideNames:
     """Column heads of two evaluations, short and never the same: what differs is kept."""
     if max(len(before), len(after)) <= width:
         names = before, after
@@ -102,7 +102,7 @@ def _show_part(name: str, start: int, end: int, *, width: int) -> str:
 
 
 def tabulate_sides(
-    comparison: Comparison, *, names: Names
+    comparison: Comparison, *, names: SideNames
 ) -> tuple[TableBlock, TableBlock, TableBlock]:
     """Accuracy by budget; lengths, shares and scores; everything."""
     named = f"(protocol {comparison.protocol.value})"
@@ -117,7 +117,7 @@ def tabulate_sides(
     )
 
 
-def tabulate_repeats(comparison: Comparison, *, names: Names) -> RepeatTable:
+def tabulate_repeats(comparison: Comparison, *, names: SideNames) -> RepeatTable:
     """Pass@k beside Mean@k at every budget."""
     measures = name_mean(comparison), f"pass@{most_tries(comparison)}"
     shown = label(measures[0]), label(measures[1])
@@ -182,7 +182,7 @@ def tabulate_changed(
     changes: Sequence[ProblemChange],
     comparison: Comparison,
     *,
-    names: Names,
+    names: SideNames,
     title: str,
     shown: int,
 ) -> Matrix:

@@ -11,17 +11,17 @@ from rich.text import Text
 
 from tersely.flows.study.outcomes import ArmOutcome, ClaimOutcome, Confusion, StudyOutcome
 from tersely.metrics.crossed import Effect
-from tersely.metrics.verdicts import FEWEST_SEEDS, Verdict
+from tersely.metrics.verdicts import FEWEST_SEEDS, ClaimVerdict
 from tersely.report.charts.style import defined
 from tersely.report.tables.cells import UNDEFINED, Cell
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.terminal import FittedTable, draw_text, draw_title
 
 MARKS = {
-    Verdict.HOLDS: ("✓", "bold green"),
-    Verdict.FAILS: ("✗", "bold red"),
-    Verdict.OPPOSITE: ("✗✗", "bold red"),
-    Verdict.UNKNOWN: ("?", "bold yellow"),
+    ClaimVerdict.HOLDS: ("✓", "bold green"),
+    ClaimVerdict.FAILS: ("✗", "bold red"),
+    ClaimVerdict.OPPOSITE: ("✗✗", "bold red"),
+    ClaimVerdict.UNKNOWN: ("?", "bold yellow"),
 }
 CAPTION = (
     "Effects: brackets are 95% intervals over seeds and held-out problems (curves: over seeds). "
@@ -88,7 +88,7 @@ def _draw_verdicts(claims: Sequence[ClaimOutcome]) -> Table:
 def describe_verdict(claim: ClaimOutcome) -> str:
     """Verdict and effect in words."""
     words = f"{claim.verdict.value}, {format_effect(claim.effect, claim.unit).text}"
-    if claim.verdict is not Verdict.UNKNOWN:
+    if claim.verdict is not ClaimVerdict.UNKNOWN:
         return words
     if claim.effect.n_seeds < FEWEST_SEEDS or not math.isfinite(claim.effect.detectable):
         return f"{words}; too few runs"
@@ -177,7 +177,7 @@ def format_markdown(outcomes: Sequence[StudyOutcome], confusions: Sequence[Confu
 
 
 def _told(claim: ClaimOutcome) -> str:
-    if claim.verdict is Verdict.UNKNOWN and math.isfinite(claim.effect.detectable):
+    if claim.verdict is ClaimVerdict.UNKNOWN and math.isfinite(claim.effect.detectable):
         return f"cannot tell (could have seen {_number(claim.effect.detectable, claim.unit)})"
     return f"**{claim.verdict.value}**"
 

@@ -21,7 +21,7 @@ from tersely.report.tables.pairs import RepeatTable
 LABEL_WIDTH = 18
 
 
-class Layout(NamedTuple):
+class TableLayout(NamedTuple):
     """How a table is drawn: columns in one part, and whether intervals stand below."""
 
     columns: int
@@ -101,7 +101,7 @@ def draw_repeats(repeats: RepeatTable) -> Table:
     return table
 
 
-def _lay_out(matrix: Matrix, *, width: int) -> Layout:
+def _lay_out(matrix: Matrix, *, width: int) -> TableLayout:
     heads = len(matrix.heads)
     for below, gap in ((False, 2), (True, 1)):
         widths = [
@@ -110,9 +110,9 @@ def _lay_out(matrix: Matrix, *, width: int) -> Layout:
         ]
         first = _label_width(matrix, below=below)
         if first + gap + sum(w + gap for w in widths) <= width:
-            return Layout(heads, below)
+            return TableLayout(heads, below)
     fitting = max(1, (width - first - gap) // (max(widths) + gap))
-    return Layout(math.ceil(heads / math.ceil(heads / fitting)), True)
+    return TableLayout(math.ceil(heads / math.ceil(heads / fitting)), True)
 
 
 def _label_width(matrix: Matrix, *, below: bool) -> int:

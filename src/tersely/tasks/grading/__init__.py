@@ -19,14 +19,14 @@ from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Grade, Problem, Verdict
 from tersely.tasks.grading import workers
 from tersely.tasks.grading.golds import asks_for_hashes, no_answer
-from tersely.tasks.grading.workers import Task
+from tersely.tasks.grading.workers import GradingTask
 
 Grader = Callable[[str, str], Verdict]
 
 # Verdicts of workers on short answers: a group gives the same one many times.
 _SHORT_CHARS = 200
 _MOST_KEPT = 20_000
-_kept: dict[Task, Verdict] = {}
+_kept: dict[GradingTask, Verdict] = {}
 # What graders share; every other file here is one.
 _NO_GRADERS = {
     "answer",
@@ -87,7 +87,7 @@ def grade(problem: Problem, text: str) -> Verdict:
 def grade_all(pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
     """The verdicts on texts, each by its problem's grader, in order; uses all workers at once."""
     found = [_quick(problem.grader, text, problem.answer) for problem, text in pairs]
-    tasks = list(dict.fromkeys(item for item in found if isinstance(item, Task)))
+    tasks = list(dict.fromkeys(item for item in found if isinstance(item, GradingTask)))
     if not tasks:
         return [item for item in found if isinstance(item, Verdict)]
     # No more threads than workers, and no more workers than tasks.
@@ -151,7 +151,7 @@ def refuse_bad_gold(problems: Sequence[Problem]) -> None:
         )
 
 
-def _quick(name: str, text: str, answer: str) -> Verdict | Task:
+def _quick(name: str, text: str, answer: str) -> Verdict | GradingTask:
     """The verdict if it is cheap, otherwise the task for a worker."""
     module = _module(name)
     if not hasattr(module, "quick"):
@@ -160,10 +160,10 @@ def _quick(name: str, text: str, answer: str) -> Verdict | Task:
     found = module.quick(text, answer)
     if isinstance(found, Verdict):
         return found
-    return Task(module.__name__, found, answer, getattr(module, "LIMIT_S", workers.LIMIT_S))
+    return GradingTask(module.__name__, found, answer, getattr(module, "LIMIT_S", workers.LIMIT_S))
 
 
-def _in_worker(task: Task) -> Verdict:
+def _in_worker(task: GradingTask) -> Verdict:
     if task in _kept:
         return _kept[task]
     verdict = workers.pool().grade(task)

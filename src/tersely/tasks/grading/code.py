@@ -18,7 +18,7 @@ from tersely.core.types import Grade, Verdict
 from tersely.tasks import sandbox
 from tersely.tasks.grading.answer import answer_part
 from tersely.tasks.grading.code_tests import CallTest, CodeTests, InputTest, read_tests
-from tersely.tasks.sandbox import Cell, End, Isolation, Limits, Stopped
+from tersely.tasks.sandbox import End, Isolation, Limits, SandboxedProcess, Stopped
 from tersely.tasks.sandbox.talk import decode, encode
 
 # One program against all of its tests, whatever they are.
@@ -135,7 +135,7 @@ def _called(program: str, tests: CodeTests, isolation: Isolation, ends_at: float
     passed, place = 0, 0
     while place < len(tests.calls):
         limits = Limits(cpu_s=int(TOTAL_S))
-        with Cell(program, isolation=isolation, mode="serve", limits=limits) as cell:
+        with SandboxedProcess(program, isolation=isolation, mode="serve", limits=limits) as cell:
             try:
                 for test in tests.calls[place:]:
                     place += 1
@@ -146,7 +146,7 @@ def _called(program: str, tests: CodeTests, isolation: Isolation, ends_at: float
     return passed
 
 
-def _returns(cell: Cell, function: str, test: CallTest, *, ends_at: float) -> bool:
+def _returns(cell: SandboxedProcess, function: str, test: CallTest, *, ends_at: float) -> bool:
     values = [encode(value, _no_object) for value in test.arguments]
     request = {"do": "method", "values": [function, *values], "named": {}}
     soon = min(ends_at, time.monotonic() + Limits().wall_s)
@@ -168,8 +168,8 @@ def _checked(program: str, tests: CodeTests, *, isolation: Isolation) -> _Passed
     ends_at = time.monotonic() + TOTAL_S
     limits = Limits(cpu_s=int(TOTAL_S))
     with (
-        Cell(program, isolation=isolation, mode="serve", limits=limits) as cell,
-        Cell(
+        SandboxedProcess(program, isolation=isolation, mode="serve", limits=limits) as cell,
+        SandboxedProcess(
             tests.check, isolation=isolation, mode="check", limits=limits, function=tests.function
         ) as script,
     ):
@@ -182,7 +182,7 @@ def _checked(program: str, tests: CodeTests, *, isolation: Isolation) -> _Passed
     return _Passed(said["passed"], said["total"])
 
 
-def _reply(cell: Cell, line: bytes, *, ends_at: float) -> bytes:
+def _reply(cell: SandboxedProcess, line: bytes, *, ends_at: float) -> bytes:
     """The program's reply; ``null`` tells the script that it is gone."""
     try:
         soon = min(ends_at, time.monotonic() + Limits().wall_s)

@@ -19,10 +19,10 @@ from typing import Any
 from tersely.tasks.grading import expressions, units
 from tersely.tasks.grading.math_reading import (
     Answer,
+    AnswerList,
     Equation,
     Leaf,
-    Reading,
-    Several,
+    MathReading,
     expression,
     read,
     reading_of,
@@ -69,7 +69,7 @@ def compare(gold: str, given: str) -> bool | None:
 def _is_read(answer: Answer) -> bool:
     if isinstance(answer, Leaf):
         return answer.value is not None
-    return all(map(_is_read, answer.items if isinstance(answer, Several) else answer.sides))
+    return all(map(_is_read, answer.items if isinstance(answer, AnswerList) else answer.sides))
 
 
 def _same(gold: Answer, given: Answer) -> bool:
@@ -81,7 +81,7 @@ def _same(gold: Answer, given: Answer) -> bool:
     if isinstance(gold, Equation):
         value = _solved(gold) if _is_named(gold.sides[0]) else None
         return value is not None and _same(value, given)
-    if isinstance(gold, Several) or isinstance(given, Several):
+    if isinstance(gold, AnswerList) or isinstance(given, AnswerList):
         return _same_several(gold, given)
     return _same_leaf(gold, given)
 
@@ -135,7 +135,7 @@ def _name(side: Answer) -> str | None:
 
 def _is_named(side: Answer) -> bool:
     """Whether it is a name, several of them, or a figure (an angle, a length)."""
-    if isinstance(side, Several):
+    if isinstance(side, AnswerList):
         return all(_name(item) is not None for item in side.items)
     figure = isinstance(side, Leaf) and bool(_FIGURE_NAME.fullmatch(side.text))
     return figure or _name(side) is not None
@@ -230,11 +230,11 @@ def _is_set(value: Any) -> bool:
 def _as_leaf(answer: Answer) -> Leaf:
     if isinstance(answer, Leaf):
         return answer
-    return Leaf(answer.text, expression(answer.text, Reading(False, False)))
+    return Leaf(answer.text, expression(answer.text, MathReading(False, False)))
 
 
-def _as_several(answer: Answer) -> Several:
-    return answer if isinstance(answer, Several) else Several(answer.text, "", (answer,))
+def _as_several(answer: Answer) -> AnswerList:
+    return answer if isinstance(answer, AnswerList) else AnswerList(answer.text, "", (answer,))
 
 
 def _label(item: Answer) -> str | None:
@@ -242,7 +242,7 @@ def _label(item: Answer) -> str | None:
     return None if name is None else name.casefold()
 
 
-def _kind(several: Several) -> str:
+def _kind(several: AnswerList) -> str:
     """The brackets as far as they matter: none for a set, ``()`` for a tuple or a pair."""
     if several.brackets in ("", r"\{\}"):
         return ""

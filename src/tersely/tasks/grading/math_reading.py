@@ -47,7 +47,7 @@ _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eig
 _BASES |= {"ten": 10, "sixteen": 16}
 
 
-class Reading(NamedTuple):
+class MathReading(NamedTuple):
     """How the symbols of both answers are read: the same in both."""
 
     keep_case: bool
@@ -63,7 +63,7 @@ class Leaf(NamedTuple):
     base: int = 10
 
 
-class Several(NamedTuple):
+class AnswerList(NamedTuple):
     """A list, with its brackets; empty ones for none."""
 
     text: str
@@ -78,16 +78,16 @@ class Equation(NamedTuple):
     sides: tuple["Answer", ...]
 
 
-Answer = Leaf | Several | Equation
+Answer = Leaf | AnswerList | Equation
 
 
-def reading_of(one: str, other: str) -> Reading:
+def reading_of(one: str, other: str) -> MathReading:
     """How the symbols of two answers are read: capitals as small letters unless both occur."""
     # Greek capitals are other symbols; an N for an n is a slip unless one text has both.
     texts = [one, other, "".join(re.findall(r"\\[a-zA-Z]+", one + other))]
     names = [set(_SYMBOL.findall(re.sub(r"_\{[^{}]*\}", "", text))) for text in texts]
     both = any(_other_case(name) in found for found in names for name in found)
-    return Reading(both, any(_COMPLEX.search(text) for text in (one, other)))
+    return MathReading(both, any(_COMPLEX.search(text) for text in (one, other)))
 
 
 def _other_case(name: str) -> str:
@@ -108,20 +108,20 @@ def _cut(text: str, marks: set[str]) -> list[str]:
     return [*parts, text[begin:].strip()]
 
 
-def read(answer: Written, reading: Reading) -> Answer:
+def read(answer: Written, reading: MathReading) -> Answer:
     """The answer cut into its items or its sides; what cannot be read keeps its text."""
     text = answer.text
     if _GROUPED.fullmatch(text):
         return _leaf(text.replace(",", ""), reading, unit=answer.unit)
     parts = [part for part in _cut(text, {",", ";"}) if part]
     if len(parts) > 1:
-        return Several(text, "", _flat(_read_part(part, answer.unit, reading) for part in parts))
+        return AnswerList(text, "", _flat(_read_part(part, answer.unit, reading) for part in parts))
     bracketed = _bracketed(text)
     if bracketed is not None:
         marks, inside = bracketed
         parts = [part for part in _cut(inside, {",", ";"}) if part]
         if len(parts) > 1 or (marks == r"\{\}" and parts and not re.search(r"[|:]|\\mid", inside)):
-            return Several(text, marks, _flat(_read_part(part, "", reading) for part in parts))
+            return AnswerList(text, marks, _flat(_read_part(part, "", reading) for part in parts))
     if not re.search(r"[<>]|\\(?:le|ge|ne|approx|equiv)(?![a-z])", text):
         sides = _cut(text, {"=", r"\in"})
         if len(sides) > 1 and all(sides):
@@ -129,7 +129,7 @@ def read(answer: Written, reading: Reading) -> Answer:
     return _plus_minus(_leaf(text, reading, unit=answer.unit))
 
 
-def _read_part(text: str, unit: str, reading: Reading) -> Answer:
+def _read_part(text: str, unit: str, reading: MathReading) -> Answer:
     part = written(text)
     return read(part._replace(unit=part.unit or unit), reading)
 
@@ -140,7 +140,7 @@ def _plus_minus(leaf: Leaf) -> Answer:
 
     if isinstance(leaf.value, FiniteSet) and leaf.value.args:
         items = tuple(Leaf(leaf.text, value, leaf.unit) for value in leaf.value.args)
-        return Several(leaf.text, "", items)
+        return AnswerList(leaf.text, "", items)
     return leaf
 
 
@@ -148,7 +148,7 @@ def _flat(items: Any) -> tuple[Answer, ...]:
     """What one item of a list has several values adds them to the list."""
     found: list[Answer] = []
     for item in items:
-        several = isinstance(item, Several) and not item.brackets
+        several = isinstance(item, AnswerList) and not item.brackets
         found.extend(item.items if several else [item])
     return tuple(found)
 
@@ -170,7 +170,7 @@ def _bracketed(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _leaf(text: str, reading: Reading, *, unit: str) -> Leaf:
+def _leaf(text: str, reading: MathReading, *, unit: str) -> Leaf:
     base = 10
     if based := _BASED.fullmatch(text):
         said = based["base"] or based["one"]
@@ -186,7 +186,7 @@ def _leaf(text: str, reading: Reading, *, unit: str) -> Leaf:
 
 # The answers to one problem come with one gold answer.
 @lru_cache(maxsize=256)
-def expression(text: str, reading: Reading) -> Any:
+def expression(text: str, reading: MathReading) -> Any:
     """The expression of sympy; None if the text cannot be read."""
     from latex2sympy2_extended.latex2sympy2 import (
         ConversionConfig,

@@ -12,7 +12,7 @@ from fractions import Fraction
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import after_hashes, answer_part, last_boxed
 
-Item = Fraction | str | tuple["Item", ...]
+OrderedItem = Fraction | str | tuple["OrderedItem", ...]
 
 MOST_CHARS = 20_000
 _OPENING, _CLOSING = "([{", ")]}"
@@ -39,7 +39,7 @@ def grade(text: str, answer: str) -> Verdict:
     return Verdict(grade=Grade.CORRECT if same else Grade.WRONG, extracted=found)
 
 
-def _items(text: str) -> tuple[Item, ...]:
+def _items(text: str) -> tuple[OrderedItem, ...]:
     """The items of a list; brackets around the whole of it, or around a text, mean nothing.
 
     One pass with the open lists on a stack: as deep as it may be.
@@ -50,8 +50,8 @@ def _items(text: str) -> tuple[Item, ...]:
     return whole
 
 
-def _split(text: str) -> tuple[Item, ...]:
-    stack: list[tuple[list[Item], list[str]]] = [([], [])]
+def _split(text: str) -> tuple[OrderedItem, ...]:
+    stack: list[tuple[list[OrderedItem], list[str]]] = [([], [])]
     by_space = not re.search(r"[,;\n]", text)
     for character in text:
         items, letters = stack[-1]
@@ -74,14 +74,14 @@ def _split(text: str) -> tuple[Item, ...]:
     return tuple(stack[0][0])
 
 
-def _end(items: list[Item], letters: list[str]) -> None:
+def _end(items: list[OrderedItem], letters: list[str]) -> None:
     word = " ".join("".join(letters).split()).strip("'\"` ").casefold()
     letters.clear()
     if word:
         items.append(_item(word))
 
 
-def _item(word: str) -> Item:
+def _item(word: str) -> OrderedItem:
     if _NUMBER.fullmatch(word) and not re.search(r"/0+\Z", word):
         top, _, bottom = word.partition("/")
         return Fraction(top) / Fraction(bottom or 1)

@@ -54,7 +54,7 @@ class Number(NamedTuple):
     percent: bool = False
 
 
-class Shape(StrEnum):
+class ListKind(StrEnum):
     """What a list of numbers is read as."""
 
     SET = "set"
@@ -65,10 +65,10 @@ class Shape(StrEnum):
     RIGHT_OPEN = "right-open interval"
 
 
-class Several(NamedTuple):
+class NumberList(NamedTuple):
     """A list of numbers in the order written."""
 
-    shape: Shape
+    shape: ListKind
     items: tuple[Number, ...]
 
 
@@ -104,7 +104,7 @@ def _same(answer: str, found: str) -> bool | None:
 
 
 def _same_plain(
-    answer: str, found: str, gold: Number | Several | None, given: Number | Several | None
+    answer: str, found: str, gold: Number | NumberList | None, given: Number | NumberList | None
 ) -> bool | None:
     if gold is None and given is None:
         return same_words(answer, found)
@@ -126,7 +126,7 @@ def _same_text(one: str, other: str) -> bool:
     return (closes or "\\begin" in text) and bool(re.search(r"[a-zA-Z0-9]", said))
 
 
-def _read(text: str, percent: bool = False) -> Number | Several | None:
+def _read(text: str, percent: bool = False) -> Number | NumberList | None:
     if not text.isascii():
         return None
     number = _number(text) or _fraction(text)
@@ -165,7 +165,7 @@ def _fraction(text: str) -> Number | None:
     return Number(-value if match["sign"] == "-" else value)
 
 
-def _several(text: str) -> Several | None:
+def _several(text: str) -> NumberList | None:
     if _GROUPED_IN_LIST.search(text):
         return None
     match = _LIST.fullmatch(text)
@@ -177,34 +177,34 @@ def _several(text: str) -> Several | None:
             return None
         items.append(item)
     if match is None:
-        return Several(Shape.SET, tuple(items)) if len(items) > 1 else None
+        return NumberList(ListKind.SET, tuple(items)) if len(items) > 1 else None
     shape = _shape(match["open"] + match["close"], items)
-    return None if shape is None else Several(shape, tuple(items))
+    return None if shape is None else NumberList(shape, tuple(items))
 
 
-def _shape(marks: str, items: Sequence[Number]) -> Shape | None:
+def _shape(marks: str, items: Sequence[Number]) -> ListKind | None:
     if marks == r"\{\}":
-        return Shape.SET
+        return ListKind.SET
     if len(items) < 2:
         return None
     if len(items) > 2:
-        return Shape.TUPLE if marks in ("()", "[]") else None
+        return ListKind.TUPLE if marks in ("()", "[]") else None
     left, right = (item.value for item in items)
     if left < right:
         shapes = {
-            "()": Shape.OPEN,
-            "[]": Shape.CLOSED,
-            "(]": Shape.LEFT_OPEN,
-            "[)": Shape.RIGHT_OPEN,
+            "()": ListKind.OPEN,
+            "[]": ListKind.CLOSED,
+            "(]": ListKind.LEFT_OPEN,
+            "[)": ListKind.RIGHT_OPEN,
         }
         return shapes.get(marks)
     # What would be an empty interval is a pair.
     pair = marks == "()" or (marks == "[]" and left > right)
-    return Shape.TUPLE if pair else None
+    return ListKind.TUPLE if pair else None
 
 
-def _as_several(value: Number | Several) -> Several:
-    return value if isinstance(value, Several) else Several(Shape.SET, (value,))
+def _as_several(value: Number | NumberList) -> NumberList:
+    return value if isinstance(value, NumberList) else NumberList(ListKind.SET, (value,))
 
 
 def _same_number(gold: Number, given: Number) -> bool:
@@ -223,20 +223,20 @@ def _equal(gold: Number, given: Number) -> bool:
     return not (gold.exact and given.exact) and close(gold.value, given.value)
 
 
-def _same_several(gold: Several, given: Several) -> bool | None:
-    intervals = {Shape.OPEN, Shape.CLOSED, Shape.LEFT_OPEN, Shape.RIGHT_OPEN}
+def _same_several(gold: NumberList, given: NumberList) -> bool | None:
+    intervals = {ListKind.OPEN, ListKind.CLOSED, ListKind.LEFT_OPEN, ListKind.RIGHT_OPEN}
     if gold.shape in intervals and given.shape in intervals:
         return _in_order(gold.items, given.items) if gold.shape is given.shape else False
     for side in (gold, given):
         # Equal numbers in one set are one; which of two nearly equal ones comes first is open.
-        if side.shape is Shape.SET and not _all_apart(side.items):
+        if side.shape is ListKind.SET and not _all_apart(side.items):
             return None
-    if {gold.shape, given.shape} & (intervals - {Shape.OPEN}):
+    if {gold.shape, given.shape} & (intervals - {ListKind.OPEN}):
         return False
     # From here an open interval is the pair of its ends.
     if len(gold.items) != len(given.items):
         return False
-    if gold.shape is Shape.SET:
+    if gold.shape is ListKind.SET:
         return _in_order(_ordered(gold.items), _ordered(given.items))
     return _in_order(gold.items, given.items)
 

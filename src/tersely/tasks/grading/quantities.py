@@ -136,7 +136,7 @@ _LIST = re.compile(
 )
 
 
-class Quantity(NamedTuple):
+class WrittenNumber(NamedTuple):
     """A number and where it stands; ``value`` is None where what is written has none."""
 
     value: Fraction | None
@@ -234,23 +234,23 @@ def _repeating(found: re.Match[str]) -> str:
     return f"‹{above}/{scale * (10 ** len(period) - 1)}›"
 
 
-def _read(match: re.Match[str]) -> list[Quantity]:
+def _read(match: re.Match[str]) -> list[WrittenNumber]:
     """The number of a token; two of a whole one beside a fraction above 1."""
     sign = -1 if "-" in (match["sign"] or "") + (match["inner"] or "") else 1
     begin, end = match.span()
     if match["unread"]:
-        return [Quantity(None, begin, end)]
+        return [WrittenNumber(None, begin, end)]
     if match["base"]:
-        return [Quantity(_times(sign, _power(match)), begin, end)]
+        return [WrittenNumber(_times(sign, _power(match)), begin, end)]
     above, below = _decimal(match["over"]), _decimal(match["under"])
     part = None if above is None or not below else above / below
     if match["whole"] is None:
-        return [Quantity(_times(sign, part), begin, end)]
+        return [WrittenNumber(_times(sign, part), begin, end)]
     whole = Fraction(match["whole"])
     if part is not None and 0 < part < 1:
-        return [Quantity(sign * (whole + part), begin, end)]
+        return [WrittenNumber(sign * (whole + part), begin, end)]
     between = match.end("whole")
-    return [Quantity(sign * whole, begin, between), Quantity(part, between, end)]
+    return [WrittenNumber(sign * whole, begin, between), WrittenNumber(part, between, end)]
 
 
 def _times(sign: int, value: Fraction | None) -> Fraction | None:
@@ -279,7 +279,7 @@ def _decimal(text: str) -> Fraction | None:
     return Fraction(found[1]) * Fraction(10) ** int(found[2] or 0)
 
 
-def _alone(text: str, number: Quantity) -> Fraction | None:
+def _alone(text: str, number: WrittenNumber) -> Fraction | None:
     """Its value, unless a function is taken of it or multiplied with it."""
     spoiled = _BEFORE.search(text[max(0, number.begin - 40) : number.begin])
     if spoiled or number.value is None or _BEHIND.match(text, number.end):

@@ -33,7 +33,7 @@ UNGRADED = Verdict(grade=Grade.UNGRADED)
 _SOURCE = Path(__file__).parents[3]
 
 
-class Task(NamedTuple):
+class GradingTask(NamedTuple):
     """A text for ``grade(text, answer)`` of a module, and how many seconds that may take."""
 
     module: str
@@ -63,7 +63,7 @@ class Worker:
         """The process's id; None while there is none."""
         return self._process.pid if self._process else None
 
-    def grade(self, task: Task) -> Verdict:
+    def grade(self, task: GradingTask) -> Verdict:
         """The module's verdict; UNGRADED if it took too long, too much memory, or failed.
 
         Raises:
@@ -186,7 +186,7 @@ class Worker:
         return lines[-1] if lines else "it said nothing"
 
 
-class Pool:
+class WorkerPool:
     """As many workers as there are processors; any thread may use them."""
 
     def __init__(self, *, workers: int | None = None, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -198,7 +198,7 @@ class Pool:
             self._idle.put(worker)
         weakref.finalize(self, _stop_all, self._all, os.getpid())
 
-    def grade(self, task: Task) -> Verdict:
+    def grade(self, task: GradingTask) -> Verdict:
         """Waits for a worker and grades in it; see ``Worker.grade``."""
         worker = self._idle.get()
         try:
@@ -222,10 +222,10 @@ def _stop_all(workers: list[Worker], owner: int) -> None:
             worker.stop()
 
 
-_pools: dict[int, Pool] = {}
+_pools: dict[int, WorkerPool] = {}
 
 
-def pool() -> Pool:
+def pool() -> WorkerPool:
     """This process's workers."""
     owner = os.getpid()
-    return _pools.get(owner) or _pools.setdefault(owner, Pool())
+    return _pools.get(owner) or _pools.setdefault(owner, WorkerPool())

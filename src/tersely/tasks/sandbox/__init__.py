@@ -1,19 +1,19 @@
 """Running programs that nobody has read: no network, one scratch folder, limits on everything.
 
 ``find`` says what can isolate on this machine, ``run`` runs a program between standard input and
-output, and a ``Cell`` holds a conversation with code.
+output, and a ``SandboxedProcess`` holds a conversation with code.
 """
 
-from tersely.tasks.sandbox.cell import Cell, End, Outcome, Stopped
+from tersely.tasks.sandbox.cell import End, ProgramOutcome, SandboxedProcess, Stopped
 from tersely.tasks.sandbox.choice import allow_unsandboxed, find, run
 from tersely.tasks.sandbox.commands import Isolation, Limits
 
 __all__ = [
-    "Cell",
     "End",
     "Isolation",
     "Limits",
-    "Outcome",
+    "ProgramOutcome",
+    "SandboxedProcess",
     "Stopped",
     "allow_unsandboxed",
     "find",

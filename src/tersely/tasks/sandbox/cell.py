@@ -44,7 +44,7 @@ class End(StrEnum):
     OUTPUT = "output"
 
 
-class Outcome(NamedTuple):
+class ProgramOutcome(NamedTuple):
     """How a program ended and what it had written to standard output by then."""
 
     end: End
@@ -68,7 +68,7 @@ def _in_memory(name: str, content: bytes) -> int:
     return file
 
 
-class Cell:
+class SandboxedProcess:
     """One sandboxed process with all that it starts. Use it in a ``with`` block: at the end of the
     block every one of those processes is gone."""
 
@@ -99,7 +99,7 @@ class Cell:
             self.stop()
             raise
 
-    def __enter__(self) -> "Cell":
+    def __enter__(self) -> "SandboxedProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,7 +181,7 @@ class Cell:
         """
         return self._exchange(line, ends_at=ends_at, one_line=True)
 
-    def finish(self) -> Outcome:
+    def finish(self) -> ProgramOutcome:
         """Waits for the program's own end, at most until a limit."""
         assert self._process is not None
         ends_at = self._started + self._limits.wall_s
@@ -192,10 +192,10 @@ class Cell:
                 self._check_limits(ends_at)
                 time.sleep(0.001)
         except Stopped as stopped:
-            return Outcome(stopped.end, self._received)
+            return ProgramOutcome(stopped.end, self._received)
         if self._used_its_time(code):
-            return Outcome(End.TIME, stdout)
-        return Outcome(End.FAILED if code else End.DONE, stdout)
+            return ProgramOutcome(End.TIME, stdout)
+        return ProgramOutcome(End.FAILED if code else End.DONE, stdout)
 
     def _used_its_time(self, code: int) -> bool:
         """Whether the kernel ended it for its processor time: by a signal of its own, or if that

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from tersely.core.errors import ConfigError, GradingError, TerselyWarning
-from tersely.tasks.sandbox.cell import Cell, End, Outcome
+from tersely.tasks.sandbox.cell import End, ProgramOutcome, SandboxedProcess
 from tersely.tasks.sandbox.commands import Isolation, Limits
 
 LIMITS = Limits()
@@ -61,13 +61,15 @@ def allow_unsandboxed(allowed: bool = True) -> None:
 
 def run(
     source: str, *, isolation: Isolation, stdin: bytes = b"", limits: Limits = LIMITS
-) -> Outcome:
+) -> ProgramOutcome:
     """Runs a Python program on this input until it ends or is ended at a limit.
 
     Raises:
         GradingError: the sandbox could not be started.
     """
-    with Cell(source, isolation=isolation, mode="run", limits=limits, stdin=stdin) as cell:
+    with SandboxedProcess(
+        source, isolation=isolation, mode="run", limits=limits, stdin=stdin
+    ) as cell:
         return cell.finish()
 
 

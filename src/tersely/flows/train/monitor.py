@@ -13,7 +13,7 @@ ALARMS_FILE = "alarms.jsonl"
 OnAlarm = Callable[[Alarm], None]
 
 
-class Lookout:
+class AlarmMonitor:
     """The steps of a run so far, and which alarms have been raised.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tersely.flows.lint.facts import Facts, fixed_target
-from tersely.flows.lint.forecast import Finding, Severity
+from tersely.flows.lint.forecast import Finding, FindingSeverity
 from tersely.flows.lint.pool import prefix_right, written_right
 from tersely.flows.lint.words import amount, percent
 from tersely.flows.recipe.sections import EngineSection
@@ -23,7 +23,7 @@ MOVING = {
 }
 
 
-def check_basis(facts: Facts) -> Iterator[Finding]:
+def check_prerequisites(facts: Facts) -> Iterator[Finding]:
     """Every finding about records, needs, filters of other engines, and cost."""
     yield from _references(facts)
     yield from _cap(facts)
@@ -40,7 +40,7 @@ def _references(facts: Facts) -> Iterator[Finding]:
     if facts.lacking:
         lacking = sum(p.reference_tokens is None for p in facts.pool.problems)
         yield Finding(
-            Severity.ERROR,
+            FindingSeverity.ERROR,
             "missing-references",
             f"reward {facts.recipe.reward.name} needs {' and '.join(facts.lacking)}, which the "
             "problems lack",
@@ -59,7 +59,7 @@ def _cap(facts: Facts) -> Iterator[Finding]:
     target = facts.target_tokens
     exact = facts.recipe.reward.name in ("truncation", "thinkprune") and target <= sampled
     yield Finding(
-        Severity.INFO if exact else Severity.WARNING,
+        FindingSeverity.INFO if exact else FindingSeverity.WARNING,
         "records-cut-short",
         f"the records were cut at {sampled:,} tokens, below L_R = {cap:,}",
         f"{percent(facts.unknown_share)} of samples were cut there: how long they would have "
@@ -80,7 +80,7 @@ def _groups(facts: Facts) -> Iterator[Finding]:
     draws, (smallest, largest) = facts.recipe.sampling.samples_per_prompt, facts.group_sizes
     if largest == 1:
         yield Finding(
-            Severity.WARNING,
+            FindingSeverity.WARNING,
             "no-groups",
             "the records have one sample a problem: no advantage can be had",
             "Zero-signal groups, negative advantages, correlation with the advantage and drift "
@@ -90,7 +90,7 @@ def _groups(facts: Facts) -> Iterator[Finding]:
         )
     elif smallest < draws:
         yield Finding(
-            Severity.INFO,
+            FindingSeverity.INFO,
             "small-groups",
             f"the records have fewer than N = {draws} samples of some problems",
             f"Groups of {smallest} or more were judged in their place; where the number of "
@@ -100,7 +100,7 @@ def _groups(facts: Facts) -> Iterator[Finding]:
         )
     if len(facts.pool.problems) < FEW_PROBLEMS:
         yield Finding(
-            Severity.INFO,
+            FindingSeverity.INFO,
             "few-problems",
             f"only {len(facts.pool.problems)} problems",
             "Intervals over so few problems are wide and rough.",
@@ -116,7 +116,7 @@ def _ungraded(facts: Facts) -> Iterator[Finding]:
     if ungraded > 0:
         stops = ungraded > UNGRADED_SHARE_BOUND
         yield Finding(
-            Severity.ERROR if stops else Severity.INFO,
+            FindingSeverity.ERROR if stops else FindingSeverity.INFO,
             "ungraded",
             f"{percent(ungraded)} of samples have no grade"
             + ("; training stops at such a step" if stops else ""),
@@ -136,7 +136,7 @@ def _unfinished(facts: Facts) -> Iterator[Finding]:
         return
     most = float(written_right(pool, cap_tokens=cap).sum() / graded_PS.sum())
     yield Finding(
-        Severity.WARNING if most > 0 else Severity.INFO,
+        FindingSeverity.WARNING if most > 0 else FindingSeverity.INFO,
         "unfinished-unknown",
         "cut rollouts count as wrong here, and the recipe grades them",
         f"{percent(cut)} of samples are longer than L_R = {cap:,}, and what their first {cap:,} "
@@ -153,14 +153,14 @@ def _target(facts: Facts) -> Iterator[Finding]:
     if (says := MOVING.get(recipe.target.name)) is not None:
         at = f"{facts.target_tokens:,.0f}" if math.isfinite(facts.target_tokens) else "not set"
         yield Finding(
-            Severity.INFO,
+            FindingSeverity.INFO,
             "moving-target",
             f"target {recipe.target.name} moves; all of this is about step 1",
             f"There L_T is {at} (mean over groups); {says}.",
         )
     if recipe.target.name == "prompt_budget":
         yield Finding(
-            Severity.WARNING,
+            FindingSeverity.WARNING,
             "prompts-without-budget",
             "the run's prompts state a budget, and the records' prompts do not",
             "How the model's lengths answer to a stated budget is not knowable from them.",
@@ -168,7 +168,7 @@ def _target(facts: Facts) -> Iterator[Finding]:
     reward_needs = facts.recipe.reward.name in ("kimi", "correctness")
     if fixed_target(recipe) is not None and reward_needs:
         yield Finding(
-            Severity.INFO,
+            FindingSeverity.INFO,
             "unused-target",
             f"reward {recipe.reward.name} does not look at the target",
             "L_T only splits short from long in the tables.",
@@ -180,7 +180,7 @@ def _dropped(facts: Facts) -> Iterator[Finding]:
         return
     all_right = facts.silent_by_verifier.share - facts.all_wrong.share
     yield Finding(
-        Severity.INFO,
+        FindingSeverity.INFO,
         "dropped-by-verifier",
         f"{percent(facts.silent_by_verifier.share)} of groups leave the loss for being all right "
         "or all wrong",
@@ -202,7 +202,7 @@ def check_filters(facts: Facts) -> Iterator[Finding]:
         for key, value in _flat(section.settings).items():
             if key.endswith("filter_groups.metric") and value != "acc":
                 yield Finding(
-                    Severity.ERROR,
+                    FindingSeverity.ERROR,
                     "filter-on-shaped-reward",
                     f"{name}.{key} = {value!r} filters groups on the shaped reward",
                     "A length reward is hardly ever equal in a whole group, so nothing is "
@@ -230,7 +230,7 @@ def _cost(facts: Facts) -> Finding:
     refilled = cost.sampled_groups > prompts
     more = f" ({cost.sampled_groups:.0f} groups, refilled ones included)" if refilled else ""
     return Finding(
-        Severity.INFO,
+        FindingSeverity.INFO,
         "cost",
         f"about {amount(cost.training_tokens)} tokens to train and "
         f"{amount(cost.evaluation_tokens)} to evaluate{hours}",
