@@ -86,7 +86,8 @@ def _show(settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int) -
 def _launch(
     settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int, resume: bool
 ) -> None:
-    from tersely.flows.train.folder import RECIPE_FILE, check_folder
+    from tersely.flows.recipe.recipe import RECIPE_FILE
+    from tersely.flows.train.folder import check_folder
 
     check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)

@@ -69,7 +69,8 @@ def train(
 
 
 def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
-    from tersely.flows.train.folder import RECIPE_FILE, check_folder
+    from tersely.flows.recipe.recipe import RECIPE_FILE
+    from tersely.flows.train.folder import check_folder
     from tersely.flows.train.progress import Progress
 
     check_folder(settings, folder, resume=resume)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, TerselyWarning
 
 MANIFEST_SCHEMA = 1
 FILE = "manifest.json"
@@ -105,3 +107,14 @@ def check_same(here: Manifest, there: Manifest, *, folder: Path) -> tuple[str, .
                 f"{_CAUSES.get(key, '')}; start anew in another folder or restore what changed"
             )
     return unknown
+
+
+def say_uncompared(keys: Sequence[str], *, folder: Path) -> None:
+    """Warns of what an earlier version did not keep on record when the run was begun."""
+    if keys:
+        warnings.warn(
+            f"{folder} was begun by an earlier version of tersely, which kept no "
+            f"{', '.join(keys)}: whether these changed since is not known",
+            TerselyWarning,
+            stacklevel=2,
+        )

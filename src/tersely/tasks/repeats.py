@@ -4,12 +4,13 @@ Two problems are the same where their prompts are, but for white space and case.
 belong to a problem's id, so that a prompt that stands twice is sampled twice and counts twice.
 """
 
+import re
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from tersely.core.errors import DataError
 from tersely.core.types import Problem
-from tersely.tasks.overlap import normal_answer
 
 # Above these shares of a set, figures would say something else than what they are called.
 MOST_REPEATED = 0.2
@@ -18,6 +19,10 @@ MOST_TRAINED_ON = 0.01
 # Answers of these graders are one right answer; those of others may be one of many, or tests.
 _ONE_ANSWER = ("exact", "number", "math", "choice", "ordered")
 _SHOWN_CHARACTERS = 60
+_DRESSING = re.compile(r"[\s$]|\\(?:left|right|[,;!])|\.$|(?<=\d),(?=\d{3})")
+# No exponents and few digits: an answer such as 1e999999999 would be written out.
+_NUMBER = re.compile(r"(?P<above>[-+]?\d{1,20}(?:\.\d{1,20})?)(?:/(?P<below>\d{1,20}))?", re.ASCII)
+_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 
 
 class Repeat(NamedTuple):
@@ -25,6 +30,15 @@ class Repeat(NamedTuple):
 
     problem: Problem
     first: Problem
+
+
+def normal_answer(answer: str) -> str:
+    """An answer without white space, case and LaTeX's dressing; numbers as reduced fractions."""
+    plain = _FRACTION.sub(r"\1/\2", _DRESSING.sub("", answer)).casefold()
+    number = _NUMBER.fullmatch(plain)
+    if number is None or (number["below"] or "1").strip("0") == "":
+        return plain
+    return str(Fraction(number["above"]) / int(number["below"] or 1))
 
 
 def prompt_key(prompt: str) -> str:

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tersely import __version__
+from tersely.core.digests import PROMPTS, digest_prompts, digest_tokenizer, model_identity
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, SamplingSpec
 from tersely.engines.http.sampler import Endpoint
 from tersely.engines.local.jobs import Engine, check_spec, rendered
-from tersely.flows.train.folder import PROMPTS, digest_prompts, digest_tokenizer, model_identity
 from tersely.metrics.budgets import Protocol
 from tersely.tasks.problems import digest
 

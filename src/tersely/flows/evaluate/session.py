@@ -15,6 +15,7 @@ from tersely.core.manifest import (
     Manifest,
     check_same,
     read_manifest,
+    say_uncompared,
     write_manifest,
 )
 from tersely.core.types import Completion, EvalRecord, Problem, Rollout, TokenRecord
@@ -30,8 +31,7 @@ from tersely.flows.evaluate.records import (
 )
 from tersely.flows.evaluate.served import Served
 from tersely.flows.recipe.problems import training_problems
-from tersely.flows.recipe.recipe import read_recipe
-from tersely.flows.train.folder import RECIPE_FILE, say_uncompared
+from tersely.flows.recipe.recipe import RECIPE_FILE, read_recipe
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
 from tersely.readers.evaluations import FORCED_FILE, PROBLEMS_FILE, RECORDS_FILE

@@ -29,6 +29,7 @@ from tersely.flows.recipe.sections import (
     TreatmentSection,
 )
 
+RECIPE_FILE = "recipe.toml"
 # Settings of earlier versions, and where they are now.
 MOVED = {
     "learner.clip_low": "loss.clip_low",

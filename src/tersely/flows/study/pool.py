@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tersely.core import jsonl
+from tersely.core.digests import model_identity
 from tersely.core.errors import ConfigError
-from tersely.core.manifest import Manifest, check_same, read_manifest, write_manifest
+from tersely.core.manifest import (
+    Manifest,
+    check_same,
+    read_manifest,
+    say_uncompared,
+    write_manifest,
+)
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
 from tersely.engines.models import folder_of
 from tersely.flows.curate.choice import Choice, Select
@@ -21,7 +28,6 @@ from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import EvaluationObserver
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import check_recipe
-from tersely.flows.train.folder import model_identity, say_uncompared
 from tersely.metrics.budgets import Protocol
 from tersely.readers.evaluations import RECORDS_FILE
 from tersely.tasks.problems import read_problems

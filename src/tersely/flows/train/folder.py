@@ -3,43 +3,29 @@
 import platform
 import shlex
 import sys
-import warnings
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 
 from tersely import __version__
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError, TerselyWarning
+from tersely.core.digests import PROMPTS, digest_prompts, model_identity
+from tersely.core.errors import ConfigError
 from tersely.core.manifest import (
     FILE,
     Manifest,
     check_same,
     read_manifest,
+    say_uncompared,
     write_atomically,
     write_manifest,
 )
 from tersely.core.types import Problem
-from tersely.flows.recipe.recipe import Recipe, as_toml, first_difference, read_recipe
+from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, as_toml, first_difference, read_recipe
 from tersely.tasks.problems import digest
 
-RECIPE_FILE = "recipe.toml"
 PROBLEMS_FILE = "problems.jsonl"
-PROMPTS = "rendered prompts digest"
-# What a run is made from besides config.json, *.safetensors, tokenizer* and chat_template*.
-_OTHER_FILES = {
-    "stop tokens (generation_config.json) digest": ("generation_config.json",),
-    "other weight files (.bin, indices, adapters) digest": (
-        "*.bin", "*.pt", "*.pth", "*.h5", "*.index.json", "adapter_config.json",
-    ),
-    "other tokenizer files digest": (
-        "vocab*", "merges*", "*.model", "*.tiktoken", "special_tokens_map.json",
-        "added_tokens.json", "additional_chat_templates/*",
-    ),
-    "model code (.py) digest": ("*.py",),
-}  # fmt: skip
 
 
 def make_manifest(
@@ -72,77 +58,6 @@ def make_manifest(
             "machine": f"{platform.machine()}, {platform.system()}",
         },
     )
-
-
-def model_identity(folder: Path) -> dict[str, str]:
-    """Digests of all files of a model folder that decide what is sampled from it.
-
-    Only contents and names count, so a folder may be moved, linked or touched.
-    """
-    return {
-        "model digest": digest_of(folder),
-        "tokenizer and chat template digest": digest_files(_prompt_files(folder)),
-        **{key: _digest_named(folder, patterns) for key, patterns in _OTHER_FILES.items()},
-    }
-
-
-def digest_tokenizer(path: str | None) -> str:
-    """A short digest of a tokenizer's folder, or of its single file; "none" where there is none."""
-    if path is None:
-        return "none"
-    place = Path(path)
-    if not place.is_dir():
-        return digest_files([place] if place.is_file() else [])
-    others = _digest_named(place, _OTHER_FILES["other tokenizer files digest"])
-    return digest_files(_prompt_files(place)) + ("" if others == "none" else f" {others}")
-
-
-def _prompt_files(folder: Path) -> list[Path]:
-    found = (*folder.glob("tokenizer*"), *folder.glob("chat_template*"))
-    return [file for file in found if file.is_file()]
-
-
-def digest_of(folder: Path) -> str:
-    """A short digest of a model folder's configuration and weights."""
-    return digest_files([folder / "config.json", *folder.glob("*.safetensors")])
-
-
-def digest_files(files: Iterable[Path]) -> str:
-    """A short digest of the contents of files, in the order of their names."""
-    state = blake2b(digest_size=8)
-    for file in sorted(files):
-        with file.open("rb") as content:
-            while block := content.read(1 << 20):
-                state.update(block)
-    return state.hexdigest()
-
-
-def _digest_named(folder: Path, patterns: Sequence[str]) -> str:
-    """A short digest of names and contents of the files that match; "none" where none does."""
-    found = sorted({file for p in patterns for file in folder.glob(p) if file.is_file()})
-    state = blake2b(digest_size=8)
-    for file in found:
-        state.update(f"{file.relative_to(folder)}\x1f{digest_files([file])}\x1e".encode())
-    return state.hexdigest() if found else "none"
-
-
-def say_uncompared(keys: Sequence[str], *, folder: Path) -> None:
-    """Warns of what an earlier version did not keep on record when the run was begun."""
-    if keys:
-        warnings.warn(
-            f"{folder} was begun by an earlier version of tersely, which kept no "
-            f"{', '.join(keys)}: whether these changed since is not known",
-            TerselyWarning,
-            stacklevel=2,
-        )
-
-
-def digest_prompts(prompts: Iterable[Sequence[int]]) -> str:
-    """A short digest of rendered prompts, in order."""
-    state = blake2b(digest_size=8)
-    for ids in prompts:
-        state.update(f"{' '.join(map(str, ids))}\n".encode())
-    return state.hexdigest()
 
 
 def check_folder(recipe: Recipe, folder: Path, *, resume: bool) -> None:

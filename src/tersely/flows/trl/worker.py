@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tersely.core.errors import ConfigError, DataError, TerselyError
-from tersely.flows.recipe.recipe import Recipe, read_recipe
-from tersely.flows.train.folder import RECIPE_FILE
+from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
 from tersely.flows.trl.hooks import latest, trl_hooks
 from tersely.flows.trl.settings import trl_settings
 

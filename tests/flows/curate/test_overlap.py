@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 
 from tersely.core.types import Problem
-from tersely.tasks.overlap import (
+from tersely.flows.curate.overlap import (
     find_duplicates,
     find_overlaps,
-    normal_answer,
     normal_words,
 )
+from tersely.tasks.repeats import normal_answer
 
 STORY = (
     "a farmer has seven hens and each of them lays two eggs a day for a week how many eggs does "

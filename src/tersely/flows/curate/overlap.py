@@ -15,13 +15,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt64
 
 from tersely.core.types import Problem
+from tersely.tasks.repeats import normal_answer
 
 GRAM_WORDS = 13
 SHORT_GRAM_WORDS = 5
@@ -29,10 +29,6 @@ SHORT_PROMPT_WORDS = 2 * GRAM_WORDS
 CONTAINMENT = 0.8
 TEMPLATE_PROMPTS = 20
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]|_")
-_DRESSING = re.compile(r"[\s$]|\\(?:left|right|[,;!])|\.$|(?<=\d),(?=\d{3})")
-# No exponents and few digits: an answer such as 1e999999999 would be written out.
-_NUMBER = re.compile(r"(?P<above>[-+]?\d{1,20}(?:\.\d{1,20})?)(?:/(?P<below>\d{1,20}))?", re.ASCII)
-_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 
 
 class Overlap(NamedTuple):
@@ -78,15 +74,6 @@ class _Grams(NamedTuple):
 def normal_words(prompt: str) -> list[str]:
     """The words, numbers and signs of a prompt in lower case."""
     return _WORD.findall(prompt.casefold())
-
-
-def normal_answer(answer: str) -> str:
-    """An answer without white space, case and LaTeX's dressing; numbers as reduced fractions."""
-    plain = _FRACTION.sub(r"\1/\2", _DRESSING.sub("", answer)).casefold()
-    number = _NUMBER.fullmatch(plain)
-    if number is None or (number["below"] or "1").strip("0") == "":
-        return plain
-    return str(Fraction(number["above"]) / int(number["below"] or 1))
 
 
 def find_overlaps(problems: Sequence[Problem], against: Iterable[Problem]) -> list[Overlap]:
