@@ -78,12 +78,12 @@ def sampling_copy(model: Model, *, dtype: torch.dtype) -> Model:
     return plain_twin(model, rounded)
 
 
-@torch.no_grad()
 def copy_weights(source: Model, target: Model) -> None:
     """Rounds the weights of ``source``, adapters merged, into a ``sampling_copy`` of it."""
     state = target.state_dict()
-    for name, weight in merged_weights(source):
-        state[name].copy_(weight)
+    with torch.no_grad():
+        for name, weight in merged_weights(source):
+            state[name].copy_(weight)
 
 
 def folder_of(path: str) -> Path:

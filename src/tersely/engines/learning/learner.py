@@ -188,7 +188,7 @@ class LocalLearner:
         batch = pack([row], device=self.model.device)
         with torch.no_grad():
             logp_BT = self._logp(self.model, batch).logp_BT
-        return logp_BT[0, len(prompt_ids) :].cpu().numpy()
+        return np.asarray(logp_BT[0, len(prompt_ids) :].cpu().numpy())
 
     def state_dict(self) -> dict[str, Any]:
         """All that a restart needs besides the weights."""

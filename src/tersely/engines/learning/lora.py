@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -46,7 +46,8 @@ def add_lora(
         raise ConfigError(f"lora rank {rank} is below 1; 8 to 64 are usual")
     config = LoraConfig(
         r=rank,
-        lora_alpha=2 * rank if alpha is None else alpha,
+        # peft says int and divides by the rank: any number will do.
+        lora_alpha=cast(int, 2 * rank if alpha is None else alpha),
         target_modules=list(targets) or ALL_LINEAR,
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
@@ -185,7 +186,7 @@ def load_adapter(model: Any, folder: Path) -> None:
 
     saved = load_file(folder / _WEIGHTS)
     adapter = {name: weight for name, weight in saved.items() if ".lora_" in name}
-    found = set_peft_model_state_dict(model, adapter, adapter_name=_NAME)
+    found: Any = set_peft_model_state_dict(model, adapter, adapter_name=_NAME)
     missing = [key for key in found.missing_keys if ".lora_" in key]
     if missing or found.unexpected_keys:
         raise ValueError(f"adapter and model differ in {[*missing, *found.unexpected_keys][0]}")

@@ -103,6 +103,7 @@ def forward_score(model: Any, *, temperature: float = 1.0) -> Score:
         with torch.no_grad():
             logits_TV = model(input_ids=ids_1T, use_cache=False).logits[0].float()
         logp_TV = torch.log_softmax(logits_TV[len(prompt_ids) - 1 : -1] / temperature, dim=-1)
-        return logp_TV.gather(1, ids_1T[0, len(prompt_ids) :, None])[:, 0].cpu().numpy()
+        logp_T = logp_TV.gather(1, ids_1T[0, len(prompt_ids) :, None])[:, 0]
+        return np.asarray(logp_T.cpu().numpy())
 
     return score

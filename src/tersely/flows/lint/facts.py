@@ -159,7 +159,7 @@ def with_target(recipe: Recipe, *, target_tokens: int, cap_tokens: int | None = 
     sampling = recipe.sampling
     if cap_tokens is not None:
         sampling = sampling.model_copy(update={"cap_tokens": cap_tokens})
-    target = NamedSection(name="fixed", tokens=target_tokens)
+    target = NamedSection.model_validate({"name": "fixed", "tokens": target_tokens})
     return recipe.model_copy(update={"sampling": sampling, "target": target})
 
 

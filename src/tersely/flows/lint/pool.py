@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -293,7 +293,9 @@ def fill_references(pool: LintRecords, fields: Sequence[str]) -> LintRecords:
             "reference_tokens": float(table.tokens_PS[row][graded_S].mean()),
             "reference_accuracy": float(right_S[graded_S].mean()),
         }
-        missing = {name: own[name] for name in fields if getattr(problem, name) is None}
+        missing: dict[str, Any] = {
+            name: own[name] for name in fields if getattr(problem, name) is None
+        }
         filled.append(replace(problem, **missing))
     return pool._replace(problems=tuple(filled))
 
@@ -314,7 +316,7 @@ def written_right(pool: LintRecords, *, cap_tokens: int) -> Bool[np.ndarray, "P 
     table = pool.table
     right_PS = table.correct_PS & table.graded_PS & (table.tokens_PS > cap_tokens)
     if table.answer_tokens_PS is None:
-        return right_PS
+        return np.asarray(right_PS)
     unknown_PS = table.answer_tokens_PS == UNKNOWN_TOKENS
     return np.asarray(right_PS & (unknown_PS | (table.answer_tokens_PS <= cap_tokens)))
 

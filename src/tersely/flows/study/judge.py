@@ -108,7 +108,7 @@ def statistic(
             return np.array([_rebound(result)])
         case _:
             values_P = _per_problem(evidence, claim, side, result)
-            return values_P[_among(evidence.problems, claim.where)]
+            return np.asarray(values_P[_among(evidence.problems, claim.where)])
 
 
 def _per_problem(
@@ -133,7 +133,7 @@ def _among(problems: Sequence[Problem], where: str | None) -> Bool[np.ndarray, "
         return np.ones(len(problems), dtype=bool)
     if where in ("easy", "hard"):
         rate_P = np.array([1 - (p.difficulty or 0.0) for p in problems])
-        return (rate_P > EASY_ABOVE) == (where == "easy")
+        return np.asarray((rate_P > EASY_ABOVE) == (where == "easy"))
     kept_P = np.array([problem.source == where for problem in problems])
     if not kept_P.any():
         sources = ", ".join(sorted({problem.source for problem in problems}))

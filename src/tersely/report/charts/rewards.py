@@ -32,18 +32,18 @@ def draw_reward(
     )
     x = alt.X("tokens:Q", title="length (tokens)")
     line = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(alt.InlineData(values=rows))
         .mark_line(strokeWidth=2.2)
         .encode(x=x, y=alt.Y("reward:Q", title="reward"), color=colour)
     )
     target = (
-        alt.Chart(alt.Data(values=[{"tokens": target_tokens}]))
+        alt.Chart(alt.InlineData(values=[{"tokens": target_tokens}]))
         .mark_rule(color=FAINT, strokeDash=[5, 3])
         .encode(x="tokens:Q")
     )
     group = (
         alt.Chart(
-            alt.Data(
+            alt.InlineData(
                 values=[
                     {"tokens": tokens, "rollout": "correct" if right else "wrong"}
                     for right, tokens in members
