@@ -1,6 +1,7 @@
 """The house's floors: a module imports only from lower floors or its own folder."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,20 @@ FLOORS = {
     "cli": 6,
     "__main__": 7,
 }
+# Inside flows the folders have an order of their own; a file beside them stands with the first.
+FLOWS = {
+    "recipe": 0,
+    "evaluate": 1,
+    "train": 2,
+    "price": 3,
+    "curate": 4,
+    "lint": 5,
+    "trl": 6,
+    "verl": 6,
+    "study": 7,
+}
+# Longer than FUNCTION_LINES, docstring aside: what they list or decide belongs in one place.
+FUNCTION_LINES, FLOW_LINES = 40, 120
 # Loaded only inside the modules that need them, so that reading records needs none of them.
 HEAVY = {"torch", "transformers", "trl", "verl", "vllm"}
 LIGHT_PLACES = ("core", "rewards", "targets", "metrics", "dynamics", "report", "cli")
@@ -56,6 +71,44 @@ def test_a_module_imports_only_from_lower_floors_or_its_own_folder(file: Path) -
             continue
         there = parts[1]
         assert there == here or FLOORS[there] < FLOORS[here], f"{here} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if place_of(f) == "flows"], ids=lambda f: str(f.relative_to(ROOT))
+)
+def test_the_folders_of_flows_import_each_other_in_one_order(file: Path) -> None:
+    here = file.relative_to(ROOT).parts[1]
+    if here not in FLOWS:  # a file beside the folders
+        return
+    for name in imported(file):
+        parts = name.split(".")
+        if parts[:2] == ["tersely", "flows"] and parts[2] in FLOWS and parts[2] != here:
+            assert FLOWS[parts[2]] < FLOWS[here], f"flows/{here} imports {name}"
+
+
+def test_every_folder_of_flows_has_its_place_in_the_order() -> None:
+    folders = {f.name for f in (ROOT / "flows").iterdir() if f.is_dir()} - {"__pycache__"}
+    assert folders == FLOWS.keys()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions count as well: they hide a circle, they do not undo it."""
+    modules = {
+        ".".join(("tersely", *f.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        ): f
+        for f in FILES
+    }
+    graph = {
+        name: {
+            there if there in modules else there.rpartition(".")[0]
+            for there in imported(file)
+            if there.startswith("tersely.")
+        }
+        - {name}
+        for name, file in modules.items()
+    }
+    TopologicalSorter(graph).prepare()  # CycleError names the circle
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))

@@ -21,7 +21,8 @@ from tersely.core.types import Finish, SamplingSpec
 from tersely.engines.local.jobs import Engine, Sampler
 from tersely.engines.models import lab_folder, load_tokenizer
 from tersely.engines.vllm import VLLMSampler
-from tersely.flows.evaluate.session import Plan, load_benchmark, run_evaluation
+from tersely.flows.evaluate.plan import Plan
+from tersely.flows.evaluate.session import load_benchmark, run_evaluation
 from tersely.metrics.budgets import Protocol
 
 EOS = json.loads((lab_folder() / "config.json").read_text())["eos_token_id"]

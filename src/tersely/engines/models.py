@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from pickle import UnpicklingError
@@ -213,11 +213,6 @@ def load_settings(path: str) -> Settings:
         else GenerationConfig.from_model_config(config)
     )
     return Settings(config, generation)
-
-
-def decode_whole(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    """Token ids as text, special tokens included, just as they are."""
-    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def load_tokenizer(path: str) -> Tokenizer:

@@ -1,4 +1,4 @@
-"""Counting and cutting the tokens of text, for files that hold no counts of their own."""
+"""Tokens of text: counted, cut and decoded, without a model."""
 
 import itertools
 import os
@@ -58,3 +58,8 @@ def make_counter(folder: str) -> TokenCounter:
     from tokenizers import Tokenizer
 
     return TokenCounter(Tokenizer.from_file(str(file)))
+
+
+def decode_whole(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Token ids as text, special tokens included, just as they are."""
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -13,7 +13,8 @@ from tersely.core.errors import ConfigError
 from tersely.core.types import Problem, SamplingSpec
 from tersely.engines.fallback import make_sampler
 from tersely.engines.models import lab_folder, load_tokenizer
-from tersely.flows.evaluate.session import Plan, run_evaluation
+from tersely.flows.evaluate.plan import Plan
+from tersely.flows.evaluate.session import run_evaluation
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 from tersely.metrics.budgets import Protocol

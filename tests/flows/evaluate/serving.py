@@ -10,7 +10,7 @@ from faulty_server import choice, completion, reply
 from tersely.core import jsonl
 from tersely.core.types import EvalRecord, SamplingSpec
 from tersely.engines.http.sampler import Endpoint
-from tersely.flows.evaluate.session import Plan
+from tersely.flows.evaluate.plan import Plan
 from tersely.metrics.budgets import Protocol
 
 PROBLEMS, SAMPLES = 5, 6

@@ -17,7 +17,8 @@ from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Sampling
 from tersely.engines.http.sampler import Endpoint
 from tersely.engines.models import lab_folder, load_policy
 from tersely.engines.pieces import split_text
-from tersely.flows.evaluate.session import Plan, load_benchmark, run_evaluation
+from tersely.flows.evaluate.plan import Plan
+from tersely.flows.evaluate.session import load_benchmark, run_evaluation
 from tersely.metrics.budgets import Protocol
 from tersely.tasks import grading
 

@@ -15,7 +15,8 @@ from transformers.utils import chat_template_utils
 from tersely.core.errors import ConfigError
 from tersely.core.types import SamplingSpec
 from tersely.engines.models import lab_folder
-from tersely.flows.evaluate.session import Plan, run_evaluation
+from tersely.flows.evaluate.plan import Plan
+from tersely.flows.evaluate.session import run_evaluation
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 from tersely.metrics.budgets import Protocol

@@ -9,7 +9,8 @@ import pytest
 from tersely.core import jsonl
 from tersely.core.types import EvalRecord, ForcedRecord, Grade, RolloutRecord, SamplingSpec
 from tersely.engines.models import lab_folder
-from tersely.flows.evaluate.session import Plan, run_evaluation
+from tersely.flows.evaluate.plan import Plan
+from tersely.flows.evaluate.session import run_evaluation
 from tersely.flows.lint.pool import read_pool
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train

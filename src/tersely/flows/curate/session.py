@@ -18,8 +18,9 @@ from tersely.core.errors import ConfigError
 from tersely.core.types import Finish, Grade, Problem
 from tersely.flows.curate.choice import Choice, Pick, pick
 from tersely.flows.curate.overlap import Overlap, find_duplicates, find_overlaps
+from tersely.flows.evaluate.observer import EvaluationObserver
 from tersely.flows.evaluate.plan import Plan
-from tersely.flows.evaluate.session import EvaluationObserver, run_evaluation
+from tersely.flows.evaluate.session import run_evaluation
 from tersely.metrics.passrates import PassRate, pass_rate
 from tersely.readers.evaluations import RECORDS_FILE, read_frame
 from tersely.tasks.problems import digest, read_problems

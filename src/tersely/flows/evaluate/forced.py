@@ -8,9 +8,10 @@ from tersely.core import jsonl
 from tersely.core.errors import DataError
 from tersely.core.types import Finish, ForcedRecord, Problem, Rollout, SamplingSpec, TokenRecord
 from tersely.engines.local.jobs import Job
-from tersely.engines.models import decode_whole
+from tersely.engines.tokens import decode_whole
+from tersely.flows.evaluate.local import TOKENS_FILE, Local
+from tersely.flows.evaluate.observer import EvaluationObserver
 from tersely.flows.evaluate.plan import Plan
-from tersely.flows.evaluate.session import TOKENS_FILE, EvaluationObserver, Local
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import END_THINK, answer_part, closes_thinking, opened
 

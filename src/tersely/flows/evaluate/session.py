@@ -2,14 +2,11 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, runtime_checkable
-from typing import Protocol as Interface
 
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError, DataError, EngineError, TerselyWarning
+from tersely.core.errors import ConfigError, DataError, TerselyWarning
 from tersely.core.manifest import (
     FILE,
     Manifest,
@@ -18,15 +15,15 @@ from tersely.core.manifest import (
     say_uncompared,
     write_manifest,
 )
-from tersely.core.types import Completion, EvalRecord, Problem, Rollout, TokenRecord
+from tersely.core.types import Completion, EvalRecord, Problem
 from tersely.engines.http.sampler import HTTPSampler
-from tersely.engines.local.jobs import Engine, rendered
+from tersely.flows.evaluate.forced import force_answers
+from tersely.flows.evaluate.local import Local, local_source
+from tersely.flows.evaluate.observer import EvaluationObserver
 from tersely.flows.evaluate.plan import COUNTING, Plan, check_plan, describe, facts_of
 from tersely.flows.evaluate.records import (
-    OnCompletion,
     Source,
     append_missing,
-    as_completion,
     record_of,
 )
 from tersely.flows.evaluate.served import Served
@@ -40,31 +37,8 @@ from tersely.tasks.repeats import check_set, say_shared
 
 LAB = "lab"
 LAB_PROBLEMS = 400
-TOKENS_FILE = "tokens.jsonl"
 # Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
 SAMPLES_WITH_PIECES = 1
-
-
-@runtime_checkable
-class EvaluationObserver(Interface):
-    """Who looks on."""
-
-    def on_sampling(self, what: str, total: int, done: int) -> None:
-        """A part of ``total`` samples begins, of which ``done`` are there already."""
-
-    def on_record(self, record: EvalRecord) -> None:
-        """One more sample is graded and saved."""
-
-    def on_forced(self) -> None:
-        """One more forced answer is graded and saved."""
-
-
-class Local(NamedTuple):
-    """A model in this process and what drives it; ``model`` None: its engine loads it itself."""
-
-    tokenizer: Any
-    sampler: Any
-    model: Any = None
 
 
 def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
@@ -131,7 +105,7 @@ def run_evaluation(
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
     grading.refuse_bad_gold(problems)
-    source_for = _remote if plan.endpoint is not None else _local
+    source_for = _remote if plan.endpoint is not None else local_source
     source, local = source_for(plan, problems)
     if not (plan.out / FILE).is_file():
         plan.out.mkdir(parents=True, exist_ok=True)
@@ -158,8 +132,6 @@ def run_evaluation(
         on_record=on_record,
     )
     if plan.protocol is Protocol.FORCED:
-        from tersely.flows.evaluate.forced import force_answers
-
         assert local is not None
         force_answers(plan, problems, local, watch=watch, file=plan.out / FORCED_FILE)
 
@@ -214,83 +186,6 @@ def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
         file=plan.out / RECORDS_FILE,
         accept_first=plan.accept_first,
         grade=lambda c, run: _record(plan, by_id[c.problem_id], c, run=run),
-    )
-
-
-def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
-    from tersely.engines.pieces import split_text
-
-    local = _open(plan)
-    _check_positions(plan, problems, local)
-    if local.model is not None:
-        from tersely.engines.local.agreement import check_sampler, forward_score
-
-        check_sampler(
-            local.sampler,
-            (forward_score(local.model),),
-            prompt_ids=rendered(local.tokenizer, problems[0]),
-            room_tokens=local.sampler.codec.max_positions,
-            dtype=local.model.dtype,
-            model_type=local.model.config.model_type,
-            engine=plan.engine,
-        )
-    ids_file = plan.out / TOKENS_FILE if plan.protocol is Protocol.FORCED else None
-
-    def source(skip: AbstractSet[tuple[str, int]], keep: OnCompletion) -> None:
-        if ids_file is not None and ids_file.is_file():
-            jsonl.repair_torn_tail(ids_file)
-
-        def on_rollout(rollout: Rollout) -> None:
-            if ids_file is not None:
-                jsonl.append(ids_file, _tokens(rollout))
-            keep(as_completion(rollout, split_text=lambda ids: split_text(local.tokenizer, ids)))
-
-        local.sampler.sample(problems, plan.spec, skip=skip, on_rollout=on_rollout)
-
-    return source, local
-
-
-def _open(plan: Plan) -> Local:
-    """The model's tokenizer and the engine that samples from it, in half precision on a GPU."""
-    from tersely.engines.fallback import make_sampler
-    from tersely.engines.models import (
-        device,
-        folder_of,
-        load_policy,
-        load_tokenizer,
-        sampling_dtype,
-    )
-
-    if plan.engine is Engine.VLLM:
-        from tersely.engines.vllm import VLLMSampler
-
-        tokenizer = load_tokenizer(plan.model)
-        return Local(tokenizer, VLLMSampler(folder_of(plan.model), tokenizer, rows=plan.rows))
-    model, tokenizer = load_policy(plan.model, dtype=sampling_dtype(device()))
-    sampler = make_sampler(model, tokenizer, rows=plan.rows, engine=plan.engine)
-    return Local(tokenizer, sampler, model)
-
-
-def _check_positions(plan: Plan, problems: Sequence[Problem], local: Local) -> None:
-    """Refuses, before anything is written, a cap or an allowance that the model has no room for."""
-    closing = local.tokenizer(plan.close_text, add_special_tokens=False)["input_ids"]
-    forced = plan.protocol is Protocol.FORCED
-    extra = len(closing) + plan.allowance_tokens if forced else 0
-    longest = max(plan.spec.max_tokens, max(plan.budgets) + extra)
-    try:
-        local.sampler.codec.jobs(problems, replace(plan.spec, samples=1, max_tokens=longest))
-    except EngineError as error:
-        raise ConfigError(f"--max-tokens {plan.spec.max_tokens}: {error}") from error
-
-
-def _tokens(rollout: Rollout) -> TokenRecord:
-    return TokenRecord(
-        problem=rollout.problem_id,
-        sample=rollout.sample,
-        prompt_ids=rollout.prompt_ids,
-        completion_ids=rollout.completion_ids,
-        finish=rollout.finish,
-        thinking_open=rollout.thinking_open,
     )
 
 

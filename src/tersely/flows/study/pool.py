@@ -24,8 +24,8 @@ from tersely.core.types import EvalRecord, Problem, SamplingSpec
 from tersely.engines.models import folder_of
 from tersely.flows.curate.choice import Choice, Select
 from tersely.flows.curate.session import choose, sample_pool
+from tersely.flows.evaluate.observer import EvaluationObserver
 from tersely.flows.evaluate.plan import Plan
-from tersely.flows.evaluate.session import EvaluationObserver
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import check_recipe
 from tersely.metrics.budgets import Protocol

@@ -19,7 +19,8 @@ from tersely.core.manifest import FILE, write_atomically
 from tersely.core.types import Group, Problem, StepRecord, StepTiming
 from tersely.engines.learning.learner import LearnStats
 from tersely.engines.local.jobs import make_codec, prompt_opens_thinking, rendered
-from tersely.engines.models import decode_whole, folder_of, load_settings, load_tokenizer
+from tersely.engines.models import folder_of, load_settings, load_tokenizer
+from tersely.engines.tokens import decode_whole
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.shaping import Shaped, check_graded
