@@ -1,5 +1,7 @@
 """What can go wrong, by whose fault it is."""
 
+import warnings
+
 
 class TerselyError(Exception):
     """Anything this package raises on purpose; the command line turns it into one line."""
@@ -23,3 +25,12 @@ class GradingError(TerselyError):
 
 class TerselyWarning(RuntimeWarning):
     """What the user should know and the run goes on with; the command line prints it as a line."""
+
+
+def say_moved(old: str, new: str) -> None:
+    """Warns of a module under the name that it had one version ago."""
+    warnings.warn(
+        f"{old} is {new} now; use that name, the old one goes with the next version",
+        TerselyWarning,
+        stacklevel=3,
+    )

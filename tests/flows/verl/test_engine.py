@@ -4,6 +4,8 @@ advantages, its losses, its data path over Ray and TransferQueue. Runs where ver
 What wants a GPU is not run: sampling (vLLM, SGLang) and the workers that learn.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -299,3 +301,14 @@ def test_advantages_go_through_verl_s_queue_over_ray(registered: Any, queue: Any
     wanted_B = np.append(mine.adv_N * mine.weight_N / mine.denominator, 0.0)[batch.order]
     for wanted, found_T in zip(wanted_B, stored["advantages"].unbind(), strict=True):
         np.testing.assert_allclose(found_T.numpy(), wanted, atol=1e-6)
+
+
+def test_the_old_name_of_the_hooks_still_registers_the_estimator() -> None:
+    code = (
+        "import tersely.flows.verl_hooks as hooks\n"
+        "from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY\n"
+        "print(hooks.RecipeReward.__module__, 'tersely' in ADV_ESTIMATOR_REGISTRY)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split("\n")[-2] == "tersely.flows.verl.hooks True", done.stderr
+    assert "tersely.flows.verl_hooks is tersely.flows.verl.hooks now" in done.stderr
