@@ -24,12 +24,16 @@ from tersely.flows.evaluate.records import record_of
 from tersely.tasks import grading, sandbox
 from tersely.tasks.grading.code import grade, last_block, same_output
 from tersely.tasks.grading.code_tests import CallTest, InputTest, read_tests
-from tersely.tasks.sandbox import Isolation, choice
+from tersely.tasks.sandbox import choice
 
-needs_sandbox = pytest.mark.skipif(
-    all(choice.fault(kind) for kind in (Isolation.BUBBLEWRAP, Isolation.NAMESPACES)),
-    reason="neither bubblewrap nor namespaces isolate here",
-)
+needs_sandbox = pytest.mark.skipif(bool(choice.fault()), reason="bubblewrap does not isolate here")
+pytestmark = pytest.mark.filterwarnings("ignore:programs run with your own rights:RuntimeWarning")
+
+
+@pytest.fixture(autouse=True)
+def _bare_where_nothing_isolates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The programs of these tests are harmless, but for those of tests that ``needs_sandbox``."""
+    monkeypatch.setitem(choice._choice, "unsandboxed", bool(choice.fault()))
 
 
 def block(program: str) -> str:
@@ -83,7 +87,6 @@ def test_output_is_compared_as_livecodebench_does(output: str, expected: str, sa
     assert same_output(output, expected) is same
 
 
-@needs_sandbox
 def test_all_tests_must_pass_and_the_share_that_did_is_the_score() -> None:
     right = graded("print(2 * int(input()))", **DOUBLE)
     assert right == Verdict(grade=Grade.CORRECT, extracted="print(2 * int(input()))", score=1.0)
@@ -93,7 +96,6 @@ def test_all_tests_must_pass_and_the_share_that_did_is_the_score() -> None:
     assert (none.grade, none.score) == (Grade.WRONG, 0.0)
 
 
-@needs_sandbox
 def test_the_record_of_a_sample_keeps_the_score(tmp_path: Path) -> None:
     problem = Problem(id="p", prompt="?", answer=json.dumps(DOUBLE), source="s", grader="code")
     text = block("print(1 + int(input()))")
@@ -104,7 +106,6 @@ def test_the_record_of_a_sample_keeps_the_score(tmp_path: Path) -> None:
     assert [r.score for r in jsonl.read(tmp_path / "records.jsonl", EvalRecord)] == [0.5]
 
 
-@needs_sandbox
 def test_a_program_that_stands_in_several_prefixes_runs_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -114,14 +115,12 @@ def test_a_program_that_stands_in_several_prefixes_runs_once(
     assert grade(block(program) + " And", json.dumps(DOUBLE)).score == 1.0
 
 
-@needs_sandbox
 def test_an_exit_in_the_middle_counts_only_with_the_right_output() -> None:
     assert graded("print(2 * int(input())); exit(0)", **DOUBLE).grade is Grade.CORRECT
     assert graded("import os; os._exit(0)", **DOUBLE).score == 0.0
     assert graded("print(2 * int(input()))\n1/0", **DOUBLE).score == 0.0
 
 
-@needs_sandbox
 def test_testing_stops_at_the_first_test_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tersely.tasks.grading.code.Limits", short_limits)
     begin = time.monotonic()
@@ -154,7 +153,6 @@ class Solution:
 """
 
 
-@needs_sandbox
 def test_a_method_of_solution_is_called_with_names_that_livecodebench_gives() -> None:
     assert graded(SOLUTION, **TWO_SUM).grade is Grade.CORRECT
     plain = "def twoSum(nums, target):\n    print('noise')\n    return [0, 1]"
@@ -162,7 +160,6 @@ def test_a_method_of_solution_is_called_with_names_that_livecodebench_gives() ->
     assert graded("def other(): pass", **TWO_SUM).score == 0.0
 
 
-@needs_sandbox
 @pytest.mark.parametrize(
     ("returned", "expected", "same"),
     [
@@ -177,7 +174,8 @@ def test_a_method_of_solution_is_called_with_names_that_livecodebench_gives() ->
         ("float('nan')", 1, False),
         ("object()", None, False),
         ("None", None, True),
-        ("__import__('numpy').int64(3)", 3, True),
+        # A program that runs bare sees the standard library only.
+        pytest.param("__import__('numpy').int64(3)", 3, True, marks=needs_sandbox),
         ("type('E', (int,), {'__eq__': lambda s, o: True})(4)", 3, False),
         ("type('E', (), {'__eq__': lambda s, o: True})()", 3, False),
     ],
@@ -190,7 +188,6 @@ def test_returned_values_are_compared_as_python_does(
     assert (graded(program, function="f", tests=[test]).grade is Grade.CORRECT) is same
 
 
-@needs_sandbox
 def test_a_call_that_ends_the_process_fails_alone() -> None:
     program = "import os\ndef f(n):\n    if n == 2: os._exit(0)\n    return n"
     tests = [{"input": [n], "output": n} for n in (1, 2, 3)]
@@ -240,14 +237,12 @@ FORGED = b'{"passed": 3, "total": 3}\n{"value": true}\n'
 CHECK = {"check": ["assert f(1) == 2", "assert f(2) == 4", "assert f(3) == 6"]}
 
 
-@needs_sandbox
 def test_every_assert_of_a_script_is_one_test() -> None:
     assert graded("def f(n): return 2 * n", **CHECK).grade is Grade.CORRECT
     assert graded("def f(n): return 2", **CHECK).score == pytest.approx(1 / 3)
     assert graded("def g(n): return 2 * n", **CHECK).score == 0.0
 
 
-@needs_sandbox
 def test_a_script_without_asserts_at_the_top_is_one_test() -> None:
     check = "def check(candidate):\n    assert candidate([1, 2]) == (1, {2})\ncheck(f)"
     assert graded("def f(x): return x[0], {x[1]}", check=check).grade is Grade.CORRECT
@@ -286,14 +281,12 @@ def test_no_verdict_is_forged(program: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert graded(program, **calls).grade is Grade.WRONG
 
 
-@needs_sandbox
 def test_no_assert_counts_after_the_program_is_gone() -> None:
     check = "try:\n    f()\nexcept Exception:\n    pass\nassert True"
     assert graded("def f(): raise ValueError", check=check).score == 1.0
     assert graded("def f(): __import__('os')._exit(0)", check=check).score == 0.0
 
 
-@needs_sandbox
 def test_a_check_may_use_modules_exceptions_objects_and_change_in_place() -> None:
     program = """
 class Pair:
@@ -329,7 +322,6 @@ assert sum(1, 2) == 4
     assert (verdict.grade, verdict.score) == (Grade.CORRECT, 1.0)
 
 
-@needs_sandbox
 def test_a_program_cannot_stand_in_for_a_builtin_or_a_module_of_the_check() -> None:
     program = "abs = lambda x: 0\nclass math:\n    isclose = lambda *a: True\ndef f(): return 9"
     check = "assert abs(f() - 1) < 1e-6\nassert math.isclose(f(), 1)"
@@ -399,10 +391,6 @@ def test_an_answer_without_readable_tests_is_ungraded_and_named_before_sampling(
     with pytest.raises(DataError):
         read_tests(answer)
     problem = Problem(id="p", prompt="?", answer=answer, source="s", grader="code")
-    try:
-        sandbox.find()
-    except ConfigError:
-        pytest.skip("nothing isolates here")
     assert grading.grade(problem, block("print(1)")).grade is Grade.UNGRADED
     ((bad, reason),) = grading.check_gold([problem])
     assert bad is problem
@@ -412,9 +400,10 @@ def test_an_answer_without_readable_tests_is_ungraded_and_named_before_sampling(
 def test_without_isolation_a_run_is_refused_unless_that_was_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(choice, "fault", lambda isolation: "forbidden")
+    monkeypatch.setattr(choice, "fault", lambda: "forbidden")
+    monkeypatch.setitem(choice._choice, "unsandboxed", False)
     choice._warn_once.cache_clear()
-    with pytest.raises(ConfigError, match="--allow-unsandboxed"):
+    with pytest.raises(ConfigError, match=r"forbidden.*--allow-unsandboxed"):
         graded("print(1)", **DOUBLE)
     monkeypatch.setitem(choice._choice, "unsandboxed", True)
     with pytest.warns(RuntimeWarning, match="your own rights"):
@@ -422,9 +411,14 @@ def test_without_isolation_a_run_is_refused_unless_that_was_allowed(
     assert verdict.grade is Grade.CORRECT
 
 
-def test_without_bubblewrap_a_warning_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {Isolation.BUBBLEWRAP: "not installed", Isolation.NAMESPACES: ""}
-    monkeypatch.setattr(choice, "fault", known.__getitem__)
-    choice._warn_once.cache_clear()
-    with pytest.warns(RuntimeWarning, match="install bubblewrap"):
-        assert sandbox.find() is Isolation.NAMESPACES
+@pytest.mark.parametrize(
+    ("binary", "fix"), [(None, "install bubblewrap"), ("/usr/bin/bwrap", "allow user namespaces")]
+)
+def test_the_refusal_names_what_makes_bubblewrap_work(
+    binary: str | None, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "fault", lambda: "it did not start")
+    monkeypatch.setattr(choice.shutil, "which", lambda _: binary)
+    monkeypatch.setitem(choice._choice, "unsandboxed", False)
+    with pytest.raises(ConfigError, match=fix):
+        sandbox.find()

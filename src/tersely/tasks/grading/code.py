@@ -19,7 +19,7 @@ from tersely.tasks import sandbox
 from tersely.tasks.grading.answer import answer_part
 from tersely.tasks.grading.code_tests import CallTest, CodeTests, InputTest, read_tests
 from tersely.tasks.sandbox import End, Isolation, Limits, SandboxedProcess, Stopped
-from tersely.tasks.sandbox.talk import decode, encode
+from tersely.tasks.sandbox.messages import decode, encode
 
 # One program against all of its tests, whatever they are.
 TOTAL_S = 60.0

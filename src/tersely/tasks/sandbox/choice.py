@@ -1,4 +1,4 @@
-"""Which isolation this machine can give, found out by trying to break each."""
+"""Whether bubblewrap isolates on this machine, found out by trying to break it."""
 
 import shutil
 import socket
@@ -74,27 +74,24 @@ def run(
 
 
 def find() -> Isolation:
-    """The strongest isolation that holds here; ``NONE`` only where ``allow_unsandboxed`` was said.
+    """Bubblewrap where it holds; elsewhere ``NONE``, if ``allow_unsandboxed`` was said.
 
     Raises:
-        ConfigError: nothing isolates, and that was not allowed.
+        ConfigError: bubblewrap does not isolate, and going without was not allowed.
     """
-    for isolation in (Isolation.BUBBLEWRAP, Isolation.NAMESPACES):
-        if not fault(isolation):
-            if isolation is Isolation.NAMESPACES:
-                _warn_once(
-                    f"bubblewrap is not used ({fault(Isolation.BUBBLEWRAP)}): programs are "
-                    "isolated by this package's own use of Linux namespaces, which fewer people "
-                    "have tested; install bubblewrap"
-                )
-            return isolation
-    why = "; ".join(f"{i}: {fault(i)}" for i in (Isolation.BUBBLEWRAP, Isolation.NAMESPACES))
+    why = fault()
+    if not why:
+        return Isolation.BUBBLEWRAP
     if not _choice["unsandboxed"]:
+        missing = shutil.which("bwrap") is None
+        fix = "install bubblewrap" if missing else "allow user namespaces"
         raise ConfigError(
-            f"programs cannot be isolated here ({why}); install bubblewrap, allow user "
-            "namespaces, or pass --allow-unsandboxed to run them with your own rights"
+            f"programs cannot be isolated here (bubblewrap: {why}); {fix}, or pass "
+            "--allow-unsandboxed to run them with your own rights"
         )
-    _warn_once(f"programs run with your own rights: files and network are open to them ({why})")
+    _warn_once(
+        f"programs run with your own rights: files and network are open to them (bubblewrap: {why})"
+    )
     return Isolation.NONE
 
 
@@ -104,16 +101,19 @@ def _warn_once(text: str) -> None:
 
 
 @cache
-def fault(isolation: Isolation) -> str:
-    """Why this isolation cannot be relied on here; empty if it can. Tried once a process."""
-    if isolation is Isolation.BUBBLEWRAP and shutil.which("bwrap") is None:
+def fault() -> str:
+    """Why bubblewrap cannot be relied on here; empty if it can. Tried once a process."""
+    if shutil.which("bwrap") is None:
         return "not installed"
     with socket.create_server(("127.0.0.1", 0)) as server:
         places = ["/", "/usr", "/dev", "/dev/shm", str(Path(__file__).parent), str(Path.home())]
         facts = (server.getsockname()[1], str(Path.home()), _PROBE_LIMITS.processes, *places)
         try:
             outcome = run(
-                _PROBE, isolation=isolation, stdin=repr(facts).encode(), limits=_PROBE_LIMITS
+                _PROBE,
+                isolation=Isolation.BUBBLEWRAP,
+                stdin=repr(facts).encode(),
+                limits=_PROBE_LIMITS,
             )
         except GradingError as error:
             return str(error)

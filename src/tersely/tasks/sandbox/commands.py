@@ -1,6 +1,5 @@
 """The command that starts a sandbox, for each way of isolating."""
 
-import json
 import os
 import secrets
 import shutil
@@ -12,12 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 SCRATCH = "/tmp"
-SCRATCH_FILES = 4096
 PACKAGES = "/packages"
 # What competition programs import beyond the standard library, if it is installed here.
 SHOWN_PACKAGES = ("numpy", "sortedcontainers")
 _INSIDE = "/sandbox"
-_SCRIPTS = ("inside.py", "talk.py")
+_SCRIPTS = ("child.py", "messages.py")
 _HERE = Path(__file__).parent
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime")
@@ -28,7 +26,6 @@ class Isolation(StrEnum):
     """How a program is kept apart from everything else."""
 
     BUBBLEWRAP = "bubblewrap"
-    NAMESPACES = "namespaces"
     NONE = "none"
 
 
@@ -101,20 +98,15 @@ def readable() -> tuple[tuple[str, str], ...]:
 
 
 def command(start: Start, numbers: Numbers) -> list[str]:
-    """The command line that runs ``inside.py`` in a sandbox."""
+    """The command line that runs ``child.py`` in a sandbox."""
     folder = _HERE if start.isolation is Isolation.NONE else Path(_INSIDE)
-    drops = start.isolation is Isolation.BUBBLEWRAP and start.uid is not None
     runs = [
-        *(interpreter(), "-s", "-S", "-P", "-B", "-X", "utf8", str(folder / "inside.py")),
+        *(interpreter(), "-s", "-S", "-P", "-B", "-X", "utf8", str(folder / "child.py")),
         *(start.mode, str(numbers.source), str(numbers.ready)),
-        *(str(start.uid) if drops else "", start.function),
+        *("" if start.uid is None else str(start.uid), start.function),
         *(f"{name}={bound}" for name, bound in _resources(start).items()),
     ]
-    if start.isolation is Isolation.BUBBLEWRAP:
-        return _bubblewrap(start, numbers, runs)
-    if start.isolation is Isolation.NAMESPACES:
-        return _namespaces(start, numbers, runs)
-    return runs
+    return runs if start.isolation is Isolation.NONE else _bubblewrap(start, numbers, runs)
 
 
 def _package_folders() -> list[Path]:
@@ -173,21 +165,3 @@ def _bubblewrap(start: Start, numbers: Numbers, runs: list[str]) -> list[str]:
     words += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
     words += ["--perms", "1777", "--size", str(start.limits.scratch_bytes), "--tmpfs", SCRATCH]
     return [*words, "--remount-ro", "/", "--chdir", SCRATCH, "--", *runs]
-
-
-def _namespaces(start: Start, numbers: Numbers, runs: list[str]) -> list[str]:
-    filter_code = None
-    if numbers.filter is not None:
-        filter_code = os.pread(numbers.filter, 1 << 16, 0).hex()
-    config = {
-        "command": runs,
-        "reads": readable(),
-        "scratch": SCRATCH,
-        "scratch_bytes": start.limits.scratch_bytes,
-        "scratch_files": SCRATCH_FILES,
-        "info": numbers.info,
-        "filter": filter_code,
-        "uid": start.uid,
-    }
-    script = str(_HERE / "namespaces.py")
-    return [interpreter(), "-I", "-S", script, json.dumps(config)]

@@ -1,6 +1,6 @@
 """Conversation with code in a sandbox: answering calls to a program, or checking it with asserts.
 
-Loaded by ``inside.py`` in a bare interpreter (standard library only); the grader imports ``encode``
+Loaded by ``child.py`` in a bare interpreter (standard library only); the grader imports ``encode``
 and ``decode``. Messages are JSON, one a line, on the socket that is standard input.
 """
 
@@ -150,7 +150,7 @@ def serve(source: str, execute: Execute) -> int:
     return 0
 
 
-class _Gone(BaseException):
+class _ProgramGone(BaseException):
     """The program is gone; no ``except Exception`` of a check may hide that."""
 
 
@@ -205,7 +205,7 @@ class Asking:
         self._channel.send(request)
         reply = next(self._replies, None)
         if reply is None:
-            raise _Gone
+            raise _ProgramGone
         if "error" in reply:
             kind = getattr(builtins, str(reply["error"]), Exception)
             known = isinstance(kind, type) and issubclass(kind, Exception)
@@ -261,7 +261,7 @@ def check(source: str, free_names: set[str], *, function: str) -> int:
             elif not works:
                 broken = True
                 break
-    except _Gone:
+    except _ProgramGone:
         broken = True
     whole = not asserts
     channel.send({"passed": passed + (whole and not broken), "total": asserts + (whole or broken)})

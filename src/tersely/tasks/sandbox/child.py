@@ -1,6 +1,6 @@
 """What runs inside a sandbox: limits itself, then runs a program, serves calls to it, or checks it.
 
-A script for a bare interpreter: ``python inside.py MODE SOURCE READY USER FUNCTION LIMIT...``.
+A script for a bare interpreter: ``python child.py MODE SOURCE READY USER FUNCTION LIMIT...``.
 SOURCE and READY are open files (the code; told when the code starts), USER is the user number to
 become or empty, FUNCTION a name or empty, and each LIMIT reads ``RLIMIT_CPU=6``. It imports as
 little as it can: importing takes longer than all that the sandbox does.
@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
     _set_exit()
     if mode != "run":
         sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-        talk = __import__("talk")
+        messages = __import__("messages")
         del sys.path[0]
     if user:
         become(int(user))
@@ -128,8 +128,8 @@ def main(arguments: list[str]) -> int:
     if mode == "run":
         return run(source)
     if mode == "serve":
-        return int(talk.serve(source, execute))
-    return int(talk.check(source, free_names(source), function=function))
+        return int(messages.serve(source, execute))
+    return int(messages.check(source, free_names(source), function=function))
 
 
 if __name__ == "__main__":
