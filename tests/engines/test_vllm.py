@@ -221,7 +221,7 @@ def test_an_end_that_is_no_end_is_an_error(sampler, reason, message, monkeypatch
 
 
 def test_it_cannot_follow_a_policy_in_training(sampler):
-    with pytest.raises(EngineError, match="train with the local or the continuous engine"):
+    with pytest.raises(EngineError, match="train with the local engine"):
         sampler.refresh()
 
 
@@ -254,8 +254,7 @@ class Quiet:
     def on_forced(self): ...
 
 
-@pytest.mark.parametrize("engine", [Engine.VLLM, Engine.CONTINUOUS])
-def test_an_evaluation_through_another_engine_says_so(engine, tmp_path, monkeypatch):
+def test_an_evaluation_through_another_engine_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("tersely.flows.evaluate.plan.version", lambda name: "0")
     plan = Plan(
         model="lab",
@@ -265,9 +264,9 @@ def test_an_evaluation_through_another_engine_says_so(engine, tmp_path, monkeypa
         budgets=(10, 25),
         protocol=Protocol.FINISHED,
         limit=3,
-        engine=engine,
+        engine=Engine.VLLM,
     )
     run_evaluation(plan, watch=Quiet())
     assert len((plan.out / "records.jsonl").read_text().splitlines()) == 9
     identity = json.loads((plan.out / "manifest.json").read_text())["identity"]
-    assert identity["engine"] == engine
+    assert identity["engine"] == "vllm"

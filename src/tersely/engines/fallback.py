@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import EngineError
 from tersely.core.types import Problem, Rollout, SamplingSpec
 from tersely.engines.learning.memory import memory_errors, sampling_memory
 from tersely.engines.local.decoder import supports
 from tersely.engines.local.draw import Draw, draw
 from tersely.engines.local.jobs import (
-    Engine,
     Job,
     OnRollout,
     SampledTrace,
@@ -187,25 +186,8 @@ class HFSampler:
         )
 
 
-def make_sampler(
-    model: Any, tokenizer: Any, *, rows: int = 256, engine: Engine = Engine.LOCAL
-) -> Sampler:
+def make_sampler(model: Any, tokenizer: Any, *, rows: int = 256) -> Sampler:
     """A sampler of ``model`` that follows its weights: the fast one where the architecture allows
-    it, else the fallback; or continuous batching.
-
-    Raises:
-        ConfigError: the engine cannot follow weights.
-    """
-    match engine:
-        case Engine.CONTINUOUS:
-            from tersely.engines.local.continuous import ContinuousSampler
-
-            return ContinuousSampler(model, tokenizer, rows=rows)
-        case Engine.VLLM:
-            raise ConfigError(
-                "the vllm engine samples from a folder and cannot follow weights in training; "
-                "use local or continuous"
-            )
-        case Engine.LOCAL:
-            kind = LocalSampler if supports(model.config) else HFSampler
-            return kind(model, tokenizer, rows=rows)
+    it, else the fallback."""
+    kind = LocalSampler if supports(model.config) else HFSampler
+    return kind(model, tokenizer, rows=rows)

@@ -67,14 +67,14 @@ class VLLMSampler:
             raise EngineError(
                 f"vLLM cannot load {folder}: {reason}; its own messages are above. Where memory is "
                 f"short, lower --rows = {rows}; where the architecture is unknown, use --engine "
-                "continuous"
+                "local"
             ) from error
 
     def refresh(self) -> None:
         """Raises :class:`EngineError`: the weights are a folder's."""
         raise EngineError(
             "vLLM samples from a folder and cannot follow weights in training; "
-            "train with the local or the continuous engine"
+            "train with the local engine"
         )
 
     def sample(

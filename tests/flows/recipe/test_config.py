@@ -326,3 +326,9 @@ def test_each_loss_has_clips_of_its_own(name: str, low: float, high: float) -> N
     loss = tiny(f"loss.name={name}").loss
     assert (loss.clip_low, loss.clip_high) == (low, high)
     assert tiny(f"loss.name={name}", "loss.clip_high=0.5").loss.clip_high == 0.5
+
+
+def test_a_recipe_with_the_removed_engine_is_told_what_to_leave_out() -> None:
+    with pytest.raises(ConfigError, match=r'"continuous" was removed; leave sampling\.engine out'):
+        read_recipe(TINY, overrides=["sampling.engine=continuous"])
+    assert read_recipe(TINY, overrides=["sampling.engine=local"]) == read_recipe(TINY)

@@ -102,7 +102,7 @@ def test_the_recipe_s_words_for_trl_are_trl_s() -> None:
     assert known == {field.name for field in dataclasses.fields(trl.GRPOConfig)}
     assert SET_BY.keys() | OUT_OF_PLACE.keys() <= known
     overrides = ("trl.use_vllm=true", "loss.importance_cap=2.0")
-    for recipe in (tiny(), tiny(*overrides), tiny("sampling.engine='continuous'")):
+    for recipe in (tiny(), tiny(*overrides)):
         settings = trl_settings(recipe, processes=1, output=Path("o"), known=known, cuda=False)
         assert settings.keys() <= known
 

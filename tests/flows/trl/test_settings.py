@@ -167,11 +167,6 @@ def test_versions_that_were_not_tested_are_refused_and_named(
     trl.check_versions()
 
 
-def test_adapters_and_two_samplers_are_refused() -> None:
+def test_adapters_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model.lora_rank = 8: adapters are not mapped"):
         settings(tiny("model.lora_rank=8"))
-    both = ("sampling.engine='continuous'", "trl.use_vllm=true", "loss.importance_cap=2.0")
-    with pytest.raises(ConfigError, match="only one of them can sample"):
-        settings(tiny(*both))
-    found = settings(tiny("sampling.engine='continuous'"))
-    assert found["use_transformers_continuous_batching"] is True

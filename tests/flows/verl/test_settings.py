@@ -144,7 +144,6 @@ REFUSED = {
         r'verl cannot do target.name = "staged": it keeps a state.*fixed, group_quantile',
     ),
     "rollout_tokens": (["learner.rollout_tokens=1000"], "rollout_tokens = 1000: verl counts steps"),
-    "continuous": (["sampling.engine='continuous'"], "verl samples with vLLM or SGLang"),
     "kl": (["loss.kl='k3'"], "loss.kl = 'k3' with kl_coef = 0"),
     "aggregation": (
         ["loss.kl='k3'", "loss.kl_coef=0.1", "loss.aggregation='prompt_mean'"],

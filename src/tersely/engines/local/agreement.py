@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from tersely.core.errors import ConfigError
 from tersely.core.types import Rollout, SamplingSpec
-from tersely.engines.local.jobs import Engine, Job, Sampler
+from tersely.engines.local.jobs import Job, Sampler
 
 # Mean |sampler - forward| log-prob a token, by the precision of what is sampled from. Rounding
 # gives about 1e-6 in float32, and about 1e-2 in bfloat16; a wrong rotation or scale 0.1 to 10.
@@ -36,7 +36,6 @@ def check_sampler(
     room_tokens: int,
     dtype: torch.dtype,
     model_type: str,
-    engine: Engine,
     temperature: float = 1.0,
 ) -> None:
     """Samples a few short rows of two lengths and refuses a sampler that scores them otherwise
@@ -67,23 +66,19 @@ def check_sampler(
         temperature=temperature or 1.0,
     )
     rollouts: list[Rollout] = []
-    other = Engine.LOCAL if engine is Engine.CONTINUOUS else Engine.CONTINUOUS
-    way_out = (
-        f"use the {other!s} engine (sampling.engine, or --engine of eval), or evaluate the model "
-        "through a server (--endpoint)"
-    )
+    way_out = "evaluate the model through a server (--endpoint)"
     try:
         sampler.run(jobs, spec, on_rollout=rollouts.append)
         nats = max(_nats_apart(rollouts, score) for score in scores)
     except _INCOMPATIBLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"the {engine!s} engine cannot run this {model_type!r} model: {reason}; {way_out}"
+            f"the local engine cannot run this {model_type!r} model: {reason}; {way_out}"
         ) from error
     bound = BOUND_NATS.get(dtype, BOUND_NATS[torch.bfloat16])
     if nats > bound:
         raise ConfigError(
-            f"the {engine!s} engine samples this {model_type!r} model wrongly: its log-probs are "
+            f"the local engine samples this {model_type!r} model wrongly: its log-probs are "
             f"{nats:.2g} nats a token from the model's own forward pass, and at most {bound:g} is "
             f"rounding; {way_out}"
         )

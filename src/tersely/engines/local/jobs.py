@@ -20,10 +20,9 @@ _NO_BOUND = 2**31
 
 class Engine(StrEnum):
     """What samples in this process: our decoder, or for other architectures the model's own
-    forward; transformers' continuous batching; vLLM."""
+    forward; or vLLM."""
 
     LOCAL = "local"
-    CONTINUOUS = "continuous"
     VLLM = "vllm"
 
 

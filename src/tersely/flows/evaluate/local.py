@@ -40,7 +40,6 @@ def local_source(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local
             room_tokens=local.sampler.codec.max_positions,
             dtype=local.model.dtype,
             model_type=local.model.config.model_type,
-            engine=plan.engine,
         )
     ids_file = plan.out / TOKENS_FILE if plan.protocol is Protocol.FORCED else None
 
@@ -75,7 +74,7 @@ def _open(plan: Plan) -> Local:
         tokenizer = load_tokenizer(plan.model)
         return Local(tokenizer, VLLMSampler(folder_of(plan.model), tokenizer, rows=plan.rows))
     model, tokenizer = load_policy(plan.model, dtype=sampling_dtype(device()))
-    sampler = make_sampler(model, tokenizer, rows=plan.rows, engine=plan.engine)
+    sampler = make_sampler(model, tokenizer, rows=plan.rows)
     return Local(tokenizer, sampler, model)
 
 

@@ -49,6 +49,15 @@ class ProblemsSection(Section):
     test_limit: Count = 400
 
 
+def _not_continuous(value: Any) -> Any:
+    if value == "continuous":
+        raise ValueError(
+            'sampling.engine = "continuous" was removed; leave sampling.engine out (the local '
+            "engine draws the same tokens)"
+        )
+    return value
+
+
 class SamplingSection(Section):
     """How a step's rollouts are drawn; ``cap_tokens`` is L_R.
 
@@ -65,7 +74,7 @@ class SamplingSection(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
     rows: Count = 256
-    engine: Literal["local", "continuous"] = "local"
+    engine: Annotated[Literal["local"], BeforeValidator(_not_continuous)] = "local"
     without_signal: Literal["keep", "drop", "refill"] = "keep"
     refill_rounds: Count = 4
 

@@ -18,7 +18,7 @@ from tersely.engines.learning.learner import LocalLearner
 from tersely.engines.learning.lora import add_lora, base_twin, has_lora
 from tersely.engines.learning.objective import Aggregate, Objective, by_token
 from tersely.engines.local.agreement import check_sampler, forward_score
-from tersely.engines.local.jobs import Engine, Sampler, make_codec
+from tersely.engines.local.jobs import Sampler, make_codec
 from tersely.engines.models import (
     Model,
     Policy,
@@ -119,12 +119,7 @@ def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: TrainingObser
         test=test_problems,
         prompts=prompts,
     )
-    sampler = make_sampler(
-        policy.model,
-        policy.tokenizer,
-        rows=recipe.sampling.rows,
-        engine=Engine(recipe.sampling.engine),
-    )
+    sampler = make_sampler(policy.model, policy.tokenizer, rows=recipe.sampling.rows)
     learner = _make_learner(recipe, policy)
     check_sampler(
         sampler,
@@ -133,7 +128,6 @@ def _prepare(recipe: Recipe, folder: Path, *, resume: bool, watch: TrainingObser
         room_tokens=sampler.codec.max_positions,
         dtype=sampling_dtype(policy.model.device),
         model_type=policy.model.config.model_type,
-        engine=Engine(recipe.sampling.engine),
         temperature=recipe.sampling.temperature,
     )
     runs.open_run(folder, recipe, manifest, test=test_problems)

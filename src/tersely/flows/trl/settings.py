@@ -32,7 +32,6 @@ SET_BY = {
     "vllm_importance_sampling_clip_max": "loss.importance_cap",
     "save_steps": "checkpoint.every_steps",
     "seed": "seed",
-    "use_transformers_continuous_batching": "sampling.engine",
     "activation_checkpointing": "model.gradient_checkpointing",
     "output_dir": "--run",
 }
@@ -188,11 +187,6 @@ def _fixed(recipe: Recipe, *, processes: int, output: Path) -> dict[str, Any]:
         "save_total_limit": 2,
         "remove_unused_columns": False,
         **_loss(recipe),
-        **(
-            {"use_transformers_continuous_batching": True}
-            if recipe.sampling.engine == "continuous"
-            else {}
-        ),
     }
 
 
@@ -244,8 +238,6 @@ def _refuse(recipe: Recipe) -> None:
         "give a peft_config to GRPOTrainer in a script of your own": (
             recipe.model.lora_rank is not None
         ),
-        'sampling.engine = "continuous" with trl.use_vllm = true: only one of them can sample; '
-        "leave one out": recipe.sampling.engine == "continuous" and uses_vllm,
         f"learner.rollout_tokens = {recipe.learner.rollout_tokens}: TRL counts steps only; leave "
         "it out and set learner.steps": recipe.learner.rollout_tokens is not None,
         'sampling.without_signal = "refill": TRL samples once a step; set "drop", which leaves '

@@ -359,9 +359,6 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
         f"{MODE} = {FULLY_ASYNC!r} without a sampler of its own: set verl.{ROLLOUT}.nnodes, "
         f"n_gpus_per_node and checkpoint_engine.backend (nccl)": mode == FULLY_ASYNC
         and not all(own.get(f"{ROLLOUT}.{key}") for key in APART),
-        'sampling.engine = "continuous": verl samples with vLLM or SGLang; leave it out': (
-            recipe.sampling.engine == "continuous"
-        ),
         f"loss.kl = {loss.kl!r} with kl_coef = 0: verl estimates the KL only where it trains on "
         'it; set loss.kl_coef > 0 or loss.kl = "none"': loss.kl != "none" and loss.kl_coef == 0,
         f"loss.aggregation = {loss.aggregation!r} with a KL or entropy term: our weights go into "
