@@ -68,6 +68,7 @@ def study(
             _list()
             return
         from tersely.flows.study.plan import base_settings, find_studies, units_of
+        from tersely.flows.study.results import pack_results
 
         given = {"model.path": model, "problems.train": train, "problems.test": benchmark}
         overrides = [(key, value) for key, value in given.items() if value is not None]
@@ -80,6 +81,8 @@ def study(
             _describe(studies, units, bench)
             return
         trained = judge_only or _run(base, units, bench, out=out, jobs=jobs or os.cpu_count() or 1)
+        if not judge_only:
+            pack_results(bench.results)
         _judge(base, studies, bench, name=Path(name).stem, seeds=seeds, out=out)
     if not trained:
         raise typer.Exit(1)

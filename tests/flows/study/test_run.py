@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,15 @@ from typer.testing import CliRunner
 
 from tersely.cli import app
 from tersely.core.errors import DataError
-from tersely.flows.study.results import read_result
+from tersely.flows.study.results import (
+    PACKED,
+    finished_units,
+    pack_results,
+    read_result,
+    read_results,
+    result_file,
+    write_result,
+)
 
 Words = Callable[..., list[str]]
 
@@ -67,7 +76,9 @@ def wait_until_still(folder: Path) -> None:
 
 
 def test_every_arm_has_a_result_a_seed(finished: Path) -> None:
-    results = [read_result(f) for f in sorted((finished / "out" / "results").glob("*.json.gz"))]
+    folder = finished / "out" / "results"
+    results = list(read_results(folder).values())
+    assert sorted(path.name for path in folder.iterdir()) == ["pool", "results.parquet"]
     assert sorted((r.seed, r.last_step) for r in results) == [(1, 3), (1, 3), (2, 3), (2, 3)]
     for result in results:
         assert [each.step for each in result.evaluations] == [0, 2, 3]
@@ -110,12 +121,43 @@ def test_only_what_is_there_is_judged(finished: Path, words: Words, tmp_path: Pa
 
 
 def test_a_damaged_result_is_named(finished: Path, tmp_path: Path) -> None:
-    whole = next((finished / "out" / "results").glob("*.json.gz"))
     file = tmp_path / "x.json.gz"
-    file.write_bytes(whole.read_bytes()[:-9])
+    write_result(file, next(iter(read_results(finished / "out" / "results").values())))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
     with pytest.raises(DataError, match=r"x.json.gz is no result of this version; remove it"):
         read_result(file)
-    content = json.loads(gzip.decompress(whole.read_bytes()))
+    content = json.loads(gzip.decompress(whole))
     file.write_bytes(gzip.compress(json.dumps(content | {"schema": 2}).encode()))
     with pytest.raises(DataError, match="no result of this version"):
         read_result(file)
+    file.unlink()
+    (tmp_path / PACKED).write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"results.parquet holds no results of this version"):
+        read_results(tmp_path)
+
+
+def test_results_of_their_own_files_are_read_as_packed_ones_are(
+    finished: Path, words: Words, tmp_path: Path
+) -> None:
+    packed = read_results(finished / "out" / "results")
+    shutil.copytree(finished / "out" / "results" / "pool", tmp_path / "pool")
+    first, second, *rest = packed
+    for unit in rest:
+        write_result(result_file(tmp_path, unit), packed[unit])
+    pack_results(tmp_path)
+    for unit in (first, second):
+        write_result(result_file(tmp_path, unit), packed[unit])
+    assert finished_units(tmp_path) == set(packed)
+    assert read_results(tmp_path) == packed
+
+    def told(results: Path, out: str) -> str:
+        command = words(finished / "small.toml", tmp_path / out, "--judge-only")
+        judged = CliRunner().invoke(app, [*command, "--results", str(results)])
+        assert judged.exit_code == 0, judged.output
+        return (tmp_path / out / "small" / "report.md").read_text()
+
+    assert told(tmp_path, "mixed") == told(finished / "out" / "results", "packed")
+    pack_results(tmp_path)
+    assert not list(tmp_path.glob("*.json.gz"))
+    assert read_results(tmp_path) == packed

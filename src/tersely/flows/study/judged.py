@@ -10,7 +10,7 @@ from tersely.flows.study.judge import LOST_BELOW, Evidence, change_of_accuracy, 
 from tersely.flows.study.outcomes import ArmOutcome, ClaimOutcome, Confusion, StudyOutcome
 from tersely.flows.study.plan import Claim, NamedStudy, units_of
 from tersely.flows.study.pool import StudyPool
-from tersely.flows.study.results import Result, read_result
+from tersely.flows.study.results import Result, read_results
 from tersely.flows.study.work import StudyFolders
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.crossed import NOTHING, Effect, mean_effect
@@ -29,11 +29,9 @@ def gather(
     Raises:
         DataError: a result's file is damaged.
     """
-    results = {}
-    for unit in units_of(base, studies, seeds=seeds):
-        file = bench.result(unit)
-        if file.is_file():
-            results[unit.name] = read_result(file)
+    found = read_results(bench.results)
+    names = [unit.name for unit in units_of(base, studies, seeds=seeds)]
+    results = {name: found[name] for name in names if name in found}
     problems = StudyPool(bench.pool.folder).held_out() if results else []
     return Evidence(base, problems, results, seeds)
 

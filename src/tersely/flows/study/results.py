@@ -1,8 +1,10 @@
 """What is kept of a finished run: small enough to commit, enough to judge any claim again."""
 
+import fcntl
 import gzip
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,6 +29,10 @@ COLUMNS = (
     "sampled_tokens",
 )
 DIGITS = 5
+# Of a run that has just ended; packed with the others when the study's command ends.
+ENDING = ".json.gz"
+PACKED = "results.parquet"
+MAPPINGS = ("steps", "facts")
 WRONG, RIGHT, UNGRADED = 0, 1, 2
 OptionalNumber = float | None
 
@@ -161,6 +167,11 @@ def _rounded(value: float) -> OptionalNumber:
     return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
 
 
+def result_file(folder: Path, unit: str) -> Path:
+    """The file that a run's result is written to as the run ends."""
+    return folder / f"{unit}{ENDING}"
+
+
 def write_result(file: Path, result: Result) -> None:
     """Whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -182,3 +193,101 @@ def read_result(file: Path) -> Result:
         raise DataError(
             f"{file} is no result of this version; remove it and the run is made again"
         ) from error
+
+
+def finished_units(folder: Path) -> set[str]:
+    """The names of the runs whose results the folder holds."""
+    loose = {file.name.removesuffix(ENDING) for file in folder.glob(f"*{ENDING}")}
+    return loose | {str(row["unit"]) for row in _packed_rows(folder, columns=["unit"])}
+
+
+def read_results(folder: Path) -> dict[str, Result]:
+    """All finished runs by their names: those in one Parquet file, and those not packed yet.
+
+    Raises:
+        DataError: a file is damaged or of another version.
+    """
+    found = {}
+    # Loose files first: while they are packed, each is in one place or in both, never in none.
+    loose = [read_result(file) for file in sorted(folder.glob(f"*{ENDING}"))]
+    for row in _packed_rows(folder):
+        try:
+            result = _from_row(row)
+        except (ValidationError, LookupError, TypeError) as error:
+            raise _no_results(folder / PACKED) from error
+        found[result.unit] = result
+    return found | {result.unit: result for result in loose}
+
+
+def pack_results(folder: Path) -> None:
+    """Moves all results that lie in files of their own into the folder's Parquet file.
+
+    Killed at any moment, it loses none; two that pack one folder wait for each other.
+    """
+    if not any(folder.glob(f"*{ENDING}")):
+        return
+    import polars
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        loose = sorted(folder.glob(f"*{ENDING}"))
+        results = read_results(folder)
+        rows = [_to_row(results[unit]) for unit in sorted(results)]
+        part = (folder / PACKED).with_suffix(".part")
+        polars.DataFrame(rows, schema=_schema()).write_parquet(part, compression_level=19)
+        part.replace(folder / PACKED)
+        for file in loose:
+            file.unlink()
+    finally:
+        os.close(handle)
+
+
+def _schema() -> dict[str, Any]:
+    """The Parquet file's columns: a row is a run, and a mapping is a list of names and values."""
+    from polars import Float64, Int64, List, String, Struct
+
+    raised = List(Struct({"name": String, "severity": String, "step": Int64}))
+    evaluated = Struct({"step": Int64, "tokens": List(Int64), "right": String})
+    counts = ("seed", "samples", "cap_tokens", "staleness", "last_step")
+    return {
+        "schema": Int64,
+        **dict.fromkeys(("unit", "pool", "held_out"), String),
+        **dict.fromkeys(counts, Int64),
+        "steps": List(Struct({"name": String, "values": List(Float64)})),
+        "evaluations": List(evaluated),
+        **dict.fromkeys(("alarms", "lint"), raised),
+        "seconds": Float64,
+        "facts": List(Struct({"name": String, "values": String})),
+    }
+
+
+def _to_row(result: Result) -> dict[str, Any]:
+    row = result.model_dump(by_alias=True)
+    return row | {
+        key: [{"name": name, "values": values} for name, values in row[key].items()]
+        for key in MAPPINGS
+    }
+
+
+def _from_row(row: dict[str, Any]) -> Result:
+    mappings = {key: {each["name"]: each["values"] for each in row[key]} for key in MAPPINGS}
+    return Result.model_validate(row | mappings)
+
+
+def _packed_rows(folder: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    import polars
+
+    file = folder / PACKED
+    if not file.is_file():
+        return []
+    try:
+        return polars.read_parquet(file, columns=columns).to_dicts()
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise _no_results(file) from error
+
+
+def _no_results(file: Path) -> DataError:
+    return DataError(
+        f"{file} holds no results of this version; remove it and its runs are made again"
+    )

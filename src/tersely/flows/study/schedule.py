@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from tersely.core.errors import TerselyError
 from tersely.flows.study.plan import StudyRun
+from tersely.flows.study.results import finished_units
 from tersely.flows.study.work import StudyFolders, do, prepare
 
 POLL_S = 1.0
@@ -33,7 +34,8 @@ class Failed(NamedTuple):
 
 def missing(units: Sequence[StudyRun], bench: StudyFolders) -> list[StudyRun]:
     """The units whose results are not there."""
-    return [unit for unit in units if not bench.result(unit).is_file()]
+    finished = finished_units(bench.results)
+    return [unit for unit in units if unit.name not in finished]
 
 
 def run_units(

@@ -22,7 +22,7 @@ from tersely.flows.lint.pool import only_trained, read_pool
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.study.plan import StudyRun, recipe_of
 from tersely.flows.study.pool import HELD_OUT, StudyPool
-from tersely.flows.study.results import Raised, distil, write_result
+from tersely.flows.study.results import Raised, distil, result_file, write_result
 from tersely.flows.train.loop import train
 from tersely.tasks.problems import digest, read_problems
 
@@ -37,8 +37,8 @@ class StudyFolders(NamedTuple):
     keep: bool
 
     def result(self, unit: StudyRun) -> Path:
-        """The file of a unit's result."""
-        return self.results / f"{unit.name}.json.gz"
+        """The file that a unit's result is written to."""
+        return result_file(self.results, unit.name)
 
     def run(self, unit: StudyRun) -> Path:
         """The folder in which it is trained."""
