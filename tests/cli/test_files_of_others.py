@@ -334,7 +334,6 @@ PEERS = {
     "lighteval": (FIXTURES / "lighteval" / "details_lab.parquet", (), 40),
     "verl": (FIXTURES / "verl" / "10.jsonl", ("--cap-tokens", "96"), 24),
     "inspect_ai": (FIXTURES / "inspect_ai" / "lab.eval", (), 24),
-    "slime": (FIXTURES / "slime" / "eval_3.pt", (), 24),
 }
 
 

@@ -1,6 +1,7 @@
 """What every reader promises, shown on tables of our own."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -218,11 +219,10 @@ PEERS = {
     "inspect_ai": "inspect_ai/lab.eval",
     "trl": "trl/completions_00002.parquet",
     "verl": "verl/10.jsonl",
-    "slime": "slime/eval_3.pt",
 }
 
 
-@pytest.mark.parametrize("name", ["inspect_ai", "lighteval", "lm_eval", "slime", "trl", "verl"])
+@pytest.mark.parametrize("name", ["inspect_ai", "lighteval", "lm_eval", "trl", "verl"])
 @pytest.mark.parametrize("other", PEERS)
 def test_another_tools_file_is_refused_with_what_was_expected(name: str, other: str) -> None:
     if name != other:
@@ -234,6 +234,29 @@ def test_a_file_that_is_not_there_and_a_reader_that_is_not_there() -> None:
         read(FIXTURES / "nothing.jsonl", "table", Options(run="run"))
     with pytest.raises(ConfigError, match="'opencompass' is none of the formats"):
         read(FIXTURES / "nothing.jsonl", "opencompass", Options(run="run"))
+
+
+def test_the_columns_named_to_users_of_the_removed_slime_reader_read_its_samples(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match=r"slime was removed; .* --from table") as error:
+        read(tmp_path / "eval_3.pt", "slime", Options(run="run"))
+    columns = dict(pair.split("=") for pair in re.findall(r"--column (\S+)", str(error.value)))
+    sample = {
+        "group_index": None,
+        "prompt": "1+1?",
+        "response": "2",
+        "response_length": 7,
+        "label": "2",
+        "reward": 1.0,
+        "status": "truncated",
+    }
+    path = tmp_path / "eval_3.jsonl"
+    path.write_text(json.dumps(sample), encoding="utf-8")
+    options = Options(run="run", columns=columns, cap_tokens=7)
+    (record,) = read(path, "table", options).records
+    assert (record.grade, record.tokens, record.finish) == (Grade.CORRECT, 7, Finish.LENGTH)
+    assert record.text == "2"
 
 
 def unpad(lists: list[list[int]]) -> Unpadded:

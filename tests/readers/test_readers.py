@@ -57,9 +57,7 @@ def problems(records: list[EvalRecord]) -> Counter[str]:
 
 
 def test_each_peer_has_a_reader_of_its_name() -> None:
-    expected = [
-        *("inspect_ai", "lighteval", "lm_eval", "qwen_math", "slime", "table", "trl", "verl")
-    ]
+    expected = [*("inspect_ai", "lighteval", "lm_eval", "qwen_math", "table", "trl", "verl")]
     assert available() == expected
 
 

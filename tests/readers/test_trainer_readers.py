@@ -1,11 +1,10 @@
-"""Each trainer's reader on a file of its rollouts. TRL wrote its own; the others' are by hand."""
+"""Each trainer's reader on a file of its rollouts that the trainer wrote."""
 
 from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pytest
-import torch
 from tokenizers import Tokenizer
 
 import tersely.lab
@@ -16,7 +15,6 @@ from tersely.readers.formats import Options, Reading, read
 FIXTURES = Path(__file__).parent / "fixtures"
 TRL = FIXTURES / "trl" / "completions_00002.parquet"
 VERL = FIXTURES / "verl" / "10.jsonl"
-SLIME = FIXTURES / "slime" / "eval_3.pt"
 VERDICT = {"correct": "accuracy_reward"}
 TOKENIZER = Tokenizer.from_file(
     str(Path(tersely.lab.__file__).parent / "checkpoint" / "tokenizer.json")
@@ -79,16 +77,17 @@ def test_trl_shaped_rewards_are_refused_with_their_value() -> None:
     assert "--column correct=NAME" in message
 
 
-# verl and slime: the same 24 samples of the lab model, 5 right; slime keeps counts and status.
+# verl: 24 samples of the lab model, 5 right. DAPO's reward manager puts the reward function's own
+# score, 1 or -1, in the place of the shaped one.
 
 
-def test_verl_takes_acc_for_the_verdict_and_refuses_the_shaped_score() -> None:
+def test_verl_takes_acc_for_the_verdict_and_refuses_a_score_that_is_none() -> None:
     told = {"count_tokens": count_tokens, "cap_tokens": 64}
     result = reading(VERL, "verl", **told)
     assert grades(result.records) == {Grade.CORRECT: 5, Grade.WRONG: 19}
     assert set(problems(result.records).values()) == {3}
     message = refusal(VERL, "verl", columns={"correct": "score"}, **told)
-    assert "line 1: score 0.3125" in message
+    assert "line 4: score -1.0" in message
     assert "acc" in message
 
 
@@ -97,43 +96,3 @@ def test_verl_files_of_several_steps_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
     path.write_text(text + text.replace('"step": 10', '"step": 20'), encoding="utf-8")
     assert "holds the steps 10, 20" in refusal(path, "verl")
-
-
-def test_slime_keeps_its_counts_and_status() -> None:
-    result = reading(SLIME, "slime", cap_tokens=64)
-    assert grades(result.records) == {Grade.CORRECT: 5, Grade.WRONG: 19}
-    assert finishes(result.records) == {Finish.STOP: 12, Finish.LENGTH: 12}
-    assert set(problems(result.records).values()) == {3}
-    for record in result.records:
-        stop = record.finish is Finish.STOP
-        assert record.tokens == count_tokens(record.text or "") + stop
-
-
-def test_slime_rewards_of_several_parts_need_the_name_of_the_verdict(tmp_path: Path) -> None:
-    data = torch.load(SLIME, weights_only=True)
-    for sample in data["samples"]:
-        sample["reward"] = {"acc": sample["reward"], "score": 1.7}
-    torch.save(data, path := tmp_path / "eval_4.pt")
-    assert "has the parts acc, score" in refusal(path, "slime", cap_tokens=64)
-    records = reading(path, "slime", cap_tokens=64, columns={"correct": "acc"}).records
-    assert grades(records)[Grade.CORRECT] == 5
-
-
-def test_slime_aborted_samples_are_errors_not_wrong(tmp_path: Path) -> None:
-    data = torch.load(SLIME, weights_only=True)
-    data["samples"][0]["status"] = "aborted"
-    torch.save(data, path := tmp_path / "eval_4.pt")
-    record = reading(path, "slime", cap_tokens=64).records[0]
-    assert (record.grade, record.finish) == (Grade.UNGRADED, Finish.ERROR)
-
-
-class Stranger:
-    """Runs code when it is unpickled."""
-
-    def __reduce__(self):  # type: ignore[no-untyped-def]
-        return (pytest.fail, ("a pickle of a stranger was run",))
-
-
-def test_slime_files_are_unpickled_without_running_anything(tmp_path: Path) -> None:
-    torch.save({"samples": [{"prompt": Stranger()}]}, path := tmp_path / "bad.pt")
-    assert "cannot be unpickled safely" in refusal(path, "slime")

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from tersely.core.errors import DataError
 from tersely.readers.evaluations import load
@@ -55,29 +54,12 @@ def trl(folder: Path, documents: list) -> Path:
     return path
 
 
-def slime(folder: Path, documents: list) -> Path:
-    samples = [
-        {
-            "group_index": None,
-            "prompt": q,
-            "response": "so 7",
-            "response_length": 3,
-            "label": a,
-            "reward": float(v),
-            "status": "completed",
-        }
-        for q, a, v in documents
-    ]
-    torch.save({"samples": samples}, path := folder / "eval_1.pt")
-    return path
-
-
 def table(folder: Path, documents: list) -> Path:
     rows = [{"prompt": q, "gold": a, "correct": v, "text": "so 7"} for q, a, v in documents]
     return lines(folder / "table.jsonl", rows)
 
 
-MAKERS = {f.__name__: f for f in (lm_eval, verl, trl, slime, table)}
+MAKERS = {f.__name__: f for f in (lm_eval, verl, trl, table)}
 COLUMNS = {"trl": {"correct": "right", "gold": "answer"}}
 
 
@@ -130,7 +112,7 @@ def test_one_prompt_with_two_right_answers_is_two_problems(tmp_path: Path, name:
     assert len({r.problem for r in result(path, name).records}) == 2
 
 
-@pytest.mark.parametrize("name", ["verl", "trl", "slime", "table"])
+@pytest.mark.parametrize("name", ["verl", "trl", "table"])
 def test_a_question_that_was_sampled_far_more_often_is_one_problem_and_said_so(
     tmp_path: Path, name: str
 ) -> None:
@@ -149,19 +131,6 @@ def test_benchmarks_of_one_dump_have_samples_of_their_own_number(tmp_path: Path)
     ]
     records = result(lines(tmp_path / "1.jsonl", rows), "verl").records
     assert len({(r.benchmark, r.problem) for r in records}) == 10
-
-
-def test_groups_that_a_trainer_sampled_of_one_prompt_are_problems_of_their_own(
-    tmp_path: Path,
-) -> None:
-    path = slime(tmp_path, [("q", "7", 1)] * 8)
-    data = torch.load(path)
-    for number, sample in enumerate(data["samples"]):
-        sample["group_index"] = number // 4
-    torch.save(data, path)
-    records = result(path, "slime").records
-    assert [r.sample for r in records] == [0, 1, 2, 3] * 2
-    assert len({r.problem for r in records}) == 2
 
 
 def test_messages_are_told_apart_by_all_that_they_hold(tmp_path: Path) -> None:

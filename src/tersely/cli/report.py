@@ -26,7 +26,7 @@ From = Annotated[
     typer.Option(
         "--from",
         help="Who wrote the file: tersely, table (any JSONL, JSON or Parquet), lighteval, lm_eval, "
-        "inspect_ai, qwen_math, verl, trl, slime.",
+        "inspect_ai, qwen_math, verl, trl.",
     ),
 ]
 Tokenizer = Annotated[

@@ -70,14 +70,11 @@ def name_problems(
     return NamedRows(problems, _notes(counts, usual, size))
 
 
-def by_question(raws: Sequence[RawSample], *, groups: Sequence[Hashable] = ()) -> ByProblem:
-    """Samples that know their problem by its prompt: also by its right answer, by the group that
-    a trainer sampled it in, and by how often it stands; see ``name_problems``."""
+def by_question(raws: Sequence[RawSample]) -> ByProblem:
+    """Samples that know their problem by its prompt: also by its right answer, and by how often it
+    stands; see ``name_problems``."""
     named = name_problems(
-        [
-            (raw.problem, raw.gold, group)
-            for raw, group in zip(raws, groups or [None] * len(raws), strict=True)
-        ],
+        [(raw.problem, raw.gold) for raw in raws],
         names=[raw.problem for raw in raws],
         benchmarks=[raw.benchmark for raw in raws],
         most_copies=MOST_COPIES,

@@ -9,6 +9,12 @@ from tersely.readers.reading import Options, Reading
 
 __all__ = ["Options", "Reading", "available", "load", "read"]
 
+_INSTEAD_OF_SLIME = (
+    "write the samples of its .pt file as JSON lines and read them with --from table "
+    "--column correct=reward --column tokens=response_length --column finish=status "
+    "--column text=response --column gold=label"
+)
+
 
 def available() -> list[str]:
     """The names that ``--from`` takes, sorted."""
@@ -21,6 +27,8 @@ def load(name: str) -> Callable[..., Reading]:
     Raises:
         ConfigError: there is none.
     """
+    if name == "slime":
+        raise ConfigError(f"the reader slime was removed; {_INSTEAD_OF_SLIME}")
     return lookup.load(__name__, name)
 
 
