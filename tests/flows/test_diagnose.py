@@ -21,7 +21,7 @@ from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 from tersely.flows.train.monitor import AlarmMonitor
 from tersely.flows.trl.launch import follow
-from tersely.readers.steplogs import Writer, read_steps
+from tersely.readers.steplogs import TRL_NAMES, Writer, in_our_words, read_steps
 
 TINY = Path(__file__).parent / "tiny.toml"
 DECAY_N = 20 + 80 * np.exp(-np.arange(120) / 15)
@@ -87,6 +87,18 @@ def test_trls_log_history_is_read(tmp_path: Path) -> None:
     log = read_steps(tmp_path, writer=Writer.TRL, columns={})
     assert log.columns["tokens_mean"][0] == 99
     assert set(log.columns) == {"tokens_mean", "entropy_mean", "reward_mean", "loss"}
+
+
+@pytest.mark.parametrize("name", ["clip_ratio/region_mean", "cispo_clip_ratio"])
+def test_trls_share_of_clipped_tokens_is_read_under_either_name(name: str, tmp_path: Path) -> None:
+    history = [{"step": s, "loss": 0.0, name: 0.01 * s} for s in range(1, 4)]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    log = read_steps(tmp_path, writer=Writer.TRL, columns={})
+    assert log.columns["clip_share"].tolist() == pytest.approx([0.01, 0.02, 0.03])
+
+
+def test_what_a_trainer_did_not_log_is_left_out() -> None:
+    assert in_our_words({"kl": 0.5, "entropy": None, "x": 1}, TRL_NAMES) == {"kl_mean": 0.5}
 
 
 def test_verls_file_and_console_are_read_alike(tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ class Writer(StrEnum):
     CSV = "csv"
 
 
-# Their names to ours. TRL 1.16's ``log_history``; verl 0.9.1's metrics.
-TRL = {
+# Their names to ours, also for the records of runs that they train for us. TRL 1.16's
+# ``log_history``, where clipping is named by the loss; verl 0.9.1's metrics, whose mismatch of the
+# sampler is of probabilities and so none of ours.
+TRL_NAMES = {
     "completions/mean_length": "tokens_mean",
     "completions/clipped_ratio": "truncated_share",
     "entropy": "entropy_mean",
@@ -33,11 +35,13 @@ TRL = {
     "reward": "reward_mean",
     "frac_reward_zero_std": "zero_signal_share",
     "sampling/sampling_logp_difference/mean": "sampler_mismatch",
+    "clip_ratio/region_mean": "clip_share",
+    "cispo_clip_ratio": "clip_share",
     "grad_norm": "grad_norm",
     "loss": "loss",
     "learning_rate": "learning_rate",
 }
-VERL = {
+VERL_NAMES = {
     "response_length/mean": "tokens_mean",
     "response_length/clip_ratio": "truncated_share",
     "actor/entropy": "entropy_mean",
@@ -71,12 +75,17 @@ def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> Ste
     theirs = {their: our for our, their in columns.items()}
     if writer is Writer.TRL:
         rows: Iterable[Mapping[str, Any]] = _trl_rows(file)
-        names = {"step": "step", **TRL, **theirs}
+        names = {"step": "step", **TRL_NAMES, **theirs}
     elif writer is Writer.VERL:
-        rows, names = _verl_rows(file), {"step": "step", **VERL, **theirs}
+        rows, names = _verl_rows(file), {"step": "step", **VERL_NAMES, **theirs}
     else:
         rows, names = _csv_rows(file), {"step": "step", **theirs}
     return _arranged(rows, names, file=file)
+
+
+def in_our_words(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:
+    """What a trainer logged of one update, by our names; ``names`` are its names to ours."""
+    return {our: float(row[their]) for their, our in names.items() if row.get(their) is not None}
 
 
 def _default_file(writer: Writer) -> str:

@@ -36,6 +36,7 @@ from tersely.flows.trl.trainer import (
     check_versions,
     make_callback,
 )
+from tersely.readers.steplogs import TRL_NAMES, in_our_words
 from tersely.tasks import grading
 
 # Written into a TRL checkpoint once it is whole.
@@ -65,7 +66,7 @@ class StepRecorder:
         self._step, self._done = start - 1, start
         self._shaped: list[Shaped] = []
         self._target_tokens = math.nan
-        self._updates: list[Mapping[str, Any]] = []
+        self._updates: list[dict[str, float]] = []
         self._judged_at = perf_counter()
 
     def judge(self, groups: Sequence[Group], *, policy_step: int) -> Judged:
@@ -86,14 +87,15 @@ class StepRecorder:
 
     def on_update(self, logs: Mapping[str, Any], *, generate_s: float, grade_s: float) -> None:
         """An update is done; after the last one of a step its record is written."""
-        loss, norm = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
+        learned = in_our_words(logs, TRL_NAMES)
+        loss, norm = learned["loss"], learned.get("grad_norm", 0.0)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise EngineError(
                 f"step {self._step + 1} stopped: loss is {loss} and gradient norm {norm}; lower "
                 f"learner.learning_rate = {self._recipe.learner.learning_rate:g} and start a new "
                 "--run, from the last checkpoint with --set model.path=..."
             )
-        self._updates.append(logs)
+        self._updates.append(learned)
         if len(self._updates) < self._recipe.learner.staleness:
             return
         record, self._updates = self._record(self._updates), []
@@ -116,9 +118,9 @@ class StepRecorder:
             content = {"step": self._done, "target": dict(self._state)}
             write_atomically(folder / STATE_FILE, json.dumps(content))
 
-    def _record(self, updates: Sequence[Mapping[str, Any]]) -> StepRecord:
+    def _record(self, updates: Sequence[Mapping[str, float]]) -> StepRecord:
         """The step's record; what is learned is NaN before the updates."""
-        entropy = _mean(updates, "entropy")
+        entropy = _mean(updates, "entropy_mean")
         record = step_record(
             self._step,
             self._shaped,
@@ -130,22 +132,21 @@ class StepRecorder:
 
 
 def _stats(
-    recipe: Recipe, shaped: Sequence[Shaped], updates: Sequence[Mapping[str, Any]]
+    recipe: Recipe, shaped: Sequence[Shaped], updates: Sequence[Mapping[str, float]]
 ) -> LearnStats:
-    """TRL's logs in our words. As in our loop, rows without a gradient are not counted."""
+    """What the updates learned. As in our loop, rows without a gradient are not counted."""
     tokens = [
         rollout.tokens
         for s in shaped
         for rollout, adv, keep in zip(s.group.rollouts, s.advantage_G, s.reward.keep_G, strict=True)
         if keep and (adv != 0 or recipe.loss.kl_coef > 0)
     ]
-    clip = "cispo_clip_ratio" if recipe.loss.name == "cispo" else "clip_ratio/region_mean"
     return LearnStats(
         loss=_mean(updates, "loss"),
         grad_norm=_mean(updates, "grad_norm"),
-        clip_share=_mean(updates, clip),
-        kl_mean=_mean(updates, "kl"),
-        sampler_mismatch=_mean(updates, "sampling/sampling_logp_difference/mean"),
+        clip_share=_mean(updates, "clip_share"),
+        kl_mean=_mean(updates, "kl_mean"),
+        sampler_mismatch=_mean(updates, "sampler_mismatch"),
         update_tokens=sum(tokens),
         learning_rate=_mean(updates, "learning_rate"),
         dropped_nonfinite=0,
@@ -153,8 +154,8 @@ def _stats(
     )
 
 
-def _mean(logs: Sequence[Mapping[str, Any]], key: str) -> float:
-    found = [float(log[key]) for log in logs if log.get(key) is not None]
+def _mean(updates: Sequence[Mapping[str, float]], name: str) -> float:
+    found = [update[name] for update in updates if name in update]
     return float(np.mean(found)) if found else math.nan
 
 

@@ -33,18 +33,12 @@ from tersely.flows.train.record import step_record
 from tersely.flows.train.step import shape_all, write_rollouts
 from tersely.flows.verl.estimator import GradedLine, JudgedLine
 from tersely.flows.verl.settings import GRADED, JUDGED, calls_a_step, weighted
+from tersely.readers.steplogs import VERL_NAMES, in_our_words
 
 _Line = TypeVar("_Line")
 # Token ids stay with verl; a record needs their number only.
 _UNKNOWN_ID = -1
-# The sampler's mismatch is not among them: verl's is of probabilities, ours of their logarithms.
-_NAMES = {
-    "loss": "actor/pg_loss",
-    "grad_norm": "actor/grad_norm",
-    "clip_share": "actor/pg_clipfrac",
-    "kl_mean": "actor/kl_loss",
-    "learning_rate": "actor/lr",
-}
+_LEARNED = ("loss", "grad_norm", "clip_share", "kl_mean", "learning_rate")
 
 
 class Transcript:
@@ -164,7 +158,7 @@ class Transcript:
         return shape_all(self._recipe, groups_of(rows, self._problems), {})[1]
 
     def _record(self, step: int, shaped: Sequence[Shaped]) -> StepRecord:
-        figures = self._metrics[step]
+        figures = in_our_words(self._metrics[step], VERL_NAMES)
         tokens = [
             rollout.tokens
             for s in shaped
@@ -172,7 +166,7 @@ class Transcript:
             if keep
         ]
         stats = LearnStats(
-            **{ours: figures.get(theirs, float("nan")) for ours, theirs in _NAMES.items()},
+            **{name: figures.get(name, float("nan")) for name in _LEARNED},
             sampler_mismatch=float("nan"),
             update_tokens=sum(tokens),
             dropped_nonfinite=0,
@@ -186,7 +180,7 @@ class Transcript:
             target_tokens=float((target.parameters if target else {}).get("tokens", "nan")),
             cap_tokens=self._recipe.sampling.cap_tokens,
         )
-        entropy = figures.get("actor/entropy", float("nan"))
+        entropy = figures.get("entropy_mean", float("nan"))
         if weighted(self._recipe):
             # verl sums it as it sums the loss, and takes the mean of a step's calls.
             entropy *= calls_a_step(self._recipe) / record.sampled_tokens
