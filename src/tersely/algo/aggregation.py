@@ -7,7 +7,8 @@ is in verl, while TRL counts them. TRL's ``grpo`` and ``bnpo`` take means of eac
 that their gradient depends on the cut.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,6 +19,10 @@ class Aggregation(NamedTuple):
 
     weight_B: Float[np.ndarray, " B"]
     denominator: int
+
+
+# ``(tokens_B, group_B) -> Aggregation`` over all rows of an update.
+Aggregate: TypeAlias = Callable[[Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Aggregation]
 
 
 def token_mean(tokens_B: Int[np.ndarray, " B"]) -> Aggregation:

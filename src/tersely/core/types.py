@@ -3,7 +3,6 @@
 Arrays end in their axes: G samples of a group, B rows, T tokens. Lengths are tokens.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -175,9 +174,8 @@ class GroupView(NamedTuple):
 
 
 class RewardBreakdown(NamedTuple):
-    """A group's reward: what it is made of, its total, and which rollouts the loss may use."""
+    """A group's rewards, and which of its rollouts the loss may use."""
 
-    terms: Mapping[str, Float[np.ndarray, " G"]]
     total_G: Float[np.ndarray, " G"]
     keep_G: Bool[np.ndarray, " G"]
 

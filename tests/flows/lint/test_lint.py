@@ -18,7 +18,7 @@ from tersely.flows.lint.prerequisites import check_filters
 from tersely.flows.lint.steps import make_steps, push_all
 from tersely.flows.lint.suggest import suggest
 from tersely.flows.recipe.recipe import check_recipe
-from tersely.flows.recipe.shaping import aim, shape, shaping_of, view
+from tersely.flows.recipe.shaping import columns_of, graded_view, shape_step, shaping_of
 
 GRADES = {"c": Grade.CORRECT, "w": Grade.WRONG, "x": Grade.UNPARSED, "u": Grade.UNGRADED}
 CAP = 200
@@ -142,14 +142,15 @@ def test_lint_pushes_as_training_does(records, sections):
     pushed, _ = push_all(settings, steps)
     # the order of the groups is the step's; that of the rollouts is the records'
     groups = as_groups({name: MIXED[name] for name in (sorted(MIXED)[row] for row in step.rows)})
-    target = aim(settings, [view(group) for group in groups], {})
-    shaped = shape(groups, shaping_of(settings), tokens_P=target.tokens_P, weight=target.weight)
-    for field, values in (
-        (pushed.push_N, [s.advantage_G for s in shaped]),
-        (pushed.reward_N, [s.reward.total_G for s in shaped]),
-        (pushed.keep_N, [s.reward.keep_G for s in shaped]),
-    ):
-        assert field.tolist() == np.concatenate(values).tolist()
+    shaping = shaping_of(settings)
+    seen = [
+        graded_view(group.problem, columns_of(group), pay_unfinished=shaping.pay_unfinished)
+        for group in groups
+    ]
+    shaped = shape_step(shaping, seen, {})
+    assert pushed.push_N.tolist() == shaped.advantage_N.tolist()
+    assert pushed.reward_N.tolist() == shaped.reward_N.tolist()
+    assert pushed.keep_N.tolist() == shaped.keep_N.tolist()
 
 
 def test_a_longer_sample_than_the_cap_is_cut_and_wrong_unless_its_prefix_grades(records):

@@ -3,14 +3,22 @@
 import numpy as np
 import pytest
 
-from tersely import rewards
+from tersely import rewards, targets
 from tersely.algo.advantages import MaskScope
 from tersely.algo.batches import ADVANTAGES
 from tersely.algo.masks import NO_WRONG, STRATEGIES, Cells
 from tersely.core.errors import ConfigError, GradingError
 from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
 from tersely.flows.recipe.recipe import check_recipe
-from tersely.flows.recipe.shaping import Shaping, check_graded, shape, shaping_of, view
+from tersely.flows.recipe.shaping import (
+    Shaping,
+    check_graded,
+    columns_of,
+    graded_view,
+    shape,
+    shape_step,
+    shaping_of,
+)
 
 NAN = float("nan")
 WRONG_CELLS = ("wrong_short", "wrong_long")
@@ -47,16 +55,21 @@ RIGHT, WRONG, NONE = Grade.CORRECT, Grade.WRONG, Grade.UNGRADED
 FOUR = group((5, RIGHT), (15, RIGHT), (5, WRONG), (15, WRONG))
 
 
+def view(group, *, pay_unfinished=False):
+    return graded_view(group.problem, columns_of(group), pay_unfinished=pay_unfinished)
+
+
 def shaped(*groups, target=10.0, weight=NAN, **settings):
     shaping = Shaping(**{"reward": "truncation", "parameters": {}, **settings})
-    return shape(groups, shaping, tokens_P=np.full(len(groups), target), weight=weight)
+    seen = [view(group, pay_unfinished=shaping.pay_unfinished) for group in groups]
+    return shape(shaping, seen, targets.Target(np.full(len(groups), target), {}, weight))
 
 
 def test_golden_truncation_is_normalised_by_the_population_std():
     # rewards 1 0 0 0: mean 1/4, std sqrt(3)/4: advantages sqrt(3), -1/sqrt(3) thrice
-    (only,) = shaped(FOUR)
-    assert only.reward.total_G.tolist() == [1, 0, 0, 0]
-    assert only.advantage_G == pytest.approx([3**0.5, *[-(3**-0.5)] * 3])
+    only = shaped(FOUR)
+    assert only.reward_N.tolist() == [1, 0, 0, 0]
+    assert only.advantage_N == pytest.approx([3**0.5, *[-(3**-0.5)] * 3])
 
 
 @pytest.mark.parametrize(
@@ -70,34 +83,35 @@ def test_golden_truncation_is_normalised_by_the_population_std():
     ],
 )
 def test_golden_cells_are_masked(cells, keep, advantages):
-    (only,) = shaped(FOUR, cells=STRATEGIES[cells])
-    assert only.reward.keep_G.tolist() == [bool(k) for k in keep]
-    assert only.advantage_G == pytest.approx(advantages)
+    only = shaped(FOUR, cells=STRATEGIES[cells])
+    assert only.keep_N.tolist() == [bool(k) for k in keep]
+    assert only.advantage_N == pytest.approx(advantages)
 
 
 def test_masked_rollouts_count_in_mean_and_std_only_when_asked():
-    (only,) = shaped(FOUR, cells=NO_WRONG, mask_scope=MaskScope.LOSS_ONLY)
+    only = shaped(FOUR, cells=NO_WRONG, mask_scope=MaskScope.LOSS_ONLY)
     # as if nothing were masked, but for the zeros: 1 0 0 0 again
-    assert only.advantage_G == pytest.approx([3**0.5, -(3**-0.5), 0, 0])
+    assert only.advantage_N == pytest.approx([3**0.5, -(3**-0.5), 0, 0])
 
 
 @pytest.mark.parametrize("scope", list(MaskScope))
 def test_an_ungraded_rollout_is_seen_by_neither_reward_nor_advantage(scope):
-    (with_one,) = shaped(group((5, RIGHT), (7, NONE), (5, WRONG)), mask_scope=scope)
-    assert with_one.reward.keep_G.tolist() == [True, False, True]
-    assert with_one.advantage_G == pytest.approx([1, 0, -1])
+    with_one = shaped(group((5, RIGHT), (7, NONE), (5, WRONG)), mask_scope=scope)
+    assert with_one.keep_N.tolist() == [True, False, True]
+    assert with_one.advantage_N == pytest.approx([1, 0, -1])
 
 
 def test_masked_cells_are_not_ungraded_and_do_not_stop_the_run():
-    check_graded(shaped(FOUR, cells=NO_WRONG))
+    assert not shaped(FOUR, cells=NO_WRONG).keep_N.all()
+    check_graded([view(FOUR)])
     with pytest.raises(GradingError, match="50%"):
-        check_graded(shaped(group((5, NONE), (5, RIGHT))))
+        check_graded([view(group((5, NONE), (5, RIGHT)))])
 
 
 def test_a_cut_rollout_with_its_answer_is_right_only_if_unfinished_ones_are_paid():
     cut = group((10, RIGHT, Finish.LENGTH), (5, WRONG))
-    assert shaped(cut)[0].reward.total_G.tolist() == [0, 0]
-    assert shaped(cut, pay_unfinished=True)[0].reward.total_G.tolist() == [1, 0]
+    assert shaped(cut).reward_N.tolist() == [0, 0]
+    assert shaped(cut, pay_unfinished=True).reward_N.tolist() == [1, 0]
 
 
 def test_a_batch_normalised_step_looks_across_groups():
@@ -107,13 +121,13 @@ def test_a_batch_normalised_step_looks_across_groups():
         group((5, WRONG), (5, WRONG)),
         advantage="batch_normalised",
     )
-    assert made[0].advantage_G == pytest.approx([2**0.5, -(2**0.5)])
-    assert made[1].advantage_G.tolist() == [0, 0]
+    assert made.advantage_N == pytest.approx([2**0.5, -(2**0.5), 0, 0])
+    assert made.group_N.tolist() == [0, 0, 1, 1]
 
 
 def test_golden_without_a_baseline_the_right_and_short_alone_are_learned_from():
-    (only,) = shaped(FOUR, reward="on_policy_sft", advantage="unbaselined")
-    assert only.advantage_G.tolist() == [1, 0, 0, 0]
+    only = shaped(FOUR, reward="on_policy_sft", advantage="unbaselined")
+    assert only.advantage_N.tolist() == [1, 0, 0, 0]
 
 
 @pytest.mark.parametrize("advantage", sorted(ADVANTAGES.keys() - {"unbaselined"}))
@@ -123,19 +137,19 @@ def test_every_advantage_of_a_recipe_gives_zero_where_there_is_no_signal(advanta
         group((5, RIGHT), (6, RIGHT)),
         group((5, WRONG), (50, WRONG)),
     ):
-        assert not shaped(silent, advantage=advantage)[0].advantage_G.any()
+        assert not shaped(silent, advantage=advantage).advantage_N.any()
 
 
 def test_only_the_best_of_a_group_reach_the_loss_and_its_mean():
     # kept: the two shortest, 5 right and 5 wrong: rewards 1 0, mean 1/2, std 1/2
-    (only,) = shaped(FOUR, keep_best=2)
-    assert only.reward.keep_G.tolist() == [True, False, True, False]
-    assert only.advantage_G.tolist() == [1, 0, -1, 0]
+    only = shaped(FOUR, keep_best=2)
+    assert only.keep_N.tolist() == [True, False, True, False]
+    assert only.advantage_N.tolist() == [1, 0, -1, 0]
 
 
 def test_an_ungraded_rollout_takes_no_place_among_the_best():
-    (only,) = shaped(group((2, NONE), (5, RIGHT), (6, WRONG), (7, WRONG)), keep_best=2)
-    assert only.reward.keep_G.tolist() == [False, True, True, False]
+    only = shaped(group((2, NONE), (5, RIGHT), (6, WRONG), (7, WRONG)), keep_best=2)
+    assert only.keep_N.tolist() == [False, True, True, False]
 
 
 def test_groups_are_dropped_by_correctness_and_not_by_their_shaped_reward():
@@ -144,49 +158,49 @@ def test_groups_are_dropped_by_correctness_and_not_by_their_shaped_reward():
     # right and wrong, and yet all rewards are zero: too long
     mixed = group((15, RIGHT), (15, WRONG))
     kept = shaped(all_right, mixed)
-    assert kept[0].advantage_G.any()
-    assert not any(s.dropped for s in kept)
+    assert kept.advantage_N[:2].any()
+    assert not kept.dropped_P.any()
     dropped = shaped(all_right, mixed, drop_silent=True)
-    assert [s.dropped for s in dropped] == [True, False]
-    assert not dropped[0].advantage_G.any()
-    assert not dropped[0].reward.keep_G.any()
-    assert dropped[0].reward.total_G.tolist() == [1, 0]
-    assert dropped[1].reward.keep_G.all()
+    assert dropped.dropped_P.tolist() == [True, False]
+    assert not dropped.advantage_N.any()
+    assert dropped.keep_N.tolist() == [False, False, True, True]
+    assert dropped.reward_N.tolist() == [1, 0, 0, 0]
 
 
 def test_a_cut_right_answer_is_a_signal_only_where_unfinished_ones_are_paid():
     cut = group((10, RIGHT, Finish.LENGTH), (5, WRONG))
-    assert shaped(cut, drop_silent=True)[0].dropped
-    assert not shaped(cut, drop_silent=True, pay_unfinished=True)[0].dropped
+    assert shaped(cut, drop_silent=True).dropped_P.all()
+    assert not shaped(cut, drop_silent=True, pay_unfinished=True).dropped_P.any()
 
 
 def test_an_ungraded_rollout_is_not_the_wrong_one_that_makes_a_signal():
-    assert shaped(group((5, RIGHT), (5, NONE)), drop_silent=True)[0].dropped
+    assert shaped(group((5, RIGHT), (5, NONE)), drop_silent=True).dropped_P.all()
 
 
 @pytest.mark.parametrize("scope", list(MaskScope))
 def test_dropped_groups_have_no_part_in_the_std_of_the_batch(scope):
     signal, silent = group((5, RIGHT), (5, WRONG)), group((5, WRONG), (5, WRONG))
     settings = {"advantage": "batch_normalised", "mask_scope": scope}
-    (alone,) = shaped(signal, **settings)
+    alone = shaped(signal, **settings)
     with_silent = shaped(silent, signal, silent, drop_silent=True, **settings)
-    assert with_silent[1].advantage_G.tolist() == alone.advantage_G.tolist() == [1, -1]
+    assert alone.advantage_N.tolist() == [1, -1]
+    assert with_silent.advantage_N.tolist() == [0, 0, 1, -1, 0, 0]
 
 
 def test_a_step_whose_groups_are_all_dropped_has_no_advantages():
     made = shaped(group((5, WRONG), (5, WRONG)), drop_silent=True)
-    assert made[0].dropped
-    assert made[0].advantage_G.tolist() == [0, 0]
+    assert made.dropped_P.all()
+    assert made.advantage_N.tolist() == [0, 0]
 
 
 def test_golden_decoupled_advantages_add_up_two_unit_terms():
     # lengths 5 15 5 15, target 10: truncation pays 1 0 0 0; correctness 1 1 0 0 -> 1 1 -1 -1;
     # the rest 0 -1 0 0: mean -1/4, std sqrt(3)/4 -> 1/sqrt(3), -sqrt(3), 1/sqrt(3), 1/sqrt(3)
-    (only,) = shaped(FOUR, advantage="decoupled")
+    only = shaped(FOUR, advantage="decoupled")
     a, b = 3**-0.5, 3**0.5
-    assert only.advantage_G == pytest.approx([1 + a, 1 - b, -1 + a, -1 + a])
-    (half,) = shaped(FOUR, advantage="decoupled", advantage_parameters={"length_weight": 0.5})
-    assert half.advantage_G == pytest.approx([1 + a / 2, 1 - b / 2, -1 + a / 2, -1 + a / 2])
+    assert only.advantage_N == pytest.approx([1 + a, 1 - b, -1 + a, -1 + a])
+    half = shaped(FOUR, advantage="decoupled", advantage_parameters={"length_weight": 0.5})
+    assert half.advantage_N == pytest.approx([1 + a / 2, 1 - b / 2, -1 + a / 2, -1 + a / 2])
 
 
 def test_scaled_decoupled_advantages_have_unit_size():
@@ -196,21 +210,42 @@ def test_scaled_decoupled_advantages_have_unit_size():
         advantage="decoupled",
         advantage_parameters={"scaled": True},
     )
-    kept = np.concatenate([s.advantage_G[s.reward.keep_G] for s in made])
+    kept = made.advantage_N[made.keep_N]
     assert np.sqrt((kept**2).mean()) == pytest.approx(1)
 
 
 def test_what_a_reward_may_see_is_filled_in():
-    seen = view(
-        group((5, RIGHT), (7, WRONG, Finish.LENGTH), reference_tokens=40.0, reference_accuracy=0.5),
-        target_tokens=10.0,
-        weight=0.1,
-        cap_tokens=7.0,
-    )
-    assert (seen.target_tokens, seen.weight, seen.cap_tokens) == (10.0, 0.1, 7.0)
+    rows = ((5, RIGHT), (6, NONE), (7, WRONG, Finish.LENGTH))
+    graded_G, seen = view(group(*rows, reference_tokens=40.0, reference_accuracy=0.5))
+    assert graded_G.tolist() == [True, False, True]
+    assert seen.tokens_G.tolist() == [5, 7]
     assert (seen.reference_tokens, seen.reference_accuracy) == (40.0, 0.5)
     assert seen.thought_G.tolist() == [True, True]
     assert seen.problem == "p"
+
+
+def test_target_weight_and_cap_reach_the_reward(monkeypatch):
+    told = []
+
+    def spy(g):
+        told.append((g.target_tokens, g.weight, g.cap_tokens))
+        return np.zeros(len(g.tokens_G))
+
+    monkeypatch.setattr(rewards, "load", lambda name: spy)
+    shaped(FOUR, FOUR, target=10.0, weight=0.1, cap_tokens=7.0)
+    assert told == [(10.0, 0.1, 7.0)] * 2
+
+
+def test_a_step_is_shaped_by_its_target_which_moves_with_its_state():
+    # The least right length so far is 5; of the next step's right ones, 15 is longer than that.
+    shaping = Shaping(reward="truncation", parameters={}, target="history_minimum")
+    first = shape_step(shaping, [view(FOUR)], {})
+    second = shape_step(shaping, [view(group((15, RIGHT), (5, RIGHT)))], first.target.state)
+    assert second.target.tokens_P.tolist() == [5]
+    assert second.reward_N.tolist() == [0, 1]
+    untargeted = shape_step(Shaping(reward="kimi", parameters={}), [view(FOUR)], {"kept": 1})
+    assert np.isnan(untargeted.target.tokens_P).all()
+    assert untargeted.target.state == {"kept": 1}
 
 
 @pytest.mark.parametrize("name", rewards.available())
@@ -223,9 +258,9 @@ def test_every_reward_can_be_paid_to_a_real_group(name):
         reference_tokens=12.0,
         reference_accuracy=0.5,
     )
-    (only,) = shaped(whole, reward=name, cap_tokens=20.0, weight=1e-3)
-    assert np.isfinite(only.reward.total_G).all()
-    assert np.isfinite(only.advantage_G).all()
+    only = shaped(whole, reward=name, cap_tokens=20.0, weight=1e-3)
+    assert np.isfinite(only.reward_N).all()
+    assert np.isfinite(only.advantage_N).all()
 
 
 def recipe(**changes):
@@ -305,6 +340,6 @@ def test_a_table_of_ones_own_is_what_the_loss_sees():
     cells = {"wrong_short": -1.0, "correct_long": "masked"}
     shaping = shaping_of(recipe(treatment={"cells": cells}))
     assert shaping.cells == Cells(1.0, None, -1.0, 0.0)
-    (only,) = shape([FOUR], shaping, tokens_P=np.array([10.0]))
-    assert only.reward.keep_G.tolist() == [True, False, True, True]
-    assert only.reward.total_G.tolist() == [1, 0, -1, 0]
+    only = shape(shaping, [view(FOUR)], targets.Target(np.array([10.0]), {}))
+    assert only.keep_N.tolist() == [True, False, True, True]
+    assert only.reward_N.tolist() == [1, 0, -1, 0]

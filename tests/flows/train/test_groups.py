@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from tersely.core.errors import DataError, EngineError
 from tersely.core.types import Finish, Grade, Problem, Verdict
-from tersely.flows.recipe.shaping import view
+from tersely.flows.recipe.shaping import graded_view, joined
 from tersely.flows.train.groups import (
     FlatRow,
     Gathered,
     Grouped,
     gathered,
+    in_batch_order,
     places_of,
     regroup,
     unpad,
@@ -43,23 +44,22 @@ def row(key: str, tokens: int, *, right: bool = True, stopped: bool = True) -> F
 
 
 def grouped(rows: list[FlatRow], *, samples: int | None = None) -> Grouped:
-    return regroup(rows, PROBLEMS, stop_ids={STOP}, policy_step=7, samples=samples)
+    return regroup(rows, PROBLEMS, stop_ids={STOP}, samples=samples)
 
 
 def test_a_group_whose_rows_lie_apart_is_one_group_in_the_order_of_its_rows() -> None:
     found = grouped([row("a", 3), row("b", 5), row("a", 4), row("b", 2)], samples=2)
-    assert [g.problem.id for g in found.groups] == ["a", "b"]
-    assert [[r.tokens for r in g.rollouts] for g in found.groups] == [[3, 4], [5, 2]]
-    assert [[r.sample for r in g.rollouts] for g in found.groups] == [[0, 1], [0, 1]]
+    assert [p.id for p in found.problems] == ["a", "b"]
+    assert [part.tokens for part in found.parts] == [[3, 4], [5, 2]]
+    assert [part.sample for part in found.parts] == [[0, 1], [0, 1]]
     assert [p.tolist() for p in found.places] == [[0, 2], [1, 3]]
-    assert {r.policy_step for g in found.groups for r in g.rollouts} == {7}
 
 
 def test_uneven_groups_are_whole_where_the_engine_says_so_and_refused_where_it_says_a_number() -> (
     None
 ):
     rows = [row("a", 3), row("b", 5), row("a", 4)]
-    assert [len(g.rollouts) for g in grouped(rows).groups] == [2, 1]
+    assert [len(part.tokens) for part in grouped(rows).parts] == [2, 1]
     with pytest.raises(EngineError, match=r"'b' has 1 rollouts.*samples_per_prompt = 2.*gather"):
         grouped(rows, samples=2)
 
@@ -70,7 +70,7 @@ def test_a_prompt_that_is_in_a_step_twice_is_refused_or_kept_apart_by_its_keys()
         grouped(rows, samples=2)
     keyed = [replace(r, key=f"uid{place // 2}") for place, r in enumerate(rows)]
     found = grouped(keyed, samples=2)
-    assert [[r.tokens for r in g.rollouts] for g in found.groups] == [[1, 2], [3, 4]]
+    assert [part.tokens for part in found.parts] == [[1, 2], [3, 4]]
 
 
 def test_a_group_split_over_two_processes_is_whole_once_gathered_and_goes_back_to_its_own() -> None:
@@ -84,7 +84,7 @@ def test_a_group_split_over_two_processes_is_whole_once_gathered_and_goes_back_t
     first, second = (gathered(parts, rank=rank) for rank in (0, 1))
     assert first.rows == second.rows
     found = grouped(first.rows, samples=2)
-    tokens_B = found.flat([np.array([r.tokens for r in g.rollouts]) for g in found.groups])
+    tokens_B = in_batch_order(np.array(joined(found.parts).tokens), found.places)
     assert tokens_B[first.own].tolist() == [1, 2, 3]
     assert tokens_B[second.own].tolist() == [4, 5, 6]
 
@@ -99,8 +99,8 @@ def test_processes_may_hold_different_numbers_of_rows() -> None:
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
 def test_what_is_taken_apart_goes_back_to_where_it_lay(keys: list[str]) -> None:
     found = grouped([row(key, tokens=place + 1) for place, key in enumerate(keys)])
-    tokens = [np.array([r.tokens for r in g.rollouts]) for g in found.groups]
-    assert found.flat(tokens).tolist() == list(range(1, len(keys) + 1))
+    tokens_N = np.array(joined(found.parts).tokens)
+    assert in_batch_order(tokens_N, found.places).tolist() == list(range(1, len(keys) + 1))
     # Every row is in exactly one group, that of its key.
     for places_G in places_of(keys):
         assert len({keys[place] for place in places_G}) == 1
@@ -124,13 +124,14 @@ def test_tokens_with_a_hole_between_them_are_refused() -> None:
 
 def test_a_view_of_a_group_has_its_lengths_grades_and_ends() -> None:
     rows = [row("a", 3), row("a", 5, right=False), row("a", 4, stopped=False)]
-    (group,) = grouped(rows, samples=3).groups
-    seen = view(group, target_tokens=4.0)
+    found = grouped(rows, samples=3)
+    graded_G, seen = graded_view(PROBLEMS["a"], found.parts[0], pay_unfinished=False)
+    assert graded_G.all()
     assert seen.tokens_G.tolist() == [3, 5, 4]
     assert seen.correct_G.tolist() == [True, False, True]
     assert seen.finished_G.tolist() == [True, True, False]
     assert seen.right_G.tolist() == [True, False, False]
-    assert [r.finish for r in group.rollouts] == [Finish.STOP, Finish.STOP, Finish.LENGTH]
+    assert found.parts[0].finish == [Finish.STOP, Finish.STOP, Finish.LENGTH]
 
 
 def test_rows_that_are_no_group_are_refused_by_name() -> None:

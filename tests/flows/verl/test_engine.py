@@ -24,8 +24,8 @@ from tersely.algo.losses import ppo_clip_loss
 from tersely.core import jsonl
 from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
 from tersely.flows.recipe.recipe import Recipe, read_recipe
+from tersely.flows.recipe.shaping import columns_of, graded_view, shape_step, shaping_of
 from tersely.flows.train.loop import objective_of
-from tersely.flows.train.step import shape_all
 from tersely.flows.verl import hooks as verl_hooks
 from tersely.flows.verl.estimator import JudgedLine, score_of
 from tersely.flows.verl.launch import compose_config, plan_verl
@@ -135,9 +135,13 @@ class Ours(NamedTuple):
 
 
 def ours(recipe: Recipe, groups: Sequence[Group]) -> Ours:
-    _, shaped = shape_all(recipe, groups, {})
-    adv_N = np.concatenate([s.advantage_G for s in shaped])
-    keep_N = np.concatenate([s.reward.keep_G for s in shaped])
+    shaping = shaping_of(recipe)
+    seen = [
+        graded_view(group.problem, columns_of(group), pay_unfinished=shaping.pay_unfinished)
+        for group in groups
+    ]
+    shaped = shape_step(shaping, seen, {})
+    adv_N, keep_N = shaped.advantage_N, shaped.keep_N
     tokens_N = np.array([r.tokens for group in groups for r in group.rollouts])
     group_N = np.repeat(np.arange(len(groups)), [len(group.rollouts) for group in groups])
     made = objective_of(recipe).aggregate(tokens_N[keep_N], group_N[keep_N])

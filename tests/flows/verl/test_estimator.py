@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tersely.algo.advantages import MaskScope
 from tersely.algo.aggregation import sequence_mean, token_mean
 from tersely.core.errors import DataError, EngineError
 from tersely.core.types import Finish, Grade, Problem, Verdict
+from tersely.flows.recipe.shaping import Shaping
 from tersely.flows.verl.estimator import (
-    Decided,
     Estimator,
     GradedLine,
     RolloutGrader,
-    Told,
     VerlRow,
     facts_of,
     row_of,
@@ -61,15 +61,16 @@ def test_a_reward_of_another_making_is_refused(score: float) -> None:
         facts_of(np.array([BIT, score]))
 
 
-def group_centred(told: Sequence[Told]) -> list[Decided]:
-    """Right minus the group's mean; the longest of a group is masked."""
-    decided = []
-    for each in told:
-        right_G = each.view.right_G.astype(np.float64)
-        keep_G = each.graded_G.copy()
-        keep_G[each.view.tokens_G.argmax()] = False
-        decided.append(Decided(right_G - right_G.mean(), keep_G))
-    return decided
+# Right is 1 and wrong 0, minus the mean of the whole group; the loss sees the two shortest.
+SHAPING = Shaping(
+    reward="truncation",
+    parameters={},
+    mask_scope=MaskScope.LOSS_ONLY,
+    keep_best=2,
+    advantage="group_centred",
+    target="fixed",
+    target_parameters={"tokens": 9},
+)
 
 
 def by_token(tokens_B: np.ndarray, group_B: np.ndarray) -> Any:
@@ -78,10 +79,8 @@ def by_token(tokens_B: np.ndarray, group_B: np.ndarray) -> Any:
 
 def estimator(**settings: Any) -> Estimator:
     plain = {
-        "decide": group_centred,
+        "shaping": SHAPING,
         "samples": 3,
-        "cap_tokens": 9,
-        "pay_unfinished": False,
         "aggregate": by_token,
         "update_rows": 6,
     }
@@ -113,17 +112,19 @@ ROWS = [
 
 def test_advantages_weights_and_masks_by_hand() -> None:
     found_B = estimator()(*batch(ROWS))
-    # a: right 1, 0, 1, so 1/3, -2/3, 1/3, and its longest (4 tokens) is masked; b: -1/2, 1/2, its
-    # longest (5) masked. Kept tokens: 2 + 3 + 1 = 6, which the sum is divided by.
-    np.testing.assert_allclose(found_B, [1 / 18, 0, 0, 0, 1 / 12, 1 / 18], rtol=1e-12)
+    # a: right 1, 0, 1, so 1/3, -2/3, 1/3, and its longest (4 tokens) is masked; b: -1/2, 1/2.
+    # Kept tokens: 2 + 3 + 5 + 1 = 11, which the sum is divided by.
+    np.testing.assert_allclose(
+        found_B, [1 / 33, -1 / 22, 0, 0, 1 / 22, 1 / 33], rtol=1e-12, atol=1e-15
+    )
 
 
 def test_a_plain_sum_of_verl_s_is_then_the_recipe_s_aggregation() -> None:
     """A loss of verl's is sum(mask * term * advantage): with term 1, a naive aggregation of it."""
     _, mask_BT, _ = batch(ROWS)
     for aggregate, naive in (
-        (by_token, (1 / 3 * 2 + 1 / 3 * 3 + 1 / 2 * 1) / 6),
-        (lambda t, g: sequence_mean(t), (1 / 3 + 1 / 3 + 1 / 2) / 3),
+        (by_token, (1 / 3 * 2 + 1 / 3 * 3 - 1 / 2 * 5 + 1 / 2 * 1) / 11),
+        (lambda t, g: sequence_mean(t), (1 / 3 + 1 / 3 - 1 / 2 + 1 / 2) / 4),
     ):
         adv_B = estimator(aggregate=aggregate)(*batch(ROWS))
         assert (adv_B[:, None] * mask_BT).sum() == pytest.approx(naive, rel=1e-12)
@@ -134,7 +135,7 @@ def test_a_plain_sum_of_verl_s_is_then_the_recipe_s_aggregation() -> None:
 
 def test_where_verl_aggregates_advantages_are_plain() -> None:
     found_B = estimator(aggregate=None)(*batch(ROWS))
-    np.testing.assert_allclose(found_B, [1 / 3, 0, 0, 0, 1 / 2, 1 / 3], rtol=1e-12)
+    np.testing.assert_allclose(found_B, [1 / 3, -1 / 2, 0, 0, 1 / 2, 1 / 3], rtol=1e-12)
 
 
 def test_the_order_of_rows_and_the_side_of_padding_do_not_matter() -> None:

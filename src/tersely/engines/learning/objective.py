@@ -2,21 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tersely.algo.aggregation import Aggregation, token_mean
+from tersely.algo.aggregation import Aggregate, Aggregation, token_mean
 from tersely.algo.kl import entropy_sum, kl_k3
 from tersely.algo.losses import PolicyLoss, ppo_clip_loss, truncated_importance
 from tersely.engines.learning.rows import MicroBatch
-
-Aggregate: TypeAlias = Callable[
-    [Int[np.ndarray, " B"], Int[np.ndarray, " B"]],
-    Aggregation,
-]
 
 
 def by_token(tokens_B: Int[np.ndarray, " B"], group_B: Int[np.ndarray, " B"]) -> Aggregation:

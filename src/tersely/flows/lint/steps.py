@@ -12,7 +12,7 @@ from tersely.core.types import GroupView
 from tersely.flows.lint.forecast import Pushed
 from tersely.flows.lint.pool import LintRecords, prefix_right, without_answer
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.recipe.shaping import GradedView, Judged, aim, judge, shaping_of
+from tersely.flows.recipe.shaping import GradedView, ShapedStep, shape_step, shaping_of
 
 
 class Cut(NamedTuple):
@@ -98,42 +98,32 @@ def push_all(recipe: Recipe, steps: Sequence[LintStep]) -> tuple[Pushed, Float[n
     target length of each group."""
     shaping, first_group, parts, targets = shaping_of(recipe), 0, [], []
     for step in steps:
-        target = aim(recipe, step.views, {})
         seen = [GradedView(np.ones(len(view.correct_G), dtype=bool), view) for view in step.views]
-        judged = judge(seen, shaping, tokens_P=target.tokens_P, weight=target.weight)
-        parts.append(_push_step(recipe, step, judged, target.tokens_P, first_group=first_group))
-        targets.append(target.tokens_P)
+        shaped = shape_step(shaping, seen, {})
+        parts.append(_push_step(recipe, step, shaped, first_group=first_group))
+        targets.append(shaped.target.tokens_P)
         first_group += len(step.rows)
     return Pushed(*map(np.concatenate, zip(*parts, strict=True))), np.concatenate(targets)
 
 
-def _push_step(
-    recipe: Recipe,
-    step: LintStep,
-    judged: Sequence[Judged],
-    target_P: Float[np.ndarray, " P"],
-    *,
-    first_group: int,
-) -> Pushed:
-    sizes = [len(view.correct_G) for view in step.views]
-    group_N = first_group + np.repeat(np.arange(len(sizes)), sizes)
+def _push_step(recipe: Recipe, step: LintStep, shaped: ShapedStep, *, first_group: int) -> Pushed:
+    spread, keep_N = shaped.layout.spread, shaped.keep_N
+    group_N = first_group + shaped.group_N
     tokens_N = np.concatenate([view.tokens_G for view in step.views])
-    keep_N = np.concatenate([each.reward.keep_G for each in judged])
-    advantage_N = np.concatenate([each.advantage_G for each in judged])
     # Without a target, the group's mean tells short from long.
     limits = [
         float(np.mean(view.tokens_G)) if np.isnan(target) else target
-        for view, target in zip(step.views, target_P, strict=True)
+        for view, target in zip(step.views, shaped.target.tokens_P, strict=True)
     ]
     return Pushed(
-        problem_N=np.repeat(np.array(step.rows), sizes),
+        problem_N=spread(np.array(step.rows)),
         group_N=group_N,
         tokens_N=tokens_N,
         right_N=np.concatenate([view.right_G for view in step.views]),
-        short_N=tokens_N <= np.repeat(limits, sizes),
-        reward_N=np.concatenate([each.reward.total_G for each in judged]),
+        short_N=tokens_N <= spread(np.array(limits)),
+        reward_N=shaped.reward_N,
         keep_N=keep_N,
-        push_N=advantage_N * _weights(recipe, tokens_N, group_N, keep_N),
+        push_N=shaped.advantage_N * _weights(recipe, tokens_N, group_N, keep_N),
     )
 
 

@@ -1,26 +1,22 @@
-"""From graded groups to advantages."""
+"""From a step's graded groups to advantages: what our own loop, TRL, verl and lint all call."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from tersely import rewards, targets
 from tersely.algo import batches
 from tersely.algo.advantages import MaskScope
+from tersely.algo.aggregation import Aggregate, Aggregation
 from tersely.algo.filters import GfpoRank, gfpo_keep
 from tersely.algo.masks import VANILLA, Cells, treat
 from tersely.algo.ragged import Ragged
 from tersely.core.errors import GradingError
-from tersely.core.types import (
-    Finish,
-    Grade,
-    Group,
-    GroupView,
-    RewardBreakdown,
-)
+from tersely.core.types import Finish, Grade, Group, GroupView, Problem, RewardBreakdown
 from tersely.flows.recipe.recipe import Recipe
 from tersely.tasks.grading.answer import has_thought, opened
 
@@ -47,6 +43,8 @@ class Shaping:
     drop_silent: bool = False
     advantage: str = "group_normalised"
     advantage_parameters: Mapping[str, object] = field(default_factory=dict)
+    target: str | None = None
+    target_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def shaping_of(recipe: Recipe) -> Shaping:
@@ -63,7 +61,29 @@ def shaping_of(recipe: Recipe) -> Shaping:
         drop_silent=recipe.sampling.without_signal != "keep",
         advantage=recipe.advantage.name,
         advantage_parameters=recipe.advantage.parameters,
+        target=recipe.target.name if recipe.target else None,
+        target_parameters=recipe.target.parameters if recipe.target else {},
     )
+
+
+class RolloutColumns(NamedTuple):
+    """Graded rollouts as columns, group after group: all that views and records need of them.
+
+    Args:
+        problem: the problem's id.
+        tokens: completion tokens, stop token included.
+        text: the completion without its stop token.
+        thinking_open: the prompt ended inside the thinking, so the text begins there.
+    """
+
+    problem: Sequence[str]
+    sample: Sequence[int]
+    grade: Sequence[Grade]
+    extracted: Sequence[str | None]
+    tokens: Sequence[int]
+    finish: Sequence[Finish]
+    text: Sequence[str]
+    thinking_open: Sequence[bool]
 
 
 class GradedView(NamedTuple):
@@ -73,147 +93,128 @@ class GradedView(NamedTuple):
     view: GroupView
 
 
-class Judged(NamedTuple):
-    """A group's reward and advantages; a dropped one has no part in the loss."""
+class ShapedStep(NamedTuple):
+    """A step's rollouts as the loss uses them, group after group, and the target they were held to.
 
-    reward: RewardBreakdown
-    advantage_G: Float[np.ndarray, " G"]
-    dropped: bool = False
+    Args:
+        layout: the sizes of the groups.
+        reward_N: NaN where a rollout is ungraded.
+        keep_N: True where the loss sees the rollout.
+        dropped_P: True where a group without signal is left out of the loss.
+    """
+
+    target: targets.Target
+    layout: Ragged
+    reward_N: Float[np.ndarray, " N"]
+    keep_N: Bool[np.ndarray, " N"]
+    advantage_N: Float[np.ndarray, " N"]
+    dropped_P: Bool[np.ndarray, " P"]
+
+    @property
+    def group_N(self) -> Int[np.ndarray, " N"]:
+        """The number of each rollout's group."""
+        return self.layout.spread(np.arange(len(self.dropped_P)))
 
 
-class Shaped(NamedTuple):
-    """A group with its reward and advantages; a dropped one has no part in the loss."""
-
-    group: Group
-    reward: RewardBreakdown
-    advantage_G: Float[np.ndarray, " G"]
-    dropped: bool = False
-
-
-def graded_mask(group: Group) -> Bool[np.ndarray, " G"]:
-    """Which rollouts of the group have a grade."""
-    return np.array([verdict.grade is not Grade.UNGRADED for verdict in group.verdicts])
-
-
-def view(
-    group: Group,
-    *,
-    target_tokens: float = float("nan"),
-    weight: float = float("nan"),
-    cap_tokens: float = float("nan"),
-    pay_unfinished: bool = False,
-) -> GroupView:
-    """What a reward or target may see of the group: its graded rollouts only."""
-    graded_G = graded_mask(group)
-    grades = [verdict.grade for verdict in group.verdicts]
-    problem = group.problem
-    return GroupView(
-        correct_G=np.array([grade is Grade.CORRECT for grade in grades])[graded_G],
-        tokens_G=np.array([rollout.tokens for rollout in group.rollouts])[graded_G],
-        finished_G=np.array([r.finish is Finish.STOP for r in group.rollouts])[graded_G],
-        formatted_G=np.array([grade is not Grade.UNPARSED for grade in grades])[graded_G],
-        target_tokens=target_tokens,
-        cap_tokens=cap_tokens,
-        weight=weight,
-        reference_tokens=_or_nan(problem.reference_tokens),
-        reference_accuracy=_or_nan(problem.reference_accuracy),
-        thought_G=np.array(
-            [has_thought(opened(r.text, thinking_open=r.thinking_open)) for r in group.rollouts]
-        )[graded_G],
-        pay_unfinished=pay_unfinished,
-        problem=problem.id,
+def columns_of(group: Group) -> RolloutColumns:
+    """The group's rollouts as columns."""
+    rollouts, verdicts = group.rollouts, group.verdicts
+    return RolloutColumns(
+        problem=[group.problem.id] * len(rollouts),
+        sample=[rollout.sample for rollout in rollouts],
+        grade=[verdict.grade for verdict in verdicts],
+        extracted=[verdict.extracted for verdict in verdicts],
+        tokens=[rollout.tokens for rollout in rollouts],
+        finish=[rollout.finish for rollout in rollouts],
+        text=[rollout.text for rollout in rollouts],
+        thinking_open=[rollout.thinking_open for rollout in rollouts],
     )
 
 
-def aim(recipe: Recipe, views: Sequence[GroupView], state: targets.TargetState) -> targets.Target:
-    """The target lengths that the recipe sets for a step's groups, and the state after it."""
-    if recipe.target is None:
-        return targets.Target(np.full(len(views), np.nan), state)
-    return targets.load(recipe.target.name)(state, views, **recipe.target.parameters)
+def joined(parts: Sequence[RolloutColumns]) -> RolloutColumns:
+    """The rollouts of several groups, one group after the other."""
+    return RolloutColumns(*(list(chain(*columns)) for columns in zip(*parts, strict=True)))
 
 
-def shape(
-    groups: Sequence[Group],
-    shaping: Shaping,
-    *,
-    tokens_P: Float[np.ndarray, " P"],
-    weight: float = float("nan"),
-) -> list[Shaped]:
-    """Rewards and advantages of a step's groups; ungraded rollouts are masked and seen by neither.
+def graded_view(problem: Problem, columns: RolloutColumns, *, pay_unfinished: bool) -> GradedView:
+    """What rewards and targets may see of one group: its graded rollouts only."""
+    graded_G = np.array([grade is not Grade.UNGRADED for grade in columns.grade])
+    texts = zip(columns.text, columns.thinking_open, strict=True)
+    thought = [has_thought(opened(text, thinking_open=is_open)) for text, is_open in texts]
+    view = GroupView(
+        correct_G=np.array([grade is Grade.CORRECT for grade in columns.grade])[graded_G],
+        tokens_G=np.array(columns.tokens)[graded_G],
+        finished_G=np.array([finish is Finish.STOP for finish in columns.finish])[graded_G],
+        formatted_G=np.array([grade is not Grade.UNPARSED for grade in columns.grade])[graded_G],
+        reference_tokens=_or_nan(problem.reference_tokens),
+        reference_accuracy=_or_nan(problem.reference_accuracy),
+        thought_G=np.array(thought)[graded_G],
+        pay_unfinished=pay_unfinished,
+        problem=problem.id,
+    )
+    return GradedView(graded_G, view)
+
+
+def shape_step(
+    shaping: Shaping, seen: Sequence[GradedView], state: targets.TargetState
+) -> ShapedStep:
+    """Target, rewards, masks and advantages of a step's groups; ``target.state`` is for the next.
 
     Args:
-        tokens_P: each group's target length; NaN where the recipe sets none.
-        weight: the price of length, from targets that move one.
+        state: the target's, after the step before; empty at step 0.
     """
-    seen = [
-        GradedView(graded_mask(group), view(group, pay_unfinished=shaping.pay_unfinished))
-        for group in groups
-    ]
-    judged = judge(seen, shaping, tokens_P=tokens_P, weight=weight)
-    return [Shaped(group, *each) for group, each in zip(groups, judged, strict=True)]
+    views = [each.view for each in seen]
+    if shaping.target is None:
+        target = targets.Target(np.full(len(views), np.nan), state)
+    else:
+        target = targets.load(shaping.target)(state, views, **shaping.target_parameters)
+    return shape(shaping, seen, target)
 
 
-def judge(
-    seen: Sequence[GradedView],
-    shaping: Shaping,
-    *,
-    tokens_P: Float[np.ndarray, " P"],
-    weight: float = float("nan"),
-) -> list[Judged]:
-    """``shape`` for what rewards may see of the groups, where there are no rollouts to hold."""
+def shape(shaping: Shaping, seen: Sequence[GradedView], target: targets.Target) -> ShapedStep:
+    """``shape_step`` with a target of one's own; ungraded rollouts are masked and seen by neither
+    reward nor advantage, and groups that are dropped have no part in the batch's figures."""
     reward = rewards.load(shaping.reward)
     paid = [
-        _pay(each, shaping, reward, target_tokens=float(tokens), weight=weight)
-        for each, tokens in zip(seen, tokens_P, strict=True)
+        _pay(each, shaping, reward, target_tokens=float(tokens), weight=target.weight)
+        for each, tokens in zip(seen, target.tokens_P, strict=True)
     ]
-    used = [
-        not shaping.drop_silent or has_signal(np.ones_like(right_G), right_G)
-        for right_G in (each.view.right_G for each in seen)
-    ]
-    made = iter(_advantages(paid, [_spread_right(each) for each in seen], used, shaping))
-    return [
-        Judged(pay, next(made))
-        if use
-        else Judged(_masked(pay), np.zeros(len(pay.keep_G)), dropped=True)
-        for pay, use in zip(paid, used, strict=True)
-    ]
+    layout = Ragged(np.array([len(each.graded_G) for each in seen], dtype=np.int64))
+    dropped_P = np.array([shaping.drop_silent and not has_signal(each.view) for each in seen])
+    used_N = layout.spread(~dropped_P)
+    reward_N, keep_N = map(np.concatenate, zip(*paid, strict=True))
+    advantage_N = np.zeros(len(reward_N))
+    if not dropped_P.all():
+        right_N = np.concatenate([_spread_right(each) for each in seen])
+        advantage_N[used_N] = batches.advantages_of(
+            shaping.advantage,
+            batches.StepArrays(reward_N[used_N], keep_N[used_N], right_N[used_N]),
+            Ragged(layout.sizes_P[~dropped_P]),
+            mask_scope=shaping.mask_scope,
+            **shaping.advantage_parameters,
+        )
+    return ShapedStep(target, layout, reward_N, keep_N & used_N, advantage_N, dropped_P)
+
+
+def weigh(shaped: ShapedStep, tokens_N: Int[np.ndarray, " N"], aggregate: Aggregate) -> Aggregation:
+    """Each rollout's weight in the step's loss, 0 where masked, and the loss's denominator."""
+    keep_N, weight_N = shaped.keep_N, np.zeros(len(tokens_N))
+    if not keep_N.any():
+        return Aggregation(weight_N, 1)
+    made = aggregate(tokens_N[keep_N], shaped.group_N[keep_N])
+    weight_N[keep_N] = made.weight_B
+    return Aggregation(weight_N, made.denominator)
+
+
+def has_signal(view: GroupView) -> bool:
+    """Whether a group has right and wrong rollouts, as the verifier says, not the reward."""
+    return bool(view.right_G.any() and not view.right_G.all())
 
 
 def _spread_right(seen: GradedView) -> Bool[np.ndarray, " G"]:
     right_G = seen.graded_G.copy()
     right_G[seen.graded_G] = seen.view.right_G
     return right_G
-
-
-def has_signal(graded_G: Bool[np.ndarray, " G"], right_G: Bool[np.ndarray, " G"]) -> bool:
-    """Whether a group has right and wrong rollouts, as the verifier says, not the reward."""
-    return bool(right_G.any() and (graded_G & ~right_G).any())
-
-
-def _masked(pay: RewardBreakdown) -> RewardBreakdown:
-    return pay._replace(keep_G=np.zeros_like(pay.keep_G))
-
-
-def _advantages(
-    paid: Sequence[RewardBreakdown],
-    right: Sequence[np.ndarray],  # one axis a group, of its own length
-    used: Sequence[bool],
-    shaping: Shaping,
-) -> list[np.ndarray]:
-    """One array for each group that is used; the others have no part in the batch's figures."""
-    if not any(used):
-        return []
-    kept = [(p.total_G, p.keep_G, r) for p, r, use in zip(paid, right, used, strict=True) if use]
-    layout = Ragged(np.array([len(total_G) for total_G, _, _ in kept], dtype=np.int64))
-    step = batches.StepArrays(*map(np.concatenate, zip(*kept, strict=True)))
-    adv_N = batches.advantages_of(
-        shaping.advantage,
-        step,
-        layout,
-        mask_scope=shaping.mask_scope,
-        **shaping.advantage_parameters,
-    )
-    return layout.split(adv_N)
 
 
 def _pay(
@@ -239,26 +240,16 @@ def _pay(
         if shaping.keep_best is not None:
             best_G = gfpo_keep(g, total_G[graded_G], keep=shaping.keep_best, by=shaping.rank)
             keep_G[graded_G] &= best_G
-    return RewardBreakdown(terms={shaping.reward: total_G}, total_G=total_G, keep_G=keep_G)
-
-
-def right_mask(group: Group, *, pay_unfinished: bool = False) -> Bool[np.ndarray, " G"]:
-    """Which rollouts of a group are right, ungraded ones being none of them."""
-    return np.array(
-        [
-            verdict.grade is Grade.CORRECT and (pay_unfinished or rollout.finish is Finish.STOP)
-            for rollout, verdict in zip(group.rollouts, group.verdicts, strict=True)
-        ]
-    )
+    return RewardBreakdown(total_G, keep_G)
 
 
 def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def check_graded(shaped: Sequence[Shaped]) -> None:
+def check_graded(seen: Sequence[GradedView]) -> None:
     """Stops a run whose grader fails on too many answers; their rewards would mean nothing."""
-    share = 1 - float(np.concatenate([graded_mask(s.group) for s in shaped]).mean())
+    share = 1 - float(np.concatenate([each.graded_G for each in seen]).mean())
     if share > UNGRADED_SHARE_BOUND:
         raise GradingError(
             f"{share:.0%} of this step's answers could not be graded (bound "

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from tersely.core.errors import DataError, EngineError
-from tersely.core.types import Finish, Group, Problem, Rollout, Verdict
+from tersely.core.types import Finish, Problem, Verdict
+from tersely.flows.recipe.shaping import RolloutColumns
 
 _Item = TypeVar("_Item")
 
@@ -29,8 +30,6 @@ class FlatRow:
         problem: the problem's id.
         completion_ids: without padding, with the stop token when there is one.
         text: decoded, without the stop token.
-        logprobs: the sampler's; None where the engine does not give them.
-        entropy: mean nats a token; NaN where the engine does not give it.
         thinking_open: the prompt ended inside the thinking.
     """
 
@@ -39,24 +38,15 @@ class FlatRow:
     completion_ids: tuple[int, ...]
     text: str
     verdict: Verdict
-    prompt_ids: tuple[int, ...] = ()
-    logprobs: Float[np.ndarray, " T"] | None = None
-    entropy: float = float("nan")
     thinking_open: bool = False
 
 
 class Grouped(NamedTuple):
     """Whole groups in order of first appearance, and where each one's rollouts lie in the batch."""
 
-    groups: list[Group]
+    problems: list[Problem]
+    parts: list[RolloutColumns]
     places: list[np.ndarray]  # one axis a group, of its own length
-
-    def flat(self, values: Sequence[np.ndarray]) -> Shaped[np.ndarray, " B"]:
-        """One array a group, back in the order of the batch's rows."""
-        values_B = np.concatenate(values)
-        flat_B = np.empty_like(values_B)
-        flat_B[np.concatenate(self.places)] = values_B
-        return flat_B
 
 
 class Gathered(NamedTuple):
@@ -119,12 +109,20 @@ def places_of(keys: Sequence[str]) -> list[np.ndarray]:
     return [np.array(places, dtype=np.int64) for places in found.values()]
 
 
+def in_batch_order(
+    values_N: Shaped[np.ndarray, " N"], places: Sequence[np.ndarray]
+) -> Shaped[np.ndarray, " N"]:
+    """Values that lie group after group, back where each group's rows lie in the batch."""
+    values_B = np.empty_like(values_N)
+    values_B[np.concatenate(places)] = values_N
+    return values_B
+
+
 def regroup(
     rows: Sequence[FlatRow],
     problems: Mapping[str, Problem],
     *,
     stop_ids: AbstractSet[int],
-    policy_step: int,
     samples: int | None,
 ) -> Grouped:
     """The batch's whole groups; a rollout's sample number is its place among its group's rows.
@@ -139,7 +137,7 @@ def regroup(
         EngineError: a group is not whole or mixes problems, or a row holds no tokens.
     """
     places = places_of([row.key for row in rows])
-    groups = []
+    found = Grouped([], [], places)
     for places_G in places:
         members = [rows[place] for place in places_G]
         _check_group(members, samples=samples)
@@ -149,13 +147,23 @@ def regroup(
                 f"the batch holds problem {members[0].problem!r}, which is none of the recipe's "
                 f"{len(problems):,}; train on the recipe's own problems"
             )
-        rollouts = tuple(
-            _rollout(row, number, stop_ids=stop_ids, policy_step=policy_step)
-            for number, row in enumerate(members)
-        )
-        verdicts = tuple(row.verdict for row in members)
-        groups.append(Group(problem=problem, rollouts=rollouts, verdicts=verdicts))
-    return Grouped(groups, places)
+        found.problems.append(problem)
+        found.parts.append(_columns(members, stop_ids=stop_ids))
+    return found
+
+
+def _columns(members: Sequence[FlatRow], *, stop_ids: AbstractSet[int]) -> RolloutColumns:
+    ends = [row.completion_ids[-1] in stop_ids for row in members]
+    return RolloutColumns(
+        problem=[row.problem for row in members],
+        sample=list(range(len(members))),
+        grade=[row.verdict.grade for row in members],
+        extracted=[row.verdict.extracted for row in members],
+        tokens=[len(row.completion_ids) for row in members],
+        finish=[Finish.STOP if end else Finish.LENGTH for end in ends],
+        text=[row.text for row in members],
+        thinking_open=[row.thinking_open for row in members],
+    )
 
 
 def _check_group(members: Sequence[FlatRow], *, samples: int | None) -> None:
@@ -182,19 +190,3 @@ def _check_group(members: Sequence[FlatRow], *, samples: int | None) -> None:
                 f"a rollout of problem {row.problem!r} has no completion tokens; the engine must "
                 "sample at least one"
             )
-
-
-def _rollout(row: FlatRow, number: int, *, stop_ids: AbstractSet[int], policy_step: int) -> Rollout:
-    unknown_T = np.full(len(row.completion_ids), np.nan)
-    return Rollout(
-        problem_id=row.problem,
-        sample=number,
-        prompt_ids=row.prompt_ids,
-        completion_ids=row.completion_ids,
-        logprobs=unknown_T if row.logprobs is None else row.logprobs,
-        entropy=row.entropy,
-        finish=Finish.STOP if row.completion_ids[-1] in stop_ids else Finish.LENGTH,
-        policy_step=policy_step,
-        text=row.text,
-        thinking_open=row.thinking_open,
-    )

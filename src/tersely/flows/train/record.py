@@ -1,100 +1,93 @@
-"""What a training step did, as one record."""
+"""What a training step did, as its records: one of the step, one of each rollout."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
-from tersely.core.types import Finish, Grade, StepRecord
+from tersely.core import jsonl
+from tersely.core.types import Finish, Grade, Rollout, RolloutRecord, StepRecord
 from tersely.engines.learning.learner import LearnStats
-from tersely.flows.recipe.shaping import Shaped
+from tersely.flows.recipe.shaping import RolloutColumns, ShapedStep
 
 
 def step_record(
     step: int,
-    shaped: Sequence[Shaped],
+    columns: RolloutColumns,
+    shaped: ShapedStep,
     stats: LearnStats,
     *,
-    target_tokens: float,
     cap_tokens: int,
+    entropy_mean: float,
     refill_rounds: int = 0,
 ) -> StepRecord:
     """What the step did. Correct means correct and finished; shares are of graded rollouts but
-    for ``truncated_share`` and ``ungraded_share``, which are of all.
+    for ``truncated_share`` and ``ungraded_share``, which are of all. The target is the mean over
+    groups where they differ.
 
     Args:
-        target_tokens: L_T, the mean over groups where they differ.
+        columns: the rollouts that were shaped, in the same order.
         cap_tokens: L_R.
+        entropy_mean: nats a token; NaN where it is not known.
         refill_rounds: rounds in which other prompts were sampled in place of dropped groups.
     """
-    flat = _flatten(shaped)
-    graded_R, positive_R = flat.graded_R, flat.graded_R & (flat.reward_R > 0)
-    silent = [not s.advantage_G.any() for s in shaped]
+    tokens_N, layout = np.array(columns.tokens), shaped.layout
+    grade_N, finish_N = np.array(columns.grade), np.array(columns.finish)
+    graded_N = grade_N != Grade.UNGRADED
+    correct_N = (grade_N == Grade.CORRECT) & (finish_N == Finish.STOP)
+    positive_N = graded_N & (shaped.reward_N > 0)
+    graded_P = layout.sums(graded_N) > 0
     return StepRecord(
         step=step,
-        prompts=len(shaped),
-        rollouts=len(flat.tokens_R),
-        target_tokens=target_tokens,
+        prompts=len(graded_P),
+        rollouts=len(tokens_N),
+        target_tokens=float(shaped.target.tokens_P.mean()),
         cap_tokens=cap_tokens,
-        accuracy=_mean(flat.correct_R, graded_R),
-        reward_mean=_mean(flat.reward_R, graded_R),
-        positive_share=_mean(positive_R, graded_R),
-        zero_signal_share=float(np.mean(silent)),
-        truncated_share=float(flat.truncated_R.mean()),
-        unparsed_share=_mean(flat.unparsed_R, graded_R),
-        ungraded_share=float(1 - graded_R.mean()),
-        tokens_mean=float(flat.tokens_R.mean()),
-        correct_tokens_mean=_mean(flat.tokens_R, graded_R & flat.correct_R),
-        wrong_tokens_mean=_mean(flat.tokens_R, graded_R & ~flat.correct_R),
-        positive_tokens_mean=_mean(flat.tokens_R, positive_R),
-        negative_tokens_mean=_mean(flat.tokens_R, graded_R & ~positive_R),
-        entropy_mean=float((flat.entropy_R * flat.tokens_R).sum() / flat.tokens_R.sum()),
+        accuracy=_mean(correct_N, graded_N),
+        reward_mean=_mean(shaped.reward_N, graded_N),
+        positive_share=_mean(positive_N, graded_N),
+        zero_signal_share=float((layout.sums(shaped.advantage_N != 0) == 0).mean()),
+        truncated_share=float((finish_N == Finish.LENGTH).mean()),
+        unparsed_share=_mean(grade_N == Grade.UNPARSED, graded_N),
+        ungraded_share=float(1 - graded_N.mean()),
+        tokens_mean=float(tokens_N.mean()),
+        correct_tokens_mean=_mean(tokens_N, graded_N & correct_N),
+        wrong_tokens_mean=_mean(tokens_N, graded_N & ~correct_N),
+        positive_tokens_mean=_mean(tokens_N, positive_N),
+        negative_tokens_mean=_mean(tokens_N, graded_N & ~positive_N),
+        entropy_mean=entropy_mean,
         kl_mean=stats.kl_mean,
         sampler_mismatch=stats.sampler_mismatch,
         clip_share=stats.clip_share,
         grad_norm=stats.grad_norm,
         loss=stats.loss,
         learning_rate=stats.learning_rate,
-        sampled_tokens=int(flat.tokens_R.sum()),
+        sampled_tokens=int(tokens_N.sum()),
         update_tokens=stats.update_tokens,
-        dropped_groups=sum(s.dropped for s in shaped),
+        dropped_groups=int(shaped.dropped_P.sum()),
         refill_rounds=refill_rounds,
-        solved_share=_solved_share(shaped),
+        solved_share=_mean(layout.sums(correct_N) > 0, graded_P),
     )
 
 
-class _Flat(NamedTuple):
-    tokens_R: Int[np.ndarray, " R"]
-    correct_R: Bool[np.ndarray, " R"]
-    graded_R: Bool[np.ndarray, " R"]
-    unparsed_R: Bool[np.ndarray, " R"]
-    truncated_R: Bool[np.ndarray, " R"]
-    reward_R: Float[np.ndarray, " R"]
-    entropy_R: Float[np.ndarray, " R"]
+def write_rollouts(folder: Path, step: int, columns: RolloutColumns, shaped: ShapedStep) -> None:
+    """The step's rollouts, in a file of their own."""
+    rows = [dict(zip(columns._fields, row, strict=True)) for row in zip(*columns, strict=True)]
+    learned = (shaped.reward_N.tolist(), shaped.advantage_N.tolist(), shaped.keep_N.tolist())
+    records = [
+        RolloutRecord(step=step, reward=reward, advantage=advantage, kept=kept, **row)
+        for row, reward, advantage, kept in zip(rows, *learned, strict=True)
+    ]
+    (folder / "rollouts").mkdir(exist_ok=True)
+    jsonl.write(folder / "rollouts" / f"step-{step:06d}.jsonl", records)
 
 
-def _flatten(shaped: Sequence[Shaped]) -> _Flat:
-    rollouts = [rollout for s in shaped for rollout in s.group.rollouts]
-    grades = [verdict.grade for s in shaped for verdict in s.group.verdicts]
-    finished_R = np.array([rollout.finish is Finish.STOP for rollout in rollouts])
-    return _Flat(
-        tokens_R=np.array([rollout.tokens for rollout in rollouts]),
-        correct_R=np.array([grade is Grade.CORRECT for grade in grades]) & finished_R,
-        graded_R=np.array([grade is not Grade.UNGRADED for grade in grades]),
-        unparsed_R=np.array([grade is Grade.UNPARSED for grade in grades]),
-        truncated_R=np.array([rollout.finish is Finish.LENGTH for rollout in rollouts]),
-        reward_R=np.concatenate([s.reward.total_G for s in shaped]),
-        entropy_R=np.array([rollout.entropy for rollout in rollouts]),
-    )
+def mean_entropy(rollouts: Sequence[Rollout]) -> float:
+    """The policy's mean entropy over all tokens of the rollouts, in nats a token."""
+    tokens_N = np.array([rollout.tokens for rollout in rollouts])
+    entropy_N = np.array([rollout.entropy for rollout in rollouts])
+    return float((entropy_N * tokens_N).sum() / tokens_N.sum())
 
 
-def _solved_share(shaped: Sequence[Shaped]) -> float:
-    """Of the groups with a graded rollout, those in which one is correct and finished."""
-    parts = [_flatten([s]) for s in shaped]
-    graded = [part for part in parts if part.graded_R.any()]
-    return float(np.mean([part.correct_R.any() for part in graded])) if graded else float("nan")
-
-
-def _mean(values_R: np.ndarray, where_R: np.ndarray) -> float:
-    return float(values_R[where_R].mean()) if where_R.any() else float("nan")
+def _mean(values_N: np.ndarray, where_N: np.ndarray) -> float:
+    return float(values_N[where_N].mean()) if where_N.any() else float("nan")

@@ -15,7 +15,7 @@ from tersely.core.types import (
     EvalRecord,
     Group,
     Problem,
-    RolloutRecord,
+    Rollout,
     SamplingSpec,
     StepRecord,
     StepTiming,
@@ -27,17 +27,18 @@ from tersely.engines.local.jobs import Sampler
 from tersely.engines.models import Policy
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.shaping import (
-    Shaped,
-    aim,
+    GradedView,
+    ShapedStep,
+    Shaping,
     check_graded,
-    graded_mask,
+    columns_of,
+    graded_view,
     has_signal,
-    right_mask,
-    shape,
+    joined,
+    shape_step,
     shaping_of,
-    view,
 )
-from tersely.flows.train.record import step_record
+from tersely.flows.train.record import mean_entropy, step_record, write_rollouts
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import opened
 
@@ -123,7 +124,7 @@ class Taken(NamedTuple):
 
 def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
     """Takes one step and records it."""
-    began = perf_counter()
+    began, shaping = perf_counter(), shaping_of(run.recipe)
     chosen = step_problems(
         run.train_problems,
         step,
@@ -131,8 +132,8 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
         seed=run.recipe.seed,
     )
     groups, sample_s = _sample(run, step, chosen)
-    rounds = 0
-    while rounds < _refill_rounds(run.recipe) and (missing := _missing(run.recipe, groups)):
+    seen, rounds = _views(groups, shaping), 0
+    while rounds < _refill_rounds(run.recipe) and (missing := _missing(run.recipe, seen)):
         more = refill_problems(
             run.train_problems, [g.problem for g in groups], step, missing, seed=run.recipe.seed
         )
@@ -140,19 +141,23 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
             break
         refilled, more_s = _sample(run, step, more)
         groups, sample_s, rounds = [*groups, *refilled], sample_s + more_s, rounds + 1
-    target, shaped = shape_all(run.recipe, groups, state)
-    check_graded(shaped)
+        seen += _views(refilled, shaping)
+    shaped = shape_step(shaping, seen, state)
+    check_graded(seen)
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
     graded = perf_counter()
-    stats = _learn(run, step, shaped)
+    stats = _learn(run, step, rollouts, shaped)
     run.sampler.refresh()
     learned = perf_counter()
-    write_rollouts(run.folder, step, shaped)
+    columns = joined([columns_of(group) for group in groups])
+    write_rollouts(run.folder, step, columns, shaped)
     record = step_record(
         step,
+        columns,
         shaped,
         stats,
-        target_tokens=float(target.tokens_P.mean()),
         cap_tokens=run.recipe.sampling.cap_tokens,
+        entropy_mean=mean_entropy(rollouts),
         refill_rounds=rounds,
     )
     jsonl.append(run.folder / "steps.jsonl", record)
@@ -165,7 +170,7 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
     )
     jsonl.append(run.folder / "timings.jsonl", timing)
     run.watch.on_step(record, timing, steps=run.recipe.learner.steps)
-    return Taken(target.state, record)
+    return Taken(shaped.target.state, record)
 
 
 def refill_problems(
@@ -182,14 +187,16 @@ def _refill_rounds(recipe: Recipe) -> int:
     return section.refill_rounds if section.without_signal == "refill" else 0
 
 
-def _missing(recipe: Recipe, groups: Sequence[Group]) -> int:
+def _missing(recipe: Recipe, seen: Sequence[GradedView]) -> int:
     """Groups with a signal that the step still lacks."""
-    paid_unfinished = recipe.treatment.unfinished == "graded"
-    with_signal = sum(
-        has_signal(graded_mask(group), right_mask(group, pay_unfinished=paid_unfinished))
+    return recipe.sampling.prompts_per_step - sum(has_signal(each.view) for each in seen)
+
+
+def _views(groups: Sequence[Group], shaping: Shaping) -> list[GradedView]:
+    return [
+        graded_view(group.problem, columns_of(group), pay_unfinished=shaping.pay_unfinished)
         for group in groups
-    )
-    return recipe.sampling.prompts_per_step - with_signal
+    ]
 
 
 def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group], float]:
@@ -223,28 +230,17 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group]
     return groups, sample_s
 
 
-def shape_all(
-    recipe: Recipe, groups: Sequence[Group], state: targets.TargetState
-) -> tuple[targets.Target, list[Shaped]]:
-    """The recipe's target and shaping of a step's graded groups."""
-    paid_unfinished = recipe.treatment.unfinished == "graded"
-    seen = [view(group, pay_unfinished=paid_unfinished) for group in groups]
-    target = aim(recipe, seen, state)
-    return target, shape(groups, shaping_of(recipe), tokens_P=target.tokens_P, weight=target.weight)
-
-
-def _learn(run: Run, step: int, shaped: Sequence[Shaped]) -> LearnStats:
+def _learn(run: Run, step: int, rollouts: Sequence[Rollout], shaped: ShapedStep) -> LearnStats:
     rows = [
         TrainRow(
             prompt_ids=rollout.prompt_ids,
             completion_ids=rollout.completion_ids,
             logprobs=rollout.logprobs,
             advantage=float(advantage),
-            group=number,
+            group=int(group),
         )
-        for number, s in enumerate(shaped)
-        for rollout, advantage, keep in zip(
-            s.group.rollouts, s.advantage_G, s.reward.keep_G, strict=True
+        for rollout, advantage, keep, group in zip(
+            rollouts, shaped.advantage_N, shaped.keep_N, shaped.group_N, strict=True
         )
         if keep
     ]
@@ -263,29 +259,3 @@ def _learn(run: Run, step: int, shaped: Sequence[Shaped]) -> LearnStats:
             f"step {step + 1} stopped: {error}; {where}. {lower} start a new --run from it with "
             f"--set model.path={last or run.recipe.model.path}"
         ) from error
-
-
-def write_rollouts(folder: Path, step: int, shaped: Sequence[Shaped]) -> None:
-    """The step's rollouts, in a file of their own."""
-    records = [
-        RolloutRecord(
-            step=step,
-            problem=s.group.problem.id,
-            sample=rollout.sample,
-            grade=verdict.grade,
-            extracted=verdict.extracted,
-            tokens=rollout.tokens,
-            finish=rollout.finish,
-            reward=float(s.reward.total_G[place]),
-            advantage=float(s.advantage_G[place]),
-            kept=bool(s.reward.keep_G[place]),
-            text=rollout.text,
-            thinking_open=rollout.thinking_open,
-        )
-        for s in shaped
-        for place, (rollout, verdict) in enumerate(
-            zip(s.group.rollouts, s.group.verdicts, strict=True)
-        )
-    ]
-    (folder / "rollouts").mkdir(exist_ok=True)
-    jsonl.write(folder / "rollouts" / f"step-{step:06d}.jsonl", records)

@@ -12,15 +12,35 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
+from tersely import targets
+from tersely.algo.aggregation import Aggregate
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import Group, Problem, Verdict
+from tersely.core.types import Problem, Verdict
+from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.shaping import (
+    ShapedStep,
+    check_graded,
+    graded_view,
+    joined,
+    shape_step,
+    shaping_of,
+    weigh,
+)
 from tersely.flows.train import versions
-from tersely.flows.train.groups import FlatRow, Gathered, Grouped, gathered, regroup, unpad
+from tersely.flows.train.groups import (
+    FlatRow,
+    Gathered,
+    gathered,
+    in_batch_order,
+    regroup,
+    unpad,
+)
+from tersely.flows.trl.records import StepRecorder
 from tersely.tasks.grading.answer import opened
 
 # The least version tested, and the first one that is not.
@@ -28,37 +48,6 @@ TESTED = {"trl": ("1.16", "1.17"), "transformers": ("5.23", "5.24"), "accelerate
 SEAM, FORWARD = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
 # Losses that TRL divides by a count of the whole step, which can be set to any denominator.
 LOSSES = frozenset({"dapo", "cispo"})
-
-
-class Judged(NamedTuple):
-    """A step's groups as the loss needs them, one array a group; and figures for TRL's own log."""
-
-    rewards: list[np.ndarray]
-    advantages: list[np.ndarray]
-    keep: list[np.ndarray]
-    figures: Mapping[str, float]
-
-
-@runtime_checkable
-class Judge(Protocol):
-    """Who turns a step's whole groups into rewards, advantages and masks; may keep state."""
-
-    def judge(self, groups: Sequence[Group], *, policy_step: int) -> Judged:
-        """Called once a step on every process, on the same groups in the same order."""
-
-
-@runtime_checkable
-class Book(Protocol):
-    """Who writes down what happens; called on every process."""
-
-    def on_update(self, logs: Mapping[str, Any], *, generate_s: float, grade_s: float) -> None:
-        """An optimizer update is done; times are of the step's generation, NaN if not measured."""
-
-    def on_save(self, folder: Path, *, is_main: bool) -> None:
-        """TRL has written this checkpoint."""
-
-
-Aggregate: TypeAlias = Callable[[Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Any]
 
 
 class ProcessShare(NamedTuple):
@@ -96,36 +85,40 @@ class GroupReward:
 
     Args:
         problems: by id.
+        recorder: is told of every step, and gives figures for TRL's own log.
         decode: token ids to text, special tokens included.
         opens: whether a question's prompt ends inside the thinking, given what else TRL gives its
             chat template (``template_settings``, set once training begins).
         stop_ids: tokens that end a completion.
-        samples: rollouts of every group.
-        aggregate: ``(tokens_B, group_B) -> weight_B, denominator`` over the kept rows of a step.
+        aggregate: over the kept rows of a step.
+        state: the target's, after the steps before ``first_step``. Every process shapes the same
+            groups and so has the same state.
     """
 
     def __init__(
         self,
-        judge: Judge,
+        recipe: Recipe,
         problems: Mapping[str, Problem],
         *,
+        recorder: StepRecorder,
         grade_all: Callable[[Sequence[tuple[Problem, str]]], Sequence[Verdict]],
         decode: Callable[[Sequence[int]], str],
         opens: Callable[[str, Mapping[str, Any]], bool],
         stop_ids: AbstractSet[int],
-        samples: int,
         aggregate: Aggregate,
         first_step: int = 0,
+        state: targets.TargetState | None = None,
     ) -> None:
         # TRL logs under this name.
         self.__name__ = "tersely"
-        self.stop_ids, self.samples = frozenset(stop_ids), samples
+        self.stop_ids, self.samples = frozenset(stop_ids), recipe.sampling.samples_per_prompt
+        self.state: targets.TargetState = state or {}
         self.share: ProcessShare | None = None
         self.skips_silent = False
         self.grade_s = self.generate_s = math.nan
         # (sum, tokens) of each forward pass with gradient since the last update.
         self.entropies: list[Any] = []
-        self._judge, self._problems = judge, problems
+        self._shaping, self._problems, self._recorder = shaping_of(recipe), problems, recorder
         self._grade_all, self._decode, self._aggregate = grade_all, decode, aggregate
         self._opens, self.template_settings = opens, dict[str, Any]()
         self._step = first_step
@@ -151,13 +144,18 @@ class GroupReward:
             every.rows,
             self._problems,
             stop_ids=self.stop_ids,
-            policy_step=self._step,
             samples=self.samples,
         )
-        judged = self._judge.judge(grouped.groups, policy_step=self._step)
-        self.share = _share(every, grouped, judged, self._aggregate)
-        self._step += 1
-        for name, value in judged.figures.items():
+        seen = [
+            graded_view(problem, part, pay_unfinished=self._shaping.pay_unfinished)
+            for problem, part in zip(grouped.problems, grouped.parts, strict=True)
+        ]
+        shaped = shape_step(self._shaping, seen, self.state)
+        figures = self._recorder.on_shaped(self._step, joined(grouped.parts), shaped)
+        check_graded(seen)
+        self.share = _share(every, grouped.places, shaped, self._aggregate)
+        self.state, self._step = shaped.target.state, self._step + 1
+        for name, value in figures.items():
             if log_metric is not None and math.isfinite(value):
                 log_metric(name, value)
         self.grade_s = perf_counter() - began
@@ -208,24 +206,20 @@ def _gather(own: Sequence[FlatRow]) -> Gathered:
     return gathered(parts, rank=state.process_index)
 
 
-def _share(every: Gathered, grouped: Grouped, judged: Judged, aggregate: Aggregate) -> ProcessShare:
+def _share(
+    every: Gathered, places: Sequence[np.ndarray], shaped: ShapedStep, aggregate: Aggregate
+) -> ProcessShare:
     """The weight and the denominator are of all kept rows of the step, whoever holds them."""
-    rewards_N, adv_N, keep_N = map(grouped.flat, (judged.rewards, judged.advantages, judged.keep))
-    tokens_N = np.array([len(row.completion_ids) for row in every.rows])
-    group_N = grouped.flat(
-        [np.full(len(places), number) for number, places in enumerate(grouped.places)]
-    )
-    weight_N, denominator = np.zeros(len(tokens_N)), 1.0
-    if keep_N.any():
-        made = aggregate(tokens_N[keep_N], group_N[keep_N])
-        weight_N[keep_N], denominator = made.weight_B, float(made.denominator)
+    tokens_N = np.array([len(row.completion_ids) for row in every.rows])[np.concatenate(places)]
+    made = weigh(shaped, tokens_N, aggregate)
+    adv_N = shaped.advantage_N * made.weight_B
     return ProcessShare(
         completion_ids=[row.completion_ids for row in every.rows[every.own]],
-        reward_B=rewards_N[every.own],
-        advantage_B=(adv_N * weight_N)[every.own],
-        keep_B=keep_N[every.own],
-        denominator=denominator,
-        silent=not (adv_N * weight_N).any(),
+        reward_B=in_batch_order(shaped.reward_N, places)[every.own],
+        advantage_B=in_batch_order(adv_N, places)[every.own],
+        keep_B=in_batch_order(shaped.keep_N, places)[every.own],
+        denominator=float(made.denominator),
+        silent=not adv_N.any(),
     )
 
 
@@ -344,7 +338,7 @@ def _overwrite(output: dict[str, Any], share: ProcessShare | None) -> None:
     output["num_items_in_batch"] = torch.tensor(share.denominator, device=device)
 
 
-def make_callback(book: Book, reward: GroupReward) -> Any:
+def make_callback(recorder: StepRecorder, reward: GroupReward) -> Any:
     """A ``TrainerCallback`` that has every update and checkpoint written down."""
     from accelerate import PartialState
     from transformers import TrainerCallback
@@ -372,12 +366,13 @@ def make_callback(book: Book, reward: GroupReward) -> Any:
                 entropy = _take_entropy(reward)
                 if entropy is not None:
                     logs = {**logs, "entropy": entropy}
-                book.on_update(logs, generate_s=reward.generate_s, grade_s=reward.grade_s)
+                recorder.on_update(logs, generate_s=reward.generate_s, grade_s=reward.grade_s)
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             # Other processes may still be writing their part of the checkpoint.
             PartialState().wait_for_everyone()
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            book.on_save(folder, is_main=state.is_world_process_zero)
+            if state.is_world_process_zero:
+                recorder.on_save(folder, state=reward.state)
 
     return Recorder()

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
+from tersely.algo.aggregation import Aggregate
 from tersely.core.errors import ConfigError, DataError, EngineError
 from tersely.core.types import Finish, Grade, GroupView, Problem, Verdict
+from tersely.flows.recipe.shaping import GradedView, Shaping, shape_step, weigh
 from tersely.flows.train import versions
-from tersely.flows.train.groups import Grouped, places_of, tokens_of
+from tersely.flows.train.groups import in_batch_order, places_of, tokens_of
 from tersely.tasks.grading.answer import opened, opens_thinking
 
 # The least version tested, and the first one that is not.
@@ -77,42 +79,20 @@ def facts_of(score_B: Float[np.ndarray, " B"]) -> RolloutFacts:
     return RolloutFacts(*((code_B >> place & 1).astype(np.bool_) for place in range(len(_FLAGS))))
 
 
-class Told(NamedTuple):
-    """What verl's batch tells of a whole group; the view is of its graded rollouts."""
-
-    graded_G: Bool[np.ndarray, " G"]
-    view: GroupView
-
-
-class Decided(NamedTuple):
-    """A group's advantages, and which of its rollouts the loss sees."""
-
-    advantage_G: Float[np.ndarray, " G"]
-    keep_G: Bool[np.ndarray, " G"]
-
-
-Decide = Callable[[Sequence[Told]], Sequence[Decided]]
-Aggregate = Callable[[Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Any]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimator:
     """From verl's batch to the advantages that it multiplies its tokens' terms with.
 
     Args:
-        decide: a step's groups, in, advantages and masks out; keeps no state.
+        shaping: of a recipe whose target keeps no state.
         samples: rollouts of a prompt, which none exceeds; verl leaves failed ones out.
-        cap_tokens: L_R.
-        pay_unfinished: a rollout that was cut with its answer already written may be right.
-        aggregate: ``(tokens_B, group_B) -> weight_B, denominator`` over the kept rows, put into
-            the advantages, since verl's loss is then a plain sum; None if verl aggregates.
+        aggregate: over the kept rows, put into the advantages, since verl's loss is then a plain
+            sum; None if verl aggregates.
         update_rows: rows of an optimizer update, padding included; verl cuts the batch by it.
     """
 
-    decide: Decide
+    shaping: Shaping
     samples: int
-    cap_tokens: int
-    pay_unfinished: bool
     aggregate: Aggregate | None
     update_rows: int
 
@@ -146,23 +126,17 @@ class Estimator:
     ) -> Float[np.ndarray, " R"]:
         places = places_of(uid_R)
         facts = facts_of(score_R)
-        told = [self._told(facts, tokens_R, places_G, uid_R) for places_G in places]
-        decided = self.decide(told)
-        grouped = Grouped([], places)
-        adv_R = grouped.flat([d.advantage_G for d in decided])
-        keep_R = grouped.flat([d.keep_G for d in decided])
-        adv_R = np.where(keep_R, adv_R, 0.0)
-        if self.aggregate is None or not keep_R.any():
-            return adv_R
-        group_R = grouped.flat([np.full(len(p), number) for number, p in enumerate(places)])
-        made = self.aggregate(tokens_R[keep_R], group_R[keep_R])
-        weight_R = np.zeros(len(adv_R))
-        weight_R[keep_R] = made.weight_B / made.denominator
-        return adv_R * weight_R
+        seen = [self._see(facts, tokens_R, places_G, uid_R) for places_G in places]
+        shaped = shape_step(self.shaping, seen, {})
+        adv_N = np.where(shaped.keep_N, shaped.advantage_N, 0.0)
+        if self.aggregate is not None:
+            made = weigh(shaped, tokens_R[np.concatenate(places)], self.aggregate)
+            adv_N *= made.weight_B / made.denominator
+        return in_batch_order(adv_N, places)
 
-    def _told(
+    def _see(
         self, facts: RolloutFacts, tokens_R: np.ndarray, places_G: np.ndarray, uid_R: Sequence[str]
-    ) -> Told:
+    ) -> GradedView:
         if len(places_G) > self.samples:
             raise EngineError(
                 f"group {uid_R[places_G[0]]!r} has {len(places_G)} rollouts in this step, and "
@@ -177,10 +151,9 @@ class Estimator:
             finished_G=own.finished_B[graded_G],
             formatted_G=own.formatted_B[graded_G],
             thought_G=own.thought_B[graded_G],
-            cap_tokens=float(self.cap_tokens),
-            pay_unfinished=self.pay_unfinished,
+            pay_unfinished=self.shaping.pay_unfinished,
         )
-        return Told(graded_G, view)
+        return GradedView(graded_G, view)
 
 
 EstimateAdvantages = Callable[[np.ndarray, np.ndarray, Sequence[str]], np.ndarray]

@@ -19,15 +19,13 @@ from tersely.engines.local.jobs import make_codec
 from tersely.engines.models import load_settings
 from tersely.engines.tokens import decode_whole
 from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
-from tersely.flows.recipe.shaping import GradedView, aim, judge, shaping_of
+from tersely.flows.recipe.shaping import shaping_of
 from tersely.flows.train.loop import objective_of
 from tersely.flows.verl.estimator import (
-    Decided,
     EstimateAdvantages,
     Estimator,
     JudgedLine,
     RolloutGrader,
-    Told,
     check_environment,
     register,
     row_of,
@@ -51,23 +49,9 @@ def recipe_of_run() -> Recipe:
 
 def make_estimator(recipe: Recipe) -> Estimator:
     """The recipe's rewards, masks, advantages and aggregation on verl's batch."""
-    shaping = shaping_of(recipe)
-
-    def decide(told: Sequence[Told]) -> list[Decided]:
-        target = aim(recipe, [each.view for each in told], {})
-        judged = judge(
-            [GradedView(*each) for each in told],
-            shaping,
-            tokens_P=target.tokens_P,
-            weight=target.weight,
-        )
-        return [Decided(each.advantage_G, each.reward.keep_G) for each in judged]
-
     return Estimator(
-        decide=decide,
+        shaping=shaping_of(recipe),
         samples=recipe.sampling.samples_per_prompt,
-        cap_tokens=recipe.sampling.cap_tokens,
-        pay_unfinished=recipe.treatment.unfinished == "graded",
         aggregate=objective_of(recipe).aggregate if weighted(recipe) else None,
         update_rows=update_rows(recipe),
     )

@@ -9,7 +9,6 @@ advantages and masks that were trained on.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -17,27 +16,24 @@ import numpy as np
 
 from tersely.core import jsonl
 from tersely.core.errors import DataError
-from tersely.core.types import (
-    EvalRecord,
-    Group,
-    Problem,
-    Rollout,
-    StepRecord,
-    StepTiming,
-    Verdict,
-)
+from tersely.core.types import EvalRecord, Problem, StepRecord, StepTiming
 from tersely.engines.learning.learner import LearnStats
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.recipe.shaping import Shaped
-from tersely.flows.train.record import step_record
-from tersely.flows.train.step import shape_all, write_rollouts
+from tersely.flows.recipe.shaping import (
+    GradedView,
+    RolloutColumns,
+    ShapedStep,
+    graded_view,
+    shape_step,
+    shaping_of,
+)
+from tersely.flows.train.record import step_record, write_rollouts
 from tersely.flows.verl.estimator import GradedLine, JudgedLine
 from tersely.flows.verl.settings import GRADED, JUDGED, calls_a_step, weighted
 from tersely.readers.steplogs import VERL_NAMES, in_our_words
 
 _Line = TypeVar("_Line")
-# Token ids stay with verl; a record needs their number only.
-_UNKNOWN_ID = -1
+# The sampler's mismatch is not among them: verl's is of probabilities, ours of their logarithms.
 _LEARNED = ("loss", "grad_norm", "clip_share", "kl_mean", "learning_rate")
 
 
@@ -62,6 +58,7 @@ class Transcript:
         done: int = 0,
     ) -> None:
         self._recipe, self._folder, self._problems, self._test = recipe, folder, problems, test
+        self._shaping = shaping_of(recipe)
         self._attempt, self._start, self._done = attempt, done, done
         self._graded, self._judged = Tail(GradedLine), Tail(JudgedLine)
         self._metrics: dict[int, dict[str, float]] = {}
@@ -79,10 +76,12 @@ class Transcript:
         taken = []
         while (seen := self._seen(self._done + 1)) is not None:
             self._done += 1
-            shaped = self._shape(seen)
-            record = self._record(self._done, shaped)
+            members = self._members(seen)
+            columns = _columns([line for lines in members for line in lines])
+            shaped = shape_step(self._shaping, [self._view(lines) for lines in members], {})
+            record = self._record(self._done, columns, shaped)
             timing = _timing(self._done, self._metrics[self._done])
-            write_rollouts(self._folder, self._done - 1, shaped)
+            write_rollouts(self._folder, self._done - 1, columns, shaped)
             jsonl.append(self._folder / "timings.jsonl", timing)
             jsonl.append(self._folder / "steps.jsonl", record)
             taken.append((record, timing))
@@ -153,38 +152,48 @@ class Transcript:
         # What a process of an earlier start had graded is not waited for.
         return seen if there or step + 1 in self._metrics else None
 
-    def _shape(self, seen: Mapping[str, int]) -> list[Shaped]:
-        rows = [line for uid, rollouts in seen.items() for line in self._rows[uid][:rollouts]]
-        return shape_all(self._recipe, groups_of(rows, self._problems), {})[1]
+    def _members(self, seen: Mapping[str, int]) -> list[list[GradedLine]]:
+        """The step's rollouts by their prompt's uid, in sample order."""
+        found = [self._rows[uid][:rollouts] for uid, rollouts in seen.items()]
+        return [sorted(lines, key=lambda line: line.sample) for lines in found if lines]
 
-    def _record(self, step: int, shaped: Sequence[Shaped]) -> StepRecord:
+    def _view(self, members: Sequence[GradedLine]) -> GradedView:
+        problem = self._problems.get(members[0].problem)
+        if problem is None:
+            raise DataError(
+                f"verl trained on problem {members[0].problem!r}, which is none of the recipe's "
+                f"{len(self._problems):,}; leave data.train_files as tersely launch verl sets it"
+            )
+        return graded_view(problem, _columns(members), pay_unfinished=self._shaping.pay_unfinished)
+
+    def _record(self, step: int, columns: RolloutColumns, shaped: ShapedStep) -> StepRecord:
         figures = in_our_words(self._metrics[step], VERL_NAMES)
-        tokens = [
-            rollout.tokens
-            for s in shaped
-            for rollout, keep in zip(s.group.rollouts, s.reward.keep_G, strict=True)
-            if keep
-        ]
+        tokens_N = np.array(columns.tokens)
         stats = LearnStats(
             **{name: figures.get(name, float("nan")) for name in _LEARNED},
             sampler_mismatch=float("nan"),
-            update_tokens=sum(tokens),
+            update_tokens=int(tokens_N[shaped.keep_N].sum()),
             dropped_nonfinite=0,
             updates=self._recipe.learner.staleness,
-        )
-        target = self._recipe.target
-        record = step_record(
-            step - 1,
-            shaped,
-            stats,
-            target_tokens=float((target.parameters if target else {}).get("tokens", "nan")),
-            cap_tokens=self._recipe.sampling.cap_tokens,
         )
         entropy = figures.get("entropy_mean", float("nan"))
         if weighted(self._recipe):
             # verl sums it as it sums the loss, and takes the mean of a step's calls.
-            entropy *= calls_a_step(self._recipe) / record.sampled_tokens
-        return replace(record, entropy_mean=entropy)
+            entropy *= calls_a_step(self._recipe) / int(tokens_N.sum())
+        return step_record(
+            step - 1,
+            columns,
+            shaped,
+            stats,
+            cap_tokens=self._recipe.sampling.cap_tokens,
+            entropy_mean=entropy,
+        )
+
+
+def _columns(lines: Sequence[GradedLine]) -> RolloutColumns:
+    return RolloutColumns(
+        *([getattr(line, name) for line in lines] for name in RolloutColumns._fields)
+    )
 
 
 class Tail(Generic[_Line]):
@@ -228,47 +237,6 @@ def read_metrics(file: Path) -> dict[int, dict[str, float]]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{file} holds a line that is no step of verl's: {error}") from error
     return found
-
-
-def groups_of(lines: Sequence[GradedLine], problems: Mapping[str, Problem]) -> list[Group]:
-    """Graded rollouts by their prompt's uid, in order of first appearance.
-
-    Raises:
-        DataError: one is of a problem that the recipe does not have.
-    """
-    by_uid: dict[str, list[GradedLine]] = {}
-    for line in lines:
-        by_uid.setdefault(line.uid, []).append(line)
-    return [
-        _group(sorted(members, key=lambda m: m.sample), problems) for members in by_uid.values()
-    ]
-
-
-def _group(members: Sequence[GradedLine], problems: Mapping[str, Problem]) -> Group:
-    first = members[0]
-    problem = problems.get(first.problem)
-    if problem is None:
-        raise DataError(
-            f"verl trained on problem {first.problem!r}, which is none of the recipe's "
-            f"{len(problems):,}; leave data.train_files as tersely launch verl sets it"
-        )
-    rollouts = tuple(
-        Rollout(
-            problem_id=line.problem,
-            sample=line.sample,
-            prompt_ids=(),
-            completion_ids=(_UNKNOWN_ID,) * line.tokens,
-            logprobs=np.full(line.tokens, np.nan),
-            entropy=float("nan"),
-            finish=line.finish,
-            policy_step=line.step - 1,
-            text=line.text,
-            thinking_open=line.thinking_open,
-        )
-        for line in members
-    )
-    verdicts = tuple(Verdict(grade=line.grade, extracted=line.extracted) for line in members)
-    return Group(problem=problem, rollouts=rollouts, verdicts=verdicts)
 
 
 def _timing(step: int, figures: Mapping[str, float]) -> StepTiming:
