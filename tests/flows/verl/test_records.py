@@ -100,6 +100,29 @@ def test_a_step_becomes_a_record_once_verl_has_logged_it(
     assert mine == [(0, 1.0, 1.0), (1, 0.0, -1.0)]
 
 
+def test_the_record_s_target_is_what_the_step_was_shaped_by(tmp_path: Path) -> None:
+    quantile = "target={name='group_quantile',start_tokens=40,share=0.5}"
+    recipe = read_recipe(
+        TINY, overrides=["learner.staleness=1", "sampling.samples_per_prompt=2", quantile]
+    )
+    transcript = start(tmp_path, recipe=recipe)
+    first, second = [p.id for p in load_problems(recipe)[0][:2]]
+    graded(
+        tmp_path,
+        "000-a",
+        line(1, first, 0, grade=Grade.CORRECT, tokens=10),
+        line(1, first, 1, grade=Grade.CORRECT, tokens=20),
+        line(1, second, 0, grade=Grade.WRONG, tokens=48),
+        line(1, second, 1, grade=Grade.CORRECT, tokens=30),
+    )
+    judged(tmp_path, *(f"1-{first}",) * 2, *(f"1-{second}",) * 2)
+    (tmp_path / "verl" / "metrics-000.jsonl").write_bytes(log(1))
+    ((record, _),) = transcript.take()
+    # The medians of the right lengths: 15 of 10 and 20, and 30; without them no step is overlong.
+    assert record.target_tokens == 22.5
+    assert record.tokens_mean == 27
+
+
 def step_of(folder: Path, step: int, grade: Grade, *, attempt: str, tokens: int = 10) -> None:
     """A step of one group, graded, judged and logged."""
     first = load_problems(RECIPE)[0][0].id
