@@ -25,11 +25,12 @@ UNGRADED_SHARE_BOUND = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
-    """How a recipe turns graded rollouts into advantages; see ``flows.sections``.
+    """How a recipe turns graded rollouts into advantages; see ``flows.recipe.sections``.
 
     Args:
         keep_best: rollouts of a group that the loss sees, the best by ``rank``; None: all.
         drop_silent: leave groups that are all right or all wrong out of the loss.
+        target: the rule that sets the target lengths; None: there are none.
     """
 
     reward: str

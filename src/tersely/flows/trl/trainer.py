@@ -51,7 +51,7 @@ LOSSES = frozenset({"dapo", "cispo"})
 
 
 class ProcessShare(NamedTuple):
-    """What one process gets of a judged step, its own rows in its own order.
+    """What one process gets of a shaped step, its own rows in its own order.
 
     Args:
         advantage_B: times the row's weight in the loss.
