@@ -2,12 +2,13 @@
 
 import pickle
 from functools import cache
-from inspect import Parameter, signature
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from tersely.core.errors import ConfigError
+from tersely.core.lookup import parameters
 from tersely.core.types import GroupView
 from tersely.rewards import available, check, exceptions, load, needs
 
@@ -80,11 +81,11 @@ def random_settings(name: str, seed: int) -> dict[str, float | int]:
 @cache
 def numbers(name: str) -> dict[str, type]:
     """The settings of a reward that are numbers, with their types."""
-    return {
-        key: parameter.annotation
-        for key, parameter in signature(load(name)).parameters.items()
-        if parameter.kind is Parameter.KEYWORD_ONLY and parameter.annotation in (int, float)
+    kinds = {
+        key: (get_args(parameter.annotation) or [parameter.annotation])[0]
+        for key, parameter in parameters(load(name)).items()
     }
+    return {key: kind for key, kind in kinds.items() if kind in (int, float)}
 
 
 def take(g: GroupView, order: np.ndarray) -> GroupView:

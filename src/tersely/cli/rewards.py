@@ -47,7 +47,7 @@ def _list() -> None:
     for column in ("reward", "what it pays", "parameters", "needs", "source"):
         table.add_column(column, min_width=18 if column == "reward" else None)
     for facts in describe_rewards():
-        cells = (facts.name, facts.formula, facts.defaults, facts.needs, facts.source)
+        cells = (facts.name, facts.formula, facts.parameters, facts.needs, facts.source)
         table.add_row(*(Text(cell) for cell in cells))
     output().print(table)
 

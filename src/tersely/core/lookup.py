@@ -1,12 +1,29 @@
-"""Functions found by their file: file name = function name = the name in a recipe."""
+"""Functions found by their file: file name = function name = the name in a recipe.
+
+A parameter's type says what a recipe may set it to, bounds included:
+``alpha: Annotated[float, Ge(0), Le(2)] = 0.4``. A float must be finite.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Set
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, get_origin
+from typing import Any, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from tersely.core.errors import ConfigError
+
+# What pydantic calls a broken bound: its key, how we say it, and what to set instead.
+_BROKEN = {
+    "greater_than_equal": ("ge", "is below", ">="),
+    "greater_than": ("gt", "is not above", ">"),
+    "less_than_equal": ("le", "is above", "<="),
+    "less_than": ("lt", "is not below", "<"),
+}
 
 
 def names(package: str) -> list[str]:
@@ -28,14 +45,20 @@ def load(package: str, name: str) -> Callable[..., Any]:
     return function
 
 
-def check(package: str, name: str, settings: Mapping[str, object]) -> None:
-    """Whether the function of that name takes these settings as its keyword-only arguments.
+def declared(package: str, name: str, constant: str, default: Any) -> Any:
+    """What the file of that name declares under ``constant``, else the default.
 
     Raises:
-        ConfigError: the function or a setting is unknown, or one is missing or of another type.
+        ConfigError: there is no such file.
     """
+    load(package, name)
+    return getattr(import_module(f"{package}.{name}"), constant, default)
+
+
+def check(package: str, name: str, settings: Mapping[str, object]) -> dict[str, object]:
+    """The settings as the function of that name takes them; see ``check_settings``."""
     section = package.rpartition(".")[2].removesuffix("s")
-    check_settings(load(package, name), settings, section=section)
+    return check_settings(load(package, name), settings, section=section)
 
 
 def check_settings(
@@ -44,31 +67,80 @@ def check_settings(
     *,
     section: str,
     given: Set[str] = frozenset(),
-) -> None:
-    """Whether the function takes these settings as its keyword-only arguments.
+) -> dict[str, object]:
+    """The settings as the function's keyword-only arguments: a recipe may write 1 for 1.0.
 
     Args:
         section: the recipe's section that holds them.
         given: arguments that no recipe sets.
     Raises:
-        ConfigError: a setting is unknown, missing or of another type.
+        ConfigError: a setting is unknown, missing, of another type or out of its bounds.
     """
-    name = function.__name__
-    known = {
-        key: parameter
-        for key, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and key not in given
-    }
+    name, known = function.__name__, parameters(function, given=given)
     for key, value in settings.items():
         if key not in known:
             listed = ", ".join(known) or "none"
             raise ConfigError(
                 f"{section} {name} has no parameter {key} = {value!r}; it has: {listed}"
             )
-        wanted = known[key].annotation
-        accepted = (int, float) if wanted is float else get_origin(wanted) or wanted
-        if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
-            raise ConfigError(f"{section}.{key} = {value!r} must be of type {wanted.__name__}")
+    taken = {
+        key: _take(f"{section}.{key}", known[key].annotation, value)
+        for key, value in settings.items()
+    }
     for key, parameter in known.items():
         if parameter.default is inspect.Parameter.empty and key not in settings:
             raise ConfigError(f"{section} {name} needs {section}.{key}; set it")
+    return taken
+
+
+def parameters(
+    function: Callable[..., Any], *, given: Set[str] = frozenset()
+) -> dict[str, inspect.Parameter]:
+    """What a recipe may set of a function: its keyword-only arguments, those ``given`` aside."""
+    return {
+        key: parameter
+        for key, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and key not in given
+    }
+
+
+def describe(parameter: inspect.Parameter) -> str:
+    """A parameter with its default and bounds: ``alpha = 0.4 (>= 0, <= 2)``."""
+    said = "" if parameter.default is parameter.empty else f" = {parameter.default}"
+    bounds = [
+        f"{sign} {getattr(bound, key):g}"
+        for bound in get_args(parameter.annotation)[1:]
+        for key, _, sign in _BROKEN.values()
+        if isinstance(bound, Ge | Gt | Le | Lt) and hasattr(bound, key)
+    ]
+    return parameter.name + said + (f" ({', '.join(bounds)})" if bounds else "")
+
+
+@cache
+def _reader(wanted: Any) -> Callable[[object], object]:
+    """Takes a value as that type, or raises pydantic's ValidationError."""
+    strict = ConfigDict(strict=True, allow_inf_nan=False)
+    return TypeAdapter[object](wanted, config=strict).validate_python
+
+
+def _take(place: str, wanted: Any, value: object) -> object:
+    try:
+        return _reader(wanted)(value)
+    except ValidationError as error:
+        raise ConfigError(_message(place, error.errors()[0])) from error
+
+
+def _message(place: str, first: ErrorDetails) -> str:
+    """What is wrong with a setting: its place and value, the bound and the fix."""
+    place += "".join(f"[{part}]" for part in first["loc"])
+    kind, value = first["type"], first["input"]
+    if kind in _BROKEN:
+        key, broken, sign = _BROKEN[kind]
+        bound = f"{first['ctx'][key]:g}"
+        return f"{place} = {value:g} {broken} {bound}; set {place} {sign} {bound}"
+    if kind == "finite_number":
+        return f"{place} = {value:g} is not finite; set a number"
+    if kind.endswith("_type"):
+        wanted = kind.removesuffix("_type").replace("string", "str")
+        return f"{place} = {value!r} must be of type {wanted}"
+    return f"{place} = {value!r}: {first['msg'][0].lower()}{first['msg'][1:]}"

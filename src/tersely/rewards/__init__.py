@@ -4,7 +4,7 @@ A reward is found by its file: ``rewards/truncation.py`` holds ``truncation`` an
 ``truncation``. Its keyword-only arguments are what a recipe may set. A group holds at least one
 rollout, and every length is counted in tokens, stop token included.
 
-A file may declare two constants beside its function:
+A file may declare three constants beside its function:
 
 ``NEEDS: frozenset[str]``
     The fields of ``GroupView`` that the reward cannot do without; it raises ValueError when one
@@ -14,11 +14,15 @@ A file may declare two constants beside its function:
     compare the rollouts of one group: ``correct_pays_no_less``, a right rollout never gets less
     than a wrong one of the same length; ``shorter_pays_no_less``, of two right ones the longer
     never gets more. No declaration: it keeps both.
+``TRAITS: frozenset[Trait]``
+    What else others must know of it to judge a recipe. No declaration: nothing.
+
+The type of an argument holds its bounds, ``Annotated[float, Ge(0)]``, and a recipe is checked
+against them when it is read. A bound that depends on another argument is a call of ``bounded``.
 """
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from inspect import signature
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -31,8 +35,11 @@ from tersely.core.types import GroupView
 
 Reward: TypeAlias = Callable[..., Float[np.ndarray, " G"]]
 
+# Fields of a ``GroupView`` that stand in the problem file.
+REFERENCES = frozenset({"reference_tokens", "reference_accuracy"})
+
 # A right, a long right, a wrong and a cut rollout, with every field known: on it, a reward
-# refuses settings that are out of bounds.
+# refuses settings that contradict each other.
 _TRIAL = GroupView(
     correct_G=np.array([True, True, False, False]),
     tokens_G=np.array([10, 40, 20, 50]),
@@ -47,6 +54,22 @@ _TRIAL = GroupView(
 )
 
 
+class Trait(StrEnum):
+    """What a reward's file may declare of how it pays.
+
+    FEW_KINDS: each rollout is paid by itself, whatever else its group holds, one of a few amounts.
+    NOTHING_BEYOND_TARGET: a rollout longer than the target gets 0, right or wrong.
+    NO_LENGTH: length makes no difference.
+    CELLS: it pays four cells, right or wrong and within the target or beyond it, which
+        ``treatment.cells`` may pay otherwise.
+    """
+
+    FEW_KINDS = "few kinds"
+    NOTHING_BEYOND_TARGET = "nothing beyond the target"
+    NO_LENGTH = "no length"
+    CELLS = "cells"
+
+
 def available() -> list[str]:
     """The names of all rewards, sorted: the files of this folder."""
     return lookup.names(__name__)
@@ -59,48 +82,43 @@ def load(name: str) -> Reward:
 
 def needs(name: str) -> frozenset[str]:
     """The fields of ``GroupView`` that the reward cannot do without; ConfigError if unknown."""
-    load(name)
-    declared: frozenset[str] = getattr(import_module(f"{__name__}.{name}"), "NEEDS", frozenset())
-    return declared
+    return frozenset(lookup.declared(__name__, name, "NEEDS", ()))
 
 
 def exceptions(name: str) -> Mapping[str, str]:
     """The laws that the reward breaks on purpose: law to source; ConfigError if unknown."""
-    load(name)
-    declared: Mapping[str, str] = getattr(import_module(f"{__name__}.{name}"), "EXCEPTIONS", {})
-    return MappingProxyType(dict(declared))
+    return MappingProxyType(dict(lookup.declared(__name__, name, "EXCEPTIONS", {})))
+
+
+def traits(name: str) -> frozenset[Trait]:
+    """What the reward declares of how it pays; ConfigError if unknown."""
+    return frozenset(lookup.declared(__name__, name, "TRAITS", ()))
 
 
 def check(name: str, settings: Mapping[str, object]) -> None:
     """ConfigError unless the reward ``name`` takes exactly these ``settings``, all in bounds."""
-    lookup.check(__name__, name, settings)
     load(name)(_TRIAL, **typed(name, settings))
 
 
 def typed(name: str, settings: Mapping[str, object]) -> dict[str, object]:
-    """The settings as the reward takes them: a recipe may write 1 for 1.0."""
-    known = signature(load(name)).parameters
-    return {
-        key: float(value) if known[key].annotation is float and isinstance(value, int) else value
-        for key, value in settings.items()
-    }
+    """The settings as the reward takes them; ConfigError if one is unknown or out of bounds."""
+    return lookup.check(__name__, name, settings)
 
 
-def bounded(name: str, value: float | int, *, low: float = -np.inf, high: float = np.inf) -> None:
-    """Refuses a setting outside ``[low, high]``, or one that is not finite.
+def bounded(name: str, value: float, *, low: float = -np.inf, high: float = np.inf) -> None:
+    """Refuses a setting outside ``[low, high]``, bounds that other settings give.
 
     Raises:
         ConfigError: it is; the message names the setting, its value, the bound and the fix.
     """
     if value < low:
-        fix = f"is below {low:g}; set reward.{name} >= {low:g}"
-    elif value > high:
-        fix = f"is above {high:g}; set reward.{name} <= {high:g}"
-    elif not np.isfinite(value):
-        fix = "is not finite; set a number"
-    else:
-        return
-    raise ConfigError(f"reward.{name} = {value:g} {fix}")
+        raise ConfigError(
+            f"reward.{name} = {value:g} is below {low:g}; set reward.{name} >= {low:g}"
+        )
+    if value > high:
+        raise ConfigError(
+            f"reward.{name} = {value:g} is above {high:g}; set reward.{name} <= {high:g}"
+        )
 
 
 def require(g: GroupView, fields: frozenset[str]) -> None:

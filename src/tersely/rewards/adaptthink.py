@@ -1,12 +1,14 @@
 """AdaptThink: answering without thinking is paid a little more, given accuracy holds."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded, require
+from tersely.rewards import require
 
 NEEDS: frozenset[str] = frozenset({"thought_G", "reference_accuracy"})
 EXCEPTIONS: Mapping[str, str] = {
@@ -14,7 +16,9 @@ EXCEPTIONS: Mapping[str, str] = {
 }
 
 
-def adaptthink(g: GroupView, *, delta: float = 0.05) -> Float[np.ndarray, " G"]:
+def adaptthink(
+    g: GroupView, *, delta: Annotated[float, Ge(0), Le(1)] = 0.05
+) -> Float[np.ndarray, " G"]:
     """``r_i = 1[right_i] - reference_accuracy + delta * 1[no thinking_i]``.
 
     Source: arXiv:2505.13417, whose equations we did not read; formula and delta are those of its
@@ -28,7 +32,6 @@ def adaptthink(g: GroupView, *, delta: float = 0.05) -> Float[np.ndarray, " G"]:
         delta: bonus for not thinking, in [0, 1]; above 1 a wrong answer without thinking would
             get more than a right one with it.
     """
-    bounded("delta", delta, low=0.0, high=1.0)
     require(g, NEEDS)
     assert g.thought_G is not None
     return np.where(g.right_G, 1.0, 0.0) - g.reference_accuracy + delta * ~g.thought_G

@@ -1,13 +1,15 @@
 """ALP: each token costs more on prompts that the group solves more often."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded
 
 
-def alp(g: GroupView, *, beta: float = 1e-7) -> Float[np.ndarray, " G"]:
+def alp(g: GroupView, *, beta: Annotated[float, Ge(0)] = 1e-7) -> Float[np.ndarray, " G"]:
     """``r_i = 1[right_i] - beta * max(solved, 1 / G) * L_i``, solved = the group's share right.
 
     Source: arXiv:2506.05256, from summaries that do not agree on the constant N beside beta;
@@ -22,7 +24,6 @@ def alp(g: GroupView, *, beta: float = 1e-7) -> Float[np.ndarray, " G"]:
         beta: penalty per token on a prompt that is always solved, >= 0; 1e-7 is the value that
             summaries report.
     """
-    bounded("beta", beta, low=0.0)
     right_G = g.right_G
     solved = max(right_G.mean(), 1.0 / len(right_G))
     return np.asarray(np.where(right_G, 1.0, 0.0) - beta * solved * g.tokens_G)

@@ -4,6 +4,9 @@ import numpy as np
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import Trait
+
+TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS, Trait.NO_LENGTH})
 
 
 def correctness(g: GroupView) -> Float[np.ndarray, " G"]:

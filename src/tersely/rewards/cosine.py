@@ -1,6 +1,9 @@
 """Cosine: right answers lose with length, wrong ones gain, along half a cosine up to the cap."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
@@ -14,10 +17,10 @@ def cosine(
     *,
     correct_short: float = 1.0,
     correct_long: float = 0.0,
-    wrong_short: float = -1.0,
-    wrong_long: float = 0.0,
+    wrong_short: Annotated[float, Le(0)] = -1.0,
+    wrong_long: Annotated[float, Le(0)] = 0.0,
     exceeded: float = 0.0,
-    margin_tokens: int = 0,
+    margin_tokens: Annotated[int, Ge(0)] = 0,
 ) -> Float[np.ndarray, " G"]:
     """``long + (short - long) * (1 + cos(pi * L_i / cap)) / 2``; ``exceeded`` at the cap.
 
@@ -36,12 +39,10 @@ def cosine(
         exceeded: reward of reaching the cap, <= correct_long.
         margin_tokens: tokens before the cap that count as reaching it, >= 0.
     """
-    bounded("correct_long", correct_long)
     bounded("correct_short", correct_short, low=correct_long)
-    bounded("wrong_short", wrong_short, high=min(0.0, correct_long))
-    bounded("wrong_long", wrong_long, high=min(0.0, correct_long))
+    bounded("wrong_short", wrong_short, high=correct_long)
+    bounded("wrong_long", wrong_long, high=correct_long)
     bounded("exceeded", exceeded, high=correct_long)
-    bounded("margin_tokens", margin_tokens, low=0.0)
     require(g, NEEDS)
     right_G = g.right_G
     share_G = (1.0 + np.cos(np.pi * np.minimum(g.tokens_G / g.cap_tokens, 1.0))) / 2.0

@@ -29,7 +29,6 @@ def cosine_trl(
         wrong_short, wrong_long: reward of a wrong answer of 0 and of cap tokens, both
             <= correct_long.
     """
-    bounded("correct_long", correct_long)
     bounded("correct_short", correct_short, low=correct_long)
     bounded("wrong_short", wrong_short, high=correct_long)
     bounded("wrong_long", wrong_long, high=correct_long)

@@ -1,15 +1,20 @@
 """DRPO's weights: a group's right answers share 1, the shorter exponentially more."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded, require
+from tersely.rewards import require
 
 NEEDS: frozenset[str] = frozenset({"cap_tokens"})
 
 
-def drpo(g: GroupView, *, lam: float = 0.1) -> Float[np.ndarray, " G"]:
+def drpo(
+    g: GroupView, *, lam: Annotated[float, Ge(1e-3), Le(1e6)] = 0.1
+) -> Float[np.ndarray, " G"]:
     """``w_i = exp((1 - L_i / cap) / lam)`` over the sum of it among right answers; wrong: 0.
 
     Source: arXiv:2510.04474, whose equations we did not read; the weights and lam = 0.1 are those
@@ -24,7 +29,6 @@ def drpo(g: GroupView, *, lam: float = 0.1) -> Float[np.ndarray, " G"]:
     Args:
         lam: the smaller, the more goes to the shortest, in [0.001, 1e6].
     """
-    bounded("lam", lam, low=1e-3, high=1e6)
     require(g, NEEDS)
     right_G = g.right_G
     weight_G = np.zeros(right_G.shape)

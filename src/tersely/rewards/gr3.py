@@ -1,13 +1,15 @@
 """GR3: the reward is divided by a measure of length relative to the group's mean."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded
 
 
-def gr3(g: GroupView, *, alpha: float = 0.33) -> Float[np.ndarray, " G"]:
+def gr3(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 0.33) -> Float[np.ndarray, " G"]:
     """``r_i = 1[right_i] / (1 + alpha * L_i / mean)``, mean over all rollouts of the group.
 
     Source: arXiv:2603.10535, from a summary that quotes the formula; prime-rl computed the same
@@ -20,6 +22,5 @@ def gr3(g: GroupView, *, alpha: float = 0.33) -> Float[np.ndarray, " G"]:
     Args:
         alpha: strength: a right answer of mean length gets ``1 / (1 + alpha)``; >= 0.
     """
-    bounded("alpha", alpha, low=0.0)
     mean = max(float(g.tokens_G.mean()), 1.0)
     return np.where(g.right_G, 1.0 / (1.0 + alpha * g.tokens_G / mean), 0.0)

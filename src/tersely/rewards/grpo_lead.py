@@ -1,14 +1,20 @@
 """GRPO-LEAD: right answers scaled by their standing in length, wrong ones explicitly negative."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded
 
 
 def grpo_lead(
-    g: GroupView, *, alpha: float = 0.05, wrong: float = -1.0, from_tokens: int = 0
+    g: GroupView,
+    *,
+    alpha: Annotated[float, Ge(0), Le(10)] = 0.05,
+    wrong: Annotated[float, Le(0)] = -1.0,
+    from_tokens: Annotated[int, Ge(0)] = 0,
 ) -> Float[np.ndarray, " G"]:
     """``exp(-alpha * z_i)`` if right, ``wrong`` if not; z over the group's right lengths.
 
@@ -27,9 +33,6 @@ def grpo_lead(
         from_tokens: mean length of the three shortest rollouts from which on a group is shaped,
             >= 0; 0 shapes every group.
     """
-    bounded("alpha", alpha, low=0.0, high=10.0)
-    bounded("wrong", wrong, high=0.0)
-    bounded("from_tokens", from_tokens, low=0.0)
     right_G = g.right_G
     reward_G = np.where(right_G, 1.0, wrong)
     tokens_R = g.tokens_G[right_G].astype(np.float64)

@@ -1,15 +1,20 @@
 """HAPO: against the shortest right answer that this prompt has had so far."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded, require
+from tersely.rewards import require
 
 NEEDS: frozenset[str] = frozenset({"target_tokens"})
 
 
-def hapo(g: GroupView, *, w: float = 1.0, floor: float = -0.7) -> Float[np.ndarray, " G"]:
+def hapo(
+    g: GroupView, *, w: Annotated[float, Ge(0)] = 1.0, floor: Annotated[float, Ge(-1), Le(0)] = -0.7
+) -> Float[np.ndarray, " G"]:
     """``1[right_i] + w * max(s_i, floor)`` if right, ``w * min(s_i, 0)`` if wrong.
 
     ``s_i = cos(pi / 2 * min(L_i / h, 2))``: 1 at no tokens, 0 at h, -1 from 2 h on, where h is
@@ -25,8 +30,6 @@ def hapo(g: GroupView, *, w: float = 1.0, floor: float = -0.7) -> Float[np.ndarr
         floor: least s of a right answer, in [-1, 0]; with ``w * floor > -1`` every right answer
             gets more than every wrong one.
     """
-    bounded("w", w, low=0.0)
-    bounded("floor", floor, low=-1.0, high=0.0)
     require(g, NEEDS)
     right_G = g.right_G
     score_G = np.zeros(right_G.shape)

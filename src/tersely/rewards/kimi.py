@@ -1,13 +1,15 @@
 """Kimi k1.5: among a group's lengths, shorter right answers gain and longer answers lose."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded
 
 
-def kimi(g: GroupView, *, alpha: float = 0.4) -> Float[np.ndarray, " G"]:
+def kimi(g: GroupView, *, alpha: Annotated[float, Ge(0), Le(2)] = 0.4) -> Float[np.ndarray, " G"]:
     """``1 + alpha * s_i`` if right, ``min(0, alpha * s_i)`` if wrong.
 
     ``s_i = 0.5 - (L_i - L_min) / (L_max - L_min)``, over all rollouts of the group, wrong and
@@ -22,7 +24,6 @@ def kimi(g: GroupView, *, alpha: float = 0.4) -> Float[np.ndarray, " G"]:
         alpha: reward between the shortest and the longest right answer, in [0, 2]; above 2 the
             longest right answer would get less than a short wrong one.
     """
-    bounded("alpha", alpha, low=0.0, high=2.0)
     shortest, longest = g.tokens_G.min(), g.tokens_G.max()
     score_G = np.zeros(g.tokens_G.shape)
     if longest > shortest:

@@ -1,13 +1,17 @@
 """Kimi k1.5's length score, given to right answers alone."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded
 
 
-def kimi_correct_only(g: GroupView, *, alpha: float = 0.4) -> Float[np.ndarray, " G"]:
+def kimi_correct_only(
+    g: GroupView, *, alpha: Annotated[float, Ge(0), Le(2)] = 0.4
+) -> Float[np.ndarray, " G"]:
     """``1[right_i] * (1 + alpha * s_i)``, with s as in ``kimi``; wrong ones get 0.
 
     ``s_i = 0.5 - (L_i - L_min) / (L_max - L_min)``, over all rollouts of the group. A wrong
@@ -20,7 +24,6 @@ def kimi_correct_only(g: GroupView, *, alpha: float = 0.4) -> Float[np.ndarray, 
         alpha: reward between the shortest and the longest right answer, in [0, 2]; above 2 the
             longest right answer would get less than a wrong one.
     """
-    bounded("alpha", alpha, low=0.0, high=2.0)
     shortest, longest = g.tokens_G.min(), g.tokens_G.max()
     score_G = np.zeros(g.tokens_G.shape)
     if longest > shortest:

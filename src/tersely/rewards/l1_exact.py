@@ -1,12 +1,14 @@
 """L1-Exact: answer right, and in as many tokens as the prompt asks for."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded, require
+from tersely.rewards import require
 
 NEEDS: frozenset[str] = frozenset({"target_tokens"})
 EXCEPTIONS: Mapping[str, str] = {
@@ -14,7 +16,7 @@ EXCEPTIONS: Mapping[str, str] = {
 }
 
 
-def l1_exact(g: GroupView, *, alpha: float = 3e-4) -> Float[np.ndarray, " G"]:
+def l1_exact(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 3e-4) -> Float[np.ndarray, " G"]:
     """``r_i = 1[right_i] - alpha * |target - L_i|``.  Source: arXiv:2503.04697, Eq. 1.
 
     Wrong answers are shaped as well, so an all-wrong group is pulled to the target length. The
@@ -26,7 +28,6 @@ def l1_exact(g: GroupView, *, alpha: float = 3e-4) -> Float[np.ndarray, " G"]:
     Raises:
         ValueError: the target is infinite.
     """
-    bounded("alpha", alpha, low=0.0)
     require(g, NEEDS)
     if np.isinf(g.target_tokens):
         raise ValueError("l1_exact needs a finite target_tokens")

@@ -1,18 +1,22 @@
 """Laser-D: Laser's bonus under a target that follows training and difficulty."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded, require
+from tersely.rewards import Trait, bounded, require
 
 NEEDS: frozenset[str] = frozenset({"target_tokens"})
+TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS})
 
 
 def laser_d(
     g: GroupView,
     *,
-    alpha: float = 0.5,
+    alpha: Annotated[float, Ge(0)] = 0.5,
     correct: float = 1.0,
     wrong: float = -0.5,
     unformatted: float = -1.0,
@@ -33,8 +37,6 @@ def laser_d(
         wrong: reward of a readable wrong answer, <= correct.
         unformatted: reward where no answer could be read, <= wrong.
     """
-    bounded("correct", correct)
-    bounded("alpha", alpha, low=0.0)
     bounded("wrong", wrong, high=correct)
     bounded("unformatted", unformatted, high=wrong)
     require(g, NEEDS)

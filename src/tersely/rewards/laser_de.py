@@ -1,18 +1,22 @@
 """Laser-DE: Laser-D, and long wrong answers get the bonus too, for having explored."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded, require
+from tersely.rewards import Trait, bounded, require
 
 NEEDS: frozenset[str] = frozenset({"target_tokens"})
+TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS})
 
 
 def laser_de(
     g: GroupView,
     *,
-    alpha: float = 0.5,
+    alpha: Annotated[float, Ge(0)] = 0.5,
     correct: float = 1.0,
     wrong: float = -0.5,
     unformatted: float = -1.0,
@@ -31,10 +35,9 @@ def laser_de(
         wrong: reward of a readable wrong answer within the target, <= correct.
         unformatted: reward where no answer could be read, <= wrong.
     """
-    bounded("correct", correct)
     bounded("wrong", wrong, high=correct)
     bounded("unformatted", unformatted, high=wrong)
-    bounded("alpha", alpha, low=0.0, high=correct - wrong)
+    bounded("alpha", alpha, high=correct - wrong)
     require(g, NEEDS)
     short_G = g.tokens_G <= g.target_tokens
     wrong_pay_G = np.where(g.formatted_G, wrong + alpha * ~short_G, unformatted)

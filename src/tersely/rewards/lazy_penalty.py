@@ -1,14 +1,19 @@
 """Short-RL's lazy penalty: only right answers well above the shortest right one lose."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded
 
 
 def lazy_penalty(
-    g: GroupView, *, alpha: float = 1.0, tolerance_tokens: int = 100
+    g: GroupView,
+    *,
+    alpha: Annotated[float, Ge(0), Le(2)] = 1.0,
+    tolerance_tokens: Annotated[int, Ge(0)] = 100,
 ) -> Float[np.ndarray, " G"]:
     """``1[right_i] * (1 + gate * alpha * s_i)``; s = 0.5 within the tolerance, else falling.
 
@@ -29,8 +34,6 @@ def lazy_penalty(
     Raises:
         ValueError: the weight lies outside [0, 1].
     """
-    bounded("alpha", alpha, low=0.0, high=2.0)
-    bounded("tolerance_tokens", tolerance_tokens, low=0.0)
     gate = 1.0 if np.isnan(g.weight) else g.weight
     if not 0.0 <= gate <= 1.0:
         raise ValueError(f"weight = {gate:g}, lazy_penalty's gate, must lie in [0, 1]")

@@ -1,17 +1,24 @@
 """O1-Pruner: shorter than a reference policy on the same prompt, and no less right."""
 
-import numpy as np
-from jaxtyping import Float
+from typing import Annotated
 
-from tersely.core.errors import ConfigError
+import numpy as np
+from annotated_types import Ge, Le
+from jaxtyping import Float
+from pydantic import AllowInfNan
+
 from tersely.core.types import GroupView
-from tersely.rewards import bounded, require
+from tersely.rewards import require
 
 NEEDS: frozenset[str] = frozenset({"reference_tokens", "reference_accuracy"})
 
 
 def o1_pruner(
-    g: GroupView, *, lam: float = 2.0, lowest: float = -np.inf, highest: float = np.inf
+    g: GroupView,
+    *,
+    lam: Annotated[float, Ge(0)] = 2.0,
+    lowest: Annotated[float, Le(0), AllowInfNan()] = -np.inf,
+    highest: Annotated[float, Ge(0), AllowInfNan()] = np.inf,
 ) -> Float[np.ndarray, " G"]:
     """``r_i = reference_tokens / L_i - 1 + lam * (1[right_i] - reference_accuracy)``, clipped.
 
@@ -29,11 +36,6 @@ def o1_pruner(
         lowest: least reward, <= 0; the code's -2, no clip by default.
         highest: greatest reward, >= 0; the code's 4, no clip by default.
     """
-    bounded("lam", lam, low=0.0)
-    if not lowest <= 0.0:
-        raise ConfigError(f"reward.lowest = {lowest:g} is above 0; set reward.lowest <= 0")
-    if not highest >= 0.0:
-        raise ConfigError(f"reward.highest = {highest:g} is below 0; set reward.highest >= 0")
     require(g, NEEDS)
     shorter_G = g.reference_tokens / np.maximum(g.tokens_G, 1) - 1.0
     reward_G = shorter_G + lam * (np.where(g.right_G, 1.0, 0.0) - g.reference_accuracy)

@@ -1,13 +1,17 @@
 """Arora & Zanette: a right answer loses by its standing among the group's right lengths."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded
 
 
-def rloo_lp(g: GroupView, *, alpha: float = 0.1) -> Float[np.ndarray, " G"]:
+def rloo_lp(
+    g: GroupView, *, alpha: Annotated[float, Ge(0), Le(1)] = 0.1
+) -> Float[np.ndarray, " G"]:
     """``r_i = 1[right_i] * (1 - alpha * sigmoid((L_i - mean) / std))`` over right lengths.
 
     Source: arXiv:2502.04463, whose equations we did not read; formula and population std are
@@ -19,7 +23,6 @@ def rloo_lp(g: GroupView, *, alpha: float = 0.1) -> Float[np.ndarray, " G"]:
         alpha: greatest share of the reward that length can take, in [0, 1]; the authors tried
             0.05 to 0.4.
     """
-    bounded("alpha", alpha, low=0.0, high=1.0)
     right_G = g.right_G
     reward_G = np.zeros(right_G.shape)
     if not right_G.any():

@@ -1,14 +1,16 @@
 """ShorterBetter: keep to the length of the group's shortest right answer."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import bounded
 
 
 def shorterbetter(
-    g: GroupView, *, alpha: float = 2.0, beta: float = 1e-3
+    g: GroupView, *, alpha: Annotated[float, Ge(0)] = 2.0, beta: Annotated[float, Ge(0)] = 1e-3
 ) -> Float[np.ndarray, " G"]:
     """``r_i = alpha * 1[right_i] - beta * |L_i - best|``, best = the shortest right length.
 
@@ -24,8 +26,6 @@ def shorterbetter(
         alpha: reward of a right answer, >= 0.
         beta: penalty per token away from the best length, >= 0.
     """
-    bounded("alpha", alpha, low=0.0)
-    bounded("beta", beta, low=0.0)
     right_G = g.right_G
     best = g.tokens_G[right_G].min() if right_G.any() else g.tokens_G.mean()
     return np.asarray(np.where(right_G, alpha, 0.0) - beta * np.abs(g.tokens_G - best))

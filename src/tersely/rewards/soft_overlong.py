@@ -1,6 +1,9 @@
 """DAPO's soft overlong punishment: a ramp down in the last stretch before the cap."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
@@ -12,8 +15,8 @@ NEEDS: frozenset[str] = frozenset({"cap_tokens"})
 def soft_overlong(
     g: GroupView,
     *,
-    buffer_share: float = 0.2,
-    factor: float = 1.0,
+    buffer_share: Annotated[float, Ge(1e-3), Le(1)] = 0.2,
+    factor: Annotated[float, Ge(0)] = 1.0,
     correct: float = 1.0,
     wrong: float = -1.0,
 ) -> Float[np.ndarray, " G"]:
@@ -32,9 +35,6 @@ def soft_overlong(
         correct: reward of a right answer before punishment, any number.
         wrong: reward of a wrong or unfinished one before punishment, <= correct.
     """
-    bounded("buffer_share", buffer_share, low=1e-3, high=1.0)
-    bounded("factor", factor, low=0.0)
-    bounded("correct", correct)
     bounded("wrong", wrong, high=correct)
     require(g, NEEDS)
     # Written in shares of the cap, so that an infinite cap gives no punishment.

@@ -4,9 +4,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import require
+from tersely.rewards import Trait, require
 
 NEEDS: frozenset[str] = frozenset({"target_tokens"})
+TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS, Trait.NOTHING_BEYOND_TARGET, Trait.CELLS})
 
 
 def truncation(g: GroupView) -> Float[np.ndarray, " G"]:

@@ -4,6 +4,22 @@ A target is found by its file, as a reward is: ``targets/fixed.py`` holds ``fixe
 once a step, when the rollouts are graded and not yet rewarded, and says what each group's target
 is. What it must remember travels in its state: a plain JSON-able mapping, empty at step 0, saved
 in every checkpoint.
+
+A file may declare beside its function, each read by ``declared``:
+
+``MOVES: str``
+    That step 0 does not show its lengths or its weight of later steps, and what it leaves open: a
+    clause that ``tersely lint`` says. No declaration: they depend on the problem alone.
+``KEEPS: str``
+    What its state remembers, which a trainer must save. No declaration: the state stays empty.
+``GIVES: str``
+    The field of ``GroupView`` that it sets for rewards. No declaration: ``target_tokens``.
+``NEEDS: frozenset[str]``
+    Fields of ``GroupView`` that it reads besides the rollouts. No declaration: none.
+``announced(prompt, problem, **settings) -> str``
+    The prompt with the target stated in it; ``problem`` is its id. No such function: it is not.
+
+The type of an argument holds its bounds, ``Annotated[int, Ge(1)]``, as a reward's does.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,8 +44,15 @@ class Target(NamedTuple):
     weight: float = np.nan
 
 
-# The rules that move a price for length and set no target length.
-MOVE_WEIGHT = frozenset({"dual_weight"})
+class Declared(NamedTuple):
+    """What the file of a target declares; see the head of this module."""
+
+    moves: str
+    keeps: str
+    gives: str
+    needs: frozenset[str]
+    announced: Callable[..., str] | None
+
 
 TargetRule: TypeAlias = Callable[..., Target]
 
@@ -42,6 +65,22 @@ def available() -> list[str]:
 def load(name: str) -> TargetRule:
     """The target of the file ``name``, ``(state, groups, *, ...)``; ConfigError if none."""
     return lookup.load(__name__, name)
+
+
+def declared(name: str) -> Declared:
+    """What the file of the target ``name`` declares; ConfigError if there is none."""
+    return Declared(
+        moves=lookup.declared(__name__, name, "MOVES", ""),
+        keeps=lookup.declared(__name__, name, "KEEPS", ""),
+        gives=lookup.declared(__name__, name, "GIVES", "target_tokens"),
+        needs=lookup.declared(__name__, name, "NEEDS", frozenset()),
+        announced=lookup.declared(__name__, name, "announced", None),
+    )
+
+
+def giving(field: str) -> list[str]:
+    """The targets that set the field of ``GroupView``, sorted."""
+    return [name for name in available() if declared(name).gives == field]
 
 
 def check(name: str, settings: Mapping[str, object]) -> None:

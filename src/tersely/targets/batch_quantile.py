@@ -1,21 +1,25 @@
 """A target length that follows the right rollouts of the step."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 
-from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 from tersely.targets import Target, TargetState
+
+MOVES = "it follows the right lengths, so the pressure does not end"
+KEEPS = "the last target"
 
 
 def batch_quantile(
     state: TargetState,
     groups: Sequence[GroupView],
     *,
-    start_tokens: int,
-    share: float = 0.9,
-    floor_tokens: int = 1,
+    start_tokens: Annotated[int, Ge(1)],
+    share: Annotated[float, Gt(0), Le(1)] = 0.9,
+    floor_tokens: Annotated[int, Ge(1)] = 1,
 ) -> Target:
     """``L_T`` = the ``share`` quantile of the step's right lengths, one target for all groups.
 
@@ -25,24 +29,12 @@ def batch_quantile(
 
     Args:
         state: ``tokens``, the last target.
-        start_tokens: the target until some rollout is right, >= 1.
-        share: of the right rollouts that stay within the target, 0 < share <= 1.
-        floor_tokens: the target never falls below it, >= 1.
-    Raises:
-        ConfigError: if a number is out of its bounds.
+        start_tokens: the target until some rollout is right.
+        share: of the right rollouts that stay within the target; the paper's is 0.9.
+        floor_tokens: the target never falls below it.
     """
-    check_quantile(share=share, start_tokens=start_tokens, floor_tokens=floor_tokens)
     right_R = np.concatenate([g.tokens_G[g.right_G] for g in groups]) if groups else np.zeros(0)
     tokens = float(state.get("tokens", start_tokens))
     if right_R.size:
         tokens = max(float(np.quantile(right_R, share)), float(floor_tokens))
     return Target(np.full(len(groups), tokens), {"tokens": tokens})
-
-
-def check_quantile(*, share: float, start_tokens: int, floor_tokens: int) -> None:
-    """Refuses what no quantile target can be made from."""
-    if not 0 < share <= 1:
-        raise ConfigError(f"target.share = {share} is outside (0, 1]; the paper uses 0.9")
-    for name, tokens in (("start_tokens", start_tokens), ("floor_tokens", floor_tokens)):
-        if tokens < 1:
-            raise ConfigError(f"target.{name} = {tokens} is below 1; set it to 1 or more")

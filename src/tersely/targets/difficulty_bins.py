@@ -1,12 +1,17 @@
 """A target length for easy, middling and hard prompts each, found anew every few steps."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 
 from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 from tersely.targets import Target, TargetState
+
+MOVES = "the bins move for the first time after target.every_steps steps"
+KEEPS = "the step, the bins' targets and the right lengths since their last change"
 
 # Group accuracies from which on a prompt counts as easy, and as middling.
 EASY, MIDDLING = 2 / 3, 1 / 3
@@ -16,10 +21,10 @@ def difficulty_bins(
     state: TargetState,
     groups: Sequence[GroupView],
     *,
-    start_tokens: int,
-    step_tokens: int = 1024,
-    share: float = 0.9,
-    every_steps: int = 20,
+    start_tokens: Annotated[int, Ge(1)],
+    step_tokens: Annotated[int, Ge(1)] = 1024,
+    share: Annotated[float, Gt(0), Le(1)] = 0.9,
+    every_steps: Annotated[int, Ge(1)] = 20,
 ) -> Target:
     """``L_T`` of a bin = the least multiple of ``step_tokens`` that ``share`` of the bin's right
     rollouts stay within; bins by the group's accuracy: from 2/3, from 1/3, the rest.
@@ -32,11 +37,15 @@ def difficulty_bins(
     Args:
         state: ``step``, ``tokens`` of the three bins, and right lengths seen since, by bin.
         start_tokens: of every bin until the first change, >= ``step_tokens``.
-        every_steps: steps between changes, >= 1.
+        every_steps: steps between changes.
     Raises:
-        ConfigError: if a number is out of its bounds.
+        ConfigError: ``start_tokens`` is below ``step_tokens``.
     """
-    _check(start_tokens, step_tokens, share, every_steps)
+    if start_tokens < step_tokens:
+        raise ConfigError(
+            f"target.start_tokens = {start_tokens} is below target.step_tokens = {step_tokens}; "
+            "lower the step"
+        )
     step = int(state.get("step", 0))
     tokens = [float(t) for t in state.get("tokens", [start_tokens] * 3)]
     seen = [list(lengths) for lengths in state.get("seen", [[], [], []])]
@@ -66,18 +75,3 @@ def _cover(lengths: list[int], *, share: float, step_tokens: int, most: int) -> 
         return None
     needed = sorted(lengths)[int(np.ceil(share * len(lengths) - 1e-9)) - 1]
     return float(min(-(-needed // step_tokens) * step_tokens, most))
-
-
-def _check(start_tokens: int, step_tokens: int, share: float, every_steps: int) -> None:
-    if not 0 < share <= 1:
-        raise ConfigError(f"target.share = {share} is outside (0, 1]; set it to 0.9, say")
-    if step_tokens < 1 or every_steps < 1:
-        raise ConfigError(
-            f"target.step_tokens = {step_tokens} and target.every_steps = {every_steps} must both "
-            "be 1 or more"
-        )
-    if start_tokens < step_tokens:
-        raise ConfigError(
-            f"target.start_tokens = {start_tokens} is below target.step_tokens = {step_tokens}; "
-            "lower the step"
-        )

@@ -1,21 +1,26 @@
 """A price for length that rises while accuracy holds and falls when it does not."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 
-from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 from tersely.targets import Target, TargetState
+
+MOVES = "the price of length begins at target.start_weight and moves with accuracy"
+KEEPS = "the price per token"
+GIVES = "weight"
 
 
 def dual_weight(
     state: TargetState,
     groups: Sequence[GroupView],
     *,
-    accuracy: float,
-    start_weight: float = 1e-3,
-    rate: float = 1e-3,
+    accuracy: Annotated[float, Ge(0), Le(1)],
+    start_weight: Annotated[float, Ge(0)] = 1e-3,
+    rate: Annotated[float, Gt(0)] = 1e-3,
 ) -> Target:
     """``lambda <- max(0, lambda + rate (A - accuracy))``, A the step's share of right rollouts.
 
@@ -24,19 +29,10 @@ def dual_weight(
 
     Args:
         state: ``weight``, the price per token after the last step.
-        accuracy: what the run must keep, 0 to 1.
-        start_weight: price per token at step 0, >= 0.
-        rate: step size, > 0.
-    Raises:
-        ConfigError: if a number is out of its bounds.
+        accuracy: what the run must keep.
+        start_weight: price per token at step 0.
+        rate: step size.
     """
-    for name, value, broken, bound in (
-        ("accuracy", accuracy, not 0 <= accuracy <= 1, "outside 0 to 1"),
-        ("start_weight", start_weight, start_weight < 0, "below 0"),
-        ("rate", rate, rate <= 0, "not above 0"),
-    ):
-        if broken:
-            raise ConfigError(f"target.{name} = {value} is {bound}; set it within its bounds")
     weight = float(state.get("weight", start_weight))
     right_R = np.concatenate([g.right_G for g in groups]) if groups else np.zeros(0, dtype=bool)
     moved = max(0.0, weight + rate * (float(right_R.mean()) - accuracy)) if right_R.size else weight

@@ -7,6 +7,10 @@ import numpy as np
 from tersely.core.types import GroupView
 from tersely.targets import Target, TargetState
 
+MOVES = "no prompt has a history yet, so none has a target before its second turn"
+KEEPS = "each problem's shortest right length"
+NEEDS = frozenset({"problem"})
+
 
 def history_minimum(state: TargetState, groups: Sequence[GroupView]) -> Target:
     """``L_T`` = the least length of a right rollout of the problem in earlier steps.

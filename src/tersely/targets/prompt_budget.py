@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 
 from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 from tersely.targets import Target, TargetState
 
+NEEDS = frozenset({"problem"})
 PHRASE = " Think for {tokens} tokens."
 
 
@@ -16,8 +19,8 @@ def prompt_budget(
     state: TargetState,
     groups: Sequence[GroupView],
     *,
-    low_tokens: int = 100,
-    high_tokens: int = 4000,
+    low_tokens: Annotated[int, Ge(1)] = 100,
+    high_tokens: Annotated[int, Ge(1)] = 4000,
     phrase: str = PHRASE,
 ) -> Target:
     """``L_T`` ~ uniform on ``[low_tokens, high_tokens]``, drawn once for each problem.
@@ -28,14 +31,12 @@ def prompt_budget(
 
     Args:
         state: passed on as it is.
-        low_tokens: least budget, >= 1.
+        low_tokens: least budget.
         high_tokens: greatest, >= ``low_tokens``.
         phrase: what is put after the prompt; ``{tokens}`` stands for the budget.
     Raises:
-        ConfigError: the bounds are not as above, or the phrase does not state the budget.
+        ConfigError: ``high_tokens`` is too low, or the phrase does not state the budget.
     """
-    if low_tokens < 1:
-        raise ConfigError(f"target.low_tokens = {low_tokens} is below 1; set it to 1 or more")
     if high_tokens < low_tokens:
         raise ConfigError(
             f"target.high_tokens = {high_tokens} is below target.low_tokens = {low_tokens}; "

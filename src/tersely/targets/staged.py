@@ -1,16 +1,24 @@
 """A target length that is lowered (or raised) at set steps."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, MinLen
 
-from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 from tersely.targets import Target, TargetState
 
+MOVES = "later stages are not looked at"
+KEEPS = "the step"
+
 
 def staged(
-    state: TargetState, groups: Sequence[GroupView], *, tokens: list[int], every_steps: int
+    state: TargetState,
+    groups: Sequence[GroupView],
+    *,
+    tokens: Annotated[list[Annotated[int, Ge(1)]], MinLen(1)],
+    every_steps: Annotated[int, Ge(1)],
 ) -> Target:
     """``L_T = tokens[step // every_steps]``, the last one from then on.
 
@@ -19,15 +27,9 @@ def staged(
 
     Args:
         state: ``step``, counted from 0.
-        tokens: the target length of each stage, each >= 1.
-        every_steps: steps a stage lasts, >= 1.
-    Raises:
-        ConfigError: if there is no stage, or a number is out of its bounds.
+        tokens: the target length of each stage.
+        every_steps: steps a stage lasts.
     """
-    if not tokens or min(tokens) < 1:
-        raise ConfigError(f"target.tokens = {tokens} must be a list of lengths of 1 or more")
-    if every_steps < 1:
-        raise ConfigError(f"target.every_steps = {every_steps} is below 1; set it to 1 or more")
     step = int(state.get("step", 0))
     stage = min(step // every_steps, len(tokens) - 1)
     return Target(np.full(len(groups), float(tokens[stage])), {"step": step + 1})

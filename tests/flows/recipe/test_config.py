@@ -195,7 +195,7 @@ def test_the_bounds_themselves_are_allowed(overrides: list[str]) -> None:
         ("reward.alpha=0.1", ["reward truncation", "alpha = 0.1", "it has: none"]),
         ("reward.alpha.beta=0.1", ["reward truncation", "alpha = {'beta': 0.1}"]),
         ("target.tokns=20", ["target fixed", "tokns = 20", "it has: tokens"]),
-        ("target.tokens=0", ["target.tokens = 0", "1 or more"]),
+        ("target.tokens=0", ["target.tokens = 0", "set target.tokens >= 1"]),
     ],
 )
 def test_unknown_rewards_targets_and_parameters_are_named(override: str, words: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from tersely import rewards, targets
 from tersely.flows.lint.figures import (
     Correlations,
     Drift,
@@ -31,6 +32,7 @@ from tersely.flows.price.cost import evaluation_steps
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
 from tersely.metrics.intervals import Interval, resample_counts
+from tersely.targets.fixed import fixed
 
 BOOTSTRAP_SEED = 0
 UNASKED = Estimate(math.nan, math.nan, math.nan)
@@ -38,13 +40,6 @@ CURVE_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 # Target lengths closer than this are one.
 CLOSE = 0.15
 GROUP_SIZES = (4, 8, 12, 16, 24, 32)
-# Rewards that pay a rollout by itself, whatever else its group holds, in few kinds of pay.
-SEPARATE = frozenset(
-    {
-        *("truncation", "correctness", "thinkprune", "on_policy_sft"),
-        *("laser", "laser_printed", "laser_d", "laser_de"),
-    }
-)
 
 
 class Cost(NamedTuple):
@@ -149,7 +144,7 @@ def candidates(recipe: Recipe, pushed: Pushed) -> list[int]:
 
 def fixed_target(recipe: Recipe) -> int | None:
     """L_T, where the recipe fixes one."""
-    if recipe.target is None or recipe.target.name != "fixed":
+    if recipe.target is None or recipe.target.name != fixed.__name__:
         return None
     return int(recipe.target.parameters["tokens"])
 
@@ -159,7 +154,7 @@ def with_target(recipe: Recipe, *, target_tokens: int, cap_tokens: int | None = 
     sampling = recipe.sampling
     if cap_tokens is not None:
         sampling = sampling.model_copy(update={"cap_tokens": cap_tokens})
-    target = NamedSection.model_validate({"name": "fixed", "tokens": target_tokens})
+    target = NamedSection.model_validate({"name": fixed.__name__, "tokens": target_tokens})
     return recipe.model_copy(update={"sampling": sampling, "target": target})
 
 
@@ -237,8 +232,8 @@ def estimate_silent(
 def _is_separate(recipe: Recipe) -> bool:
     masked = "masked" in recipe.treatment.cells.model_dump().values()
     return (
-        recipe.reward.name in SEPARATE
-        and (recipe.target is None or recipe.target.name in ("fixed", "prompt_budget"))
+        rewards.Trait.FEW_KINDS in rewards.traits(recipe.reward.name)
+        and not (recipe.target and targets.declared(recipe.target.name).moves)
         and recipe.filter is None
         and recipe.advantage.name != "unbaselined"
         and not (masked and recipe.treatment.mask_scope == "loss-only")

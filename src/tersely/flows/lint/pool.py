@@ -29,8 +29,6 @@ from tersely.tasks.grading.answer import has_thought, opened
 from tersely.tasks.problems import read_problems
 from tersely.tasks.repeats import check_set, prompt_key
 
-REFERENCES = frozenset({"reference_tokens", "reference_accuracy"})
-
 
 class LintRecords(NamedTuple):
     """P problems by up to S samples.
@@ -278,7 +276,7 @@ def lacking_references(pool: LintRecords, recipe: Recipe) -> tuple[str, ...]:
     """The references that the reward needs and that some problem does not have."""
     return tuple(
         field
-        for field in sorted(rewards.needs(recipe.reward.name) & REFERENCES)
+        for field in sorted(rewards.needs(recipe.reward.name) & rewards.REFERENCES)
         if any(getattr(problem, field) is None for problem in pool.problems)
     )
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tersely import rewards, targets
 from tersely.flows.lint.facts import Facts, fixed_target
 from tersely.flows.lint.forecast import Finding, FindingSeverity
 from tersely.flows.lint.pool import prefix_right, written_right
@@ -12,15 +13,6 @@ from tersely.flows.recipe.sections import EngineSection
 from tersely.flows.recipe.shaping import UNGRADED_SHARE_BOUND
 
 FEW_PROBLEMS = 30
-# Targets that move, and what step 0 therefore leaves open.
-MOVING = {
-    "staged": "later stages are not looked at",
-    "batch_quantile": "it follows the right lengths, so the pressure does not end",
-    "group_quantile": "it follows the right lengths, so the pressure does not end",
-    "difficulty_bins": "the bins move for the first time after target.every_steps steps",
-    "history_minimum": "no prompt has a history yet, so none has a target before its second turn",
-    "dual_weight": "the price of length begins at target.start_weight and moves with accuracy",
-}
 
 
 def check_prerequisites(facts: Facts) -> Iterator[Finding]:
@@ -57,7 +49,8 @@ def _cap(facts: Facts) -> Iterator[Finding]:
     cap, table = facts.recipe.sampling.cap_tokens, facts.pool.table
     sampled = int(table.tokens_PS[table.graded_PS & ~table.finished_PS].min())
     target = facts.target_tokens
-    exact = facts.recipe.reward.name in ("truncation", "thinkprune") and target <= sampled
+    traits = rewards.traits(facts.recipe.reward.name)
+    exact = rewards.Trait.NOTHING_BEYOND_TARGET in traits and target <= sampled
     yield Finding(
         FindingSeverity.INFO if exact else FindingSeverity.WARNING,
         "records-cut-short",
@@ -150,23 +143,24 @@ def _target(facts: Facts) -> Iterator[Finding]:
     recipe = facts.recipe
     if recipe.target is None:
         return
-    if (says := MOVING.get(recipe.target.name)) is not None:
+    declared = targets.declared(recipe.target.name)
+    if declared.moves:
         at = f"{facts.target_tokens:,.0f}" if math.isfinite(facts.target_tokens) else "not set"
         yield Finding(
             FindingSeverity.INFO,
             "moving-target",
             f"target {recipe.target.name} moves; all of this is about step 1",
-            f"There L_T is {at} (mean over groups); {says}.",
+            f"There L_T is {at} (mean over groups); {declared.moves}.",
         )
-    if recipe.target.name == "prompt_budget":
+    if declared.announced:
         yield Finding(
             FindingSeverity.WARNING,
             "prompts-without-budget",
             "the run's prompts state a budget, and the records' prompts do not",
             "How the model's lengths answer to a stated budget is not knowable from them.",
         )
-    reward_needs = facts.recipe.reward.name in ("kimi", "correctness")
-    if fixed_target(recipe) is not None and reward_needs:
+    unused = "target_tokens" not in rewards.needs(recipe.reward.name)
+    if fixed_target(recipe) is not None and unused:
         yield Finding(
             FindingSeverity.INFO,
             "unused-target",
@@ -176,7 +170,8 @@ def _target(facts: Facts) -> Iterator[Finding]:
 
 
 def _dropped(facts: Facts) -> Iterator[Finding]:
-    if facts.recipe.sampling.without_signal == "keep" or facts.recipe.reward.name == "correctness":
+    no_length = rewards.Trait.NO_LENGTH in rewards.traits(facts.recipe.reward.name)
+    if facts.recipe.sampling.without_signal == "keep" or no_length:
         return
     all_right = facts.silent_by_verifier.share - facts.all_wrong.share
     yield Finding(

@@ -1,16 +1,15 @@
 """The problems that a recipe trains and tests on."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from tersely import rewards
+from tersely import rewards, targets
 from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.core.types import Problem
 from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.sections import NamedSection
 from tersely.lab.problems import FAMILIES, Split, draw_problems
-from tersely.targets.prompt_budget import announced, prompt_budget
 from tersely.tasks import grading, sources
 from tersely.tasks.problems import in_band, of_sources
 from tersely.tasks.repeats import check_apart, check_set, leave_out_shared, say_shared
@@ -51,9 +50,7 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
         )
     test = _check_repeats(recipe, training, test)
     grading.refuse_bad_gold([*training, *test])
-    if recipe.target is not None and recipe.target.name == prompt_budget.__name__:
-        training, test = (announce(side, recipe.target.parameters) for side in (training, test))
-    return training, test
+    return _announce(training, recipe.target), _announce(test, recipe.target)
 
 
 def _check_repeats(recipe: Recipe, training: list[Problem], test: list[Problem]) -> list[Problem]:
@@ -84,13 +81,16 @@ def _check_repeats(recipe: Recipe, training: list[Problem], test: list[Problem])
     return kept
 
 
-def announce(problems: Sequence[Problem], parameters: Mapping[str, Any]) -> list[Problem]:
-    """The problems with their budgets stated in their prompts."""
-    return [replace(p, prompt=announced(p.prompt, p.id, **parameters)) for p in problems]
+def _announce(problems: Sequence[Problem], target: NamedSection | None) -> list[Problem]:
+    """The problems, with their targets stated in their prompts where the target's file does so."""
+    announced = targets.declared(target.name).announced if target else None
+    if target is None or announced is None:
+        return list(problems)
+    return [replace(p, prompt=announced(p.prompt, p.id, **target.parameters)) for p in problems]
 
 
 def _check_references(reward: str, problems: Sequence[Problem]) -> None:
-    for field in sorted(rewards.needs(reward) & {"reference_tokens", "reference_accuracy"}):
+    for field in sorted(rewards.needs(reward) & rewards.REFERENCES):
         lacking = sum(getattr(problem, field) is None for problem in problems)
         if lacking:
             raise ConfigError(

@@ -28,6 +28,7 @@ from tersely.flows.recipe.sections import (
     Section,
     TreatmentSection,
 )
+from tersely.rewards import Trait
 
 RECIPE_FILE = "recipe.toml"
 # Settings of earlier versions, and where they are now.
@@ -82,38 +83,36 @@ class Recipe(Section):
         rewards.check(self.reward.name, self.reward.parameters)
         needs = rewards.needs(self.reward.name)
         if self.target is None:
-            for field, fix in (("target_tokens", "fixed"), ("weight", "dual_weight")):
-                if field in needs:
-                    raise ValueError(
-                        f"reward {self.reward.name} needs {field}, and the recipe has no target; "
-                        f'add [target] with name = "{fix}", say'
-                    )
+            for field in sorted(needs & {"target_tokens", "weight"}):
+                raise ValueError(
+                    f"reward {self.reward.name} needs {field}, and the recipe has no target; "
+                    f"add [target] with one of {', '.join(targets.giving(field))} for its name"
+                )
             return
+        targets.check(self.target.name, self.target.parameters)
         cap = self.sampling.cap_tokens
         for key, value in self.target.parameters.items():
-            for tokens in value if isinstance(value, list) else [value]:
-                above = isinstance(tokens, int | float) and tokens > cap
-                if above and key in ("tokens", "start_tokens", "floor_tokens", "high_tokens"):
-                    raise ValueError(
-                        f"target.{key} = {tokens} (L_T) exceeds sampling.cap_tokens = {cap} (L_R), "
-                        f"so no rollout could be too long; set target.{key} <= {cap}"
-                    )
-        targets.check(self.target.name, self.target.parameters)
-        for field, moves in (("weight", True), ("target_tokens", False)):
-            if field in needs and (self.target.name in targets.MOVE_WEIGHT) is not moves:
-                known = ", ".join(
-                    n for n in targets.available() if (n in targets.MOVE_WEIGHT) is moves
-                )
+            if key != "tokens" and not key.endswith("_tokens"):
+                continue
+            tokens = max(value) if isinstance(value, list) else value
+            if tokens > cap:
                 raise ValueError(
-                    f"reward {self.reward.name} needs {field}, which target {self.target.name} "
-                    f"does not give; use one of {known}"
+                    f"target.{key} = {tokens} (L_T) exceeds sampling.cap_tokens = {cap} (L_R), "
+                    f"so no rollout could be too long; set target.{key} <= {cap}"
                 )
+        given = targets.declared(self.target.name).gives
+        for field in sorted(needs & {"target_tokens", "weight"} - {given}):
+            raise ValueError(
+                f"reward {self.reward.name} needs {field}, which target {self.target.name} "
+                f"does not give; use one of {', '.join(targets.giving(field))}"
+            )
 
     def _check_treatment(self) -> None:
-        if self.treatment.table != VANILLA and self.reward.name != "truncation":
+        if self.treatment.table != VANILLA and Trait.CELLS not in rewards.traits(self.reward.name):
+            paid = [n for n in rewards.available() if Trait.CELLS in rewards.traits(n)]
             raise ValueError(
-                f"treatment.cells treats cells of the truncation reward, but the reward is "
-                f'{self.reward.name}; set reward.name = "truncation" or leave cells out'
+                f"treatment.cells treats cells of the {' or '.join(paid)} reward, but the reward "
+                f'is {self.reward.name}; set reward.name = "{paid[0]}" or leave cells out'
             )
         batches.check(self.advantage.name, self.advantage.parameters)
         samples = self.sampling.samples_per_prompt

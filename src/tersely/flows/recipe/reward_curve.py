@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tersely import rewards
+from tersely.core import lookup
 from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 
@@ -20,7 +21,7 @@ class RewardFacts(NamedTuple):
     name: str
     formula: str
     source: str
-    defaults: str
+    parameters: str
     needs: str
 
 
@@ -33,22 +34,19 @@ class CurvePoint(NamedTuple):
 
 
 def describe_rewards() -> list[RewardFacts]:
-    """Every reward by name: formula and source from its docstring, defaults from its signature."""
+    """Every reward by name, as its docstring, its signature and its declarations tell."""
     facts = []
     for name in rewards.available():
         function = rewards.load(name)
         text = " ".join((inspect.getdoc(function) or "").split())
         # A full stop before a capital ends it: "Eq. 2" does not.
         source = re.search(r"Source: (.*?)(?:;|\. (?=[A-Z])|\.?$)", text)
-        parameters = inspect.signature(function).parameters.values()
         facts.append(
             RewardFacts(
                 name=name,
                 formula=re.split(r"\.? +Source:|\. ", text)[0].replace("``", ""),
                 source=source[1] if source else "",
-                defaults=", ".join(
-                    f"{p.name} = {p.default}" for p in parameters if p.kind is p.KEYWORD_ONLY
-                ),
+                parameters=", ".join(map(lookup.describe, lookup.parameters(function).values())),
                 needs=", ".join(sorted(rewards.needs(name))),
             )
         )

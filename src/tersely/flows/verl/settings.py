@@ -6,12 +6,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tersely import rewards
+from tersely import rewards, targets
 from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError
 from tersely.engines.models import LAB, lab_folder
 from tersely.flows.price.memory import Setup
 from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.sections import NamedSection
 from tersely.flows.verl.estimator import ESTIMATOR
 
 # What verl's processes load, and the variables that name their run and which start of it this is.
@@ -24,10 +25,8 @@ CHECKPOINTS = "checkpoints"
 MEMORY_SHARE, ROWS = 0.5, 256
 # A bound that no ratio reaches: verl's loss always has the second clip.
 NO_DUAL_CLIP = 1e6
-# Targets that need nothing but the step itself.
-STATELESS = ("fixed", "group_quantile")
-# What a reward may need of the problem, which verl's estimator is not told.
-UNTOLD = ("reference_tokens", "reference_accuracy", "weight")
+# What a reward or a target may need of the problem, of which verl tells its estimator nothing.
+UNTOLD = rewards.REFERENCES | {"problem"}
 ENGINE, FSDP, MODE = "model_engine", "dp", "trainer.v1.trainer_mode"
 SYNC, ONE_STEP_OFF, FULLY_ASYNC = "sync", "colocate_async", "separate_async"
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
@@ -327,10 +326,25 @@ def _defaults(recipe: Recipe, *, prompt_tokens: int) -> dict[str, Any]:
     }
 
 
+def _check_target(target: NamedSection | None) -> dict[str, bool]:
+    """What verl cannot do of the target, and whether it is asked for."""
+    if target is None:
+        return {}
+    told = {name: targets.declared(name) for name in targets.available()}
+    fit = [name for name, each in told.items() if not each.keeps and not UNTOLD & each.needs]
+    mine, instead = told[target.name], f"set target.name to one of {', '.join(fit)}"
+    return {
+        f'target.name = "{target.name}": it keeps a state, {mine.keeps}, which verl does not '
+        f"save; {instead}": bool(mine.keeps),
+        f'target.name = "{target.name}": it needs the problem, and verl tells its estimator of '
+        f"none; {instead}": bool(UNTOLD & mine.needs),
+    }
+
+
 def refuse(recipe: Recipe, *, mode: str) -> None:
     """ConfigError for the first setting that verl cannot do."""
-    loss, target, own = recipe.loss, recipe.target, given(recipe)
-    untold = sorted(set(UNTOLD) & rewards.needs(recipe.reward.name))
+    loss, own = recipe.loss, given(recipe)
+    untold = sorted(UNTOLD & rewards.needs(recipe.reward.name))
     masks = (
         recipe.treatment.table != VANILLA
         or recipe.filter is not None
@@ -340,10 +354,7 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
         f"{MODE} = {mode!r}: none of {SYNC}, {ONE_STEP_OFF}, {FULLY_ASYNC}; name one": (
             mode not in (SYNC, ONE_STEP_OFF, FULLY_ASYNC)
         ),
-        f'target.name = "{target.name if target else ""}": it keeps a state, which verl does not '
-        f"save; set target.name to one of {', '.join(STATELESS)}": (
-            target is not None and target.name not in STATELESS
-        ),
+        **_check_target(recipe.target),
         f"reward.name = {recipe.reward.name!r}: it needs {', '.join(untold)}, and verl tells its "
         "estimator of no problem; use tersely launch trl, or another reward": bool(untold),
         f"learner.rollout_tokens = {recipe.learner.rollout_tokens}: verl counts steps only; leave "
