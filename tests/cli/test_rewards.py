@@ -25,6 +25,7 @@ def test_the_list_has_every_reward_with_its_formula_and_source():
     assert all(f.formula and f.source for f in facts.values())
     assert facts["truncation"].source == "arXiv:2602.20945, Eq. 2"
     assert facts["truncation"].needs == "target_tokens"
+    assert facts["lazy_penalty"].needs == "weight where given"
     assert facts["kimi"].parameters == "alpha = 0.4 (>= 0, <= 2)"
     assert "lowest = -inf (<= 0)" in facts["o1_pruner"].parameters
     done = call()

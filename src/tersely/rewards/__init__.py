@@ -4,11 +4,13 @@ A reward is found by its file: ``rewards/truncation.py`` holds ``truncation`` an
 ``truncation``. Its keyword-only arguments are what a recipe may set. A group holds at least one
 rollout, and every length is counted in tokens, stop token included.
 
-A file may declare three constants beside its function:
+A file may declare beside its function:
 
 ``NEEDS: frozenset[str]``
     The fields of ``GroupView`` that the reward cannot do without; it raises ValueError when one
     of them is NaN or None. No declaration: it needs none.
+``TAKES: frozenset[str]``
+    Fields that it looks at where they are given, and does without elsewhere.
 ``EXCEPTIONS: Mapping[str, str]``
     The laws that the method breaks on purpose, each with the source that wants it. The laws
     compare the rollouts of one group: ``correct_pays_no_less``, a right rollout never gets less
@@ -59,14 +61,14 @@ class Trait(StrEnum):
 
     FEW_KINDS: each rollout is paid by itself, whatever else its group holds, one of a few amounts.
     NOTHING_BEYOND_TARGET: a rollout longer than the target gets 0, right or wrong.
-    NO_LENGTH: length makes no difference.
+    VERDICT_ONLY: right rollouts of a group are paid alike, and wrong ones too.
     CELLS: it pays four cells, right or wrong and within the target or beyond it, which
         ``treatment.cells`` may pay otherwise.
     """
 
     FEW_KINDS = "few kinds"
     NOTHING_BEYOND_TARGET = "nothing beyond the target"
-    NO_LENGTH = "no length"
+    VERDICT_ONLY = "verdict only"
     CELLS = "cells"
 
 
@@ -83,6 +85,11 @@ def load(name: str) -> Reward:
 def needs(name: str) -> frozenset[str]:
     """The fields of ``GroupView`` that the reward cannot do without; ConfigError if unknown."""
     return frozenset(lookup.declared(__name__, name, "NEEDS", ()))
+
+
+def takes(name: str) -> frozenset[str]:
+    """The fields of ``GroupView`` that the reward uses where given; ConfigError if unknown."""
+    return frozenset(lookup.declared(__name__, name, "TAKES", ()))
 
 
 def exceptions(name: str) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from tersely.core.types import GroupView
 from tersely.rewards import Trait
 
-TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS, Trait.NO_LENGTH})
+TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS, Trait.VERDICT_ONLY})
 
 
 def correctness(g: GroupView) -> Float[np.ndarray, " G"]:

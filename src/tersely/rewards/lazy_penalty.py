@@ -8,6 +8,8 @@ from jaxtyping import Float
 
 from tersely.core.types import GroupView
 
+TAKES: frozenset[str] = frozenset({"weight"})
+
 
 def lazy_penalty(
     g: GroupView,

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from runpy import run_path
 
 import torch
 
-from tersely import rewards
+from tersely import rewards, targets
 from tersely.algo.batches import ADVANTAGES
 from tersely.algo.masks import STRATEGIES
 from tersely.core import jsonl
@@ -24,19 +25,14 @@ from tersely.flows.train.loop import train
 from tersely.lab.problems import Split, draw_problems
 
 SAMPLING = {"prompts_per_step": 3, "samples_per_prompt": 4, "cap_tokens": 40}
-TARGETS = {
-    "a_dlp": {"name": "dual_weight", "accuracy": 0.5},
-    "hapo": {"name": "history_minimum"},
-    "laser_d": {
-        "name": "difficulty_bins",
-        "start_tokens": 40,
-        "step_tokens": 5,
-        "every_steps": 4,
-    },
-    "thinkprune": {"name": "staged", "tokens": [30, 20], "every_steps": 10},
-    "laser": {"name": "batch_quantile", "start_tokens": 40},
-    "laser_de": {"name": "group_quantile", "start_tokens": 40},
-}
+
+
+def of_target(name: str) -> dict[str, object]:
+    """The settings of its own file of tests, and a reward that needs what it gives."""
+    file = Path(__file__).parents[2] / "targets" / f"test_{name}.py"
+    target = {"name": name, **run_path(str(file))["SETTINGS"]}
+    reward = "a_dlp" if targets.declared(name).gives == "weight" else "l1_max"
+    return {"reward": {"name": reward}, "target": target}
 
 
 class Quiet:
@@ -86,16 +82,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "refilled groups": {"sampling": {**SAMPLING, "without_signal": "refill", "refill_rounds": 2}},
     **{f"cells {name}": {"treatment": {"cells": name}} for name in STRATEGIES},
     "unfinished graded": {"treatment": {"unfinished": "graded", "mask_scope": "loss-only"}},
-    "target prompt_budget": {
-        "reward": {"name": "l1_exact"},
-        "target": {
-            "name": "prompt_budget",
-            "low_tokens": 10,
-            "high_tokens": 40,
-            "phrase": "?{tokens}",
-        },
-    },
-    "target group_quantile": {"target": {"name": "group_quantile", "start_tokens": 40}},
+    **{f"target {name}": of_target(name) for name in targets.available()},
 }
 
 
@@ -116,7 +103,9 @@ def recipe_of(changes: Mapping[str, object], *, steps: int, problems: Path) -> R
 def of_reward(name: str) -> dict[str, object]:
     return {
         "reward": {"name": name},
-        "target": TARGETS.get(name, {"name": "fixed", "tokens": 20}),
+        "target": {"name": "dual_weight", "accuracy": 0.5}
+        if "weight" in rewards.needs(name)
+        else {"name": "fixed", "tokens": 20},
         "advantage": {"name": "batch_normalised" if name == "kimi" else "group_normalised"},
     }
 

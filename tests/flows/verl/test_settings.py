@@ -141,7 +141,11 @@ def test_a_kl_term_is_averaged_by_verl_and_so_needs_its_plain_mean() -> None:
 REFUSED = {
     'target.name="staged"': (
         ["target={name='staged',tokens=[40,20],every_steps=2}"],
-        r'verl cannot do target.name = "staged": it keeps a state.*fixed, group_quantile',
+        r'verl cannot do target.name = "staged": it keeps a state, the step, which.*fixed, group_quantile',
+    ),
+    'target.name="prompt_budget"': (
+        ["target={name='prompt_budget',low_tokens=10,high_tokens=20}"],
+        'target.name = "prompt_budget": it needs the problem, and verl tells .* fixed, group_quant',
     ),
     "rollout_tokens": (["learner.rollout_tokens=1000"], "rollout_tokens = 1000: verl counts steps"),
     "kl": (["loss.kl='k3'"], "loss.kl = 'k3' with kl_coef = 0"),

@@ -170,8 +170,8 @@ def _target(facts: Facts) -> Iterator[Finding]:
 
 
 def _dropped(facts: Facts) -> Iterator[Finding]:
-    no_length = rewards.Trait.NO_LENGTH in rewards.traits(facts.recipe.reward.name)
-    if facts.recipe.sampling.without_signal == "keep" or no_length:
+    plain = rewards.Trait.VERDICT_ONLY in rewards.traits(facts.recipe.reward.name)
+    if facts.recipe.sampling.without_signal == "keep" or plain:
         return
     all_right = facts.silent_by_verifier.share - facts.all_wrong.share
     yield Finding(

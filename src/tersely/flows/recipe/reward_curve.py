@@ -47,7 +47,10 @@ def describe_rewards() -> list[RewardFacts]:
                 formula=re.split(r"\.? +Source:|\. ", text)[0].replace("``", ""),
                 source=source[1] if source else "",
                 parameters=", ".join(map(lookup.describe, lookup.parameters(function).values())),
-                needs=", ".join(sorted(rewards.needs(name))),
+                needs=", ".join(
+                    sorted(rewards.needs(name))
+                    + [f"{field} where given" for field in sorted(rewards.takes(name))]
+                ),
             )
         )
     return facts
