@@ -374,6 +374,12 @@ def test_records_cut_below_the_cap_bound_what_is_not_known(records):
     assert found.setting == "tersely eval --max-tokens 400"
 
 
+def test_a_fixed_target_that_the_reward_does_not_look_at_is_said_to_be_unused(records):
+    for reward, unused in (("gr3", True), ("kimi", True), ("laser", False)):
+        facts = lint(records(MIXED), recipe(reward={"name": reward}))
+        assert ("unused-target" in names(facts)) is unused
+
+
 def test_missing_references_are_an_error_and_the_records_stand_in(records):
     facts = lint(records(MIXED), recipe(reward={"name": "o1_pruner"}, target=None))
     assert names(facts, FindingSeverity.ERROR)[0] == "missing-references"
