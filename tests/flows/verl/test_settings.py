@@ -141,7 +141,7 @@ def test_a_kl_term_is_averaged_by_verl_and_so_needs_its_plain_mean() -> None:
 REFUSED = {
     'target.name="staged"': (
         ["target={name='staged',tokens=[40,20],every_steps=2}"],
-        r'verl cannot do target.name = "staged": it keeps a state, the step, which.*fixed, group_quantile',
+        r'verl cannot do target.name = "staged": it keeps a state, the step.*fixed, group_quantile',
     ),
     'target.name="prompt_budget"': (
         ["target={name='prompt_budget',low_tokens=10,high_tokens=20}"],
