@@ -11,7 +11,6 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, get_args
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -111,7 +110,7 @@ def describe(parameter: inspect.Parameter) -> str:
         f"{sign} {getattr(bound, key):g}"
         for bound in get_args(parameter.annotation)[1:]
         for key, _, sign in _BROKEN.values()
-        if isinstance(bound, Ge | Gt | Le | Lt) and hasattr(bound, key)
+        if getattr(bound, key, None) is not None
     ]
     return parameter.name + said + (f" ({', '.join(bounds)})" if bounds else "")
 

@@ -310,6 +310,11 @@ def recipe(**changes):
             {"target": {"name": "staged", "tokens": [60, 20], "every_steps": 5}},
             r"target.tokens = 60 \(L_T\) exceeds sampling.cap_tokens = 50",
         ),
+        (
+            {"target": {"name": "decaying", "start_tokens": 60, "factor": 0.5, "every_steps": 5}},
+            r"target.start_tokens = 60 \(L_T\) exceeds sampling.cap_tokens = 50",
+        ),
+        ({"reward": {"name": "a_dlp"}, "target": None}, "one of dual_weight for its name"),
         ({"reward": {"name": "kimi", "alpha": 3.0}}, "reward.alpha = 3 is above 2"),
         ({"reward": {"name": "kimi", "beta": 3.0}}, "kimi has no parameter beta = 3.0; it has"),
         ({"advantage": {"name": "decoupled", "weight": 1}}, "it has: length_weight, scaled"),
