@@ -34,7 +34,7 @@ def test_records_come_back_as_they_were_written(tmp_path):
     path = tmp_path / "eval.jsonl"
     other = replace(RECORD, sample=1, pieces=None, difficulty=0.25, text="é" * 3)
     jsonl.append(path, RECORD)
-    jsonl.append(path, other, fsync=True)
+    jsonl.append(path, other)
     back = jsonl.read(path, EvalRecord)
     assert back == [RECORD, other]
     assert isinstance(back[0].grade, Grade)

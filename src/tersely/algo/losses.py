@@ -29,7 +29,6 @@ class PolicyLoss(NamedTuple):
         loss_tokens: tokens that entered the sum.
         clipped_tokens: of these, the ones whose gradient the clip removed (CISPO: bounded).
         dropped_tokens: loss tokens left out because the sampler's log-prob was not finite.
-        ratio_sum: the sum of policy / sampler probability over loss tokens.
         mismatch_sum: the sum of |policy - sampler| log-prob over loss tokens.
     """
 
@@ -37,7 +36,6 @@ class PolicyLoss(NamedTuple):
     loss_tokens: int
     clipped_tokens: int
     dropped_tokens: int
-    ratio_sum: float
     mismatch_sum: float
 
 
@@ -166,13 +164,11 @@ class Correction(NamedTuple):
         weight_BT: for the loss; 0 off ``used_BT``.
         used_BT: the loss mask without the dropped tokens.
         dropped_tokens: loss tokens left out because the sampler's log-prob was not finite.
-        capped_tokens: tokens whose weight the cap bounded.
     """
 
     weight_BT: Float[Tensor, "B T"]
     used_BT: Bool[Tensor, "B T"]
     dropped_tokens: int
-    capped_tokens: int
 
 
 def truncated_importance(
@@ -205,7 +201,6 @@ def truncated_importance(
         weight_BT=seen.ratio_BT.clamp(max=cap).where(seen.used_BT, 0.0),
         used_BT=seen.used_BT,
         dropped_tokens=seen.dropped_tokens,
-        capped_tokens=int(((seen.ratio_BT > cap) & seen.used_BT).sum()),
     )
 
 
@@ -251,6 +246,5 @@ def _policy_loss(
         loss_tokens=int(seen.used_BT.sum()),
         clipped_tokens=int((clipped_BT & seen.used_BT).sum()),
         dropped_tokens=seen.dropped_tokens,
-        ratio_sum=float(seen.ratio_BT.detach().where(seen.used_BT, 0.0).sum()),
         mismatch_sum=float(seen.log_ratio_BT.detach().abs().sum()),
     )

@@ -37,8 +37,8 @@ class _Form(NamedTuple):
     required: tuple[str, ...]
 
 
-def append(path: Path, record: object, *, fsync: bool = False) -> None:
-    """Adds one record as one line in a single write; ``fsync`` makes it survive a power cut.
+def append(path: Path, record: object) -> None:
+    """Adds one record as one line in a single write.
 
     Raises:
         DataError: if the file's last line has no newline, or a value does not fit its field.
@@ -50,9 +50,6 @@ def append(path: Path, record: object, *, fsync: bool = False) -> None:
             if file.read(1) != b"\n":
                 raise DataError(f"{path}: the last line is torn; call repair_torn_tail first")
         file.write(line)
-        file.flush()
-        if fsync:
-            os.fsync(file.fileno())
 
 
 def write(path: Path, records: Iterable[object]) -> None:

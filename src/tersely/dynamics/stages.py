@@ -30,7 +30,6 @@ class Stages(NamedTuple):
         end_low, end_high: 95% interval of ``stage_end_step``, by the profile likelihood.
         shape: the curve that describes the length best by BIC.
         break_step: where the rebound or restart begins; NaN without one.
-        autocorrelation: of neighbouring records' errors.
     """
 
     stage_end_step: float
@@ -42,7 +41,6 @@ class Stages(NamedTuple):
     end_high: float = np.nan
     shape: DecayShape = DecayShape.UNKNOWN
     break_step: float = np.nan
-    autocorrelation: float = np.nan
 
 
 NO_STAGES = Stages(np.nan, np.nan, np.nan, np.nan, np.nan)
@@ -51,9 +49,6 @@ NO_STAGES = Stages(np.nan, np.nan, np.nan, np.nan, np.nan)
 def estimate_stages(
     step_N: Float[np.ndarray, " N"],
     tokens_mean_N: Float[np.ndarray, " N"],
-    *,
-    remaining_drop: float = REMAINING_DROP,
-    smallest_fall: float = SMALLEST_FALL,
 ) -> Stages:
     """Fits ``L(t) = plateau + drop exp(-t/tau)``; stage one ends at ``t = tau ln(1/0.05)``, 3 tau.
 
@@ -63,10 +58,6 @@ def estimate_stages(
     lowers length by less than 20% between the first and the last step. A decay that is still under
     way at the last step gives an extrapolated end past it. After a restart that put back more than
     5% of the drop, stage one ends when 5% of it remains again.
-
-    Args:
-        remaining_drop: share of the drop still to come at the end of stage one, in (0, 1).
-        smallest_fall: least relative fall of length that counts, in (0, 1).
     """
     defined_N = np.isfinite(tokens_mean_N) & np.isfinite(step_N)
     step_N, tokens_N = step_N[defined_N], tokens_mean_N[defined_N]
@@ -76,17 +67,17 @@ def estimate_stages(
         return NO_STAGES
     data = prepare(step_N - step_N[0], tokens_N)
     fit = best_fit(data)
-    found = NO_STAGES._replace(shape=fit.shape, autocorrelation=fit.rho)
+    found = NO_STAGES._replace(shape=fit.shape)
     if fit.shape in (DecayShape.CONSTANT, DecayShape.LINE):
         return found
     plateau, drop = fit.coefficients[:2]
     fall = drop * -np.expm1(-data.elapsed_N[-1] / fit.tau)
-    if fall < smallest_fall * (plateau + drop):
+    if fall < SMALLEST_FALL * (plateau + drop):
         return found
     low, high = tau_interval(data, fit, drop=HALF_CHI_SQUARE)
-    ends = [_end(fit._replace(tau=tau), remaining_drop=remaining_drop) for tau in (low, high)]
+    ends = [_end(fit._replace(tau=tau)) for tau in (low, high)]
     return found._replace(
-        stage_end_step=float(step_N[0] + _end(fit, remaining_drop=remaining_drop)),
+        stage_end_step=float(step_N[0] + _end(fit)),
         tau_steps=fit.tau,
         plateau_tokens=plateau,
         initial_tokens=plateau + drop,
@@ -97,15 +88,15 @@ def estimate_stages(
     )
 
 
-def _end(fit: Fit, *, remaining_drop: float) -> float:
-    """Steps from the first until less than this share of the drop remains for good."""
-    end = -fit.tau * float(np.log(remaining_drop))
+def _end(fit: Fit) -> float:
+    """Steps from the first until less than ``REMAINING_DROP`` of the drop remains for good."""
+    end = -fit.tau * float(np.log(REMAINING_DROP))
     if fit.shape is not DecayShape.RESTART:
         return end
     _, drop, again = fit.coefficients
     # After the restart what remains is (drop + again e^(break/tau)) e^(-t/tau).
     log_again = np.log(again / drop) + fit.break_at / fit.tau
-    after = fit.tau * float(np.logaddexp(0.0, log_again) - np.log(remaining_drop))
+    after = fit.tau * float(np.logaddexp(0.0, log_again) - np.log(REMAINING_DROP))
     return after if after > fit.break_at else end
 
 

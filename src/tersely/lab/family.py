@@ -7,6 +7,7 @@ from zlib import crc32
 import numpy as np
 
 LEVELS = range(1, 9)
+SHAKY_SHARE = 0.3
 
 
 class Task(NamedTuple):
@@ -36,9 +37,9 @@ class Family(NamedTuple):
     leap: int
 
 
-def is_shaky(state: str, op: str, *, share: float = 0.3) -> bool:
+def is_shaky(state: str, op: str) -> bool:
     """Whether the base policy tends to get this one fact wrong in haste (a fixed set of facts)."""
-    return crc32(f"shaky {state} {op}".encode()) % 1000 < 1000 * share
+    return crc32(f"shaky {state} {op}".encode()) % 1000 < 1000 * SHAKY_SHARE
 
 
 def solve(family: Family, task: Task) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import t
 
-LEVEL, POWER = 0.95, 0.8
+from tersely.metrics.intervals import LEVEL
+from tersely.metrics.significance import POWER
 
 
 class Effect(NamedTuple):

@@ -110,7 +110,6 @@ def estimate_differences(
     shares_M: Bool[np.ndarray, " M"],
     n_samples_M: Int[np.ndarray, " M"],
     counts_RP: Float[np.ndarray, "R P"],
-    level: float = LEVEL,
 ) -> list[Interval]:
     """Intervals of after - before; both see the same resampled problems.
 
@@ -122,9 +121,9 @@ def estimate_differences(
     influence_PM = _influence(after) - _influence(before)
     errors_M = _errors(influence_PM, n_M)
     draws_RM = draw(counts_RP, after) - draw(counts_RP, before)
-    low_M, high_M = expanded_percentiles(draws_RM, n_problems_M=n_M, level=level)
+    low_M, high_M = expanded_percentiles(draws_RM, n_problems_M=n_M, level=LEVEL)
     still_M = shares_M & (influence_PM == 0).all(axis=0) & (values_M == 0) & (n_M >= 2)
-    z_M = _student(n_M, level=level)
+    z_M = _student(n_M, level=LEVEL)
     bound_M = z_M**2 / (n_M + z_M**2)
     return _intervals(
         values_M,
@@ -190,13 +189,9 @@ def bootstrap_difference(
     *,
     n_samples: int,
     rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
 ) -> Interval:
     """``sum_i (after_i - before_i) / P``, paired: over problems defined in both runs."""
-    return bootstrap_mean(
-        after_P - before_P, n_samples=n_samples, rng=rng, resamples=resamples, level=level
-    )
+    return bootstrap_mean(after_P - before_P, n_samples=n_samples, rng=rng)
 
 
 def _effective_sizes(

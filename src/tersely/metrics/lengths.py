@@ -10,6 +10,8 @@ from scipy.stats import t
 from tersely.metrics.intervals import LEVEL, Interval, Sums, clustered_errors
 from tersely.metrics.records import SampleTable
 
+# Lengths at which the distribution function is given.
+POINTS = 80
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -51,7 +53,6 @@ def summarise_lengths(
     among: Among,
     *,
     quantiles_Q: tuple[float, ...] = QUANTILES,
-    points: int = 80,
 ) -> LengthSummary:
     """Quantiles with intervals, and the distribution function on a log grid up to the cap.
 
@@ -62,11 +63,11 @@ def summarise_lengths(
     """
     among_PS = mask(table, among)
     tokens_N = np.sort(table.tokens_PS[among_PS]).astype(np.float64)
-    grid_X = np.geomspace(1.0, float(table.reach_tokens), points)
+    grid_X = np.geomspace(1.0, float(table.reach_tokens), POINTS)
     cdf_X = (
         np.searchsorted(tokens_N, grid_X, side="right") / tokens_N.size
         if tokens_N.size
-        else np.full(points, np.nan)
+        else np.full(POINTS, np.nan)
     )
     return LengthSummary(
         among=among,

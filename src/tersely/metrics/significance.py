@@ -6,10 +6,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import t
 
-from tersely.metrics.intervals import Sums
+from tersely.metrics.intervals import LEVEL, Sums
 
 PERMUTATIONS = 1999
 ALPHA = 0.05
+POWER = 0.8
 # So that a permutation that gives the same statistic counts as such, whatever the rounding.
 _TIE = 1e-9
 
@@ -53,11 +54,9 @@ def p_values(
     return np.where(np.isnan(seen_M), np.nan, (1 + extreme_M) / (1 + len(moved_RM)))
 
 
-def minimum_detectable(
-    standard_error: float, *, n_problems: int, level: float = 0.95, power: float = 0.8
-) -> float:
+def minimum_detectable(standard_error: float, *, n_problems: int) -> float:
     """``(t_{1-alpha/2} + t_power) * standard error``: the smallest true difference that a
-    comparison with this standard error finds in ``power`` of all tries.
+    comparison with this standard error finds in ``POWER`` of all tries.
 
     Fewer than two problems or no standard error → NaN.  Source: E. Miller, arXiv:2411.00640.
 
@@ -66,7 +65,7 @@ def minimum_detectable(
     """
     if n_problems < 2 or not np.isfinite(standard_error):
         return float("nan")
-    quantiles = t.ppf([1 - (1 - level) / 2, power], n_problems - 1)
+    quantiles = t.ppf([1 - (1 - LEVEL) / 2, POWER], n_problems - 1)
     return float(quantiles.sum() * standard_error)
 
 

@@ -60,7 +60,7 @@ def test_the_numbers_are_those_worked_out_by_hand(fallen):
     at_cap = accuracy.rows[-1]
     assert (at_cap.before.estimate, at_cap.after.estimate) == ("33.3%", "33.3%")
     assert at_cap.difference.estimate == "0.0 pp"
-    mean, passed = tabulate_repeats(fallen[0], names=("base", "terse")).rows[-1].sides
+    mean, passed = tabulate_repeats(fallen[0]).rows[-1].sides
     assert mean.difference.estimate == "0.0 pp"
     assert (passed.before.estimate, passed.after.estimate) == ("66.7%", "33.3%")
     assert passed.difference.estimate == "−33.3 pp"

@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "obedient.py").write_text(GRADER)
     (folder / "broken.py").write_text("import no_such_library")
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), before]))
     yield folder
     if before is None:
         del os.environ["PYTHONPATH"]
@@ -202,13 +202,13 @@ def test_a_forked_process_has_workers_of_its_own(
 
 PARENT = """
 import sys, threading
-from tersely.tasks.grading.workers import Pool, Task
-pool = Pool(workers=1)
-pool.grade(Task("obedient", "7", "7"))
+from tersely.tasks.grading.workers import GradingTask, WorkerPool
+pool = WorkerPool(workers=1)
+pool.grade(GradingTask("obedient", "7", "7"))
 print(pool.pids()[0], flush=True)
 if sys.argv[1] != "idle":
     threading.Thread(
-        target=pool.grade, args=(Task("obedient", sys.argv[1], "7", 3.0),), daemon=True
+        target=pool.grade, args=(GradingTask("obedient", sys.argv[1], "7", 3.0),), daemon=True
     ).start()
     print("asked", flush=True)
 sys.stdin.read() if sys.argv[2] == "kill" else None

@@ -108,7 +108,6 @@ class LocalLearner:
         objective: Objective | None = None,
         max_grad_norm: float = 1.0,
         temperature: float = 1.0,
-        weight_decay: float = 0.0,
         gradient_checkpointing: bool = False,
         reference: PreTrainedModel | None = None,
     ) -> None:
@@ -125,7 +124,7 @@ class LocalLearner:
         self.model = model
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self._trained, lr=learning_rate, weight_decay=weight_decay, fused=True
+            self._trained, lr=learning_rate, weight_decay=0.0, fused=True
         )
         self._learning_rate = learning_rate
         self._warmup_steps = warmup_steps

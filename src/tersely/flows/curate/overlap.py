@@ -28,6 +28,7 @@ SHORT_GRAM_WORDS = 5
 SHORT_PROMPT_WORDS = 2 * GRAM_WORDS
 CONTAINMENT = 0.8
 TEMPLATE_PROMPTS = 20
+SHOWN_CHARACTERS = 120
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]|_")
 
 
@@ -199,9 +200,9 @@ def _report(problems: Sequence[Problem], pair: _Pair) -> Overlap:
     return Overlap(problem.id, other.id, other.source, pair.shared, _common(problem, other))
 
 
-def _common(problem: Problem, other: Problem, *, characters: int = 120) -> str:
+def _common(problem: Problem, other: Problem) -> str:
     words = normal_words(problem.prompt)
     match = SequenceMatcher(None, words, normal_words(other.prompt), autojunk=False)
     run = match.find_longest_match()
     text = " ".join(words[run.a : run.a + run.size])
-    return text if len(text) <= characters else text[: characters - 3] + "..."
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."

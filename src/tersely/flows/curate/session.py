@@ -27,7 +27,6 @@ from tersely.tasks.problems import digest, read_problems
 from tersely.tasks.repeats import check_set
 
 POOL_FILE = "pool.jsonl"
-SAMPLES_FOLDER = "samples"
 
 
 class Reason(StrEnum):

@@ -286,8 +286,3 @@ def round_up(tokens: float) -> int:
     """To two digits, above 1,000 to a multiple of 256: a length that one would write."""
     unit = 256 if tokens > 1000 else 10 if tokens > 100 else 1
     return int(-(-tokens // unit) * unit)
-
-
-def basis(interval: Interval) -> str:
-    """How many problems and samples a figure rests on."""
-    return f"n = {interval.n_problems:,} problems, {interval.n_samples:,} rollouts"

@@ -12,6 +12,8 @@ from tersely.core import lookup
 from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 
+# Lengths at which a curve is drawn, up to the cap.
+POINTS = 160
 _MEMBER = re.compile(r"([rw])(\d+)")
 
 
@@ -78,7 +80,6 @@ def trace_reward(
     *,
     target_tokens: float,
     cap_tokens: int,
-    points: int = 160,
 ) -> list[CurvePoint]:
     """The reward of a right and of a wrong rollout of each length, beside the stated members.
 
@@ -90,7 +91,7 @@ def trace_reward(
     """
     rewards.check(name, parameters)
     parameters = rewards.typed(name, parameters)
-    lengths = np.unique(np.linspace(1, cap_tokens, points).round().astype(np.int64))
+    lengths = np.unique(np.linspace(1, cap_tokens, POINTS).round().astype(np.int64))
     curve = []
     for right in (True, False):
         for tokens in lengths.tolist():

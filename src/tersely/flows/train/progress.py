@@ -17,7 +17,6 @@ class Progress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._stop = False
-        self._first_step: int | None = None
         self._step_seconds: list[float] = []
         self._bars = bars.Progress(
             bars.BarColumn(bar_width=8),

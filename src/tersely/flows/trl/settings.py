@@ -123,7 +123,7 @@ def trl_settings(
     fixed = _fixed(recipe, processes=processes, output=output)
     for key, value in given.items():
         _check_given(key, value, fixed=fixed, known=known)
-    return {**_defaults(recipe, cuda=cuda), **given, **fixed}
+    return {**_defaults(cuda=cuda), **given, **fixed}
 
 
 def _given(recipe: Recipe) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _loss(recipe: Recipe) -> dict[str, Any]:
     return settings
 
 
-def _defaults(recipe: Recipe, *, cuda: bool) -> dict[str, Any]:
+def _defaults(*, cuda: bool) -> dict[str, Any]:
     """What holds unless ``[trl]`` says otherwise."""
     return {
         "optim": "adamw_torch_fused",

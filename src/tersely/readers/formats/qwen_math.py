@@ -13,7 +13,6 @@ from tersely.readers.scores import cap_of, finish_of, is_wrong
 from tersely.readers.values import as_list, as_text, gold_text, prompt_id
 
 EXPECTED = "the output of Qwen2.5-Math's evaluator: a problem a line, with lists of code and score"
-KEYS = ("code", "score")
 # Our field to its keys, the first that a file has; the others only where they are mapped.
 COLUMNS = {
     "problem": ("idx",),

@@ -127,7 +127,7 @@ def draw_comparison(
         draw_title(f"Accuracy within each budget · {named}"),
         draw_sides(accuracy._replace(rows=rows), first="budget"),
         Text(),
-        *_draw_repeats(comparison, names),
+        *_draw_repeats(comparison),
         draw_title(f"Lengths and scores · {named}"),
         draw_sides(scores, first="measure"),
         Text(),
@@ -168,7 +168,7 @@ def build_page(
         notes=gather_notes(before, after, comparison, names=names),
         tiles=_tiles(comparison),
         accuracy=accuracy,
-        repeats=tabulate_repeats(comparison, names=names) if most_tries(comparison) > 1 else None,
+        repeats=tabulate_repeats(comparison) if most_tries(comparison) > 1 else None,
         scores=scores,
         ratios=tabulate_ratios(comparison),
         sources=tabulate_sources(comparison) if comparison.sources else None,
@@ -263,11 +263,11 @@ def _draw_repeat_figure(comparison: Comparison, names: SideNames) -> Figure:
     )
 
 
-def _draw_repeats(comparison: Comparison, names: SideNames) -> list[RenderableType]:
+def _draw_repeats(comparison: Comparison) -> list[RenderableType]:
     """Nothing for one try a problem, where Pass@1 is Mean@1."""
     if most_tries(comparison) < 2:
         return []
-    repeats = tabulate_repeats(comparison, names=names)
+    repeats = tabulate_repeats(comparison)
     return [draw_title(repeats.title), draw_repeats(repeats), Text()]
 
 

@@ -188,7 +188,7 @@ def _format_alarm(lines: Sequence[str]) -> list[str]:
 
 def _place_beside(comparison: Comparison, names: tuple[str, str]) -> TableBlock:
     """Mean@k and Pass@k in turn, budget by budget."""
-    repeats = tabulate_repeats(comparison, names=names)
+    repeats = tabulate_repeats(comparison)
     sides = [side for row in repeats.rows for side in row.sides]
     return TableBlock(repeats.title, sides, repeats.caption, names)
 

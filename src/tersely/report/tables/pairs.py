@@ -117,7 +117,7 @@ def tabulate_sides(
     )
 
 
-def tabulate_repeats(comparison: Comparison, *, names: SideNames) -> RepeatTable:
+def tabulate_repeats(comparison: Comparison) -> RepeatTable:
     """Pass@k beside Mean@k at every budget."""
     measures = name_mean(comparison), f"pass@{most_tries(comparison)}"
     shown = label(measures[0]), label(measures[1])

@@ -17,7 +17,6 @@ from tersely.tasks.grading.expressions import close
 from tersely.tasks.grading.math_text import bare, same_condition, written
 
 MOST_CHARS = 200
-_COMMAND = re.compile(r"\\[a-zA-Z]+")
 
 _NUMBER = re.compile(
     r"(?P<sign>[-+]?) ?"

@@ -49,8 +49,7 @@ class _Gone(Exception):
 class Worker:
     """One process, started at its first task and again after each that it did not survive."""
 
-    def __init__(self, *, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._memory_bytes = memory_bytes
+    def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._errors: IO[bytes] | None = None
@@ -136,7 +135,7 @@ class Worker:
         path = os.pathsep.join(filter(None, [str(_SOURCE), os.environ.get("PYTHONPATH")]))
         with there:
             self._process = subprocess.Popen(
-                [*command, str(there.fileno()), str(self._memory_bytes), str(os.getpid())],
+                [*command, str(there.fileno()), str(MEMORY_BYTES), str(os.getpid())],
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -189,9 +188,9 @@ class Worker:
 class WorkerPool:
     """As many workers as there are processors; any thread may use them."""
 
-    def __init__(self, *, workers: int | None = None, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(self, *, workers: int | None = None) -> None:
         self.size = workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
-        self._all = [Worker(memory_bytes=memory_bytes) for _ in range(self.size)]
+        self._all = [Worker() for _ in range(self.size)]
         # The last one back is the first to go out again: what one can do starts no second.
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
         for worker in self._all:

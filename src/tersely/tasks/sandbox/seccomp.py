@@ -48,9 +48,9 @@ _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER_AT, _MACHINE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 
 
-def program(machine: str | None = None) -> bytes | None:
-    """The filter as an array of ``struct sock_filter``; None for a machine not listed here."""
-    if (known := _MACHINES.get(machine or platform.machine())) is None:
+def program() -> bytes | None:
+    """The filter as an array of ``struct sock_filter``; None on a machine not listed here."""
+    if (known := _MACHINES.get(platform.machine())) is None:
         return None
     column, audit = known
     refused = [numbers[column] for numbers in REFUSED.values()]
