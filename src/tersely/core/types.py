@@ -3,6 +3,7 @@
 Arrays end in their axes: G samples of a group, B rows, T tokens. Lengths are tokens.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -113,6 +114,9 @@ class Completion:
     finish: Finish
     pieces: tuple[str, ...] | None = None
     thinking_open: bool = False
+
+
+OnCompletion = Callable[[Completion], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ _VERL_GRADERS = {
 _FINAL_ANSWERS = ("exact", "number", "math", "choice", "ordered")
 
 
-class _Line(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
+class _ProblemLine(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
     prompt: Text
     answer: Text
     id: str | None = None
@@ -82,9 +82,9 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
     if not path.is_file():
         raise ConfigError(f"no problem file at {path}; give a file with prompt and answer")
     for name in columns:
-        if name not in _Line.model_fields:
+        if name not in _ProblemLine.model_fields:
             raise ConfigError(
-                f"{name!r} is none of {', '.join(_Line.model_fields)}; map one of them"
+                f"{name!r} is none of {', '.join(_ProblemLine.model_fields)}; map one of them"
             )
     problems: dict[str, Problem] = {}
     kinds: dict[str, str] = {}
@@ -103,7 +103,7 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
 
 
 def _problem(row: TableRow, columns: Mapping[str, str], *, place: str, source: str) -> Problem:
-    found = {name: _find(row, name, columns) for name in _Line.model_fields}
+    found = {name: _find(row, name, columns) for name in _ProblemLine.model_fields}
     found["grader"] = _grader(row, found, columns)
     for name in columns:
         if found[name] is None:
@@ -115,7 +115,7 @@ def _problem(row: TableRow, columns: Mapping[str, str], *, place: str, source: s
         if isinstance(found["prompt"], list):
             found["prompt"] = text_of(found["prompt"])
         found["answer"] = _answer(found["answer"], row, grader=found["grader"])
-        line = _Line.model_validate({k: v for k, v in found.items() if v is not None})
+        line = _ProblemLine.model_validate({k: v for k, v in found.items() if v is not None})
     except (ValueError, DataError) as error:
         raise DataError(f"{place} is not a problem: {_first_line(error)}") from error
     fallback = blake2b(line.prompt.encode(), digest_size=6).hexdigest()

@@ -20,7 +20,7 @@ from tenacity import (
 )
 
 from tersely.core.errors import EngineError
-from tersely.core.types import Completion, Problem, SamplingSpec
+from tersely.core.types import Completion, OnCompletion, Problem, SamplingSpec
 from tersely.engines.http.reply import (
     Said,
     Transient,
@@ -43,9 +43,8 @@ from tersely.engines.http.request import (
 from tersely.engines.local.jobs import check_spec
 from tersely.engines.tokens import make_counter
 
-__all__ = ["Endpoint", "HTTPSampler", "OnCompletion"]
+__all__ = ["Endpoint", "HTTPSampler"]
 
-OnCompletion = Callable[[Completion], None]
 CountText = Callable[[str], int]
 Pair = tuple[str, int]
 

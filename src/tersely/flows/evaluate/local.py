@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import Problem, Rollout, TokenRecord
+from tersely.core.types import OnCompletion, Problem, Rollout, TokenRecord
 from tersely.engines.local.jobs import Engine, rendered
 from tersely.flows.evaluate.plan import Plan
-from tersely.flows.evaluate.records import OnCompletion, Source, as_completion
+from tersely.flows.evaluate.records import Source, as_completion
 from tersely.metrics.budgets import Protocol
 
 TOKENS_FILE = "tokens.jsonl"

@@ -10,6 +10,7 @@ from tersely.core.types import (
     EvalRecord,
     Finish,
     Grade,
+    OnCompletion,
     Problem,
     Rollout,
     SamplingSpec,
@@ -24,7 +25,6 @@ from tersely.tasks.grading.prefixes import answered_budgets, first_correct_token
 SAMPLES_WITH_TEXT = 1
 
 # Makes the completions that are not to be skipped and hands each over as it ends.
-OnCompletion = Callable[[Completion], None]
 Source = Callable[[AbstractSet[tuple[str, int]], OnCompletion], None]
 MakeRecord = Callable[[Completion], EvalRecord]
 

@@ -7,12 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from tersely.core import jsonl
-from tersely.core.types import Completion, EvalRecord, Problem, SamplingSpec
+from tersely.core.types import Completion, EvalRecord, OnCompletion, Problem, SamplingSpec
 from tersely.engines.http.sampler import Endpoint, HTTPSampler
 from tersely.engines.http.template import Template, read_template
 from tersely.flows.evaluate.open_thinking import OpenThinking, settle
 from tersely.flows.evaluate.preflight import first_pairs, judge
-from tersely.flows.evaluate.records import OnCompletion
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ from tersely.flows.lint.steps import LintStep, make_steps, push_all
 from tersely.flows.price.cost import evaluation_steps
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
-from tersely.metrics.intervals import Interval, resample_counts
+from tersely.metrics.intervals import resample_counts
 from tersely.targets.fixed import fixed
 
 BOOTSTRAP_SEED = 0

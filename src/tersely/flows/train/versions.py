@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+from packaging.specifiers import SpecifierSet
+
 from tersely.core.errors import ConfigError
 
 
@@ -23,18 +25,9 @@ def check_versions(tested: Mapping[str, tuple[str, str]], *, extra: str) -> None
                 f"{package} is not installed; make an environment of its own for it and run "
                 f"pip install 'tersely[{extra}]' there"
             ) from error
-        if not _numbers(least) <= _numbers(found) < _numbers(beyond):
+        wanted = f">={least},<{beyond}"
+        if not SpecifierSet(wanted).contains(found, prereleases=True):
             raise ConfigError(
-                f"{package} {found} is outside the tested range, {package}>={least},<{beyond}; "
-                f"run pip install '{package}>={least},<{beyond}'"
+                f"{package} {found} is outside the tested range, {package}{wanted}; "
+                f"run pip install '{package}{wanted}'"
             )
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """A version's numbers up to the first part that is none."""
-    numbers = []
-    for part in text.split("."):
-        if not part.isdigit():
-            break
-        numbers.append(int(part))
-    return tuple(numbers)

@@ -32,7 +32,7 @@ from tersely.flows.verl.estimator import GradedLine, JudgedLine
 from tersely.flows.verl.settings import GRADED, JUDGED, calls_a_step, weighted
 from tersely.readers.steplogs import VERL_NAMES, in_our_words
 
-_Line = TypeVar("_Line")
+_Kind = TypeVar("_Kind")
 # The sampler's mismatch is not among them: verl's is of probabilities, ours of their logarithms.
 _LEARNED = ("loss", "grad_norm", "clip_share", "kl_mean", "learning_rate")
 
@@ -196,15 +196,15 @@ def _columns(lines: Sequence[GradedLine]) -> RolloutColumns:
     )
 
 
-class Tail(Generic[_Line]):
+class Tail(Generic[_Kind]):
     """The whole lines that were added to files since they were last read."""
 
-    def __init__(self, kind: type[_Line]) -> None:
+    def __init__(self, kind: type[_Kind]) -> None:
         self._kind, self._read_bytes = kind, defaultdict[Path, int](int)
 
-    def new(self, files: Sequence[Path]) -> list[_Line]:
+    def new(self, files: Sequence[Path]) -> list[_Kind]:
         """The records that are new, file by file."""
-        found: list[_Line] = []
+        found: list[_Kind] = []
         for file in files:
             with file.open("rb") as content:
                 content.seek(self._read_bytes[file])

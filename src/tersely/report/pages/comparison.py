@@ -19,6 +19,7 @@ from tersely.report.pages.problems import list_changed
 from tersely.report.pages.traces import Key, PageTrace, group_traces
 from tersely.report.tables.cells import format_ratio, name_cap
 from tersely.report.tables.comparison import (
+    SideNames,
     TableBlock,
     format_rows,
     most_tries,
@@ -29,7 +30,6 @@ from tersely.report.tables.conclusions import conclude, warn_of_lost_problems, w
 from tersely.report.tables.matrices import Matrix
 from tersely.report.tables.pairs import (
     RepeatTable,
-    SideNames,
     name_sides,
     tabulate_changed,
     tabulate_ratios,

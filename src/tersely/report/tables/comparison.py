@@ -19,9 +19,11 @@ from tersely.report.tables.words import describe_protocol, label
 
 LENGTHS = ("mean tokens", "mean tokens given correct", "mean tokens given wrong", "truncated share")
 BOLD = " Bold: p < .05."
+# How the two sides are headed.
+SideNames = tuple[str, str]
 
 
-class TableRow(NamedTuple):
+class MeasureRow(NamedTuple):
     """One measure, ready to print."""
 
     label: str
@@ -36,17 +38,17 @@ class FamilyRow(NamedTuple):
 
     family: str
     problems: int
-    tokens: TableRow
-    accuracy: TableRow
+    tokens: MeasureRow
+    accuracy: MeasureRow
 
 
 class TableBlock(NamedTuple):
     """A titled table of measures and its caption; ``heads`` names the two sides."""
 
     title: str
-    rows: Sequence[TableRow]
+    rows: Sequence[MeasureRow]
     caption: str
-    heads: tuple[str, str] = ("before", "after")
+    heads: SideNames = ("before", "after")
 
 
 def choose_headline(comparison: Comparison) -> list[Measure]:
@@ -76,14 +78,14 @@ def name_mean(comparison: Comparison) -> str:
     return next((m.name for m in comparison.measures if m.name.startswith("mean@")), "accuracy")
 
 
-def format_rows(measures: Iterable[Measure]) -> list[TableRow]:
+def format_rows(measures: Iterable[Measure]) -> list[MeasureRow]:
     """Measures as text; undefined values read "–"."""
     return [format_measure(measure) for measure in measures]
 
 
-def format_measure(measure: Measure) -> TableRow:
+def format_measure(measure: Measure) -> MeasureRow:
     """One measure as text."""
-    return TableRow(
+    return MeasureRow(
         label=label(measure.name, measure.budget_tokens),
         before=format_level(measure.before, measure.unit),
         after=format_level(measure.after, measure.unit),
@@ -111,7 +113,7 @@ def full_budget_accuracy(comparison: Comparison) -> Measure:
     return max(accuracies, key=lambda m: m.budget_tokens or 0)
 
 
-def write_caption(comparison: Comparison, *, heads: tuple[str, str] = ("before", "after")) -> str:
+def write_caption(comparison: Comparison, *, heads: SideNames = ("before", "after")) -> str:
     """What the numbers of a comparison rest on."""
     ungraded = comparison.ungraded_before, comparison.ungraded_after
     left_out = (

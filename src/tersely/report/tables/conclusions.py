@@ -18,7 +18,12 @@ from tersely.report.tables.cells import (
     format_score,
     state_p,
 )
-from tersely.report.tables.comparison import full_budget_accuracy, most_tries, name_mean
+from tersely.report.tables.comparison import (
+    SideNames,
+    full_budget_accuracy,
+    most_tries,
+    name_mean,
+)
 from tersely.report.tables.words import label
 
 FEW_PROBLEMS = 20
@@ -26,7 +31,6 @@ FEW_PROBLEMS = 20
 TOO_FEW_PROBLEMS = 6
 # Differences of sums of shares are rounded: less than this is no fall.
 ROUNDING = 1e-9
-SideNames = tuple[str, str]
 
 
 class Repeats(NamedTuple):

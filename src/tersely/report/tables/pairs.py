@@ -16,8 +16,9 @@ from tersely.report.tables.cells import (
 )
 from tersely.report.tables.comparison import (
     BOLD,
+    MeasureRow,
+    SideNames,
     TableBlock,
-    TableRow,
     format_measure,
     format_rows,
     most_tries,
@@ -29,14 +30,13 @@ from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.words import label
 
 NAME_WIDTH = 28
-SideNames = tuple[str, str]
 
 
 class RepeatRow(NamedTuple):
     """One budget: Mean@k and Pass@k beside each other."""
 
     budget: str
-    sides: tuple[TableRow, TableRow]
+    sides: tuple[MeasureRow, MeasureRow]
 
 
 class RepeatTable(NamedTuple):
