@@ -22,7 +22,7 @@ BUDGETS, SAMPLES = (20, 40, 80, 160, 320), 8
 
 def sample(sampler, problems: list[Problem], cap_tokens: int) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of each sample, and whether it is right and ended by itself."""
-    spec = SamplingSpec(samples=SAMPLES, max_tokens=cap_tokens, seed=0)
+    spec = SamplingSpec(samples=SAMPLES, cap_tokens=cap_tokens, seed=0)
     groups = sampler.sample(problems, spec)
     right = [
         r.finish is Finish.STOP and grading.grade(problem, r.text).grade is Grade.CORRECT

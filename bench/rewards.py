@@ -86,7 +86,7 @@ def write_problems(file: Path, steps: int) -> None:
     recipe = read_recipe(shipped("demo"), overrides=[f"learner.steps={steps}"])
     training, _ = load_problems(recipe)
     policy = load_policy("lab")
-    spec = SamplingSpec(samples=4, max_tokens=320, seed=99)
+    spec = SamplingSpec(samples=4, cap_tokens=320, seed=99)
     groups = make_sampler(policy.model, policy.tokenizer).sample(training, spec)
     jsonl_rows = []
     for problem, group in zip(training, groups, strict=True):

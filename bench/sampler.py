@@ -3,7 +3,7 @@
 Same weights, prompts, temperature and stop token; both are credited only with tokens up to and
 including the stop token. Hugging Face runs static left-padded batches of ``--rows``. Random
 weights get a constant stop logit so that lengths are geometric with mean ``--mean-tokens``, cut
-at ``--max-tokens``; ``--model DIR`` measures any saved model on ``--prompts-file`` lines instead.
+at ``--cap-tokens``; ``--model DIR`` measures any saved model on ``--prompts-file`` lines instead.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--problems", type=int, default=128)
     parser.add_argument("--samples", type=int, default=8, help="rollouts a problem")
     parser.add_argument("--rows", type=int, default=256)
-    parser.add_argument("--max-tokens", type=int, default=300)
+    parser.add_argument("--cap-tokens", type=int, default=300)
     parser.add_argument("--mean-tokens", type=float, default=80.0, help="before the cap")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -135,7 +135,7 @@ def useful_tokens_of_generate(
         )
         with torch.inference_mode():
             out = model.generate(
-                **batch, do_sample=True, temperature=1.0, top_k=0, max_new_tokens=spec.max_tokens
+                **batch, do_sample=True, temperature=1.0, top_k=0, max_new_tokens=spec.cap_tokens
             )
         stopped = out[:, batch["input_ids"].shape[1] :] == stop
         before = stopped.cumsum(dim=1) - stopped.long()
@@ -172,7 +172,7 @@ def flops_per_token(model: Any, rollouts: list[Rollout]) -> float:
 
 
 def measure(name: str, model: Any, tokenizer: Any, problems: list[Problem], args: Any) -> None:
-    spec = SamplingSpec(samples=args.samples, max_tokens=args.max_tokens, seed=0)
+    spec = SamplingSpec(samples=args.samples, cap_tokens=args.cap_tokens, seed=0)
     sampler = make_sampler(model, tokenizer, rows=args.rows)
     sampler.sample(problems[:2], spec)
     ours, theirs, ceilings, share, lengths = [], [], [], [], []
@@ -215,7 +215,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     print(
         f"{args.problems} problems x {args.samples} samples, rows {args.rows}, cap "
-        f"{args.max_tokens} tokens, {args.repeats} repeats, {args.threads} threads, fp32\n"
+        f"{args.cap_tokens} tokens, {args.repeats} repeats, {args.threads} threads, fp32\n"
         f"{'model':>8} {'ours tok/s (min-max)':>23} {'HF tok/s (min-max)':>23} "
         f"{'ratio (min-max)':>18} {'of GFLOP/s':>14} {'mean':>6} {'max':>5}"
     )

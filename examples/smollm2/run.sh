@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 tersely=${TERSELY:-.venv/bin/tersely}
 model=models/smollm2-135m-instruct
 out=${1:-runs/smollm2}
-sampling=(--max-tokens 96 --temperature 0.7 --threads 2)
+sampling=(--cap-tokens 96 --temperature 0.7 --threads 2)
 
 "$tersely" curate --model "$model" --problems models/problems.jsonl --samples 8 "${sampling[@]}" \
   --band 0.25,1 --against models/held-out.jsonl --out "$out/curated"

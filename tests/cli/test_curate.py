@@ -12,7 +12,7 @@ from tersely.core import jsonl
 from tersely.core.types import EvalRecord
 from tersely.tasks.problems import read_problems
 
-FIXED = ["curate", "--problems", "lab", "--pool", "6", "--samples", "2", "--max-tokens", "40"]
+FIXED = ["curate", "--problems", "lab", "--pool", "6", "--samples", "2", "--cap-tokens", "40"]
 
 
 def run(out, *words):

@@ -16,7 +16,7 @@ from tersely.core.types import EvalRecord, Finish, Grade
 sys.path.insert(0, str(Path(__file__).parents[1] / "engines" / "http"))
 from faulty_server import Server, choice, completion, reply, running
 
-SMALL = ("--benchmark", "lab", "--limit", "12", "--samples", "4", "--max-tokens", "160")
+SMALL = ("--benchmark", "lab", "--limit", "12", "--samples", "4", "--cap-tokens", "160")
 FIXTURES = Path(__file__).parents[1] / "readers" / "fixtures"
 
 
@@ -56,6 +56,14 @@ def test_eval_prints_its_tables_names_the_protocol_and_writes_the_page(evaluated
     assert "n = 12 problems × 4 samples, cap 160" in done.stdout
     assert "Pass@4" in done.stdout
     assert (evaluated / "base" / "report.html").stat().st_size > 100_000
+
+
+def test_the_cap_s_old_name_goes_on_with_the_same_folder(evaluated):
+    words = ["--max-tokens" if word == "--cap-tokens" else word for word in SMALL]
+    assert call("eval", *words, "--threads", 1, "--out", evaluated / "base").exit_code == 0
+    words[-1] = "161"
+    other = call("eval", *words, "--threads", 1, "--out", evaluated / "base")
+    refused(other, "max tokens is 161 here and 160")
 
 
 def test_report_gives_the_same_figures_as_eval_and_exports_them(evaluated, tmp_path):
@@ -113,7 +121,7 @@ def test_a_lost_problem_is_announced_at_the_top(evaluated, tmp_path):
     [
         (("--k", "8"), ("k = 8", "1 to 4", "--samples 8")),
         (("--k", "four"), ("--k 'four'", "whole number")),
-        (("--budgets", "200"), ("200 exceeds sampled cap 160", "--max-tokens 200")),
+        (("--budgets", "200"), ("200 exceeds sampled cap 160", "--cap-tokens 200")),
         (("--budgets", "0"), ("budget 0 is below 1",)),
         (("--protocol", "answered"), ("answered", "--protocol")),
         (("--protocol", "forced"), ("no forced answers", "--protocol forced")),
@@ -162,7 +170,7 @@ def test_eval_refuses_bad_input_and_writes_nothing(evaluated, tmp_path):
     ends = ("--out", out)
     refused(call("eval", "--benchmark", "nothing.jsonl", *ends), "nothing.jsonl")
     refused(call("eval", "--benchmark", problems, *ends), "holds no problem")
-    refused(call("eval", *SMALL, "--budgets", "500", *ends), "500", "160", "--max-tokens")
+    refused(call("eval", *SMALL, "--budgets", "500", *ends), "500", "160", "--cap-tokens")
     refused(call("eval", *SMALL, "--model", "no/such", *ends), "no/such")
     refused(call("eval", *SMALL, "--endpoint", "http://x/v1", *ends), "--model NAME")
     extra = ("--endpoint", "http://x/v1", "--model", "m", "--extra-body", "[1]")
@@ -195,7 +203,7 @@ def test_eval_through_a_server_keeps_what_it_has_and_goes_on(tmp_path):
     def break_after_twelve(body):
         return answer(body) if len(asked) < 12 else reply({"error": "gone"}, status=400)
 
-    words = ("eval", "--benchmark", problems, "--samples", 3, "--max-tokens", 64, "--model", "m")
+    words = ("eval", "--benchmark", problems, "--samples", 3, "--cap-tokens", 64, "--model", "m")
     out = ("--out", tmp_path / "run", "--concurrency", 1)
     with running(Server(answer=break_after_twelve)) as server:
         refused(call(*words, "--endpoint", server.url, *out), "400", code=1)
@@ -251,7 +259,7 @@ def test_problems_that_only_share_their_ids_are_not_compared(tmp_path):
         file = tmp_path / name / "test.jsonl"
         file.parent.mkdir()
         file.write_text(json.dumps({"id": "0", "prompt": "1+2?", "answer": answer}) + "\n")
-        out = ("--out", tmp_path / f"ev-{name}", "--samples", 2, "--max-tokens", 40)
+        out = ("--out", tmp_path / f"ev-{name}", "--samples", 2, "--cap-tokens", 40)
         assert call("eval", "--benchmark", file, *out, "--threads", 1).exit_code == 0
     refused(
         call("compare", tmp_path / "ev-one", tmp_path / "ev-two"), "'0' of test is not the same"

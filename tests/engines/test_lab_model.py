@@ -39,7 +39,7 @@ def test_the_base_thinks_aloud_and_is_right_at_times_at_every_length(policy: Pol
     sampler = make_sampler(policy.model, policy.tokenizer, rows=64)
     assert isinstance(sampler, LocalSampler)
     problems = draw_problems(per_family=24, seed=5, split=Split.TEST)
-    groups = sampler.sample(problems, SamplingSpec(samples=4, max_tokens=320, seed=1))
+    groups = sampler.sample(problems, SamplingSpec(samples=4, cap_tokens=320, seed=1))
     rollouts = [rollout for group in groups for rollout in group]
     finished = [rollout for rollout in rollouts if rollout.finish is Finish.STOP]
     assert len(finished) > 0.95 * len(rollouts)
@@ -51,7 +51,7 @@ def test_the_base_thinks_aloud_and_is_right_at_times_at_every_length(policy: Pol
 def test_learner_and_sampler_agree_about_what_was_sampled(policy: Policy) -> None:
     sampler = make_sampler(policy.model, policy.tokenizer, rows=16)
     problems = draw_problems(per_family=2, seed=6, split=Split.TRAIN)
-    groups = sampler.sample(problems, SamplingSpec(samples=4, max_tokens=64, seed=2))
+    groups = sampler.sample(problems, SamplingSpec(samples=4, cap_tokens=64, seed=2))
     learner = LocalLearner(
         load_policy(LAB).model,
         learning_rate=1e-4,

@@ -96,7 +96,7 @@ def test_what_is_sampled_is_what_the_learner_sees_before_and_after_a_step(name, 
         model, learning_rate=1e-2, warmup_steps=0, tokens_per_micro_batch=256, temperature=0.9
     )
     for step in range(2):
-        spec = SamplingSpec(samples=3, max_tokens=30, seed=step, temperature=0.9)
+        spec = SamplingSpec(samples=3, cap_tokens=30, seed=step, temperature=0.9)
         groups = sampler.sample(PROBLEMS, spec)
         rows = [
             TrainRow(
@@ -116,7 +116,7 @@ def test_what_is_sampled_is_what_the_learner_sees_before_and_after_a_step(name, 
 @pytest.mark.parametrize("name", MODELS)
 def test_greedy_sampling_is_generate(name, tokenizer):
     model = build(name)
-    spec = SamplingSpec(samples=1, max_tokens=15, seed=0, temperature=0.0)
+    spec = SamplingSpec(samples=1, cap_tokens=15, seed=0, temperature=0.0)
     for rollout in flat(make_sampler(model, tokenizer, rows=16).sample(PROBLEMS, spec)):
         ids = torch.tensor([rollout.prompt_ids])
         with torch.no_grad():
@@ -157,7 +157,7 @@ def test_a_decoder_in_bf16_is_the_model_in_bf16(name):
 
 def test_sampling_in_bf16_gives_logprobs_near_those_of_the_policy(tokenizer):
     model = build("qwen3")
-    spec = SamplingSpec(samples=2, max_tokens=30, seed=0)
+    spec = SamplingSpec(samples=2, cap_tokens=30, seed=0)
     for rollout in flat(
         LocalSampler(model, tokenizer, dtype=torch.bfloat16).sample(PROBLEMS, spec)
     ):
@@ -222,10 +222,10 @@ def test_a_prompt_longer_than_the_context_is_named_with_its_tokens_and_the_bound
     codec = make_codec(build("qwen3"), tokenizer)
     long = Problem(id="long one", prompt=" 5" * 100, answer="", source="t")
     with pytest.raises(EngineError) as error:
-        codec.jobs([*PROBLEMS, long], SamplingSpec(samples=1, max_tokens=40, seed=0))
+        codec.jobs([*PROBLEMS, long], SamplingSpec(samples=1, cap_tokens=40, seed=0))
     assert str(error.value) == (
         "problem 'long one': prompt of 101 tokens exceeds 88 = 128 positions of the model - "
-        "max_tokens 40; shorten the prompt, lower max_tokens or use a model with more positions"
+        "cap_tokens 40; shorten the prompt, lower cap_tokens or use a model with more positions"
     )
 
 
@@ -250,7 +250,7 @@ def test_out_of_memory_keeps_what_had_ended_and_names_the_setting(
         return draw(*given, **settings)
 
     monkeypatch.setattr(module, "draw", fail_late)
-    spec = SamplingSpec(samples=1, max_tokens=20, seed=0)
+    spec = SamplingSpec(samples=1, cap_tokens=20, seed=0)
     with pytest.raises(EngineError) as caught:
         make_sampler(model, tokenizer, rows=2).sample(PROBLEMS, spec, on_rollout=kept.append)
     assert "out of memory while sampling" in str(caught.value)

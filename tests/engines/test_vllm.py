@@ -26,7 +26,7 @@ from tersely.flows.evaluate.session import load_benchmark, run_evaluation
 from tersely.metrics.budgets import Protocol
 
 EOS = json.loads((lab_folder() / "config.json").read_text())["eos_token_id"]
-SPEC = SamplingSpec(samples=3, max_tokens=25, seed=3, temperature=0.8)
+SPEC = SamplingSpec(samples=3, cap_tokens=25, seed=3, temperature=0.8)
 
 
 @dataclass(kw_only=True)
@@ -178,7 +178,7 @@ def test_a_sample_depends_on_its_problem_and_number_and_not_on_its_company(sampl
 
 
 def test_logprobs_of_a_truncated_policy_are_not_passed_off_as_the_policys(sampler):
-    spec = SamplingSpec(samples=1, max_tokens=5, seed=3, top_k=4)
+    spec = SamplingSpec(samples=1, cap_tokens=5, seed=3, top_k=4)
     assert all(np.isnan(r.logprobs).all() for r in flat(sampler.sample(PROBLEMS[:2], spec)))
 
 

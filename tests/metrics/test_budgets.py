@@ -34,7 +34,7 @@ def test_golden_hits_at_budgets():
 
 def test_a_budget_above_the_sampled_cap_is_refused_with_the_fix():
     with pytest.raises(
-        ConfigError, match=r"^budget 640 exceeds sampled cap 320; resample with --max-tokens 640$"
+        ConfigError, match=r"^budget 640 exceeds sampled cap 320; resample with --cap-tokens 640$"
     ):
         score([320, 640], cap_tokens=320)
     assert score([320], cap_tokens=320).accuracy_B == [1.0]

@@ -28,12 +28,12 @@ def test_golden_area_over_log_budget():
 def test_golden_auc_oaa_and_its_integral():
     # right at 250 of 1000, wrong at 100: mean(.75, 0) = .375
     right_PS, tokens_PS = np.array([[True, False]]), np.array([[250, 100]])
-    value = auc_oaa(right_PS, tokens_PS, YES, max_tokens=1000)
+    value = auc_oaa(right_PS, tokens_PS, YES, cap_tokens=1000)
     assert value == pytest.approx([0.375])
     grid = np.arange(1000) + 0.5
     curve = (right_PS[0] & (tokens_PS[0] < grid[:, None])).mean(axis=1)
     assert value[0] == pytest.approx(curve.mean(), abs=1e-3)
-    assert np.isnan(auc_oaa(right_PS, tokens_PS, ~YES, max_tokens=1000)).all()
+    assert np.isnan(auc_oaa(right_PS, tokens_PS, ~YES, cap_tokens=1000)).all()
 
 
 def test_golden_outcome_efficiency():

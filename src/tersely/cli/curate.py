@@ -40,7 +40,9 @@ def curate(
         typer.Option(help="OpenAI-compatible server, e.g. http://localhost:8000/v1. None: here."),
     ] = None,
     samples: Annotated[int, typer.Option(help="Samples a prompt, k.")] = 8,
-    max_tokens: Annotated[int, typer.Option(help="Sampled cap in tokens.")] = 16384,
+    cap_tokens: Annotated[
+        int, typer.Option("--cap-tokens", "--max-tokens", help="Sampled cap in tokens.")
+    ] = 16384,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Nucleus; 1 is off.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Most likely tokens; 0 is off.")] = 0,
@@ -139,20 +141,20 @@ def curate(
             against=tuple(p for name in against or () for p in load_benchmark(name)),
             keep_duplicates=keep_duplicates,
         )
-        check_choice(choice, cap_tokens=max_tokens)
+        check_choice(choice, cap_tokens=cap_tokens)
         plan = Plan(
             model=model,
             benchmark="",
             out=out / "samples",
             spec=SamplingSpec(
                 samples=samples,
-                max_tokens=max_tokens,
+                cap_tokens=cap_tokens,
                 seed=seed,
                 temperature=temperature,
                 top_p=top_p,
                 top_k=top_k,
             ),
-            budgets=(max_tokens,),
+            budgets=(cap_tokens,),
             protocol=Protocol.FINISHED,
             endpoint=make_endpoint(
                 endpoint,
@@ -248,7 +250,7 @@ def _facts(plan: "Plan", choice: "Choice") -> dict[str, str]:
     return {
         **sampled,
         "samples a prompt": str(plan.spec.samples),
-        "cap (tokens)": f"{plan.spec.max_tokens:,}",
+        "cap (tokens)": f"{plan.spec.cap_tokens:,}",
         "temperature": f"{plan.spec.temperature:g}",
         "top-p": f"{plan.spec.top_p:g}",
         "top-k": str(plan.spec.top_k),

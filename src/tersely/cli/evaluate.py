@@ -31,8 +31,13 @@ def evaluate(
         typer.Option(help="OpenAI-compatible server, e.g. http://localhost:8000/v1. None: here."),
     ] = None,
     samples: Annotated[int, typer.Option(help="Samples a problem.")] = 8,
-    max_tokens: Annotated[
-        int, typer.Option(help="Sampled cap: most tokens a sample, its stop token included.")
+    cap_tokens: Annotated[
+        int,
+        typer.Option(
+            "--cap-tokens",
+            "--max-tokens",
+            help="Sampled cap: most tokens a sample, its stop token included.",
+        ),
     ] = 32768,
     budgets: Annotated[
         str | None,
@@ -105,13 +110,13 @@ def evaluate(
             out=out,
             spec=SamplingSpec(
                 samples=samples,
-                max_tokens=max_tokens,
+                cap_tokens=cap_tokens,
                 seed=seed,
                 temperature=temperature,
                 top_p=top_p,
                 top_k=top_k,
             ),
-            budgets=numbers(budgets, option="--budgets") or spectrum(max(1, max_tokens)),
+            budgets=numbers(budgets, option="--budgets") or spectrum(max(1, cap_tokens)),
             protocol=protocol,
             endpoint=make_endpoint(
                 endpoint,

@@ -55,14 +55,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingSpec:
-    """How to sample. ``max_tokens`` is the cap L_R on completion tokens, stop token included.
+    """How to sample. ``cap_tokens`` is the cap L_R on completion tokens, stop token included.
 
     ``temperature`` 0 is greedy; ``top_p`` 1 and ``top_k`` 0 are off. Every random number is a
     function of (seed, problem id, sample index, position), never of the batch.
     """
 
     samples: int
-    max_tokens: int
+    cap_tokens: int
     seed: int
     temperature: float = 1.0
     top_p: float = 1.0

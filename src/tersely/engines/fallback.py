@@ -112,10 +112,10 @@ class HFSampler:
         """One batch from prompts to the last stop token."""
         batch = self._start(jobs, spec)
         drawn: list[list[tuple[int, float, float]]] = [[] for _ in jobs]
-        for step in range(spec.max_tokens):
+        for step in range(spec.cap_tokens):
             choice, past = self._step(batch, step, spec)
             ended_N = batch.ended_N | torch.isin(choice.token_B, self._stop_ids)
-            if step + 1 == spec.max_tokens:
+            if step + 1 == spec.cap_tokens:
                 ended_N = torch.ones_like(ended_N)
             rows = zip(*(x.tolist() for x in choice), strict=True)
             was_N, now_N = batch.ended_N.tolist(), ended_N.tolist()

@@ -123,7 +123,7 @@ class VLLMSampler:
             top_k=spec.top_k,
             # Seeds are not negative.
             seed=key & (2**63 - 1),
-            max_tokens=spec.max_tokens,
+            max_tokens=spec.cap_tokens,
             stop_token_ids=sorted(self.codec.stop_ids),
             # The sampled token's only.
             logprobs=0,

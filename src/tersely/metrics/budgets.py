@@ -135,7 +135,7 @@ def _check_budgets(budgets_B: Int[np.ndarray, " B"], *, cap_tokens: int | None) 
         if cap_tokens is not None and budget > cap_tokens:
             raise ConfigError(
                 f"budget {budget} exceeds sampled cap {cap_tokens}; "
-                f"resample with --max-tokens {budget}"
+                f"resample with --cap-tokens {budget}"
             )
         if budget < 1:
             raise ConfigError(f"budget {budget} is below 1 token; give a positive budget")

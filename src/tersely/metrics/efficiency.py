@@ -34,14 +34,14 @@ def auc_oaa(
     tokens_PS: Int[np.ndarray, "P S"],
     graded_PS: Bool[np.ndarray, "P S"],
     *,
-    max_tokens: int,
+    cap_tokens: int,
 ) -> Float[np.ndarray, " P"]:
     """``(1/t_max) int_0^t_max mean(c_i 1[T_i < t]) dt = mean(c_i max(0, 1 - T_i/t_max))``.
 
     Area under accuracy over a linear budget. Problems without a graded sample → NaN.
     Source: arXiv:2508.13141 (OptimalThinkingBench), where t_max is 1,000; here it is the cap.
     """
-    saved_PS = right_PS * np.maximum(0.0, 1.0 - tokens_PS / max_tokens)
+    saved_PS = right_PS * np.maximum(0.0, 1.0 - tokens_PS / cap_tokens)
     return average_defined(np.where(graded_PS, saved_PS, np.nan), axis=1)
 
 

@@ -331,7 +331,7 @@ def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Shee
     most_tokens = table.cap_tokens or int(hits.budgets_B[-1])
     averaged = {
         AT_CAP: at_cap.accuracy_PB[:, 0],
-        "AUC-OAA": auc_oaa(right_PS, table.tokens_PS, table.graded_PS, max_tokens=most_tokens),
+        "AUC-OAA": auc_oaa(right_PS, table.tokens_PS, table.graded_PS, cap_tokens=most_tokens),
     }
     if table.answer_tokens_PS is not None:
         value_P = outcome_efficiency(

@@ -171,7 +171,7 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
     if table.cap_tokens is not None and cap_tokens > table.cap_tokens:
         raise ConfigError(
             f"cap {cap_tokens} exceeds sampled cap {table.cap_tokens}; "
-            f"resample with --max-tokens {cap_tokens}"
+            f"resample with --cap-tokens {cap_tokens}"
         )
     finished_PS = table.finished_PS & (table.tokens_PS <= cap_tokens)
     answer_PS = table.answer_PS

@@ -18,7 +18,7 @@ Body = dict[str, Any]
 # (status, headers, body); a body shorter than its Content-Length is a reply cut off.
 Answer = tuple[int, dict[str, str], bytes]
 STALL_S = 30.0
-SPEC = SamplingSpec(samples=4, max_tokens=512, seed=7)
+SPEC = SamplingSpec(samples=4, cap_tokens=512, seed=7)
 
 
 def completion(*choices: Body, tokens: int | None, **usage: Any) -> Body:

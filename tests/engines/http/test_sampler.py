@@ -78,14 +78,14 @@ def test_the_text_of_a_pair_is_the_same_whatever_the_order_and_the_faults(server
 
 def test_seeds_are_of_31_bits_and_differ_by_seed_problem_and_sample(server) -> None:
     sample(server, problems=10)
-    sample(server, problems=10, spec=SamplingSpec(samples=4, max_tokens=512, seed=8))
+    sample(server, problems=10, spec=SamplingSpec(samples=4, cap_tokens=512, seed=8))
     seeds = [body["seed"] for body in server.bodies]
     assert len(set(seeds)) == 80
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
 def test_a_request_holds_the_sampling_settings_and_the_extra_body(server) -> None:
-    spec = SamplingSpec(samples=1, max_tokens=99, seed=0, temperature=0.6, top_p=0.95, top_k=20)
+    spec = SamplingSpec(samples=1, cap_tokens=99, seed=0, temperature=0.6, top_p=0.95, top_k=20)
     sample(server, spec=spec, extra_body={"chat_template_kwargs": {"enable_thinking": True}})
     (body,) = server.bodies
     assert body.pop("seed") >= 0
@@ -195,7 +195,7 @@ def test_many_failures_between_successes_do_not_stop_the_run(server) -> None:
         return reply({}, status=500) if odd else reply(completion(choice("1"), tokens=2))
 
     server.answer = answer
-    spec = SamplingSpec(samples=1, max_tokens=8, seed=0)
+    spec = SamplingSpec(samples=1, cap_tokens=8, seed=0)
     with pytest.raises(EngineError, match=r"^20 of 40 samples failed after 1 tries"):
         sample(server, problems=40, spec=spec, concurrency=2, tries=1)
 
@@ -247,14 +247,14 @@ def test_retry_after_is_waited_for_and_bounded(server, monkeypatch) -> None:
 
     server.answer = answer
     began_s = time.monotonic()
-    one = SamplingSpec(samples=1, max_tokens=8, seed=0)
+    one = SamplingSpec(samples=1, cap_tokens=8, seed=0)
     assert len(sample(server, spec=one, concurrency=1, tries=4)) == 1
     assert 0.3 <= time.monotonic() - began_s < 1.0
 
 
 def test_a_server_that_ignores_the_temperature_is_warned_about(server, caplog) -> None:
     server.answer = lambda body: reply(completion(choice("always"), tokens=1))
-    sample(server, problems=10, spec=SamplingSpec(samples=4, max_tokens=9, seed=0, temperature=0.0))
+    sample(server, problems=10, spec=SamplingSpec(samples=4, cap_tokens=9, seed=0, temperature=0.0))
     assert not caplog.text
     sample(server, problems=10)
     assert "seems to ignore temperature 1" in caplog.text

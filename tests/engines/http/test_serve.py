@@ -97,7 +97,7 @@ def sample(url: str, spec: SamplingSpec, **settings) -> list[Completion]:
 
 def test_text_tokens_and_finish_hang_together(url, tokens_of) -> None:
     answers = {p.id: p.answer for p in draw_problems(per_family=3, seed=0, split=Split.TEST)}
-    found = sample(url, SamplingSpec(samples=2, max_tokens=320, seed=1))
+    found = sample(url, SamplingSpec(samples=2, cap_tokens=320, seed=1))
     stopped = [c for c in found if c.finish is Finish.STOP]
     assert len(stopped) >= 6
     for c in stopped:
@@ -111,7 +111,7 @@ def test_text_tokens_and_finish_hang_together(url, tokens_of) -> None:
 
 
 def test_a_small_cap_leaves_the_thinking_open_and_no_prompt_in_it(url, tokens_of) -> None:
-    found = sample(url, SamplingSpec(samples=2, max_tokens=8, seed=1))
+    found = sample(url, SamplingSpec(samples=2, cap_tokens=8, seed=1))
     # A guess may end within the cap: the server's seeds hold for one request at a time only.
     cut = [c for c in found if c.finish is Finish.LENGTH]
     assert len(cut) >= len(found) // 2
@@ -125,19 +125,19 @@ def test_a_small_cap_leaves_the_thinking_open_and_no_prompt_in_it(url, tokens_of
 
 
 def test_one_request_at_a_time_gives_the_same_samples_again(url) -> None:
-    spec = SamplingSpec(samples=2, max_tokens=320, seed=2)
+    spec = SamplingSpec(samples=2, cap_tokens=320, seed=2)
     assert sample(url, spec, concurrency=1) == sample(url, spec, concurrency=1)
 
 
 def test_the_server_is_greedy_unless_told_otherwise_and_that_is_seen(url, caplog) -> None:
-    sample(url, SamplingSpec(samples=5, max_tokens=24, seed=1), extra_body={})
+    sample(url, SamplingSpec(samples=5, cap_tokens=24, seed=1), extra_body={})
     assert "seems to ignore temperature 1" in caplog.text
 
 
 def test_settings_that_the_server_does_not_know_are_refused(url) -> None:
     with pytest.raises(EngineError, match=r"HTTP 422 .*top_k"):
-        sample(url, SamplingSpec(samples=1, max_tokens=8, seed=1, top_k=5))
+        sample(url, SamplingSpec(samples=1, cap_tokens=8, seed=1, top_k=5))
     with pytest.raises(EngineError, match=r"n=2 and got choices \[0\]"):
-        sample(url, SamplingSpec(samples=2, max_tokens=8, seed=1), samples_per_request=2)
+        sample(url, SamplingSpec(samples=2, cap_tokens=8, seed=1), samples_per_request=2)
     with pytest.raises(EngineError, match=r"HTTP 400 .*pinned"):
-        sample(url, SamplingSpec(samples=1, max_tokens=8, seed=1), model="another")
+        sample(url, SamplingSpec(samples=1, cap_tokens=8, seed=1), model="another")

@@ -15,7 +15,7 @@ from tersely.engines.models import lab_folder
 # 72 words and numbers of thinking, and an answer of 2.
 THINKING = " ".join(f"then {i} apples" for i in range(36))
 ANSWER = "It is 35."
-ONE = SamplingSpec(samples=1, max_tokens=512, seed=0)
+ONE = SamplingSpec(samples=1, cap_tokens=512, seed=0)
 
 
 @pytest.fixture

@@ -86,9 +86,9 @@ def tokenizer():
 PROBLEMS = [Problem(id=f"p{i}", prompt=f"{i} 3 1", answer="", source="t") for i in range(4)]
 
 
-def sampled_rows(sampler, *, seed=1, max_tokens=12):
+def sampled_rows(sampler, *, seed=1, cap_tokens=12):
     """Rollouts as the learner sees them, with made-up advantages."""
-    groups = sampler.sample(PROBLEMS, SamplingSpec(samples=3, max_tokens=max_tokens, seed=seed))
+    groups = sampler.sample(PROBLEMS, SamplingSpec(samples=3, cap_tokens=cap_tokens, seed=seed))
     return [
         TrainRow(
             group=number,

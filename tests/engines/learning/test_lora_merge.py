@@ -98,7 +98,7 @@ PROBLEMS = [Problem(id="a", prompt="3 4 5", answer="", source="t")]
 
 
 def check_sampler(model, sampler, *, atol):
-    (group,) = sampler.sample(PROBLEMS, SamplingSpec(samples=3, max_tokens=12, seed=1))
+    (group,) = sampler.sample(PROBLEMS, SamplingSpec(samples=3, cap_tokens=12, seed=1))
     for rollout in group:
         ids = torch.tensor([[*rollout.prompt_ids, *rollout.completion_ids]])
         start = len(rollout.prompt_ids)

@@ -114,7 +114,7 @@ def evaluation(folder, model, *, cap=40):
         model=str(model),
         benchmark="lab",
         out=folder,
-        spec=SamplingSpec(samples=2, max_tokens=cap, seed=0),
+        spec=SamplingSpec(samples=2, cap_tokens=cap, seed=0),
         budgets=(12,),
         protocol=Protocol.FINISHED,
         limit=3,
@@ -198,7 +198,7 @@ def test_an_architecture_that_is_sampled_rightly_is_evaluated(name, tmp_path):
     "config", [hf.Phi3Config(**LONG), hf.LlamaConfig(**LONG)], ids=["phi3", "llama"]
 )
 def test_a_cap_that_crosses_the_switch_of_longrope_is_refused(flow, config, tmp_path):
-    with pytest.raises(ConfigError, match=r"64 positions up to which longrope .* lower max_tok"):
+    with pytest.raises(ConfigError, match=r"64 positions up to which longrope .* lower cap_tok"):
         flow(tmp_path / "run", folder_of(tmp_path, config), cap=SWITCH - 4)
     assert not (tmp_path / "run").exists()
 
@@ -226,7 +226,7 @@ def worst_nats(model, tokenizer, *, positions):
 
 
 def spec_of(cap):
-    return SamplingSpec(samples=3, max_tokens=cap, seed=1)
+    return SamplingSpec(samples=3, cap_tokens=cap, seed=1)
 
 
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 4.0}

@@ -98,7 +98,7 @@ def share_equal(a, b):
 
 def test_rollouts_come_in_problem_and_sample_order_with_prompt_and_text(model, tokenizer, problems):
     seen = []
-    spec = SamplingSpec(samples=3, max_tokens=40, seed=1, policy_step=9)
+    spec = SamplingSpec(samples=3, cap_tokens=40, seed=1, policy_step=9)
     groups = LocalSampler(model, tokenizer, rows=7).sample(problems, spec, on_rollout=seen.append)
     flat = [r for g in groups for r in g]
     assert [(r.problem_id, r.sample) for r in flat] == [
@@ -116,7 +116,7 @@ def test_rollouts_come_in_problem_and_sample_order_with_prompt_and_text(model, t
 
 
 def test_finish_is_stop_exactly_when_the_last_token_is_the_stop_token(model, tokenizer, problems):
-    spec = SamplingSpec(samples=4, max_tokens=12, seed=2)
+    spec = SamplingSpec(samples=4, cap_tokens=12, seed=2)
     flat = [r for g in LocalSampler(model, tokenizer, rows=16).sample(problems, spec) for r in g]
     assert {r.finish for r in flat} == {Finish.STOP, Finish.LENGTH}
     at_cap = [r for r in flat if r.tokens == 12]
@@ -135,7 +135,7 @@ def test_logprobs_and_entropy_are_those_of_the_untruncated_policy(
     kind, temperature, model, tokenizer, problems
 ):
     spec = SamplingSpec(
-        samples=2, max_tokens=30, seed=3, temperature=temperature, top_k=5, top_p=0.8
+        samples=2, cap_tokens=30, seed=3, temperature=temperature, top_k=5, top_p=0.8
     )
     for group in kind(model, tokenizer, rows=8).sample(problems[:6], spec):
         for r in group:
@@ -152,7 +152,7 @@ def test_logprobs_and_entropy_are_those_of_the_untruncated_policy(
 
 
 def test_order_rows_and_batch_mates_change_no_tokens(model, tokenizer, problems):
-    spec = SamplingSpec(samples=5, max_tokens=60, seed=4)
+    spec = SamplingSpec(samples=5, cap_tokens=60, seed=4)
     base = LocalSampler(model, tokenizer, rows=256).sample(problems, spec)
     few = LocalSampler(model, tokenizer, rows=17).sample(problems, spec)
     turned = LocalSampler(model, tokenizer, rows=50).sample(problems[::-1], spec)[::-1]
@@ -166,23 +166,23 @@ def test_order_rows_and_batch_mates_change_no_tokens(model, tokenizer, problems)
 
 def test_same_seed_repeats_exactly_and_another_seed_differs(model, tokenizer, problems):
     sampler = LocalSampler(model, tokenizer, rows=40)
-    spec = SamplingSpec(samples=4, max_tokens=60, seed=5)
+    spec = SamplingSpec(samples=4, cap_tokens=60, seed=5)
     one, two = sampler.sample(problems, spec), sampler.sample(problems, spec)
     for a, b in zip([r for g in one for r in g], [r for g in two for r in g], strict=True):
         assert a.completion_ids == b.completion_ids
         assert a.logprobs.tolist() == b.logprobs.tolist()
-    other = sampler.sample(problems, SamplingSpec(samples=4, max_tokens=60, seed=6))
+    other = sampler.sample(problems, SamplingSpec(samples=4, cap_tokens=60, seed=6))
     assert share_equal(one, other) < 0.5
 
 
 def test_samples_of_a_group_differ(model, tokenizer, problems):
-    spec = SamplingSpec(samples=8, max_tokens=60, seed=5)
+    spec = SamplingSpec(samples=8, cap_tokens=60, seed=5)
     for group in LocalSampler(model, tokenizer).sample(problems, spec):
         assert len({r.completion_ids for r in group}) > 4
 
 
 def test_first_tokens_follow_the_softmax_of_the_model(model, tokenizer, problems):
-    spec = SamplingSpec(samples=6000, max_tokens=1, seed=7)
+    spec = SamplingSpec(samples=6000, cap_tokens=1, seed=7)
     (group,) = LocalSampler(model, tokenizer, rows=1000).sample(problems[:1], spec)
     with torch.no_grad():
         p = model(torch.tensor([group[0].prompt_ids])).logits[0, -1].softmax(-1).numpy()
@@ -214,7 +214,7 @@ def test_truncation_keeps_the_naive_support_and_draws_reach_all_of_it(top_k, top
     torch.manual_seed(0)
     p = torch.softmax(2 * torch.randn(4, 30), dim=-1)
     kept = truncate(p, top_k=top_k, top_p=top_p)
-    spec = SamplingSpec(samples=1, max_tokens=1, seed=0, top_k=top_k, top_p=top_p)
+    spec = SamplingSpec(samples=1, cap_tokens=1, seed=0, top_k=top_k, top_p=top_p)
     grid = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
     for row in range(4):
         support = naive_support(p[row].tolist(), top_k, top_p)
@@ -232,7 +232,7 @@ def test_a_draw_from_a_large_vocabulary_never_hits_a_forbidden_token():
     u = torch.tensor(
         [2.0**-49, 0.1, 0.3, 0.5, 0.7, 0.9, 1 - 2.0**-30, 1 - 2.0**-49], dtype=torch.float64
     )
-    out = draw(logits, u, spec=SamplingSpec(samples=1, max_tokens=1, seed=0))
+    out = draw(logits, u, spec=SamplingSpec(samples=1, cap_tokens=1, seed=0))
     assert bool((out.token_B % 2 == 0).all())
     assert bool(out.entropy_B.isfinite().all())
     cdf = torch.softmax(logits.double(), -1).cumsum(-1)
@@ -244,7 +244,7 @@ def test_a_draw_from_a_large_vocabulary_never_hits_a_forbidden_token():
 def test_refresh_takes_over_the_weights_of_a_trained_model(tokenizer, model, problems):
     changed = copy.deepcopy(model)
     sampler = LocalSampler(changed, tokenizer)
-    spec = SamplingSpec(samples=2, max_tokens=30, seed=8)
+    spec = SamplingSpec(samples=2, cap_tokens=30, seed=8)
     randomise(changed, 1)
     sampler.refresh()
     fresh = LocalSampler(changed, tokenizer).sample(problems, spec)
@@ -252,7 +252,7 @@ def test_refresh_takes_over_the_weights_of_a_trained_model(tokenizer, model, pro
 
 
 def test_the_fallback_draws_the_same_tokens_as_the_decoder(model, tokenizer, problems):
-    spec = SamplingSpec(samples=3, max_tokens=60, seed=9, temperature=0.9)
+    spec = SamplingSpec(samples=3, cap_tokens=60, seed=9, temperature=0.9)
     ours = LocalSampler(model, tokenizer, rows=32).sample(problems, spec)
     theirs = HFSampler(model, tokenizer, rows=25).sample(problems, spec)
     assert share_equal(ours, theirs) > 0.999
@@ -272,7 +272,7 @@ def test_gpt2_goes_to_the_fallback_and_does_not_depend_on_its_batch(model, token
     sampler = make_sampler(gpt2, tokenizer, rows=64)
     assert isinstance(sampler, HFSampler)
     assert isinstance(make_sampler(model, tokenizer, rows=64), LocalSampler)
-    spec = SamplingSpec(samples=3, max_tokens=50, seed=10)
+    spec = SamplingSpec(samples=3, cap_tokens=50, seed=10)
     together = sampler.sample(problems, spec)
     apart = HFSampler(gpt2, tokenizer, rows=17).sample(problems, spec)
     assert share_equal(together, apart) > 0.999
@@ -287,7 +287,7 @@ def test_gpt2_goes_to_the_fallback_and_does_not_depend_on_its_batch(model, token
 def test_stop_tokens_of_the_generation_config_count_too(model, tokenizer, problems):
     model.generation_config.eos_token_id = [STOP, 7]
     try:
-        spec = SamplingSpec(samples=4, max_tokens=60, seed=11)
+        spec = SamplingSpec(samples=4, cap_tokens=60, seed=11)
         for kind in (LocalSampler, HFSampler):
             flat = [r for g in kind(model, tokenizer).sample(problems, spec) for r in g]
             assert {r.completion_ids[-1] for r in flat if r.finish is Finish.STOP} == {STOP, 7}
@@ -297,19 +297,19 @@ def test_stop_tokens_of_the_generation_config_count_too(model, tokenizer, proble
 
 
 def test_a_prompt_that_cannot_fit_is_refused_with_value_bound_and_fix(model, tokenizer, problems):
-    spec = SamplingSpec(samples=1, max_tokens=250, seed=0)
+    spec = SamplingSpec(samples=1, cap_tokens=250, seed=0)
     with pytest.raises(
-        EngineError, match=r"prompt of 11 tokens exceeds 6 = 256 .* lower max_tokens"
+        EngineError, match=r"prompt of 11 tokens exceeds 6 = 256 .* lower cap_tokens"
     ):
         LocalSampler(model, tokenizer).sample(problems[8:9], spec)
-    bad = SamplingSpec(samples=1, max_tokens=5, seed=0, top_p=0.0)
+    bad = SamplingSpec(samples=1, cap_tokens=5, seed=0, top_p=0.0)
     with pytest.raises(EngineError, match=r"top_p 0.0 is outside"):
         LocalSampler(model, tokenizer).sample(problems, bad)
 
 
 def test_no_problems_give_no_groups(model, tokenizer):
     assert (
-        LocalSampler(model, tokenizer).sample([], SamplingSpec(samples=2, max_tokens=5, seed=0))
+        LocalSampler(model, tokenizer).sample([], SamplingSpec(samples=2, cap_tokens=5, seed=0))
         == []
     )
 

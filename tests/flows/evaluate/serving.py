@@ -48,7 +48,7 @@ def plan(server, benchmark, out, *, samples=SAMPLES, endpoint=(), limit=None, **
         model="m",
         benchmark=str(benchmark),
         out=out,
-        spec=SamplingSpec(samples=samples, seed=0, **{"max_tokens": 400, **spec}),
+        spec=SamplingSpec(samples=samples, seed=0, **{"cap_tokens": 400, **spec}),
         budgets=(400,),
         protocol=Protocol.FINISHED,
         limit=limit,

@@ -56,7 +56,7 @@ def evaluation(folder, model):
         model=str(model),
         benchmark="lab",
         out=folder,
-        spec=SamplingSpec(samples=1, max_tokens=8, seed=0),
+        spec=SamplingSpec(samples=1, cap_tokens=8, seed=0),
         budgets=(8,),
         protocol=Protocol.FINISHED,
         limit=2,

@@ -52,7 +52,7 @@ def plan(out, **changes):
         model="lab",
         benchmark="lab",
         out=out,
-        spec=SamplingSpec(samples=3, max_tokens=60, seed=0),
+        spec=SamplingSpec(samples=3, cap_tokens=60, seed=0),
         budgets=BUDGETS,
         protocol=Protocol.FINISHED,
         limit=8,
@@ -117,7 +117,7 @@ def test_a_finished_evaluation_is_not_sampled_again(whole):
 
 def test_killed_by_the_system_and_rerun_it_holds_the_same_samples(tmp_path):
     command = [sys.executable, "-m", "tersely", "eval", "--benchmark", "lab", "--limit", "60"]
-    command += ["--samples", "4", "--max-tokens", "160", "--threads", "1", "--rows", "24", "--out"]
+    command += ["--samples", "4", "--cap-tokens", "160", "--threads", "1", "--rows", "24", "--out"]
     records = tmp_path / "killed" / "records.jsonl"
     with subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL) as run:
         until = time.monotonic() + 120
@@ -132,7 +132,7 @@ def test_killed_by_the_system_and_rerun_it_holds_the_same_samples(tmp_path):
         model="lab",
         benchmark="lab",
         out=tmp_path / "killed",
-        spec=SamplingSpec(samples=4, max_tokens=160, seed=0),
+        spec=SamplingSpec(samples=4, cap_tokens=160, seed=0),
         budgets=(10, 20, 40, 80, 160),
         protocol=Protocol.FINISHED,
         limit=60,
@@ -147,15 +147,15 @@ def test_killed_by_the_system_and_rerun_it_holds_the_same_samples(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"spec": SamplingSpec(samples=3, max_tokens=61, seed=0)}, "max tokens is 61 here and 60"),
-        ({"spec": SamplingSpec(samples=3, max_tokens=60, seed=1)}, "seed is 1 here and 0 there"),
-        ({"spec": SamplingSpec(samples=4, max_tokens=60, seed=0)}, "samples is 4 here and 3"),
+        ({"spec": SamplingSpec(samples=3, cap_tokens=61, seed=0)}, "max tokens is 61 here and 60"),
+        ({"spec": SamplingSpec(samples=3, cap_tokens=60, seed=1)}, "seed is 1 here and 0 there"),
+        ({"spec": SamplingSpec(samples=4, cap_tokens=60, seed=0)}, "samples is 4 here and 3"),
         (
-            {"spec": SamplingSpec(samples=3, max_tokens=60, seed=0, temperature=0.6)},
+            {"spec": SamplingSpec(samples=3, cap_tokens=60, seed=0, temperature=0.6)},
             r"temperature is 0\.6 here and 1 there",
         ),
         (
-            {"spec": SamplingSpec(samples=3, max_tokens=60, seed=0, top_p=0.9)},
+            {"spec": SamplingSpec(samples=3, cap_tokens=60, seed=0, top_p=0.9)},
             r"top-p is 0\.9 here",
         ),
         ({"limit": 7}, "benchmark digest is"),
@@ -220,12 +220,12 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path):
             {"endpoint": Endpoint(url="http://x/v1", model="m"), "protocol": Protocol.FORCED},
             "forced needs the tokens of each sample",
         ),
-        ({"spec": SamplingSpec(samples=2, max_tokens=60, seed=0, top_p=2.0)}, "top_p 2"),
-        ({"spec": SamplingSpec(samples=2, max_tokens=60, seed=0, temperature=-1.0)}, "temperature"),
-        ({"spec": SamplingSpec(samples=2, max_tokens=9000, seed=0)}, "leaves no room for a prompt"),
+        ({"spec": SamplingSpec(samples=2, cap_tokens=60, seed=0, top_p=2.0)}, "top_p 2"),
+        ({"spec": SamplingSpec(samples=2, cap_tokens=60, seed=0, temperature=-1.0)}, "temperature"),
+        ({"spec": SamplingSpec(samples=2, cap_tokens=9000, seed=0)}, "leaves no room for a prompt"),
         ({"protocol": Protocol.FORCED, "allowance_tokens": 0}, "--allowance 0 is below 1"),
         ({"protocol": Protocol.FORCED, "allowance_tokens": 9000}, "leaves no room"),
-        ({"spec": SamplingSpec(samples=0, max_tokens=60, seed=0)}, "samples 0 is below 1"),
+        ({"spec": SamplingSpec(samples=0, cap_tokens=60, seed=0)}, "samples 0 is below 1"),
     ):
         with pytest.raises(ConfigError, match=message):
             run_evaluation(plan(out, **changes), watch=Quiet())

@@ -76,7 +76,7 @@ def evaluation(folder, model, *, resume=False):
         model=str(model),
         benchmark="lab",
         out=folder,
-        spec=SamplingSpec(samples=2, max_tokens=8, seed=0),
+        spec=SamplingSpec(samples=2, cap_tokens=8, seed=0),
         budgets=(8,),
         protocol=Protocol.FINISHED,
         limit=2,

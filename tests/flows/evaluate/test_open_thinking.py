@@ -76,7 +76,7 @@ def evaluated(model: Path, sums: Path, out: Path, protocol: Protocol) -> list[Ev
         model=str(model),
         benchmark=str(sums),
         out=out,
-        spec=SamplingSpec(samples=4, max_tokens=40, seed=0),
+        spec=SamplingSpec(samples=4, cap_tokens=40, seed=0),
         budgets=(1, 5, 10, 20, 40),
         protocol=protocol,
         allowance_tokens=4,

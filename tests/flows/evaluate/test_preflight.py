@@ -148,7 +148,7 @@ def test_thinking_that_is_kept_back_and_cut_is_no_repeated_text(
     server.answer = answers("", finish="length", tokens=400)
     run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
     assert "the same text" not in caplog.text
-    assert "were cut at --max-tokens 400" in caplog.text
+    assert "were cut at --cap-tokens 400" in caplog.text
 
 
 def test_one_text_of_many_may_be_about_stop_tokens(server, benchmark, tmp_path, caplog) -> None:
@@ -214,7 +214,7 @@ def test_first_samples_are_whole_requests() -> None:
     from tersely.flows.evaluate.preflight import first_pairs
 
     def counts(samples, most):
-        spec = SamplingSpec(samples=samples, max_tokens=9, seed=0)
+        spec = SamplingSpec(samples=samples, cap_tokens=9, seed=0)
         pairs = first_pairs(make_problems(9), spec, samples_per_request=most)
         return [sum(p == f"p/{i}" for p, _ in pairs) for i in range(4)]
 
@@ -230,7 +230,7 @@ def test_the_command_shows_the_first_sample_beside_its_gold_on_stderr(
 ) -> None:
     server.answer = answers("Seed @ gives # [bold]as asked[/].")
     words = ["eval", "--endpoint", server.url, "--model", "m", "--benchmark", str(benchmark)]
-    words += ["--samples", "2", "--max-tokens", "400", "--concurrency", "1"]
+    words += ["--samples", "2", "--cap-tokens", "400", "--concurrency", "1"]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     assert "first sample: p0, sample 0: correct, ended by itself, 60 tokens" in done.stderr

@@ -129,7 +129,7 @@ def test_the_stop_names_a_way_out_that_goes_on(server, benchmark, tmp_path) -> N
     server.answer = answers(SAME)
     out = tmp_path / "run"
     command = ["eval", "--endpoint", server.url, "--model", "m", "--benchmark", str(benchmark)]
-    command += ["--out", str(out), "--samples", "6", "--max-tokens", "400"]
+    command += ["--out", str(out), "--samples", "6", "--cap-tokens", "400"]
     stopped = CliRunner().invoke(app, command)
     assert stopped.exit_code == 1
     assert "--accept-first" in stopped.stderr
@@ -225,5 +225,5 @@ def found(texts, *, stop_text=None, finishes=None):
         for sample, (text, finish) in enumerate(zip(texts, finishes, strict=True))
     ]
     return findings(
-        records, spec=SamplingSpec(samples=4, max_tokens=400, seed=0), stop_text=stop_text
+        records, spec=SamplingSpec(samples=4, cap_tokens=400, seed=0), stop_text=stop_text
     )

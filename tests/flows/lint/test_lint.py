@@ -371,7 +371,7 @@ def test_records_cut_below_the_cap_bound_what_is_not_known(records):
     (found,) = [f for f in find(lint(file, kimi)) if f.name == "records-cut-short"]
     assert found.severity is FindingSeverity.WARNING
     assert "between 25.0% and 75.0%" in found.evidence
-    assert found.setting == "tersely eval --max-tokens 400"
+    assert found.setting == "tersely eval --cap-tokens 400"
 
 
 def test_a_fixed_target_that_the_reward_does_not_look_at_is_said_to_be_unused(records):

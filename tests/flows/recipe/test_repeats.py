@@ -93,7 +93,7 @@ def test_eval_refuses_a_prompt_with_two_answers_naming_both_lines(tmp_path: Path
             "lab",
             "--benchmark",
             str(file),
-            "--max-tokens",
+            "--cap-tokens",
             "20",
             "--out",
             str(tmp_path / "out"),
@@ -113,7 +113,7 @@ def test_a_set_of_mostly_one_prompt_is_refused(tmp_path: Path) -> None:
 
 
 def evaluated(model: str, benchmark: Path, out: Path) -> list[str]:
-    there = ["--benchmark", str(benchmark), "--max-tokens", "20", "--out", str(out)]
+    there = ["--benchmark", str(benchmark), "--cap-tokens", "20", "--out", str(out)]
     return ["eval", "--model", model, *there]
 
 
@@ -130,7 +130,7 @@ def test_a_model_beside_the_root_is_refused_in_one_line(
 
 
 def curated(problems: Path, out: Path) -> list[str]:
-    drawn = ["--samples", "2", "--max-tokens", "4", "--select", "full"]
+    drawn = ["--samples", "2", "--cap-tokens", "4", "--select", "full"]
     return ["curate", "--model", "lab", "--problems", str(problems), "--out", str(out), *drawn]
 
 
@@ -175,7 +175,7 @@ def test_a_warning_is_one_line_without_its_place_in_the_code(tmp_path: Path) -> 
     file = written(
         tmp_path / "b.jsonl", [*questions(18, "How many"), "how many 3?"], answers=["x"] * 19
     )
-    arguments = ["eval", "--model", "lab", "--benchmark", str(file), "--max-tokens", "20"]
+    arguments = ["eval", "--model", "lab", "--benchmark", str(file), "--cap-tokens", "20"]
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])

@@ -100,7 +100,7 @@ def test_the_record_of_a_sample_keeps_the_score(tmp_path: Path) -> None:
     problem = Problem(id="p", prompt="?", answer=json.dumps(DOUBLE), source="s", grader="code")
     text = block("print(1 + int(input()))")
     completion = Completion(problem_id="p", sample=0, text=text, tokens=9, finish=Finish.STOP)
-    spec = SamplingSpec(samples=1, max_tokens=10, seed=0)
+    spec = SamplingSpec(samples=1, cap_tokens=10, seed=0)
     record = record_of(problem, completion, spec=spec, run="r", with_text=False)
     jsonl.append(tmp_path / "records.jsonl", record)
     assert [r.score for r in jsonl.read(tmp_path / "records.jsonl", EvalRecord)] == [0.5]

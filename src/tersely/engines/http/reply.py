@@ -102,7 +102,7 @@ def read_reply(
     body: bytes,
     *,
     choices: int,
-    max_tokens: int,
+    cap_tokens: int,
     prompt: str = "",
     count_text: Callable[[str], int] | None = None,
     secret: str | None = None,
@@ -111,7 +111,7 @@ def read_reply(
 
     Args:
         choices: how many were asked for.
-        max_tokens: the cap that was asked for, on the tokens of each choice.
+        cap_tokens: the cap that was asked for, on the tokens of each choice.
         prompt: where a content repeats it, it is not of the tokens.
         count_text: counts the tokens of a text, where the server's counts cannot be right.
         secret: kept out of the messages that quote the body.
@@ -131,7 +131,7 @@ def read_reply(
         )
     usage = _usage_of(reply.usage or _Usage())
     received = [_received(choice, usage, prompt=prompt, count=count_text) for choice in found]
-    together = completion_tokens(usage, received=_sum(received, max_tokens=max_tokens))
+    together = completion_tokens(usage, received=_sum(received, cap_tokens=cap_tokens))
     if together.tokens is None:
         shown = shortened(body.decode("utf-8", errors="replace"), secret=secret)
         raise EngineError(
@@ -142,7 +142,7 @@ def read_reply(
         )
     counts = _token_counts(found, together)
     return [
-        _said(choice, tokens=tokens, max_tokens=max_tokens, counted=together.how)
+        _said(choice, tokens=tokens, cap_tokens=cap_tokens, counted=together.how)
         for choice, tokens in zip(found, counts, strict=True)
     ]
 
@@ -188,13 +188,13 @@ def _received(
     )
 
 
-def _sum(received: list[Received], *, max_tokens: int) -> Received:
+def _sum(received: list[Received], *, cap_tokens: int) -> Received:
     """A text may be split into a few more tokens than it was sampled as: never above the cap."""
     owns = [one.own for one in received if one.own is not None]
     return Received(
         least=sum(one.least for one in received),
         least_answer=sum(one.least_answer for one in received),
-        own=sum(min(own, max_tokens) for own in owns) if len(owns) == len(received) else None,
+        own=sum(min(own, cap_tokens) for own in owns) if len(owns) == len(received) else None,
     )
 
 
@@ -251,16 +251,16 @@ def _thinking(message: _Message) -> str:
     return message.reasoning_content or message.reasoning or ""
 
 
-def _said(choice: _ReplyChoice, *, tokens: int, max_tokens: int, counted: str) -> Said:
+def _said(choice: _ReplyChoice, *, tokens: int, cap_tokens: int, counted: str) -> Said:
     if choice.finish_reason is None:
         raise EngineError(
             "the server's reply has no finish_reason, so truncation cannot be told; "
             "use a server that reports it"
         )
-    if tokens > max_tokens:
+    if tokens > cap_tokens:
         whole = f" ({counted})" if counted else ""
         raise EngineError(
-            f"the server ignores max_tokens: {tokens} > {max_tokens}{whole}; "
+            f"the server ignores max_tokens: {tokens} > {cap_tokens}{whole}; "
             "use a server that keeps it"
         )
     message = choice.message

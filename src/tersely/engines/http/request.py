@@ -100,12 +100,12 @@ def chunks_of(
             yield Chunk(problem, tuple(left[start : start + most]))
 
 
-def body_of(chunk: Chunk, endpoint: Endpoint, spec: SamplingSpec, *, max_tokens: int) -> bytes:
+def body_of(chunk: Chunk, endpoint: Endpoint, spec: SamplingSpec, *, cap_tokens: int) -> bytes:
     """The request, to the byte: the same for the same samples, whenever it is sent."""
     body: dict[str, object] = {
         "model": endpoint.model,
         "messages": [{"role": "user", "content": chunk.problem.prompt}],
-        "max_tokens": max_tokens,
+        "max_tokens": cap_tokens,
         "temperature": spec.temperature,
         "seed": seed_of(spec, chunk.problem.id, chunk.samples[0]),
     }

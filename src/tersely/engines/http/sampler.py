@@ -224,7 +224,7 @@ class _RequestRun:
         async with self.connection() as client:
             for chunk in chunks:
                 try:
-                    saids = await self.ask(client, chunk, max_tokens=self.spec.max_tokens)
+                    saids = await self.ask(client, chunk, cap_tokens=self.spec.cap_tokens)
                     saids = [await self.without_echo(client, said, chunk) for said in saids]
                 except Transient as error:
                     self.note_failure(chunk, error)
@@ -243,7 +243,7 @@ class _RequestRun:
             verify=self.certificates,
         )
 
-    async def ask(self, client: httpx.AsyncClient, chunk: Chunk, *, max_tokens: int) -> list[Said]:
+    async def ask(self, client: httpx.AsyncClient, chunk: Chunk, *, cap_tokens: int) -> list[Said]:
         """One request's choices, after as many tries as it takes.
 
         Raises:
@@ -251,7 +251,7 @@ class _RequestRun:
             EngineError: the server refuses, or its answer cannot be used.
         """
         endpoint = self.endpoint
-        spoken = body_of(chunk, endpoint, self.spec, max_tokens=max_tokens)
+        spoken = body_of(chunk, endpoint, self.spec, cap_tokens=cap_tokens)
         backoff = wait_exponential(multiplier=endpoint.backoff_s, max=LONGEST_BACKOFF_S)
         retrying = AsyncRetrying(
             stop=stop_after_attempt(endpoint.tries),
@@ -260,10 +260,10 @@ class _RequestRun:
             before_sleep=lambda state: _log_retry(state, chunk, tries=endpoint.tries),
             reraise=True,
         )
-        return await retrying(self.ask_once, client, spoken, chunk, max_tokens)
+        return await retrying(self.ask_once, client, spoken, chunk, cap_tokens)
 
     async def ask_once(
-        self, client: httpx.AsyncClient, spoken: bytes, chunk: Chunk, max_tokens: int
+        self, client: httpx.AsyncClient, spoken: bytes, chunk: Chunk, cap_tokens: int
     ) -> list[Said]:
         """One try of a request."""
         try:
@@ -280,7 +280,7 @@ class _RequestRun:
         return read_reply(
             reply.content,
             choices=len(chunk.samples),
-            max_tokens=max_tokens,
+            cap_tokens=cap_tokens,
             prompt=chunk.problem.prompt,
             count_text=self.count_text,
             secret=self.endpoint.api_key,
@@ -302,7 +302,7 @@ class _RequestRun:
         async with self.echo_lock:
             if self.echo is None:
                 probe = Chunk(chunk.problem, chunk.samples[:1])
-                first = (await self.ask(client, probe, max_tokens=1))[0]
+                first = (await self.ask(client, probe, cap_tokens=1))[0]
                 self.echo = first.content.partition(prompt)
         before, found, after = self.echo
         if not found or not said.content.startswith(before + prompt):

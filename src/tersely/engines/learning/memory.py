@@ -33,7 +33,7 @@ def sampling_memory(rows: int) -> str:
     """What to lower where sampling does not fit."""
     return (
         f"lower sampling.rows = {rows} (--rows of eval), the rollouts in flight at once, "
-        "or max_tokens"
+        "or cap_tokens"
     )
 
 

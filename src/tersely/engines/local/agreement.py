@@ -61,7 +61,7 @@ def check_sampler(
     ]
     spec = SamplingSpec(
         samples=_SAMPLES,
-        max_tokens=min(_COMPLETION_TOKENS, room_tokens - len(whole)),
+        cap_tokens=min(_COMPLETION_TOKENS, room_tokens - len(whole)),
         seed=0,
         temperature=temperature or 1.0,
     )

@@ -155,19 +155,19 @@ class RolloutCodec(NamedTuple):
 
     def check(self, problem_id: str, prompt_tokens: int, spec: SamplingSpec) -> None:
         """Raises :class:`EngineError` unless prompt and cap fit the model's positions."""
-        bound = self.max_positions - spec.max_tokens
+        bound = self.max_positions - spec.cap_tokens
         if bound < 1:
             raise EngineError(
-                f"max_tokens {spec.max_tokens} leaves no room for a prompt in the "
-                f"{self.max_positions} {self.positions}; lower max_tokens"
+                f"cap_tokens {spec.cap_tokens} leaves no room for a prompt in the "
+                f"{self.max_positions} {self.positions}; lower cap_tokens"
             )
         if prompt_tokens < 1:
             raise EngineError(f"problem {problem_id!r} has an empty prompt; give it a token")
         if prompt_tokens > bound:
             raise EngineError(
                 f"problem {problem_id!r}: prompt of {prompt_tokens} tokens exceeds {bound} = "
-                f"{self.max_positions} {self.positions} - max_tokens {spec.max_tokens}; "
-                "shorten the prompt, lower max_tokens or use a model with more positions"
+                f"{self.max_positions} {self.positions} - cap_tokens {spec.cap_tokens}; "
+                "shorten the prompt, lower cap_tokens or use a model with more positions"
             )
 
 
@@ -261,7 +261,7 @@ def check_spec(spec: SamplingSpec, *, rows: int) -> None:
     bounds = {
         f"rows {rows} is below 1": rows < 1,
         f"samples {spec.samples} is below 1": spec.samples < 1,
-        f"max_tokens {spec.max_tokens} is below 1": spec.max_tokens < 1,
+        f"cap_tokens {spec.cap_tokens} is below 1": spec.cap_tokens < 1,
         f"temperature {spec.temperature} is below 0": not spec.temperature >= 0,
         f"top_p {spec.top_p} is outside (0, 1]": not 0 < spec.top_p <= 1,
         f"top_k {spec.top_k} is below 0 (0 = off)": spec.top_k < 0,

@@ -197,15 +197,15 @@ class _SamplingRun:
         self._block = _BLOCK_ROWS if on_cpu else rows
         self._slots_N = np.zeros(0, dtype=_SLOT)
         self._pages = list(range(rows))
-        self._token_GT = np.zeros((rows, spec.max_tokens), dtype=np.int32)
-        self._logprob_GT = np.zeros((rows, spec.max_tokens), dtype=np.float32)
-        self._entropy_GT = np.zeros((rows, spec.max_tokens), dtype=np.float32)
+        self._token_GT = np.zeros((rows, spec.cap_tokens), dtype=np.int32)
+        self._logprob_GT = np.zeros((rows, spec.cap_tokens), dtype=np.float32)
+        self._entropy_GT = np.zeros((rows, spec.cap_tokens), dtype=np.float32)
 
     def drain(self) -> None:
         """Runs until every job has ended."""
         while len(self._slots_N) or self._queue:
             dead = int(self._slots_N["dead"].sum())
-            full = bool((self._slots_N["count"] >= self._spec.max_tokens).any())
+            full = bool((self._slots_N["count"] >= self._spec.cap_tokens).any())
             if not len(self._slots_N) or full or dead >= self._allowed_dead():
                 self._retire()
                 self._repack()
@@ -279,7 +279,7 @@ class _SamplingRun:
         """A few decode steps of all slots; ends early when enough rows have ended."""
         slots, device = self._slots_N, self._decoder.device
         length_N, count_N = slots["start"] + slots["count"], slots["count"]
-        steps = min(_SEGMENT_STEPS, self._spec.max_tokens - int(count_N.max()))
+        steps = min(_SEGMENT_STEPS, self._spec.cap_tokens - int(count_N.max()))
         self._make_room(int(length_N.max()) + steps)
         windows = self._cache.windows(self._spans(length_N + steps))
         token_N = torch.from_numpy(slots["token"].copy()).to(device)
@@ -327,4 +327,4 @@ class _SamplingRun:
         slots["count"] += len(draws)
         slots["token"] = token_SN[-1]
         slots["dead"] |= self._host_stop_V[token_SN].any(axis=0)
-        slots["dead"] |= slots["count"] >= self._spec.max_tokens
+        slots["dead"] |= slots["count"] >= self._spec.cap_tokens

@@ -94,7 +94,7 @@ def check_choice(choice: Choice, *, cap_tokens: int) -> None:
     if choice.target_tokens is not None and not 1 <= choice.target_tokens <= cap_tokens:
         raise ConfigError(
             f"--target-tokens {choice.target_tokens} is outside 1 to the cap {cap_tokens}; "
-            "raise --max-tokens or lower it"
+            "raise --cap-tokens or lower it"
         )
     if choice.limit is not None and choice.limit < 1:
         raise ConfigError(f"--limit {choice.limit} is below 1; keep at least one prompt")

@@ -64,7 +64,7 @@ def _spec(plan: Plan) -> SamplingSpec:
     spec = plan.spec
     return SamplingSpec(
         samples=1,
-        max_tokens=plan.allowance_tokens,
+        cap_tokens=plan.allowance_tokens,
         seed=spec.seed,
         temperature=spec.temperature,
         top_p=spec.top_p,

@@ -83,11 +83,11 @@ def _check_positions(plan: Plan, problems: Sequence[Problem], local: Local) -> N
     closing = local.tokenizer(plan.close_text, add_special_tokens=False)["input_ids"]
     forced = plan.protocol is Protocol.FORCED
     extra = len(closing) + plan.allowance_tokens if forced else 0
-    longest = max(plan.spec.max_tokens, max(plan.budgets) + extra)
+    longest = max(plan.spec.cap_tokens, max(plan.budgets) + extra)
     try:
-        local.sampler.codec.jobs(problems, replace(plan.spec, samples=1, max_tokens=longest))
+        local.sampler.codec.jobs(problems, replace(plan.spec, samples=1, cap_tokens=longest))
     except EngineError as error:
-        raise ConfigError(f"--max-tokens {plan.spec.max_tokens}: {error}") from error
+        raise ConfigError(f"--cap-tokens {plan.spec.cap_tokens}: {error}") from error
 
 
 def _tokens(rollout: Rollout) -> TokenRecord:

@@ -48,11 +48,11 @@ class Plan:
 
 def check_plan(plan: Plan) -> None:
     """Refuses budgets and protocols that this sampling cannot give."""
-    cap = plan.spec.max_tokens
+    cap = plan.spec.cap_tokens
     for budget in plan.budgets:
         if not 1 <= budget <= cap:
             raise ConfigError(
-                f"budget {budget} is outside 1 to the cap {cap}; raise --max-tokens or drop it"
+                f"budget {budget} is outside 1 to the cap {cap}; raise --cap-tokens or drop it"
             )
     try:
         check_spec(plan.spec, rows=plan.rows)
@@ -82,7 +82,7 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
         "benchmark digest": digest(problems),
         "graders": ", ".join(sorted({problem.grader for problem in problems})),
         "samples": str(spec.samples),
-        "max tokens": str(spec.max_tokens),
+        "max tokens": str(spec.cap_tokens),
         "temperature": f"{spec.temperature:g}",
         "top-p": f"{spec.top_p:g}",
         "top-k": str(spec.top_k),

@@ -108,7 +108,7 @@ def findings(
         lambda: _repeated_samples(records, spec=spec),
         lambda: _repeated_prompt(records),
         lambda: _other_thinking(records),
-        lambda: _all_cut(records, cap_tokens=spec.max_tokens),
+        lambda: _all_cut(records, cap_tokens=spec.cap_tokens),
         lambda: _all_unparsed(records),
     )
     found = [finding for check in checks for finding in check()] if records else []
@@ -257,7 +257,7 @@ def _other_thinking(records: Sequence[EvalRecord]) -> Iterator[SampleWarning]:
 def _all_cut(records: Sequence[EvalRecord], *, cap_tokens: int) -> Iterator[SampleWarning]:
     if all(record.finish is Finish.LENGTH for record in records):
         yield SampleWarning(
-            f"all {len(records)} samples were cut at --max-tokens {cap_tokens} and cannot count "
+            f"all {len(records)} samples were cut at --cap-tokens {cap_tokens} and cannot count "
             "as right; if more are, raise it",
             stops=False,
         )

@@ -141,7 +141,7 @@ def record_of(
         grade=Grade(verdict.grade),
         tokens=completion.tokens,
         finish=completion.finish,
-        cap_tokens=spec.max_tokens,
+        cap_tokens=spec.cap_tokens,
         seed=spec.seed,
         difficulty=problem.difficulty,
         answer_tokens=_answer_tokens(problem, completion, verdict),

@@ -65,7 +65,7 @@ def _cap(facts: Facts) -> Iterator[Finding]:
             f"{percent(facts.shares.positive.estimate + facts.unknown_share)}."
         ),
         "",
-        f"tersely eval --max-tokens {cap}",
+        f"tersely eval --cap-tokens {cap}",
     )
 
 

@@ -118,7 +118,7 @@ def _sample(
         out=out / "samples",
         spec=SamplingSpec(
             samples=SAMPLES,
-            max_tokens=sampling.cap_tokens,
+            cap_tokens=sampling.cap_tokens,
             seed=seed,
             temperature=sampling.temperature,
             top_p=sampling.top_p,

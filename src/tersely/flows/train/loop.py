@@ -147,7 +147,7 @@ def _check_room(
     prompts: list[tuple[int, ...]] = []
     for key, (problems, cap_tokens) in caps.items():
         try:
-            jobs = codec.jobs(problems, SamplingSpec(samples=1, max_tokens=cap_tokens, seed=0))
+            jobs = codec.jobs(problems, SamplingSpec(samples=1, cap_tokens=cap_tokens, seed=0))
         except EngineError as error:
             raise ConfigError(f"{key}: {error}") from error
         prompts += [job.prompt_ids for job in jobs]
@@ -295,7 +295,7 @@ def evaluate_policy(
         problems,
         SamplingSpec(
             samples=section.samples,
-            max_tokens=max(section.budgets),
+            cap_tokens=max(section.budgets),
             seed=stream_seed(recipe.seed, EVAL_STREAM),
             temperature=sampling.temperature,
             top_p=sampling.top_p,

@@ -206,7 +206,7 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group]
     run.watch.on_sampling(f"step {step + 1}", len(chosen) * section.samples_per_prompt)
     spec = SamplingSpec(
         samples=section.samples_per_prompt,
-        max_tokens=section.cap_tokens,
+        cap_tokens=section.cap_tokens,
         seed=stream_seed(run.recipe.seed, TRAIN_STREAM, step),
         temperature=section.temperature,
         top_p=section.top_p,

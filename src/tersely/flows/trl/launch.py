@@ -102,7 +102,7 @@ def launch_trl(
 
 def _check_prompts(recipe: Recipe, policy: Policy, problems: Sequence[Problem]) -> None:
     """EngineError for a prompt that does not fit the model together with the cap."""
-    spec = SamplingSpec(samples=1, max_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
+    spec = SamplingSpec(samples=1, cap_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
     make_codec(policy.model, policy.tokenizer).jobs(problems, spec)
 
 

@@ -207,7 +207,7 @@ def rendered_prompts(recipe: Recipe, problems: Sequence[Problem]) -> list[tuple[
     """
     path = recipe.model.path
     codec = make_codec(load_settings(path), load_tokenizer(path))
-    spec = SamplingSpec(samples=1, max_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
+    spec = SamplingSpec(samples=1, cap_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
     try:
         return [job.prompt_ids for job in codec.jobs(problems, spec)]
     except EngineError as error:
