@@ -1,20 +1,27 @@
 """``tersely curate``."""
 
-import os
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.evaluate import make_endpoint, read_json_object
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
+from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, use_threads
+from tersely.cli.options import AllowUnsandboxed, flattened
+from tersely.cli.sampling import (
+    DrawOptions,
+    LocalOptions,
+    ModelOptions,
+    ServerOptions,
+    make_endpoint,
+)
 from tersely.core.errors import ConfigError
-from tersely.engines.local.jobs import Engine
+from tersely.core.types import SamplingSpec
 from tersely.metrics.budgets import Protocol
 
 SHOWN_REPEATS = 8
@@ -26,152 +33,138 @@ if TYPE_CHECKING:
     from tersely.flows.evaluate.plan import Plan
 
 
-def curate(
-    problems: Annotated[
-        str,
-        typer.Option(help="'lab' (its training half), a file of problems, or a set by its name."),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder to write; the same command goes on with it.")],
-    model: Annotated[
-        str, typer.Option(help="'lab', a Hugging Face model folder, or a server's model name.")
-    ] = "lab",
-    endpoint: Annotated[
-        str | None,
-        typer.Option(help="OpenAI-compatible server, e.g. http://localhost:8000/v1. None: here."),
-    ] = None,
-    samples: Annotated[int, typer.Option(help="Samples a prompt, k.")] = 8,
-    cap_tokens: Annotated[
-        int, typer.Option("--cap-tokens", "--max-tokens", help="Sampled cap in tokens.")
-    ] = 16384,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Nucleus; 1 is off.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Most likely tokens; 0 is off.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of sampling, and of --limit's draw.")] = 0,
-    pool: Annotated[int | None, typer.Option(help="Sample only the first so many prompts.")] = None,
-    rows: Annotated[int, typer.Option(help="Samples in flight at once, in this process.")] = 256,
-    engine: Annotated[Engine, typer.Option(help="What samples in this process.")] = Engine.LOCAL,
-    threads: Annotated[int, typer.Option(help="CPU threads here; 0: one a core.")] = 0,
+@dataclass(frozen=True, kw_only=True)
+class ChoiceOptions:
+    """Which prompts are kept."""
+
     select: Annotated[
         str | None,
         typer.Option(
             help="easy (pass rate > 0.5), hard (0 < pass rate <= 0.5), full, or mixes: a set of "
             "each, equally large. Default: easy."
         ),
-    ] = None,
+    ] = None
     band: Annotated[
         str | None, typer.Option(help="Instead: lowest and highest pass rate, 0.2,0.8.")
-    ] = None,
+    ] = None
     quantiles: Annotated[
         str | None, typer.Option(help="Instead: quantiles of the pass rates, 0.25,0.75.")
-    ] = None,
+    ] = None
     density: Annotated[
         float | None,
         typer.Option(
             help="Instead: the mean positive density to come near to, the share of samples that "
             "are right within --target-tokens; prompts leave from the denser or sparser end."
         ),
-    ] = None,
+    ] = None
     target_tokens: Annotated[
         int | None,
         typer.Option(
             help="L_T in tokens: positive densities are given, and --density can be used."
         ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Most prompts of a set, drawn by --seed.")
-    ] = None,
+    ] = None
+    limit: Annotated[int | None, typer.Option(help="Most prompts of a set, drawn by --seed.")] = (
+        None
+    )
     against: Annotated[
         list[str] | None,
         typer.Option(
             help="A benchmark, by name or file, whose problems must not be trained on. Repeatable."
         ),
-    ] = None,
+    ] = None
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Leave near-duplicates in.")
-    ] = False,
-    concurrency: Annotated[int, typer.Option(help="Server: most requests in flight.")] = 64,
-    timeout_s: Annotated[float, typer.Option(help="Server: seconds a request may take.")] = 1800.0,
-    tries: Annotated[int, typer.Option(help="Server: how often a request is tried.")] = 6,
-    per_request: Annotated[int, typer.Option(help="Server: samples a request (n).")] = 1,
-    api_key_env: Annotated[
-        str, typer.Option(help="Server: environment variable that holds the API key.")
-    ] = "OPENAI_API_KEY",
-    extra_body: Annotated[
-        str | None, typer.Option(help="Server: JSON object merged into each request.")
-    ] = None,
-    stop_text: Annotated[
-        list[str] | None,
-        typer.Option(help="Server: a stop token's text that it leaves in. Repeatable."),
-    ] = None,
-    allow_unsandboxed: Annotated[
-        bool,
-        typer.Option(
-            "--allow-unsandboxed",
-            help="Grade programs even where nothing can isolate them from your files and network.",
-        ),
-    ] = False,
-) -> None:
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurateOptions:
+    """Which prompts are sampled, how, and which of them are kept."""
+
+    problems: Annotated[
+        str,
+        typer.Option(help="'lab' (its training half), a file of problems, or a set by its name."),
+    ]
+    out: Annotated[Path, typer.Option(help="Folder to write; the same command goes on with it.")]
+    source: ModelOptions
+    samples: Annotated[int, typer.Option(help="Samples a prompt, k.")] = 8
+    cap_tokens: Annotated[
+        int, typer.Option("--cap-tokens", "--max-tokens", help="Sampled cap in tokens.")
+    ] = 16384
+    draw: DrawOptions
+    seed: Annotated[int, typer.Option(help="Seed of sampling, and of --limit's draw.")] = 0
+    pool: Annotated[int | None, typer.Option(help="Sample only the first so many prompts.")] = None
+    local: LocalOptions
+    choice: ChoiceOptions
+    server: ServerOptions
+    allow_unsandboxed: AllowUnsandboxed = False
+
+
+@flattened
+def curate(options: CurateOptions) -> None:
     """Sample prompts a few times each, and keep those to train on, by pass rate.
 
     The same folder can be chosen from again by other rules; nothing is sampled twice. A set of
     the same name is replaced.
     """
     with plain_errors():
-        from tersely.core.types import SamplingSpec
-        from tersely.flows.curate.choice import Choice, Select, check_choice
-        from tersely.flows.evaluate.plan import Plan
-        from tersely.flows.evaluate.session import load_benchmark
+        from tersely.flows.curate.choice import check_choice
         from tersely.tasks import sandbox
 
-        sandbox.allow_unsandboxed(allow_unsandboxed)
+        sandbox.allow_unsandboxed(options.allow_unsandboxed)
+        threads = options.local.threads
         if threads < 0:
             raise ConfigError(f"--threads {threads} is below 0; 0 takes one a core")
-        ways = (band, quantiles, density)
-        wanted = "easy" if select is None and all(way is None for way in ways) else select
-        if wanted is not None and wanted not in list(Select):
-            raise ConfigError(f"--select {wanted!r} is none of {', '.join(Select)}; use one")
-        choice = Choice(
-            select=None if wanted is None else Select(wanted),
-            band=_ends(band, option="--band"),
-            quantiles=_ends(quantiles, option="--quantiles"),
-            density=density,
-            target_tokens=target_tokens,
-            limit=limit,
-            seed=seed,
-            against=tuple(p for name in against or () for p in load_benchmark(name)),
-            keep_duplicates=keep_duplicates,
-        )
-        check_choice(choice, cap_tokens=cap_tokens)
-        plan = Plan(
-            model=model,
-            benchmark="",
-            out=out / "samples",
-            spec=SamplingSpec(
-                samples=samples,
-                cap_tokens=cap_tokens,
-                seed=seed,
-                temperature=temperature,
-                top_p=top_p,
-                top_k=top_k,
-            ),
-            budgets=(cap_tokens,),
-            protocol=Protocol.FINISHED,
-            endpoint=make_endpoint(
-                endpoint,
-                model,
-                concurrency=concurrency,
-                timeout_s=timeout_s,
-                tries=tries,
-                per_request=per_request,
-                api_key=os.environ.get(api_key_env),
-                extra_body=read_json_object(extra_body),
-                stop_texts=tuple(stop_text or ()),
-            ),
-            rows=rows,
-            engine=engine,
-        )
-        inputs = {"problems": problems, "held against": ", ".join(against or ()) or "no benchmark"}
-        _run(_pool(problems, pool), plan, choice, inputs=inputs, threads=threads)
+        choice = _choice(options.choice, seed=options.seed)
+        check_choice(choice, cap_tokens=options.cap_tokens)
+        plan = _plan(options)
+        against = ", ".join(options.choice.against or ()) or "no benchmark"
+        inputs = {"problems": options.problems, "held against": against}
+        _run(_pool(options.problems, options.pool), plan, choice, inputs=inputs, threads=threads)
+
+
+def _choice(given: ChoiceOptions, *, seed: int) -> "Choice":
+    from tersely.flows.curate.choice import Choice, Select
+    from tersely.flows.evaluate.session import load_benchmark
+
+    ways = (given.band, given.quantiles, given.density)
+    wanted = "easy" if given.select is None and all(way is None for way in ways) else given.select
+    if wanted is not None and wanted not in list(Select):
+        raise ConfigError(f"--select {wanted!r} is none of {', '.join(Select)}; use one")
+    return Choice(
+        select=None if wanted is None else Select(wanted),
+        band=_ends(given.band, option="--band"),
+        quantiles=_ends(given.quantiles, option="--quantiles"),
+        density=given.density,
+        target_tokens=given.target_tokens,
+        limit=given.limit,
+        seed=seed,
+        against=tuple(p for name in given.against or () for p in load_benchmark(name)),
+        keep_duplicates=given.keep_duplicates,
+    )
+
+
+def _plan(options: CurateOptions) -> "Plan":
+    from tersely.flows.evaluate.plan import Plan
+
+    return Plan(
+        model=options.source.model,
+        benchmark="",
+        out=options.out / "samples",
+        spec=SamplingSpec(
+            samples=options.samples,
+            cap_tokens=options.cap_tokens,
+            seed=options.seed,
+            temperature=options.draw.temperature,
+            top_p=options.draw.top_p,
+            top_k=options.draw.top_k,
+        ),
+        budgets=(options.cap_tokens,),
+        protocol=Protocol.FINISHED,
+        endpoint=make_endpoint(options.source, options.server),
+        rows=options.local.rows,
+        engine=options.local.engine,
+    )
 
 
 def _run(
@@ -187,10 +180,7 @@ def _run(
 
     if plan.endpoint is None:
         messages.print(f"loading {plan.model} ...", highlight=False)
-        import torch
-
-        if threads:
-            torch.set_num_threads(threads)
+        use_threads(threads)
     try:
         with (
             on_signals(signal.default_int_handler, signal.SIGTERM),

@@ -68,6 +68,14 @@ def on_signals(handler: Callable[[int, FrameType | None], object], *numbers: int
             signal.signal(number, old)
 
 
+def use_threads(threads: int | None) -> None:
+    """CPU threads of torch; 0 or None leaves it one a core."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+
+
 def output() -> Console:
     """Where tables go: as wide as the terminal or ``COLUMNS``, else of a fixed width."""
     console = Console()

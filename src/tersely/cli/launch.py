@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tersely.cli.frame import messages, plain_errors, say_alarm
+from tersely.cli.frame import messages, plain_errors, say_alarm, use_threads
 from tersely.cli.launch_verl import launch_verl
-from tersely.cli.launched import carry_out, show_report
+from tersely.cli.launched import carry_out
+from tersely.cli.options import LaunchFolder, MeanTokens, Resume
+from tersely.cli.report import show_run
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
@@ -28,18 +30,14 @@ def launch_trl(
     recipe: Annotated[
         Path,
         typer.Argument(
-            help="Recipe (TOML), or a shipped one's name; [trl] holds GRPOConfig's own."
+            help="Recipe (TOML), or a shipped one's name; \\[trl] holds GRPOConfig's own."
         ),
     ],
     processes: Annotated[
         int, typer.Option(min=1, help="Processes on this machine: one for each GPU.")
     ] = 1,
-    run: Annotated[
-        Path | None, typer.Option(help="Run folder to write. Default: runs/ and the recipe's name.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run folder where it was left.")
-    ] = False,
+    run: LaunchFolder = None,
+    resume: Resume = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override a setting, e.g. --set trl.use_vllm=true. Repeatable."),
@@ -48,10 +46,7 @@ def launch_trl(
         bool,
         typer.Option("--dry-run", help="Check all, print TRL's settings and the price, and stop."),
     ] = False,
-    mean_tokens: Annotated[
-        int | None,
-        typer.Option(help="--dry-run: price at this mean length of a rollout, too."),
-    ] = None,
+    mean_tokens: MeanTokens = None,
 ) -> None:
     """Train with TRL on accelerate: our rewards, targets, masks and records, its processes."""
     from tersely.flows.recipe.recipe import find_recipe, read_recipe
@@ -89,10 +84,7 @@ def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -
 
     check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
-    import torch
-
-    if settings.model.cpu_threads:
-        torch.set_num_threads(settings.model.cpu_threads)
+    use_threads(settings.model.cpu_threads)
     from tersely.flows.trl.launch import launch_trl as run_trl
 
     carry_out(
@@ -107,4 +99,4 @@ def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -
         again=f"tersely launch trl {folder / RECIPE_FILE} --run {folder} --processes {processes} "
         "--resume",
     )
-    show_report(folder)
+    show_run(folder)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersely.cli.frame import messages, plain_errors, say_alarm
-from tersely.cli.launched import carry_out, show_report
+from tersely.cli.launched import carry_out
+from tersely.cli.options import LaunchFolder, MeanTokens, Resume
+from tersely.cli.report import show_run
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
@@ -17,17 +19,13 @@ def launch_verl(
     recipe: Annotated[
         Path,
         typer.Argument(
-            help="Recipe (TOML), or a shipped one's name; [verl] holds verl's own keys."
+            help="Recipe (TOML), or a shipped one's name; \\[verl] holds verl's own keys."
         ),
     ],
     nodes: Annotated[int, typer.Option(min=1, help="Machines of the Ray cluster.")] = 1,
     gpus_per_node: Annotated[int, typer.Option(min=1, help="GPUs of each machine.")] = 8,
-    run: Annotated[
-        Path | None, typer.Option(help="Run folder to write. Default: runs/ and the recipe's name.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run folder where it was left.")
-    ] = False,
+    run: LaunchFolder = None,
+    resume: Resume = False,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,10 +36,7 @@ def launch_verl(
         bool,
         typer.Option("--dry-run", help="Check all, print verl's settings and the price, and stop."),
     ] = False,
-    mean_tokens: Annotated[
-        int | None,
-        typer.Option(help="--dry-run: price at this mean length of a rollout, too."),
-    ] = None,
+    mean_tokens: MeanTokens = None,
 ) -> None:
     """Train with verl on Ray: our grader, rewards, masks and records, its sharding and sampling."""
     from tersely.flows.recipe.recipe import find_recipe, read_recipe
@@ -113,7 +108,7 @@ def _report(settings: "Recipe", folder: Path) -> None:
     from tersely.flows.verl.settings import validates
 
     if validates(settings):
-        show_report(folder)
+        show_run(folder)
         return
     messages.print(
         f"evaluation.budgets reach beyond sampling.cap_tokens, where verl does not sample: "

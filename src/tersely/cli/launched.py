@@ -2,12 +2,11 @@
 
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output
+from tersely.cli.frame import INTERRUPTED, messages, on_signals
 
 if TYPE_CHECKING:
     from tersely.flows.train.progress import Progress
@@ -35,15 +34,3 @@ def carry_out(run: "Callable[[Progress], None]", *, again: str) -> None:
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from None
-
-
-def show_report(folder: Path) -> None:
-    """Draws a run's report, prints its table and says where the page is."""
-    from tersely.report.pages.run import write_report
-    from tersely.report.tables.comparison import draw_table
-
-    messages.print("drawing the report ...")
-    report = write_report(folder)
-    out = output()
-    out.print(draw_table(report.overall))
-    out.print(f"report: {report.page}", highlight=False, soft_wrap=True)

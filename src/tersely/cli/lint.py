@@ -2,13 +2,20 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tersely.cli.frame import messages, output, plain_errors
-from tersely.cli.report import Benchmark, Cap, Columns, From, OnlyModel, Tokenizer, reader_options
+from tersely.cli.options import (
+    ReadOptions,
+    RecipeOrDemo,
+    RecipeOverrides,
+    flattened,
+    reader_options,
+)
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,79 +27,91 @@ if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
 
 
+@dataclass(frozen=True, kw_only=True)
+class LintOptions:
+    """What is asked of a recipe, and in which form the answer is given."""
+
+    tokens_per_second: Annotated[
+        float | None,
+        typer.Option(help="Throughput of sampling and learning together, for hours."),
+    ] = None
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Propose L_T, L_R, N and a band from the records.")
+    ] = False
+    out: Annotated[
+        Path | None, typer.Option(help="--suggest: write the proposed recipe here (TOML).")
+    ] = None
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a finding is an error.")] = (
+        False
+    )
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print findings and figures as JSON instead.")
+    ] = False
+
+
+@flattened
 def lint(
+    *,
     records: Annotated[
         Path,
         typer.Option(help="Rollouts of the base model: a folder of tersely eval, or a file."),
     ],
-    recipe: Annotated[
-        Path | None,
-        typer.Argument(help="Recipe (TOML), or a shipped one's name. None: the lab's demo."),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override a setting, e.g. --set target.tokens=40. Repeatable."),
-    ] = None,
-    from_: From = "tersely",
-    tokenizer: Tokenizer = None,
-    cap_tokens: Cap = None,
-    column: Columns = None,
-    only_model: OnlyModel = None,
-    benchmark: Benchmark = None,
-    tokens_per_second: Annotated[
-        float | None,
-        typer.Option(help="Throughput of sampling and learning together, for hours."),
-    ] = None,
-    suggest: Annotated[
-        bool, typer.Option("--suggest", help="Propose L_T, L_R, N and a band from the records.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="--suggest: write the proposed recipe here (TOML).")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a finding is an error.")] = (
-        False
-    ),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print findings and figures as JSON instead.")
-    ] = False,
+    recipe: RecipeOrDemo = None,
+    set_: RecipeOverrides = None,
+    reading: ReadOptions,
+    options: LintOptions,
 ) -> None:
     """Say what a recipe will do to a model, from its rollouts, before any GPU time is spent."""
     with plain_errors():
-        from tersely.flows.lint import find
-        from tersely.flows.lint.facts import gather
-        from tersely.flows.lint.pool import only_trained, read_pool
-        from tersely.flows.lint.suggest import suggest as propose
         from tersely.flows.recipe.recipe import find_recipe, read_recipe, shipped
 
-        if tokens_per_second is not None and not tokens_per_second > 0:
-            raise ConfigError(f"--tokens-per-second {tokens_per_second:g} must be above 0")
-        _check_out(out, suggest=suggest)
+        rate = options.tokens_per_second
+        if rate is not None and not rate > 0:
+            raise ConfigError(f"--tokens-per-second {rate:g} must be above 0")
+        _check_out(options.out, suggest=options.suggest)
         file = find_recipe(recipe) if recipe else shipped("demo")
         settings = read_recipe(file, overrides=set_ or [])
-        messages.print(f"reading {records} ...", highlight=False, soft_wrap=True)
-        options = reader_options(
-            tokenizer, cap_tokens, column, only_model, benchmark, run=records.stem
-        )
-        whole = read_pool(records, settings, reader=from_, options=options)
-        messages.print("judging the rollouts ...")
-        facts = gather(settings, only_trained(whole, settings), tokens_per_second=tokens_per_second)
-        findings = find(facts)
-        suggestion = None
-        if suggest:
-            messages.print("weighing other settings ...")
-            suggestion = propose(settings, whole, tokens_per_second=tokens_per_second)
-        if as_json:
-            from tersely.flows.lint.export import export
-
-            sys.stdout.write(json.dumps(export(facts, findings, suggestion), indent=2) + "\n")
-        else:
-            _show(facts, findings, name=recipe.name if recipe else "demo")
-            if suggestion is not None:
-                _show_suggestion(facts, suggestion)
-        if suggestion is not None and out is not None:
-            _write(suggestion.recipe, out)
-    if strict and any(finding.severity == "error" for finding in findings):
+        name = recipe.name if recipe else "demo"
+        findings = _lint(records, settings, reading, options, name=name)
+    if options.strict and any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
+
+
+def _lint(
+    records: Path, settings: "Recipe", reading: ReadOptions, options: LintOptions, *, name: str
+) -> "Sequence[Finding]":
+    """Shows what was found, and gives it."""
+    from tersely.flows.lint import find
+    from tersely.flows.lint.facts import gather
+    from tersely.flows.lint.pool import only_trained, read_pool
+    from tersely.flows.lint.suggest import suggest
+
+    rate = options.tokens_per_second
+    messages.print(f"reading {records} ...", highlight=False, soft_wrap=True)
+    whole = read_pool(
+        records,
+        settings,
+        reader=reading.from_,
+        options=reader_options(reading, run=records.stem),
+    )
+    messages.print("judging the rollouts ...")
+    facts = gather(settings, only_trained(whole, settings), tokens_per_second=rate)
+    findings = find(facts)
+    suggestion = None
+    if options.suggest:
+        messages.print("weighing other settings ...")
+        suggestion = suggest(settings, whole, tokens_per_second=rate)
+    if options.as_json:
+        from tersely.flows.lint.export import export
+
+        sys.stdout.write(json.dumps(export(facts, findings, suggestion), indent=2) + "\n")
+    else:
+        _show(facts, findings, name=name)
+        if suggestion is not None:
+            _show_suggestion(facts, suggestion)
+    if suggestion is not None and options.out is not None:
+        _write(suggestion.recipe, options.out)
+    return findings
 
 
 def _check_out(out: Path | None, *, suggest: bool) -> None:

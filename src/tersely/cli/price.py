@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
 
 GB = 1e9
+CAVEAT = (
+    "an estimate, not a measurement: formulas and assumed shares of peak are in docs/scale.md; "
+    "grading, weight transfer and waiting for each other are left out"
+)
 
 
 def show_price(
@@ -55,10 +59,7 @@ def show_price(
     messages.print(_draw(prices, evaluations=evaluations))
     for line in [line for price in prices[:2] for line in _misfits(price, setup, evaluations)]:
         _say(line)
-    _say(
-        "an estimate, not a measurement: formulas and assumed shares of peak are in docs/scale.md; "
-        "grading, weight transfer and waiting for each other are left out"
-    )
+    _say(CAVEAT)
 
 
 def _say(text: str) -> None:

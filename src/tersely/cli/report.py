@@ -1,133 +1,97 @@
 """``tersely report`` and ``tersely compare``."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from tersely.cli.frame import messages, numbers, output, plain_errors
-from tersely.core.errors import ConfigError
+from tersely.cli.options import ReadOptions, flattened, reader_options
 from tersely.metrics.budgets import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tersely.readers.evaluations import Loaded
-    from tersely.readers.formats import Options
 
 PAGE = "report.html"
 # Two files that do not name their benchmark are compared as of one.
 UNNAMED = "benchmark"
 
-From = Annotated[
-    str,
-    typer.Option(
-        "--from",
-        help="Who wrote the file: tersely, table (any JSONL, JSON or Parquet), lighteval, lm_eval, "
-        "inspect_ai, qwen_math, verl, trl.",
-    ),
-]
-Tokenizer = Annotated[
-    str | None,
-    typer.Option(help="Tokenizer folder to count tokens with, where a file holds no counts."),
-]
-Cap = Annotated[
-    int | None,
-    typer.Option("--cap-tokens", help="Sampled cap in tokens, where a file does not hold it."),
-]
-Columns = Annotated[
-    list[str] | None,
-    typer.Option("--column", help="OURS=THEIRS, e.g. --column tokens=n_tokens. Repeatable."),
-]
-OnlyModel = Annotated[str | None, typer.Option(help="Only this model's samples.")]
-Regrade = Annotated[
-    str | None,
-    typer.Option(
-        help="Grade the file's texts again with this grader: math, number, choice, exact, ... "
-        "With --tokenizer, prefixes too.",
-        metavar="GRADER",
-    ),
-]
-Benchmark = Annotated[str | None, typer.Option(help="Name of the benchmark, where none is given.")]
-Budgets = Annotated[str | None, typer.Option(help="Budgets in tokens: 2048,4096,8192.")]
-Ks = Annotated[str | None, typer.Option("--k", help="Tries for Pass@k and the like: 1,4,8.")]
-Wanted = Annotated[
-    Protocol | None,
-    typer.Option(help="What counts as right at a budget. Default: what it was evaluated for."),
-]
-Out = Annotated[Path | None, typer.Option(help="Folder for report.html. Default: beside the data.")]
-Markdown = Annotated[Path | None, typer.Option("--md", help="Also write the tables as Markdown.")]
-Csv = Annotated[Path | None, typer.Option("--csv", help="Also write every figure as CSV.")]
-Png = Annotated[Path | None, typer.Option("--png", help="Also write the pictures to this folder.")]
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What is measured, and where it is written."""
+
+    regrade: Annotated[
+        str | None,
+        typer.Option(
+            help="Grade the file's texts again with this grader: math, number, choice, exact, ... "
+            "With --tokenizer, prefixes too.",
+            metavar="GRADER",
+        ),
+    ] = None
+    budgets: Annotated[str | None, typer.Option(help="Budgets in tokens: 2048,4096,8192.")] = None
+    k: Annotated[str | None, typer.Option(help="Tries for Pass@k and the like: 1,4,8.")] = None
+    protocol: Annotated[
+        Protocol | None,
+        typer.Option(help="What counts as right at a budget. Default: what it was evaluated for."),
+    ] = None
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html. Default: beside the data.")
+    ] = None
+    markdown: Annotated[
+        Path | None, typer.Option("--md", help="Also write the tables as Markdown.")
+    ] = None
+    csv: Annotated[Path | None, typer.Option(help="Also write every figure as CSV.")] = None
+    png: Annotated[Path | None, typer.Option(help="Also write the pictures to this folder.")] = None
 
 
+@flattened
 def report(
     path: Annotated[Path, typer.Argument(help="Evaluation or run folder, or a file of records.")],
-    from_: From = "tersely",
-    tokenizer: Tokenizer = None,
-    cap_tokens: Cap = None,
-    column: Columns = None,
-    only_model: OnlyModel = None,
-    benchmark: Benchmark = None,
-    regrade: Regrade = None,
-    budgets: Budgets = None,
-    k: Ks = None,
-    protocol: Wanted = None,
-    out: Out = None,
-    markdown: Markdown = None,
-    csv: Csv = None,
-    png: Png = None,
+    reading: ReadOptions,
+    options: ReportOptions,
 ) -> None:
     """Tables and pictures of one evaluation (or of a training run): terminal and report.html."""
     with plain_errors():
         if (path / "steps.jsonl").is_file():
-            _show_run(path)
+            show_run(path)
             return
-        load = _loader(from_, tokenizer, cap_tokens, column, only_model, benchmark, regrade)
-        wanted = numbers(budgets, option="--budgets")
-        loaded = load(path, budgets=wanted, protocol=protocol)
-        folder = out or (path if path.is_dir() else path.parent)
+        load = _loader(reading, regrade=options.regrade)
+        wanted = numbers(options.budgets, option="--budgets")
+        loaded = load(path, budgets=wanted, protocol=options.protocol)
+        folder = options.out or (path if path.is_dir() else path.parent)
         page = folder / (PAGE if path.is_dir() else f"{loaded.name}-{PAGE}")
-        files = Files(page, markdown, csv, png)
-        show_evaluation(loaded, files, ks=numbers(k, option="--k"))
+        files = Files(page, options.markdown, options.csv, options.png)
+        show_evaluation(loaded, files, ks=numbers(options.k, option="--k"))
 
 
+@flattened
 def compare(
     before: Annotated[Path, typer.Argument(help="Evaluation folder or file, the reference.")],
     after: Annotated[Path, typer.Argument(help="The other, on the same problems.")],
-    from_: From = "tersely",
-    tokenizer: Tokenizer = None,
-    cap_tokens: Cap = None,
-    column: Columns = None,
-    only_model: OnlyModel = None,
-    benchmark: Benchmark = None,
-    regrade: Regrade = None,
-    budgets: Budgets = None,
-    k: Ks = None,
-    protocol: Wanted = None,
-    out: Out = None,
-    markdown: Markdown = None,
-    csv: Csv = None,
-    png: Png = None,
+    reading: ReadOptions,
+    options: ReportOptions,
 ) -> None:
     """Paired difference of two evaluations, at every budget, with intervals."""
     with plain_errors():
-        load = _loader(
-            from_, tokenizer, cap_tokens, column, only_model, benchmark, regrade, unnamed=UNNAMED
+        load = _loader(reading, regrade=options.regrade, unnamed=UNNAMED)
+        wanted = numbers(options.budgets, option="--budgets")
+        left, right = (
+            load(path, budgets=wanted, protocol=options.protocol) for path in (before, after)
         )
-        wanted = numbers(budgets, option="--budgets")
-        left, right = (load(path, budgets=wanted, protocol=protocol) for path in (before, after))
         if left.name == right.name:
             left, right = (
                 side._replace(name=f"{path.resolve().parent.name}-{side.name}")
                 for side, path in ((left, before), (right, after))
             )
-        folder = out or (after if after.is_dir() else after.parent)
+        folder = options.out or (after if after.is_dir() else after.parent)
         page = folder / f"compare-{left.name}-{right.name}.html"
-        files = Files(page, markdown, csv, png)
-        _show_comparison(left, right, files, budgets=wanted, ks=numbers(k, option="--k"))
+        files = Files(page, options.markdown, options.csv, options.png)
+        _show_comparison(left, right, files, budgets=wanted, ks=numbers(options.k, option="--k"))
 
 
 class Files(NamedTuple):
@@ -137,6 +101,17 @@ class Files(NamedTuple):
     markdown: Path | None = None
     csv: Path | None = None
     png: Path | None = None
+
+
+def show_run(folder: Path) -> None:
+    """Draws a run's report, prints its table and says where the page is."""
+    from tersely.report.pages.run import write_report
+    from tersely.report.tables.comparison import draw_table
+
+    messages.print("drawing the report ...")
+    written = write_report(folder)
+    output().print(draw_table(written.overall))
+    _say_where(written.page)
 
 
 def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -> None:
@@ -185,73 +160,16 @@ def _say_where(page: Path) -> None:
 
 
 def _loader(
-    reader: str,
-    tokenizer: str | None,
-    cap_tokens: int | None,
-    columns: list[str] | None,
-    only_model: str | None,
-    benchmark: str | None,
-    regrade: str | None,
-    *,
-    unnamed: str | None = None,
+    reading: ReadOptions, *, regrade: str | None, unnamed: str | None = None
 ) -> "Callable[..., Loaded]":
     """Loads evaluations as the options say."""
     from tersely.readers.evaluations import load
     from tersely.readers.packing import plain_stem
 
-    stated = replace(
-        reader_options(tokenizer, cap_tokens, columns, only_model, benchmark),
-        grader=regrade,
-        unnamed=unnamed,
-    )
+    stated = replace(reader_options(reading), grader=regrade, unnamed=unnamed)
 
     def load_one(path: Path, *, budgets: Sequence[int], protocol: Protocol | None) -> "Loaded":
         options = replace(stated, run=plain_stem(path))
-        return load(path, reader=reader, options=options, budgets=budgets, protocol=protocol)
+        return load(path, reader=reading.from_, options=options, budgets=budgets, protocol=protocol)
 
     return load_one
-
-
-def reader_options(
-    tokenizer: str | None,
-    cap_tokens: int | None,
-    columns: list[str] | None,
-    only_model: str | None,
-    benchmark: str | None,
-    *,
-    run: str = "",
-) -> "Options":
-    """What the command line says of a file that the file does not say itself."""
-    from tersely.readers.formats import Options
-
-    return Options(
-        run=run,
-        count_tokens=None if tokenizer is None else _counter(tokenizer),
-        cap_tokens=cap_tokens,
-        benchmark=benchmark,
-        model=only_model,
-        columns=dict(_pair(entry) for entry in columns or ()),
-    )
-
-
-def _pair(entry: str) -> tuple[str, str]:
-    ours, equals, theirs = entry.partition("=")
-    if not (ours and equals and theirs):
-        raise ConfigError(f"--column {entry!r} is not OURS=THEIRS; write --column tokens=n_tokens")
-    return ours, theirs
-
-
-def _counter(tokenizer: str) -> "Callable[[str], int]":
-    from tersely.engines.tokens import make_counter
-
-    return make_counter(tokenizer)
-
-
-def _show_run(path: Path) -> None:
-    from tersely.report.pages.run import write_report
-    from tersely.report.tables.comparison import draw_table
-
-    messages.print("drawing the report ...")
-    written = write_report(path)
-    output().print(draw_table(written.overall))
-    _say_where(written.page)

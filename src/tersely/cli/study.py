@@ -4,12 +4,14 @@ import os
 import shlex
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors
+from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, use_threads
+from tersely.cli.options import flattened
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,46 +21,54 @@ if TYPE_CHECKING:
 LIST, ALL = "list", "all"
 
 
-def study(
-    name: Annotated[
-        str, typer.Argument(help="list, all, a study's name, or a study of your own (TOML).")
-    ],
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of every arm: seeds 1 to this.")] = 5,
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """How many runs of what, where, and which part of the work is done."""
+
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of every arm: seeds 1 to this.")] = 5
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs side by side. Default: one a core.")
-    ] = None,
+    ] = None
     out: Annotated[Path, typer.Option(help="Folder of run folders and reports.")] = Path(
         "runs/studies"
-    ),
+    )
     results: Annotated[
         Path | None,
         typer.Option(help="Folder of finished runs and the pool. Default: results in --out."),
-    ] = None,
+    ] = None
     model: Annotated[
         str | None, typer.Option(help="Model folder or hub id. Default: the lab's.")
-    ] = None,
+    ] = None
     train: Annotated[
         str | None,
         typer.Option(help="Prompts to train on: a file, a set, gym:TASK. Default: the lab's."),
-    ] = None,
+    ] = None
     benchmark: Annotated[
         str | None, typer.Option(help="Held-out problems, named alike. Default: the lab's.")
-    ] = None,
+    ] = None
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set", help="Set a key of every arm's base, e.g. learner.steps=60. Repeatable."
         ),
-    ] = None,
+    ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show claims and runs, train nothing.")
-    ] = False,
+    ] = False
     judge_only: Annotated[
         bool, typer.Option("--judge-only", help="Judge the runs that are there, train nothing.")
-    ] = False,
+    ] = False
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep run folders (checkpoints, rollouts) as well.")
-    ] = False,
+    ] = False
+
+
+@flattened
+def study(
+    name: Annotated[
+        str, typer.Argument(help="list, all, a study's name, or a study of your own (TOML).")
+    ],
+    options: StudyOptions,
 ) -> None:
     """Run a study's arms side by side and say, claim by claim, whether it holds."""
     from tersely.flows.recipe.recipe import read_value
@@ -70,18 +80,24 @@ def study(
         from tersely.flows.study.plan import base_settings, find_studies, units_of
         from tersely.flows.study.results import pack_results
 
-        given = {"model.path": model, "problems.train": train, "problems.test": benchmark}
+        given = {
+            "model.path": options.model,
+            "problems.train": options.train,
+            "problems.test": options.benchmark,
+        }
         overrides = [(key, value) for key, value in given.items() if value is not None]
-        overrides += [read_value(entry) for entry in set_ or []]
+        overrides += [read_value(entry) for entry in options.set_ or []]
         studies = find_studies(name)
         base = base_settings(overrides)
+        seeds, out = options.seeds, options.out
         units = units_of(base, studies, seeds=seeds)
-        bench = _bench(out, results or out / "results", keep=keep)
-        if dry_run:
+        bench = _bench(out, options.results or out / "results", keep=options.keep)
+        if options.dry_run:
             _describe(studies, units, bench)
             return
-        trained = judge_only or _run(base, units, bench, out=out, jobs=jobs or os.cpu_count() or 1)
-        if not judge_only:
+        jobs = options.jobs or os.cpu_count() or 1
+        trained = options.judge_only or _run(base, units, bench, out=out, jobs=jobs)
+        if not options.judge_only:
             pack_results(bench.results)
         _judge(base, studies, bench, name=Path(name).stem, seeds=seeds, out=out)
     if not trained:
@@ -159,11 +175,7 @@ def _prepare(base: dict[str, Any], bench: "StudyFolders", *, out: Path) -> None:
     from tersely.flows.study.pool import make_pool, unpack_records
 
     messages.print("base model, pool and held-out problems ...", highlight=False)
-    import torch
-
-    threads = base["model"].get("cpu_threads")
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(base["model"].get("cpu_threads"))
     try:
         with (
             on_signals(signal.default_int_handler, signal.SIGTERM),

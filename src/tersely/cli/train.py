@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, say_alarm
+from tersely.cli.frame import (
+    INTERRUPTED,
+    messages,
+    on_signals,
+    plain_errors,
+    say_alarm,
+    use_threads,
+)
+from tersely.cli.options import AllowUnsandboxed, RecipeOrDemo, RecipeOverrides, Resume
+from tersely.cli.report import show_run
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,33 +28,19 @@ lab_app = typer.Typer(help="The built-in small world.", no_args_is_help=True)
 
 
 def train(
-    recipe: Annotated[
-        Path | None,
-        typer.Argument(help="Recipe (TOML), or a shipped one's name. None: the lab's demo."),
-    ] = None,
+    recipe: RecipeOrDemo = None,
     run: Annotated[
         Path | None,
         typer.Option(
             help="Run folder to write. Default: runs/demo, or runs/ and the recipe's name."
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run folder where it was left.")
-    ] = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override a setting, e.g. --set target.tokens=40. Repeatable."),
-    ] = None,
+    resume: Resume = False,
+    set_: RecipeOverrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved recipe and its cost, and stop.")
     ] = False,
-    allow_unsandboxed: Annotated[
-        bool,
-        typer.Option(
-            "--allow-unsandboxed",
-            help="Grade programs even where nothing can isolate them from your files and network.",
-        ),
-    ] = False,
+    allow_unsandboxed: AllowUnsandboxed = False,
 ) -> None:
     """Shorten a reasoner with RL: a run folder with checkpoints, records and report.html."""
     from tersely.flows.recipe.recipe import as_toml, find_recipe, read_recipe, shipped
@@ -75,10 +70,7 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
 
     check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
-    import torch
-
-    if settings.model.cpu_threads:
-        torch.set_num_threads(settings.model.cpu_threads)
+    use_threads(settings.model.cpu_threads)
     from tersely.flows.train.loop import train as run_training
 
     with (
@@ -99,14 +91,7 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
         again = f"tersely train {folder / RECIPE_FILE} --run {folder} --resume"
         messages.print(f"stopped {done}. Go on with: {again}", highlight=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
-    from tersely.report.pages.run import write_report
-    from tersely.report.tables.comparison import draw_table
-
-    messages.print("drawing the report ...")
-    report = write_report(folder)
-    out = output()
-    out.print(draw_table(report.overall))
-    out.print(f"report: {report.page}", highlight=False, soft_wrap=True)
+    show_run(folder)
 
 
 @lab_app.command("pretrain")

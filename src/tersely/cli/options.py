@@ -1,0 +1,139 @@
+"""Options that several commands share, and how a dataclass of options becomes a command's own."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from tersely.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tersely.readers.formats import Options
+
+_T = TypeVar("_T")
+
+
+def flattened(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameters of a dataclass type are given to typer field by field.
+
+    A field may be a dataclass itself. Options are shown in the order in which they are written.
+    """
+
+    # typer calls a command with all of its options by name.
+    @wraps(command)
+    def flat(**given: Any) -> None:
+        _call(command, given)
+
+    parameters = list(_flatten(_parameters(command)))
+    flat.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    flat.__annotations__ = {each.name: each.annotation for each in parameters}
+    return flat
+
+
+def _parameters(target: Callable[..., Any]) -> Iterable[Parameter]:
+    return signature(target, eval_str=True).parameters.values()
+
+
+def _flatten(parameters: Iterable[Parameter]) -> Iterator[Parameter]:
+    for each in parameters:
+        if is_dataclass(each.annotation):
+            yield from _flatten(_parameters(each.annotation))
+        else:
+            yield each.replace(kind=Parameter.KEYWORD_ONLY)
+
+
+def _call(target: Callable[..., _T], given: dict[str, Any]) -> _T:
+    return target(
+        **{
+            each.name: _call(each.annotation, given)
+            if is_dataclass(each.annotation)
+            else given[each.name]
+            for each in _parameters(target)
+        }
+    )
+
+
+AllowUnsandboxed = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unsandboxed",
+        help="Grade programs even where nothing can isolate them from your files and network.",
+    ),
+]
+RecipeOrDemo = Annotated[
+    Path | None,
+    typer.Argument(help="Recipe (TOML), or a shipped one's name. None: the lab's demo."),
+]
+RecipeOverrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting, e.g. --set target.tokens=40. Repeatable."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue the run folder where it was left.")
+]
+LaunchFolder = Annotated[
+    Path | None, typer.Option(help="Run folder to write. Default: runs/ and the recipe's name.")
+]
+MeanTokens = Annotated[
+    int | None, typer.Option(help="--dry-run: price at this mean length of a rollout, too.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How to read a file of records, and what it does not say itself."""
+
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="Who wrote the file: tersely, table (any JSONL, JSON or Parquet), lighteval, "
+            "lm_eval, inspect_ai, qwen_math, verl, trl, slime.",
+        ),
+    ] = "tersely"
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="Tokenizer folder to count tokens with, where a file holds no counts."),
+    ] = None
+    cap_tokens: Annotated[
+        int | None, typer.Option(help="Sampled cap in tokens, where a file does not hold it.")
+    ] = None
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="OURS=THEIRS, e.g. --column tokens=n_tokens. Repeatable."),
+    ] = None
+    only_model: Annotated[str | None, typer.Option(help="Only this model's samples.")] = None
+    benchmark: Annotated[
+        str | None, typer.Option(help="Name of the benchmark, where none is given.")
+    ] = None
+
+
+def reader_options(given: ReadOptions, *, run: str = "") -> "Options":
+    """The reader's settings."""
+    from tersely.readers.formats import Options
+
+    return Options(
+        run=run,
+        count_tokens=None if given.tokenizer is None else _counter(given.tokenizer),
+        cap_tokens=given.cap_tokens,
+        benchmark=given.benchmark,
+        model=given.only_model,
+        columns=dict(_pair(entry) for entry in given.column or ()),
+    )
+
+
+def _pair(entry: str) -> tuple[str, str]:
+    ours, equals, theirs = entry.partition("=")
+    if not (ours and equals and theirs):
+        raise ConfigError(f"--column {entry!r} is not OURS=THEIRS; write --column tokens=n_tokens")
+    return ours, theirs
+
+
+def _counter(tokenizer: str) -> "Callable[[str], int]":
+    from tersely.engines.tokens import make_counter
+
+    return make_counter(tokenizer)

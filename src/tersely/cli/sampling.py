@@ -1,0 +1,111 @@
+"""What ``tersely eval`` and ``tersely curate`` ask about sampling."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tersely.core.errors import ConfigError
+from tersely.engines.local.jobs import Engine
+
+if TYPE_CHECKING:
+    from tersely.engines.http.sampler import Endpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which model samples, and where."""
+
+    model: Annotated[
+        str, typer.Option(help="'lab', a Hugging Face model folder, or a server's model name.")
+    ] = "lab"
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="OpenAI-compatible server, e.g. http://localhost:8000/v1. None: here."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawOptions:
+    """How a token is drawn."""
+
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0
+    top_p: Annotated[float, typer.Option(help="Nucleus; 1 is off.")] = 1.0
+    top_k: Annotated[int, typer.Option(help="Most likely tokens; 0 is off.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalOptions:
+    """How this process samples."""
+
+    rows: Annotated[int, typer.Option(help="Samples in flight at once, in this process.")] = 256
+    engine: Annotated[Engine, typer.Option(help="What samples in this process.")] = Engine.LOCAL
+    threads: Annotated[int, typer.Option(help="CPU threads here; 0: one a core.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """How a server is asked."""
+
+    concurrency: Annotated[int, typer.Option(help="Server: most requests in flight.")] = 64
+    timeout_s: Annotated[float, typer.Option(help="Server: seconds a request may take.")] = 1800.0
+    tries: Annotated[int, typer.Option(help="Server: how often a request is tried.")] = 6
+    per_request: Annotated[int, typer.Option(help="Server: samples a request (n).")] = 1
+    api_key_env: Annotated[
+        str, typer.Option(help="Server: environment variable that holds the API key.")
+    ] = "OPENAI_API_KEY"
+    extra_body: Annotated[
+        str | None, typer.Option(help="Server: JSON object merged into each request.")
+    ] = None
+    stop_text: Annotated[
+        list[str] | None,
+        typer.Option(help="Server: a stop token's text that it leaves in. Repeatable."),
+    ] = None
+
+
+def make_endpoint(
+    source: ModelOptions, server: ServerOptions, *, tokenizer: str | None = None
+) -> "Endpoint | None":
+    """The server to sample through; None where sampling is done here.
+
+    Raises:
+        ConfigError: the model is not named, or a tokenizer is given without a server.
+    """
+    extra_body = _read_json_object(server.extra_body)
+    if source.endpoint is None:
+        if tokenizer is not None:
+            raise ConfigError(
+                f"--tokenizer {tokenizer} counts what a server sends, and there is no "
+                "--endpoint: a local --model brings its own; leave --tokenizer out"
+            )
+        return None
+    if source.model == "lab":
+        raise ConfigError("--endpoint needs --model NAME, the name that the server knows it by")
+    from tersely.engines.http.sampler import Endpoint
+
+    return Endpoint(
+        url=source.endpoint,
+        model=source.model,
+        samples_per_request=server.per_request,
+        concurrency=server.concurrency,
+        timeout_s=server.timeout_s,
+        tries=server.tries,
+        api_key=os.environ.get(server.api_key_env),
+        extra_body=extra_body,
+        stop_texts=tuple(server.stop_text or ()),
+        tokenizer=tokenizer,
+    )
+
+
+def _read_json_object(text: str | None) -> dict[str, object]:
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--extra-body {text!r} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"--extra-body {text!r} is no JSON object; write '{{\"key\": 1}}'")
+    return value
