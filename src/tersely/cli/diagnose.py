@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersely.cli.frame import output, plain_errors
+from tersely.cli.options import pair
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,19 +33,12 @@ def diagnose(
 
         if from_ not in list(Writer):
             raise ConfigError(f"--from {from_!r} is none of {', '.join(Writer)}; use one")
-        columns = dict(_pair(entry) for entry in column or ())
+        columns = dict(pair(entry, example="tokens_mean=length") for entry in column or ())
         found = find(read_steps(path, writer=Writer(from_), columns=columns))
         if as_json:
             typer.echo(json.dumps(_plain(found), indent=2))
         else:
             _show(found, path)
-
-
-def _pair(entry: str) -> tuple[str, str]:
-    ours, equals, theirs = entry.partition("=")
-    if not (ours and equals and theirs):
-        raise ConfigError(f"--column {entry!r} is not OURS=THEIRS")
-    return ours, theirs
 
 
 def _show(found: "Diagnosis", path: Path) -> None:

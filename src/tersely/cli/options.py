@@ -1,11 +1,11 @@
 """Options that several commands share, and how a dataclass of options becomes a command's own."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,6 @@ from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from tersely.readers.formats import Options
-
-_T = TypeVar("_T")
 
 
 def flattened(command: Callable[..., None]) -> Callable[..., None]:
@@ -28,33 +26,26 @@ def flattened(command: Callable[..., None]) -> Callable[..., None]:
     def flat(**given: Any) -> None:
         _call(command, given)
 
-    parameters = list(_flatten(_parameters(command)))
+    parameters = list(_flatten(command))
     flat.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {each.name: each.annotation for each in parameters}
     return flat
 
 
-def _parameters(target: Callable[..., Any]) -> Iterable[Parameter]:
-    return signature(target, eval_str=True).parameters.values()
-
-
-def _flatten(parameters: Iterable[Parameter]) -> Iterator[Parameter]:
-    for each in parameters:
+def _flatten(target: Any) -> Iterator[Parameter]:
+    for each in signature(target, eval_str=True).parameters.values():
         if is_dataclass(each.annotation):
-            yield from _flatten(_parameters(each.annotation))
+            yield from _flatten(each.annotation)
         else:
             yield each.replace(kind=Parameter.KEYWORD_ONLY)
 
 
-def _call(target: Callable[..., _T], given: dict[str, Any]) -> _T:
-    return target(
-        **{
-            each.name: _call(each.annotation, given)
-            if is_dataclass(each.annotation)
-            else given[each.name]
-            for each in _parameters(target)
-        }
-    )
+def _call(target: Any, given: dict[str, Any]) -> Any:
+    values = {
+        name: _call(each.annotation, given) if is_dataclass(each.annotation) else given[name]
+        for name, each in signature(target, eval_str=True).parameters.items()
+    }
+    return target(**values)
 
 
 AllowUnsandboxed = Annotated[
@@ -122,14 +113,19 @@ def reader_options(given: ReadOptions, *, run: str = "") -> "Options":
         cap_tokens=given.cap_tokens,
         benchmark=given.benchmark,
         model=given.only_model,
-        columns=dict(_pair(entry) for entry in given.column or ()),
+        columns=dict(pair(entry, example="tokens=n_tokens") for entry in given.column or ()),
     )
 
 
-def _pair(entry: str) -> tuple[str, str]:
+def pair(entry: str, *, example: str) -> tuple[str, str]:
+    """Both sides of an entry of ``--column``.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
     ours, equals, theirs = entry.partition("=")
     if not (ours and equals and theirs):
-        raise ConfigError(f"--column {entry!r} is not OURS=THEIRS; write --column tokens=n_tokens")
+        raise ConfigError(f"--column {entry!r} is not OURS=THEIRS; write --column {example}")
     return ours, theirs
 
 
