@@ -83,7 +83,7 @@ class ReadOptions:
         typer.Option(
             "--from",
             help="Who wrote the file: tersely, table (any JSONL, JSON or Parquet), lighteval, "
-            "lm_eval, inspect_ai, qwen_math, verl, trl, slime.",
+            "lm_eval, inspect_ai, qwen_math, verl, trl.",
         ),
     ] = "tersely"
     tokenizer: Annotated[
