@@ -4,6 +4,7 @@ TRL's pins are its own: it runs in an environment apart, which ``make bench-trl`
 test tools added. Its trainer's loss is called on given log-probs, without a model.
 """
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tersely.algo import aggregation
+from tersely.algo.aggregations.constant import constant
+from tersely.algo.aggregations.sequence_mean import sequence_mean
+from tersely.algo.aggregations.token_mean import token_mean
+from tersely.algo.importance import truncated_importance
 from tersely.algo.kl import entropy_sum, kl_k3
-from tersely.algo.losses import (
-    cispo_loss,
-    gspo_loss,
-    ppo_clip_loss,
-    truncated_importance,
-)
+from tersely.algo.losses.cispo import cispo
+from tersely.algo.losses.gspo import gspo
+from tersely.algo.losses.ppo_clip import ppo_clip
 
 grpo_trainer = pytest.importorskip(
     "trl.trainer.grpo_trainer", reason="TRL's pins conflict with ours; run this beside TRL 1.16"
@@ -106,7 +107,9 @@ def ours(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def scale(batch: dict[str, Tensor], each) -> dict[str, object]:
     """An aggregation of this batch as a loss takes it."""
-    weight_B, denominator = each(batch["completion_mask"].sum(dim=1).long().numpy())
+    weight_B, denominator = each(
+        batch["completion_mask"].sum(dim=1).long().numpy(), np.arange(ROWS)
+    )
     return {"weight_BT": torch.tensor(weight_B)[:, None], "denominator": denominator}
 
 
@@ -121,14 +124,14 @@ def assert_same(batch: dict[str, Tensor], theirs: Tensor, mine: Tensor) -> None:
 def test_ppo_clip_under_each_aggregation(seed: int, delta: float | None) -> None:
     batch = make_batch(seed)
     for loss_type, each in (
-        ("dapo", aggregation.token_mean),
-        ("bnpo", aggregation.token_mean),
-        ("grpo", aggregation.sequence_mean),
-        ("dr_grpo", lambda tokens_B: aggregation.constant(tokens_B, tokens_per_row=16)),
+        ("dapo", token_mean),
+        ("bnpo", token_mean),
+        ("grpo", sequence_mean),
+        ("dr_grpo", partial(constant, tokens_per_row=16)),
     ):
         args = SimpleNamespace(delta=delta, use_bias_correction_kl=False)
         theirs = trl_loss(batch, loss_type=loss_type, args=args)
-        mine = ppo_clip_loss(
+        mine = ppo_clip(
             *ours(batch), clip_low=LOW, clip_high=HIGH, dual_clip=delta, **scale(batch, each)
         )
         assert_same(batch, theirs, mine.loss)
@@ -144,9 +147,7 @@ def test_gspo(seed: int) -> None:
         epsilon_low=0.05,
         epsilon_high=0.06,
     )
-    mine = gspo_loss(
-        *ours(batch), clip_low=0.05, clip_high=0.06, **scale(batch, aggregation.sequence_mean)
-    )
+    mine = gspo(*ours(batch), clip_low=0.05, clip_high=0.06, **scale(batch, sequence_mean))
     assert_same(batch, theirs, mine.loss)
 
 
@@ -154,14 +155,14 @@ def test_gspo(seed: int) -> None:
 def test_cispo(seed: int) -> None:
     batch = make_batch(seed)
     theirs = trl_loss(batch, loss_type="cispo", epsilon_high=1.2)
-    mine = cispo_loss(*ours(batch), ratio_high=1.2, **scale(batch, aggregation.token_mean))
+    mine = cispo(*ours(batch), clip_high=0.2, **scale(batch, token_mean))
     assert_same(batch, theirs, mine.loss)
 
 
 def test_kl_term_and_entropy_bonus() -> None:
     batch = make_batch(0)
     mask_BT, tokens = batch["completion_mask"].bool(), int(batch["completion_mask"].sum())
-    plain = ppo_clip_loss(*ours(batch), clip_low=LOW, clip_high=HIGH, denominator=tokens).loss
+    plain = ppo_clip(*ours(batch), clip_low=LOW, clip_high=HIGH, denominator=tokens).loss
     theirs = trl_loss(batch, beta=0.1)
     kl = kl_k3(batch["logps"], batch["ref_per_token_logps"], mask_BT)
     assert_same(batch, theirs, plain + 0.1 * kl / tokens)
@@ -178,7 +179,7 @@ def test_truncated_importance_as_a_weight() -> None:
     batch["importance_sampling_ratio"] = (old - sampling).exp().clamp(max=1.1)
     theirs = trl_loss(batch, use_vllm=True, vllm_importance_sampling_correction=True)
     correction = truncated_importance(old, sampling, mask_BT, cap=1.1)
-    mine = ppo_clip_loss(
+    mine = ppo_clip(
         logps,
         old,
         adv_B,

@@ -4,6 +4,7 @@ verl's pins are its own: it runs in an environment apart. Where the two differ o
 says by how much.
 """
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tersely.algo import aggregation, batches
+from tersely.algo import batches
+from tersely.algo.aggregations.constant import constant
+from tersely.algo.aggregations.sequence_mean import sequence_mean
+from tersely.algo.aggregations.token_mean import token_mean
 from tersely.algo.kl import kl_k1, kl_k2, kl_k3
-from tersely.algo.losses import cispo_loss, gspo_loss, ppo_clip_loss
+from tersely.algo.losses.cispo import cispo
+from tersely.algo.losses.gspo import gspo
+from tersely.algo.losses.ppo_clip import ppo_clip
 from tersely.algo.ragged import Ragged
 
 core_algos = pytest.importorskip(
@@ -54,16 +60,14 @@ def verl_loss(name: str, batch: tuple[Tensor, ...], mode: str, **settings: float
 
 
 AGGREGATIONS = {
-    "token-mean": aggregation.token_mean,
-    "seq-mean-token-mean": aggregation.sequence_mean,
-    "seq-mean-token-sum-norm": lambda tokens_B: aggregation.constant(
-        tokens_B, tokens_per_row=TOKENS
-    ),
+    "token-mean": token_mean,
+    "seq-mean-token-mean": sequence_mean,
+    "seq-mean-token-sum-norm": partial(constant, tokens_per_row=TOKENS),
 }
 
 
 def scale(mask_BT: Tensor, mode: str) -> dict[str, object]:
-    weight_B, denominator = AGGREGATIONS[mode](mask_BT.sum(dim=1).numpy())
+    weight_B, denominator = AGGREGATIONS[mode](mask_BT.sum(dim=1).numpy(), np.arange(ROWS))
     return {"weight_BT": torch.tensor(weight_B)[:, None], "denominator": denominator}
 
 
@@ -75,15 +79,15 @@ def test_losses_and_gradients(seed: int, mode: str) -> None:
     pairs = [
         (
             verl_loss("vanilla", batch, mode),
-            ppo_clip_loss(*batch, clip_low=LOW, clip_high=HIGH, dual_clip=3.0, **how),
+            ppo_clip(*batch, clip_low=LOW, clip_high=HIGH, dual_clip=3.0, **how),
         ),
         (
             verl_loss("gspo", batch, mode, low=0.05, high=0.06),
-            gspo_loss(*batch, clip_low=0.05, clip_high=0.06, **how),
+            gspo(*batch, clip_low=0.05, clip_high=0.06, **how),
         ),
         (
             verl_loss("cispo", batch, mode),
-            cispo_loss(*batch, ratio_low=1 - LOW, ratio_high=1 + HIGH, **how),
+            cispo(*batch, clip_low=LOW, clip_high=HIGH, **how),
         ),
     ]
     for theirs, mine in pairs:

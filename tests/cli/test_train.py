@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from click.testing import Result
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
+from tersely.algo import losses
 from tersely.cli import app
 from tersely.engines.models import lab_folder
-from tersely.flows.train import loop as train_flow
 
 TINY = Path(__file__).parents[1] / "flows" / "tiny.toml"
 
@@ -132,14 +133,15 @@ def test_a_tokenizer_without_chat_template_is_refused(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = train_flow.ppo_clip_loss
+    real = losses.load("ppo_clip")
     first_checkpoint = tmp_path / "run" / "checkpoints" / "step-000002"
 
+    @wraps(real)
     def breaks(*values: object, **settings: object) -> object:
         result = real(*values, **settings)
         return result._replace(loss=result.loss * math.nan) if first_checkpoint.exists() else result
 
-    monkeypatch.setattr(train_flow, "ppo_clip_loss", breaks)
+    monkeypatch.setattr("tersely.algo.losses.ppo_clip.ppo_clip", breaks)
     result = train(TINY, "--run", tmp_path / "run")
     assert result.exit_code == 1
     assert "loss is nan" in result.stderr

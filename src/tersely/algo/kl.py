@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tersely.algo.losses import LOG_RATIO_LIMIT
+from tersely.algo.policy_loss import LOG_RATIO_LIMIT
 
 
 def kl_k1(

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from tersely.algo.aggregation import constant, prompt_mean, sequence_mean
+from tersely.algo import aggregations
 from tersely.algo.kl import kl_k2
-from tersely.algo.losses import cispo_loss, gspo_loss, ppo_clip_loss
+from tersely.algo.losses.cispo import cispo
+from tersely.algo.losses.gspo import gspo
+from tersely.algo.losses.ppo_clip import ppo_clip
 from tersely.engines.learning.learner import LearnStats, LocalLearner
-from tersely.engines.learning.objective import Objective, by_token
+from tersely.engines.learning.objective import Objective
 from tersely.engines.learning.rows import TrainRow
 
 VOCABULARY = 11
@@ -102,9 +104,9 @@ def naive_loss(
         ref_T, sampler_T = logp_of(reference, row).detach(), torch.tensor(row.logprobs).float()
         old_T = sampler_T if cap is None else logp_of(old_model, row).detach()
         share = {
-            "token": 1 / sum(lengths),
-            "sequence": 1 / length / len(rows),
-            "prompt": 1 / of_group[row.group] / len(of_group),
+            "token_mean": 1 / sum(lengths),
+            "sequence_mean": 1 / length / len(rows),
+            "prompt_mean": 1 / of_group[row.group] / len(of_group),
             "constant": 1 / CAP_TOKENS / len(rows),
         }[aggregation]
         for t in range(length):
@@ -121,16 +123,10 @@ def naive_loss(
 
 
 POLICIES = {
-    "ppo": ppo_clip_loss,
-    "dual": partial(ppo_clip_loss, dual_clip=1.1),
-    "gspo": partial(gspo_loss, clip_low=0.02, clip_high=0.03),
-    "cispo": partial(cispo_loss, ratio_low=0.5, ratio_high=1.5),
-}
-AGGREGATES = {
-    "token": by_token,
-    "sequence": lambda tokens_B, group_B: sequence_mean(tokens_B),
-    "prompt": prompt_mean,
-    "constant": lambda tokens_B, group_B: constant(tokens_B, tokens_per_row=CAP_TOKENS),
+    "ppo": ppo_clip,
+    "dual": partial(ppo_clip, dual_clip=1.1),
+    "gspo": partial(gspo, clip_low=0.02, clip_high=0.03),
+    "cispo": partial(cispo, clip_low=0.5, clip_high=0.5),
 }
 
 
@@ -153,15 +149,15 @@ def learn(
 
 
 CASES = [
-    ("ppo", "token", 0.0, 0.0, None),
-    ("ppo", "sequence", 0.0, 0.0, None),
-    ("ppo", "prompt", 0.2, 0.0, None),
+    ("ppo", "token_mean", 0.0, 0.0, None),
+    ("ppo", "sequence_mean", 0.0, 0.0, None),
+    ("ppo", "prompt_mean", 0.2, 0.0, None),
     ("ppo", "constant", 0.0, 0.1, None),
-    ("dual", "token", 0.0, 0.0, None),
-    ("gspo", "sequence", 0.0, 0.0, None),
-    ("cispo", "token", 0.0, 0.0, None),
-    ("ppo", "token", 0.0, 0.0, 1.2),
-    ("cispo", "prompt", 0.2, 0.1, 1.2),
+    ("dual", "token_mean", 0.0, 0.0, None),
+    ("gspo", "sequence_mean", 0.0, 0.0, None),
+    ("cispo", "token_mean", 0.0, 0.0, None),
+    ("ppo", "token_mean", 0.0, 0.0, 1.2),
+    ("cispo", "prompt_mean", 0.2, 0.1, 1.2),
 ]
 
 
@@ -184,7 +180,7 @@ def test_the_gradient_is_that_of_the_naive_loss(name, aggregation, kl_coef, entr
     size = max(float(grad.abs().max()) for grad in expected.values())
     objective = Objective(
         policy=POLICIES[name],
-        aggregate=AGGREGATES[aggregation],
+        aggregate=aggregations.load(aggregation, cap_tokens=CAP_TOKENS),
         kl=kl_k2,
         kl_coef=kl_coef,
         entropy_coef=entropy_coef,
@@ -210,7 +206,7 @@ def test_with_a_cap_the_second_update_is_stale_against_the_learner_before_the_fi
         after_first,
         rows[3:],
         name="ppo",
-        aggregation="token",
+        aggregation="token_mean",
         kl_coef=0.0,
         entropy_coef=0.0,
         cap=1.2,

@@ -20,7 +20,7 @@ pytest.importorskip("verl", reason="verl's pins conflict with ours; runs beside 
 import torch
 from omegaconf import OmegaConf
 
-from tersely.algo.losses import ppo_clip_loss
+from tersely.algo.losses.ppo_clip import ppo_clip
 from tersely.core import jsonl
 from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
 from tersely.flows.recipe.recipe import Recipe, read_recipe
@@ -227,7 +227,7 @@ def test_verl_s_loss_is_then_ours(registered: Any, name: str) -> None:
         for part in (slice(0, 9), slice(9, None))
     )
     mine, back = ours(recipe, groups), np.argsort(batch.order)[:-1]
-    loss = ppo_clip_loss(
+    loss = ppo_clip(
         logp_BT[back],
         old_BT[back],
         torch.tensor(mine.adv_N),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tersely.algo.advantages import MaskScope
-from tersely.algo.aggregation import sequence_mean, token_mean
+from tersely.algo.aggregations.sequence_mean import sequence_mean
+from tersely.algo.aggregations.token_mean import token_mean
 from tersely.core.errors import DataError, EngineError
 from tersely.core.types import Finish, Grade, Problem, Verdict
 from tersely.flows.recipe.shaping import Shaping
@@ -73,15 +74,11 @@ SHAPING = Shaping(
 )
 
 
-def by_token(tokens_B: np.ndarray, group_B: np.ndarray) -> Any:
-    return token_mean(tokens_B)
-
-
 def estimator(**settings: Any) -> Estimator:
     plain = {
         "shaping": SHAPING,
         "samples": 3,
-        "aggregate": by_token,
+        "aggregate": token_mean,
         "update_rows": 6,
     }
     return Estimator(**{**plain, **settings})
@@ -123,8 +120,8 @@ def test_a_plain_sum_of_verl_s_is_then_the_recipe_s_aggregation() -> None:
     """A loss of verl's is sum(mask * term * advantage): with term 1, a naive aggregation of it."""
     _, mask_BT, _ = batch(ROWS)
     for aggregate, naive in (
-        (by_token, (1 / 3 * 2 + 1 / 3 * 3 - 1 / 2 * 5 + 1 / 2 * 1) / 11),
-        (lambda t, g: sequence_mean(t), (1 / 3 + 1 / 3 - 1 / 2 + 1 / 2) / 4),
+        (token_mean, (1 / 3 * 2 + 1 / 3 * 3 - 1 / 2 * 5 + 1 / 2 * 1) / 11),
+        (sequence_mean, (1 / 3 + 1 / 3 - 1 / 2 + 1 / 2) / 4),
     ):
         adv_B = estimator(aggregate=aggregate)(*batch(ROWS))
         assert (adv_B[:, None] * mask_BT).sum() == pytest.approx(naive, rel=1e-12)

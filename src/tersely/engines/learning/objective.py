@@ -4,19 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from tersely.algo.aggregation import Aggregate, Aggregation, token_mean
+from tersely.algo.aggregations import Aggregate
+from tersely.algo.aggregations.token_mean import token_mean
+from tersely.algo.importance import truncated_importance
 from tersely.algo.kl import entropy_sum, kl_k3
-from tersely.algo.losses import PolicyLoss, ppo_clip_loss, truncated_importance
+from tersely.algo.losses.ppo_clip import ppo_clip
+from tersely.algo.policy_loss import PolicyLoss
 from tersely.engines.learning.rows import MicroBatch
-
-
-def by_token(tokens_B: Int[np.ndarray, " B"], group_B: Int[np.ndarray, " B"]) -> Aggregation:
-    """``token_mean``; which rows are of one prompt does not matter to it."""
-    return token_mean(tokens_B)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +31,8 @@ class Objective:
             are taken for the old policy's.
     """
 
-    policy: Callable[..., PolicyLoss] = ppo_clip_loss
-    aggregate: Aggregate = by_token
+    policy: Callable[..., PolicyLoss] = ppo_clip
+    aggregate: Aggregate = token_mean
     kl: Callable[..., Float[Tensor, ""]] = kl_k3
     kl_coef: float = 0.0
     entropy_coef: float = 0.0

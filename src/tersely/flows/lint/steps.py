@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tersely.algo import aggregation
+from tersely.algo import aggregations
 from tersely.core.types import GroupView
 from tersely.flows.lint.forecast import Pushed
 from tersely.flows.lint.pool import LintRecords, prefix_right, without_answer
@@ -141,14 +141,9 @@ def _weights(
     weight_N = np.zeros(len(tokens_N))
     if not keep_N.any():
         return weight_N
-    kept_B = tokens_N[keep_N]
-    match recipe.loss.aggregation:
-        case "sequence_mean":
-            weight_B = aggregation.sequence_mean(kept_B).weight_B
-        case "prompt_mean":
-            weight_B = aggregation.prompt_mean(kept_B, group_N[keep_N]).weight_B
-        case _:
-            weight_B = np.ones(len(kept_B))
+    loss, cap_tokens = recipe.loss, recipe.sampling.cap_tokens
+    aggregate = aggregations.load(loss.aggregation, cap_tokens=cap_tokens)
+    weight_B = aggregate(tokens_N[keep_N], group_N[keep_N]).weight_B
     weight_N[keep_N] = weight_B / weight_B.mean()
     return weight_N
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from tersely.algo import aggregations, losses
 from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank
 from tersely.algo.masks import MASKED, STRATEGIES, Cells
@@ -177,25 +178,21 @@ class AdvantageSection(NamedSection):
     name: str = "group_normalised"
 
 
-# Half-widths of the interval about 1 that a loss holds its probability ratio in.
-CLIPS = {"ppo_clip": (0.2, 0.28), "gspo": (3e-4, 4e-4), "cispo": (1.0, 4.0)}
-
-
 class LossSection(Section):
     """What an update minimises: a policy loss, how its tokens become one number, what is added.
 
     ``clip_low``, ``clip_high``: the probability ratio is held in [1 - clip_low, 1 + clip_high];
-    left out, as in ``CLIPS``. ``dual_clip``: bound of a negative term, ppo_clip only.
+    left out, the loss's own. ``dual_clip``: bound of a negative term, ppo_clip only.
     ``aggregation``: constant divides by cap_tokens a rollout, Dr. GRPO's. ``kl``: the estimator
     against the starting weights, which k1 can only report. ``importance_cap``: C of
     min(learner / sampler, C), where the old policy is the learner's own.
     """
 
-    name: Literal["ppo_clip", "gspo", "cispo"] = "ppo_clip"
+    name: str = "ppo_clip"
     clip_low: ShareBound
     clip_high: Annotated[float, Field(ge=0)]
     dual_clip: Annotated[float, Field(gt=1)] | None = None
-    aggregation: Literal["token_mean", "sequence_mean", "prompt_mean", "constant"] = "token_mean"
+    aggregation: str = "token_mean"
     kl: Literal["none", "k1", "k2", "k3"] = "none"
     kl_coef: Annotated[float, Field(ge=0)] = 0.0
     entropy_coef: Annotated[float, Field(ge=0)] = 0.0
@@ -206,12 +203,13 @@ class LossSection(Section):
     def _own_clips(cls, settings: Any) -> Any:
         if not isinstance(settings, dict):
             return settings
-        low, high = CLIPS.get(str(settings.get("name", "ppo_clip")), CLIPS["ppo_clip"])
+        low, high = losses.default_clips(str(settings.get("name", "ppo_clip")))
         return {"clip_low": low, "clip_high": high, **settings}
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "LossSection":
-        if self.dual_clip is not None and self.name != "ppo_clip":
+        aggregations.check(self.aggregation)
+        if self.dual_clip is not None and not losses.takes_dual_clip(self.name):
             raise ValueError(
                 f"loss.dual_clip = {self.dual_clip:g} is a bound of ppo_clip, and the loss is "
                 f'{self.name}; leave it out or set loss.name = "ppo_clip"'

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from tersely import rewards, targets
 from tersely.algo import batches
 from tersely.algo.advantages import MaskScope
-from tersely.algo.aggregation import Aggregate, Aggregation
+from tersely.algo.aggregations import Aggregate, Aggregation
 from tersely.algo.filters import GfpoRank, gfpo_keep
 from tersely.algo.masks import VANILLA, Cells, treat
 from tersely.algo.ragged import Ragged

@@ -1,14 +1,13 @@
 """Training: evaluated before, on the way and after; killed at any moment, it goes on as if not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tersely import targets
-from tersely.algo.aggregation import constant, prompt_mean, sequence_mean
+from tersely.algo import aggregations, losses
 from tersely.algo.kl import kl_k1, kl_k2, kl_k3
-from tersely.algo.losses import PolicyLoss, cispo_loss, gspo_loss, ppo_clip_loss
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import AlarmRecord, Problem, SamplingSpec, StepRecord, StepTiming
@@ -16,7 +15,7 @@ from tersely.engines.fallback import make_sampler
 from tersely.engines.learning import checkpoints
 from tersely.engines.learning.learner import LocalLearner
 from tersely.engines.learning.lora import add_lora, base_twin, has_lora
-from tersely.engines.learning.objective import Aggregate, Objective, by_token
+from tersely.engines.learning.objective import Objective
 from tersely.engines.local.agreement import check_sampler, forward_score
 from tersely.engines.local.jobs import Sampler, make_codec
 from tersely.engines.models import (
@@ -182,25 +181,12 @@ def _make_learner(recipe: Recipe, policy: Policy) -> LocalLearner:
 def objective_of(recipe: Recipe) -> Objective:
     """What the recipe's updates minimise."""
     section = recipe.loss
-    low, high = section.clip_low, section.clip_high
-    policies: dict[str, Callable[..., PolicyLoss]] = {
-        "ppo_clip": partial(
-            ppo_clip_loss, clip_low=low, clip_high=high, dual_clip=section.dual_clip
-        ),
-        "gspo": partial(gspo_loss, clip_low=low, clip_high=high),
-        "cispo": partial(cispo_loss, ratio_low=1 - low, ratio_high=1 + high),
-    }
-    aggregates: dict[str, Aggregate] = {
-        "token_mean": by_token,
-        "sequence_mean": lambda tokens_B, group_B: sequence_mean(tokens_B),
-        "prompt_mean": prompt_mean,
-        "constant": lambda tokens_B, group_B: constant(
-            tokens_B, tokens_per_row=recipe.sampling.cap_tokens
-        ),
-    }
+    bounds = {"clip_low": section.clip_low, "clip_high": section.clip_high}
+    if section.dual_clip is not None:
+        bounds["dual_clip"] = section.dual_clip
     return Objective(
-        policy=policies[section.name],
-        aggregate=aggregates[section.aggregation],
+        policy=partial(losses.load(section.name), **bounds),
+        aggregate=aggregations.load(section.aggregation, cap_tokens=recipe.sampling.cap_tokens),
         kl={"none": kl_k3, "k1": kl_k1, "k2": kl_k2, "k3": kl_k3}[section.kl],
         kl_coef=section.kl_coef,
         entropy_coef=section.entropy_coef,

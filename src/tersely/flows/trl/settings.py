@@ -6,6 +6,7 @@ from math import gcd
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tersely.algo import aggregations, losses
 from tersely.core.errors import ConfigError
 from tersely.flows.price.memory import Setup
 from tersely.flows.recipe.recipe import Recipe
@@ -192,13 +193,14 @@ def _fixed(recipe: Recipe, *, processes: int, output: Path) -> dict[str, Any]:
 
 def _loss(recipe: Recipe) -> dict[str, Any]:
     """The policy loss; its aggregation is in the advantages and the denominator (``attach``)."""
-    loss = recipe.loss
+    loss, spelled = recipe.loss, losses.in_trl(recipe.loss.name)
+    assert spelled is not None
     settings: dict[str, Any] = {
-        "loss_type": "cispo" if loss.name == "cispo" else "dapo",
-        "importance_sampling_level": "sequence" if loss.name == "gspo" else "token",
+        "loss_type": spelled.loss_type,
+        "importance_sampling_level": spelled.importance_sampling_level,
         "epsilon": loss.clip_low,
-        # TRL's bound of CISPO is of the ratio itself, the others' are distances from 1.
-        "epsilon_high": loss.clip_high + (loss.name == "cispo"),
+        # A bound of the ratio itself, or its distance from 1.
+        "epsilon_high": loss.clip_high + spelled.upper_bound_only,
         "delta": loss.dual_clip,
         "beta": loss.kl_coef,
         "scale_rewards": "none",
@@ -232,8 +234,10 @@ def _defaults(*, cuda: bool) -> dict[str, Any]:
 def _refuse(recipe: Recipe) -> None:
     """ConfigError for the first setting that TRL cannot do."""
     loss, uses_vllm = recipe.loss, bool(_given(recipe).get("use_vllm", False))
-    uneven = ("sequence_mean", "prompt_mean")
+    spelled, uneven = losses.in_trl(loss.name), not aggregations.is_even(loss.aggregation)
     cannot = {
+        f"loss.name = {loss.name!r}: it has no such loss; set loss.name to one of "
+        f"{', '.join(losses.of_trl())}": spelled is None,
         f"model.lora_rank = {recipe.model.lora_rank}: adapters are not mapped; leave it out, or "
         "give a peft_config to GRPOTrainer in a script of your own": (
             recipe.model.lora_rank is not None
@@ -262,10 +266,12 @@ def _refuse(recipe: Recipe) -> None:
         'loss.kl_coef > 0 or loss.kl = "none"': loss.kl == "k3" and loss.kl_coef == 0,
         f'loss.aggregation = "{loss.aggregation}" with loss.kl_coef > 0: TRL weighs the KL of '
         'every token alike; set loss.aggregation = "token_mean" or "constant", or kl_coef = 0': (
-            loss.kl_coef > 0 and loss.aggregation in uneven
+            loss.kl_coef > 0 and uneven
         ),
         f"loss.clip_low = {loss.clip_low:g}: TRL's CISPO bounds the ratio from above only; set "
-        "loss.clip_low = 1": loss.name == "cispo" and loss.clip_low != 1,
+        "loss.clip_low = 1": spelled is not None
+        and spelled.upper_bound_only
+        and loss.clip_low != 1,
         f"loss.dual_clip = {loss.dual_clip} is below 1 + loss.clip_high = {1 + loss.clip_high:g}, "
         "where TRL's delta would cut the other bound too; raise it": (
             loss.dual_clip is not None and loss.dual_clip < 1 + loss.clip_high

@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tersely import targets
-from tersely.algo.aggregation import Aggregate
+from tersely.algo import losses
+from tersely.algo.aggregations import Aggregate
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, Verdict
 from tersely.flows.recipe.recipe import Recipe
@@ -46,8 +47,9 @@ from tersely.tasks.grading.answer import opened
 # The least version tested, and the first one that is not.
 TESTED = {"trl": ("1.16", "1.17"), "transformers": ("5.23", "5.24"), "accelerate": ("1.15", "1.16")}
 SEAM, FORWARD = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
-# Losses that TRL divides by a count of the whole step, which can be set to any denominator.
-LOSSES = frozenset({"dapo", "cispo"})
+# Of TRL's losses ours are those that it divides by a count of the whole step, which can be set to
+# any denominator.
+LOSS_TYPES = frozenset(spelled.loss_type for n in losses.of_trl() if (spelled := losses.in_trl(n)))
 
 
 class ProcessShare(NamedTuple):
@@ -283,10 +285,11 @@ def _check_trainer(trainer: Any, reward: GroupReward) -> None:
     for seam in (SEAM, FORWARD):
         if not callable(getattr(trainer, seam, None)):
             raise ConfigError(f"{type(trainer).__name__} has no {seam}; use trl.GRPOTrainer")
-    if trainer.loss_type not in LOSSES:
+    if trainer.loss_type not in LOSS_TYPES:
         raise ConfigError(
             f"loss_type = {trainer.loss_type!r} divides by counts of a micro-batch; set loss_type "
-            f"to one of {', '.join(sorted(LOSSES))}, and the recipe's loss.aggregation to the mean"
+            f"to one of {', '.join(sorted(LOSS_TYPES))}, and the recipe's "
+            "loss.aggregation to the mean"
         )
     if set(trainer.eos_token_ids) != reward.stop_ids:
         raise ConfigError(

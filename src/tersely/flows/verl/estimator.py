@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tersely.algo.aggregation import Aggregate
+from tersely.algo.aggregations import Aggregate
 from tersely.core.errors import ConfigError, DataError, EngineError
 from tersely.core.types import Finish, Grade, GroupView, Problem, Verdict
 from tersely.flows.recipe.shaping import GradedView, Shaping, shape_step, weigh

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tersely import rewards, targets
+from tersely.algo import aggregations, losses
 from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError
 from tersely.engines.models import LAB, lab_folder
@@ -269,7 +270,6 @@ def _model(recipe: Recipe) -> dict[str, Any]:
 
 def _actor(recipe: Recipe) -> dict[str, Any]:
     loss, learner = recipe.loss, recipe.learner
-    names = {"ppo_clip": "vanilla", "gspo": "gspo", "cispo": "cispo"}
     kinds = {"none": "low_var_kl", "k2": "mse", "k3": "low_var_kl"}
     return {
         f"{ACTOR}.optim.lr": learner.learning_rate,
@@ -281,12 +281,14 @@ def _actor(recipe: Recipe) -> dict[str, Any]:
         f"{ACTOR}.ppo_mini_batch_size": recipe.sampling.prompts_per_step // learner.staleness,
         f"{ACTOR}.ppo_epochs": 1,
         f"{ACTOR}.shuffle": False,
-        f"{ACTOR}.policy_loss.loss_mode": names[loss.name],
+        f"{ACTOR}.policy_loss.loss_mode": losses.in_verl(loss.name),
         f"{ACTOR}.clip_ratio": loss.clip_low,
         f"{ACTOR}.clip_ratio_low": loss.clip_low,
         f"{ACTOR}.clip_ratio_high": loss.clip_high,
         f"{ACTOR}.clip_ratio_c": NO_DUAL_CLIP if loss.dual_clip is None else loss.dual_clip,
-        f"{ACTOR}.loss_agg_mode": "token-sum" if weighted(recipe) else "token-mean",
+        f"{ACTOR}.loss_agg_mode": (
+            "token-sum" if weighted(recipe) else aggregations.in_verl(loss.aggregation)
+        ),
         f"{ACTOR}.entropy_coeff": loss.entropy_coef,
         f"{ACTOR}.use_kl_loss": loss.kl_coef > 0,
         f"{ACTOR}.kl_loss_coef": loss.kl_coef,
@@ -351,6 +353,8 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
         or recipe.sampling.without_signal == "drop"
     )
     cannot = {
+        f"loss.name = {loss.name!r}: it has no such loss; set loss.name to one of "
+        f"{', '.join(losses.of_verl())}": losses.in_verl(loss.name) is None,
         f"{MODE} = {mode!r}: none of {SYNC}, {ONE_STEP_OFF}, {FULLY_ASYNC}; name one": (
             mode not in (SYNC, ONE_STEP_OFF, FULLY_ASYNC)
         ),
@@ -375,7 +379,7 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
         f"loss.aggregation = {loss.aggregation!r} with a KL or entropy term: our weights go into "
         'advantages, which these terms do not have; set loss.aggregation = "token_mean", or '
         "kl_coef = 0 and entropy_coef = 0": not weighted(recipe)
-        and loss.aggregation != "token_mean",
+        and aggregations.in_verl(loss.aggregation) is None,
         "masked rollouts with a KL or entropy term: verl counts their tokens in it; set kl_coef = "
         "0 and entropy_coef = 0, or treatment.cells, [filter] and without_signal so that none "
         "is masked": not weighted(recipe) and masks,
