@@ -114,7 +114,7 @@ def test_resume_refuses_a_run_whose_checkpoints_are_gone(finished: Path, tmp_pat
 def test_resume_refuses_other_problems(finished: Path, tmp_path: Path) -> None:
     folder = copy_of(finished, tmp_path / "run")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["identity"]["test problems digest"] = "0123"
+    manifest["test_problems_digest"] = "0123"
     (folder / "manifest.json").write_text(json.dumps(manifest))
     refused(train(TINY, "--run", folder, "--resume"), "test problems digest", "0123")
 

@@ -6,7 +6,7 @@ import pytest
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
-from tersely.core.manifest import Manifest, write_manifest
+from tersely.core.manifest import EvaluationManifest, Facts, write_manifest
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade
 from tersely.metrics.budgets import Protocol, score, spectrum
 from tersely.metrics.records import SampleTable, arrange, tabulate
@@ -43,10 +43,26 @@ def records():
     return drawn
 
 
-def folder_of(path, records, *, identity=None, facts=None):
+MADE_OF = EvaluationManifest(
+    model="lab",
+    benchmark="b",
+    benchmark_digest="0123",
+    graders=("exact",),
+    samples=4,
+    max_tokens=100,
+    temperature=1.0,
+    top_p=1.0,
+    top_k=0,
+    seed=0,
+    protocol="finished",
+    facts=Facts(),
+)
+
+
+def folder_of(path, records, *, protocol="finished", budgets=None, facts=MADE_OF.facts):
     path.mkdir()
     jsonl.write(path / "records.jsonl", records)
-    write_manifest(path, Manifest(identity=identity or {}, facts=facts or {}))
+    write_manifest(path, replace(MADE_OF, protocol=protocol, budgets=budgets, facts=facts))
     return path
 
 
@@ -73,8 +89,9 @@ def test_a_folder_brings_its_protocol_budgets_facts_and_texts(tmp_path, records)
     folder = folder_of(
         tmp_path / "base",
         records,
-        identity={"protocol": "answered", "budgets": "50 100", "model": "lab"},
-        facts={"budgets": "50 100", "planned samples": "60"},
+        protocol="answered",
+        budgets=(50, 100),
+        facts=Facts(budgets=(50, 100), planned_samples=60),
     )
     loaded = load(folder)
     assert (loaded.name, loaded.protocol, loaded.budgets) == ("base", "answered", (50, 100))
@@ -95,9 +112,7 @@ def test_a_folder_brings_its_protocol_budgets_facts_and_texts(tmp_path, records)
 def test_finished_can_be_asked_of_any_folder_and_answered_only_where_it_was_graded(
     tmp_path, records
 ):
-    folder = folder_of(
-        tmp_path / "base", records, identity={"protocol": "answered", "budgets": "50 100"}
-    )
+    folder = folder_of(tmp_path / "base", records, protocol="answered", budgets=(50, 100))
     assert load(folder, protocol=Protocol.FINISHED).protocol is Protocol.FINISHED
     plain = folder_of(tmp_path / "plain", [replace(r, answered_budgets=None) for r in records])
     loaded = load(plain, protocol=Protocol.ANSWERED)
@@ -109,7 +124,7 @@ def test_finished_can_be_asked_of_any_folder_and_answered_only_where_it_was_grad
 
 
 def test_an_unfinished_evaluation_says_so(tmp_path, records):
-    folder = folder_of(tmp_path / "base", records, facts={"planned samples": "64"})
+    folder = folder_of(tmp_path / "base", records, facts=Facts(planned_samples=64))
     assert load(folder).notes == ("Unfinished: 60 of 64 samples; run the same tersely eval again.",)
 
 
@@ -195,7 +210,8 @@ def test_forced_answers_count_where_a_sample_was_cut_and_cost_what_they_cost(tmp
             sample("p0", 40, Finish.STOP, Grade.CORRECT),
             sample("p1", 80, Finish.LENGTH, Grade.UNPARSED),
         ],
-        identity={"protocol": "forced", "budgets": "20 40 80"},
+        protocol="forced",
+        budgets=(20, 40, 80),
     )
     answers = [forced("p0", 20, Grade.CORRECT)]
     answers += [forced("p1", budget, Grade.WRONG) for budget in (20, 40, 80)]

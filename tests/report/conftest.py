@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tersely.core import jsonl
-from tersely.core.manifest import Manifest, write_manifest
+from tersely.core.manifest import Facts, ModelFiles, RunManifest, write_manifest
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, StepRecord, StepTiming
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import compare, list_changes, pair
@@ -122,16 +122,24 @@ def run_folder(tmp_path_factory):
                 source=("chain", "clock", "ledger")[p % 3],
             ),
         )
-    facts = {
-        "command": f"tersely train lab-truncation --out {EVIL}",
-        "started": "2026-11-20T10:00:00+00:00",
-        "seed": "11",
-        "numpy": np.__version__,
-    }
-    write_manifest(folder, Manifest(identity={"model digest": "0123"}, facts=facts))
+    facts = Facts(
+        command=f"tersely train lab-truncation --out {EVIL}",
+        started="2026-11-20T10:00:00+00:00",
+        seed=11,
+        packages={"numpy": np.__version__},
+    )
+    made_of = RunManifest(
+        files=ModelFiles(model_digest="0123"),
+        training_problems_digest="45",
+        test_problems_digest="67",
+        facts=facts,
+    )
+    write_manifest(folder, made_of)
     (folder / "recipe.toml").write_text(
-        '[model]\nname = "lab"\n\n[reward]\nname = "truncation"\ntarget_tokens = 100\n\n'
-        "[evaluation]\nbudgets = [20, 40, 80, 160, 320]\n"
+        "[sampling]\nprompts_per_step = 2\nsamples_per_prompt = 4\ncap_tokens = 320\n\n"
+        '[reward]\nname = "truncation"\n\n[target]\nname = "fixed"\ntokens = 100\n\n'
+        "[learner]\nsteps = 100\nlearning_rate = 1e-3\n\n"
+        "[evaluation]\nevery_steps = 50\nsamples = 4\nbudgets = [20, 40, 80, 160, 320]\n"
     )
     return folder
 

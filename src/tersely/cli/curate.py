@@ -226,16 +226,16 @@ def _ends(text: str | None, *, option: str) -> tuple[float, float] | None:
 
 def _facts(plan: "Plan", choice: "Choice") -> dict[str, str]:
     from tersely import __version__
-    from tersely.core.manifest import read_manifest
+    from tersely.core.manifest import EvaluationManifest, read_manifest
 
-    manifest = read_manifest(plan.out)
+    manifest = read_manifest(plan.out, EvaluationManifest)
     # Of the manifest, for the same folder may be chosen from years later.
     sampled = {
-        "problems digest": manifest.identity["benchmark digest"],
+        "problems digest": manifest.benchmark_digest,
         "model": plan.model,
-        **{key: manifest.identity[key] for key in ("model digest",) if key in manifest.identity},
-        **{key: manifest.facts[key] for key in ("endpoint",) if key in manifest.facts},
-        "sampling started": manifest.facts["started"],
+        **({"model digest": manifest.files.model_digest} if manifest.files else {}),
+        **({"endpoint": manifest.facts.endpoint} if manifest.facts.endpoint else {}),
+        "sampling started": manifest.facts.started or "",
     }
     return {
         **sampled,

@@ -4,31 +4,36 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-PROMPTS = "rendered prompts digest"
+from tersely.core.manifest import ModelFiles
+
 # What a run is made from besides config.json, *.safetensors, tokenizer* and chat_template*.
 _OTHER_FILES = {
-    "stop tokens (generation_config.json) digest": ("generation_config.json",),
-    "other weight files (.bin, indices, adapters) digest": (
+    "stop_tokens_digest": ("generation_config.json",),
+    "other_weights_digest": (
         "*.bin", "*.pt", "*.pth", "*.h5", "*.index.json", "adapter_config.json",
     ),
-    "other tokenizer files digest": (
+    "other_tokenizer_digest": (
         "vocab*", "merges*", "*.model", "*.tiktoken", "special_tokens_map.json",
         "added_tokens.json", "additional_chat_templates/*",
     ),
-    "model code (.py) digest": ("*.py",),
+    "code_digest": ("*.py",),
 }  # fmt: skip
 
 
-def model_identity(folder: Path) -> dict[str, str]:
+def digest_model(folder: Path) -> ModelFiles:
     """Digests of all files of a model folder that decide what is sampled from it.
 
     Only contents and names count, so a folder may be moved, linked or touched.
     """
-    return {
-        "model digest": digest_of(folder),
-        "tokenizer and chat template digest": digest_files(_prompt_files(folder)),
-        **{key: _digest_named(folder, patterns) for key, patterns in _OTHER_FILES.items()},
-    }
+    other = {key: _digest_named(folder, patterns) for key, patterns in _OTHER_FILES.items()}
+    return ModelFiles(
+        model_digest=digest_of(folder),
+        tokenizer_digest=digest_files(_prompt_files(folder)),
+        stop_tokens_digest=other["stop_tokens_digest"],
+        other_weights_digest=other["other_weights_digest"],
+        other_tokenizer_digest=other["other_tokenizer_digest"],
+        code_digest=other["code_digest"],
+    )
 
 
 def digest_tokenizer(path: str | None) -> str:
@@ -38,7 +43,7 @@ def digest_tokenizer(path: str | None) -> str:
     place = Path(path)
     if not place.is_dir():
         return digest_files([place] if place.is_file() else [])
-    others = _digest_named(place, _OTHER_FILES["other tokenizer files digest"])
+    others = _digest_named(place, _OTHER_FILES["other_tokenizer_digest"])
     return digest_files(_prompt_files(place)) + ("" if others == "none" else f" {others}")
 
 

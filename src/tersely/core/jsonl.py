@@ -12,8 +12,8 @@ import operator
 import os
 import types
 import typing
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -87,21 +87,52 @@ def parse(lines: Iterable[bytes], type_: type[T], *, name: str) -> list[T]:
     Raises:
         DataError: as ``read`` does; ``name`` is the file to name.
     """
-    form = _form(cast(Hashable, type_))
     return [
-        _record(_parsed(line, where=f"{name}:{number}"), type_, form, where=f"{name}:{number}")
+        _record(_parsed(line, where=f"{name}:{number}"), type_, where=f"{name}:{number}")
         for number, line in enumerate(lines, start=1)
     ]
 
 
-def _line(record: object, *, path: Path) -> bytes:
-    payload: dict[str, object] = {"schema": SCHEMA}
+def encode(record: object, *, where: str) -> dict[str, Any]:
+    """The record's fields as JSON has them.
+
+    Raises:
+        DataError: naming ``where`` and the field, if a value does not fit.
+    """
+    payload: dict[str, Any] = {}
     for name, codec in _form(cast(Hashable, type(record))).codecs.items():
         value = getattr(record, name)
         try:
             payload[name] = codec.encode(value)
         except (TypeError, ValueError) as error:
-            raise DataError(f"{path}: cannot store {name}={value!r}: {error}") from error
+            raise DataError(f"{where}: cannot store {name}={value!r}: {error}") from error
+    return payload
+
+
+def decode(payload: Mapping[str, Any], type_: type[T], *, where: str) -> T:
+    """The record that ``encode`` gave these fields of.
+
+    Raises:
+        DataError: naming ``where`` and the key, for anything that is not such a record.
+    """
+    form = _form(cast(Hashable, type_))
+    for key in payload:
+        if key not in form.codecs:
+            raise DataError(f"{where}: unknown key {key!r} for {type_.__name__}")
+    for key in form.required:
+        if key not in payload:
+            raise DataError(f"{where}: missing key {key!r} of {type_.__name__}")
+    values = {}
+    for key, value in payload.items():
+        try:
+            values[key] = form.codecs[key].decode(value)
+        except (TypeError, ValueError, DataError) as error:
+            raise DataError(f"{where}: {key}: {error}") from error
+    return type_(**values)
+
+
+def _line(record: object, *, path: Path) -> bytes:
+    payload = {"schema": SCHEMA, **encode(record, where=str(path))}
     return (json.dumps(payload, allow_nan=False, separators=(",", ":")) + "\n").encode()
 
 
@@ -140,25 +171,13 @@ def _parsed(line: bytes, *, where: str) -> dict[str, Any]:
     return value
 
 
-def _record(payload: dict[str, Any], type_: type[T], form: _Form, *, where: str) -> T:
+def _record(payload: dict[str, Any], type_: type[T], *, where: str) -> T:
     schema = payload.pop("schema", None)
     if schema != SCHEMA or isinstance(schema, bool):
         raise DataError(
             f"{where}: schema {schema!r}, but this version of tersely reads schema {SCHEMA}"
         )
-    for key in payload:
-        if key not in form.codecs:
-            raise DataError(f"{where}: unknown key {key!r} for {type_.__name__}")
-    for key in form.required:
-        if key not in payload:
-            raise DataError(f"{where}: missing key {key!r} of {type_.__name__}")
-    values = {}
-    for key, value in payload.items():
-        try:
-            values[key] = form.codecs[key].decode(value)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{where}: {key}: {error}") from error
-    return type_(**values)
+    return decode(payload, type_, where=where)
 
 
 @cache
@@ -189,6 +208,10 @@ def _codec(hint: Any) -> _Codec:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         return _sequence(_codec(arguments[0]))
+    if origin is dict and arguments[0] is str:
+        return _table(_codec(arguments[1]))
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _part(hint)
     if origin is types.UnionType and len(arguments) == 2 and arguments[1] is type(None):
         return _optional(_codec(arguments[0]))
     raise TypeError(f"no JSON form for a field of type {hint}")
@@ -201,6 +224,27 @@ def _sequence(item: _Codec) -> _Codec:
         return tuple(item.decode(each) for each in value)
 
     return _Codec(lambda value: [item.encode(each) for each in value], decode)
+
+
+def _table(item: _Codec) -> _Codec:
+    def decode(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object, got {value!r}")
+        return {_exactly(str)(key): item.decode(each) for key, each in value.items()}
+
+    return _Codec(lambda value: {key: item.encode(each) for key, each in value.items()}, decode)
+
+
+def _part(type_: type) -> _Codec:
+    def take_apart(value: Any) -> dict[str, Any]:
+        return encode(value, where=type_.__name__)
+
+    def put_together(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object, got {value!r}")
+        return decode(value, type_, where=type_.__name__)
+
+    return _Codec(take_apart, put_together)
 
 
 def _optional(inner: _Codec) -> _Codec:

@@ -1,29 +1,127 @@
-"""A run's identity: what it was made from, so that a resume can refuse anything else."""
+"""What a run or an evaluation was made from, so that a resume can refuse anything else."""
 
 import json
 import os
+import platform
+import re
+import shlex
+import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from ast import literal_eval
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from tersely.core.errors import ConfigError, TerselyWarning
+from tersely import __version__
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, DataError, TerselyWarning
 
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
 FILE = "manifest.json"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """Written once when a run starts.
+class ModelFiles:
+    """Digests of a model folder's files by what they decide.
 
-    ``identity`` must be equal on resume (model, problems, seed digests); ``facts`` are for the
-    reader (date, command, versions, machine).
+    "none": there are no such files; None: not on record, for the run was begun by an earlier
+    version. ``prompts_digest``: of the rendered prompts.
     """
 
-    identity: dict[str, str]
-    facts: dict[str, str]
-    schema: int = MANIFEST_SCHEMA
+    model_digest: str
+    tokenizer_digest: str | None = None
+    stop_tokens_digest: str | None = None
+    other_weights_digest: str | None = None
+    other_tokenizer_digest: str | None = None
+    code_digest: str | None = None
+    prompts_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """How it was made, for the reader; None is unknown, or no part of this kind of folder."""
+
+    started: str | None = None
+    command: str | None = None
+    seed: int | None = None
+    samples: int | None = None
+    endpoint: str | None = None
+    planned_samples: int | None = None
+    budgets: tuple[int, ...] | None = None
+    name: str | None = None
+    tersely: str | None = None
+    python: str | None = None
+    packages: dict[str, str] = field(default_factory=dict)
+    machine: str | None = None
+    engine: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunManifest:
+    """A training run's; all but ``facts`` must be equal on resume."""
+
+    files: ModelFiles
+    training_problems_digest: str
+    test_problems_digest: str
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationManifest:
+    """An evaluation's; all but ``facts`` must be equal for a session to go on with it.
+
+    ``files`` None: sampled through a server, with ``request_settings`` and the tokenizer of
+    ``counting_digest``. ``engine`` None: the local one. ``budgets``: those that prefixes are
+    graded at, None under the protocol *finished*.
+    """
+
+    model: str
+    files: ModelFiles | None = None
+    request_settings: str | None = None
+    counting_digest: str | None = None
+    benchmark: str
+    benchmark_digest: str
+    graders: tuple[str, ...]
+    samples: int
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int
+    protocol: str
+    engine: str | None = None
+    budgets: tuple[int, ...] | None = None
+    close_text: str | None = None
+    allowance_tokens: int | None = None
+    facts: Facts
+
+
+# What is said of a field, where it is more than the field's name.
+_LABELS = {
+    "tokenizer_digest": "tokenizer and chat template digest",
+    "stop_tokens_digest": "stop tokens (generation_config.json) digest",
+    "other_weights_digest": "other weight files (.bin, indices, adapters) digest",
+    "other_tokenizer_digest": "other tokenizer files digest",
+    "code_digest": "model code (.py) digest",
+    "prompts_digest": "rendered prompts digest",
+    "counting_digest": "--tokenizer digest",
+    "top_p": "top-p",
+    "top_k": "top-k",
+    "close_text": "closing text",
+    "allowance_tokens": "answer allowance tokens",
+}
+# Recorded since later than the others; a run without them was begun before.
+_LATER = frozenset(label for key, label in _LABELS.items() if key.endswith("_digest"))
+_CAUSES = {
+    _LABELS["prompts_digest"]: (
+        "; where no file of the model changed, its chat template writes something of its own into "
+        "prompts, such as today's date: give the template a fixed text"
+    ),
+}
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -36,16 +134,18 @@ def write_atomically(path: Path, text: str) -> None:
     scratch.replace(path)
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: object) -> None:
     """Writes ``manifest.json`` into the run folder."""
-    write_atomically(folder / FILE, json.dumps(asdict(manifest), indent=2) + "\n")
+    path = folder / FILE
+    content = {"schema": MANIFEST_SCHEMA, **jsonl.encode(manifest, where=str(path))}
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The run folder's manifest.
+def read_manifest(folder: Path, type_: type[T]) -> T:
+    """The folder's manifest, also one of an earlier version, whose values are texts.
 
     Raises:
-        ConfigError: there is none, or it is of another schema.
+        ConfigError: there is none, or it is no manifest of this kind; names file and key.
     """
     path = folder / FILE
     if not path.is_file():
@@ -54,39 +154,101 @@ def read_manifest(folder: Path) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{path} is damaged ({error}); choose another folder") from error
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(key), dict) for key in ("identity", "facts")
-    ):
+    if not isinstance(content, dict) or "schema" not in content:
         raise ConfigError(f"{path} is no manifest of tersely; choose another folder")
-    if content.get("schema") != MANIFEST_SCHEMA:
+    schema = content.pop("schema")
+    if schema not in (1, MANIFEST_SCHEMA):
         raise ConfigError(
-            f"{path} has schema {content.get('schema')}, this version reads {MANIFEST_SCHEMA}; "
+            f"{path} has schema {schema}, this version reads {MANIFEST_SCHEMA}; "
             "use the tersely version that wrote it"
         )
-    return Manifest(**content)
+    try:
+        if schema == 1:
+            content = _from_texts(content, type_)
+        return jsonl.decode(content, type_, where=str(path))
+    except (DataError, ValueError) as error:
+        said = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise ConfigError(f"{said}; choose another folder") from error
 
 
-# Recorded since later than the others; a run without them was begun before.
-LATER_KEYS = frozenset(
-    {
-        "rendered prompts digest",
-        "stop tokens (generation_config.json) digest",
-        "other weight files (.bin, indices, adapters) digest",
-        "other tokenizer files digest",
-        "model code (.py) digest",
-        "tokenizer and chat template digest",
-        "--tokenizer digest",
-    }
-)
-_CAUSES = {
-    "rendered prompts digest": (
-        "; where no file of the model changed, its chat template writes something of its own into "
-        "prompts, such as today's date: give the template a fixed text"
-    ),
-}
+def _from_texts(content: Mapping[str, Any], type_: type) -> dict[str, Any]:
+    """The fields of a manifest of schema 1: two tables of texts, named as messages name them."""
+    for table in ("identity", "facts"):
+        if not isinstance(content.get(table), dict):
+            raise ValueError(f"{table} is missing")
+    identity, facts = (dict(content[table]) for table in ("identity", "facts"))
+    if "model" in identity and "model" not in get_type_hints(type_):
+        # A study's pool had no other name for it.
+        identity["model digest"] = identity.pop("model")
+    payload = _take(identity, type_)
+    if identity:
+        raise ValueError(f"unknown key {min(identity)!r} for {type_.__name__}")
+    return payload | {"facts": _take(facts, Facts) | {"packages": facts}}
 
 
-def check_same(here: Manifest, there: Manifest, *, folder: Path) -> tuple[str, ...]:
+def _take(texts: dict[str, str], type_: type) -> dict[str, Any]:
+    """Takes the fields of a type out of texts, as JSON has them."""
+    payload: dict[str, Any] = {}
+    for name, hint in get_type_hints(type_).items():
+        part = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+        if part is ModelFiles:
+            taken = _take(texts, part)
+            if taken or hint is part:
+                payload[name] = taken
+        key = name if name in texts else label(name)
+        if key in texts:
+            payload[name] = _parse(texts.pop(key), hint, key=key)
+    return payload
+
+
+def _parse(text: str, hint: Any, *, key: str) -> Any:
+    kinds = [kind for kind in (hint, *get_args(hint)) if kind is not type(None)]
+    try:
+        for kind in kinds:
+            if get_origin(kind) is tuple and get_args(kind)[0] is str:
+                return list(literal_eval(text)) if text.startswith("(") else text.split(", ")
+            if get_origin(kind) is tuple:
+                return [get_args(kind)[0](each) for each in re.findall(r"[^\s,()]+", text)]
+            if kind in (int, float):
+                return kind(text)
+    except (ValueError, TypeError, SyntaxError):
+        raise ValueError(f"{key} is {text!r}") from None
+    return text
+
+
+def label(name: str) -> str:
+    """What a field is called in messages and pages: ``max_tokens`` is "max tokens"."""
+    return _LABELS.get(name, name.replace("_", " "))
+
+
+def list_facts(record: Any) -> dict[str, Any]:
+    """All that a manifest, or a part of one, knows, by label; its facts last."""
+    listed: dict[str, Any] = {}
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if is_dataclass(value):
+            listed |= list_facts(value)
+        elif isinstance(value, dict):
+            listed |= value
+        elif value is not None:
+            listed[label(each.name)] = value
+    return listed
+
+
+def list_identity(manifest: Any) -> dict[str, Any]:
+    """What must be equal on resume, by label."""
+    return list_facts(replace(manifest, facts=Facts()))
+
+
+def write_fact(value: Any) -> str:
+    """A fact as a text: ``4 8 16``, ``exact, math``, ``0.6``."""
+    if isinstance(value, tuple):
+        texts = any(isinstance(each, str) for each in value)
+        return (", " if texts else " ").join(write_fact(each) for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def check_same(here: T, there: T, *, folder: Path) -> tuple[str, ...]:
     """Refuses to go on with a run that was made from something else, naming the difference.
 
     Returns:
@@ -96,15 +258,18 @@ def check_same(here: Manifest, there: Manifest, *, folder: Path) -> tuple[str, .
     Raises:
         ConfigError: the two differ.
     """
-    unknown = tuple(sorted(LATER_KEYS & here.identity.keys() - there.identity.keys()))
-    keys = here.identity.keys() | there.identity.keys()
+    ours, theirs = (
+        {key: write_fact(value) for key, value in list_identity(manifest).items()}
+        for manifest in (here, there)
+    )
+    unknown = tuple(sorted(_LATER & ours.keys() - theirs.keys()))
     # Prompts follow from the files, so a file that differs is named first.
-    for key in sorted(keys - {*unknown}, key=lambda key: (key in _CAUSES, key)):
-        ours, theirs = here.identity.get(key), there.identity.get(key)
-        if ours != theirs:
+    keys = (ours.keys() | theirs.keys()) - {*unknown}
+    for key in sorted(keys, key=lambda key: (key in _CAUSES, key)):
+        if ours.get(key) != theirs.get(key):
             raise ConfigError(
-                f"cannot resume {folder}: {key} is {ours} here and {theirs} there"
-                f"{_CAUSES.get(key, '')}; start anew in another folder or restore what changed"
+                f"cannot resume {folder}: {key} is {ours.get(key)} here and {theirs.get(key)} "
+                f"there{_CAUSES.get(key, '')}; start anew in another folder or restore what changed"
             )
     return unknown
 
@@ -118,3 +283,15 @@ def say_uncompared(keys: Sequence[str], *, folder: Path) -> None:
             TerselyWarning,
             stacklevel=2,
         )
+
+
+def gather_facts(*packages: str) -> Facts:
+    """When, how and with which versions of packages a folder is made: here and now."""
+    return Facts(
+        started=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=shlex.join(["tersely", *sys.argv[1:]]),
+        tersely=__version__,
+        python=platform.python_version(),
+        packages={name: version(name) for name in packages},
+        machine=f"{platform.machine()}, {platform.system()}",
+    )

@@ -10,7 +10,7 @@ import polars as pl
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
-from tersely.core.manifest import FILE, Manifest, read_manifest
+from tersely.core.manifest import FILE, EvaluationManifest, list_facts, read_manifest
 from tersely.core.order import natural_pair
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
 from tersely.metrics.budgets import Protocol, spectrum
@@ -65,7 +65,7 @@ class Loaded(NamedTuple):
         protocol: what counts as right at a budget.
         budgets: the budgets to report, ascending, in tokens.
         notes: what was excluded, inferred or left to do; shown under every table.
-        facts: model, settings, date and the like, for the reader.
+        facts: model, settings, date and the like by what they are called.
         traces: records with text, in table order; a few a problem at most.
         asked: what each (benchmark, problem) asks and which answer is right, where known.
     """
@@ -75,7 +75,7 @@ class Loaded(NamedTuple):
     protocol: Protocol
     budgets: tuple[int, ...]
     notes: tuple[str, ...]
-    facts: Mapping[str, str]
+    facts: Mapping[str, Any]
     traces: tuple[EvalRecord, ...]
     asked: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
 
@@ -107,9 +107,9 @@ def load(
     if not file.is_file():
         raise ConfigError(f"{path} holds no {RECORDS_FILE}; give a folder that tersely eval wrote")
     has_manifest = (file.parent / FILE).is_file() and file.name == RECORDS_FILE
-    manifest = read_manifest(file.parent) if has_manifest else Manifest(identity={}, facts={})
+    manifest = read_manifest(file.parent, EvaluationManifest) if has_manifest else None
     wanted = protocol or _protocol_of(manifest, file)
-    graded = _numbers(manifest.identity.get("budgets", ""))
+    graded = manifest.budgets or () if manifest else ()
     frame, notes = read_frame(file)
     if only_model is not None:
         frame = frame.filter(pl.col("model") == only_model)
@@ -117,7 +117,7 @@ def load(
     if wanted is Protocol.FORCED:
         table, cost = _with_forced(table, file.parent / FORCED_FILE, budgets=graded)
         notes.append(cost)
-    stated = _numbers(manifest.facts.get("budgets", ""))
+    stated = manifest.facts.budgets if manifest else None
     chosen = tuple(budgets) or stated or spectrum(table.reach_tokens)
     notes += _unfinished(table, manifest)
     return Loaded(
@@ -126,7 +126,7 @@ def load(
         protocol=wanted,
         budgets=tuple(sorted(set(chosen))),
         notes=tuple(notes),
-        facts={**manifest.identity, **manifest.facts},
+        facts=list_facts(manifest) if manifest else {},
         traces=tuple(read_traces(file)),
         asked=_asked(file.parent / PROBLEMS_FILE),
     )
@@ -263,9 +263,9 @@ def _load_peer(
     chosen = tuple(sorted(set(budgets))) or spectrum(tabulate(reading.records).reach_tokens)
     reading = _regraded(path, reading, options=options, budgets=chosen)
     models = {r.model for r in reading.records if r.model is not None}
-    facts = {"file": path.name, "read as": reader}
+    facts: dict[str, Any] = {"file": path.name, "read as": reader}
     if options.grader is not None:
-        facts["graders"] = options.grader
+        facts["graders"] = (options.grader,)
     if models:
         facts["model"] = ", ".join(sorted(models))
     traces = [r for r in reading.records if r.text is not None and r.sample < TRACES_A_PROBLEM]
@@ -352,8 +352,8 @@ def _check_frame(frame: pl.DataFrame, file: Path) -> None:
             raise DataError(f"{file}: {name} is {other[name][0]!r}; it must be one of {listed}")
 
 
-def _unfinished(table: SampleTable, manifest: Manifest) -> list[str]:
-    planned = sum(_numbers(manifest.facts.get("planned samples", "")))
+def _unfinished(table: SampleTable, manifest: EvaluationManifest | None) -> list[str]:
+    planned = (manifest and manifest.facts.planned_samples) or 0
     made = table.tokens_PS.size - table.missing
     if made >= planned:
         return []
@@ -378,8 +378,8 @@ def _only_model(options: readers.Options) -> str | None:
     return options.model
 
 
-def _protocol_of(manifest: Manifest, file: Path) -> Protocol:
-    name = manifest.identity.get("protocol", Protocol.FINISHED.value)
+def _protocol_of(manifest: EvaluationManifest | None, file: Path) -> Protocol:
+    name = manifest.protocol if manifest else Protocol.FINISHED.value
     if name not in list(Protocol):
         raise ConfigError(
             f"{file.parent / FILE} names the protocol {name!r}; this version knows "
@@ -391,7 +391,3 @@ def _protocol_of(manifest: Manifest, file: Path) -> Protocol:
 def _asked(file: Path) -> dict[tuple[str, str], tuple[str, str]]:
     problems = jsonl.read(file, Problem) if file.is_file() else []
     return {(p.source, p.id): (p.prompt, p.answer) for p in problems}
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.replace(",", " ").split() if part.isdecimal())

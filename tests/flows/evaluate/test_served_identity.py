@@ -110,7 +110,7 @@ def test_a_folder_of_an_earlier_version_goes_on_with_a_warning(
     out = tmp_path / "run"
     interrupted(counted(server, benchmark, out, tokenizer))
     manifest = json.loads((out / "manifest.json").read_text())
-    del manifest["identity"]["--tokenizer digest"]
+    del manifest["counting_digest"]
     (out / "manifest.json").write_text(json.dumps(manifest))
     with pytest.warns(RuntimeWarning, match="kept no --tokenizer digest"):
         run_evaluation(counted(server, benchmark, out, tokenizer), watch=Order())

@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 from tersely.core import jsonl
-from tersely.core.errors import DataError
+from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import AlarmRecord
 from tersely.dynamics.stages import NO_STAGES, Stages
 from tersely.report.pages.html import embed_json
-from tersely.report.pages.run import build_page, choose_budgets, describe_stages, write_report
+from tersely.report.pages.run import build_page, describe_stages, write_report
 
 CAP_TOKENS = 320
 
@@ -56,10 +56,12 @@ def test_the_page_is_the_same_when_written_again(report):
     assert write_report(report.parent).page.read_bytes() == first
 
 
-def test_budgets_come_from_the_recipe_or_halve_the_cap():
-    assert choose_budgets({"evaluation": {"budgets": [40, 20, 40]}}, cap_tokens=320) == [20, 40]
-    assert choose_budgets({}, cap_tokens=320) == [20, 40, 80, 160, 320]
-    assert choose_budgets({}, cap_tokens=3) == [1, 3]
+def test_a_recipe_that_no_run_could_have_is_refused_by_name(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    file = folder / "recipe.toml"
+    file.write_text(file.read_text().replace("cap_tokens = 320", "cap_tokens = 0"))
+    with pytest.raises(ConfigError, match=r"sampling.cap_tokens = 0"):
+        write_report(folder)
 
 
 def test_families_are_the_problems_sources(measured):

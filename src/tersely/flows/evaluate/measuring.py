@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tersely.core.errors import ConfigError, DataError
+from tersely.core.manifest import write_fact
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.comparison import (
     Comparison,
@@ -138,8 +139,8 @@ def _differing_settings(before: Loaded, after: Loaded) -> list[str]:
                 f"in {after.name}; force answers in one way, or compare with --protocol finished"
             )
     return [
-        f"{name.capitalize()} differs: {before.facts[name]} in {before.name}, "
-        f"{after.facts[name]} in {after.name}."
+        f"{name.capitalize()} differs: {write_fact(before.facts[name])} in {before.name}, "
+        f"{write_fact(after.facts[name])} in {after.name}."
         for name in ("temperature", "top-p", "top-k", "graders", "request settings")
         if name in before.facts and name in after.facts and before.facts[name] != after.facts[name]
     ]

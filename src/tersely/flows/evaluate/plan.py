@@ -1,25 +1,17 @@
 """What an evaluation is: its settings, and what must be equal for a session to go on with it."""
 
-import platform
-import shlex
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tersely import __version__
-from tersely.core.digests import PROMPTS, digest_prompts, digest_tokenizer, model_identity
+from tersely.core.digests import digest_model, digest_prompts, digest_tokenizer
 from tersely.core.errors import ConfigError, EngineError
+from tersely.core.manifest import EvaluationManifest, Facts, ModelFiles, gather_facts
 from tersely.core.types import Problem, SamplingSpec
 from tersely.engines.http.sampler import Endpoint
 from tersely.engines.local.jobs import Engine, check_spec, rendered
 from tersely.metrics.budgets import Protocol
 from tersely.tasks.problems import digest
-
-# Of the tokenizer that counts what a server's counts leave out.
-COUNTING = "--tokenizer digest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,61 +64,53 @@ def check_plan(plan: Plan) -> None:
         )
 
 
-def describe(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
-    """What must be equal for two sessions to write into one folder."""
-    spec = plan.spec
-    identity = {
-        "model": plan.model,
-        **_model_identity(plan, problems),
-        "benchmark": Path(plan.benchmark).name,
-        "benchmark digest": digest(problems),
-        "graders": ", ".join(sorted({problem.grader for problem in problems})),
-        "samples": str(spec.samples),
-        "max tokens": str(spec.cap_tokens),
-        "temperature": f"{spec.temperature:g}",
-        "top-p": f"{spec.top_p:g}",
-        "top-k": str(spec.top_k),
-        "seed": str(spec.seed),
-        "protocol": str(plan.protocol),
-    }
-    if plan.endpoint is None and plan.engine is not Engine.LOCAL:
-        identity["engine"] = str(plan.engine)
-    if plan.protocol is not Protocol.FINISHED:
-        identity["budgets"] = " ".join(map(str, sorted(set(plan.budgets))))
-    if plan.protocol is Protocol.FORCED:
-        identity["closing text"] = plan.close_text
-        identity["answer allowance tokens"] = str(plan.allowance_tokens)
-    return identity
+def describe(plan: Plan, problems: Sequence[Problem]) -> EvaluationManifest:
+    """What must be equal for two sessions to write into one folder; its facts are empty."""
+    spec, protocol, endpoint = plan.spec, plan.protocol, plan.endpoint
+    forced = protocol is Protocol.FORCED
+    return EvaluationManifest(
+        model=plan.model,
+        files=None if endpoint else _digest_files(plan, problems),
+        request_settings=_request_settings(endpoint) if endpoint else None,
+        counting_digest=digest_tokenizer(endpoint.tokenizer) if endpoint else None,
+        benchmark=Path(plan.benchmark).name,
+        benchmark_digest=digest(problems),
+        graders=tuple(sorted({problem.grader for problem in problems})),
+        samples=spec.samples,
+        max_tokens=spec.cap_tokens,
+        temperature=spec.temperature,
+        top_p=spec.top_p,
+        top_k=spec.top_k,
+        seed=spec.seed,
+        protocol=str(protocol),
+        engine=None if endpoint or plan.engine is Engine.LOCAL else str(plan.engine),
+        budgets=None if protocol is Protocol.FINISHED else tuple(sorted(set(plan.budgets))),
+        close_text=plan.close_text if forced else None,
+        allowance_tokens=plan.allowance_tokens if forced else None,
+        facts=Facts(),
+    )
 
 
-def _model_identity(plan: Plan, problems: Sequence[Problem]) -> dict[str, str]:
-    if plan.endpoint is not None:
-        settings = {**plan.endpoint.extra_body, "stop texts": plan.endpoint.stop_texts}
-        return {
-            "request settings": repr(sorted(settings.items())),
-            COUNTING: digest_tokenizer(plan.endpoint.tokenizer),
-        }
+def facts_of(plan: Plan, planned: int) -> Facts:
+    """What the manifest tells its reader besides."""
+    packages: tuple[str, ...] = ("numpy",) if plan.endpoint else ("torch", "transformers", "numpy")
+    packages += ("vllm",) if not plan.endpoint and plan.engine is Engine.VLLM else ()
+    return replace(
+        gather_facts(*packages),
+        endpoint=plan.endpoint.url if plan.endpoint else None,
+        planned_samples=planned,
+        budgets=tuple(sorted(set(plan.budgets))),
+        name=plan.out.resolve().name,
+    )
+
+
+def _request_settings(endpoint: Endpoint) -> str:
+    return repr(sorted({**endpoint.extra_body, "stop texts": endpoint.stop_texts}.items()))
+
+
+def _digest_files(plan: Plan, problems: Sequence[Problem]) -> ModelFiles:
     from tersely.engines.models import folder_of, load_tokenizer
 
     tokenizer = load_tokenizer(plan.model)
     prompts = (rendered(tokenizer, problem) for problem in problems)
-    return {**model_identity(folder_of(plan.model)), PROMPTS: digest_prompts(prompts)}
-
-
-def facts_of(plan: Plan, planned: int) -> dict[str, str]:
-    """What the manifest tells its reader besides."""
-    packages: tuple[str, ...] = ("numpy",) if plan.endpoint else ("torch", "transformers", "numpy")
-    packages += ("vllm",) if not plan.endpoint and plan.engine is Engine.VLLM else ()
-    where = {"endpoint": plan.endpoint.url} if plan.endpoint else {}
-    return {
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join(["tersely", *sys.argv[1:]]),
-        **where,
-        "planned samples": str(planned),
-        "budgets": " ".join(map(str, sorted(set(plan.budgets)))),
-        "name": plan.out.resolve().name,
-        "tersely": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "machine": f"{platform.machine()}, {platform.system()}",
-    }
+    return replace(digest_model(folder_of(plan.model)), prompts_digest=digest_prompts(prompts))

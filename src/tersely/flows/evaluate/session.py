@@ -9,7 +9,7 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError, TerselyWarning
 from tersely.core.manifest import (
     FILE,
-    Manifest,
+    EvaluationManifest,
     check_same,
     read_manifest,
     say_uncompared,
@@ -20,7 +20,7 @@ from tersely.engines.http.sampler import HTTPSampler
 from tersely.flows.evaluate.forced import force_answers
 from tersely.flows.evaluate.local import Local, local_source
 from tersely.flows.evaluate.observer import EvaluationObserver
-from tersely.flows.evaluate.plan import COUNTING, Plan, check_plan, describe, facts_of
+from tersely.flows.evaluate.plan import Plan, check_plan, describe, facts_of
 from tersely.flows.evaluate.records import (
     Source,
     append_missing,
@@ -85,19 +85,18 @@ def run_evaluation(
     check_plan(plan)
     if not repeats_checked:
         _say_repeats(plan, problems)
-    identity = describe(plan, problems)
+    made_of = describe(plan, problems)
     planned = len(problems) * plan.spec.samples
     if (plan.out / FILE).is_file():
-        there = read_manifest(plan.out)
+        there = read_manifest(plan.out, EvaluationManifest)
         if plan.endpoint is None:
             # Its contents are compared; where the folder lies is no part of what it is.
-            identity["model"] = there.identity.get("model", plan.model)
-        here = Manifest(identity=identity, facts={})
+            made_of = replace(made_of, model=there.model)
         if plan.endpoint is not None and not _count(plan.out / RECORDS_FILE):
             # Refused before the first sample for its counts: what counts them may be given now.
-            there = replace(there, identity=there.identity | {COUNTING: identity[COUNTING]})
+            there = replace(there, counting_digest=made_of.counting_digest)
             write_manifest(plan.out, there)
-        say_uncompared(check_same(here, there, folder=plan.out), folder=plan.out)
+        say_uncompared(check_same(made_of, there, folder=plan.out), folder=plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
             if plan.endpoint is not None:
                 _served(plan, problems).check()
@@ -110,12 +109,12 @@ def run_evaluation(
     if not (plan.out / FILE).is_file():
         plan.out.mkdir(parents=True, exist_ok=True)
         jsonl.write(plan.out / PROBLEMS_FILE, problems)
-        write_manifest(plan.out, Manifest(identity=identity, facts=facts_of(plan, planned)))
+        write_manifest(plan.out, replace(made_of, facts=facts_of(plan, planned)))
     by_id = {problem.id: problem for problem in problems}
     file = plan.out / RECORDS_FILE
     watch.on_sampling("sampling", planned, _count(file))
     # The folder may have been renamed since.
-    run = read_manifest(plan.out).facts.get("name", plan.out.resolve().name)
+    run = read_manifest(plan.out, EvaluationManifest).facts.name or plan.out.resolve().name
     waiting = [on_first] if on_first is not None and not _count(file) else []
 
     def on_record(record: EvalRecord) -> None:
@@ -127,7 +126,7 @@ def run_evaluation(
         file,
         source,
         make_record=lambda c: replace(
-            _record(plan, by_id[c.problem_id], c, run=run), model=identity["model"]
+            _record(plan, by_id[c.problem_id], c, run=run), model=made_of.model
         ),
         on_record=on_record,
     )

@@ -6,15 +6,16 @@ other samples would be other prompts, and the runs could not be compared.
 
 import gzip
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tersely.core import jsonl
-from tersely.core.digests import model_identity
+from tersely.core.digests import digest_model
 from tersely.core.errors import ConfigError
 from tersely.core.manifest import (
-    Manifest,
+    Facts,
+    ModelFiles,
     check_same,
     read_manifest,
     say_uncompared,
@@ -52,6 +53,24 @@ class StudyPool(NamedTuple):
         return read_problems(self.file(HELD_OUT))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolManifest:
+    """What decides a pool: the model, where its problems come from, how they are sampled."""
+
+    files: ModelFiles
+    train: str
+    test: str
+    band: tuple[float, ...] | None = None
+    sources: tuple[str, ...] | None = None
+    train_limit: int
+    test_limit: int
+    cap_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    facts: Facts
+
+
 def make_pool(
     base: Mapping[str, Any], folder: Path, work: Path, *, watch: EvaluationObserver
 ) -> StudyPool:
@@ -62,7 +81,8 @@ def make_pool(
     """
     pool, made_of = StudyPool(folder), describe_pool(base)
     if pool.file(HELD_OUT).is_file():
-        say_uncompared(check_same(made_of, read_manifest(folder), folder=folder), folder=folder)
+        there = read_manifest(folder, PoolManifest)
+        say_uncompared(check_same(made_of, there, folder=folder), folder=folder)
         return pool
     train, test = load_problems(check_recipe(dict(base) | {"seed": SEED}))
     overlap = {p.id for p in train} & {p.id for p in test}
@@ -86,19 +106,24 @@ def make_pool(
     return pool
 
 
-def describe_pool(base: Mapping[str, Any]) -> Manifest:
-    """What decides a pool: the model, where its problems come from, how they are sampled."""
+def describe_pool(base: Mapping[str, Any]) -> PoolManifest:
+    """The manifest that the pool of this base would have."""
     recipe = check_recipe(dict(base))
-    problems = recipe.problems.model_dump(exclude_none=True)
-    drawn = {
-        key: getattr(recipe.sampling, key)
-        for key in ("cap_tokens", "temperature", "top_p", "top_k")
-    }
-    model = model_identity(folder_of(recipe.model.path))
-    identity = {"model": model.pop("model digest"), **model} | {
-        key: str(value) for key, value in (problems | drawn).items()
-    }
-    return Manifest(identity=identity, facts={"samples": str(SAMPLES), "seed": str(SEED)})
+    problems, sampling = recipe.problems, recipe.sampling
+    return PoolManifest(
+        files=digest_model(folder_of(recipe.model.path)),
+        train=problems.train,
+        test=problems.test,
+        band=problems.band,
+        sources=problems.sources,
+        train_limit=problems.train_limit,
+        test_limit=problems.test_limit,
+        cap_tokens=sampling.cap_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        facts=Facts(samples=SAMPLES, seed=SEED),
+    )
 
 
 def _sample(

@@ -1,21 +1,17 @@
 """A run folder: made once, never overwritten, resumed only as what it was."""
 
-import platform
-import shlex
-import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 
-from tersely import __version__
 from tersely.core import jsonl
-from tersely.core.digests import PROMPTS, digest_prompts, model_identity
+from tersely.core.digests import digest_model, digest_prompts
 from tersely.core.errors import ConfigError
 from tersely.core.manifest import (
     FILE,
-    Manifest,
+    RunManifest,
     check_same,
+    gather_facts,
     read_manifest,
     say_uncompared,
     write_atomically,
@@ -35,28 +31,17 @@ def make_manifest(
     train: Sequence[Problem],
     test: Sequence[Problem],
     prompts: Iterable[Sequence[int]],
-) -> Manifest:
+) -> RunManifest:
     """The manifest that a run of this recipe would have, here and now.
 
     Args:
         prompts: the rendered prompts of all problems, as token ids.
     """
-    return Manifest(
-        identity={
-            **model_identity(model_folder),
-            "training problems digest": digest(train),
-            "test problems digest": digest(test),
-            PROMPTS: digest_prompts(prompts),
-        },
-        facts={
-            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": shlex.join(["tersely", *sys.argv[1:]]),
-            "seed": str(recipe.seed),
-            "tersely": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "transformers", "numpy")},
-            "machine": f"{platform.machine()}, {platform.system()}",
-        },
+    return RunManifest(
+        files=replace(digest_model(model_folder), prompts_digest=digest_prompts(prompts)),
+        training_problems_digest=digest(train),
+        test_problems_digest=digest(test),
+        facts=replace(gather_facts("torch", "transformers", "numpy"), seed=recipe.seed),
     )
 
 
@@ -85,11 +70,11 @@ def check_folder(recipe: Recipe, folder: Path, *, resume: bool) -> None:
 
 
 def open_run(
-    folder: Path, recipe: Recipe, manifest: Manifest, *, test: Sequence[Problem]
-) -> Manifest:
+    folder: Path, recipe: Recipe, manifest: RunManifest, *, test: Sequence[Problem]
+) -> RunManifest:
     """Creates the folder, or checks that it was made from the same model and problems."""
     if (folder / FILE).is_file():
-        there = read_manifest(folder)
+        there = read_manifest(folder, RunManifest)
         say_uncompared(check_same(manifest, there, folder=folder), folder=folder)
         return there
     folder.mkdir(parents=True, exist_ok=True)

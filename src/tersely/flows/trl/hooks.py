@@ -115,8 +115,11 @@ def open_folder(
         test=test,
         prompts=[rendered(tokenizer, problem) for problem in (*training, *test)],
     )
-    engine = {package: version(package) for package in TESTED}
-    facts = {**manifest.facts, **engine, "engine": f"trl, {processes} processes"}
+    facts = replace(
+        manifest.facts,
+        packages=manifest.facts.packages | {package: version(package) for package in TESTED},
+        engine=f"trl, {processes} processes",
+    )
     runs.open_run(folder, recipe, replace(manifest, facts=facts), test=test)
 
 

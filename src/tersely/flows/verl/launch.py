@@ -274,10 +274,12 @@ def prepare(
         test=test,
         prompts=prompts,
     )
-    facts = {package: version(package) for package in TESTED} | {
-        "engine": f"verl, {nodes} x {gpus_per_node} GPUs"
-    }
-    made = replace(manifest, facts={**manifest.facts, **facts})
+    facts = replace(
+        manifest.facts,
+        packages=manifest.facts.packages | {package: version(package) for package in TESTED},
+        engine=f"verl, {nodes} x {gpus_per_node} GPUs",
+    )
+    made = replace(manifest, facts=facts)
     runs.open_run(folder, recipe, made, test=test)
     write_files(recipe, folder, training, test)
     overrides = plan_verl(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -72,7 +72,7 @@ class ComparisonPage(NamedTuple):
     everything: TableBlock
     lost_and_won: Sequence[Matrix]
     figures: Mapping[str, Figure]
-    facts: Mapping[str, Mapping[str, str]]
+    facts: Mapping[str, Mapping[str, Any]]
     glossary: Mapping[str, str]
 
 
@@ -320,10 +320,10 @@ def _tiles(comparison: Comparison) -> list[Tile]:
 
 def _facts(
     before: Loaded, after: Loaded, comparison: Comparison, names: SideNames
-) -> dict[str, dict[str, str]]:
+) -> dict[str, Mapping[str, Any]]:
     return {
-        names[0]: dict(before.facts),
-        names[1]: dict(after.facts),
+        names[0]: before.facts,
+        names[1]: after.facts,
         "Measured": {
             "protocol": describe_protocol(comparison.protocol),
             "budgets (tokens)": ", ".join(f"{b:,}" for b in comparison.budgets),

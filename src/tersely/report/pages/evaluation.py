@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -47,7 +47,7 @@ class EvaluationPage(NamedTuple):
     lengths: Matrix
     scores: Matrix
     sources: Matrix | None
-    facts: Mapping[str, Mapping[str, str]]
+    facts: Mapping[str, Mapping[str, Any]]
     glossary: Mapping[str, str]
 
 
@@ -189,9 +189,9 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
     return tiles
 
 
-def _facts(loaded: Loaded, evaluation: Evaluation) -> dict[str, dict[str, str]]:
+def _facts(loaded: Loaded, evaluation: Evaluation) -> dict[str, Mapping[str, Any]]:
     return {
-        "Evaluation": dict(loaded.facts),
+        "Evaluation": loaded.facts,
         "Measured": {
             "protocol": describe_protocol(evaluation.protocol),
             "budgets (tokens)": ", ".join(f"{b:,}" for b in evaluation.budgets),

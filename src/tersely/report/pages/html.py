@@ -9,6 +9,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tersely.core.manifest import write_fact
 from tersely.report.tables.cells import Cell
 
 VEGA_LITE = "6.4"
@@ -103,6 +104,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["embed"] = embed_json
+    environment.filters["fact"] = write_fact
     return environment
 
 

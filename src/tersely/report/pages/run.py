@@ -1,6 +1,5 @@
 """A run folder's report: reads its records, has them measured, writes ``report.html``."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +8,17 @@ import numpy as np
 
 from tersely.core import jsonl
 from tersely.core.errors import DataError
-from tersely.core.manifest import Manifest, read_manifest, write_atomically
+from tersely.core.manifest import (
+    RunManifest,
+    list_facts,
+    list_identity,
+    read_manifest,
+    write_atomically,
+)
 from tersely.core.types import AlarmRecord, EvalRecord, Problem, StepRecord, StepTiming
 from tersely.dynamics.stages import Stages, estimate_stages
-from tersely.metrics.budgets import Protocol, score, spectrum
+from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
+from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.comparison import (
     Comparison,
     ProblemChange,
@@ -29,7 +35,7 @@ from tersely.report.charts.figures import (
 from tersely.report.charts.training import EvalPoint, draw_training
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.traces import pair_traces
-from tersely.report.tables.cells import UNDEFINED, format_ratio, name_cap
+from tersely.report.tables.cells import format_ratio, name_cap
 from tersely.report.tables.comparison import (
     BOLD,
     FamilyRow,
@@ -50,8 +56,8 @@ class RunFolder(NamedTuple):
     """What a run folder holds; evaluations by training step, in order."""
 
     name: str
-    manifest: Manifest
-    recipe: Mapping[str, Any]
+    manifest: RunManifest
+    recipe: Recipe
     steps: list[StepRecord]
     timings: list[StepTiming]
     evaluations: dict[int, list[EvalRecord]]
@@ -93,7 +99,7 @@ class RunPage(NamedTuple):
     families: Sequence[FamilyRow]
     family_tables: Sequence[TableBlock]
     figures: Sequence[Figure]
-    facts: Mapping[str, Mapping[str, str]]
+    facts: Mapping[str, Mapping[str, Any]]
     glossary: Mapping[str, str]
 
 
@@ -147,8 +153,8 @@ def read_run(run_folder: Path) -> RunFolder:
         )
     return RunFolder(
         name=run_folder.resolve().name,
-        manifest=read_manifest(run_folder),
-        recipe=tomllib.loads((run_folder / "recipe.toml").read_text(encoding="utf-8")),
+        manifest=read_manifest(run_folder, RunManifest),
+        recipe=read_recipe(run_folder / RECIPE_FILE),
         steps=_read_optional(run_folder / "steps.jsonl", StepRecord),
         timings=_read_optional(run_folder / "timings.jsonl", StepTiming),
         evaluations=evaluations,
@@ -162,7 +168,7 @@ def measure(run: RunFolder) -> MeasuredRun:
     tables = {step: tabulate(records) for step, records in run.evaluations.items()}
     paired = pair(*(list(tables.values())[i] for i in (0, -1)))
     sides = paired.before, paired.after
-    budgets = choose_budgets(run.recipe, cap_tokens=max(side.reach_tokens for side in sides))
+    budgets = list(run.recipe.evaluation.budgets)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     families = [
         run.problems[problem].source if problem in run.problems else benchmark
@@ -185,14 +191,6 @@ def measure(run: RunFolder) -> MeasuredRun:
         ),
         budgets=budgets,
     )
-
-
-def choose_budgets(recipe: Mapping[str, Any], *, cap_tokens: int) -> list[int]:
-    """The recipe's ``evaluation.budgets``, or the spectrum up to the cap."""
-    stated = recipe.get("evaluation", {}).get("budgets")
-    if stated:
-        return sorted({int(budget) for budget in stated})
-    return list(spectrum(cap_tokens))
 
 
 def build_page(run: RunFolder, measured: MeasuredRun) -> RunPage:
@@ -349,9 +347,13 @@ def _figures(run: RunFolder, measured: MeasuredRun) -> list[Figure]:
     return figures
 
 
-def _facts(run: RunFolder, measured: MeasuredRun) -> dict[str, dict[str, str]]:
-    facts = {"Run": dict(run.manifest.facts), "Recipe": _flatten(run.recipe)}
-    facts["Made from"] = dict(run.manifest.identity)
+def _facts(run: RunFolder, measured: MeasuredRun) -> dict[str, dict[str, Any]]:
+    settings = run.recipe.model_dump(exclude_none=True, mode="json")
+    facts = {
+        "Run": list_facts(run.manifest.facts),
+        "Recipe": _flatten(settings),
+        "Made from": list_identity(run.manifest),
+    }
     measured_facts = {
         "budgets (tokens)": ", ".join(f"{b:,}" for b in measured.budgets),
         "sampled cap (tokens)": name_cap(measured.before.cap_tokens),
@@ -363,7 +365,7 @@ def _facts(run: RunFolder, measured: MeasuredRun) -> dict[str, dict[str, str]]:
     for part in ("sample", "grade", "learn", "other") if run.timings else ():
         seconds = sum(getattr(timing, f"{part}_s") for timing in run.timings)
         measured_facts[f"time to {part}" if part != "other" else "other time"] = f"{seconds:,.1f} s"
-    return {**facts, "MeasuredRun": measured_facts}
+    return {**facts, "Measured": measured_facts}
 
 
 def _flatten(values: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:
@@ -374,5 +376,5 @@ def _flatten(values: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:
         elif isinstance(value, Sequence) and not isinstance(value, str):
             flat[prefix + key] = " ".join(str(each) for each in value)
         else:
-            flat[prefix + key] = UNDEFINED if value is None else str(value)
+            flat[prefix + key] = str(value)
     return flat

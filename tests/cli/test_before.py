@@ -1,0 +1,86 @@
+"""Folders of an earlier version, whose manifests hold texts, are read and gone on with."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from tersely.cli import app
+
+BEFORE = Path(__file__).parents[1] / "fixtures" / "before_h"
+RUN = ("learner.steps=2", "sampling.prompts_per_step=2", "sampling.samples_per_prompt=4")
+RUN += ("evaluation.samples=1", "problems.test_limit=24")
+STUDY = ("problems.train_limit=96", "problems.test_limit=8", "problems.band=[1.0, 4.0]")
+STUDY += ("sampling.prompts_per_step=2", "sampling.samples_per_prompt=4", "sampling.cap_tokens=64")
+STUDY += ("learner.steps=3", "evaluation.every_steps=2", "evaluation.samples=4")
+STUDY += ("evaluation.budgets=[16, 32, 64]", "checkpoint.every_steps=1")
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def copied(name: str, to: Path) -> Path:
+    return shutil.copytree(BEFORE / name, to / name)
+
+
+def settings(pairs: tuple[str, ...]) -> list[str]:
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+@pytest.mark.parametrize("name", ["run", "evaluation"])
+def test_it_is_reported(name: str, tmp_path: Path) -> None:
+    folder = copied(name, tmp_path)
+    told = call("report", folder)
+    assert told.exit_code == 0, told.output
+    page = (folder / "report.html").read_text()
+    old = json.loads((folder / "manifest.json").read_text())
+    for key, value in (old["identity"] | old["facts"]).items():
+        assert f'<tr><th scope="row">{key}</th><td>{value}</td></tr>' in page
+
+
+def test_it_is_compared(tmp_path: Path) -> None:
+    before, after = copied("evaluation", tmp_path), copied("evaluation", tmp_path / "other")
+    file = after / "manifest.json"
+    file.write_text(file.read_text().replace('"temperature": "1"', '"temperature": "0.6"'))
+    told = call("compare", before, after, "--out", tmp_path / "page.html")
+    assert told.exit_code == 0, told.output
+    assert "Temperature differs: 1 in" in " ".join(told.output.split())
+
+
+def test_an_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
+    folder = copied("evaluation", tmp_path)
+    records = folder / "records.jsonl"
+    whole = records.read_bytes().splitlines(keepends=True)
+    records.write_bytes(b"".join(whole[:5]))
+    command = ["eval", "--model", "lab", "--benchmark", "lab", "--limit", "4", "--samples", "2"]
+    command += ["--protocol", "answered", "--out", str(folder), "--max-tokens"]
+    refused = call(*command, "32")
+    assert refused.exit_code == 2
+    assert "budgets is 2 4 8 16 32 here and 4 8 16 32 64 there" in " ".join(refused.output.split())
+    told = call(*command, "64")
+    assert told.exit_code == 0, told.output
+    assert records.read_bytes().splitlines(keepends=True)[:5] == whole[:5]
+    assert len(records.read_bytes().splitlines()) == 8
+
+
+def test_a_run_goes_on(tmp_path: Path) -> None:
+    folder = copied("run", tmp_path)
+    told = call("train", "--run", folder, "--resume", *settings(RUN))
+    assert told.exit_code == 0, told.output
+    assert (folder / "steps.jsonl").read_bytes().count(b"\n") == 2
+    assert (folder / "checkpoints" / "step-000002").is_dir()
+    assert (folder / "manifest.json").read_bytes() == (BEFORE / "run/manifest.json").read_bytes()
+
+
+def test_a_study_is_judged(tmp_path: Path) -> None:
+    folder = copied("study", tmp_path)
+    told = call(
+        *("study", folder / "small.toml", "--seeds", "1", "--out", tmp_path / "out"),
+        *("--results", folder / "results", "--judge-only", *settings(STUDY)),
+    )
+    assert told.exit_code == 0, told.output
+    assert "an arm is like itself: cannot tell, 0.0 pp [0.0, 0.0]" in told.output
