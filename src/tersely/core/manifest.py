@@ -87,7 +87,7 @@ class EvaluationManifest:
     benchmark_digest: str
     graders: tuple[str, ...]
     samples: int
-    max_tokens: int
+    cap_tokens: int
     temperature: float
     top_p: float
     top_k: int
@@ -114,6 +114,8 @@ _LABELS = {
     "close_text": "closing text",
     "allowance_tokens": "answer allowance tokens",
 }
+# What manifests of texts called a field, where it has another label now.
+_EARLIER = {"cap_tokens": "max tokens"}
 # Recorded since later than the others; a run without them was begun before.
 _LATER = frozenset(label for key, label in _LABELS.items() if key.endswith("_digest"))
 _CAUSES = {
@@ -195,7 +197,7 @@ def _take(texts: dict[str, str], type_: type) -> dict[str, Any]:
             taken = _take(texts, part)
             if taken or hint is part:
                 payload[name] = taken
-        key = name if name in texts else label(name)
+        key = name if name in texts else _EARLIER.get(name, label(name))
         if key in texts:
             payload[name] = _parse(texts.pop(key), hint, key=key)
     return payload
@@ -217,7 +219,7 @@ def _parse(text: str, hint: Any, *, key: str) -> Any:
 
 
 def label(name: str) -> str:
-    """What a field is called in messages and pages: ``max_tokens`` is "max tokens"."""
+    """What a field is called in messages and pages: ``cap_tokens`` is "cap tokens"."""
     return _LABELS.get(name, name.replace("_", " "))
 
 

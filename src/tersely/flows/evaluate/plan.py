@@ -77,7 +77,7 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> EvaluationManifest:
         benchmark_digest=digest(problems),
         graders=tuple(sorted({problem.grader for problem in problems})),
         samples=spec.samples,
-        max_tokens=spec.cap_tokens,
+        cap_tokens=spec.cap_tokens,
         temperature=spec.temperature,
         top_p=spec.top_p,
         top_k=spec.top_k,
