@@ -55,7 +55,7 @@ def test_texts_of_an_evaluation_become_numbers() -> None:
         benchmark_digest="bcf63f3be3429588",
         graders=("exact",),
         samples=2,
-        max_tokens=64,
+        cap_tokens=64,
         temperature=1.0,
         top_p=1.0,
         top_k=0,
@@ -172,7 +172,7 @@ def test_a_folder_of_another_kind_is_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"max_tokens": 32}, "max tokens is 64 here and 32 there"),
+        ({"cap_tokens": 32}, "cap tokens is 64 here and 32 there"),
         ({"temperature": 0.6}, "temperature is 1 here and 0.6 there"),
         ({"budgets": (4, 8)}, "budgets is 4 8 16 32 64 here and 4 8 there"),
         ({"engine": "vllm"}, "engine is None here and vllm there"),

@@ -29,6 +29,7 @@ def diagnose(
     """Say what stage a run is in, what is going wrong, and what to change."""
     with plain_errors():
         from tersely.flows.diagnose import diagnose as find
+        from tersely.metrics.numbers import plain
         from tersely.readers.steplogs import Writer, read_steps
 
         if from_ not in list(Writer):
@@ -36,7 +37,7 @@ def diagnose(
         columns = dict(pair(entry, example="tokens_mean=length") for entry in column or ())
         found = find(read_steps(path, writer=Writer(from_), columns=columns))
         if as_json:
-            typer.echo(json.dumps(_plain(found), indent=2))
+            typer.echo(json.dumps(plain(found), indent=2))
         else:
             _show(found, path)
 
@@ -64,15 +65,3 @@ def _show(found: "Diagnosis", path: Path) -> None:
         say(f"  Change: {alarm.advice}.")
     for unknown in found.unknown:
         say(f"Note: {unknown}", "dim")
-
-
-def _plain(found: "Diagnosis") -> dict[str, object]:
-    stages = {
-        name: None if isinstance(value, float) and value != value else value
-        for name, value in found.stages._asdict().items()
-    }
-    return {
-        **found._asdict(),
-        "stages": stages,
-        "alarms": [alarm._asdict() for alarm in found.alarms],
-    }

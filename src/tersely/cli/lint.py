@@ -102,9 +102,9 @@ def _lint(
         messages.print("weighing other settings ...")
         suggestion = suggest(settings, whole, tokens_per_second=rate)
     if options.as_json:
-        from tersely.flows.lint.export import export
+        from tersely.report.tables.lint import export_lint
 
-        sys.stdout.write(json.dumps(export(facts, findings, suggestion), indent=2) + "\n")
+        sys.stdout.write(json.dumps(export_lint(facts, findings, suggestion), indent=2) + "\n")
     else:
         _show(facts, findings, name=name)
         if suggestion is not None:

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from tersely.cli.frame import messages
+from tersely.metrics.numbers import amount, three_digits
 
 if TYPE_CHECKING:
     from tersely.flows.price.architecture import Architecture
@@ -20,6 +21,7 @@ CAVEAT = (
     "an estimate, not a measurement: formulas and assumed shares of peak are in docs/scale.md; "
     "grading, weight transfer and waiting for each other are left out"
 )
+BILLION = "B"
 
 
 def show_price(
@@ -67,9 +69,13 @@ def _say(text: str) -> None:
 
 
 def _describe_model(recipe: "Recipe", model: "Architecture") -> str:
-    active = f", {_count(model.active_parameters)} of them active a token" if model.experts else ""
+    active = (
+        f", {amount(model.active_parameters, billion='B')} of them active a token"
+        if model.experts
+        else ""
+    )
     return (
-        f"{recipe.model.path}: {_count(model.parameters)} parameters{active}, "
+        f"{recipe.model.path}: {amount(model.parameters, billion='B')} parameters{active}, "
         f"{model.cache_bytes:,} bytes of cache a token"
     )
 
@@ -83,16 +89,16 @@ def _draw(prices: "Sequence[Price]", *, evaluations: int) -> Table:
     """A column a price."""
     rows = [
         _Row("rollouts a step", lambda p: f"{p.rollouts:,}"),
-        _Row("tokens a step", lambda p: f"{_count(p.completion_tokens)}"),
+        _Row("tokens a step", lambda p: amount(p.completion_tokens, billion=BILLION)),
         _Row("learning, FLOPs a step", lambda p: f"{p.training_flops:.2g}"),
-        _Row("sampling, s a step", lambda p: _number(p.sampling_s)),
-        _Row("learning, s a step", lambda p: _number(p.learning_s)),
-        _Row("GPU-hours a step", lambda p: _number(p.step_gpu_hours)),
-        _Row("GPU-hours, all steps", lambda p: _number(p.step_gpu_hours * p.steps)),
+        _Row("sampling, s a step", lambda p: three_digits(p.sampling_s)),
+        _Row("learning, s a step", lambda p: three_digits(p.learning_s)),
+        _Row("GPU-hours a step", lambda p: three_digits(p.step_gpu_hours)),
+        _Row("GPU-hours, all steps", lambda p: three_digits(p.step_gpu_hours * p.steps)),
         *_evaluation_row(evaluations),
         _Row("rows at once, of a sampler's", lambda p: f"{p.memory.in_flight:,}/{p.memory.rows:,}"),
-        _Row("learner, GB a GPU", lambda p: _number(p.memory.learning / GB)),
-        _Row("sampler, GB a GPU", lambda p: _number(p.memory.sampling / GB)),
+        _Row("learner, GB a GPU", lambda p: three_digits(p.memory.learning / GB)),
+        _Row("sampler, GB a GPU", lambda p: three_digits(p.memory.sampling / GB)),
     ]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     gpus = prices[0].gpus
@@ -109,7 +115,7 @@ def _evaluation_row(evaluations: int) -> list[_Row]:
     if not evaluations:
         return []
     label = f"GPU-hours, {evaluations} evaluations"
-    return [_Row(label, lambda p: _number(p.evaluation_gpu_hours * evaluations))]
+    return [_Row(label, lambda p: three_digits(p.evaluation_gpu_hours * evaluations))]
 
 
 def _misfits(price: "Price", setup: "Setup", evaluations: int) -> list[str]:
@@ -133,17 +139,3 @@ def _misfits(price: "Price", setup: "Setup", evaluations: int) -> list[str]:
             "stop at its first"
         )
     return lines
-
-
-def _number(value: float) -> str:
-    """Three digits; undefined is a dash."""
-    if isnan(value):
-        return "–"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _count(value: int) -> str:
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.0f}"

@@ -147,7 +147,7 @@ def test_killed_by_the_system_and_rerun_it_holds_the_same_samples(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"spec": SamplingSpec(samples=3, cap_tokens=61, seed=0)}, "max tokens is 61 here and 60"),
+        ({"spec": SamplingSpec(samples=3, cap_tokens=61, seed=0)}, "cap tokens is 61 here and 60"),
         ({"spec": SamplingSpec(samples=3, cap_tokens=60, seed=1)}, "seed is 1 here and 0 there"),
         ({"spec": SamplingSpec(samples=4, cap_tokens=60, seed=0)}, "samples is 4 here and 3"),
         (

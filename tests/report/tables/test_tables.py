@@ -7,7 +7,7 @@ from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import Comparison, Measure
 from tersely.metrics.intervals import Interval
 from tersely.metrics.measures import Unit
-from tersely.report.tables.cells import UNDEFINED, Cell, format_p, shorten
+from tersely.metrics.numbers import UNDEFINED, Cell, format_p, shorten
 from tersely.report.tables.comparison import choose_headline, draw_table, format_rows, write_caption
 
 NAN = float("nan")

@@ -10,7 +10,7 @@ from tersely.core import jsonl
 from tersely.core.manifest import write_atomically
 from tersely.core.types import Problem
 from tersely.flows.curate.session import Curated
-from tersely.metrics.passrates import PassRate
+from tersely.metrics.numbers import plain
 
 PROMPTS_FILE, PROBLEMS_FILE, DROPPED_FILE = "prompts.jsonl", "problems.jsonl", "dropped.jsonl"
 VERL_FILE, TRL_FILE, CARD_FILE = "verl.parquet", "trl.parquet", "README.md"
@@ -22,7 +22,7 @@ def write_curated(folder: Path, curated: Curated, *, cards: Mapping[str, str]) -
     Args:
         cards: of each set, how it was made and what it holds, as Markdown.
     """
-    lines = [json.dumps(_plain(each)) + "\n" for each in curated.rates]
+    lines = [json.dumps(plain(each)) + "\n" for each in curated.rates]
     write_atomically(folder / PROMPTS_FILE, "".join(lines))
     for name, chosen in curated.sets.items():
         inside = folder / name
@@ -73,8 +73,3 @@ def trl_frame(problems: Sequence[Problem]) -> pl.DataFrame:
             "reference_accuracy": [p.reference_accuracy for p in problems],
         }
     )
-
-
-def _plain(rate: PassRate) -> dict[str, object]:
-    """NaN is null in JSON."""
-    return {key: None if value != value else value for key, value in rate._asdict().items()}

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 from tersely.flows.lint.facts import Facts, fixed_target
 from tersely.flows.lint.forecast import Finding, FindingSeverity, LengthCell
-from tersely.flows.lint.words import bracket, percent, plus, share, signed, tokens
+from tersely.metrics.intervals import Interval
+from tersely.metrics.measures import Unit
+from tersely.metrics.numbers import format_level, format_score, percent, signed
 
 # Healthy runs of arXiv:2602.20945 began at 41 to 56% (its figures). On the lab, at 5% a run
 # collapsed into guessing and at 8% and 14% none did.
@@ -58,9 +60,9 @@ def _positive(facts: Facts) -> Finding:
         "positive-share",
         f"{percent(found.estimate)} of rollouts are paid more than 0"
         + (": too few to learn from" if severity is FindingSeverity.ERROR else ""),
-        f"{bracket(found)}, {found.n_samples:,} rollouts; right at all "
-        f"{share(facts.shares.right)}. Of those up to {limit} {percent(within)} are right, of the "
-        f"longer ones {percent(right)}.",
+        f"{_rests_on(found)}, {found.n_samples:,} rollouts; right at all "
+        f"{format_level(facts.shares.right, Unit.SHARE).text}. Of those up to {limit} "
+        f"{percent(within)} are right, of the longer ones {percent(right)}.",
         f"Runs that stayed healthy began at 41 to 56% ({PAPER}, figures); hard prompts with few "
         "positives collapsed (3.1). On the lab a run that began at 5% collapsed, at 8% and 14% "
         "none did.",
@@ -104,8 +106,8 @@ def _silent(facts: Facts) -> Finding:
         FindingSeverity.ERROR if expected == 1 else _warn(expected >= MANY_SILENT),
         "zero-signal",
         said,
-        f"Of groups of {size}: {share(found)}, n = {found.n_problems:,} problems, "
-        f"{found.n_samples:,} groups. "
+        f"Of groups of {size}: {format_level(found, Unit.SHARE).text}, "
+        f"n = {found.n_problems:,} problems, {found.n_samples:,} groups. "
         + (f"Estimated {others} (by {facts.kinds}; {how}). " if others else "")
         + f"By the verifier {percent(facts.all_wrong.share)} are all wrong and "
         f"{percent(facts.silent_by_verifier.share - facts.all_wrong.share)} all right.",
@@ -175,7 +177,7 @@ def _wrong_masked(facts: Facts) -> Finding | None:
         f"{percent(sum(cell.share for cell in wrong))} of rollouts are wrong, all masked; "
         + (
             f"what is pushed down is right and long ({percent(long_right.share)} of rollouts, "
-            f"mean push {plus(long_right.push)}), so shorter is always better."
+            f"mean push {signed(long_right.push)}), so shorter is always better."
             if long_right.push < 0
             else "nothing is left to tell right ones from."
         ),
@@ -195,9 +197,9 @@ def _short_is_correct(facts: Facts) -> Finding | None:
         return None
     cap, target = facts.recipe.sampling.cap_tokens, facts.target_tokens
     far = not math.isfinite(target) or target <= FAR * cap
-    how = "masked" if masked else f"mean push {plus(short_wrong.push)}"
+    how = "masked" if masked else f"mean push {signed(short_wrong.push)}"
     pushes = " and ".join(
-        f"{plus(cell.push)} ({'right' if cell.right else 'wrong'}, {percent(cell.share)} of "
+        f"{signed(cell.push)} ({'right' if cell.right else 'wrong'}, {percent(cell.share)} of "
         "rollouts)"
         for cell in long_down
     )
@@ -237,7 +239,7 @@ def _long_masked(facts: Facts) -> Finding | None:
         "every-long-masked",
         "no long rollout is in the loss: nothing speaks against overlong outputs",
         f"{percent(sum(cell.share for cell in long_cells))} of rollouts are longer than the "
-        f"target, all masked; drift {signed(facts.drift.total, digits=3)}.",
+        f"target, all masked; drift {format_score(facts.drift.total, digits=3).text}.",
         f"Overlong hacking: after 200 steps outputs grew to 13.6k tokens of a cap of 16k, most of "
         f"them wrong ({PAPER}, 3.2, -L&C-L&I).",
         "treatment.cells.wrong_long = 0.0",
@@ -252,9 +254,9 @@ def _right_pushed_down(facts: Facts) -> Finding | None:
         _warn(found.estimate >= MANY_PUSHED_DOWN),
         "correct-pushed-down",
         f"{percent(found.estimate)} of right rollouts get a negative advantage",
-        f"{bracket(found)}, {found.n_samples:,} right rollouts. "
-        f"Right ones have {tokens(facts.shares.tokens_right)}, wrong ones "
-        f"{tokens(facts.shares.tokens_wrong)}.",
+        f"{_rests_on(found)}, {found.n_samples:,} right rollouts. "
+        f"Right ones have {_tokens(facts.shares.tokens_right)}, wrong ones "
+        f"{_tokens(facts.shares.tokens_wrong)}.",
         f"Masking right and long ones instead gave better accuracy and longer outputs ({PAPER}, "
         "3.2); DRPO shows a right answer's +1 becoming −0.17 under group normalisation.",
         'treatment.cells.correct_long = "masked", or a longer target'
@@ -274,7 +276,7 @@ def _length_alone(facts: Facts) -> Finding | None:
             "length-among-wrong",
             f"{percent(s.all_wrong)} of the push is about the length of wrong answers",
             f"In groups where the loss sees wrong rollouts only; in all-right ones "
-            f"{percent(s.all_right)}. Wrong and short: mean push {plus(wrong_short.push)}.",
+            f"{percent(s.all_right)}. Wrong and short: mean push {signed(wrong_short.push)}.",
             f"A signal dominated by the length of wrong answers ends in collapse ({PAPER}, 3.1).",
             "a reward that pays wrong answers the same, such as truncation, or easier prompts",
         )
@@ -320,14 +322,15 @@ def _drift(facts: Facts) -> Finding | None:
     return Finding(
         _warn(says == "longer"),
         "length-drift",
-        f"the first step pushes for {says}: {plus(drift.total.estimate, digits=3)} sd of length "
+        f"the first step pushes for {says}: {signed(drift.total.estimate, digits=3)} sd of length "
         "per unit step",
-        f"{signed(drift.total, digits=3)} in all ({plus(drift.tokens, digits=1)} of "
-        f"{drift.sd_tokens:,.1f} tokens), {signed(drift.right, digits=3)} through right rollouts, "
-        f"{signed(drift.wrong, digits=3)} through "
-        f"wrong ones; n = {drift.total.n_problems:,} problems, {drift.total.n_samples:,} rollouts. "
-        f"Correlation of length with reward {signed(c.reward)}, among right ones "
-        f"{signed(c.reward_if_right)}; with advantage {signed(c.push)}, {signed(c.push_if_right)}.",
+        f"{format_score(drift.total, digits=3).text} in all ({signed(drift.tokens, digits=1)} of "
+        f"{drift.sd_tokens:,.1f} tokens), {format_score(drift.right, digits=3).text} through "
+        f"right rollouts, {format_score(drift.wrong, digits=3).text} through wrong ones; "
+        f"n = {drift.total.n_problems:,} problems, {drift.total.n_samples:,} rollouts. "
+        f"Correlation of length with reward {format_score(c.reward).text}, among right ones "
+        f"{format_score(c.reward_if_right).text}; with advantage {format_score(c.push).text}, "
+        f"{format_score(c.push_if_right).text}.",
         _why_longer(facts) if says == "longer" else "",
         "a shorter target, or a reward that asks more of length" if says == "longer" else "",
     )
@@ -352,3 +355,14 @@ def _cell(facts: Facts, *, right: bool, short: bool) -> LengthCell:
 
 def _warn(bad: bool) -> FindingSeverity:
     return FindingSeverity.WARNING if bad else FindingSeverity.INFO
+
+
+def _rests_on(share: Interval) -> str:
+    ends = format_level(share, Unit.SHARE).interval
+    return f"{ends}, n = {share.n_problems:,} problems"
+
+
+def _tokens(mean: Interval) -> str:
+    """With the unit, where it is defined."""
+    level = format_level(mean, Unit.TOKENS)
+    return f"{level.text} tokens" if level.interval else level.text

@@ -8,9 +8,9 @@ from tersely import rewards, targets
 from tersely.flows.lint.facts import Facts, fixed_target
 from tersely.flows.lint.forecast import Finding, FindingSeverity
 from tersely.flows.lint.pool import prefix_right, written_right
-from tersely.flows.lint.words import amount, percent
 from tersely.flows.recipe.sections import EngineSection
 from tersely.flows.recipe.shaping import UNGRADED_SHARE_BOUND
+from tersely.metrics.numbers import amount, percent
 
 FEW_PROBLEMS = 30
 

@@ -22,9 +22,10 @@ from tersely.flows.lint.facts import (
 from tersely.flows.lint.forecast import CurveRow
 from tersely.flows.lint.pool import LintRecords, fill_references, lacking_references, only_trained
 from tersely.flows.lint.steps import make_steps, push_all
-from tersely.flows.lint.words import amount, percent, plus, share, signed
 from tersely.flows.recipe.recipe import Recipe, check_recipe
 from tersely.flows.recipe.sections import CellsSection
+from tersely.metrics.measures import Unit
+from tersely.metrics.numbers import amount, format_level, format_score, percent, signed
 from tersely.metrics.passrates import EASY_ABOVE
 
 # Of groups without a signal: small enough for N not to grow further.
@@ -191,13 +192,13 @@ def _choose_target(
     where = (
         "L_R = L_T, which avoids that short looks correct (arXiv:2602.20945, 3.2)"
         if equal
-        else f"L_R stays {cap:,}: sampled up to L_T, drift would be {plus(tight.drift.value)} and "
-        f"{percent(tight.silent.value)} of groups silent"
+        else f"L_R stays {cap:,}: sampled up to L_T, drift would be "
+        f"{signed(tight.drift.value)} and {percent(tight.silent.value)} of groups silent"
     )
     return _SettingChoice(
         with_target(recipe, target_tokens=row.target_tokens, cap_tokens=cap),
         f"target.tokens = {row.target_tokens:,}: {why} ({percent(row.positive.value)} positive, "
-        f"drift {plus(row.drift.value)}); {where}.",
+        f"drift {signed(row.drift.value)}); {where}.",
         row,
     )
 
@@ -237,10 +238,10 @@ def compare(now: Facts, then: Facts) -> list[tuple[str, str, str]]:
             ("prompts", f"{len(facts.pool.problems):,}"),
             ("L_T / L_R", f"{limit:,.0f} / {facts.recipe.sampling.cap_tokens:,}"),
             ("N", f"{facts.recipe.sampling.samples_per_prompt}"),
-            ("positive", share(facts.shares.positive)),
+            ("positive", format_level(facts.shares.positive, Unit.SHARE).text),
             ("zero-signal groups", _silent_at_own(facts)),
-            ("right pushed down", share(facts.shares.right_pushed_down)),
-            ("drift (sd)", signed(facts.drift.total)),
+            ("right pushed down", format_level(facts.shares.right_pushed_down, Unit.SHARE).text),
+            ("drift (sd)", format_score(facts.drift.total).text),
             ("tokens a step", amount(facts.cost.step_tokens)),
         ]
 
@@ -251,5 +252,5 @@ def _silent_at_own(facts: Facts) -> str:
     """Measured where the records have groups of N, else estimated."""
     draws = facts.recipe.sampling.samples_per_prompt
     if facts.group_sizes[0] == draws or draws not in facts.silent_at:
-        return share(facts.shares.silent)
+        return format_level(facts.shares.silent, Unit.SHARE).text
     return f"{percent(facts.silent_at[draws].share)} (estimated)"

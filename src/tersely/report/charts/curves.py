@@ -10,6 +10,7 @@ from tersely.metrics.comparison import Comparison, ProblemChange
 from tersely.metrics.intervals import Interval
 from tersely.metrics.lengths import Among, LengthSummary
 from tersely.metrics.measures import Evaluation
+from tersely.metrics.numbers import defined
 from tersely.report.charts.figures import ChartRow, Layers, Spec, draw_bands, draw_difference_bands
 from tersely.report.charts.style import (
     ALL_OF,
@@ -23,7 +24,6 @@ from tersely.report.charts.style import (
     Datasets,
     arrange,
     colour_by,
-    defined,
     hold,
     scale_budgets,
 )

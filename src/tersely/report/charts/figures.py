@@ -8,6 +8,7 @@ import numpy as np
 
 from tersely.metrics.comparison import Comparison, Measure
 from tersely.metrics.intervals import Interval
+from tersely.metrics.numbers import defined
 from tersely.metrics.records import SampleTable
 from tersely.report.charts.style import (
     DIFFERENCE,
@@ -18,7 +19,6 @@ from tersely.report.charts.style import (
     Datasets,
     arrange,
     colour_by,
-    defined,
     hold,
     scale_budgets,
 )

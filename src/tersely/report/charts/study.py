@@ -4,6 +4,7 @@ import altair as alt
 import numpy as np
 
 from tersely.flows.study.outcomes import ClaimOutcome, StudyOutcome
+from tersely.metrics.numbers import defined
 from tersely.metrics.verdicts import ClaimVerdict
 from tersely.report.charts.figures import ChartRow, Layers, Spec, draw_bands
 from tersely.report.charts.style import (
@@ -13,7 +14,6 @@ from tersely.report.charts.style import (
     Datasets,
     arrange,
     colour_by,
-    defined,
     hold,
     scale_budgets,
 )

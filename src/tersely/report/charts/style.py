@@ -3,7 +3,6 @@
 Palette: Okabe and Ito; the reference series of a pair is grey.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -106,8 +105,3 @@ def colour_by(field: str, colours: Mapping[str, str]) -> alt.Color:
         scale=alt.Scale(domain=list(colours), range=list(colours.values())),
         legend=legend,
     )
-
-
-def defined(value: float) -> float | None:
-    """JSON has no NaN: an undefined value is a gap."""
-    return float(value) if math.isfinite(value) else None

@@ -8,6 +8,7 @@ import altair as alt
 
 from tersely.core.types import AlarmRecord, StepRecord
 from tersely.dynamics.stages import Stages
+from tersely.metrics.numbers import defined
 from tersely.report.charts.figures import ChartRow, Layers, Spec
 from tersely.report.charts.style import (
     ALARM,
@@ -21,7 +22,6 @@ from tersely.report.charts.style import (
     Datasets,
     arrange,
     colour_by,
-    defined,
     hold,
 )
 

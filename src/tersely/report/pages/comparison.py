@@ -10,6 +10,7 @@ from rich.text import Text
 from tersely.core.manifest import write_atomically
 from tersely.metrics.comparison import Comparison, Measure, ProblemChange, pair
 from tersely.metrics.lengths import Among, summarise_lengths
+from tersely.metrics.numbers import format_ratio, name_cap
 from tersely.readers.evaluations import Loaded
 from tersely.report.charts.curves import draw_both_lengths, draw_problems, thin
 from tersely.report.charts.curves import draw_repeats as draw_repeat_curves
@@ -17,7 +18,6 @@ from tersely.report.charts.figures import draw_budget_curve
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.problems import list_changed
 from tersely.report.pages.traces import Key, PageTrace, group_traces
-from tersely.report.tables.cells import format_ratio, name_cap
 from tersely.report.tables.comparison import (
     SideNames,
     TableBlock,

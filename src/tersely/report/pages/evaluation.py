@@ -9,12 +9,12 @@ from rich.text import Text
 
 from tersely.core.manifest import write_atomically
 from tersely.metrics.measures import Evaluation, Unit
+from tersely.metrics.numbers import Cell, format_level, name_cap
 from tersely.readers.evaluations import Loaded
 from tersely.report.charts.curves import draw_accuracy, draw_lengths
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.problems import count_problems, list_problems
 from tersely.report.pages.traces import Key, PageTrace, group_traces
-from tersely.report.tables.cells import Cell, format_level, name_cap
 from tersely.report.tables.conclusions import warn_of_windows
 from tersely.report.tables.matrices import (
     Matrix,

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tersely.core.manifest import write_fact
-from tersely.report.tables.cells import Cell
+from tersely.metrics.numbers import Cell
 
 VEGA_LITE = "6.4"
 

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from tersely.core.order import natural
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.comparison import ProblemChange
+from tersely.metrics.numbers import defined
 from tersely.metrics.records import SampleTable
-from tersely.report.charts.style import defined
 from tersely.report.pages.html import Grid
 from tersely.report.pages.traces import Key, PageTrace
 

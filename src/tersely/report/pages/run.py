@@ -27,6 +27,7 @@ from tersely.metrics.comparison import (
     list_changes,
     pair,
 )
+from tersely.metrics.numbers import format_ratio, name_cap
 from tersely.metrics.records import SampleTable, tabulate
 from tersely.report.charts.figures import (
     draw_budget_curve,
@@ -35,7 +36,6 @@ from tersely.report.charts.figures import (
 from tersely.report.charts.training import EvalPoint, draw_training
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.traces import pair_traces
-from tersely.report.tables.cells import format_ratio, name_cap
 from tersely.report.tables.comparison import (
     BOLD,
     FamilyRow,

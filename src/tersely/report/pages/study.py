@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from tersely.core.manifest import write_atomically
 from tersely.flows.study.outcomes import Confusion, StudyOutcome
+from tersely.metrics.numbers import Cell
 from tersely.metrics.verdicts import ClaimVerdict
 from tersely.report.charts.study import draw_figures
 from tersely.report.pages.exports import write_pngs
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
-from tersely.report.tables.cells import Cell
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.study import (
     CAPTION,

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tersely.metrics.comparison import Comparison, Measure
-from tersely.report.tables.cells import (
+from tersely.metrics.numbers import (
     Cell,
     count,
     format_difference,

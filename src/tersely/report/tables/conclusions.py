@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import Comparison, Measure, ProblemChange
-from tersely.metrics.significance import beyond_chance, minimum_detectable
-from tersely.metrics.windows import Window
-from tersely.report.tables.cells import (
+from tersely.metrics.numbers import (
     UNDEFINED,
     Cell,
     count,
@@ -18,6 +16,8 @@ from tersely.report.tables.cells import (
     format_score,
     state_p,
 )
+from tersely.metrics.significance import beyond_chance, minimum_detectable
+from tersely.metrics.windows import Window
 from tersely.report.tables.comparison import (
     SideNames,
     full_budget_accuracy,

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from tersely.metrics.intervals import averages, estimate
 from tersely.metrics.measures import Unit
+from tersely.metrics.numbers import UNDEFINED, Cell, format_level
 from tersely.metrics.passrates import PassRate, count_bands
-from tersely.report.tables.cells import UNDEFINED, Cell, format_level
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.terminal import FittedTable, draw_text, draw_title
 

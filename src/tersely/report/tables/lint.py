@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tersely.flows.lint.facts import Facts
 from tersely.flows.lint.forecast import CurveRow, Finding, FindingSeverity, LengthCell
-from tersely.report.tables import cells as written
+from tersely.flows.lint.suggest import Suggestion
+from tersely.metrics.numbers import Cell, bracket, fixed, percent, plain, signed
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.terminal import (
     FittedTable,
@@ -74,7 +77,7 @@ def tabulate_cells(cells: Sequence[LengthCell]) -> Matrix:
         MatrixRow(
             f"{'right' if cell.right else 'wrong'}, {'short' if cell.short else 'long'}",
             [
-                written.Cell(f"{cell.n:,}", ""),
+                Cell(f"{cell.n:,}", ""),
                 _percent(cell.share),
                 _percent(cell.kept),
                 _signed(cell.push),
@@ -128,10 +131,7 @@ def draw_suggestion(
     if silent_at:
         sizes = MatrixRow("zero-signal groups", [_percent(share) for share in silent_at.values()])
         parts += [Text(), FittedTable(Matrix("N", [str(n) for n in silent_at], [sizes], ""))]
-    table = [
-        MatrixRow(name, [written.Cell(now, ""), written.Cell(then, "")])
-        for name, now, then in changes
-    ]
+    table = [MatrixRow(name, [Cell(now, ""), Cell(then, "")]) for name, now, then in changes]
     parts += [Text(), FittedTable(Matrix("step 1", ["now", "suggested"], table, ""))]
     return Group(*parts)
 
@@ -152,20 +152,54 @@ def tabulate_trade(
     return Matrix("L_T = L_R", heads, rows, "")
 
 
-def _percent(value: float, low: float = math.nan, high: float = math.nan) -> written.Cell:
-    if not math.isfinite(value):
-        return written.Cell(written.UNDEFINED, "")
-    ends = f"[{100 * low:.1f}, {100 * high:.1f}]" if math.isfinite(low) else ""
-    return written.Cell(f"{100 * value:.1f}%", ends)
+def _percent(value: float, low: float = math.nan, high: float = math.nan) -> Cell:
+    ends = fixed(100 * low), fixed(100 * high)
+    return Cell(percent(value), bracket(*ends) if math.isfinite(value + low) else "")
 
 
-def _signed(value: float, low: float = math.nan, high: float = math.nan) -> written.Cell:
-    if not math.isfinite(value):
-        return written.Cell(written.UNDEFINED, "")
-    ends = f"[{_sign(low)}, {_sign(high)}]" if math.isfinite(low) else ""
-    return written.Cell(_sign(value), ends)
+def _signed(value: float, low: float = math.nan, high: float = math.nan) -> Cell:
+    ends = signed(low), signed(high)
+    return Cell(signed(value), bracket(*ends) if math.isfinite(value + low) else "")
 
 
-def _sign(value: float) -> str:
-    text = f"{abs(value):.2f}"
-    return text if float(text) == 0 else ("+" if value > 0 else "−") + text
+def export_lint(
+    facts: Facts, findings: Sequence[Finding], suggestion: Suggestion | None
+) -> dict[str, Any]:
+    """Findings, figures with their intervals, and the suggestion where there is one, for
+    machines."""
+    made: dict[str, Any] = {
+        "records": facts.pool.name,
+        "problems": len(facts.pool.problems),
+        "rollouts": len(facts.pushed.push_N),
+        "notes": facts.pool.notes,
+        "findings": findings,
+        "figures": _figures(facts),
+    }
+    if suggestion is not None:
+        made["suggestion"] = {
+            "recipe": suggestion.recipe.model_dump(exclude_none=True, mode="json"),
+            "reasons": suggestion.reasons,
+            "targets_at_own_cap": suggestion.at_target,
+            "targets_at_recipe_cap": suggestion.at_cap,
+            "silent_at": suggestion.silent_at,
+            "figures": _figures(suggestion.facts),
+        }
+    exported: dict[str, Any] = plain(made)
+    return exported
+
+
+def _figures(facts: Facts) -> dict[str, Any]:
+    return {
+        "target_tokens": facts.target_tokens,
+        "group_sizes": facts.group_sizes,
+        "shares": facts.shares,
+        "correlations": facts.correlations,
+        "drift": facts.drift,
+        "cells": facts.cells,
+        "sources": facts.sources,
+        "targets": facts.curve,
+        "silent_at": facts.silent_at,
+        "silent_estimated_by": facts.kinds,
+        "cost": facts.cost,
+        "unknown_share": facts.unknown_share,
+    }

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tersely.metrics.lengths import QUANTILES, Among, LengthSummary
 from tersely.metrics.measures import Evaluation, Unit
-from tersely.report.tables.cells import UNDEFINED, Cell, count, format_level, say_cap
+from tersely.metrics.numbers import UNDEFINED, Cell, count, format_level, say_cap
 from tersely.report.tables.words import describe_protocol, label
 
 PERCENTILES = tuple(f"{q:.0%}" if q != 0.5 else "median" for q in QUANTILES)

@@ -1,14 +1,13 @@
 """Tables of two evaluations side by side."""
 
-import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from tersely.metrics.comparison import Comparison, ProblemChange
-from tersely.report.tables.cells import (
-    UNDEFINED,
+from tersely.metrics.numbers import (
     Cell,
+    fixed,
     format_p,
     format_ratio,
     format_score,
@@ -197,7 +196,10 @@ def tabulate_changed(
                 f"{c.benchmark} / {c.problem}" if several else c.problem,
                 [
                     Cell(f"{c.hits_before}/{c.tries_before} → {c.hits_after}/{c.tries_after}", ""),
-                    Cell(f"{_tokens(c.tokens_before)} → {_tokens(c.tokens_after)}", ""),
+                    Cell(
+                        f"{fixed(c.tokens_before, digits=0)} → {fixed(c.tokens_after, digits=0)}",
+                        "",
+                    ),
                 ],
             )
             for c in changes[:shown]
@@ -213,7 +215,3 @@ def _ratio(comparison: Comparison) -> Cell:
 
 def _p(value: float) -> Cell:
     return Cell(format_p(value), "")
-
-
-def _tokens(value: float) -> str:
-    return f"{value:,.0f}" if math.isfinite(value) else UNDEFINED

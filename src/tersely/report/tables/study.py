@@ -11,9 +11,16 @@ from rich.text import Text
 
 from tersely.flows.study.outcomes import ArmOutcome, ClaimOutcome, Confusion, StudyOutcome
 from tersely.metrics.crossed import Effect
+from tersely.metrics.numbers import (
+    UNDEFINED,
+    Cell,
+    bracket,
+    defined,
+    fixed,
+    percent,
+    signed,
+)
 from tersely.metrics.verdicts import FEWEST_SEEDS, ClaimVerdict
-from tersely.report.charts.style import defined
-from tersely.report.tables.cells import UNDEFINED, Cell
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.terminal import FittedTable, draw_text, draw_title
 
@@ -92,18 +99,20 @@ def describe_verdict(claim: ClaimOutcome) -> str:
         return words
     if claim.effect.n_seeds < FEWEST_SEEDS or not math.isfinite(claim.effect.detectable):
         return f"{words}; too few runs"
-    return f"{words}; could have seen {_number(claim.effect.detectable, claim.unit)}"
+    return f"{words}; could have seen {_size(claim.effect.detectable, claim.unit)}"
 
 
 def format_effect(effect: Effect, unit: str) -> Cell:
     """An effect with its sign, unit and interval."""
     if not math.isfinite(effect.estimate):
         return Cell(UNDEFINED, "")
+    estimate, low, high = (
+        signed(_scale(unit) * value, digits=_digits(unit)) for value in effect[:3]
+    )
     known = math.isfinite(effect.low)
-    ends = [_signed(end, unit, bare=True) for end in (effect.low, effect.high)] if known else []
     return Cell(
-        _signed(effect.estimate, unit),
-        f"[{', '.join(ends)}]" if known else f"[{UNDEFINED}]",
+        estimate + _suffix(unit),
+        bracket(low, high),
         clear=known and (effect.low > 0 or effect.high < 0),
     )
 
@@ -112,10 +121,8 @@ def format_share(effect: Effect) -> Cell:
     """A share and its interval."""
     if not math.isfinite(effect.estimate):
         return Cell(UNDEFINED, "")
-    if not math.isfinite(effect.low):
-        return Cell(f"{effect.estimate:.1%}", f"[{UNDEFINED}]")
     low, high = max(effect.low, 0.0), min(effect.high, 1.0)
-    return Cell(f"{effect.estimate:.1%}", f"[{100 * low:.1f}, {100 * high:.1f}]")
+    return Cell(percent(effect.estimate), bracket(fixed(100 * low), fixed(100 * high)))
 
 
 def tabulate_arms(outcome: StudyOutcome) -> Matrix:
@@ -178,7 +185,7 @@ def format_markdown(outcomes: Sequence[StudyOutcome], confusions: Sequence[Confu
 
 def _told(claim: ClaimOutcome) -> str:
     if claim.verdict is ClaimVerdict.UNKNOWN and math.isfinite(claim.effect.detectable):
-        return f"cannot tell (could have seen {_number(claim.effect.detectable, claim.unit)})"
+        return f"cannot tell (could have seen {_size(claim.effect.detectable, claim.unit)})"
     return f"**{claim.verdict.value}**"
 
 
@@ -246,26 +253,23 @@ def _effect(effect: Effect) -> dict[str, float | None]:
 def _tokens(effect: Effect) -> Cell:
     if not math.isfinite(effect.estimate):
         return Cell(UNDEFINED, "")
-    known = math.isfinite(effect.low)
-    return Cell(
-        f"{effect.estimate:,.1f}",
-        f"[{effect.low:,.1f}, {effect.high:,.1f}]" if known else f"[{UNDEFINED}]",
-    )
+    return Cell(fixed(effect.estimate), bracket(fixed(effect.low), fixed(effect.high)))
 
 
-def _signed(value: float, unit: str, *, bare: bool = False) -> str:
-    text = _number(abs(value), unit, bare=bare)
-    zero = float(text.split(" ")[0].rstrip("%").replace(",", "")) == 0
-    return text if zero else ("+" if value > 0 else "−") + text
+def _size(value: float, unit: str) -> str:
+    return fixed(_scale(unit) * value, digits=_digits(unit)) + _suffix(unit)
 
 
-def _number(value: float, unit: str, *, bare: bool = False) -> str:
-    scaled = value * (100 if unit in ("pp", "%") else 1)
-    digits = 3 if unit == "nats" else 1
-    text = f"{scaled:,.{digits}f}"
-    if bare or not unit:
-        return text
-    return f"{text}%" if unit == "%" else f"{text} {unit}"
+def _scale(unit: str) -> int:
+    return 100 if unit in ("pp", "%") else 1
+
+
+def _digits(unit: str) -> int:
+    return 3 if unit == "nats" else 1
+
+
+def _suffix(unit: str) -> str:
+    return unit if unit in ("%", "") else f" {unit}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from tersely.report.tables.cells import Cell
+from tersely.metrics.numbers import Cell
 from tersely.report.tables.comparison import TableBlock
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.pairs import RepeatTable
