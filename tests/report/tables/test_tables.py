@@ -7,7 +7,7 @@ from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import Comparison, Measure
 from tersely.metrics.intervals import Interval
 from tersely.metrics.measures import Unit
-from tersely.metrics.numbers import UNDEFINED, Cell, format_p, shorten
+from tersely.metrics.numbers import UNDEFINED, Cell
 from tersely.report.tables.comparison import choose_headline, draw_table, format_rows, write_caption
 
 NAN = float("nan")
@@ -122,13 +122,3 @@ def test_the_headline_keeps_the_order_of_its_rows_and_leaves_the_rest_out():
     ]
     names = [m.name for m in choose_headline(comparison(*rows))]
     assert names == ["mean tokens", "accuracy", "mean@4", "pass@4"]
-
-
-def test_p_values_are_short_and_never_zero():
-    shown = [format_p(p) for p in (0.6214, 0.0312, 0.0996, 0.0005, 1.0, NAN)]
-    assert shown == [".62", ".031", ".10", "<.001", "1.00", UNDEFINED]
-
-
-def test_a_shortened_name_keeps_both_its_ends():
-    assert shorten("a-name-that-is-long", width=9) == "a-na…long"
-    assert shorten("short", width=9) == "short"
