@@ -130,6 +130,7 @@ def test_lists_of_texts_are_read_in_both_forms(tmp_path) -> None:
     ("change", "named"),
     [
         (lambda c: c["identity"].update({"max tokens": "many"}), "max tokens is 'many'"),
+        (lambda c: c["identity"].update(graders=["exact"]), r"graders is \['exact'\]"),
         (lambda c: c["identity"].pop("samples"), "missing key 'samples'"),
         (lambda c: c["identity"].update(flavour="2"), "unknown key 'flavour'"),
         (lambda c: c.pop("facts"), "facts is missing"),

@@ -188,7 +188,7 @@ def _from_texts(content: Mapping[str, Any], type_: type) -> dict[str, Any]:
     return payload | {"facts": _take(facts, Facts) | {"packages": facts}}
 
 
-def _take(texts: dict[str, str], type_: type) -> dict[str, Any]:
+def _take(texts: dict[str, Any], type_: type) -> dict[str, Any]:
     """Takes the fields of a type out of texts, as JSON has them."""
     payload: dict[str, Any] = {}
     for name, hint in get_type_hints(type_).items():
@@ -197,13 +197,15 @@ def _take(texts: dict[str, str], type_: type) -> dict[str, Any]:
             taken = _take(texts, part)
             if taken or hint is part:
                 payload[name] = taken
-        key = name if name in texts else _EARLIER.get(name, label(name))
+        key = name if name in texts else _EARLIER.get(name, _label(name))
         if key in texts:
             payload[name] = _parse(texts.pop(key), hint, key=key)
     return payload
 
 
-def _parse(text: str, hint: Any, *, key: str) -> Any:
+def _parse(text: Any, hint: Any, *, key: str) -> Any:
+    if not isinstance(text, str):
+        raise ValueError(f"{key} is {text!r}")
     kinds = [kind for kind in (hint, *get_args(hint)) if kind is not type(None)]
     try:
         for kind in kinds:
@@ -218,7 +220,7 @@ def _parse(text: str, hint: Any, *, key: str) -> Any:
     return text
 
 
-def label(name: str) -> str:
+def _label(name: str) -> str:
     """What a field is called in messages and pages: ``cap_tokens`` is "cap tokens"."""
     return _LABELS.get(name, name.replace("_", " "))
 
@@ -233,7 +235,7 @@ def list_facts(record: Any) -> dict[str, Any]:
         elif isinstance(value, dict):
             listed |= value
         elif value is not None:
-            listed[label(each.name)] = value
+            listed[_label(each.name)] = value
     return listed
 
 
@@ -243,7 +245,7 @@ def list_identity(manifest: Any) -> dict[str, Any]:
 
 
 def write_fact(value: Any) -> str:
-    """A fact as a text: ``4 8 16``, ``exact, math``, ``0.6``."""
+    """A value as a text: ``4 8 16``, ``exact, math``, ``0.6``."""
     if isinstance(value, tuple):
         texts = any(isinstance(each, str) for each in value)
         return (", " if texts else " ").join(write_fact(each) for each in value)
