@@ -5,6 +5,7 @@ import pytest
 
 from tersely import rewards, targets
 from tersely.algo.advantages import MaskScope
+from tersely.algo.aggregation import prompt_mean
 from tersely.algo.batches import ADVANTAGES
 from tersely.algo.masks import NO_WRONG, STRATEGIES, Cells
 from tersely.core.errors import ConfigError, GradingError
@@ -18,6 +19,7 @@ from tersely.flows.recipe.shaping import (
     shape,
     shape_step,
     shaping_of,
+    weigh,
 )
 
 NAN = float("nan")
@@ -246,6 +248,19 @@ def test_a_step_is_shaped_by_its_target_which_moves_with_its_state():
     untargeted = shape_step(Shaping(reward="kimi", parameters={}), [view(FOUR)], {"kept": 1})
     assert np.isnan(untargeted.target.tokens_P).all()
     assert untargeted.target.state == {"kept": 1}
+
+
+def test_rows_weigh_by_their_own_group_and_masked_ones_nothing():
+    made = shaped(FOUR, group((4, RIGHT), (6, WRONG)), cells=NO_WRONG)
+    tokens_N = np.array([5, 15, 5, 15, 4, 6])
+    weighed = weigh(made, tokens_N, prompt_mean)
+    # kept: 5 and 15 of the first prompt, 4 of the second; two prompts
+    assert weighed.weight_B == pytest.approx([1 / 20, 1 / 20, 0, 0, 1 / 4, 0])
+    assert weighed.denominator == 2
+    # nothing is kept: nothing weighs, and the sum of nothing can still be divided
+    silent = shaped(group((5, WRONG), (5, WRONG)), drop_silent=True)
+    assert weigh(silent, np.array([5, 5]), prompt_mean).weight_B.tolist() == [0, 0]
+    assert weigh(silent, np.array([5, 5]), prompt_mean).denominator == 1
 
 
 @pytest.mark.parametrize("name", rewards.available())
