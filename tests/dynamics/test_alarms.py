@@ -2,18 +2,21 @@
 
 import csv
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tersely.core import lookup
 from tersely.dynamics.alarms import (
     RECENT,
-    RULES,
     START,
     Alarm,
     Severity,
     first_alarms,
+    name_in_words,
+    rules,
     standing_alarms,
 )
 from tersely.dynamics.log import COLUMNS, StepLog, make_log
@@ -65,8 +68,8 @@ def test_the_papers_trap_is_named_200_steps_before_entropy_spikes(curves) -> Non
     found = every_fifth(log)
     entropy_N = log.columns["entropy_mean"]
     spike = log.step_N[np.flatnonzero(entropy_N > 2.0)[0]]
-    assert found["short-is-correct trap"] < 150
-    assert spike - found["short-is-correct trap"] > 150
+    assert found["short is correct trap"] < 150
+    assert spike - found["short is correct trap"] > 150
     assert found["entropy explosion"] > spike - 10
 
 
@@ -98,11 +101,11 @@ def names(log: StepLog) -> set[str]:
         ({"accuracy": (0.6, 0.3), "tokens_mean": (100, 40)}, "reasoning collapse"),
         (
             {"tokens_mean": (100, 20), "entropy_mean": (1, 0.2), "positive_share": (0.6, 0.4)},
-            "short-is-correct trap",
+            "short is correct trap",
         ),
         ({"entropy_mean": (0.5, 3)}, "entropy explosion"),
         ({"entropy_mean": (1, 0.0), "accuracy": 0.5}, "entropy collapse"),
-        ({"tokens_mean": 150, "positive_share": 0.05}, "positive-share starvation"),
+        ({"tokens_mean": 150, "positive_share": 0.05}, "positive share starvation"),
         ({"truncated_share": (0.0, 0.3)}, "truncation rising"),
         ({"unparsed_share": (0.0, 0.2), "ungraded_share": 0.0}, "grader failures"),
         ({"sampler_mismatch": (0.001, 0.3)}, "sampler mismatch"),
@@ -121,7 +124,7 @@ def test_rules_that_need_a_turn() -> None:
     long = make_log(range(120), {"tokens_mean": fell_and_rose, "target_tokens": np.full(120, 30.0)})
     assert names(long) == {"overlong hacking"}
     kl_N = np.r_[np.full(70, 0.005), np.full(6, 0.5)]
-    assert names(make_log(range(76), {"kl_mean": kl_N})) == {"KL spike"}
+    assert names(make_log(range(76), {"kl_mean": kl_N})) == {"kl spike"}
 
 
 def test_one_wild_step_of_kl_is_seen_for_five_steps_and_no_longer() -> None:
@@ -129,9 +132,9 @@ def test_one_wild_step_of_kl_is_seen_for_five_steps_and_no_longer() -> None:
     kl_N = rng.uniform(0.004, 0.006, 140)
     kl_N[100] = 0.4
     log = make_log(range(140), {"kl_mean": kl_N})
-    seen = [n - 1 for n in range(START + RECENT, 141) if names(log.until(n)) == {"KL spike"}]
+    seen = [n - 1 for n in range(START + RECENT, 141) if names(log.until(n)) == {"kl spike"}]
     assert seen == [100, 101, 102, 103, 104]
-    assert [(a.name, a.step) for a in first_alarms(log)] == [("KL spike", 100)]
+    assert [(a.name, a.step) for a in first_alarms(log)] == [("kl spike", 100)]
     # KL that jumps about anyway, or stays small, is none.
     for wild in (np.where(np.arange(140) % 9 == 0, 0.4, 0.005), kl_N / 10):
         assert first_alarms(make_log(range(140), {"kl_mean": wild})) == []
@@ -217,12 +220,12 @@ def test_noise_about_a_healthy_decay_raises_fewer_than_two_false_alarms_in_a_hun
 
 
 def test_every_rule_has_a_threshold_in_its_first_line() -> None:
-    for rule in RULES:
+    for rule in rules():
         words = rule.look.__doc__ or ""
         assert any(character.isdigit() for character in words) or "tenth" in words
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
 def test_a_rule_reads_the_columns_that_it_says_and_no_other(rule) -> None:
     read = set()
 
@@ -239,3 +242,27 @@ def test_a_rule_reads_the_columns_that_it_says_and_no_other(rule) -> None:
     for name in rule.columns:
         blank = {**log.columns, name: np.full(120, np.nan)}
         assert rule.look(log._replace(columns=blank)) is None
+
+
+def test_the_alarms_that_end_a_run_are_said_first_and_places_are_taken_once() -> None:
+    severities = [rule.severity for rule in rules()]
+    assert severities == sorted(severities, key=list(Severity).index)
+    assert severities[0] is Severity.ERROR
+    folder = "tersely.dynamics.alarms"
+    places = [import_module(f"{folder}.{name}").PLACE for name in lookup.names(folder)]
+    assert len(set(places)) == len(places)
+
+
+def test_the_guide_names_no_alarm_that_is_not_there() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "diagnosing.md"
+    table = guide.read_text(encoding="utf-8").split("| alarm | rule |")[1].split("\n\n")[0]
+    named = {line.split("|")[1].strip() for line in table.splitlines()[2:]}
+    assert named
+    assert named <= {rule.name for rule in rules()}
+
+
+def test_a_name_in_an_older_run_is_still_that_alarm() -> None:
+    known = {rule.name for rule in rules()}
+    for written in ("KL spike", "short-is-correct trap", "positive-share starvation"):
+        assert name_in_words(written) in known
+    assert name_in_words("kl_spike") == "kl spike"

@@ -171,16 +171,14 @@ class Quiet:
 def alarmed(log):
     if log.step_N[-1] < 3:
         return None
-    seen = f"step {log.step_N[-1]:.0f}"
-    return alarms.Alarm(
-        "made", alarms.Severity.ERROR, int(log.step_N[-1]), seen, "why", "change it"
-    )
+    return f"step {log.step_N[-1]:.0f}"
 
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule that raises an alarm from step 3 on, in runs of a few steps."""
-    monkeypatch.setattr(alarms, "RULES", (alarms.Rule(alarmed, ()),))
+    rule = alarms.Rule("made", alarmed, (), alarms.Severity.ERROR, "why", "change it")
+    monkeypatch.setattr(alarms, "rules", lambda: (rule,))
     monkeypatch.setattr(alarms, "START", 1)
     monkeypatch.setattr(alarms, "RECENT", 1)
 

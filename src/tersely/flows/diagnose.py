@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tersely.dynamics.alarms import RECENT, RULES, START, Alarm, Severity, first_alarms
+from tersely.dynamics.alarms import RECENT, START, Alarm, Severity, first_alarms, rules
 from tersely.dynamics.decay import DecayShape
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
@@ -122,7 +122,7 @@ def _say_unknown(log: StepLog) -> list[str]:
         unknown.append(f"{log.step_N.size} steps are too few for alarms ({FEWEST_OF_ALARMS}).")
     missing = [name for name in READ if log.get(name) is None]
     if missing:
-        silent = [rule.name for rule in RULES if set(rule.columns) & set(missing)]
+        silent = [rule.name for rule in rules() if set(rule.columns) & set(missing)]
         unknown.append(
             f"Not in the log: {', '.join(missing)}; silent for that: {', '.join(silent) or 'none'}."
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from tersely.core import jsonl
 from tersely.core.errors import EngineError
 from tersely.core.types import AlarmRecord, StepRecord
-from tersely.dynamics.alarms import Alarm, Severity, standing_alarms
+from tersely.dynamics.alarms import Alarm, Severity, name_in_words, standing_alarms
 from tersely.dynamics.log import log_records
 
 ALARMS_FILE = "alarms.jsonl"
@@ -37,7 +37,7 @@ class AlarmMonitor:
         steps, alarms = folder / "steps.jsonl", folder / ALARMS_FILE
         self._records = jsonl.read(steps, StepRecord) if steps.is_file() else []
         known = jsonl.read(alarms, AlarmRecord) if alarms.is_file() else []
-        self._raised = {alarm.name for alarm in known}
+        self._raised = {name_in_words(alarm.name) for alarm in known}
 
     def after(self, record: StepRecord) -> None:
         """Looks at the log up to this step.

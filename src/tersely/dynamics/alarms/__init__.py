@@ -1,0 +1,144 @@
+"""Floor 1: what is going wrong in a run, from its step log: one alarm a file.
+
+An alarm is found by its file: ``alarms/kl_spike.py`` holds ``kl_spike``, which looks at the log up
+to its last step and returns None, or the numbers that it went by. Values are medians of the last
+``RECENT`` records against those of the first ``START``: single steps scatter. Thresholds are ours;
+they were set on the published curves of arXiv:2602.20945 that this project holds, and leave its
+healthy runs silent. A file declares beside the function
+
+``COLUMNS: tuple[str, ...]``
+    Columns without any of which it is silent.
+``SEVERITY``, ``REASON``, ``ADVICE``
+    How bad it is, what is known of it and where from, and the setting to change.
+``PLACE: int``
+    Its place among the alarms of one step: lower is said earlier.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cache
+from importlib import import_module
+from typing import NamedTuple
+
+import numpy as np
+
+from tersely.core import lookup
+from tersely.dynamics.log import StepLog
+
+START, RECENT = 10, 20
+STRIDE = 5
+
+
+class Severity(StrEnum):
+    """How bad: the run is lost if it goes on, or wants to be looked at."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Alarm(NamedTuple):
+    """What a rule saw.
+
+    Args:
+        name: of its file, in words.
+        step: the last step of the log that it looked at.
+        evidence: the numbers that it went by.
+        reason: what is known of it, and where from.
+        advice: the setting to change.
+    """
+
+    name: str
+    severity: Severity
+    step: int
+    evidence: str
+    reason: str
+    advice: str
+
+
+class ColumnChange(NamedTuple):
+    """A column at the start, lately, and the least and largest of its medians in between."""
+
+    start: float
+    recent: float
+    least: float
+    most: float
+
+
+class Rule(NamedTuple):
+    """What a file says of its alarm."""
+
+    name: str
+    look: Callable[[StepLog], str | None]
+    columns: tuple[str, ...]
+    severity: Severity
+    reason: str
+    advice: str
+
+
+def name_in_words(name: str) -> str:
+    """The name of an alarm as it is written, from its file's; older runs wrote ``KL spike``."""
+    return name.replace("_", " ").replace("-", " ").lower()
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """The alarms of this folder, in their places."""
+    files = {name: import_module(f"{__name__}.{name}") for name in lookup.names(__name__)}
+    return tuple(
+        Rule(
+            name=name_in_words(name),
+            look=getattr(file, name),
+            columns=file.COLUMNS,
+            severity=file.SEVERITY,
+            reason=file.REASON,
+            advice=file.ADVICE,
+        )
+        for name, file in sorted(files.items(), key=lambda item: (item[1].PLACE, item[0]))
+    )
+
+
+def standing_alarms(log: StepLog) -> list[Alarm]:
+    """The alarms at the log's last step; none before ``START + RECENT`` steps."""
+    if log.step_N.size < START + RECENT:
+        return []
+    step = int(log.step_N[-1])
+    return [
+        Alarm(rule.name, rule.severity, step, evidence, rule.reason, rule.advice)
+        for rule in rules()
+        if (evidence := rule.look(log)) is not None
+    ]
+
+
+def first_alarms(log: StepLog) -> list[Alarm]:
+    """Each alarm at the step where it was first raised, in the order of these steps."""
+    found: dict[str, Alarm] = {}
+    fewest, last = START + RECENT, log.step_N.size
+    # Every fifth record; where something new stands, the records since the last look too.
+    for count in sorted({*range(fewest, last + 1, STRIDE), last}):
+        names = {alarm.name for alarm in standing_alarms(log.until(count))}
+        if names <= found.keys():
+            continue
+        for earlier in range(max(fewest, count - STRIDE + 1), count + 1):
+            for alarm in standing_alarms(log.until(earlier)):
+                found.setdefault(alarm.name, alarm)
+    return list(found.values())
+
+
+def see(log: StepLog, name: str) -> ColumnChange | None:
+    """How a column moved; None where the log does not have it, or not for long enough."""
+    values_N = log.get(name)
+    if values_N is None or not np.isfinite(values_N[-RECENT:]).any():
+        return None
+    known_N = values_N[np.isfinite(values_N)]
+    if known_N.size < START + RECENT:
+        return None
+    # Medians of whole windows from the start on, and of the last records.
+    windows = [known_N[at : at + RECENT] for at in range(0, known_N.size - RECENT + 1, RECENT // 2)]
+    medians = [float(np.median(window)) for window in windows]
+    recent = float(np.median(known_N[-RECENT:]))
+    return ColumnChange(
+        start=float(np.median(known_N[:START])),
+        recent=recent,
+        least=min(*medians, recent),
+        most=max(*medians, recent),
+    )
