@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tersely.algo import advantages, batches
+from tersely.algo import advantages
 from tersely.algo.ragged import Ragged
 from tersely.core.types import GroupView
 from tersely.rewards import load
@@ -62,16 +62,18 @@ def reward_of(views: list[GroupView]) -> np.ndarray:
 
 def compare(rewards_N: np.ndarray, keep_N: np.ndarray, layout: Ragged, repeats: int) -> list[tuple]:
     """Name, milliseconds at once, milliseconds one by one, largest difference."""
-    groups = list(zip(layout.split(rewards_N), layout.split(keep_N), strict=True))
+    alone = [Ragged(np.array([size])) for size in layout.sizes_P]
+    groups = list(zip(layout.split(rewards_N), layout.split(keep_N), alone, strict=True))
     rows = []
     for name in NAMES:
-        at_once, by_group = getattr(batches, name), getattr(advantages, name)
-        loop = [by_group(*group) for group in groups]
-        gap = np.abs(at_once(rewards_N, keep_N, layout) - np.concatenate(loop)).max()
-        fast = median_ms(lambda f=at_once: f(rewards_N, keep_N, layout), repeats)
-        slow = median_ms(lambda f=by_group: [f(*group) for group in groups], 3)
+        advantage = advantages.load(name)
+        loop = [advantage(*group) for group in groups]
+        gap = np.abs(advantage(rewards_N, keep_N, layout) - np.concatenate(loop)).max()
+        fast = median_ms(lambda f=advantage: f(rewards_N, keep_N, layout), repeats)
+        slow = median_ms(lambda f=advantage: [f(*group) for group in groups], 3)
         rows.append((name, fast, slow, gap))
-    fast = median_ms(lambda: batches.batch_normalised(rewards_N, keep_N, layout), repeats)
+    whole = advantages.load("batch_normalised")
+    fast = median_ms(lambda: whole(rewards_N, keep_N, layout), repeats)
     return [*rows, ("batch_normalised", fast, None, None)]
 
 

@@ -1,6 +1,7 @@
-"""Golden numbers and laws of the group advantages, and a second implementation in plain loops."""
+"""One group alone: golden numbers, laws, and a second implementation in plain loops."""
 
 import math
+from functools import wraps
 
 import numpy as np
 import pytest
@@ -8,24 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tersely.algo.advantages import (
-    MaskScope,
-    decoupled_normalised,
-    difficulty_reweighted,
-    difficulty_weight,
-    group_centred,
-    group_normalised,
-    group_normalised_sample,
-    leave_one_out,
-)
+from tersely.algo import advantages
+from tersely.algo.advantages import MaskScope
+from tersely.algo.advantages.difficulty_reweighted import difficulty_weight
+from tersely.algo.ragged import Ragged
+
+
+def alone(name: str):
+    """The advantage of one group that is the whole step."""
+    function = advantages.load(name)
+
+    @wraps(function)
+    def run(rewards_G, keep_G, **settings):
+        return function(rewards_G, keep_G, Ragged(np.array([len(rewards_G)])), **settings)
+
+    return run
+
 
 GROUP_FUNCTIONS = [
-    group_centred,
-    group_normalised,
-    group_normalised_sample,
-    leave_one_out,
-    difficulty_reweighted,
+    group_centred := alone("group_centred"),
+    group_normalised := alone("group_normalised"),
+    group_normalised_sample := alone("group_normalised_sample"),
+    leave_one_out := alone("leave_one_out"),
+    difficulty_reweighted := alone("difficulty_reweighted"),
 ]
+decoupled = alone("decoupled")
 
 
 def keep(*kept: int) -> np.ndarray:
@@ -208,36 +216,31 @@ def test_difficulty_weighs_successes_by_failures_and_failures_by_successes() -> 
 def test_difficulty_may_be_told_what_is_right_where_the_reward_does_not_say() -> None:
     # All four right, one of them in time: accuracy is 1, not 1/4.
     adv_G = difficulty_reweighted(
-        np.array([1.0, 0, 0, 0]), keep(1, 1, 1, 1), right_G=keep(1, 1, 1, 1)
+        np.array([1.0, 0, 0, 0]), keep(1, 1, 1, 1), right_N=keep(1, 1, 1, 1)
     )
     assert adv_G[0] == pytest.approx(3**0.5 * (0.4 + 1.1 / (1 + math.exp(2.5))))
 
 
 def test_decoupled_terms_have_equal_say_whatever_their_scale() -> None:
     # Right {1, 1, 0, 0} -> +1, +1, -1, -1. Length {0, -1e-3, 0, -1e-3} -> +1, -1, +1, -1.
-    terms = {"right": np.array([1.0, 1, 0, 0]), "length": np.array([0, -1e-3, 0, -1e-3])}
-    four_G = keep(1, 1, 1, 1)
-    np.testing.assert_allclose(decoupled_normalised(terms, four_G), [2, 0, 0, -2], atol=1e-12)
+    right_G, four_G = keep(1, 1, 0, 0), keep(1, 1, 1, 1)
+    rewards_G = right_G + np.array([0, -1e-3, 0, -1e-3])
     np.testing.assert_allclose(
-        decoupled_normalised(terms, four_G, weights={"right": 1.0, "length": 0.5}),
+        decoupled(rewards_G, four_G, right_N=right_G), [2, 0, 0, -2], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        decoupled(rewards_G, four_G, right_N=right_G, length_weight=0.5),
         [1.5, 0.5, -0.5, -1.5],
         rtol=1e-12,
     )
 
 
 def test_a_decoupled_term_without_differences_adds_nothing() -> None:
-    terms = {"right": np.zeros(3), "length": np.array([0.0, -1, -2])}
+    wrong_G, length_G = keep(0, 0, 0), np.array([0.0, -1, -2])
     np.testing.assert_array_equal(
-        decoupled_normalised(terms, keep(1, 1, 1)),
-        group_normalised(terms["length"], keep(1, 1, 1)),
+        decoupled(length_G, keep(1, 1, 1), right_N=wrong_G),
+        group_normalised(length_G, keep(1, 1, 1)),
     )
-
-
-@pytest.mark.parametrize("weights", [{"right": 1.0}, {"right": 1.0, "length": 1.0, "x": 1.0}])
-def test_weights_must_name_each_term_and_no_other(weights: dict[str, float]) -> None:
-    terms = {"right": np.zeros(2), "length": np.zeros(2)}
-    with pytest.raises(ValueError, match=r"for the terms \['length', 'right'\]; name each"):
-        decoupled_normalised(terms, keep(1, 1), weights=weights)
 
 
 @pytest.mark.parametrize("function", GROUP_FUNCTIONS, ids=lambda f: f.__name__)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tersely.algo.advantages import group_normalised
+from tersely.algo.advantages.group_normalised import group_normalised
 from tersely.algo.filters import GfpoRank, gfpo_keep
+from tersely.algo.ragged import Ragged
 from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 
@@ -37,7 +38,7 @@ def test_reward_per_token_keeps_short_right_answers() -> None:
 def test_only_what_is_kept_has_an_advantage() -> None:
     # Kept 10, 20 and 30 tokens with 0, 0, 1: mean 1/3, std sqrt(2)/3: sqrt(2) and -1/sqrt(2).
     kept_G = gfpo_keep(GROUP, REWARDS_G, keep=3, by=SHORTEST)
-    adv_G = group_normalised(REWARDS_G, kept_G)
+    adv_G = group_normalised(REWARDS_G, kept_G, Ragged(np.array([5])))
     np.testing.assert_allclose(adv_G, [0, -(0.5**0.5), 2**0.5, -(0.5**0.5), 0])
 
 

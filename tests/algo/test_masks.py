@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from tersely.algo.advantages import MaskScope, group_normalised
+from tersely.algo.advantages import MaskScope
+from tersely.algo.advantages.group_normalised import group_normalised
 from tersely.algo.masks import MASKED, NO_LONG_CORRECT, STRATEGIES, VANILLA, Cells, treat
+from tersely.algo.ragged import Ragged
 from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 from tersely.rewards import load
@@ -66,9 +68,10 @@ def test_a_masked_rollout_counts_in_the_mean_at_its_truncation_reward_or_not_at_
     # Correct short, correct long (masked), two wrong: {1, 0, 0} left out, {1, 0, 0, 0} counted.
     group = GroupView(*(values_G[:4] for values_G in GROUP[:4]), target_tokens=100.0)
     treated = treat(group, NO_LONG_CORRECT)
-    left_out_G = group_normalised(*treated)
+    layout = Ragged(np.array([len(treated.keep_G)]))
+    left_out_G = group_normalised(*treated, layout)
     np.testing.assert_allclose(left_out_G, [2**0.5, 0, -(0.5**0.5), -(0.5**0.5)])
-    counted_G = group_normalised(*treated, mask_scope=MaskScope.LOSS_ONLY)
+    counted_G = group_normalised(*treated, layout, mask_scope=MaskScope.LOSS_ONLY)
     np.testing.assert_allclose(counted_G, [3**0.5, 0, -(3**-0.5), -(3**-0.5)])
 
 

@@ -12,7 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tersely.algo import batches
+from tersely.algo.advantages.batch_normalised import batch_normalised
+from tersely.algo.advantages.group_centred import group_centred
+from tersely.algo.advantages.group_normalised_sample import group_normalised_sample
+from tersely.algo.advantages.leave_one_out import leave_one_out
 from tersely.algo.aggregations.constant import constant
 from tersely.algo.aggregations.sequence_mean import sequence_mean
 from tersely.algo.aggregations.token_mean import token_mean
@@ -125,12 +128,12 @@ def test_advantages(seed: int) -> None:
     rewards_N, layout, call = outcome(seed)
     keep_N = np.ones(layout.rollouts, dtype=np.bool_)
     for theirs, ours in (
-        (core_algos.compute_grpo_outcome_advantage(**call), batches.group_normalised_sample),
+        (core_algos.compute_grpo_outcome_advantage(**call), group_normalised_sample),
         (
             core_algos.compute_grpo_outcome_advantage(norm_adv_by_std_in_grpo=False, **call),
-            batches.group_centred,
+            group_centred,
         ),
-        (core_algos.compute_rloo_outcome_advantage(**call), batches.leave_one_out),
+        (core_algos.compute_rloo_outcome_advantage(**call), leave_one_out),
     ):
         # verl's 1e-6 under the std moves its advantages by up to 1e-6 / 0.4 of themselves.
         adv_N = ours(rewards_N, keep_N, layout)
@@ -151,7 +154,7 @@ def test_verl_whitens_over_tokens_and_so_pays_an_all_wrong_group() -> None:
     )
     # Sample variance: (25/64 + 3 * 9/64 + 4 * 1/64) / 7 = 56 / 448 = 1/8.
     np.testing.assert_allclose(theirs_NT[2:, 0].numpy(), [8**0.5 / 8] * 2, rtol=1e-6)
-    ours_N = batches.batch_normalised(
+    ours_N = batch_normalised(
         np.array([1.0, 0, 0, 0]), np.ones(4, dtype=np.bool_), Ragged(np.array([2, 2]))
     )
     assert ours_N[2:].tolist() == [0, 0]

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from tersely import rewards, targets
-from tersely.algo.advantages import MaskScope
-from tersely.algo.aggregation import prompt_mean
-from tersely.algo.batches import ADVANTAGES
+from tersely.algo.advantages import MaskScope, available
+from tersely.algo.aggregations.prompt_mean import prompt_mean
 from tersely.algo.masks import NO_WRONG, STRATEGIES, Cells
 from tersely.core.errors import ConfigError, GradingError
 from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
@@ -132,7 +131,7 @@ def test_golden_without_a_baseline_the_right_and_short_alone_are_learned_from():
     assert only.advantage_N.tolist() == [1, 0, 0, 0]
 
 
-@pytest.mark.parametrize("advantage", sorted(ADVANTAGES.keys() - {"unbaselined"}))
+@pytest.mark.parametrize("advantage", sorted({*available()} - {"unbaselined"}))
 def test_every_advantage_of_a_recipe_gives_zero_where_there_is_no_signal(advantage):
     for silent in (
         group((5, RIGHT)),
@@ -320,7 +319,7 @@ def recipe(**changes):
             "a number or \"masked\", not 'hidden'",
         ),
         ({"treatment": {"unfinished": "maybe"}}, "treatment.unfinished = 'maybe'"),
-        ({"advantage": {"name": "none"}}, "advantage.name = 'none' is none of group_normalised"),
+        ({"advantage": {"name": "none"}}, "'none' is none of the advantages: batch_normalised"),
         (
             {"target": {"name": "staged", "tokens": [60, 20], "every_steps": 5}},
             r"target.tokens = 60 \(L_T\) exceeds sampling.cap_tokens = 50",

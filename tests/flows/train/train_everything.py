@@ -15,7 +15,7 @@ from runpy import run_path
 import torch
 
 from tersely import rewards, targets
-from tersely.algo.batches import ADVANTAGES
+from tersely.algo import advantages
 from tersely.algo.masks import STRATEGIES
 from tersely.core import jsonl
 from tersely.core.types import StepRecord
@@ -56,7 +56,7 @@ class Quiet:
 
 # Everything of a recipe but its reward: sections that replace the plain ones.
 SETTINGS: dict[str, dict[str, object]] = {
-    **{f"advantage {name}": {"advantage": {"name": name}} for name in ADVANTAGES},
+    **{f"advantage {name}": {"advantage": {"name": name}} for name in advantages.available()},
     "advantage decoupled, scaled": {
         "reward": {"name": "kimi"},
         "advantage": {"name": "decoupled", "length_weight": 0.5, "scaled": True},

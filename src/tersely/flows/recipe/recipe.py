@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tersely import rewards, targets
-from tersely.algo import batches
+from tersely.algo import advantages
 from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError
 from tersely.flows.recipe.sections import (
@@ -114,7 +114,7 @@ class Recipe(Section):
                 f"treatment.cells treats cells of the {' or '.join(paid)} reward, but the reward "
                 f'is {self.reward.name}; set reward.name = "{paid[0]}" or leave cells out'
             )
-        batches.check(self.advantage.name, self.advantage.parameters)
+        advantages.check(self.advantage.name, self.advantage.parameters)
         samples = self.sampling.samples_per_prompt
         if self.filter is not None and self.filter.keep >= samples:
             raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tersely import rewards, targets
-from tersely.algo import batches
+from tersely.algo import advantages
 from tersely.algo.advantages import MaskScope
 from tersely.algo.aggregations import Aggregate, Aggregation
 from tersely.algo.filters import GfpoRank, gfpo_keep
@@ -187,9 +187,9 @@ def shape(shaping: Shaping, seen: Sequence[GradedView], target: targets.Target) 
     advantage_N = np.zeros(len(reward_N))
     if not dropped_P.all():
         right_N = np.concatenate([_spread_right(each) for each in seen])
-        advantage_N[used_N] = batches.advantages_of(
+        advantage_N[used_N] = advantages.advantages_of(
             shaping.advantage,
-            batches.StepArrays(reward_N[used_N], keep_N[used_N], right_N[used_N]),
+            advantages.StepArrays(reward_N[used_N], keep_N[used_N], right_N[used_N]),
             Ragged(layout.sizes_P[~dropped_P]),
             mask_scope=shaping.mask_scope,
             **shaping.advantage_parameters,
