@@ -21,7 +21,7 @@ from tersely.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tersely.flows.lint.facts import Facts
+    from tersely.flows.lint.facts import LintFacts
     from tersely.flows.lint.forecast import Finding
     from tersely.flows.lint.suggest import Suggestion
     from tersely.flows.recipe.recipe import Recipe
@@ -121,7 +121,7 @@ def _check_out(out: Path | None, *, suggest: bool) -> None:
         raise ConfigError(f"{out} exists; choose another --out")
 
 
-def _show(facts: "Facts", findings: "Sequence[Finding]", *, name: str) -> None:
+def _show(facts: "LintFacts", findings: "Sequence[Finding]", *, name: str) -> None:
     from tersely.flows.lint import describe
     from tersely.report.tables.lint import draw_lint
 
@@ -137,7 +137,7 @@ def _show(facts: "Facts", findings: "Sequence[Finding]", *, name: str) -> None:
     )
 
 
-def _show_suggestion(facts: "Facts", suggestion: "Suggestion") -> None:
+def _show_suggestion(facts: "LintFacts", suggestion: "Suggestion") -> None:
     from tersely.flows.lint.suggest import compare
     from tersely.report.tables.lint import draw_suggestion
 

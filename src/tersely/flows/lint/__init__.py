@@ -8,14 +8,14 @@ others saw go wrong.
 import math
 
 from tersely.flows.lint.checks import check_teaching
-from tersely.flows.lint.facts import Facts
+from tersely.flows.lint.facts import LintFacts
 from tersely.flows.lint.forecast import Finding, FindingSeverity
 from tersely.flows.lint.prerequisites import check_prerequisites
 
 _ORDER = list(reversed(FindingSeverity))
 
 
-def find(facts: Facts) -> list[Finding]:
+def find(facts: LintFacts) -> list[Finding]:
     """Everything worth saying, the worst first."""
     grouped = facts.group_sizes[1] > 1
     teaching = check_teaching(facts) if grouped else []
@@ -23,7 +23,7 @@ def find(facts: Facts) -> list[Finding]:
     return sorted(found, key=lambda finding: _ORDER.index(finding.severity))
 
 
-def describe(facts: Facts, *, name: str) -> str:
+def describe(facts: LintFacts, *, name: str) -> str:
     """What was held against what, in one line."""
     smallest, largest = facts.group_sizes
     size = f"{largest}" if smallest == largest else f"{smallest} to {largest}"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from tersely.flows.lint.facts import Facts, fixed_target
+from tersely.flows.lint.facts import LintFacts, fixed_target
 from tersely.flows.lint.forecast import Finding, FindingSeverity, LengthCell
 from tersely.metrics.intervals import Interval
 from tersely.metrics.measures import Unit
@@ -27,7 +27,7 @@ NORMALISED = ("group_normalised", "group_normalised_sample", "difficulty_reweigh
 PAPER = "arXiv:2602.20945"
 
 
-def check_teaching(facts: Facts) -> Iterator[Finding]:
+def check_teaching(facts: LintFacts) -> Iterator[Finding]:
     """Every finding about what is taught, in the order of the loss: reward, masks, pushes."""
     for check in (
         _positive,
@@ -46,7 +46,7 @@ def check_teaching(facts: Facts) -> Iterator[Finding]:
             yield found
 
 
-def _positive(facts: Facts) -> Finding:
+def _positive(facts: LintFacts) -> Finding:
     found = facts.shares.positive
     severity = FindingSeverity.INFO
     if found.estimate < SPARSE:
@@ -70,14 +70,14 @@ def _positive(facts: Facts) -> Finding:
     )
 
 
-def _right_share(facts: Facts, *, short: bool) -> float:
+def _right_share(facts: LintFacts, *, short: bool) -> float:
     """Of the short rollouts, or of the long ones, the share that is right."""
     cells = [cell for cell in facts.cells if cell.short is short]
     n = sum(cell.n for cell in cells)
     return sum(cell.n for cell in cells if cell.right) / n if n else math.nan
 
 
-def _denser(facts: Facts) -> str:
+def _denser(facts: LintFacts) -> str:
     rows = [row for row in facts.curve if row.positive.value >= SPARSE * 2]
     raise_target = (
         f"target.tokens = {rows[0].target_tokens} ({percent(rows[0].positive.value)} positive)"
@@ -87,7 +87,7 @@ def _denser(facts: Facts) -> str:
     return f"{raise_target}, or easier prompts: problems.band, tersely curate --select easy"
 
 
-def _silent(facts: Facts) -> Finding:
+def _silent(facts: LintFacts) -> Finding:
     found, draws = facts.shares.silent, facts.recipe.sampling.samples_per_prompt
     smallest, largest = facts.group_sizes
     expected = _silent_at_n(facts)
@@ -117,7 +117,7 @@ def _silent(facts: Facts) -> Finding:
     )
 
 
-def _silent_at_n(facts: Facts) -> float:
+def _silent_at_n(facts: LintFacts) -> float:
     """Measured, where the records have groups of N; else estimated where that can be."""
     draws = facts.recipe.sampling.samples_per_prompt
     if facts.group_sizes[0] < draws and draws in facts.silent_at:
@@ -125,7 +125,7 @@ def _silent_at_n(facts: Facts) -> float:
     return facts.shares.silent.estimate
 
 
-def _louder(facts: Facts, *, now: float) -> str:
+def _louder(facts: LintFacts, *, now: float) -> str:
     if now == 1:
         return "treatment.cells: leave something right and something wrong in the loss"
     sampling, ways = facts.recipe.sampling, []
@@ -150,7 +150,7 @@ def _louder(facts: Facts, *, now: float) -> str:
     return ", or ".join(ways)
 
 
-def _nothing_negative(facts: Facts) -> Finding | None:
+def _nothing_negative(facts: LintFacts) -> Finding | None:
     p = facts.pushed
     if not (p.push_N > 0).any() or (p.push_N < 0).any():
         return None
@@ -165,7 +165,7 @@ def _nothing_negative(facts: Facts) -> Finding | None:
     )
 
 
-def _wrong_masked(facts: Facts) -> Finding | None:
+def _wrong_masked(facts: LintFacts) -> Finding | None:
     wrong = [cell for cell in facts.cells if not cell.right and cell.n]
     if not wrong or any(cell.kept > 0 for cell in wrong):
         return None
@@ -187,7 +187,7 @@ def _wrong_masked(facts: Facts) -> Finding | None:
     )
 
 
-def _short_is_correct(facts: Facts) -> Finding | None:
+def _short_is_correct(facts: LintFacts) -> Finding | None:
     """Long ones are pushed down, and short and wrong ones are not, or even up."""
     short_wrong = _cell(facts, right=False, short=True)
     wrong_kept = any(cell.kept > 0 for cell in facts.cells if not cell.right and cell.n)
@@ -218,7 +218,7 @@ def _short_is_correct(facts: Facts) -> Finding | None:
     )
 
 
-def _long_masked(facts: Facts) -> Finding | None:
+def _long_masked(facts: LintFacts) -> Finding | None:
     long_cells = [cell for cell in facts.cells if not cell.short and cell.n]
     if not long_cells or facts.recipe.filter is not None:
         return None
@@ -246,7 +246,7 @@ def _long_masked(facts: Facts) -> Finding | None:
     )
 
 
-def _right_pushed_down(facts: Facts) -> Finding | None:
+def _right_pushed_down(facts: LintFacts) -> Finding | None:
     found = facts.shares.right_pushed_down
     if not found.estimate > 0:
         return None
@@ -265,7 +265,7 @@ def _right_pushed_down(facts: Facts) -> Finding | None:
     )
 
 
-def _length_alone(facts: Facts) -> Finding | None:
+def _length_alone(facts: LintFacts) -> Finding | None:
     """Push in groups where correctness tells nothing apart."""
     s = facts.sources
     masked = any(not cell.kept > 0 for cell in facts.cells if not cell.right and cell.n)
@@ -293,7 +293,7 @@ def _length_alone(facts: Facts) -> Finding | None:
     )
 
 
-def _rare(facts: Facts) -> Finding | None:
+def _rare(facts: LintFacts) -> Finding | None:
     s, name = facts.sources, facts.recipe.advantage.name
     if not (s.rare >= MUCH_RARE and name in NORMALISED):
         return None
@@ -309,7 +309,7 @@ def _rare(facts: Facts) -> Finding | None:
     )
 
 
-def _drift(facts: Facts) -> Finding | None:
+def _drift(facts: LintFacts) -> Finding | None:
     drift, c = facts.drift, facts.correlations
     if not facts.pushed.push_N.any():
         return None
@@ -336,7 +336,7 @@ def _drift(facts: Facts) -> Finding | None:
     )
 
 
-def _why_longer(facts: Facts) -> str:
+def _why_longer(facts: LintFacts) -> str:
     right, wrong = facts.shares.tokens_right, facts.shares.tokens_wrong
     if right.estimate > wrong.estimate:
         return (
@@ -349,7 +349,7 @@ def _why_longer(facts: Facts) -> str:
     )
 
 
-def _cell(facts: Facts, *, right: bool, short: bool) -> LengthCell:
+def _cell(facts: LintFacts, *, right: bool, short: bool) -> LengthCell:
     return next(c for c in facts.cells if c.right is right and c.short is short)
 
 

@@ -57,7 +57,7 @@ class Cost(NamedTuple):
     hours: float
 
 
-class Facts(NamedTuple):
+class LintFacts(NamedTuple):
     """What the records say of the recipe.
 
     Args:
@@ -90,7 +90,9 @@ class Facts(NamedTuple):
     lacking: tuple[str, ...]
 
 
-def gather(recipe: Recipe, pool: LintRecords, *, tokens_per_second: float | None = None) -> Facts:
+def gather(
+    recipe: Recipe, pool: LintRecords, *, tokens_per_second: float | None = None
+) -> LintFacts:
     """Judges the records as the recipe's first steps and measures what comes of it."""
     lacking = lacking_references(pool, recipe)
     pool = fill_references(pool, lacking) if lacking else pool
@@ -103,7 +105,7 @@ def gather(recipe: Recipe, pool: LintRecords, *, tokens_per_second: float | None
     draws = recipe.sampling.samples_per_prompt
     silent_by_verifier = silent_share(verifier_PV, nothing_P, draws=draws)
     sizes = [len(view.correct_G) for step in steps for view in step.views]
-    return Facts(
+    return LintFacts(
         recipe=recipe,
         pool=pool,
         pushed=pushed,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tersely import rewards, targets
-from tersely.flows.lint.facts import Facts, fixed_target
+from tersely.flows.lint.facts import LintFacts, fixed_target
 from tersely.flows.lint.forecast import Finding, FindingSeverity
 from tersely.flows.lint.pool import prefix_right, written_right
 from tersely.flows.recipe.sections import EngineSection
@@ -15,7 +15,7 @@ from tersely.metrics.numbers import amount, percent
 FEW_PROBLEMS = 30
 
 
-def check_prerequisites(facts: Facts) -> Iterator[Finding]:
+def check_prerequisites(facts: LintFacts) -> Iterator[Finding]:
     """Every finding about records, needs, filters of other engines, and cost."""
     yield from _references(facts)
     yield from _cap(facts)
@@ -28,7 +28,7 @@ def check_prerequisites(facts: Facts) -> Iterator[Finding]:
     yield _cost(facts)
 
 
-def _references(facts: Facts) -> Iterator[Finding]:
+def _references(facts: LintFacts) -> Iterator[Finding]:
     if facts.lacking:
         lacking = sum(p.reference_tokens is None for p in facts.pool.problems)
         yield Finding(
@@ -43,7 +43,7 @@ def _references(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _cap(facts: Facts) -> Iterator[Finding]:
+def _cap(facts: LintFacts) -> Iterator[Finding]:
     if facts.unknown_share == 0:
         return
     cap, table = facts.recipe.sampling.cap_tokens, facts.pool.table
@@ -69,7 +69,7 @@ def _cap(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _groups(facts: Facts) -> Iterator[Finding]:
+def _groups(facts: LintFacts) -> Iterator[Finding]:
     draws, (smallest, largest) = facts.recipe.sampling.samples_per_prompt, facts.group_sizes
     if largest == 1:
         yield Finding(
@@ -102,7 +102,7 @@ def _groups(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _ungraded(facts: Facts) -> Iterator[Finding]:
+def _ungraded(facts: LintFacts) -> Iterator[Finding]:
     table = facts.pool.table
     made = table.graded_PS.size - table.missing
     ungraded = table.ungraded / made if made else 0.0
@@ -120,7 +120,7 @@ def _ungraded(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _unfinished(facts: Facts) -> Iterator[Finding]:
+def _unfinished(facts: LintFacts) -> Iterator[Finding]:
     cap, pool = facts.recipe.sampling.cap_tokens, facts.pool
     graded_PS = pool.table.graded_PS
     cut = float(((pool.table.tokens_PS > cap) & graded_PS).sum() / graded_PS.sum())
@@ -139,7 +139,7 @@ def _unfinished(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _target(facts: Facts) -> Iterator[Finding]:
+def _target(facts: LintFacts) -> Iterator[Finding]:
     recipe = facts.recipe
     if recipe.target is None:
         return
@@ -169,7 +169,7 @@ def _target(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _dropped(facts: Facts) -> Iterator[Finding]:
+def _dropped(facts: LintFacts) -> Iterator[Finding]:
     plain = rewards.Trait.VERDICT_ONLY in rewards.traits(facts.recipe.reward.name)
     if facts.recipe.sampling.without_signal == "keep" or plain:
         return
@@ -188,7 +188,7 @@ def _dropped(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def check_filters(facts: Facts) -> Iterator[Finding]:
+def check_filters(facts: LintFacts) -> Iterator[Finding]:
     """Filters in a distributed engine's own section that look at the shaped reward."""
     for name in type(facts.recipe).model_fields:
         section = getattr(facts.recipe, name)
@@ -218,7 +218,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _cost(facts: Facts) -> Finding:
+def _cost(facts: LintFacts) -> Finding:
     cost, steps = facts.cost, facts.recipe.learner.steps
     hours = "" if math.isnan(cost.hours) else f", {cost.hours:,.1f} hours"
     prompts = facts.recipe.sampling.prompts_per_step

@@ -10,7 +10,7 @@ from tersely import rewards
 from tersely.flows.lint.checks import DENSE, RUINOUS, SPARSE, check_teaching
 from tersely.flows.lint.facts import (
     GROUP_SIZES,
-    Facts,
+    LintFacts,
     candidates,
     count_right,
     estimate_silent,
@@ -52,7 +52,7 @@ class Suggestion(NamedTuple):
     """
 
     recipe: Recipe
-    facts: Facts
+    facts: LintFacts
     at_target: tuple[CurveRow, ...]
     at_cap: tuple[CurveRow, ...]
     chosen: CurveRow | None
@@ -229,10 +229,10 @@ def _choose_size(recipe: Recipe, pool: LintRecords) -> tuple[_SettingChoice, dic
     )
 
 
-def compare(now: Facts, then: Facts) -> list[tuple[str, str, str]]:
+def compare(now: LintFacts, then: LintFacts) -> list[tuple[str, str, str]]:
     """What the first step is like now and as suggested: name, now, suggested."""
 
-    def say(facts: Facts) -> list[tuple[str, str]]:
+    def say(facts: LintFacts) -> list[tuple[str, str]]:
         limit = facts.target_tokens
         return [
             ("prompts", f"{len(facts.pool.problems):,}"),
@@ -248,7 +248,7 @@ def compare(now: Facts, then: Facts) -> list[tuple[str, str, str]]:
     return [(name, a, b) for (name, a), (_, b) in zip(say(now), say(then), strict=True)]
 
 
-def _silent_at_own(facts: Facts) -> str:
+def _silent_at_own(facts: LintFacts) -> str:
     """Measured where the records have groups of N, else estimated."""
     draws = facts.recipe.sampling.samples_per_prompt
     if facts.group_sizes[0] == draws or draws not in facts.silent_at:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tersely.flows.lint.facts import Facts
+from tersely.flows.lint.facts import LintFacts
 from tersely.flows.lint.forecast import CurveRow, Finding, FindingSeverity, LengthCell
 from tersely.flows.lint.suggest import Suggestion
 from tersely.metrics.numbers import Cell, bracket, fixed, percent, plain, signed
@@ -163,7 +163,7 @@ def _signed(value: float, low: float = math.nan, high: float = math.nan) -> Cell
 
 
 def export_lint(
-    facts: Facts, findings: Sequence[Finding], suggestion: Suggestion | None
+    facts: LintFacts, findings: Sequence[Finding], suggestion: Suggestion | None
 ) -> dict[str, Any]:
     """Findings, figures with their intervals, and the suggestion where there is one, for
     machines."""
@@ -188,7 +188,7 @@ def export_lint(
     return exported
 
 
-def _figures(facts: Facts) -> dict[str, Any]:
+def _figures(facts: LintFacts) -> dict[str, Any]:
     return {
         "target_tokens": facts.target_tokens,
         "group_sizes": facts.group_sizes,
