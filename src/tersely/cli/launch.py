@@ -80,9 +80,7 @@ def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int 
 
 def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
-    from tersely.flows.train.folder import check_folder
 
-    check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
     use_threads(settings.model.cpu_threads)
     from tersely.flows.trl.launch import launch_trl as run_trl

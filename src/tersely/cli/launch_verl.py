@@ -82,9 +82,7 @@ def _launch(
     settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int, resume: bool
 ) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
-    from tersely.flows.train.folder import check_folder
 
-    check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
     from tersely.flows.verl.launch import launch_verl as run_verl
 

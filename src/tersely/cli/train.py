@@ -65,10 +65,8 @@ def train(
 
 def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
-    from tersely.flows.train.folder import check_folder
     from tersely.flows.train.progress import Progress
 
-    check_folder(settings, folder, resume=resume)
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
     use_threads(settings.model.cpu_threads)
     from tersely.flows.train.loop import train as run_training

@@ -15,12 +15,11 @@ from runpy import run_path
 import torch
 
 from tersely import rewards, targets
-from tersely.algo import advantages
+from tersely.algo import advantages, aggregations, losses
 from tersely.algo.masks import STRATEGIES
 from tersely.core import jsonl
 from tersely.core.types import StepRecord
 from tersely.flows.recipe.recipe import Recipe, check_recipe
-from tersely.flows.recipe.sections import CLIPS
 from tersely.flows.train.loop import train
 from tersely.lab.problems import Split, draw_problems
 
@@ -61,11 +60,11 @@ SETTINGS: dict[str, dict[str, object]] = {
         "reward": {"name": "kimi"},
         "advantage": {"name": "decoupled", "length_weight": 0.5, "scaled": True},
     },
-    **{f"loss {name}": {"loss": {"name": name}} for name in CLIPS},
+    **{f"loss {name}": {"loss": {"name": name}} for name in losses.available()},
     "loss with a dual clip": {"loss": {"dual_clip": 3.0}},
     **{
         f"aggregation {name}": {"loss": {"aggregation": name}}
-        for name in ("token_mean", "sequence_mean", "prompt_mean", "constant")
+        for name in aggregations.available()
     },
     **{
         f"kl {name}": {"loss": {"kl": name, "kl_coef": 0.0 if name == "k1" else 0.01}}

@@ -23,9 +23,9 @@ from omegaconf import OmegaConf
 from tersely.algo.losses.ppo_clip import ppo_clip
 from tersely.core import jsonl
 from tersely.core.types import Finish, Grade, Group, Problem, Rollout, Verdict
+from tersely.flows.recipe.objective import objective_of
 from tersely.flows.recipe.recipe import Recipe, read_recipe
 from tersely.flows.recipe.shaping import columns_of, graded_view, shape_step, shaping_of
-from tersely.flows.train.loop import objective_of
 from tersely.flows.verl import hooks as verl_hooks
 from tersely.flows.verl.estimator import JudgedLine, score_of
 from tersely.flows.verl.launch import compose_config, plan_verl

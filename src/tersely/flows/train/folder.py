@@ -31,17 +31,25 @@ def make_manifest(
     train: Sequence[Problem],
     test: Sequence[Problem],
     prompts: Iterable[Sequence[int]],
+    engine: str | None = None,
+    packages: Sequence[str] = (),
 ) -> RunManifest:
     """The manifest that a run of this recipe would have, here and now.
 
     Args:
         prompts: the rendered prompts of all problems, as token ids.
+        engine: whoever trains, if it is not our own loop.
+        packages: of the engine's, whose versions are written down.
     """
     return RunManifest(
         files=replace(digest_model(model_folder), prompts_digest=digest_prompts(prompts)),
         training_problems_digest=digest(train),
         test_problems_digest=digest(test),
-        facts=replace(gather_facts("torch", "transformers", "numpy"), seed=recipe.seed),
+        facts=replace(
+            gather_facts("torch", "transformers", "numpy", *packages),
+            seed=recipe.seed,
+            engine=engine,
+        ),
     )
 
 

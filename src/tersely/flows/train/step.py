@@ -16,7 +16,6 @@ from tersely.core.types import (
     Group,
     Problem,
     Rollout,
-    SamplingSpec,
     StepRecord,
     StepTiming,
 )
@@ -26,6 +25,7 @@ from tersely.engines.learning.rows import TrainRow
 from tersely.engines.local.jobs import Sampler
 from tersely.engines.models import Policy
 from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.sampling import REFILL_STREAM, training_spec
 from tersely.flows.recipe.shaping import (
     GradedView,
     ShapedStep,
@@ -41,9 +41,6 @@ from tersely.flows.recipe.shaping import (
 from tersely.flows.train.record import mean_entropy, step_record, write_rollouts
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import opened
-
-# Kept apart so that training and evaluation never share random numbers.
-EVAL_STREAM, TRAIN_STREAM, REFILL_STREAM = 1, 2, 3
 
 
 @runtime_checkable
@@ -77,11 +74,6 @@ class Run(NamedTuple):
     train_problems: list[Problem]
     test_problems: list[Problem]
     watch: TrainingObserver
-
-
-def stream_seed(*parts: int) -> int:
-    """A 32-bit seed for one purpose of a run."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
 
 
 def step_problems(
@@ -204,15 +196,7 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group]
     began = perf_counter()
     section = run.recipe.sampling
     run.watch.on_sampling(f"step {step + 1}", len(chosen) * section.samples_per_prompt)
-    spec = SamplingSpec(
-        samples=section.samples_per_prompt,
-        cap_tokens=section.cap_tokens,
-        seed=stream_seed(run.recipe.seed, TRAIN_STREAM, step),
-        temperature=section.temperature,
-        top_p=section.top_p,
-        top_k=section.top_k,
-        policy_step=step,
-    )
+    spec = training_spec(run.recipe, step)
     rollouts = run.sampler.sample(chosen, spec, on_rollout=lambda _: run.watch.on_rollout())
     sample_s = perf_counter() - began
     pairs = [

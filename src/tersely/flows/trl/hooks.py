@@ -2,22 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tersely import targets
 from tersely.core.manifest import FILE
 from tersely.core.types import Problem
-from tersely.engines.local.jobs import make_codec, prompt_opens_thinking, rendered
-from tersely.engines.models import folder_of, load_settings, load_tokenizer
+from tersely.engines.local.jobs import make_codec, prompt_opens_thinking
+from tersely.engines.models import load_settings, load_tokenizer
 from tersely.engines.tokens import decode_whole
+from tersely.flows.recipe.objective import objective_of
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.train import folder as runs
-from tersely.flows.train.loop import objective_of
+from tersely.flows.train.session import open_folder, prepare
 from tersely.flows.train.step import all_steps_problems
 from tersely.flows.trl.records import STATE_FILE, StepRecorder
 from tersely.flows.trl.trainer import TESTED, GroupReward, attach, check_versions, make_callback
@@ -75,14 +73,15 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
     check_versions()
     from accelerate import PartialState
 
-    training, test = load_problems(recipe)
+    training, _ = load_problems(recipe)
     tokenizer = load_tokenizer(recipe.model.path)
     codec = make_codec(load_settings(recipe.model.path), tokenizer)
-    writes = folder is not None and PartialState().is_main_process
-    if writes and not (folder / FILE).is_file():
-        open_folder(recipe, folder, training, test, processes=PartialState().num_processes)
+    written = folder if PartialState().is_main_process else None
+    if written is not None and not (written / FILE).is_file():
+        session = prepare(recipe, written)
+        open_folder(session, engine=engine_of(PartialState().num_processes), packages=(*TESTED,))
     start = saved.step if saved else 0
-    recorder = StepRecorder(recipe, folder if writes else None, start=start)
+    recorder = StepRecorder(recipe, written, start=start)
     reward = GroupReward(
         recipe,
         {problem.id: problem for problem in training},
@@ -98,29 +97,9 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
     return Hooks(reward, make_callback(recorder, reward), make_dataset(recipe, training))
 
 
-def open_folder(
-    recipe: Recipe,
-    folder: Path,
-    training: Sequence[Problem],
-    test: Sequence[Problem],
-    *,
-    processes: int,
-) -> None:
-    """Makes the run folder, or checks that it was made from the same model and problems."""
-    tokenizer = load_tokenizer(recipe.model.path)
-    manifest = runs.make_manifest(
-        recipe,
-        model_folder=folder_of(recipe.model.path),
-        train=training,
-        test=test,
-        prompts=[rendered(tokenizer, problem) for problem in (*training, *test)],
-    )
-    facts = replace(
-        manifest.facts,
-        packages=manifest.facts.packages | {package: version(package) for package in TESTED},
-        engine=f"trl, {processes} processes",
-    )
-    runs.open_run(folder, recipe, replace(manifest, facts=facts), test=test)
+def engine_of(processes: int) -> str:
+    """Whoever trains, as a manifest says it."""
+    return f"trl, {processes} processes"
 
 
 def make_dataset(recipe: Recipe, problems: Sequence[Problem]) -> Any:

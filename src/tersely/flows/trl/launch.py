@@ -12,19 +12,17 @@ from typing import Any
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import Problem, SamplingSpec, StepRecord, StepTiming
+from tersely.core.types import Problem, StepRecord, StepTiming
 from tersely.engines.fallback import make_sampler
-from tersely.engines.local.jobs import make_codec
 from tersely.engines.models import Policy, load_policy
-from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.train import folder as runs
-from tersely.flows.train.loop import check_not_missing, evaluate_policy, forget_after
+from tersely.flows.train.loop import evaluate_policy
 from tersely.flows.train.monitor import AlarmMonitor, OnAlarm
+from tersely.flows.train.session import begin, go_on, make_monitor, open_folder
 from tersely.flows.train.step import TrainingObserver
-from tersely.flows.trl.hooks import latest, open_folder
+from tersely.flows.trl.hooks import engine_of, latest
 from tersely.flows.trl.settings import trl_settings
-from tersely.flows.trl.trainer import check_versions
+from tersely.flows.trl.trainer import TESTED, check_versions
 from tersely.flows.trl.worker import CHECKPOINTS, LAUNCHED, MODULE, config_fields
 
 POLL_S = 0.5
@@ -75,35 +73,27 @@ def launch_trl(
         ConfigError: the folder, recipe, model or problems cannot be used as given.
         EngineError: a process failed, or an alarm stops the run; the last checkpoint stands.
     """
-    runs.check_folder(recipe, folder, resume=resume)
     plan_trl(recipe, folder, processes=processes)
-    training, test = load_problems(recipe)
+    session = begin(recipe, folder, resume=resume)
     policy = load_policy(recipe.model.path)
-    _check_prompts(recipe, policy, training)
-    open_folder(recipe, folder, training, test, processes=processes)
+    open_folder(session, engine=engine_of(processes), packages=(*TESTED,))
     saved = latest(folder / CHECKPOINTS)
     done = saved.step if saved else 0
-    check_not_missing(folder, every_steps=recipe.checkpoint.every_steps, found=done)
-    forget_after(folder, done)
-    _evaluate(recipe, folder, 0, policy, test, watch=watch)
+    go_on(session, found=done)
+    _evaluate(recipe, folder, 0, policy, session.test, watch=watch)
     del policy
     _release_memory()
     if done < recipe.learner.steps:
-        monitor = AlarmMonitor(
-            folder,
-            staleness=recipe.learner.staleness,
-            stop=recipe.on_alarm == "stop",
-            on_alarm=on_alarm,
-            latest=lambda: saved.folder if (saved := latest(folder / CHECKPOINTS)) else None,
+        monitor = make_monitor(
+            session, on_alarm=on_alarm, latest=lambda: _folder_of_latest(folder / CHECKPOINTS)
         )
         _run(recipe, folder, processes=processes, watch=watch, monitor=monitor)
-    _evaluate_last(recipe, folder, test, watch=watch)
+    _evaluate_last(recipe, folder, session.test, watch=watch)
 
 
-def _check_prompts(recipe: Recipe, policy: Policy, problems: Sequence[Problem]) -> None:
-    """EngineError for a prompt that does not fit the model together with the cap."""
-    spec = SamplingSpec(samples=1, cap_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
-    make_codec(policy.model, policy.tokenizer).jobs(problems, spec)
+def _folder_of_latest(output: Path) -> Path | None:
+    saved = latest(output)
+    return saved.folder if saved else None
 
 
 def _evaluate(

@@ -95,7 +95,7 @@ def spread(folder: Path, *, processes: int) -> int:
             ["--standalone", f"--nproc-per-node={processes}", "-m", MODULE, str(folder)],
         )
     except ChildFailedError as error:  # its processes have said why
-        return max(error.get_first_failure()[1].exitcode, 1)
+        return max(int(error.get_first_failure()[1].exitcode), 1)
     except SignalException as asked:
         return 128 + int(asked.sigval)
     return 0

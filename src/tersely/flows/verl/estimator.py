@@ -115,7 +115,7 @@ class Estimator:
         adv_B = np.zeros(len(tokens_B))
         if len(real_R):
             adv_R = self._real(
-                reward_BT[real_R].sum(axis=1), tokens_B[real_R], [uid_B[r] for r in real_R]
+                reward_BT[real_R].sum(axis=1), tokens_B[real_R], [uid_B[int(r)] for r in real_R]
             )
             updates = 1 if self.aggregate is None else max(1, len(adv_B) // self.update_rows)
             adv_B[real_R] = adv_R * updates
@@ -171,7 +171,6 @@ def register(estimator: Callable[[], EstimateAdvantages]) -> None:
         return
     made: list[EstimateAdvantages] = []
 
-    @register_adv_est(ESTIMATOR)
     def tersely(
         token_level_rewards: Any, response_mask: Any, index: Any = None, **_: Any
     ) -> tuple[Any, Any]:
@@ -190,6 +189,8 @@ def register(estimator: Callable[[], EstimateAdvantages]) -> None:
         adv_B1 = torch.tensor(adv_B, dtype=torch.float32, device=response_mask.device)[:, None]
         adv_BT = adv_B1 * response_mask
         return adv_BT, adv_BT.clone()
+
+    register_adv_est(ESTIMATOR)(tersely)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,9 @@ from tersely.core import jsonl
 from tersely.engines.local.jobs import make_codec
 from tersely.engines.models import load_settings
 from tersely.engines.tokens import decode_whole
+from tersely.flows.recipe.objective import objective_of
 from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
 from tersely.flows.recipe.shaping import shaping_of
-from tersely.flows.train.loop import objective_of
 from tersely.flows.verl.estimator import (
     EstimateAdvantages,
     Estimator,

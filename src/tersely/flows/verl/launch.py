@@ -11,8 +11,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +18,11 @@ import polars as pl
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.manifest import write_atomically
-from tersely.core.types import Problem, SamplingSpec
-from tersely.engines.local.jobs import make_codec
-from tersely.engines.models import folder_of, load_settings, load_tokenizer
+from tersely.core.types import Problem
 from tersely.flows.curate.files import verl_frame
-from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.train import folder as runs
-from tersely.flows.train.loop import forget_after
 from tersely.flows.train.monitor import AlarmMonitor, OnAlarm
+from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
 from tersely.flows.train.step import TrainingObserver, all_steps_problems
 from tersely.flows.verl.estimator import TESTED, check_versions
 from tersely.flows.verl.records import Transcript, metrics_file
@@ -199,21 +193,6 @@ def write_files(
         frame.write_parquet(inside / name)
 
 
-def rendered_prompts(recipe: Recipe, problems: Sequence[Problem]) -> list[tuple[int, ...]]:
-    """The prompts as token ids, as verl's agent loop will make them.
-
-    Raises:
-        ConfigError: one of them leaves no room for the cap in the model's positions.
-    """
-    path = recipe.model.path
-    codec = make_codec(load_settings(path), load_tokenizer(path))
-    spec = SamplingSpec(samples=1, cap_tokens=recipe.sampling.cap_tokens, seed=recipe.seed)
-    try:
-        return [job.prompt_ids for job in codec.jobs(problems, spec)]
-    except EngineError as error:
-        raise ConfigError(f"sampling.cap_tokens: {error}") from error
-
-
 def launch_verl(
     recipe: Recipe,
     folder: Path,
@@ -230,19 +209,17 @@ def launch_verl(
         ConfigError: the folder, recipe, model, problems or machine cannot be used as given.
         EngineError: verl failed, or an alarm stops the run; the last checkpoint stands.
     """
-    runs.check_folder(recipe, folder, resume=resume)
     plan_verl(recipe, folder, nodes=nodes, gpus_per_node=gpus_per_node)
     check_gpus(nodes=nodes, gpus_per_node=gpus_per_node)
-    training, test = load_problems(recipe)
-    overrides = prepare(recipe, folder, training, test, nodes=nodes, gpus_per_node=gpus_per_node)
+    # verl evaluates with the training's cap.
+    session = begin(recipe, folder, resume=resume, test_cap_tokens=recipe.sampling.cap_tokens)
+    overrides = write_inputs(session, nodes=nodes, gpus_per_node=gpus_per_node)
     done = last_checkpoint(folder)
-    forget_after(folder, done)
+    go_on(session, found=done)
     attempt = f"{len(list((folder / 'verl').glob('metrics-*.jsonl'))):03d}"
-    by_id = [{problem.id: problem for problem in side} for side in (training, test)]
-    monitor = AlarmMonitor(
-        folder,
-        staleness=recipe.learner.staleness,
-        stop=recipe.on_alarm == "stop",
+    by_id = [{problem.id: problem for problem in side} for side in (session.train, session.test)]
+    monitor = make_monitor(
+        session,
         on_alarm=on_alarm,
         latest=lambda: folder / CHECKPOINTS if last_checkpoint(folder) else None,
     )
@@ -256,38 +233,17 @@ def launch_verl(
         )
 
 
-def prepare(
-    recipe: Recipe,
-    folder: Path,
-    training: Sequence[Problem],
-    test: Sequence[Problem],
-    *,
-    nodes: int,
-    gpus_per_node: int,
-) -> list[str]:
-    """Makes the run folder, or checks that it is this run's, with all that verl will read."""
-    prompts = rendered_prompts(recipe, [*training, *test])
-    manifest = runs.make_manifest(
-        recipe,
-        model_folder=folder_of(recipe.model.path),
-        train=training,
-        test=test,
-        prompts=prompts,
-    )
-    facts = replace(
-        manifest.facts,
-        packages=manifest.facts.packages | {package: version(package) for package in TESTED},
-        engine=f"verl, {nodes} x {gpus_per_node} GPUs",
-    )
-    made = replace(manifest, facts=facts)
-    runs.open_run(folder, recipe, made, test=test)
-    write_files(recipe, folder, training, test)
+def write_inputs(session: Session, *, nodes: int, gpus_per_node: int) -> list[str]:
+    """Opens the run folder and writes what verl will read; verl's overrides."""
+    recipe, folder = session.recipe, session.folder
+    open_folder(session, engine=f"verl, {nodes} x {gpus_per_node} GPUs", packages=(*TESTED,))
+    write_files(recipe, folder, session.train, session.test)
     overrides = plan_verl(
         recipe,
         folder,
         nodes=nodes,
         gpus_per_node=gpus_per_node,
-        prompt_tokens=max(map(len, prompts)),
+        prompt_tokens=max(map(len, session.prompts)),
     )
     write_atomically(folder / "verl" / "overrides.json", json.dumps(overrides, indent=1))
     return overrides

@@ -1,0 +1,156 @@
+"""What every launch does first, whoever trains: the folder, the problems, room for every prompt,
+and which records still hold."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, EngineError
+from tersely.core.types import AlarmRecord, Problem, StepRecord, StepTiming
+from tersely.engines.local.jobs import make_codec
+from tersely.engines.models import folder_of, load_settings, load_tokenizer
+from tersely.flows.recipe.problems import load_problems
+from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.sampling import evaluation_spec, training_spec
+from tersely.flows.train.folder import check_folder, make_manifest, open_run
+from tersely.flows.train.monitor import ALARMS_FILE, AlarmMonitor, OnAlarm
+
+
+class Session(NamedTuple):
+    """A run that may begin or go on.
+
+    ``prompts``: those of all problems as token ids, the training problems' first.
+    """
+
+    recipe: Recipe
+    folder: Path
+    train: list[Problem]
+    test: list[Problem]
+    prompts: list[tuple[int, ...]]
+
+
+def begin(
+    recipe: Recipe, folder: Path, *, resume: bool, test_cap_tokens: int | None = None
+) -> Session:
+    """A session that may write to ``folder``; nothing is written yet, and no weights are loaded.
+
+    Raises:
+        ConfigError: as ``check_folder`` and ``prepare``.
+    """
+    check_folder(recipe, folder, resume=resume)
+    return prepare(recipe, folder, test_cap_tokens=test_cap_tokens)
+
+
+def prepare(recipe: Recipe, folder: Path, *, test_cap_tokens: int | None = None) -> Session:
+    """The recipe's problems, with room behind every prompt for what is sampled after it.
+
+    Args:
+        test_cap_tokens: of evaluations; None: the recipe's largest budget.
+    Raises:
+        ConfigError: model or problems cannot be used, or a prompt leaves no room for the cap in
+            the model's positions.
+    """
+    train, test = load_problems(recipe)
+    path = recipe.model.path
+    codec = make_codec(load_settings(path), load_tokenizer(path))
+    prompts: list[tuple[int, ...]] = []
+    evaluation = evaluation_spec(recipe, 0)
+    if test_cap_tokens is not None:
+        evaluation = replace(evaluation, cap_tokens=test_cap_tokens)
+    for key, problems, spec in (
+        ("sampling.cap_tokens", train, training_spec(recipe, 0)),
+        ("evaluation.budgets", test, evaluation),
+    ):
+        try:
+            jobs = codec.jobs(problems, replace(spec, samples=1))
+        except EngineError as error:
+            raise ConfigError(f"{key}: {error}") from error
+        prompts += [job.prompt_ids for job in jobs]
+    return Session(recipe, folder, train, test, prompts)
+
+
+def open_folder(
+    session: Session, *, engine: str | None = None, packages: Sequence[str] = ()
+) -> None:
+    """Makes the run folder, or checks that it was made from the same model and problems.
+
+    Args:
+        engine: whoever trains, if it is not our own loop, and on how many processes or GPUs.
+        packages: of the engine's, whose versions are written down.
+    Raises:
+        ConfigError: it was made from something else.
+    """
+    manifest = make_manifest(
+        session.recipe,
+        model_folder=folder_of(session.recipe.model.path),
+        train=session.train,
+        test=session.test,
+        prompts=session.prompts,
+        engine=engine,
+        packages=packages,
+    )
+    open_run(session.folder, session.recipe, manifest, test=session.test)
+
+
+def go_on(session: Session, *, found: int) -> None:
+    """Drops the records that the newest checkpoint has not seen; they are made again.
+
+    Args:
+        found: the step of that checkpoint; 0 if there is none.
+    Raises:
+        ConfigError: a later checkpoint was made and is gone, so that steps would be lost.
+    """
+    check_not_missing(
+        session.folder, every_steps=session.recipe.checkpoint.every_steps, found=found
+    )
+    forget_after(session.folder, found)
+
+
+def make_monitor(
+    session: Session, *, on_alarm: OnAlarm, latest: Callable[[], Path | None]
+) -> AlarmMonitor:
+    """What looks for alarms in the records, those that are there and those that come.
+
+    Args:
+        latest: the newest checkpoint, named when an alarm ends the run.
+    """
+    return AlarmMonitor(
+        session.folder,
+        staleness=session.recipe.learner.staleness,
+        stop=session.recipe.on_alarm == "stop",
+        on_alarm=on_alarm,
+        latest=latest,
+    )
+
+
+def check_not_missing(folder: Path, *, every_steps: int, found: int) -> None:
+    """Refuses to redo steps whose checkpoint was made and is gone.
+
+    Args:
+        found: the step of the newest checkpoint that is there; 0 if there is none.
+    """
+    steps = folder / "steps.jsonl"
+    recorded = steps.read_bytes().count(b"\n") if steps.is_file() else 0
+    # The checkpoint of step m was whole before the record after it was begun.
+    expected = max(recorded - 1, 0) // every_steps * every_steps
+    if found < expected:
+        raise ConfigError(
+            f"{folder} has records of {recorded} steps, but the checkpoint of step {expected} is "
+            f"missing (latest: {found or 'none'}); restore it or start a new --run"
+        )
+
+
+def forget_after(folder: Path, done: int) -> None:
+    """Drops the records of steps that the restored weights have not seen; they are made again."""
+    kinds: dict[str, Any] = {
+        "steps.jsonl": StepRecord,
+        "timings.jsonl": StepTiming,
+        ALARMS_FILE: AlarmRecord,
+    }
+    for name, kind in kinds.items():
+        file = folder / name
+        if file.is_file():
+            jsonl.repair_torn_tail(file)
+            jsonl.write(file, [record for record in jsonl.read(file, kind) if record.step < done])
