@@ -335,7 +335,7 @@ def recipe(**changes):
         ({"advantage": {"name": "decoupled", "length_weight": -1.0}}, r"is not in \[0, inf\)"),
         ({"filter": {"name": "gfpo", "keep": 4}}, "filter.keep = 4 keeps all of"),
         ({"filter": {"name": "gfpo", "keep": 2, "by": "length"}}, "'shortest' or 'reward_per_tok"),
-        ({"loss": {"name": "dpo"}}, "'dpo' is none of the losses: cispo, gspo, ppo_clip"),
+        ({"loss": {"name": "dpo"}}, "'dpo' is none of the losses: cispo"),
         ({"loss": {"name": "gspo", "dual_clip": 3.0}}, "loss.dual_clip = 3 is a bound of ppo_clip"),
         ({"loss": {"dual_clip": 1.0}}, "loss.dual_clip = 1.0: input should be greater than 1"),
         ({"loss": {"kl_coef": 0.1}}, "loss.kl_coef = 0.1 weighs no estimator; set loss.kl"),

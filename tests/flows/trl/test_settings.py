@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tersely.algo import losses
 from tersely.core.errors import ConfigError
 from tersely.flows.recipe.recipe import Recipe, as_toml, check_recipe, read_recipe
 from tersely.flows.train import versions
@@ -69,6 +70,18 @@ def test_the_other_losses_are_trl_s_under_its_own_names() -> None:
     # Our bounds are distances from 1, TRL's is the ratio itself: 1 + 4.
     cispo = settings(tiny("loss.name='cispo'"))
     assert (cispo["loss_type"], cispo["epsilon_high"]) == ("cispo", 5.0)
+
+
+@pytest.mark.parametrize("name", losses.available())
+def test_a_loss_goes_by_what_its_file_declares_of_trl_or_is_refused(name: str) -> None:
+    spelled, asked = losses.in_trl(name), tiny(f"loss.name='{name}'")
+    if spelled is None:
+        with pytest.raises(ConfigError, match=f"loss.name = '{name}': it has no such loss; set"):
+            settings(asked)
+        return
+    found = settings(asked)
+    assert found["loss_type"] == spelled.loss_type
+    assert found["importance_sampling_level"] == spelled.importance_sampling_level
 
 
 def test_a_step_s_rows_are_dealt_out_evenly_with_as_many_passes_as_memory_asks_for() -> None:

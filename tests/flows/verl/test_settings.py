@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tersely.algo import losses
 from tersely.core.errors import ConfigError
 from tersely.flows.recipe.recipe import Recipe, check_recipe, read_recipe, shipped
 from tersely.flows.train import versions
@@ -113,6 +114,12 @@ def test_groups_without_a_signal_are_always_told_by_correctness() -> None:
 )
 def test_losses_go_by_verl_s_names(name: str, theirs: str) -> None:
     assert settings(tiny(f"loss.name={name}"))[f"{ACTOR}.policy_loss.loss_mode"] == theirs
+
+
+@pytest.mark.parametrize("name", sorted({*losses.available()} - {*losses.of_verl()}))
+def test_a_loss_that_verl_does_not_have_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"loss.name = '{name}': it has no such loss; set"):
+        settings(tiny(f"loss.name={name}"))
 
 
 def test_staleness_is_mini_batches_in_step_and_syncs_when_fully_asynchronous() -> None:
