@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from tersely.cli import app
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError, EngineError
-from tersely.core.types import AlarmRecord
+from tersely.core.types import AlarmRecord, StepRecord
 from tersely.dynamics import alarms
 from tersely.dynamics.log import make_log
 from tersely.flows.diagnose import diagnose
@@ -195,6 +196,29 @@ def test_an_alarm_of_a_run_is_told_and_written_once(always: None, tmp_path: Path
     assert [(alarm.name, alarm.step) for alarm in told] == [("made", 3)]
     (kept,) = jsonl.read(tmp_path / "run" / "alarms.jsonl", AlarmRecord)
     assert (kept.step, kept.name, kept.severity) == (3, "made", "error")
+
+
+def test_an_alarm_that_an_older_version_named_otherwise_is_not_raised_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = alarms.Rule("kl spike", alarmed, (), alarms.Severity.WARNING, "why", "change it")
+    folder = tmp_path / "run"
+    assert run(folder).finished
+    monkeypatch.setattr(alarms, "rules", lambda: (rule,))
+    monkeypatch.setattr(alarms, "START", 1)
+    monkeypatch.setattr(alarms, "RECENT", 1)
+    last = jsonl.read(folder / "steps.jsonl", StepRecord)[-1]
+    for written, told_times in (("KL spike", 0), ("length rebound", 1)):
+        told: list[alarms.Alarm] = []
+        old = AlarmRecord(
+            step=1, name=written, severity="warning", evidence="", reason="", advice=""
+        )
+        jsonl.write(folder / "alarms.jsonl", [old])
+        monitor = AlarmMonitor(
+            folder, staleness=1, stop=False, on_alarm=told.append, latest=lambda: None
+        )
+        monitor.after(replace(last, step=last.step + 1))
+        assert len(told) == told_times
 
 
 def test_an_alarm_stops_a_run_where_the_recipe_says_so(always: None, tmp_path: Path) -> None:

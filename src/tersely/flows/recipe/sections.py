@@ -182,7 +182,7 @@ class LossSection(Section):
     """What an update minimises: a policy loss, how its tokens become one number, what is added.
 
     ``clip_low``, ``clip_high``: the probability ratio is held in [1 - clip_low, 1 + clip_high];
-    left out, the loss's own. ``dual_clip``: bound of a negative term, ppo_clip only.
+    left out, the loss's own. ``dual_clip``: bound of a negative term, where the loss has one.
     ``aggregation``: constant divides by cap_tokens a rollout, Dr. GRPO's. ``kl``: the estimator
     against the starting weights, which k1 can only report. ``importance_cap``: C of
     min(learner / sampler, C), where the old policy is the learner's own.
@@ -210,9 +210,10 @@ class LossSection(Section):
     def _agrees_with_itself(self) -> "LossSection":
         aggregations.check(self.aggregation)
         if self.dual_clip is not None and not losses.takes_dual_clip(self.name):
+            takers = [name for name in losses.available() if losses.takes_dual_clip(name)]
             raise ValueError(
-                f"loss.dual_clip = {self.dual_clip:g} is a bound of ppo_clip, and the loss is "
-                f'{self.name}; leave it out or set loss.name = "ppo_clip"'
+                f"loss.dual_clip = {self.dual_clip:g} is a bound of {', '.join(takers)}, and the "
+                f'loss is {self.name}; leave it out or set loss.name = "{takers[0]}"'
             )
         if self.kl_coef > 0 and self.kl == "none":
             raise ValueError(
