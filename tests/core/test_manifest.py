@@ -77,6 +77,28 @@ def test_texts_of_an_evaluation_become_numbers() -> None:
     )
 
 
+def test_texts_of_a_served_evaluation_and_of_a_trainer_s_run_become_numbers(tmp_path) -> None:
+    def serve(content):
+        known = content["identity"]
+        content["identity"] = {k: v for k, v in known.items() if "digest" not in k}
+        content["identity"] |= {"benchmark digest": "01", "request settings": "[('a', 1)]"}
+        content["facts"]["endpoint"] = "http://localhost:8000"
+
+    served = read_manifest(edited(tmp_path, "evaluation", serve), EvaluationManifest)
+    assert (served.files, served.counting_digest) == (None, None)
+    assert (served.request_settings, served.facts.endpoint) == (
+        "[('a', 1)]",
+        "http://localhost:8000",
+    )
+    here = replace(served, counting_digest="none")
+    assert check_same(here, served, folder=tmp_path) == ("--tokenizer digest",)
+    trained = edited(
+        tmp_path, "run", lambda c: c["facts"].update(trl="1.16.0", engine="trl, 2 processes")
+    )
+    facts = read_manifest(trained, RunManifest).facts
+    assert (facts.engine, facts.packages["trl"]) == ("trl, 2 processes", "1.16.0")
+
+
 def test_texts_of_a_run_and_of_a_pool_become_numbers() -> None:
     run = read_manifest(BEFORE / "run", RunManifest)
     assert run.files == replace(DIGESTS, prompts_digest=run.files.prompts_digest)
