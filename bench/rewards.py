@@ -20,6 +20,7 @@ from tersely.core import jsonl
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
 from tersely.engines.fallback import make_sampler
 from tersely.engines.models import load_policy
+from tersely.flows.observer import QUIET
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe, check_recipe, read_recipe, shipped
 from tersely.flows.train.loop import train
@@ -47,25 +48,6 @@ PARAMETERS = {
 # On-policy SFT is the truncation reward without a baseline.
 ADVANTAGES = {"on_policy_sft": {"name": "unbaselined"}}
 EVAL = {"every_steps": 1000, "samples": 8, "budgets": [30, 320]}
-
-
-class Quiet:
-    """Watches without a word."""
-
-    def on_sampling(self, what, total):
-        pass
-
-    def on_rollout(self):
-        pass
-
-    def on_step(self, record, timing, *, steps):
-        self.last = record
-
-    def on_evaluation(self, step, records):
-        pass
-
-    def wants_stop(self):
-        return False
 
 
 def recipe_of(name: str, steps: int, problems: Path) -> Recipe:
@@ -105,7 +87,7 @@ def write_problems(file: Path, steps: int) -> None:
 def run(name: str, steps: int, problems: Path, folder: Path) -> str:
     """Trains, and says what became of it."""
     began = perf_counter()
-    train(recipe_of(name, steps, problems), folder, resume=False, watch=Quiet())
+    train(recipe_of(name, steps, problems), folder, resume=False, observer=QUIET)
     before, after, _ = pair(
         *(
             tabulate(jsonl.read(folder / "eval" / f"step-{step:06d}.jsonl", EvalRecord))

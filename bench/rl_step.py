@@ -70,37 +70,18 @@ class Round(NamedTuple):
         return self.ours.rate / self.trl.rate
 
 
-class Silent:
-    """A watch that shows nothing."""
-
-    def on_sampling(self, what: str, total: int) -> None:
-        """Nothing."""
-
-    def on_rollout(self) -> None:
-        """Nothing."""
-
-    def on_step(self, record: object, timing: object, *, steps: int) -> None:
-        """Nothing."""
-
-    def on_evaluation(self, step: int, records: Sequence[object]) -> None:
-        """Nothing."""
-
-    def wants_stop(self) -> bool:
-        """Never."""
-        return False
-
-
 def run_ours(recipe: Recipe, *, steps: int, threads: int) -> dict[str, Any]:
     """The steps of ``tersely train``, without evaluations and checkpoints."""
     import torch
     import transformers
 
+    from tersely.flows.observer import QUIET
     from tersely.flows.train.loop import _prepare
     from tersely.flows.train.step import take_step
 
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        run = _prepare(recipe, Path(folder) / "run", resume=False, watch=Silent())
+        run = _prepare(recipe, Path(folder) / "run", resume=False, observer=QUIET)
         state: Any = {}
         seconds = []
         for step in range(steps):

@@ -23,6 +23,7 @@ from tersely.engines.models import lab_folder, load_tokenizer
 from tersely.engines.vllm import VLLMSampler
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import load_benchmark, run_evaluation
+from tersely.flows.observer import QUIET
 from tersely.metrics.budgets import Protocol
 
 EOS = json.loads((lab_folder() / "config.json").read_text())["eos_token_id"]
@@ -248,12 +249,6 @@ def test_a_model_that_vllm_refuses_is_said_in_one_line(monkeypatch):
         VLLMSampler(lab_folder(), load_tokenizer("lab"))
 
 
-class Quiet:
-    def on_sampling(self, what, total, done): ...
-    def on_record(self, record): ...
-    def on_forced(self): ...
-
-
 def test_an_evaluation_through_another_engine_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("tersely.core.manifest.version", lambda name: "0")
     plan = Plan(
@@ -266,6 +261,6 @@ def test_an_evaluation_through_another_engine_says_so(tmp_path, monkeypatch):
         limit=3,
         engine=Engine.VLLM,
     )
-    run_evaluation(plan, watch=Quiet())
+    run_evaluation(plan, observer=QUIET)
     assert len((plan.out / "records.jsonl").read_text().splitlines()) == 9
     assert json.loads((plan.out / "manifest.json").read_text())["engine"] == "vllm"

@@ -18,6 +18,7 @@ from tersely.core.types import AlarmRecord, StepRecord
 from tersely.dynamics import alarms
 from tersely.dynamics.log import make_log
 from tersely.flows.diagnose import diagnose
+from tersely.flows.observer import QUIET, Quiet
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 from tersely.flows.train.monitor import AlarmMonitor
@@ -150,23 +151,15 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
         assert message in " ".join(done.stderr.split())
 
 
-class Quiet:
-    """Watches without a word."""
+class Alarms(Quiet):
+    """Keeps the alarms that it is told of."""
 
-    def on_sampling(self, what, total):
-        pass
+    def __init__(self):
+        super().__init__()
+        self.alarms = []
 
-    def on_rollout(self):
-        pass
-
-    def on_step(self, record, timing, *, steps):
-        pass
-
-    def on_evaluation(self, step, records):
-        pass
-
-    def wants_stop(self):
-        return False
+    def on_alarm(self, alarm):
+        self.alarms.append(alarm)
 
 
 def alarmed(log):
@@ -184,16 +177,16 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alarms, "RECENT", 1)
 
 
-def run(folder: Path, *overrides: str, on_alarm=lambda alarm: None):
+def run(folder: Path, *overrides: str, observer=QUIET):
     torch.set_num_threads(1)
     recipe = read_recipe(TINY, overrides=overrides)
-    return train(recipe, folder, resume=False, watch=Quiet(), on_alarm=on_alarm)
+    return train(recipe, folder, resume=False, observer=observer)
 
 
 def test_an_alarm_of_a_run_is_told_and_written_once(always: None, tmp_path: Path) -> None:
-    told = []
-    assert run(tmp_path / "run", on_alarm=told.append).finished
-    assert [(alarm.name, alarm.step) for alarm in told] == [("made", 3)]
+    told = Alarms()
+    assert run(tmp_path / "run", observer=told).finished
+    assert [(alarm.name, alarm.step) for alarm in told.alarms] == [("made", 3)]
     (kept,) = jsonl.read(tmp_path / "run" / "alarms.jsonl", AlarmRecord)
     assert (kept.step, kept.name, kept.severity) == (3, "made", "error")
 
@@ -251,16 +244,16 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_engine_of_other_processes_is_looked_at_while_it_writes(
     always: None, recorded: Path, tmp_path: Path, stop: bool
 ) -> None:
-    told: list[alarms.Alarm] = []
+    told = Alarms()
     monitor = AlarmMonitor(
         tmp_path,
         staleness=1,
         stop=stop,
-        on_alarm=told.append,
+        observer=told,
         latest=lambda: Path("checkpoint-2"),
     )
     with subprocess.Popen([sys.executable, "-c", ENGINE, tmp_path, recorded]) as process:
-        settings = {"watch": Quiet(), "steps": 5, "monitor": monitor}
+        settings = {"observer": told, "steps": 5, "monitor": monitor}
         if stop:
             with pytest.raises(EngineError, match=r"step 4 stopped .* is checkpoint-2\. Change it"):
                 follow(process, tmp_path, **settings)
@@ -268,7 +261,7 @@ def test_an_engine_of_other_processes_is_looked_at_while_it_writes(
             process.terminate()
         else:
             assert follow(process, tmp_path, **settings) == 0
-    assert [(alarm.name, alarm.step) for alarm in told] == [("made", 3)]
+    assert [(alarm.name, alarm.step) for alarm in told.alarms] == [("made", 3)]
     (kept,) = jsonl.read(tmp_path / "alarms.jsonl", AlarmRecord)
     assert (kept.name, kept.step) == ("made", 3)
 

@@ -1,7 +1,6 @@
 """``tersely curate``."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, use_threads
+from tersely.cli.frame import messages, output, plain_errors, use_threads
 from tersely.cli.options import AllowUnsandboxed, flattened
 from tersely.cli.sampling import (
     DrawOptions,
@@ -19,6 +18,7 @@ from tersely.cli.sampling import (
     ModelOptions,
     ServerOptions,
     make_endpoint,
+    sampling_progress,
 )
 from tersely.core.errors import ConfigError
 from tersely.core.types import SamplingSpec
@@ -176,25 +176,12 @@ def _run(
     threads: int,
 ) -> None:
     from tersely.flows.curate.session import choose, sample_pool
-    from tersely.flows.evaluate.progress import EvalProgress
 
     if plan.endpoint is None:
         messages.print(f"loading {plan.model} ...", highlight=False)
         use_threads(threads)
-    try:
-        with (
-            on_signals(signal.default_int_handler, signal.SIGTERM),
-            EvalProgress(messages) as progress,
-        ):
-            records = sample_pool(pool, plan, watch=progress)
-    except KeyboardInterrupt:
-        messages.print(
-            f"stopped; {progress.done:,} samples are saved in {plan.out}. "
-            "The same command goes on with the rest.",
-            highlight=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(INTERRUPTED) from None
+    with sampling_progress(plan.out) as progress:
+        records = sample_pool(pool, plan, observer=progress)
     messages.print("choosing ...")
     curated = choose(pool, records, choice)
     facts = inputs | _facts(plan, choice)

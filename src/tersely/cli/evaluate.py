@@ -1,13 +1,12 @@
 """``tersely eval``."""
 
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import INTERRUPTED, messages, numbers, on_signals, plain_errors, use_threads
+from tersely.cli.frame import messages, numbers, plain_errors, use_threads
 from tersely.cli.options import AllowUnsandboxed, flattened
 from tersely.cli.sampling import (
     DrawOptions,
@@ -15,6 +14,7 @@ from tersely.cli.sampling import (
     ModelOptions,
     ServerOptions,
     make_endpoint,
+    sampling_progress,
 )
 from tersely.core.errors import ConfigError
 from tersely.core.types import SamplingSpec
@@ -117,7 +117,6 @@ def _plan(options: EvalOptions) -> "Plan":
 
 def _run(plan: "Plan", *, threads: int) -> None:
     from tersely.cli.report import PAGE, Files, show_evaluation
-    from tersely.flows.evaluate.progress import EvalProgress
     from tersely.flows.evaluate.session import run_evaluation
     from tersely.readers.evaluations import load
 
@@ -126,18 +125,6 @@ def _run(plan: "Plan", *, threads: int) -> None:
         if threads < 0:
             raise ConfigError(f"--threads {threads} is below 0; 0 takes one a core")
         use_threads(threads)
-    try:
-        with (
-            on_signals(signal.default_int_handler, signal.SIGTERM),
-            EvalProgress(messages) as progress,
-        ):
-            run_evaluation(plan, watch=progress, on_first=progress.on_first)
-    except KeyboardInterrupt:
-        messages.print(
-            f"stopped; {progress.done:,} samples are saved in {plan.out}. "
-            "The same command goes on with the rest.",
-            highlight=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(INTERRUPTED) from None
+    with sampling_progress(plan.out) as progress:
+        run_evaluation(plan, observer=progress, on_first=progress.on_first)
     show_evaluation(load(plan.out, budgets=plan.budgets), Files(plan.out / PAGE))

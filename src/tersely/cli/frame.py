@@ -7,15 +7,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from tersely.core.errors import ConfigError, DataError, TerselyError, TerselyWarning
-
-if TYPE_CHECKING:
-    from tersely.dynamics.alarms import Alarm
 
 INTERRUPTED = 130
 PLAIN_WIDTH = 110
@@ -100,15 +96,3 @@ def numbers(text: str | None, *, option: str) -> tuple[int, ...]:
 
 def _escape(text: str) -> str:
     return text.replace("[", "\\[")
-
-
-def say_alarm(alarm: "Alarm") -> None:
-    """One alarm of a run, when it is raised: what was seen and what to change."""
-    text = f"{alarm.severity.value}: {alarm.name} at step {alarm.step + 1}: {alarm.evidence}. "
-    messages.print(
-        f"{text}{alarm.advice[0].upper()}{alarm.advice[1:]}.",
-        style="bold red" if alarm.severity.value == "error" else "yellow",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tersely.cli.frame import messages, plain_errors, say_alarm, use_threads
+from tersely.cli.frame import messages, plain_errors, use_threads
 from tersely.cli.launch_verl import launch_verl
 from tersely.cli.launched import carry_out
 from tersely.cli.options import LaunchFolder, MeanTokens, Resume
@@ -91,8 +91,7 @@ def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -
             folder,
             processes=processes,
             resume=resume,
-            watch=progress,
-            on_alarm=say_alarm,
+            observer=progress,
         ),
         again=f"tersely launch trl {folder / RECIPE_FILE} --run {folder} --processes {processes} "
         "--resume",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import messages, plain_errors, say_alarm
+from tersely.cli.frame import messages, plain_errors
 from tersely.cli.launched import carry_out
 from tersely.cli.options import LaunchFolder, MeanTokens, Resume
 from tersely.cli.report import show_run
@@ -93,8 +93,7 @@ def _launch(
             nodes=nodes,
             gpus_per_node=gpus_per_node,
             resume=resume,
-            watch=progress,
-            on_alarm=say_alarm,
+            observer=progress,
         ),
         again=f"tersely launch verl {folder / RECIPE_FILE} --run {folder} --nodes {nodes} "
         f"--gpus-per-node {gpus_per_node} --resume",

@@ -23,8 +23,9 @@ def carry_out(run: "Callable[[Progress], None]", *, again: str) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    progress = Progress(messages)
     try:
-        with Progress(messages) as progress, on_signals(stop, signal.SIGINT, signal.SIGTERM):
+        with progress.display.bars, on_signals(stop, signal.SIGINT, signal.SIGTERM):
             run(progress)
     except KeyboardInterrupt:
         messages.print(

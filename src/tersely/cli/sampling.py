@@ -1,17 +1,23 @@
-"""What ``tersely eval`` and ``tersely curate`` ask about sampling."""
+"""What ``tersely eval`` and ``tersely curate`` ask about sampling, and show while it goes."""
 
 import json
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tersely.cli.frame import INTERRUPTED, messages, on_signals
 from tersely.core.errors import ConfigError
 from tersely.engines.local.jobs import Engine
 
 if TYPE_CHECKING:
     from tersely.engines.http.sampler import Endpoint
+    from tersely.flows.evaluate.progress import EvalProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +115,28 @@ def _read_json_object(text: str | None) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ConfigError(f"--extra-body {text!r} is no JSON object; write '{{\"key\": 1}}'")
     return value
+
+
+@contextmanager
+def sampling_progress(out: Path | None) -> "Iterator[EvalProgress]":
+    """Shows samples as they come; Ctrl-C or SIGTERM ends the command and keeps them.
+
+    Args:
+        out: the folder that holds them; None where it is one of several.
+    """
+    from tersely.flows.evaluate.progress import EvalProgress
+
+    progress = EvalProgress(messages)
+    try:
+        with on_signals(signal.default_int_handler, signal.SIGTERM), progress.display.bars:
+            yield progress
+    except KeyboardInterrupt:
+        messages.print(
+            "stopped; what was sampled is kept. The same command goes on."
+            if out is None
+            else f"stopped; {progress.done:,} samples are saved in {out}. "
+            "The same command goes on with the rest.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None

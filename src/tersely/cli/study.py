@@ -12,6 +12,7 @@ import typer
 
 from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, use_threads
 from tersely.cli.options import flattened
+from tersely.cli.sampling import sampling_progress
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -151,15 +152,16 @@ def _run(
     if not missing(units, bench):
         return True
     _prepare(base, bench, out=out)
+    progress = StudyProgress(messages, total=len(missing(units, bench)), jobs=jobs)
     with (
-        StudyProgress(messages, total=len(missing(units, bench)), jobs=jobs) as progress,
-        on_signals(progress.ask_to_stop, signal.SIGINT, signal.SIGTERM),
+        progress.display.bars,
+        on_signals(progress.display.ask_to_stop, signal.SIGINT, signal.SIGTERM),
     ):
-        failed = run_units(units, bench, jobs=jobs, looker=progress, on_stop=progress.stop_with)
+        failed = run_units(units, bench, jobs=jobs, observer=progress)
     for unit, why in failed:
         messages.print(f"[bold red]{unit.name}[/] could not be trained: {why}", highlight=False)
     left = len(missing(units, bench))
-    if progress.stopped:
+    if progress.wants_stop():
         again = f"tersely {shlex.join(sys.argv[1:])}"
         messages.print(
             f"stopped; {left} runs are left, and those under way go on where they were: {again}",
@@ -171,20 +173,12 @@ def _run(
 
 
 def _prepare(base: dict[str, Any], bench: "StudyFolders", *, out: Path) -> None:
-    from tersely.flows.evaluate.progress import EvalProgress
     from tersely.flows.study.pool import make_pool, unpack_records
 
     messages.print("base model, pool and held-out problems ...", highlight=False)
     use_threads(base["model"].get("cpu_threads"))
-    try:
-        with (
-            on_signals(signal.default_int_handler, signal.SIGTERM),
-            EvalProgress(messages) as progress,
-        ):
-            make_pool(base, bench.pool.folder, out / "work" / "pool", watch=progress)
-    except KeyboardInterrupt:
-        messages.print("stopped; what was sampled is kept. The same command goes on.")
-        raise typer.Exit(INTERRUPTED) from None
+    with sampling_progress(None) as progress:
+        make_pool(base, bench.pool.folder, out / "work" / "pool", observer=progress)
     unpack_records(bench.pool, out / "work")
 
 

@@ -12,7 +12,6 @@ from tersely.cli.frame import (
     messages,
     on_signals,
     plain_errors,
-    say_alarm,
     use_threads,
 )
 from tersely.cli.options import AllowUnsandboxed, RecipeOrDemo, RecipeOverrides, Resume
@@ -71,14 +70,13 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
     use_threads(settings.model.cpu_threads)
     from tersely.flows.train.loop import train as run_training
 
+    progress = Progress(messages)
     with (
-        Progress(messages) as progress,
-        on_signals(progress.ask_to_stop, signal.SIGINT, signal.SIGTERM),
+        progress.display.bars,
+        on_signals(progress.display.ask_to_stop, signal.SIGINT, signal.SIGTERM),
     ):
         try:
-            outcome = run_training(
-                settings, folder, resume=resume, watch=progress, on_alarm=say_alarm
-            )
+            outcome = run_training(settings, folder, resume=resume, observer=progress)
             done = (
                 f"after step {outcome.steps_done} of {settings.learner.steps}; all of it is saved"
             )

@@ -15,6 +15,7 @@ from tersely.engines.fallback import make_sampler
 from tersely.engines.models import lab_folder, load_tokenizer
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
+from tersely.flows.observer import Quiet
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 from tersely.metrics.budgets import Protocol
@@ -55,31 +56,6 @@ SWITCH = 64
 LONG = {**SIZE, "original_max_position_embeddings": SWITCH, "rope_parameters": LONGROPE}
 
 
-class Quiet:
-    """Watches training and evaluation without a word, and stops both early."""
-
-    def on_sampling(self, what, total, done=0):
-        pass
-
-    def on_rollout(self):
-        pass
-
-    def on_step(self, record, timing, *, steps):
-        pass
-
-    def on_evaluation(self, step, records):
-        pass
-
-    def wants_stop(self):
-        return True
-
-    def on_record(self, record):
-        pass
-
-    def on_forced(self):
-        pass
-
-
 def randomise(model):
     torch.manual_seed(3)
     with torch.no_grad():
@@ -106,7 +82,12 @@ def training(folder, model, *, cap=40):
         f"sampling.cap_tokens={cap}",
         "evaluation.budgets=[12]",
     )
-    train(read_recipe(TINY, overrides=overrides), folder, resume=False, watch=Quiet())
+    train(
+        read_recipe(TINY, overrides=overrides),
+        folder,
+        resume=False,
+        observer=Quiet(wants_stop=lambda: True),
+    )
 
 
 def evaluation(folder, model, *, cap=40):
@@ -119,7 +100,7 @@ def evaluation(folder, model, *, cap=40):
         protocol=Protocol.FINISHED,
         limit=3,
     )
-    run_evaluation(plan, watch=Quiet())
+    run_evaluation(plan, observer=Quiet(wants_stop=lambda: True))
 
 
 BOTH = pytest.mark.parametrize("flow", [training, evaluation])

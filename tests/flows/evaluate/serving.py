@@ -11,25 +11,24 @@ from tersely.core import jsonl
 from tersely.core.types import EvalRecord, SamplingSpec
 from tersely.engines.http.sampler import Endpoint
 from tersely.flows.evaluate.plan import Plan
+from tersely.flows.observer import Quiet
 from tersely.metrics.budgets import Protocol
 
 PROBLEMS, SAMPLES = 5, 6
 
 
-class Order:
+class Order(Quiet):
     """Notes what happened in which order."""
 
     def __init__(self):
+        super().__init__()
         self.seen = []
 
     def on_sampling(self, what, total, done):
         self.seen.append((what, total, done))
 
-    def on_record(self, record):
+    def on_sample(self, record):
         self.seen.append((record.problem, record.sample))
-
-    def on_forced(self):
-        raise AssertionError
 
 
 def write_benchmark(file):

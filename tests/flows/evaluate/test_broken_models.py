@@ -13,6 +13,7 @@ from tersely.core.types import SamplingSpec
 from tersely.engines.models import lab_folder, load_policy, load_tokenizer
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
+from tersely.flows.observer import Quiet
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 from tersely.metrics.budgets import Protocol
@@ -20,35 +21,10 @@ from tersely.metrics.budgets import Protocol
 TINY = Path(__file__).parents[1] / "tiny.toml"
 
 
-class Quiet:
-    """Watches without a word; nothing here gets as far as to be watched."""
-
-    def on_sampling(self, what, total, done=0):
-        pass
-
-    def on_rollout(self):
-        pass
-
-    def on_step(self, record, timing, *, steps):
-        pass
-
-    def on_evaluation(self, step, records):
-        pass
-
-    def wants_stop(self):
-        return True
-
-    def on_record(self, record):
-        pass
-
-    def on_forced(self):
-        pass
-
-
 def training(folder, model):
     torch.set_num_threads(1)
     recipe = read_recipe(TINY, overrides=(f"model.path={model}",))
-    train(recipe, folder, resume=False, watch=Quiet())
+    train(recipe, folder, resume=False, observer=Quiet(wants_stop=lambda: True))
 
 
 def evaluation(folder, model):
@@ -61,7 +37,7 @@ def evaluation(folder, model):
         protocol=Protocol.FINISHED,
         limit=2,
     )
-    run_evaluation(plan, watch=Quiet())
+    run_evaluation(plan, observer=Quiet(wants_stop=lambda: True))
 
 
 BOTH = pytest.mark.parametrize("flow", [training, evaluation])

@@ -19,31 +19,29 @@ from tersely.engines.models import lab_folder, load_policy
 from tersely.engines.pieces import split_text
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import load_benchmark, run_evaluation
+from tersely.flows.observer import QUIET, Quiet
 from tersely.metrics.budgets import Protocol
 from tersely.tasks import grading
 
 BUDGETS = (10, 20, 40, 60)
 
 
-class Quiet:
-    """Watches without a word; can interrupt after so many new samples."""
+class Counter(Quiet):
+    """Counts samples and forced answers; can interrupt after so many new ones."""
 
     def __init__(self, *, stop_after=None):
+        super().__init__()
         self.new, self.forced, self.already, self._stop_after = 0, 0, [], stop_after
 
     def on_sampling(self, what, total, done):
         self.already.append((what, total, done))
 
-    def on_record(self, record):
-        self.new += 1
-        self._maybe_stop(self.new)
-
-    def on_forced(self):
-        self.forced += 1
-        self._maybe_stop(self.forced + 1000)
-
-    def _maybe_stop(self, count):
-        if count == self._stop_after:
+    def on_sample(self, record):
+        if record is None:
+            self.forced += 1
+        else:
+            self.new += 1
+        if self._stop_after == (self.forced + 1000 if record is None else self.new):
             raise KeyboardInterrupt
 
 
@@ -69,7 +67,7 @@ def records_of(folder):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    run_evaluation(plan(folder), watch=Quiet())
+    run_evaluation(plan(folder), observer=QUIET)
     return folder
 
 
@@ -89,29 +87,29 @@ def test_every_sample_is_there_once_with_its_text_and_grade(whole):
 @pytest.mark.parametrize("stop_after", [1, 13])
 def test_interrupted_and_rerun_it_ends_as_if_it_had_not_been(whole, tmp_path, stop_after):
     with pytest.raises(KeyboardInterrupt):
-        run_evaluation(plan(tmp_path / "run"), watch=Quiet(stop_after=stop_after))
-    watch = Quiet()
-    run_evaluation(plan(tmp_path / "run"), watch=watch)
-    assert watch.already == [("sampling", 24, stop_after)]
-    assert watch.new == 24 - stop_after
+        run_evaluation(plan(tmp_path / "run"), observer=Counter(stop_after=stop_after))
+    observer = Counter()
+    run_evaluation(plan(tmp_path / "run"), observer=observer)
+    assert observer.already == [("sampling", 24, stop_after)]
+    assert observer.new == 24 - stop_after
     assert records_of(tmp_path / "run") == records_of(whole)
 
 
 def test_a_torn_last_line_is_made_again_and_nothing_else(whole, tmp_path):
-    run_evaluation(plan(tmp_path / "run"), watch=Quiet())
+    run_evaluation(plan(tmp_path / "run"), observer=QUIET)
     file = tmp_path / "run" / "records.jsonl"
     os.truncate(file, file.stat().st_size - 25)
-    watch = Quiet()
-    run_evaluation(plan(tmp_path / "run"), watch=watch)
-    assert watch.new == 1
+    observer = Counter()
+    run_evaluation(plan(tmp_path / "run"), observer=observer)
+    assert observer.new == 1
     assert records_of(tmp_path / "run") == records_of(whole)
 
 
 def test_a_finished_evaluation_is_not_sampled_again(whole):
     before = (whole / "records.jsonl").read_bytes()
-    watch = Quiet()
-    run_evaluation(plan(whole), watch=watch)
-    assert watch.already == []
+    observer = Counter()
+    run_evaluation(plan(whole), observer=observer)
+    assert observer.already == []
     assert (whole / "records.jsonl").read_bytes() == before
 
 
@@ -138,8 +136,8 @@ def test_killed_by_the_system_and_rerun_it_holds_the_same_samples(tmp_path):
         limit=60,
         rows=24,
     )
-    run_evaluation(again, watch=Quiet())
-    run_evaluation(replace(again, out=tmp_path / "whole"), watch=Quiet())
+    run_evaluation(again, observer=QUIET)
+    run_evaluation(replace(again, out=tmp_path / "whole"), observer=QUIET)
     killed, unbroken = (records_of(tmp_path / name) for name in ("killed", "whole"))
     assert [replace(r, run="") for r in killed] == [replace(r, run="") for r in unbroken]
 
@@ -165,7 +163,7 @@ def test_killed_by_the_system_and_rerun_it_holds_the_same_samples(tmp_path):
 def test_another_evaluation_is_refused_naming_the_difference(whole, changes, message):
     before = (whole / "records.jsonl").read_bytes()
     with pytest.raises(ConfigError, match=message):
-        run_evaluation(plan(whole, **changes), watch=Quiet())
+        run_evaluation(plan(whole, **changes), observer=QUIET)
     assert (whole / "records.jsonl").read_bytes() == before
 
 
@@ -180,10 +178,10 @@ def test_another_model_prompt_or_grader_is_refused(tmp_path):
     def wanted():
         return plan(tmp_path / "run", model=str(model), benchmark=str(problems), limit=None)
 
-    run_evaluation(wanted(), watch=Quiet())
+    run_evaluation(wanted(), observer=QUIET)
     problems.write_text(line.format("number"))
     with pytest.raises(ConfigError, match=r"(graders is number|benchmark digest is)"):
-        run_evaluation(wanted(), watch=Quiet())
+        run_evaluation(wanted(), observer=QUIET)
     problems.write_text(line.format("exact"))
     (template,) = [f for f in model.glob("*") if "chat_template" in f.name] or [
         model / "tokenizer_config.json"
@@ -191,20 +189,20 @@ def test_another_model_prompt_or_grader_is_refused(tmp_path):
     kept = template.read_text()
     template.write_text(kept + " ")
     with pytest.raises(ConfigError, match="tokenizer and chat template digest is"):
-        run_evaluation(wanted(), watch=Quiet())
+        run_evaluation(wanted(), observer=QUIET)
     template.write_text(kept)
     weights = next(model.glob("*.safetensors"))
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(ConfigError, match="model digest is"):
-        run_evaluation(wanted(), watch=Quiet())
+        run_evaluation(wanted(), observer=QUIET)
 
 
 def test_a_folder_of_something_else_is_not_written_to(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="exists and is no evaluation"):
-        run_evaluation(plan(tmp_path), watch=Quiet())
+        run_evaluation(plan(tmp_path), observer=QUIET)
     assert [f.name for f in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -228,14 +226,14 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path):
         ({"spec": SamplingSpec(samples=0, cap_tokens=60, seed=0)}, "samples 0 is below 1"),
     ):
         with pytest.raises(ConfigError, match=message):
-            run_evaluation(plan(out, **changes), watch=Quiet())
+            run_evaluation(plan(out, **changes), observer=QUIET)
     with pytest.raises(Exception, match="holds no problem"):
-        run_evaluation(plan(out, benchmark=str(empty)), watch=Quiet())
+        run_evaluation(plan(out, benchmark=str(empty)), observer=QUIET)
     assert not out.exists()
 
 
 def test_answered_grades_what_stands_in_the_first_tokens(tmp_path):
-    run_evaluation(plan(tmp_path / "run", protocol=Protocol.ANSWERED), watch=Quiet())
+    run_evaluation(plan(tmp_path / "run", protocol=Protocol.ANSWERED), observer=QUIET)
     tokenizer = load_policy("lab").tokenizer
     by_id = {p.id: p for p in load_benchmark("lab", limit=8)}
     seen = set()
@@ -256,9 +254,9 @@ def test_answered_grades_what_stands_in_the_first_tokens(tmp_path):
 def test_forced_answers_go_on_from_the_prefix_and_resume(tmp_path):
     forced = plan(tmp_path / "run", protocol=Protocol.FORCED, allowance_tokens=4)
     with pytest.raises(KeyboardInterrupt):
-        run_evaluation(forced, watch=Quiet(stop_after=1005))
-    watch = Quiet()
-    run_evaluation(forced, watch=watch)
+        run_evaluation(forced, observer=Counter(stop_after=1005))
+    observer = Counter()
+    run_evaluation(forced, observer=observer)
     answers = jsonl.read(tmp_path / "run" / "forced.jsonl", ForcedRecord)
     tokens = jsonl.read(tmp_path / "run" / "tokens.jsonl", TokenRecord)
     keys = [(r.problem, r.sample, r.budget_tokens) for r in answers]
@@ -270,7 +268,7 @@ def test_forced_answers_go_on_from_the_prefix_and_resume(tmp_path):
     }
     assert len(keys) == len(set(keys))
     assert set(keys) == expected
-    assert watch.already[-1] == ("forcing answers", len(expected), 5)
+    assert observer.already[-1] == ("forcing answers", len(expected), 5)
     by_id = {p.id: p for p in load_benchmark("lab", limit=8)}
     tokenizer = load_policy("lab").tokenizer
     of = {(t.problem, t.sample): t for t in tokens}
@@ -353,17 +351,17 @@ def test_a_byte_fallback_tokenizer_never_stops_an_evaluation():
 
 def test_a_renamed_folder_goes_on_under_its_own_name(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run_evaluation(plan(tmp_path / "one"), watch=Quiet(stop_after=5))
+        run_evaluation(plan(tmp_path / "one"), observer=Counter(stop_after=5))
     (tmp_path / "one").rename(tmp_path / "two")
-    run_evaluation(plan(tmp_path / "two"), watch=Quiet())
+    run_evaluation(plan(tmp_path / "two"), observer=QUIET)
     assert {r.run for r in records_of(tmp_path / "two")} == {"one"}
 
 
 def test_tokens_that_were_lost_are_said_and_not_forced_around(tmp_path):
     forced = plan(tmp_path / "run", protocol=Protocol.FORCED, allowance_tokens=4, limit=2)
-    run_evaluation(forced, watch=Quiet())
+    run_evaluation(forced, observer=QUIET)
     file = tmp_path / "run" / "tokens.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:-1]))
     with pytest.raises(DataError, match="holds the tokens of 5 of 6 samples"):
-        run_evaluation(forced, watch=Quiet())
+        run_evaluation(forced, observer=QUIET)

@@ -17,6 +17,7 @@ from tersely.core.types import SamplingSpec
 from tersely.engines.models import lab_folder
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
+from tersely.flows.observer import Quiet
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 from tersely.metrics.budgets import Protocol
@@ -36,39 +37,21 @@ SMALL = (
 )
 
 
-class Quiet:
-    """Watches training and evaluation without a word."""
+class Stopper(Quiet):
+    """Stops a training and an evaluation before their first step or sample is done, or neither."""
 
-    def __init__(self, *, stop=False):
-        self.stop = stop
+    def __init__(self, *, stop):
+        super().__init__(wants_stop=lambda: stop)
 
-    def on_sampling(self, what, total, done=0):
-        pass
-
-    def on_rollout(self):
-        pass
-
-    def on_step(self, record, timing, *, steps):
-        pass
-
-    def on_evaluation(self, step, records):
-        pass
-
-    def wants_stop(self):
-        return self.stop
-
-    def on_record(self, record):
-        if self.stop:
+    def on_sample(self, record):
+        if self.wants_stop():
             raise KeyboardInterrupt
-
-    def on_forced(self):
-        pass
 
 
 def training(folder, model, *, resume=False):
     torch.set_num_threads(1)
     recipe = read_recipe(TINY, overrides=(f"model.path={model}", *SMALL))
-    return train(recipe, folder, resume=resume, watch=Quiet(stop=not resume))
+    return train(recipe, folder, resume=resume, observer=Stopper(stop=not resume))
 
 
 def evaluation(folder, model, *, resume=False):
@@ -82,7 +65,7 @@ def evaluation(folder, model, *, resume=False):
         limit=2,
     )
     try:
-        run_evaluation(plan, watch=Quiet(stop=not resume))
+        run_evaluation(plan, observer=Stopper(stop=not resume))
     except KeyboardInterrupt:
         assert not resume
 

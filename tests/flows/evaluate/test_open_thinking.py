@@ -12,6 +12,7 @@ from tersely.engines.models import lab_folder
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
 from tersely.flows.lint.pool import read_pool
+from tersely.flows.observer import QUIET
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 from tersely.lab.problems import FAMILIES, Split, draw_problems
@@ -21,25 +22,6 @@ TURN = "{% for m in messages %}<user>{{ m['content'] }}{% endfor %}"
 BEGUN = "{% if add_generation_prompt %}<assistant>TAIL{% endif %}"
 TAILS = {"opened": "<think>", "spaced": "<think>\n", "closed": "<think></think>", "plain": ""}
 HERE = Path(__file__).parent
-
-
-class Quiet:
-    """Looks on, at an evaluation or a run."""
-
-    def on_sampling(self, what: str, total: int, done: int = 0) -> None: ...
-
-    def on_record(self, record: EvalRecord) -> None: ...
-
-    def on_forced(self) -> None: ...
-
-    def on_rollout(self) -> None: ...
-
-    def on_step(self, record: object, timing: object, *, steps: int) -> None: ...
-
-    def on_evaluation(self, step: int, records: object) -> None: ...
-
-    def wants_stop(self) -> bool:
-        return False
 
 
 @pytest.fixture(scope="module", params=["opened", "spaced"])
@@ -81,7 +63,7 @@ def evaluated(model: Path, sums: Path, out: Path, protocol: Protocol) -> list[Ev
         protocol=protocol,
         allowance_tokens=4,
     )
-    run_evaluation(plan, watch=Quiet())
+    run_evaluation(plan, observer=QUIET)
     return jsonl.read(out / "records.jsonl", EvalRecord)
 
 
@@ -156,7 +138,7 @@ def test_training_pays_no_rollout_that_never_closed_what_its_prompt_opened(
     ]
     recipe = read_recipe(HERE.parent / "tiny.toml", overrides=overrides)
     with pytest.warns(RuntimeWarning, match=r"problems\.test is problems\.train"):
-        train(recipe, tmp_path / "run", resume=False, watch=Quiet())
+        train(recipe, tmp_path / "run", resume=False, observer=QUIET)
     rollouts = [
         record
         for file in sorted((tmp_path / "run" / "rollouts").glob("*.jsonl"))

@@ -46,7 +46,7 @@ def test_first_samples_come_first_are_kept_and_cost_no_request(server, benchmark
     order, firsts = Order(), []
     run_evaluation(
         plan(server, benchmark, tmp_path / "run", endpoint={"concurrency": 64}),
-        watch=order,
+        observer=order,
         on_first=lambda problem, record: firsts.append((problem.answer, record, len(order.seen))),
     )
     assert set(order.seen[1:9]) == FIRST
@@ -79,11 +79,11 @@ def test_what_would_make_figures_wrong_stops_after_the_first_samples(
     server.answer = STOPS[reason]
     pattern = reason if "\\" in reason else reason.replace("|", "\\|")
     with pytest.raises(EngineError, match=pattern):
-        run_evaluation(plan(server, benchmark, out), watch=Order())
+        run_evaluation(plan(server, benchmark, out), observer=Order())
     assert pairs_of(out) == FIRST
     # The same command does not go on as if nothing had been said, and asks for nothing.
     with pytest.raises(EngineError, match=pattern):
-        run_evaluation(plan(server, benchmark, out), watch=Order())
+        run_evaluation(plan(server, benchmark, out), observer=Order())
     assert len(server.bodies) == len(FIRST)
 
 
@@ -94,7 +94,7 @@ def test_an_evaluation_of_first_samples_only_does_not_end_well_on_a_rerun(
     small = plan(server, benchmark, tmp_path / "run", samples=2, limit=2)
     for _ in range(2):
         with pytest.raises(EngineError, match="stop token"):
-            run_evaluation(small, watch=Order())
+            run_evaluation(small, observer=Order())
     assert len(server.bodies) == 4
 
 
@@ -115,7 +115,7 @@ def test_what_may_be_as_it_should_be_is_a_warning(
     server, benchmark, tmp_path, caplog, reason
 ) -> None:
     server.answer = WARNS[reason]
-    run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+    run_evaluation(plan(server, benchmark, tmp_path / "run"), observer=Order())
     assert reason in caplog.text
     assert len(pairs_of(tmp_path / "run")) == PROBLEMS * SAMPLES
 
@@ -138,7 +138,7 @@ def test_what_is_as_it_should_be_is_not_remarked_on(
     server, benchmark, tmp_path, caplog, way
 ) -> None:
     server.answer, spec = QUIET[way]
-    run_evaluation(plan(server, benchmark, tmp_path / "run", **spec), watch=Order())
+    run_evaluation(plan(server, benchmark, tmp_path / "run", **spec), observer=Order())
     assert caplog.text == ""
 
 
@@ -146,7 +146,7 @@ def test_thinking_that_is_kept_back_and_cut_is_no_repeated_text(
     server, benchmark, tmp_path, caplog
 ) -> None:
     server.answer = answers("", finish="length", tokens=400)
-    run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+    run_evaluation(plan(server, benchmark, tmp_path / "run"), observer=Order())
     assert "the same text" not in caplog.text
     assert "were cut at --cap-tokens 400" in caplog.text
 
@@ -154,7 +154,7 @@ def test_thinking_that_is_kept_back_and_cut_is_no_repeated_text(
 def test_one_text_of_many_may_be_about_stop_tokens(server, benchmark, tmp_path, caplog) -> None:
     left = [answers("seed @ and `<|im_end|>` give #.")]
     server.answer = lambda body: (left.pop() if left else answers("seed @ gives #."))(body)
-    run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+    run_evaluation(plan(server, benchmark, tmp_path / "run"), observer=Order())
     assert "goes on after <|im_end|>" in caplog.text
 
 
@@ -163,7 +163,7 @@ def test_a_mark_that_the_prompt_holds_is_not_the_servers(server, tmp_path, caplo
     row = {"id": "p0", "prompt": "What does <|im_end|> end? 2", "answer": "2", "source": "made"}
     file.write_text(json.dumps(row | {"grader": "number"}) + "\n")
     server.answer = answers("@ and # ends at <|im_end|>")
-    run_evaluation(plan(server, file, tmp_path / "run"), watch=Order())
+    run_evaluation(plan(server, file, tmp_path / "run"), observer=Order())
     assert caplog.text == ""
 
 
@@ -172,7 +172,7 @@ def test_a_stop_text_that_is_taken_off_is_not_remarked_on(
 ) -> None:
     server.answer = answers("Seed @ gives #.<|im_end|>")
     taken = {"stop_texts": ("<|im_end|>",)}
-    run_evaluation(plan(server, benchmark, tmp_path / "run", endpoint=taken), watch=Order())
+    run_evaluation(plan(server, benchmark, tmp_path / "run", endpoint=taken), observer=Order())
     assert caplog.text == ""
     assert all(not r.text.endswith(">") for r in records_of(tmp_path / "run"))
 
@@ -181,18 +181,18 @@ def test_a_resumed_evaluation_shows_and_warns_nothing_again(
     server, benchmark, tmp_path, caplog
 ) -> None:
     class Interrupts(Order):
-        def on_record(self, record):
-            super().on_record(record)
+        def on_sample(self, record):
+            super().on_sample(record)
             if len(self.seen) == 14:
                 raise KeyboardInterrupt
 
     server.answer = answers("<thinking>@</thinking>#")
     going = plan(server, benchmark, tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        run_evaluation(going, watch=Interrupts())
+        run_evaluation(going, observer=Interrupts())
     assert caplog.text.count("begin with <thinking>") == 1
     firsts = []
-    run_evaluation(going, watch=Order(), on_first=lambda *first: firsts.append(first))
+    run_evaluation(going, observer=Order(), on_first=lambda *first: firsts.append(first))
     assert (firsts, caplog.text.count("begin with <thinking>")) == ([], 1)
     assert len(pairs_of(tmp_path / "run")) == PROBLEMS * SAMPLES
 
@@ -206,7 +206,7 @@ def test_first_samples_that_fail_do_not_keep_the_others_back(server, benchmark, 
 
     server.answer = answer
     with pytest.raises(EngineError, match="6 of 30 samples failed"):
-        run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+        run_evaluation(plan(server, benchmark, tmp_path / "run"), observer=Order())
     assert {p for p, _ in pairs_of(tmp_path / "run")} == {"p1", "p2", "p3", "p4"}
 
 

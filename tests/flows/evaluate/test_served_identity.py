@@ -51,11 +51,11 @@ def counted(server, benchmark, out, tokenizer):
 
 def interrupted(run):
     class Stops(Order):
-        def on_record(self, record):
+        def on_sample(self, record):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_evaluation(run, watch=Stops())
+        run_evaluation(run, observer=Stops())
 
 
 @pytest.mark.parametrize("change", ["dropped", "added", "edited", "template"])
@@ -73,7 +73,7 @@ def test_another_tokenizer_is_refused_on_resume(
         (tokenizer / "chat_template.jinja").write_text("{{ messages[0].content }}<think>")
     now = counted(server, benchmark, out, None if change == "dropped" else tokenizer)
     with pytest.raises(ConfigError, match="--tokenizer digest is") as error:
-        run_evaluation(now, watch=Order())
+        run_evaluation(now, observer=Order())
     assert "\n" not in str(error.value)
 
 
@@ -82,7 +82,7 @@ def test_the_same_tokenizer_elsewhere_goes_on(server, benchmark, tokenizer, tmp_
     out = tmp_path / "run"
     interrupted(counted(server, benchmark, out, tokenizer))
     moved = tokenizer.rename(tmp_path / "moved")
-    run_evaluation(counted(server, benchmark, out, moved), watch=Order())
+    run_evaluation(counted(server, benchmark, out, moved), observer=Order())
     assert len(pairs_of(out)) == 30
 
 
@@ -96,11 +96,11 @@ def test_a_tokenizer_may_be_given_where_nothing_could_be_counted(
     server.answer = uncounted
     out = tmp_path / "run"
     with pytest.raises(EngineError, match="--tokenizer FOLDER"):
-        run_evaluation(counted(server, benchmark, out, None), watch=Order())
-    run_evaluation(counted(server, benchmark, out, tokenizer), watch=Order())
+        run_evaluation(counted(server, benchmark, out, None), observer=Order())
+    run_evaluation(counted(server, benchmark, out, tokenizer), observer=Order())
     assert len(pairs_of(out)) == 30
     with pytest.raises(ConfigError, match="--tokenizer digest is none here"):
-        run_evaluation(counted(server, benchmark, out, None), watch=Order())
+        run_evaluation(counted(server, benchmark, out, None), observer=Order())
 
 
 def test_a_folder_of_an_earlier_version_goes_on_with_a_warning(
@@ -113,7 +113,7 @@ def test_a_folder_of_an_earlier_version_goes_on_with_a_warning(
     del manifest["counting_digest"]
     (out / "manifest.json").write_text(json.dumps(manifest))
     with pytest.warns(RuntimeWarning, match="kept no --tokenizer digest"):
-        run_evaluation(counted(server, benchmark, out, tokenizer), watch=Order())
+        run_evaluation(counted(server, benchmark, out, tokenizer), observer=Order())
 
 
 def test_a_tokenizer_without_a_server_is_refused_in_one_line(tmp_path) -> None:
@@ -141,7 +141,7 @@ def test_the_stop_names_a_way_out_that_goes_on(server, benchmark, tmp_path) -> N
 def test_what_was_accepted_is_still_said(server, benchmark, tmp_path, caplog) -> None:
     server.answer = answers(SAME)
     accepted = replace(plan(server, benchmark, tmp_path / "run"), accept_first=True)
-    run_evaluation(accepted, watch=Order())
+    run_evaluation(accepted, observer=Order())
     assert "same text, of up to 60 tokens" in caplog.text
     assert len(pairs_of(tmp_path / "run")) == 30
 
@@ -162,7 +162,7 @@ def test_a_sane_server_is_not_stopped(server, benchmark, tmp_path, kind) -> None
     temperature = said.pop("temperature", 1.0)
     server.answer = answers(said.pop("text"), **said)
     out = tmp_path / "run"
-    run_evaluation(plan(server, benchmark, out, temperature=temperature), watch=Order())
+    run_evaluation(plan(server, benchmark, out, temperature=temperature), observer=Order())
     assert len(pairs_of(out)) == 30
 
 
@@ -172,7 +172,7 @@ def test_a_server_that_only_streams_is_told_apart_from_a_broken_reply(
 ) -> None:
     server.answer = lambda body: (200, {}, begin + b'{"choices": []}\n\ndata: [DONE]\n\n')
     with pytest.raises(EngineError, match="the server streams its replies") as error:
-        run_evaluation(plan(server, benchmark, tmp_path / "run"), watch=Order())
+        run_evaluation(plan(server, benchmark, tmp_path / "run"), observer=Order())
     assert "\n" not in str(error.value)
 
 

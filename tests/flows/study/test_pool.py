@@ -12,21 +12,14 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError
 from tersely.core.manifest import ModelFiles, read_manifest, write_manifest
 from tersely.engines.models import lab_folder
+from tersely.flows.observer import Quiet
 from tersely.flows.study.pool import HELD_OUT, PoolManifest, describe_pool, make_pool
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 
 
-class Quiet:
-    """Nothing is sampled here."""
-
+class NothingSampled(Quiet):
     def on_sampling(self, what, total, done):
-        raise AssertionError
-
-    def on_record(self, record):
-        raise AssertionError
-
-    def on_forced(self):
         raise AssertionError
 
 
@@ -62,10 +55,10 @@ def add_bin(model):
 @pytest.mark.parametrize("change", [edit_template, edit_stops, add_bin])
 def test_a_pool_of_a_model_that_changed_since_is_refused(base, tmp_path, change) -> None:
     folder = kept(base, tmp_path / "pool")
-    make_pool(base, folder, tmp_path / "work", watch=Quiet())
+    make_pool(base, folder, tmp_path / "work", observer=NothingSampled())
     change(Path(base["model"]["path"]))
     with pytest.raises(ConfigError, match="digest is"):
-        make_pool(base, folder, tmp_path / "work", watch=Quiet())
+        make_pool(base, folder, tmp_path / "work", observer=NothingSampled())
 
 
 def test_a_pool_of_an_earlier_version_is_kept_with_a_warning(base, tmp_path) -> None:
@@ -74,7 +67,7 @@ def test_a_pool_of_an_earlier_version_is_kept_with_a_warning(base, tmp_path) -> 
     old = ModelFiles(model_digest=there.files.model_digest)
     write_manifest(folder, replace(there, files=old))
     with pytest.warns(RuntimeWarning, match="begun by an earlier version"):
-        make_pool(base, folder, tmp_path / "work", watch=Quiet())
+        make_pool(base, folder, tmp_path / "work", observer=NothingSampled())
 
 
 def test_the_pool_beside_the_published_studies_is_of_the_lab_as_it_is() -> None:

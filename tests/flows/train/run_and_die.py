@@ -10,6 +10,7 @@ import torch
 
 from tersely.core import jsonl
 from tersely.engines.learning import checkpoints
+from tersely.flows.observer import QUIET, Quiet
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train import step as step_flow
 from tersely.flows.train.loop import train
@@ -17,29 +18,18 @@ from tersely.flows.train.loop import train
 HERE = Path(__file__).parent
 
 
-class Silent:
-    """A watch that looks on and, in one case, kills in the middle of a step's sampling."""
+class Dies(Quiet):
+    """Kills the process when so many rollouts are done: in the middle of a step's sampling."""
 
-    def __init__(self, *, die_at_rollout: int | None = None) -> None:
+    def __init__(self, *, at_rollout: int) -> None:
+        super().__init__()
         self.rollouts = 0
-        self.die_at_rollout = die_at_rollout
+        self.at_rollout = at_rollout
 
-    def on_sampling(self, what: str, total: int) -> None:
-        pass
-
-    def on_rollout(self) -> None:
+    def on_sample(self, record) -> None:
         self.rollouts += 1
-        if self.rollouts == self.die_at_rollout:
+        if self.rollouts == self.at_rollout:
             die()
-
-    def on_step(self, record, timing, *, steps: int) -> None:
-        pass
-
-    def on_evaluation(self, step: int, records) -> None:
-        pass
-
-    def wants_stop(self) -> bool:
-        return False
 
 
 def die() -> None:
@@ -74,13 +64,13 @@ def die_inside_a_checkpoint() -> None:
 
 def main(folder: Path, moment: str, overrides: list[str]) -> None:
     torch.set_num_threads(1)
-    watch = Silent()
+    observer = QUIET
     match moment:
         case "never":
             pass
         case "sampling":
             # 16 of the first evaluation, 16 of step 0, 5 into step 1: before any checkpoint.
-            watch = Silent(die_at_rollout=37)
+            observer = Dies(at_rollout=37)
         case "line":
             die_inside_a_line()
         case "checkpoint":
@@ -89,7 +79,7 @@ def main(folder: Path, moment: str, overrides: list[str]) -> None:
             raise SystemExit(f"unknown moment {moment}")
     resume = (folder / "manifest.json").exists()
     recipe = read_recipe(HERE.parent / "tiny.toml", overrides=overrides)
-    train(recipe, folder, resume=resume, watch=watch)
+    train(recipe, folder, resume=resume, observer=observer)
 
 
 if __name__ == "__main__":

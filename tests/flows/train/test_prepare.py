@@ -12,6 +12,7 @@ from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import StepRecord
 from tersely.engines.learning.learner import LocalLearner
 from tersely.engines.models import lab_folder, load_policy
+from tersely.flows.observer import QUIET
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 
@@ -19,28 +20,9 @@ TINY = Path(__file__).parents[1] / "tiny.toml"
 LORA = ("model.lora_rank=4", 'model.lora_targets=["q_proj", "down_proj"]', 'loss.kl="k3"')
 
 
-class Quiet:
-    """Watches without a word."""
-
-    def on_sampling(self, what, total):
-        pass
-
-    def on_rollout(self):
-        pass
-
-    def on_step(self, record, timing, *, steps):
-        pass
-
-    def on_evaluation(self, step, records):
-        pass
-
-    def wants_stop(self):
-        return False
-
-
 def run(folder, *overrides):
     torch.set_num_threads(1)
-    return train(read_recipe(TINY, overrides=overrides), folder, resume=False, watch=Quiet())
+    return train(read_recipe(TINY, overrides=overrides), folder, resume=False, observer=QUIET)
 
 
 def test_adapters_train_and_leave_a_model_that_loads_as_any_other(tmp_path):

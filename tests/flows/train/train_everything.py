@@ -19,6 +19,7 @@ from tersely.algo import advantages, aggregations, losses
 from tersely.algo.masks import STRATEGIES
 from tersely.core import jsonl
 from tersely.core.types import StepRecord
+from tersely.flows.observer import QUIET
 from tersely.flows.recipe.recipe import Recipe, check_recipe
 from tersely.flows.train.loop import train
 from tersely.lab.problems import Split, draw_problems
@@ -34,25 +35,6 @@ def of_target(name: str) -> dict[str, object]:
     return {"reward": {"name": reward}, "target": target}
 
 
-class Quiet:
-    """Watches without a word."""
-
-    def on_sampling(self, what, total):
-        pass
-
-    def on_rollout(self):
-        pass
-
-    def on_step(self, record, timing, *, steps):
-        pass
-
-    def on_evaluation(self, step, records):
-        pass
-
-    def wants_stop(self):
-        return False
-
-
 # Everything of a recipe but its reward: sections that replace the plain ones.
 SETTINGS: dict[str, dict[str, object]] = {
     **{f"advantage {name}": {"advantage": {"name": name}} for name in advantages.available()},
@@ -62,10 +44,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     },
     **{f"loss {name}": {"loss": {"name": name}} for name in losses.available()},
     "loss with a dual clip": {"loss": {"dual_clip": 3.0}},
-    **{
-        f"aggregation {name}": {"loss": {"aggregation": name}}
-        for name in aggregations.available()
-    },
+    **{f"aggregation {name}": {"loss": {"aggregation": name}} for name in aggregations.available()},
     **{
         f"kl {name}": {"loss": {"kl": name, "kl_coef": 0.0 if name == "k1" else 0.01}}
         for name in ("k1", "k2", "k3")
@@ -110,7 +89,7 @@ def of_reward(name: str) -> dict[str, object]:
 
 
 def train_one(name: str, recipe: Recipe, folder: Path) -> dict[str, object]:
-    outcome = train(recipe, folder, resume=False, watch=Quiet())
+    outcome = train(recipe, folder, resume=False, observer=QUIET)
     steps = jsonl.read(folder / "steps.jsonl", StepRecord)
     return {
         "name": name,

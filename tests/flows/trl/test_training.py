@@ -18,7 +18,6 @@ import pytest
 pytest.importorskip("trl")
 
 import torch
-from rich.console import Console
 
 from tersely.core import jsonl
 from tersely.core.types import (
@@ -30,9 +29,9 @@ from tersely.core.types import (
     StepRecord,
 )
 from tersely.engines.models import lab_folder, load_policy
+from tersely.flows.observer import QUIET
 from tersely.flows.recipe.recipe import Recipe, as_toml, check_recipe, read_recipe
 from tersely.flows.train.loop import _prepare
-from tersely.flows.train.progress import Progress
 from tersely.flows.train.step import Run, take_step
 from tersely.flows.trl.hooks import latest
 
@@ -198,7 +197,7 @@ def ours(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     runs = {}
     for name in RECIPES:
         folder = tmp_path_factory.mktemp("ours") / name
-        run = _prepare(recipe_of(name), folder, resume=False, watch=Progress(Console(quiet=True)))
+        run = _prepare(recipe_of(name), folder, resume=False, observer=QUIET)
         run = run._replace(sampler=Replay(trained, name, run.policy))
         state: Any = {}
         for step in range(STEPS):

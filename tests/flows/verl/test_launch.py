@@ -20,15 +20,14 @@ import pytest
 pytest.importorskip("verl", reason="verl's pins conflict with ours; runs beside 0.9.1")
 
 import torch
-from rich.console import Console
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Finish, StepRecord
 from tersely.engines.models import lab_folder, load_settings, load_tokenizer
+from tersely.flows.observer import QUIET
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe, read_recipe, shipped
-from tersely.flows.train.progress import Progress
 from tersely.flows.train.step import all_steps_problems
 from tersely.flows.verl import hooks as verl_hooks
 from tersely.flows.verl import launch as launch_verl
@@ -271,10 +270,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def launched(folder: Path, *, resume: bool) -> None:
     recipe = tiny("learner.steps=3", "evaluation.every_steps=3")
-    with Progress(Console(stderr=True, quiet=True)) as progress:
-        launch_verl.launch_verl(
-            recipe, folder, nodes=1, gpus_per_node=1, resume=resume, watch=progress
-        )
+    launch_verl.launch_verl(recipe, folder, nodes=1, gpus_per_node=1, resume=resume, observer=QUIET)
 
 
 @pytest.mark.parametrize("dies", [1, 2])

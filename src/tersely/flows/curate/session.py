@@ -18,9 +18,9 @@ from tersely.core.errors import ConfigError
 from tersely.core.types import Finish, Grade, Problem
 from tersely.flows.curate.choice import Choice, Pick, pick
 from tersely.flows.curate.overlap import Overlap, find_duplicates, find_overlaps
-from tersely.flows.evaluate.observer import EvaluationObserver
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
+from tersely.flows.observer import Observer
 from tersely.metrics.passrates import PassRate, pass_rate
 from tersely.readers.evaluations import RECORDS_FILE, read_frame
 from tersely.tasks.problems import digest, read_problems
@@ -64,7 +64,7 @@ class Curated(NamedTuple):
     sets: dict[str, CuratedSet]
 
 
-def sample_pool(pool: Sequence[Problem], plan: Plan, *, watch: EvaluationObserver) -> Path:
+def sample_pool(pool: Sequence[Problem], plan: Plan, *, observer: Observer) -> Path:
     """Samples the pool into the plan's folder and returns its records; what is there stays.
 
     Raises:
@@ -85,7 +85,7 @@ def sample_pool(pool: Sequence[Problem], plan: Plan, *, watch: EvaluationObserve
     else:
         folder.mkdir(parents=True, exist_ok=True)
         jsonl.write(file, pool)
-    run_evaluation(replace(plan, benchmark=str(file)), watch=watch, repeats_checked=True)
+    run_evaluation(replace(plan, benchmark=str(file)), observer=observer, repeats_checked=True)
     return plan.out / RECORDS_FILE
 
 

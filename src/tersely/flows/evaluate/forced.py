@@ -10,8 +10,8 @@ from tersely.core.types import Finish, ForcedRecord, Problem, Rollout, SamplingS
 from tersely.engines.local.jobs import Job
 from tersely.engines.tokens import decode_whole
 from tersely.flows.evaluate.local import TOKENS_FILE, Local
-from tersely.flows.evaluate.observer import EvaluationObserver
 from tersely.flows.evaluate.plan import Plan
+from tersely.flows.observer import Observer
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import END_THINK, answer_part, closes_thinking, opened
 
@@ -29,7 +29,7 @@ class _Cut(NamedTuple):
 
 
 def force_answers(
-    plan: Plan, problems: Sequence[Problem], local: Local, *, watch: EvaluationObserver, file: Path
+    plan: Plan, problems: Sequence[Problem], local: Local, *, observer: Observer, file: Path
 ) -> None:
     """Generates and grades an answer for every sample that a budget cuts; appends to ``file``.
 
@@ -45,7 +45,7 @@ def force_answers(
     else:
         jsonl.write(file, [])
     left = {_key(cut): cut for cut in cuts if (cut.problem.id, *_key(cut)[1:]) not in done}
-    watch.on_sampling("forcing answers", len(cuts), len(cuts) - len(left))
+    observer.on_sampling("forcing answers", len(cuts), len(cuts) - len(left))
     jobs = [
         Job(number, _job_id(cut), cut.sample, cut.prompt_ids + cut.prefix_ids)
         for number, cut in enumerate(left.values())
@@ -55,7 +55,7 @@ def force_answers(
     def keep(rollout: Rollout) -> None:
         cut = by_job[rollout.problem_id, rollout.sample]
         jsonl.append(file, _record(cut, rollout, local.tokenizer))
-        watch.on_forced()
+        observer.on_sample(None)
 
     local.sampler.run(jobs, _spec(plan), on_rollout=keep)
 

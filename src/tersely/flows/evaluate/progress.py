@@ -1,13 +1,15 @@
 """What an evaluation shows while it goes: a live line on a terminal, plain lines elsewhere."""
 
+from collections.abc import Sequence
 from time import monotonic
-from types import TracebackType
 
 from rich import progress as bars
 from rich.console import Console
 
-from tersely.core.types import EvalRecord, Finish, Grade, Problem
+from tersely.core.types import EvalRecord, Finish, Grade, Problem, StepRecord, StepTiming
+from tersely.dynamics.alarms import Alarm
 from tersely.flows.evaluate.preflight import shown
+from tersely.flows.progress import Display
 
 PLAIN_EVERY_S = 10.0
 
@@ -17,58 +19,38 @@ class EvalProgress:
 
     def __init__(self, console: Console) -> None:
         self.done = 0
-        self._console = console
         self._total, self._new, self._right, self._tokens = 0, 0, 0, 0
         self._began = self._spoke = monotonic()
-        self._bars = bars.Progress(
+        self.display = Display(
+            console,
             bars.TextColumn("{task.description}"),
             bars.BarColumn(bar_width=6),
             bars.MofNCompleteColumn(),
             bars.TextColumn("{task.fields[numbers]}"),
             bars.TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
+        self._bars = self.display.bars
         self._task = self._bars.add_task("", total=None, numbers="")
 
-    def __enter__(self) -> "EvalProgress":
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
-
     def on_sampling(self, what: str, total: int, done: int) -> None:
-        """A part of ``total`` samples begins, of which ``done`` are there already."""
+        """Starts the bar anew."""
         self.done, self._total, self._new = done, total, 0
         self._right = self._tokens = 0
         self._began = self._spoke = monotonic()
         self._bars.reset(self._task, total=total, completed=done, description=what, numbers="")
         if done:
-            self._console.print(f"{what}: {done:,} of {total:,} are there already", highlight=False)
+            self.display.say(f"{what}: {done:,} of {total:,} are there already")
 
     def on_first(self, problem: Problem, record: EvalRecord) -> None:
-        """The first sample of all is graded."""
+        """Prints the first sample of all."""
         for line in shown(problem, record):
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.display.say(line, markup=False)
 
-    def on_record(self, record: EvalRecord) -> None:
-        """One more sample is graded and saved."""
-        self._right += record.grade is Grade.CORRECT and record.finish is Finish.STOP
-        self._tokens += record.tokens
-        self._advance()
-
-    def on_forced(self) -> None:
-        """One more forced answer is graded and saved."""
-        self._advance()
-
-    def _advance(self) -> None:
+    def on_sample(self, record: EvalRecord | None) -> None:
+        """Shows the counts with this sample; off a terminal, every ten seconds."""
+        if record is not None:
+            self._right += record.grade is Grade.CORRECT and record.finish is Finish.STOP
+            self._tokens += record.tokens
         self.done += 1
         self._new += 1
         seconds = monotonic() - self._began
@@ -81,11 +63,16 @@ class EvalProgress:
                 f"{self._tokens / max(seconds, 1e-9):,.0f} tokens/s"
             )
         self._bars.update(self._task, completed=self.done, numbers=numbers)
-        if not self._console.is_terminal and monotonic() - self._spoke >= PLAIN_EVERY_S:
+        if not self.display.is_live and monotonic() - self._spoke >= PLAIN_EVERY_S:
             self._spoke = monotonic()
             left_s = seconds / self._new * (self._total - self.done)
-            self._console.print(
-                f"{self.done:,} of {self._total:,} samples  {numbers}  about {left_s:,.0f} s left",
-                highlight=False,
-                soft_wrap=True,
+            self.display.say(
+                f"{self.done:,} of {self._total:,} samples  {numbers}  about {left_s:,.0f} s left"
             )
+
+    # An evaluation has no steps and no alarms, and is stopped by an exception.
+    def on_step(self, record: StepRecord, timing: StepTiming, *, steps: int) -> None: ...
+    def on_evaluation(self, step: int, records: Sequence[EvalRecord]) -> None: ...
+    def on_alarm(self, alarm: Alarm) -> None: ...
+    def wants_stop(self) -> bool:
+        return False

@@ -19,7 +19,6 @@ from tersely.core.types import Completion, EvalRecord, Problem
 from tersely.engines.http.sampler import HTTPSampler
 from tersely.flows.evaluate.forced import force_answers
 from tersely.flows.evaluate.local import Local, local_source
-from tersely.flows.evaluate.observer import EvaluationObserver
 from tersely.flows.evaluate.plan import Plan, check_plan, describe, facts_of
 from tersely.flows.evaluate.records import (
     Source,
@@ -27,6 +26,7 @@ from tersely.flows.evaluate.records import (
     record_of,
 )
 from tersely.flows.evaluate.served import Served
+from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import training_problems
 from tersely.flows.recipe.recipe import RECIPE_FILE, read_recipe
 from tersely.lab.problems import FAMILIES, Split, draw_problems
@@ -62,7 +62,7 @@ def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
 def run_evaluation(
     plan: Plan,
     *,
-    watch: EvaluationObserver,
+    observer: Observer,
     on_first: Callable[[Problem, EvalRecord], None] | None = None,
     repeats_checked: bool = False,
 ) -> None:
@@ -112,7 +112,7 @@ def run_evaluation(
         write_manifest(plan.out, replace(made_of, facts=facts_of(plan, planned)))
     by_id = {problem.id: problem for problem in problems}
     file = plan.out / RECORDS_FILE
-    watch.on_sampling("sampling", planned, _count(file))
+    observer.on_sampling("sampling", planned, _count(file))
     # The folder may have been renamed since.
     run = read_manifest(plan.out, EvaluationManifest).facts.name or plan.out.resolve().name
     waiting = [on_first] if on_first is not None and not _count(file) else []
@@ -120,7 +120,7 @@ def run_evaluation(
     def on_record(record: EvalRecord) -> None:
         while waiting:
             waiting.pop()(by_id[record.problem], record)
-        watch.on_record(record)
+        observer.on_sample(record)
 
     append_missing(
         file,
@@ -132,7 +132,7 @@ def run_evaluation(
     )
     if plan.protocol is Protocol.FORCED:
         assert local is not None
-        force_answers(plan, problems, local, watch=watch, file=plan.out / FORCED_FILE)
+        force_answers(plan, problems, local, observer=observer, file=plan.out / FORCED_FILE)
 
 
 def _say_repeats(plan: Plan, problems: Sequence[Problem]) -> None:

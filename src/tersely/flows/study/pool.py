@@ -25,8 +25,8 @@ from tersely.core.types import EvalRecord, Problem, SamplingSpec
 from tersely.engines.models import folder_of
 from tersely.flows.curate.choice import Choice, Select
 from tersely.flows.curate.session import choose, sample_pool
-from tersely.flows.evaluate.observer import EvaluationObserver
 from tersely.flows.evaluate.plan import Plan
+from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import check_recipe
 from tersely.metrics.budgets import Protocol
@@ -72,7 +72,7 @@ class PoolManifest:
 
 
 def make_pool(
-    base: Mapping[str, Any], folder: Path, work: Path, *, watch: EvaluationObserver
+    base: Mapping[str, Any], folder: Path, work: Path, *, observer: Observer
 ) -> StudyPool:
     """The pool in ``folder``, sampled under ``work`` where it is not there yet.
 
@@ -91,8 +91,8 @@ def make_pool(
             f"{len(overlap)} held-out problems are in the pool, {min(overlap)!r} among them; give "
             "another --benchmark or --train"
         )
-    records = _sample(base, train, work / "train", seed=SEED, watch=watch)
-    held_out = _sample(base, test, work / "test", seed=SEED + 1, watch=watch)
+    records = _sample(base, train, work / "train", seed=SEED, observer=observer)
+    held_out = _sample(base, test, work / "test", seed=SEED + 1, observer=observer)
     choice = Choice(select=Select.MIXES, keep_duplicates=True, seed=SEED)
     sets = choose(train, records, choice).sets
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def _sample(
     out: Path,
     *,
     seed: int,
-    watch: EvaluationObserver,
+    observer: Observer,
 ) -> Path:
     """The base model's records of these problems."""
     recipe = check_recipe(dict(base))
@@ -153,7 +153,7 @@ def _sample(
         protocol=Protocol.FINISHED,
         rows=sampling.rows,
     )
-    return sample_pool(problems, plan, watch=watch)
+    return sample_pool(problems, plan, observer=observer)
 
 
 def _keep_records(records: Path, file: Path) -> None:

@@ -1,28 +1,19 @@
 """The runs of studies side by side, in processes; stopped at any moment, they go on later."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, runtime_checkable
+from multiprocessing.synchronize import Event
+from typing import NamedTuple
 
 from tersely.core.errors import TerselyError
 from tersely.flows.study.plan import StudyRun
+from tersely.flows.study.progress import StudyProgress
 from tersely.flows.study.results import finished_units
 from tersely.flows.study.work import StudyFolders, do, prepare
 
 POLL_S = 1.0
-
-
-@runtime_checkable
-class Looker(Protocol):
-    """Who looks on while runs go."""
-
-    def on_progress(self, done: int, steps: float) -> None:
-        """``done`` runs are finished; those that go on have done so many of their runs' steps."""
-
-    def on_result(self, unit: StudyRun) -> None:
-        """One more is finished."""
 
 
 class Failed(NamedTuple):
@@ -39,23 +30,16 @@ def missing(units: Sequence[StudyRun], bench: StudyFolders) -> list[StudyRun]:
 
 
 def run_units(
-    units: Sequence[StudyRun],
-    bench: StudyFolders,
-    *,
-    jobs: int,
-    looker: Looker,
-    on_stop: Callable[[Callable[[], None]], None] = lambda stop: None,
+    units: Sequence[StudyRun], bench: StudyFolders, *, jobs: int, observer: StudyProgress
 ) -> list[Failed]:
     """Trains the units that have no result yet, ``jobs`` at a time, in their order.
 
-    A unit that fails is reported and the others go on.
-
-    Args:
-        on_stop: is given a function that asks all runs to save and end after their step.
+    A unit that fails is reported and the others go on. Where the observer wants to stop, all runs
+    save and end after their step.
     """
     left = missing(units, bench)
     done, failed = 0, []
-    with _executor(jobs, on_stop) as executor:
+    with _executor(jobs) as (executor, stop):
         waiting = {executor.submit(do, unit, bench): unit for unit in left}
         while waiting:
             ended, _ = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
@@ -64,25 +48,25 @@ def run_units(
                 try:
                     if future.result():
                         done += 1
-                        looker.on_result(unit)
+                        observer.on_result(unit)
                 except TerselyError as error:
                     failed.append(Failed(unit, str(error)))
-            looker.on_progress(done, _steps(left, bench))
+            if observer.wants_stop():
+                stop.set()
+            observer.on_progress(done, _steps(left, bench))
     return failed
 
 
 @contextmanager
-def _executor(
-    jobs: int, on_stop: Callable[[Callable[[], None]], None]
-) -> Iterator[ProcessPoolExecutor]:
+def _executor(jobs: int) -> Iterator[tuple[ProcessPoolExecutor, Event]]:
+    """The processes, and what asks them to stop."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    on_stop(stop.set)
     with ProcessPoolExecutor(
         jobs, mp_context=context, initializer=prepare, initargs=(stop,)
     ) as executor:
         try:
-            yield executor
+            yield executor, stop
         except BaseException:
             stop.set()
             executor.shutdown(cancel_futures=True)

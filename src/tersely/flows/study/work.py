@@ -5,7 +5,6 @@ import platform
 import shutil
 import signal
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing.synchronize import Event
@@ -15,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tersely import __version__
-from tersely.core.types import EvalRecord, StepRecord, StepTiming
 from tersely.flows.lint import find
 from tersely.flows.lint.facts import gather
 from tersely.flows.lint.pool import only_trained, read_pool
+from tersely.flows.observer import Quiet
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.study.plan import StudyRun, recipe_of
 from tersely.flows.study.pool import HELD_OUT, StudyPool
@@ -45,30 +44,6 @@ class StudyFolders(NamedTuple):
         return self.runs / unit.name
 
 
-class Silent:
-    """Looks on without a word, and stops when all are asked to or the parent is gone."""
-
-    def __init__(self, stop: Event) -> None:
-        self._stop = stop
-        self._parent = os.getppid()
-
-    def on_sampling(self, what: str, total: int) -> None:
-        """A batch of rollouts begins."""
-
-    def on_rollout(self) -> None:
-        """One of them is finished."""
-
-    def on_step(self, record: StepRecord, timing: StepTiming, *, steps: int) -> None:
-        """A training step is done."""
-
-    def on_evaluation(self, step: int, records: Sequence[EvalRecord]) -> None:
-        """An evaluation is done."""
-
-    def wants_stop(self) -> bool:
-        """Whether to save and end after this step."""
-        return self._stop.is_set() or os.getppid() != self._parent
-
-
 _stop: Event | None = None
 
 
@@ -92,13 +67,14 @@ def do(unit: StudyRun, bench: StudyFolders) -> bool:
         TerselyError: the recipe cannot be trained.
     """
     assert _stop is not None
-    watch = Silent(_stop)
-    if watch.wants_stop():
+    stop, parent = _stop, os.getppid()
+    observer = Quiet(wants_stop=lambda: stop.is_set() or os.getppid() != parent)
+    if observer.wants_stop():
         return False
     recipe = recipe_of(unit, train=bench.pool.file(unit.pool), test=bench.pool.file(HELD_OUT))
     folder = bench.run(unit)
     began = time.monotonic()
-    outcome = train(recipe, folder, resume=(folder / "manifest.json").is_file(), watch=watch)
+    outcome = train(recipe, folder, resume=(folder / "manifest.json").is_file(), observer=observer)
     if not outcome.finished:
         return False
     result = distil(

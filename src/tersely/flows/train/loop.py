@@ -22,12 +22,12 @@ from tersely.engines.models import (
 )
 from tersely.engines.pieces import split_text
 from tersely.flows.evaluate.records import evaluate
+from tersely.flows.observer import Observer
 from tersely.flows.recipe.objective import objective_of
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sampling import evaluation_spec
-from tersely.flows.train.monitor import OnAlarm
 from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
-from tersely.flows.train.step import Run, TrainingObserver, take_step
+from tersely.flows.train.step import Run, take_step
 
 
 class RunEnd(NamedTuple):
@@ -42,32 +42,29 @@ def train(
     folder: Path,
     *,
     resume: bool,
-    watch: TrainingObserver,
-    on_alarm: OnAlarm = lambda alarm: None,
+    observer: Observer,
 ) -> RunEnd:
     """Runs a recipe in its folder, or continues it exactly where its last checkpoint left it.
 
-    Args:
-        on_alarm: told of each alarm once, when it is first raised.
     Raises:
         ConfigError: the folder, model or problems cannot be used as given.
         EngineError: a loss was not finite, or an alarm stops the run; the last checkpoint stands.
         GradingError: too many answers of a step could not be graded.
     """
     session = begin(recipe, folder, resume=resume)
-    run = _load(session, watch=watch)
+    run = _load(session, observer=observer)
     open_folder(session)
     start, state = _restore(run, session)
     monitor = make_monitor(
         session,
-        on_alarm=on_alarm,
+        observer=observer,
         latest=lambda: checkpoints.latest(folder / "checkpoints"),
     )
     step, spent_tokens = start, _sampled_tokens(folder)
     while not _is_over(recipe, step, spent_tokens):
-        if step % recipe.evaluation.every_steps == 0 and not watch.wants_stop():
+        if step % recipe.evaluation.every_steps == 0 and not observer.wants_stop():
             _judge(run, step)
-        if watch.wants_stop():
+        if observer.wants_stop():
             _save(run, step, state, final=False)
             return RunEnd(step, finished=False)
         state, record = take_step(run, step, state)
@@ -91,7 +88,7 @@ def _sampled_tokens(folder: Path) -> int:
     return sum(r.sampled_tokens for r in jsonl.read(file, StepRecord)) if file.is_file() else 0
 
 
-def _load(session: Session, *, watch: TrainingObserver) -> Run:
+def _load(session: Session, *, observer: Observer) -> Run:
     recipe = session.recipe
     policy = load_policy(recipe.model.path)
     section = recipe.model
@@ -114,7 +111,9 @@ def _load(session: Session, *, watch: TrainingObserver) -> Run:
         model_type=policy.model.config.model_type,
         temperature=recipe.sampling.temperature,
     )
-    return Run(recipe, session.folder, policy, sampler, learner, session.train, session.test, watch)
+    return Run(
+        recipe, session.folder, policy, sampler, learner, session.train, session.test, observer
+    )
 
 
 def _reference(recipe: Recipe, policy: Policy) -> Model | None:
@@ -175,7 +174,7 @@ def _judge(run: Run, step: int) -> None:
         sampler=run.sampler,
         tokenizer=run.policy.tokenizer,
         problems=run.test_problems,
-        watch=run.watch,
+        observer=run.observer,
     )
 
 
@@ -187,11 +186,11 @@ def evaluate_policy(
     sampler: Sampler,
     tokenizer: Tokenizer,
     problems: Sequence[Problem],
-    watch: TrainingObserver,
+    observer: Observer,
 ) -> None:
     """The recipe's evaluation of what the sampler holds after ``step`` steps, into ``eval/``."""
     (folder / "eval").mkdir(exist_ok=True)
-    watch.on_sampling(f"evaluation {step}", len(problems) * recipe.evaluation.samples)
+    observer.on_sampling(f"evaluation {step}", len(problems) * recipe.evaluation.samples, 0)
     records = evaluate(
         sampler,
         problems,
@@ -199,6 +198,6 @@ def evaluate_policy(
         run=folder.name,
         file=folder / "eval" / f"step-{step:06d}.jsonl",
         split_text=lambda ids: split_text(tokenizer, ids),
-        on_record=lambda _: watch.on_rollout(),
+        on_record=observer.on_sample,
     )
-    watch.on_evaluation(step, records)
+    observer.on_evaluation(step, records)

@@ -6,11 +6,11 @@ from pathlib import Path
 from tersely.core import jsonl
 from tersely.core.errors import EngineError
 from tersely.core.types import AlarmRecord, StepRecord
-from tersely.dynamics.alarms import Alarm, Severity, name_in_words, standing_alarms
+from tersely.dynamics.alarms import Severity, name_in_words, standing_alarms
 from tersely.dynamics.log import log_records
+from tersely.flows.observer import Observer
 
 ALARMS_FILE = "alarms.jsonl"
-OnAlarm = Callable[[Alarm], None]
 
 
 class AlarmMonitor:
@@ -28,10 +28,10 @@ class AlarmMonitor:
         *,
         staleness: int,
         stop: bool,
-        on_alarm: OnAlarm,
+        observer: Observer,
         latest: Callable[[], Path | None],
     ) -> None:
-        self._folder, self._stop, self._on_alarm = folder, stop, on_alarm
+        self._folder, self._stop, self._observer = folder, stop, observer
         self._latest = latest
         self._staleness = float(staleness)
         steps, alarms = folder / "steps.jsonl", folder / ALARMS_FILE
@@ -51,7 +51,7 @@ class AlarmMonitor:
         for alarm in new:
             self._raised.add(alarm.name)
             jsonl.append(self._folder / ALARMS_FILE, AlarmRecord(**alarm._asdict()))
-            self._on_alarm(alarm)
+            self._observer.on_alarm(alarm)
         worst = [alarm for alarm in new if alarm.severity is Severity.ERROR]
         if worst and self._stop:
             raise EngineError(

@@ -11,11 +11,12 @@ from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import AlarmRecord, Problem, StepRecord, StepTiming
 from tersely.engines.local.jobs import make_codec
 from tersely.engines.models import folder_of, load_settings, load_tokenizer
+from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sampling import evaluation_spec, training_spec
 from tersely.flows.train.folder import check_folder, make_manifest, open_run
-from tersely.flows.train.monitor import ALARMS_FILE, AlarmMonitor, OnAlarm
+from tersely.flows.train.monitor import ALARMS_FILE, AlarmMonitor
 
 
 class Session(NamedTuple):
@@ -109,7 +110,7 @@ def go_on(session: Session, *, found: int) -> None:
 
 
 def make_monitor(
-    session: Session, *, on_alarm: OnAlarm, latest: Callable[[], Path | None]
+    session: Session, *, observer: Observer, latest: Callable[[], Path | None]
 ) -> AlarmMonitor:
     """What looks for alarms in the records, those that are there and those that come.
 
@@ -120,7 +121,7 @@ def make_monitor(
         session.folder,
         staleness=session.recipe.learner.staleness,
         stop=session.recipe.on_alarm == "stop",
-        on_alarm=on_alarm,
+        observer=observer,
         latest=latest,
     )
 

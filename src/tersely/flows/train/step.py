@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from tersely import targets
 from tersely.core import jsonl
 from tersely.core.errors import EngineError
 from tersely.core.types import (
-    EvalRecord,
     Group,
     Problem,
     Rollout,
@@ -24,6 +23,7 @@ from tersely.engines.learning.learner import LearnStats, LocalLearner
 from tersely.engines.learning.rows import TrainRow
 from tersely.engines.local.jobs import Sampler
 from tersely.engines.models import Policy
+from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sampling import REFILL_STREAM, training_spec
 from tersely.flows.recipe.shaping import (
@@ -43,26 +43,6 @@ from tersely.tasks import grading
 from tersely.tasks.grading.answer import opened
 
 
-@runtime_checkable
-class TrainingObserver(Protocol):
-    """Who looks on: told of everything, asked whether to stop after this step."""
-
-    def on_sampling(self, what: str, total: int) -> None:
-        """A batch of ``total`` rollouts begins."""
-
-    def on_rollout(self) -> None:
-        """One rollout of the batch is finished."""
-
-    def on_step(self, record: StepRecord, timing: StepTiming, *, steps: int) -> None:
-        """A training step out of ``steps`` is done and recorded."""
-
-    def on_evaluation(self, step: int, records: Sequence[EvalRecord]) -> None:
-        """An evaluation is done and recorded."""
-
-    def wants_stop(self) -> bool:
-        """Whether to stop before the next step."""
-
-
 class Run(NamedTuple):
     """Everything that a step of a run needs."""
 
@@ -73,7 +53,7 @@ class Run(NamedTuple):
     learner: LocalLearner
     train_problems: list[Problem]
     test_problems: list[Problem]
-    watch: TrainingObserver
+    observer: Observer
 
 
 def step_problems(
@@ -161,7 +141,7 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
         other_s=perf_counter() - learned,
     )
     jsonl.append(run.folder / "timings.jsonl", timing)
-    run.watch.on_step(record, timing, steps=run.recipe.learner.steps)
+    run.observer.on_step(record, timing, steps=run.recipe.learner.steps)
     return Taken(shaped.target.state, record)
 
 
@@ -195,9 +175,9 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group]
     """The problems' graded groups, and the seconds that sampling took."""
     began = perf_counter()
     section = run.recipe.sampling
-    run.watch.on_sampling(f"step {step + 1}", len(chosen) * section.samples_per_prompt)
+    run.observer.on_sampling(f"step {step + 1}", len(chosen) * section.samples_per_prompt, 0)
     spec = training_spec(run.recipe, step)
-    rollouts = run.sampler.sample(chosen, spec, on_rollout=lambda _: run.watch.on_rollout())
+    rollouts = run.sampler.sample(chosen, spec, on_rollout=lambda _: run.observer.on_sample(None))
     sample_s = perf_counter() - began
     pairs = [
         (problem, opened(rollout.text, thinking_open=rollout.thinking_open))

@@ -15,11 +15,11 @@ from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, StepRecord, StepTiming
 from tersely.engines.fallback import make_sampler
 from tersely.engines.models import Policy, load_policy
+from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.train.loop import evaluate_policy
-from tersely.flows.train.monitor import AlarmMonitor, OnAlarm
+from tersely.flows.train.monitor import AlarmMonitor
 from tersely.flows.train.session import begin, go_on, make_monitor, open_folder
-from tersely.flows.train.step import TrainingObserver
 from tersely.flows.trl.hooks import engine_of, latest
 from tersely.flows.trl.settings import trl_settings
 from tersely.flows.trl.trainer import TESTED, check_versions
@@ -62,13 +62,10 @@ def launch_trl(
     *,
     processes: int,
     resume: bool,
-    watch: TrainingObserver,
-    on_alarm: OnAlarm = lambda alarm: None,
+    observer: Observer,
 ) -> None:
     """Trains a recipe with TRL, or goes on from its last checkpoint; evaluates before and after.
 
-    Args:
-        on_alarm: told of each alarm once, when it is first raised.
     Raises:
         ConfigError: the folder, recipe, model or problems cannot be used as given.
         EngineError: a process failed, or an alarm stops the run; the last checkpoint stands.
@@ -80,15 +77,15 @@ def launch_trl(
     saved = latest(folder / CHECKPOINTS)
     done = saved.step if saved else 0
     go_on(session, found=done)
-    _evaluate(recipe, folder, 0, policy, session.test, watch=watch)
+    _evaluate(recipe, folder, 0, policy, session.test, observer=observer)
     del policy
     _release_memory()
     if done < recipe.learner.steps:
         monitor = make_monitor(
-            session, on_alarm=on_alarm, latest=lambda: _folder_of_latest(folder / CHECKPOINTS)
+            session, observer=observer, latest=lambda: _folder_of_latest(folder / CHECKPOINTS)
         )
-        _run(recipe, folder, processes=processes, watch=watch, monitor=monitor)
-    _evaluate_last(recipe, folder, session.test, watch=watch)
+        _run(recipe, folder, processes=processes, observer=observer, monitor=monitor)
+    _evaluate_last(recipe, folder, session.test, observer=observer)
 
 
 def _folder_of_latest(output: Path) -> Path | None:
@@ -103,7 +100,7 @@ def _evaluate(
     policy: Policy,
     test: Sequence[Problem],
     *,
-    watch: TrainingObserver,
+    observer: Observer,
 ) -> None:
     evaluate_policy(
         recipe,
@@ -112,7 +109,7 @@ def _evaluate(
         sampler=make_sampler(policy.model, policy.tokenizer, rows=recipe.sampling.rows),
         tokenizer=policy.tokenizer,
         problems=test,
-        watch=watch,
+        observer=observer,
     )
 
 
@@ -124,7 +121,7 @@ def _release_memory() -> None:
 
 
 def _run(
-    recipe: Recipe, folder: Path, *, processes: int, watch: TrainingObserver, monitor: AlarmMonitor
+    recipe: Recipe, folder: Path, *, processes: int, observer: Observer, monitor: AlarmMonitor
 ) -> None:
     """Starts the processes and shows what they record, to their end."""
     cores = max(1, (os.cpu_count() or 1) // processes)
@@ -137,7 +134,9 @@ def _run(
     }
     with subprocess.Popen(worker_command(folder, processes=processes), env=environment) as process:
         try:
-            code = follow(process, folder, watch=watch, steps=recipe.learner.steps, monitor=monitor)
+            code = follow(
+                process, folder, observer=observer, steps=recipe.learner.steps, monitor=monitor
+            )
         except BaseException:
             # torchrun passes this on to its processes and waits for them.
             process.terminate()
@@ -154,7 +153,7 @@ def follow(
     process: "subprocess.Popen[bytes]",
     folder: Path,
     *,
-    watch: TrainingObserver,
+    observer: Observer,
     steps: int,
     monitor: AlarmMonitor,
 ) -> int:
@@ -177,7 +176,7 @@ def follow(
             jsonl.parse(timings[: len(records)], StepTiming, name="timings.jsonl"),
             strict=True,
         ):
-            watch.on_step(record, timing, steps=steps)
+            observer.on_step(record, timing, steps=steps)
             monitor.after(record)
         shown += len(records)
     return code
@@ -189,7 +188,7 @@ def _whole_lines(file: Path) -> list[bytes]:
 
 
 def _evaluate_last(
-    recipe: Recipe, folder: Path, test: Sequence[Problem], *, watch: TrainingObserver
+    recipe: Recipe, folder: Path, test: Sequence[Problem], *, observer: Observer
 ) -> None:
     saved = latest(folder / CHECKPOINTS)
     if saved is None or saved.step < recipe.learner.steps:
@@ -201,4 +200,4 @@ def _evaluate_last(
             f"trained to the end, but {saved.folder} holds no whole weights to evaluate ({error}); "
             "merge its shards (accelerate merge-weights) and run tersely eval on them"
         ) from error
-    _evaluate(recipe, folder, saved.step, policy, test, watch=watch)
+    _evaluate(recipe, folder, saved.step, policy, test, observer=observer)

@@ -20,10 +20,11 @@ from tersely.core.errors import ConfigError, EngineError
 from tersely.core.manifest import write_atomically
 from tersely.core.types import Problem
 from tersely.flows.curate.files import verl_frame
+from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.train.monitor import AlarmMonitor, OnAlarm
+from tersely.flows.train.monitor import AlarmMonitor
 from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
-from tersely.flows.train.step import TrainingObserver, all_steps_problems
+from tersely.flows.train.step import all_steps_problems
 from tersely.flows.verl.estimator import TESTED, check_versions
 from tersely.flows.verl.records import Transcript, metrics_file
 from tersely.flows.verl.settings import (
@@ -200,8 +201,7 @@ def launch_verl(
     nodes: int,
     gpus_per_node: int,
     resume: bool,
-    watch: TrainingObserver,
-    on_alarm: OnAlarm = lambda alarm: None,
+    observer: Observer,
 ) -> None:
     """Trains a recipe with verl, or goes on from its last checkpoint, and keeps its records.
 
@@ -220,11 +220,11 @@ def launch_verl(
     by_id = [{problem.id: problem for problem in side} for side in (session.train, session.test)]
     monitor = make_monitor(
         session,
-        on_alarm=on_alarm,
+        observer=observer,
         latest=lambda: folder / CHECKPOINTS if last_checkpoint(folder) else None,
     )
     transcript = Transcript(recipe, folder, *by_id, attempt=attempt, done=done)
-    following = _Following(recipe, transcript, watch, monitor)
+    following = _Following(recipe, transcript, observer, monitor)
     code = _run(overrides, folder, following.look, attempt=attempt)
     if code:
         raise EngineError(
@@ -293,10 +293,10 @@ class _Following:
     """What verl writes, shown and looked at as it comes."""
 
     def __init__(
-        self, recipe: Recipe, transcript: Transcript, watch: TrainingObserver, monitor: AlarmMonitor
+        self, recipe: Recipe, transcript: Transcript, observer: Observer, monitor: AlarmMonitor
     ) -> None:
         self._steps = recipe.learner.steps
-        self._transcript, self._watch, self._lookout = transcript, watch, monitor
+        self._transcript, self._observer, self._monitor = transcript, observer, monitor
 
     def look(self) -> None:
         """Takes what is whole.
@@ -305,10 +305,10 @@ class _Following:
             EngineError: an alarm stops the run.
         """
         for step, records in self._transcript.take_evaluations():
-            self._watch.on_evaluation(step, records)
+            self._observer.on_evaluation(step, records)
         for record, timing in self._transcript.take():
-            self._watch.on_step(record, timing, steps=self._steps)
-            self._lookout.after(record)
+            self._observer.on_step(record, timing, steps=self._steps)
+            self._monitor.after(record)
 
 
 def _run(overrides: Sequence[str], folder: Path, look: Callable[[], None], *, attempt: str) -> int:
