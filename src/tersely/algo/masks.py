@@ -24,7 +24,7 @@ class Treated(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """What each of the four cells is paid, or MASKED.  Source: arXiv:2602.20945, Table 1.
+    """The reward of each of the four cells, or MASKED.  Source: arXiv:2602.20945, Table 1.
 
     Short is ``tokens <= target``, as in ``rewards.truncation``. A rollout that was cut by the cap
     is wrong unless unfinished ones are paid; with the cap at the target it is also short.
@@ -83,7 +83,7 @@ def treat(g: GroupView, cells: Cells) -> Treated:
         ConfigError: if the group has no target.
     """
     if math.isnan(g.target_tokens):
-        raise ConfigError("short and long are relative to a target; give the recipe a target")
+        raise ConfigError("cells need a target to tell short from long; give the recipe a target")
     cell_G = 2 * ~g.right_G + (g.tokens_G > g.target_tokens)
     values = astuple(cells)
     paid = [

@@ -20,7 +20,7 @@ def benchmarks(
     ] = None,
     write: Annotated[
         Path | None,
-        typer.Option(help="JSONL file for its problems, downloaded where they are not there yet."),
+        typer.Option(help="JSONL file to write its problems to; downloads them if needed."),
     ] = None,
     leave_out: Annotated[
         bool,
@@ -34,7 +34,7 @@ def benchmarks(
     with plain_errors():
         if name is None:
             if write is not None:
-                raise ConfigError(f"--write {write} needs the name of a set")
+                raise ConfigError(f"--write {write} needs the name of a set to write")
             _list()
             return
         _write(name, write, leave_out=leave_out)

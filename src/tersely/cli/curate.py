@@ -53,19 +53,17 @@ class ChoiceOptions:
     density: Annotated[
         float | None,
         typer.Option(
-            help="Instead: the mean positive density to come near to, the share of samples that "
-            "are right within --target-tokens; prompts leave from the denser or sparser end."
+            help="Instead: the wanted mean positive density, which is the share of samples that "
+            "are right within --target-tokens; prompts are dropped from one end to reach it."
         ),
     ] = None
     target_tokens: Annotated[
         int | None,
-        typer.Option(
-            help="L_T in tokens: positive densities are given, and --density can be used."
-        ),
+        typer.Option(help="L_T in tokens; adds positive densities and enables --density."),
     ] = None
-    limit: Annotated[int | None, typer.Option(help="Most prompts of a set, drawn by --seed.")] = (
-        None
-    )
+    limit: Annotated[
+        int | None, typer.Option(help="Largest number of prompts of a set, drawn by --seed.")
+    ] = None
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +83,7 @@ class CurateOptions:
         str,
         typer.Option(help="'lab' (its training half), a file of problems, or a set by its name."),
     ]
-    out: Annotated[Path, typer.Option(help="Folder to write; the same command goes on with it.")]
+    out: Annotated[Path, typer.Option(help="Folder to write; the same command resumes it.")]
     source: ModelOptions
     samples: Annotated[int, typer.Option(help="Samples a prompt, k.")] = 8
     cap_tokens: Annotated[

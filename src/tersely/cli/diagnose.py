@@ -24,7 +24,7 @@ def diagnose(
         list[str] | None,
         typer.Option(help="OURS=THEIRS, e.g. --column tokens_mean=length. Repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Say what stage a run is in, what is going wrong, and what to change."""
     with plain_errors():

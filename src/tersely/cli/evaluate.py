@@ -31,7 +31,7 @@ class EvalOptions:
     benchmark: Annotated[
         str, typer.Option(help="'lab' (400 held-out problems), or a JSONL file of problems.")
     ]
-    out: Annotated[Path, typer.Option(help="Folder to write; the same command goes on with it.")]
+    out: Annotated[Path, typer.Option(help="Folder to write; the same command resumes it.")]
     source: ModelOptions
     samples: Annotated[int, typer.Option(help="Samples a problem.")] = 8
     cap_tokens: Annotated[
@@ -71,7 +71,7 @@ class EvalOptions:
     accept_first: Annotated[
         bool,
         typer.Option(
-            "--accept-first", help="Server: go on though its first samples stopped the evaluation."
+            "--accept-first", help="Server: continue even if its first samples failed the check."
         ),
     ] = False
     allow_unsandboxed: AllowUnsandboxed = False

@@ -52,7 +52,7 @@ AllowUnsandboxed = Annotated[
     bool,
     typer.Option(
         "--allow-unsandboxed",
-        help="Grade programs even where nothing can isolate them from your files and network.",
+        help="Grade programs even if no sandbox protects your files and network.",
     ),
 ]
 RecipeOrDemo = Annotated[

@@ -37,7 +37,7 @@ class ReportOptions:
     k: Annotated[str | None, typer.Option(help="Tries for Pass@k and the like: 1,4,8.")] = None
     protocol: Annotated[
         Protocol | None,
-        typer.Option(help="What counts as right at a budget. Default: what it was evaluated for."),
+        typer.Option(help="What counts as right at a budget. Default: the evaluation's own."),
     ] = None
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.html. Default: beside the data.")
@@ -72,7 +72,7 @@ def report(
 @flattened
 def compare(
     before: Annotated[Path, typer.Argument(help="Evaluation folder or file, the reference.")],
-    after: Annotated[Path, typer.Argument(help="The other, on the same problems.")],
+    after: Annotated[Path, typer.Argument(help="The evaluation to compare, on the same problems.")],
     reading: ReadOptions,
     options: ReportOptions,
 ) -> None:

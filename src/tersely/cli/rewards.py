@@ -19,7 +19,7 @@ def rewards(
         list[str] | None, typer.Option("--set", help="plot: a parameter, alpha=0.2. Repeatable.")
     ] = None,
     group: Annotated[
-        str, typer.Option(help="plot: the other rollouts, right or wrong and tokens.")
+        str, typer.Option(help="plot: the group's other rollouts, r(ight) or w(rong) and tokens.")
     ] = "r1500 r3000 r5000 w2500 w7000",
     target: Annotated[float, typer.Option(help="plot: target length L_T in tokens.")] = 4096,
     cap: Annotated[int, typer.Option(help="plot: sampling cap L_R in tokens.")] = 8192,
@@ -32,9 +32,7 @@ def rewards(
         elif words[0] == "plot" and len(words) == 2:
             _plot(words[1], set_ or [], group, target=target, cap=cap, out=out)
         else:
-            raise ConfigError(
-                f"{' '.join(words)!r} is neither nothing nor plot NAME; try plot kimi"
-            )
+            raise ConfigError(f"{' '.join(words)!r} is not plot NAME; try plot kimi")
 
 
 def _list() -> None:

@@ -29,7 +29,7 @@ class ModelOptions:
     ] = "lab"
     endpoint: Annotated[
         str | None,
-        typer.Option(help="OpenAI-compatible server, e.g. http://localhost:8000/v1. None: here."),
+        typer.Option(help="OpenAI-compatible server, http://localhost:8000/v1. None: local."),
     ] = None
 
 

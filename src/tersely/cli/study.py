@@ -198,7 +198,7 @@ def _judge(
     messages.print("judging ...", highlight=False)
     evidence = gather(base, studies, bench, seeds=seeds)
     if not evidence.results:
-        raise ConfigError(f"{bench.results} holds no finished run of these, so nothing is judged")
+        raise ConfigError(f"{bench.results} holds no finished run of these studies to judge")
     outcomes = [sum_up(evidence, each) for each in studies]
     console = output()
     for outcome in outcomes:

@@ -10,13 +10,13 @@ from tersely.core.errors import ConfigError
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(help="A run folder; the run may be going on.")],
+    run: Annotated[Path, typer.Argument(help="A run folder; the run may still be in progress.")],
     port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 8765,
     refresh_s: Annotated[
-        float, typer.Option("--refresh-s", help="Seconds until the page asks again.")
+        float, typer.Option("--refresh-s", help="Seconds between refreshes of the page.")
     ] = 15.0,
 ) -> None:
-    """Serve a run's report on loopback while it goes on; the page refreshes itself."""
+    """Serve a run's report on this machine while it is in progress; the page refreshes."""
     with plain_errors():
         if not (run / "manifest.json").is_file():
             raise ConfigError(

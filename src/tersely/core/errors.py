@@ -1,4 +1,4 @@
-"""What can go wrong, by whose fault it is."""
+"""The package's exceptions, by cause."""
 
 import warnings
 
@@ -12,7 +12,7 @@ class ConfigError(TerselyError):
 
 
 class DataError(TerselyError):
-    """A file of problems or records is not what it claims to be."""
+    """A file of problems or records does not have the expected content."""
 
 
 class EngineError(TerselyError):
@@ -24,7 +24,7 @@ class GradingError(TerselyError):
 
 
 class TerselyWarning(RuntimeWarning):
-    """What the user should know and the run goes on with; the command line prints it as a line."""
+    """A problem that does not stop the run; the command line prints it as one line."""
 
 
 def say_moved(old: str, new: str) -> None:

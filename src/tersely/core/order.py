@@ -1,4 +1,4 @@
-"""The order in which a reader expects names that hold numbers."""
+"""Natural sort order for names that contain numbers."""
 
 import re
 

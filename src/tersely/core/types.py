@@ -1,4 +1,4 @@
-"""The records that everything passes round.
+"""The records that all parts of the package exchange.
 
 Arrays end in their axes: G samples of a group, B rows, T tokens. Lengths are tokens.
 """
@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float, Int
 
 
 class Finish(StrEnum):
-    """Why a rollout ended. Truncation is read from here, never from ``tokens == cap``.
+    """Why a rollout ended. Use this for truncation, never ``tokens == cap``.
 
-    UNKNOWN is of samples of other tools' files that neither say why they ended nor name a cap.
+    UNKNOWN is for samples of other tools' files that state neither why they ended nor a cap.
     """
 
     STOP = "stop"
@@ -25,7 +25,7 @@ class Finish(StrEnum):
 
 
 class Grade(StrEnum):
-    """What the grader said. UNGRADED is not WRONG: it is left out, counted and shown."""
+    """The grader's result. UNGRADED is not WRONG: such samples are left out and counted."""
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -153,9 +153,9 @@ class GroupView(NamedTuple):
         weight: a length coefficient that a target rule moves; NaN if none does.
         reference_tokens: mean length of a reference policy on this prompt; NaN if not given.
         reference_accuracy: its share of right answers there; NaN if not given.
-        thought_G: the thinking is not empty; None if it was not looked at.
+        thought_G: the thinking is not empty; None if this was not checked.
         pay_unfinished: a rollout that was cut with its answer already written may be right.
-        problem: the problem's id, for a target that remembers; a reward must not look at it.
+        problem: the problem's id, for targets that keep state; a reward must not use it.
     """
 
     correct_G: Bool[np.ndarray, " G"]
@@ -298,7 +298,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmRecord:
-    """What a rule saw going wrong, at the step where it was first seen; one JSON line."""
+    """An alarm, at the step where it was first raised; one JSON line."""
 
     step: int
     name: str

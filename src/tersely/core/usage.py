@@ -20,7 +20,7 @@ SLACK_SHARE = 0.05
 
 
 class Usage(NamedTuple):
-    """What a server says it used, in tokens; None where it does not say.
+    """The token counts that a server reports; None where it reports none.
 
     Args:
         completion: of the completions; with the thinking at most servers, without it at others.

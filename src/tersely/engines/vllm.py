@@ -26,7 +26,7 @@ from tersely.engines.local.noise import row_keys
 
 
 class _Settings(NamedTuple):
-    """What is asked of a model that vLLM holds: its shape and its stop tokens."""
+    """The shape and the stop tokens of a model that vLLM holds."""
 
     config: Any
     generation_config: Any

@@ -25,7 +25,7 @@ FEWEST_OF_A_STAGE = 5
 
 
 class Diagnosis(NamedTuple):
-    """What a log says.
+    """The diagnosis of a step log.
 
     Args:
         stage: of the last step, in a sentence.
@@ -44,7 +44,7 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(log: StepLog) -> Diagnosis:
-    """Stages, alarms and what is not knowable from this log."""
+    """Stages, alarms, and what this log cannot show."""
     tokens_N = log.get("tokens_mean")
     blank_N = np.full(log.step_N.shape, np.nan)
     stages = estimate_stages(log.step_N, blank_N if tokens_N is None else tokens_N)

@@ -1,4 +1,4 @@
-"""Scores that weigh right answers against tokens. Each is one number and can be gamed.
+"""Scores that weigh right answers against tokens. A collapsed model can raise each of them.
 
 Every scalar here rewards a collapse under some weights (accuracy per token grows without bound
 as lengths go to 0), so none is shown without the curve of accuracy over budgets.

@@ -1,4 +1,4 @@
-"""What k tries of a problem give, at each budget: mean, any, all, most of them.
+"""Mean@k, Pass@k, Pass^k and G-Pass@k of each problem at each budget.
 
 Everywhere n counts the graded samples of a problem and c its hits among them, and the value is
 NaN when ``k > n``: there is no unbiased estimate of what more tries than samples would do.

@@ -159,7 +159,7 @@ def select(table: SampleTable, *, rows_P: Int[np.ndarray, " Q"]) -> SampleTable:
 
 
 def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
-    """The table as it would be, had the cap been lower: longer samples cut and not finished.
+    """The table as a lower cap would have made it: longer samples are cut and not finished.
 
     Sampling goes token by token, so a completion cut at a lower cap is a prefix of this one. What
     is not finished counts as wrong and without an answer, whatever was read off it, which is what

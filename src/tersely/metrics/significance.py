@@ -23,7 +23,7 @@ class Swaps(NamedTuple):
 
 
 def beyond_chance(p_value: float) -> bool:
-    """``p < .05``: the one criterion by which a difference is called one; NaN → no."""
+    """``p < .05``: the only criterion for calling a difference real; NaN → False."""
     return p_value < ALPHA
 
 

@@ -1,4 +1,4 @@
-"""What an interval says of a claim that was written down before it."""
+"""Verdicts: whether an interval supports a claim that was written down in advance."""
 
 import math
 from enum import StrEnum
@@ -15,7 +15,7 @@ class Relation(StrEnum):
 
 
 class ClaimVerdict(StrEnum):
-    """What came out."""
+    """The verdict on a claim."""
 
     HOLDS = "holds"
     FAILS = "does not hold"

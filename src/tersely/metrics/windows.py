@@ -1,4 +1,4 @@
-"""Signs of a limit on length that a file does not name."""
+"""Detects a length limit that a file does not state."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Which rows of a file are samples of one problem, where only their questions tell.
+"""Finds the rows that are samples of one problem when a file only has their questions.
 
 Dumps of samples name no problems: the same question is the same problem. But a benchmark may hold
 one question twice, and two documents must not become one problem of twice the samples.

@@ -1,4 +1,4 @@
-"""What every reader of a foreign file is told, gives back, and passes on for completion."""
+"""The options, results and types that all readers of other tools' files share."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class SplitsTokens(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a file does not say about itself.
+    """What the user states about a file because the file does not.
 
     ``run`` names the evaluation. ``count_tokens`` counts a text's tokens, for files without
     counts; ``cap_tokens`` is the sampled cap in tokens. ``benchmark`` overrides the file's name

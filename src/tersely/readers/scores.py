@@ -1,4 +1,4 @@
-"""What a foreign score and stop reason mean; whatever is not a verdict is refused, not rounded."""
+"""The meaning of another tool's scores and stop reasons; unclear values are refused."""
 
 import math
 

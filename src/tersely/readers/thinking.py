@@ -12,7 +12,7 @@ _LEAST_SHARE = 0.05
 
 
 class Opened(NamedTuple):
-    """Samples that know whether their thinking was opened by the prompt, and what to say of it."""
+    """Samples with the mark whether the prompt opened their thinking, and notes on it."""
 
     raws: list[RawSample]
     notes: list[str]

@@ -7,7 +7,7 @@ import numpy as np
 from tersely.core.types import GroupView
 from tersely.targets import Target, TargetState
 
-MOVES = "no prompt has a history yet, so none has a target before its second turn"
+MOVES = "no prompt has a history yet, so none has a target until its second turn"
 KEEPS = "each problem's shortest right length"
 NEEDS = frozenset({"problem"})
 

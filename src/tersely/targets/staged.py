@@ -9,7 +9,7 @@ from annotated_types import Ge, MinLen
 from tersely.core.types import GroupView
 from tersely.targets import Target, TargetState
 
-MOVES = "later stages are not looked at"
+MOVES = "later stages are not checked"
 KEEPS = "the step"
 
 

@@ -1,4 +1,4 @@
-"""Problems that stand twice: within a set, and both in training and in test.
+"""Repeated problems: within a set, and between training and test.
 
 Two problems are the same where their prompts are, but for white space and case. Random numbers
 belong to a problem's id, so that a prompt that stands twice is sampled twice and counts twice.
@@ -97,7 +97,7 @@ def check_set(
     if len(wrong) > MOST_CONTRADICTED * len(problems):
         raise DataError(
             f"{name}: {_share(wrong, problems)} have the prompt of another one and another answer, "
-            f"above the {MOST_CONTRADICTED:.0%} that is let pass: {_both(wrong[0])}, with the "
+            f"above the {MOST_CONTRADICTED:.0%} that is allowed: {_both(wrong[0])}, with the "
             f"answers {_short(wrong[0].first.answer)} and {_short(wrong[0].problem.answer)}; "
             "correct or remove one of each"
         )

@@ -30,20 +30,20 @@ STRIDE = 5
 
 
 class Severity(StrEnum):
-    """How bad: the run is lost if it goes on, or wants to be looked at."""
+    """ERROR: the run will be lost if it continues. WARNING: the run should be checked."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class Alarm(NamedTuple):
-    """What a rule saw.
+    """What a rule found.
 
     Args:
         name: of its file, in words.
         step: the last step of the log that it looked at.
-        evidence: the numbers that it went by.
-        reason: what is known of it, and where from.
+        evidence: the numbers that the rule used.
+        reason: what this means, and its source.
         advice: the setting to change.
     """
 
@@ -56,7 +56,7 @@ class Alarm(NamedTuple):
 
 
 class ColumnChange(NamedTuple):
-    """A column at the start, lately, and the least and largest of its medians in between."""
+    """A column's median at the start and over the last records, and its extremes in between."""
 
     start: float
     recent: float

@@ -7,8 +7,8 @@ PLACE, SEVERITY = 10, Severity.ERROR
 COLUMNS = ("accuracy", "tokens_mean")
 ACCURACY_LEFT, TOKENS_LEFT = 0.8, 0.7
 REASON = (
-    "the length penalty on wrong rollouts has taken over: in the paper hard prompts alone, "
-    "and masked wrong rollouts, end so (arXiv:2602.20945, Sections 3.1 and 3.2)"
+    "the length penalty on wrong rollouts has taken over: in the paper this happens with hard "
+    "prompts alone and with masked wrong rollouts (arXiv:2602.20945, Sections 3.1, 3.2)"
 )
 ADVICE = (
     "train on easier prompts (problems.band, tersely curate --select easy), raise "

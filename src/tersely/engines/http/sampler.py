@@ -350,7 +350,7 @@ class _RequestRun:
             raise EngineError(
                 f"stopped after {tally.in_a_row:,} requests in a row failed "
                 f"(last: {tally.last}); {self.wanted - tally.done:,} of {self.wanted:,} samples "
-                "are missing: see to the server, then rerun the same command to sample the rest"
+                "are missing: repair the server, then rerun the same command to sample the rest"
             )
 
     def check_complete(self) -> None:

@@ -10,7 +10,7 @@ SETTINGS = "chat_template_kwargs"
 
 
 class Template(NamedTuple):
-    """None is not known.
+    """None means unknown.
 
     Args:
         opens_thinking: the chat template ends prompts inside the thinking.

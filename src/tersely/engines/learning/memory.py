@@ -1,4 +1,4 @@
-"""Running out of memory, said as the setting to lower."""
+"""Turns out-of-memory errors into a message that names the setting to lower."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

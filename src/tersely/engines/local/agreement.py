@@ -1,4 +1,4 @@
-"""A sampler held against a forward pass over the same tokens, before a run spends anything on it.
+"""Compares a sampler with a forward pass over the same tokens before a run starts.
 
 Keys and values kept from step to step, padding, positions and fused weights may all be wrong for
 an architecture that nobody has tried, and the samples look like samples all the same.

@@ -1,4 +1,4 @@
-"""Prompts that say the same: near-duplicates within a set, and overlaps with a benchmark.
+"""Duplicate prompts: near-duplicates within a set, and overlaps with a benchmark.
 
 One prompt repeats another where both have the same words, whatever white space, case and answer
 they have; or where both have the same answer, the numbers of the shorter one all stand in the
@@ -33,7 +33,7 @@ _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]|_")
 
 
 class Overlap(NamedTuple):
-    """A problem that says what another one does.
+    """A problem that repeats another one.
 
     Args:
         problem: the id of the one to drop.

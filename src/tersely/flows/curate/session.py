@@ -30,7 +30,7 @@ POOL_FILE = "pool.jsonl"
 
 
 class Reason(StrEnum):
-    """Why a prompt is left out; the first that holds."""
+    """The reason why a prompt is left out; if several apply, the first."""
 
     UNGRADED = "ungraded"
     BENCHMARK = "benchmark"

@@ -127,7 +127,7 @@ def _check_same_problems(before: Loaded, after: Loaded) -> None:
 
 
 def _differing_settings(before: Loaded, after: Loaded) -> list[str]:
-    """What a fair comparison holds equal, and these two do not.
+    """Settings that a fair comparison keeps equal and that differ between these two.
 
     Raises:
         ConfigError: answers were forced in different ways.

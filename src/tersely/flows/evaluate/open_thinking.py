@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class OpenThinking:
-    """The completions of one evaluation that speak for prompts that open the thinking or against.
+    """Counts the completions that show whether prompts open the thinking.
 
     Args:
         template: what the chat template says; None if it is not known.
@@ -49,7 +49,7 @@ class OpenThinking:
 
     @property
     def prompts_open(self) -> bool:
-        """What most say; of as many on both sides, that they do."""
+        """What the majority says; on a tie, that the prompts open the thinking."""
         known = {None: 0, True: TEMPLATE_VOTES, False: -TEMPLATE_VOTES}[self.template]
         votes = self.closing - self.plain + known
         return votes > 0 or (votes == 0 and bool(self.closing or self.template))

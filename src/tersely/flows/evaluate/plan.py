@@ -1,4 +1,4 @@
-"""What an evaluation is: its settings, and what must be equal for a session to go on with it."""
+"""The settings of an evaluation, and which of them must be equal for a session to continue it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -92,7 +92,7 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> EvaluationManifest:
 
 
 def facts_of(plan: Plan, planned: int) -> Facts:
-    """What the manifest tells its reader besides."""
+    """Facts that the manifest records but does not compare."""
     packages: tuple[str, ...] = ("numpy",) if plan.endpoint else ("torch", "transformers", "numpy")
     packages += ("vllm",) if not plan.endpoint and plan.engine is Engine.VLLM else ()
     return replace(

@@ -100,7 +100,7 @@ def judge(
 def findings(
     records: Sequence[EvalRecord], *, spec: SamplingSpec, stop_text: str | None = None
 ) -> list[SampleWarning]:
-    """Everything that the first samples show, what stops first."""
+    """All findings on the first samples; those that stop the evaluation come first."""
     checks: tuple[Callable[[], Iterator[SampleWarning]], ...] = (
         lambda: _errors(records),
         lambda: _marks(records, stop_text=stop_text),

@@ -1,4 +1,4 @@
-"""What an evaluation shows while it goes: a live line on a terminal, plain lines elsewhere."""
+"""Progress of an evaluation: a live line on a terminal, plain lines elsewhere."""
 
 from collections.abc import Sequence
 from time import monotonic

@@ -1,4 +1,4 @@
-"""An evaluation through a server: its first samples judged, its thinking told from its texts."""
+"""An evaluation through a server: checks its first samples and where thinking begins."""
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet

@@ -16,7 +16,7 @@ _ORDER = list(reversed(FindingSeverity))
 
 
 def find(facts: LintFacts) -> list[Finding]:
-    """Everything worth saying, the worst first."""
+    """All findings, the worst first."""
     grouped = facts.group_sizes[1] > 1
     teaching = check_teaching(facts) if grouped else []
     found = [*teaching, *check_prerequisites(facts)]
@@ -24,7 +24,7 @@ def find(facts: LintFacts) -> list[Finding]:
 
 
 def describe(facts: LintFacts, *, name: str) -> str:
-    """What was held against what, in one line."""
+    """Which records were compared with which recipe, in one line."""
     smallest, largest = facts.group_sizes
     size = f"{largest}" if smallest == largest else f"{smallest} to {largest}"
     groups = facts.shares.silent.n_samples

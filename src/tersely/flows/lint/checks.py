@@ -157,10 +157,10 @@ def _nothing_negative(facts: LintFacts) -> Finding | None:
     return Finding(
         FindingSeverity.WARNING,
         "nothing-negative",
-        "nothing is pushed down: the loss only imitates what was paid",
+        "nothing is pushed down: the loss only imitates rewarded rollouts",
         f"{int((p.push_N > 0).sum()):,} rollouts are pushed up and none down.",
         "On-policy SFT (arXiv:2602.13407) asks for just this; without a step that says what is "
-        "wrong, what is not sampled often is forgotten.",
+        "wrong, the model forgets what it samples rarely.",
         'advantage.name = "group_normalised" if that is not what you want',
     )
 
@@ -237,7 +237,7 @@ def _long_masked(facts: LintFacts) -> Finding | None:
     return Finding(
         FindingSeverity.ERROR,
         "every-long-masked",
-        "no long rollout is in the loss: nothing speaks against overlong outputs",
+        "no long rollout is in the loss: nothing discourages overlong outputs",
         f"{percent(sum(cell.share for cell in long_cells))} of rollouts are longer than the "
         f"target, all masked; drift {format_score(facts.drift.total, digits=3).text}.",
         f"Overlong hacking: after 200 steps outputs grew to 13.6k tokens of a cap of 16k, most of "
@@ -266,7 +266,7 @@ def _right_pushed_down(facts: LintFacts) -> Finding | None:
 
 
 def _length_alone(facts: LintFacts) -> Finding | None:
-    """Push in groups where correctness tells nothing apart."""
+    """Push in groups whose rollouts are all right or all wrong."""
     s = facts.sources
     masked = any(not cell.kept > 0 for cell in facts.cells if not cell.right and cell.n)
     if s.all_wrong >= MUCH_ALL_WRONG:
@@ -332,7 +332,7 @@ def _drift(facts: LintFacts) -> Finding | None:
         f"{format_score(c.reward_if_right).text}; with advantage {format_score(c.push).text}, "
         f"{format_score(c.push_if_right).text}.",
         _why_longer(facts) if says == "longer" else "",
-        "a shorter target, or a reward that asks more of length" if says == "longer" else "",
+        "a shorter target, or a reward that weighs length more" if says == "longer" else "",
     )
 
 

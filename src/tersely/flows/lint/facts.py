@@ -1,4 +1,4 @@
-"""All the numbers that findings are read off."""
+"""All numbers that the findings are based on."""
 
 import math
 from collections.abc import Sequence

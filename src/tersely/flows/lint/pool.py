@@ -1,4 +1,4 @@
-"""The records that a recipe is held against, as problems by samples."""
+"""The records that lint checks a recipe with, as problems by samples."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

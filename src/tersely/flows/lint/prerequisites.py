@@ -1,4 +1,4 @@
-"""What the records cannot tell, what the recipe needs of them, and what the run will cost."""
+"""What the records lack, what the recipe needs from them, and what the run will cost."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ def _references(facts: LintFacts) -> Iterator[Finding]:
             "problems lack",
             f"{lacking or 'Some'} of {len(facts.pool.problems):,} problems lack one; here the "
             "records' own means stand in, as if this were the reference.",
-            "Training refuses to start without.",
+            "Training refuses to start without these.",
             "problems.train: a file that tersely curate wrote has both",
         )
 
@@ -75,9 +75,9 @@ def _groups(facts: LintFacts) -> Iterator[Finding]:
         yield Finding(
             FindingSeverity.WARNING,
             "no-groups",
-            "the records have one sample a problem: no advantage can be had",
+            "the records have one sample a problem: no advantage can be computed",
             "Zero-signal groups, negative advantages, correlation with the advantage and drift "
-            "are not knowable; the positive share and the lengths are.",
+            "cannot be computed; the positive share and the lengths can.",
             "An advantage is a comparison within a group.",
             f"tersely eval --samples {draws}",
         )
@@ -115,7 +115,7 @@ def _ungraded(facts: LintFacts) -> Iterator[Finding]:
             + ("; training stops at such a step" if stops else ""),
             f"{table.ungraded:,} of {made:,}, left out of everything here; bound "
             f"{percent(UNGRADED_SHARE_BOUND)}.",
-            "Grader failures look like learning.",
+            "Grader failures can look like learning.",
             "the problems' gold answers and grader" if stops else "",
         )
 
@@ -149,7 +149,7 @@ def _target(facts: LintFacts) -> Iterator[Finding]:
         yield Finding(
             FindingSeverity.INFO,
             "moving-target",
-            f"target {recipe.target.name} moves; all of this is about step 1",
+            f"target {recipe.target.name} moves; everything here describes step 1",
             f"There L_T is {at} (mean over groups); {declared.moves}.",
         )
     if declared.announced:
@@ -157,7 +157,7 @@ def _target(facts: LintFacts) -> Iterator[Finding]:
             FindingSeverity.WARNING,
             "prompts-without-budget",
             "the run's prompts state a budget, and the records' prompts do not",
-            "How the model's lengths answer to a stated budget is not knowable from them.",
+            "The records cannot show how lengths respond to a stated budget.",
         )
     unused = "target_tokens" not in rewards.needs(recipe.reward.name)
     if fixed_target(recipe) is not None and unused:
@@ -230,6 +230,6 @@ def _cost(facts: LintFacts) -> Finding:
         f"about {amount(cost.training_tokens)} tokens to train and "
         f"{amount(cost.evaluation_tokens)} to evaluate{hours}",
         f"{steps:,} steps of {amount(cost.step_tokens)} tokens{more} if lengths stay as they are, "
-        f"less as they fall; at most {amount(cost.most_tokens)}, were all cut at their caps."
+        f"less if they fall; at most {amount(cost.most_tokens)}, if all reach their caps."
         + ("" if hours else " Give --tokens-per-second for hours."),
     )

@@ -1,4 +1,4 @@
-"""Settings that the records speak for, with what each choice trades."""
+"""Settings that the records support, with the trade-off of each."""
 
 import math
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ SILENT_SLACK = 0.05
 
 
 class Suggestion(NamedTuple):
-    """A recipe and why it is so.
+    """A recipe and the reasons for its settings.
 
     Args:
         facts: of the suggested recipe.
@@ -94,7 +94,7 @@ def _choose_cells(recipe: Recipe, whole: LintRecords) -> _SettingChoice:
     treatment = recipe.treatment.model_copy(update={"cells": CellsSection()})
     return _SettingChoice(
         recipe.model_copy(update={"treatment": treatment}),
-        "treatment.cells = vanilla: runs with the recipe's own collapsed or drifted.",
+        "treatment.cells = vanilla: runs with this recipe's cells collapsed or drifted.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What lies on a GPU while it learns, and while it samples; bytes."""
+"""GPU memory while learning and while sampling, in bytes."""
 
 from math import ceil
 from typing import NamedTuple
@@ -71,7 +71,7 @@ class Memory(NamedTuple):
 
 
 def usable(gpu: Gpu) -> float:
-    """What a GPU has room for."""
+    """The usable bytes of a GPU."""
     return gpu.memory_bytes * USABLE_SHARE
 
 

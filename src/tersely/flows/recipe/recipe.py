@@ -40,7 +40,7 @@ MOVED = {
 
 
 class Recipe(Section):
-    """Everything a run is made of."""
+    """All settings of a run."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     model: ModelSection = ModelSection()

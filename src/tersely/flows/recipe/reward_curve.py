@@ -18,7 +18,7 @@ _MEMBER = re.compile(r"([rw])(\d+)")
 
 
 class RewardFacts(NamedTuple):
-    """What there is to know of a reward before using it."""
+    """The facts about a reward that ``tersely rewards`` lists."""
 
     name: str
     formula: str

@@ -17,14 +17,14 @@ TomlArray = Field(strict=False)
 
 
 class Section(BaseModel):
-    """A section refuses what it does not know."""
+    """A section; unknown keys are errors."""
 
     # Strict: neither "12" nor true is a count.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
-    """Which reasoner. ``cpu_threads``: threads to compute with on a CPU; None is all cores.
+    """The model to train. ``cpu_threads``: threads to compute with on a CPU; None is all cores.
 
     ``lora_rank``: train low-rank adapters of this rank on ``lora_targets`` (names of linear layers;
     none: all but the head) scaled by ``lora_alpha`` / rank (none: 2); none trains every weight.
@@ -39,7 +39,7 @@ class ModelSection(Section):
 
 
 class ProblemsSection(Section):
-    """What it is trained and judged on: ``lab``, a file, a set by its name, ``gym:TASK?size=200``,
+    """What to train and test on: ``lab``, a file, a set by its name, ``gym:TASK?size=200``,
     or several of them between commas."""
 
     train: str = "lab"
@@ -88,7 +88,7 @@ class NamedSection(BaseModel):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything besides the name."""
+        """All settings except the name."""
         return dict(self.__pydantic_extra__ or {})
 
 
@@ -114,7 +114,7 @@ PaidOrMasked = Annotated[Any, BeforeValidator(_paid_or_masked)]
 
 
 class CellsSection(Section):
-    """What each cell is paid, or "masked"; short is up to the target. Left out: as vanilla."""
+    """The reward of each cell, or "masked"; short means up to the target. Default: vanilla."""
 
     correct_short: PaidOrMasked = 1.0
     correct_long: PaidOrMasked = 0.0
@@ -136,7 +136,7 @@ def _row(value: Any) -> Any:
 
 
 class TreatmentSection(Section):
-    """What the four cells of a group are paid, and who counts; arXiv:2602.20945, Table 1.
+    """The rewards of a group's four cells, and which rollouts count; arXiv:2602.20945, Table 1.
 
     ``cells`` is a row of that table or a table of your own, and but for vanilla goes with the
     reward truncation. ``unfinished`` = graded lets a
@@ -245,7 +245,7 @@ class LearnerSection(Section):
 
 
 class EvaluationSection(Section):
-    """When and how it is judged; the sampled cap is the largest budget."""
+    """When and how the model is evaluated; the sampled cap is the largest budget."""
 
     every_steps: Count
     samples: Count

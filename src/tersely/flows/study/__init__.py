@@ -1,1 +1,1 @@
-"""``tersely study``: claims that are written down, the runs that test them, and what came out."""
+"""``tersely study``: claims written down in advance, the runs that test them, and verdicts."""

@@ -72,7 +72,7 @@ def judge_study(evidence: Evidence, study: NamedStudy) -> list[JudgedStudy]:
 
 
 def effect_of(evidence: Evidence, study: NamedStudy, claim: Claim) -> Effect:
-    """What a claim is about, over the seeds that all of its arms have finished."""
+    """A claim's effect, over the seeds that all of its arms have finished."""
     runs = evidence.of(study, claim.of.arm)
     if claim.against is None:
         return mean_effect(_stack(evidence, claim, claim.of, runs, sorted(runs)))

@@ -1,4 +1,4 @@
-"""What a study came to, as it is drawn: claims with verdicts, arms with their curves."""
+"""A study's results, ready to draw: claims with verdicts, arms with their curves."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a study shows while its runs go: runs done of all, and the time that is left."""
+"""Progress of a study: finished runs, and the time that is left."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What is kept of a finished run: small enough to commit, enough to judge any claim again."""
+"""The stored result of a finished run: small, and enough to judge every claim again."""
 
 import fcntl
 import gzip

@@ -1,4 +1,4 @@
-"""The runs of studies side by side, in processes; stopped at any moment, they go on later."""
+"""Runs the runs of studies side by side in processes; they can be stopped and continued."""
 
 import multiprocessing
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""A run folder: made once, never overwritten, resumed only as what it was."""
+"""A run folder: made once, never overwritten, and resumed only with the same recipe."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

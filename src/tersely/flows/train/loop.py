@@ -1,4 +1,4 @@
-"""Training: evaluated before, on the way and after; killed at any moment, it goes on as if not."""
+"""The training loop, with evaluations before, during and after; a killed run can be resumed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +77,7 @@ def train(
 
 
 def _is_over(recipe: Recipe, step: int, spent_tokens: int) -> bool:
-    """Whether so many steps, or the tokens that they sampled, are all that was asked for."""
+    """Whether the run is over: enough steps done, or enough tokens sampled."""
     most = recipe.learner.rollout_tokens
     return step >= recipe.learner.steps or (most is not None and spent_tokens >= most)
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes: one live line of numbers on a terminal, plain lines elsewhere."""
+"""Progress of a run: one live line of numbers on a terminal, plain lines elsewhere."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ class Progress:
         self._part = self._bars.add_task("", total=None, numbers="", visible=False)
 
     def wants_stop(self) -> bool:
-        """Whether somebody asked."""
+        """Whether the user asked the run to stop."""
         return self.display.stopped
 
     def on_sampling(self, what: str, total: int, done: int) -> None:

@@ -127,7 +127,7 @@ def make_monitor(
 
 
 def check_not_missing(folder: Path, *, every_steps: int, found: int) -> None:
-    """Refuses to redo steps whose checkpoint was made and is gone.
+    """Refuses to redo steps whose checkpoint existed and is missing now.
 
     Args:
         found: the step of the newest checkpoint that is there; 0 if there is none.

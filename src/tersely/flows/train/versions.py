@@ -1,4 +1,4 @@
-"""Versions of an engine whose inner workings we rely on: the tested ones, and no others."""
+"""Checks that an engine whose private interface we use has a tested version."""
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version

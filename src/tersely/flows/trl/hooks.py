@@ -23,7 +23,7 @@ from tersely.tasks import grading
 
 
 class Saved(NamedTuple):
-    """A whole checkpoint of TRL: where it lies, after how many steps, and the target's state."""
+    """A complete checkpoint of TRL: its folder, its step, and the target's state."""
 
     folder: Path
     step: int

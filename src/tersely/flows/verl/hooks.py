@@ -83,7 +83,7 @@ def make_witness(estimator: Estimator, file: Path) -> EstimateAdvantages:
 
 
 def own_file(kind: str) -> Path:
-    """Where this process writes in this start of the run."""
+    """The file that this process writes during this start of the run."""
     name = f"{os.environ.get(ATTEMPT, '000')}-{socket.gethostname()}-{os.getpid()}.jsonl"
     return run_folder() / "verl" / kind / name
 

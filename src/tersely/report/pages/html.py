@@ -25,7 +25,7 @@ class Tile(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A chart with what to read off it; title and caption name the protocol."""
+    """A chart with an explanation; title and caption name the protocol."""
 
     name: str
     title: str

@@ -73,6 +73,6 @@ def make_server(folder: Path, *, port: int, refresh_s: float) -> ThreadingHTTPSe
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing: a line for every refresh helps nobody."""
+            """Logs nothing, because every refresh of the page would add a line."""
 
     return ThreadingHTTPServer((HOST, port), Handler)

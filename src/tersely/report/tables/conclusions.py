@@ -1,4 +1,4 @@
-"""What a comparison may and may not be taken to show, in sentences."""
+"""The conclusions that a comparison supports, in sentences."""
 
 import math
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ _PARENT_POLL_S = 0.5
 
 
 def _die_with(parent: int) -> None:
-    """A socket tells of a parent's death too, but not while a process it forked keeps it open."""
+    """Watches the parent process; a socket would stay open if the parent has forked."""
     while os.getppid() == parent:
         time.sleep(_PARENT_POLL_S)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Processes that grade what may run long: killed at a limit, started again, gone with their parent.
+"""Worker processes for slow graders: killed at a time limit, restarted, ended with their parent.
 
 A worker lives from answer to answer and is started when first needed. Each is a fresh interpreter
 (no fork: the parent may have threads of torch) in a session of its own, so that killing its group

@@ -1,4 +1,4 @@
-"""Running programs that nobody has read: no network, one scratch folder, limits on everything.
+"""Running untrusted programs: no network, one scratch folder, and resource limits.
 
 ``find`` says what can isolate on this machine, ``run`` runs a program between standard input and
 output, and a ``SandboxedProcess`` holds a conversation with code.

@@ -95,7 +95,7 @@ def limit(limits: list[str]) -> None:
 
 
 def become(user: int) -> None:
-    """Gives up root for a user number that nobody has."""
+    """Gives up root and becomes a user id that no account has."""
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)

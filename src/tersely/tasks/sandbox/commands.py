@@ -81,7 +81,7 @@ def unused_user() -> int | None:
 
 @cache
 def interpreter() -> str:
-    """The Python that runs the programs: the one that runs us, without its environment."""
+    """The Python that runs the programs: our own interpreter, without its virtual environment."""
     return str(Path(sys.executable).resolve())
 
 
