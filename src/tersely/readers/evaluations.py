@@ -157,6 +157,20 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
     return frame, notes
 
 
+def _answer_numbers() -> pl.Expr:
+    """A number for each answer: equal ones are votes for the same in a majority."""
+    grade = pl.col("grade")
+    return (
+        pl.when(grade == Grade.CORRECT.value)
+        .then(RIGHT)
+        .when((grade == Grade.WRONG.value) & pl.col("extracted").is_not_null())
+        .then(pl.col("extracted").rank("dense").cast(pl.Int64))
+        .when(grade == Grade.UNPARSED.value)
+        .then(NO_ANSWER)
+        .otherwise(UNKNOWN_ANSWER)
+    )
+
+
 def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Samples:
     """A frame of records as columns; see ``Samples``."""
     found = sorted(frame.select("benchmark", "problem").unique().iter_rows(), key=natural_pair)
@@ -164,22 +178,12 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
     placed = frame.select("benchmark", "problem").join(
         keys.with_row_index("row"), on=["benchmark", "problem"], how="left", maintain_order="left"
     )
-    is_wrong = pl.col("grade") == Grade.WRONG.value
-    answer = (
-        pl.when(pl.col("grade") == Grade.CORRECT.value)
-        .then(RIGHT)
-        .when(is_wrong & pl.col("extracted").is_not_null())
-        .then(pl.col("extracted").rank("dense").cast(pl.Int64))
-        .when(pl.col("grade") == Grade.UNPARSED.value)
-        .then(NO_ANSWER)
-        .otherwise(UNKNOWN_ANSWER)
-    )
     columns = frame.select(
         correct=pl.col("grade") == Grade.CORRECT.value,
         finished=pl.col("finish").is_in([end.value for end in ENDED]),
         end_unknown=pl.col("finish") == Finish.UNKNOWN.value,
         graded=(pl.col("grade") != Grade.UNGRADED.value) & (pl.col("finish") != Finish.ERROR.value),
-        answer=answer,
+        answer=_answer_numbers(),
         answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
         **{
             f"within {b}": pl.col("answered_budgets").list.contains(b).fill_null(False)

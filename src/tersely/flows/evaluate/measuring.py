@@ -1,6 +1,6 @@
 """From loaded evaluations to measured ones: what ``tersely report`` and ``compare`` show."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +55,15 @@ def measure_loaded(loaded: Loaded, *, ks: Sequence[int] = ()) -> Evaluation:
     )
 
 
+def _notes_of(before: Loaded, after: Loaded, comparison: Comparison) -> Iterator[str]:
+    yield from _differing_settings(before, after)
+    yield from _smaller_basis(comparison)
+    for side, cut in zip((before, after), comparison.short_cuts, strict=True):
+        yield from (f"{side.name}: {note}" for note in _tell_short_cut(cut))
+    for side in (before, after):
+        yield from (f"{side.name}: {note}" for note in side.notes)
+
+
 def compare_loaded(
     before: Loaded, after: Loaded, *, budgets: Sequence[int] = (), ks: Sequence[int] = ()
 ) -> Compared:
@@ -94,17 +103,7 @@ def compare_loaded(
             left, right, families=sources, budgets=chosen, ks=ks, protocol=protocol, rng=rng
         )
         comparison = comparison._replace(sources=of_each)
-    said = [
-        *notes,
-        *_differing_settings(before, after),
-        *_smaller_basis(comparison),
-        *(
-            f"{side.name}: {note}"
-            for side, cut in zip((before, after), comparison.short_cuts, strict=True)
-            for note in _tell_short_cut(cut)
-        ),
-        *(f"{side.name}: {note}" for side in (before, after) for note in side.notes),
-    ]
+    said = [*notes, *_notes_of(before, after, comparison)]
     return Compared(
         before._replace(table=left),
         after._replace(table=right),

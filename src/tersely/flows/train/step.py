@@ -97,23 +97,7 @@ class Taken(NamedTuple):
 def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
     """Takes one step and records it."""
     began, shaping = perf_counter(), shaping_of(run.recipe)
-    chosen = step_problems(
-        run.train_problems,
-        step,
-        count=run.recipe.sampling.prompts_per_step,
-        seed=run.recipe.seed,
-    )
-    groups, sample_s = _sample(run, step, chosen)
-    seen, rounds = _views(groups, shaping), 0
-    while rounds < _refill_rounds(run.recipe) and (missing := _missing(run.recipe, seen)):
-        more = refill_problems(
-            run.train_problems, [g.problem for g in groups], step, missing, seed=run.recipe.seed
-        )
-        if not more:
-            break
-        refilled, more_s = _sample(run, step, more)
-        groups, sample_s, rounds = [*groups, *refilled], sample_s + more_s, rounds + 1
-        seen += _views(refilled, shaping)
+    groups, seen, rounds, sample_s = _sample_step(run, step, shaping)
     shaped = shape_step(shaping, seen, state)
     check_graded(seen)
     rollouts = [rollout for group in groups for rollout in group.rollouts]
@@ -143,6 +127,35 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
     jsonl.append(run.folder / "timings.jsonl", timing)
     run.observer.on_step(record, timing, steps=run.recipe.learner.steps)
     return Taken(shaped.target.state, record)
+
+
+class _Sampled(NamedTuple):
+    groups: list[Group]
+    seen: list[GradedView]
+    refill_rounds: int
+    sample_s: float
+
+
+def _sample_step(run: Run, step: int, shaping: Shaping) -> _Sampled:
+    """The step's groups, and others in place of those without a signal where the recipe refills."""
+    chosen = step_problems(
+        run.train_problems,
+        step,
+        count=run.recipe.sampling.prompts_per_step,
+        seed=run.recipe.seed,
+    )
+    groups, sample_s = _sample(run, step, chosen)
+    seen, rounds = _views(groups, shaping), 0
+    while rounds < _refill_rounds(run.recipe) and (missing := _missing(run.recipe, seen)):
+        more = refill_problems(
+            run.train_problems, [g.problem for g in groups], step, missing, seed=run.recipe.seed
+        )
+        if not more:
+            break
+        refilled, more_s = _sample(run, step, more)
+        groups, sample_s, rounds = [*groups, *refilled], sample_s + more_s, rounds + 1
+        seen += _views(refilled, shaping)
+    return _Sampled(groups, seen, rounds, sample_s)
 
 
 def refill_problems(
