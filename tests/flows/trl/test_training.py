@@ -376,6 +376,19 @@ def test_a_failing_process_ends_the_run_with_its_reason_and_what_to_do(tmp_path:
     assert "no checkpoint was written: go on with --resume" in said
 
 
+def test_a_prompt_that_leaves_no_room_is_bad_input_as_it_is_for_train(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(as_toml(recipe_of("plain")))
+    for key, setting in (
+        ("sampling.cap_tokens", "sampling.cap_tokens=100000"),
+        ("evaluation.budgets", "evaluation.budgets=[100000]"),
+    ):
+        said = run(start_cli(tmp_path / "run", recipe, "--set", setting), code=2)
+        assert f"error: {key}: " in said
+        assert "positions" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dry_run_checks_all_and_writes_nothing(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(as_toml(recipe_of("plain")))

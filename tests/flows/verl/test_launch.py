@@ -28,11 +28,12 @@ from tersely.engines.models import lab_folder, load_settings, load_tokenizer
 from tersely.flows.observer import QUIET
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe, read_recipe, shipped
+from tersely.flows.train.session import begin
 from tersely.flows.train.step import all_steps_problems
 from tersely.flows.verl import hooks as verl_hooks
 from tersely.flows.verl import launch as launch_verl
 from tersely.flows.verl.estimator import GradedLine
-from tersely.flows.verl.launch import compose_config, plan_verl, prepare
+from tersely.flows.verl.launch import compose_config, plan_verl, write_inputs
 from tersely.flows.verl.settings import HOOKS, RUN
 from tersely.report.pages.run import write_report
 
@@ -112,7 +113,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run folder of the tiny recipe with all that verl reads, which this process is told of."""
     recipe = tiny()
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    prepare(recipe, folder, *load_problems(recipe), nodes=1, gpus_per_node=1)
+    write_inputs(begin(recipe, folder, resume=False), nodes=1, gpus_per_node=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(RUN, str(folder))
         verl_hooks.run_folder.cache_clear()
@@ -257,7 +258,7 @@ for step in range(done + 1, 4):
     with open(os.environ["VERL_FILE_LOGGER_PATH"], "a") as log:
         log.write(json.dumps({"step": step, "data": {"training/global_step": step,
             "actor/grad_norm": 0.5}}) + chr(10))
-    checkpoint.parent.mkdir(exist_ok=True)
+    (checkpoint.parent / f"global_step_{step}").mkdir(parents=True, exist_ok=True)
     checkpoint.write_text(str(step))
 """
 
@@ -269,7 +270,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def launched(folder: Path, *, resume: bool) -> None:
-    recipe = tiny("learner.steps=3", "evaluation.every_steps=3")
+    recipe = tiny("learner.steps=3", "evaluation.every_steps=3", "checkpoint.every_steps=1")
     launch_verl.launch_verl(recipe, folder, nodes=1, gpus_per_node=1, resume=resume, observer=QUIET)
 
 
@@ -299,6 +300,25 @@ def test_a_launch_that_dies_goes_on_and_ends_in_a_report(
     assert write_report(folder).page.is_file()
     overrides = json.loads((folder / "verl" / "overrides.json").read_text())
     assert "algorithm.adv_estimator=tersely" in overrides
+
+
+def test_records_are_never_dropped_for_a_checkpoint_that_was_made_and_is_gone(
+    tmp_path: Path, played: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setenv("DIES", "3")
+    with pytest.raises(EngineError, match="step 2 is the last checkpoint"):
+        launched(folder, resume=False)
+    kept = (folder / "steps.jsonl").read_bytes()
+    assert kept.count(b"\n") == 2
+    note = folder / "checkpoints" / "latest_checkpointed_iteration.txt"
+    note.write_text("7")
+    with pytest.raises(ConfigError, match=r"names step 7, and there is no .*global_step_7"):
+        launched(folder, resume=True)
+    note.unlink()
+    with pytest.raises(ConfigError, match=r"checkpoint of step 1 is missing .*restore it or start"):
+        launched(folder, resume=True)
+    assert (folder / "steps.jsonl").read_bytes() == kept
 
 
 def test_verl_ends_with_its_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,14 +142,16 @@ def _make_learner(recipe: Recipe, policy: Policy) -> LocalLearner:
 
 
 def _restore(run: Run, session: Session) -> tuple[int, targets.TargetState]:
-    folder = run.folder / "checkpoints"
-    saved = checkpoints.latest(folder)
-    go_on(session, found=checkpoints.step_of(saved) if saved else 0)
-    if saved is None:
-        return 0, {}
-    restored = checkpoints.load(saved, model=run.policy.model, learner=run.learner)
-    run.sampler.refresh()
-    return restored.step, restored.extra["target"]
+    saved = checkpoints.latest(run.folder / "checkpoints")
+    step: int = 0
+    state: targets.TargetState = {}
+    if saved is not None:
+        restored = checkpoints.load(saved, model=run.policy.model, learner=run.learner)
+        run.sampler.refresh()
+        step, state = restored.step, restored.extra["target"]
+    # Records are dropped only once the weights that go on from there are loaded.
+    go_on(session, found=step)
+    return step, state
 
 
 def _save(run: Run, step: int, state: targets.TargetState, *, final: bool) -> None:

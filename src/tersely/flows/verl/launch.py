@@ -270,7 +270,7 @@ def last_checkpoint(folder: Path) -> int:
     """The step of verl's newest whole checkpoint, 0 if there is none.
 
     Raises:
-        ConfigError: verl's note of it was cut off.
+        ConfigError: verl's note of it was cut off, or what it names is not there.
     """
     file = folder / CHECKPOINTS / "latest_checkpointed_iteration.txt"
     if not file.is_file():
@@ -280,6 +280,11 @@ def last_checkpoint(folder: Path) -> int:
         raise ConfigError(
             f"{file} says {text!r}, which is no step; write the number of the newest whole "
             "global_step_N beside it"
+        )
+    if not (saved := file.parent / f"global_step_{text}").is_dir():
+        raise ConfigError(
+            f"{file} names step {text}, and there is no {saved}; restore it, or write the number "
+            "of the newest whole global_step_N beside it"
         )
     return int(text)
 
