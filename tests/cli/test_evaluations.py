@@ -63,7 +63,7 @@ def test_the_cap_s_old_name_goes_on_with_the_same_folder(evaluated):
     assert call("eval", *words, "--threads", 1, "--out", evaluated / "base").exit_code == 0
     words[-1] = "161"
     other = call("eval", *words, "--threads", 1, "--out", evaluated / "base")
-    refused(other, "max tokens is 161 here and 160")
+    refused(other, "cap tokens is 161 here and 160")
 
 
 def test_report_gives_the_same_figures_as_eval_and_exports_them(evaluated, tmp_path):

@@ -16,7 +16,7 @@ def carry_out(run: "Callable[[Progress], None]", *, again: str) -> None:
     """Runs an engine to its end, or stops it at once when asked to.
 
     Args:
-        again: the command that goes on, told to who stopped it.
+        again: the command that goes on, shown to whoever stopped it.
     """
     from tersely.flows.train.progress import Progress
 

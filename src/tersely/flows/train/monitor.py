@@ -1,4 +1,4 @@
-"""Alarms during a run: each is printed once, when it is first raised, and recorded."""
+"""Alarms while a run goes on: each is reported once, when it is first raised, and recorded."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ class AlarmMonitor:
         self._raised = {name_in_words(alarm.name) for alarm in known}
 
     def after(self, record: StepRecord) -> None:
-        """Checks the log up to this step.
+        """Checks the log up to this step; reports and records new alarms.
 
         Raises:
             EngineError: a new alarm of severity error, where these stop the run.

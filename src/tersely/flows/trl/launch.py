@@ -157,7 +157,7 @@ def follow(
     steps: int,
     monitor: AlarmMonitor,
 ) -> int:
-    """The exit code, once it ends; until then every record is shown and looked at as it comes.
+    """The exit code, once the process ends; until then each new record is shown and checked.
 
     Raises:
         EngineError: an alarm stops the run.

@@ -295,7 +295,7 @@ def command(overrides: Sequence[str]) -> list[str]:
 
 
 class _Following:
-    """What verl writes, shown and looked at as it comes."""
+    """What verl writes, shown and checked for alarms as it comes."""
 
     def __init__(
         self, recipe: Recipe, transcript: Transcript, observer: Observer, monitor: AlarmMonitor
@@ -304,7 +304,7 @@ class _Following:
         self._transcript, self._observer, self._monitor = transcript, observer, monitor
 
     def look(self) -> None:
-        """Takes what is whole.
+        """Takes the records that are complete.
 
         Raises:
             EngineError: an alarm stops the run.
@@ -317,7 +317,7 @@ class _Following:
 
 
 def _run(overrides: Sequence[str], folder: Path, look: Callable[[], None], *, attempt: str) -> int:
-    """Starts verl and looks at it to its end; its exit code."""
+    """Starts verl, calls ``look`` again and again until it ends, and returns its exit code."""
     log = metrics_file(folder, attempt).absolute()
     # Made here: a start that dies before verl logs anything has its number all the same.
     log.touch()
