@@ -39,6 +39,7 @@ def test_it_is_reported(name: str, tmp_path: Path) -> None:
     page = (folder / "report.html").read_text()
     old = json.loads((folder / "manifest.json").read_text())
     for key, value in (old["identity"] | old["facts"]).items():
+        key = {"max tokens": "cap tokens"}.get(key, key)
         assert f'<tr><th scope="row">{key}</th><td>{value}</td></tr>' in page
 
 

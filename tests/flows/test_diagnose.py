@@ -202,16 +202,14 @@ def test_an_alarm_that_an_older_version_named_otherwise_is_not_raised_again(
     monkeypatch.setattr(alarms, "RECENT", 1)
     last = jsonl.read(folder / "steps.jsonl", StepRecord)[-1]
     for written, told_times in (("KL spike", 0), ("length rebound", 1)):
-        told: list[alarms.Alarm] = []
+        told = Alarms()
         old = AlarmRecord(
             step=1, name=written, severity="warning", evidence="", reason="", advice=""
         )
         jsonl.write(folder / "alarms.jsonl", [old])
-        monitor = AlarmMonitor(
-            folder, staleness=1, stop=False, on_alarm=told.append, latest=lambda: None
-        )
+        monitor = AlarmMonitor(folder, staleness=1, stop=False, observer=told, latest=lambda: None)
         monitor.after(replace(last, step=last.step + 1))
-        assert len(told) == told_times
+        assert len(told.alarms) == told_times
 
 
 def test_an_alarm_stops_a_run_where_the_recipe_says_so(always: None, tmp_path: Path) -> None:
