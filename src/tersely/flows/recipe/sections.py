@@ -50,15 +50,6 @@ class ProblemsSection(Section):
     test_limit: Count = 400
 
 
-def _not_continuous(value: Any) -> Any:
-    if value == "continuous":
-        raise ValueError(
-            'sampling.engine = "continuous" was removed; leave sampling.engine out (the local '
-            "engine draws the same tokens)"
-        )
-    return value
-
-
 class SamplingSection(Section):
     """How a step's rollouts are drawn; ``cap_tokens`` is L_R.
 
@@ -75,9 +66,24 @@ class SamplingSection(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
     rows: Count = 256
-    engine: Annotated[Literal["local"], BeforeValidator(_not_continuous)] = "local"
     without_signal: Literal["keep", "drop", "refill"] = "keep"
     refill_rounds: Count = 4
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_engine(cls, settings: Any) -> Any:
+        """Recipes of the version before may name the engine, of which one is left."""
+        if not isinstance(settings, dict) or settings.get("engine", "local") not in (
+            "local",
+            "continuous",
+        ):
+            return settings
+        if settings.get("engine") == "continuous":
+            raise ValueError(
+                'sampling.engine = "continuous" was removed; leave sampling.engine out (the local '
+                "engine draws the same tokens)"
+            )
+        return {key: value for key, value in settings.items() if key != "engine"}
 
 
 class NamedSection(BaseModel):

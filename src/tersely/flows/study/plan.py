@@ -115,7 +115,10 @@ class StudyRun:
     @property
     def name(self) -> str:
         """A name that stands for all of it."""
-        text = json.dumps([self.pool, self.settings], sort_keys=True)
+        # Results kept since before sampling.engine went are named with it.
+        sampling = {"engine": "local", **self.settings.get("sampling", {})}
+        settings = {**self.settings, "sampling": sampling}
+        text = json.dumps([self.pool, settings], sort_keys=True)
         return f"{blake2b(text.encode(), digest_size=6).hexdigest()}-seed-{self.seed}"
 
 
