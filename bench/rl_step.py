@@ -76,12 +76,15 @@ def run_ours(recipe: Recipe, *, steps: int, threads: int) -> dict[str, Any]:
     import transformers
 
     from tersely.flows.observer import QUIET
-    from tersely.flows.train.loop import _prepare
+    from tersely.flows.train.loop import load_run
+    from tersely.flows.train.session import begin, open_folder
     from tersely.flows.train.step import take_step
 
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        run = _prepare(recipe, Path(folder) / "run", resume=False, observer=QUIET)
+        session = begin(recipe, Path(folder) / "run", resume=False)
+        run = load_run(session, observer=QUIET)
+        open_folder(session)
         state: Any = {}
         seconds = []
         for step in range(steps):

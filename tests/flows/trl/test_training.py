@@ -31,7 +31,8 @@ from tersely.core.types import (
 from tersely.engines.models import lab_folder, load_policy
 from tersely.flows.observer import QUIET
 from tersely.flows.recipe.recipe import Recipe, as_toml, check_recipe, read_recipe
-from tersely.flows.train.loop import _prepare
+from tersely.flows.train.loop import load_run
+from tersely.flows.train.session import begin, open_folder
 from tersely.flows.train.step import Run, take_step
 from tersely.flows.trl.hooks import latest
 
@@ -197,7 +198,9 @@ def ours(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     runs = {}
     for name in RECIPES:
         folder = tmp_path_factory.mktemp("ours") / name
-        run = _prepare(recipe_of(name), folder, resume=False, observer=QUIET)
+        session = begin(recipe_of(name), folder, resume=False)
+        run = load_run(session, observer=QUIET)
+        open_folder(session)
         run = run._replace(sampler=Replay(trained, name, run.policy))
         state: Any = {}
         for step in range(STEPS):

@@ -52,7 +52,7 @@ def train(
         GradingError: too many answers of a step could not be graded.
     """
     session = begin(recipe, folder, resume=resume)
-    run = _load(session, observer=observer)
+    run = load_run(session, observer=observer)
     open_folder(session)
     start, state = _restore(run, session)
     monitor = make_monitor(
@@ -88,7 +88,8 @@ def _sampled_tokens(folder: Path) -> int:
     return sum(r.sampled_tokens for r in jsonl.read(file, StepRecord)) if file.is_file() else 0
 
 
-def _load(session: Session, *, observer: Observer) -> Run:
+def load_run(session: Session, *, observer: Observer) -> Run:
+    """Model, sampler and learner of a run, the sampler held against a forward pass of the model."""
     recipe = session.recipe
     policy = load_policy(recipe.model.path)
     section = recipe.model
