@@ -16,6 +16,7 @@ from tersely.cli.sampling import (
     DrawOptions,
     LocalOptions,
     ModelOptions,
+    OldCap,
     ServerOptions,
     make_endpoint,
     sampling_progress,
@@ -86,9 +87,8 @@ class CurateOptions:
     out: Annotated[Path, typer.Option(help="Folder to write; the same command resumes it.")]
     source: ModelOptions
     samples: Annotated[int, typer.Option(help="Samples a prompt, k.")] = 8
-    cap_tokens: Annotated[
-        int, typer.Option("--cap-tokens", "--max-tokens", help="Sampled cap in tokens.")
-    ] = 16384
+    cap_tokens: Annotated[int, typer.Option(help="Sampled cap in tokens.")] = 16384
+    max_tokens: OldCap = None
     draw: DrawOptions
     seed: Annotated[int, typer.Option(help="Seed of sampling, and of --limit's draw.")] = 0
     pool: Annotated[int | None, typer.Option(help="Sample only the first so many prompts.")] = None
@@ -96,6 +96,11 @@ class CurateOptions:
     choice: ChoiceOptions
     server: ServerOptions
     allow_unsandboxed: AllowUnsandboxed = False
+
+    @property
+    def cap(self) -> int:
+        """The sampled cap in tokens, by whichever name it was given."""
+        return self.cap_tokens if self.max_tokens is None else self.max_tokens
 
 
 @flattened
@@ -114,7 +119,7 @@ def curate(options: CurateOptions) -> None:
         if threads < 0:
             raise ConfigError(f"--threads {threads} is below 0; 0 takes one a core")
         choice = _choice(options.choice, seed=options.seed)
-        check_choice(choice, cap_tokens=options.cap_tokens)
+        check_choice(choice, cap_tokens=options.cap)
         plan = _plan(options)
         against = ", ".join(options.choice.against or ()) or "no benchmark"
         inputs = {"problems": options.problems, "held against": against}
@@ -151,13 +156,13 @@ def _plan(options: CurateOptions) -> "Plan":
         out=options.out / "samples",
         spec=SamplingSpec(
             samples=options.samples,
-            cap_tokens=options.cap_tokens,
+            cap_tokens=options.cap,
             seed=options.seed,
             temperature=options.draw.temperature,
             top_p=options.draw.top_p,
             top_k=options.draw.top_k,
         ),
-        budgets=(options.cap_tokens,),
+        budgets=(options.cap,),
         protocol=Protocol.FINISHED,
         endpoint=make_endpoint(options.source, options.server),
         rows=options.local.rows,

@@ -12,6 +12,7 @@ from tersely.cli.sampling import (
     DrawOptions,
     LocalOptions,
     ModelOptions,
+    OldCap,
     ServerOptions,
     make_endpoint,
     sampling_progress,
@@ -35,13 +36,9 @@ class EvalOptions:
     source: ModelOptions
     samples: Annotated[int, typer.Option(help="Samples a problem.")] = 8
     cap_tokens: Annotated[
-        int,
-        typer.Option(
-            "--cap-tokens",
-            "--max-tokens",
-            help="Sampled cap: most tokens a sample, its stop token included.",
-        ),
+        int, typer.Option(help="Sampled cap: most tokens a sample, its stop token included.")
     ] = 32768
+    max_tokens: OldCap = None
     budgets: Annotated[
         str | None,
         typer.Option(
@@ -76,6 +73,11 @@ class EvalOptions:
     ] = False
     allow_unsandboxed: AllowUnsandboxed = False
 
+    @property
+    def cap(self) -> int:
+        """The sampled cap in tokens, by whichever name it was given."""
+        return self.cap_tokens if self.max_tokens is None else self.max_tokens
+
 
 @flattened
 def evaluate(options: EvalOptions) -> None:
@@ -96,14 +98,13 @@ def _plan(options: EvalOptions) -> "Plan":
         out=options.out,
         spec=SamplingSpec(
             samples=options.samples,
-            cap_tokens=options.cap_tokens,
+            cap_tokens=options.cap,
             seed=options.seed,
             temperature=options.draw.temperature,
             top_p=options.draw.top_p,
             top_k=options.draw.top_k,
         ),
-        budgets=numbers(options.budgets, option="--budgets")
-        or spectrum(max(1, options.cap_tokens)),
+        budgets=numbers(options.budgets, option="--budgets") or spectrum(max(1, options.cap)),
         protocol=options.protocol,
         endpoint=make_endpoint(options.source, options.server, tokenizer=options.tokenizer),
         limit=options.limit,

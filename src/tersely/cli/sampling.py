@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from tersely.flows.evaluate.progress import EvalProgress
 
 
+# The name that --cap-tokens had; it goes on working.
+OldCap = Annotated[
+    int | None, typer.Option("--max-tokens", hidden=True, help="The old name of --cap-tokens.")
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """Which model samples, and where."""
