@@ -21,8 +21,15 @@ def rewards(
     group: Annotated[
         str, typer.Option(help="plot: the group's other rollouts, r(ight) or w(rong) and tokens.")
     ] = "r1500 r3000 r5000 w2500 w7000",
-    target: Annotated[float, typer.Option(help="plot: target length L_T in tokens.")] = 4096,
-    cap: Annotated[int, typer.Option(help="plot: sampling cap L_R in tokens.")] = 8192,
+    target_tokens: Annotated[float, typer.Option(help="plot: target length L_T.")] = 4096,
+    cap_tokens: Annotated[int, typer.Option(help="plot: sampling cap L_R.")] = 8192,
+    target: Annotated[
+        float | None,
+        typer.Option("--target", hidden=True, help="The old name of --target-tokens."),
+    ] = None,
+    cap: Annotated[
+        int | None, typer.Option("--cap", hidden=True, help="The old name of --cap-tokens.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="plot: PNG to write. Default: NAME.png")] = None,
 ) -> None:
     """List the rewards with formula, source and parameters, or draw one over length."""
@@ -30,7 +37,14 @@ def rewards(
         if not words:
             _list()
         elif words[0] == "plot" and len(words) == 2:
-            _plot(words[1], set_ or [], group, target=target, cap=cap, out=out)
+            _plot(
+                words[1],
+                set_ or [],
+                group,
+                target_tokens=target_tokens if target is None else target,
+                cap_tokens=cap_tokens if cap is None else cap,
+                out=out,
+            )
         else:
             raise ConfigError(f"{' '.join(words)!r} is not plot NAME; try plot kimi")
 
@@ -51,7 +65,13 @@ def _list() -> None:
 
 
 def _plot(
-    name: str, entries: Sequence[str], group: str, *, target: float, cap: int, out: Path | None
+    name: str,
+    entries: Sequence[str],
+    group: str,
+    *,
+    target_tokens: float,
+    cap_tokens: int,
+    out: Path | None,
 ) -> None:
     from tersely.flows.recipe.recipe import read_value
     from tersely.flows.recipe.reward_curve import read_group, trace_reward
@@ -59,15 +79,19 @@ def _plot(
 
     parameters = dict(read_value(entry) for entry in entries)
     members = read_group(group)
-    if cap < 2 or target <= 0:
-        raise ConfigError(f"--cap {cap} must be 2 or more, and --target {target:g} above 0")
-    points = trace_reward(name, parameters, members, target_tokens=target, cap_tokens=cap)
+    if cap_tokens < 2:
+        raise ConfigError(f"--cap-tokens {cap_tokens} is below 2; set 2 or more")
+    if not target_tokens > 0:
+        raise ConfigError(f"--target-tokens {target_tokens:g} must be above 0")
+    points = trace_reward(
+        name, parameters, members, target_tokens=target_tokens, cap_tokens=cap_tokens
+    )
     settings = ", ".join(f"{key} = {value}" for key, value in parameters.items())
     spec = draw_reward(
         points,
         title=f"{name} {settings}".strip(),
-        subtitle=f"beside {group}; target {target:g} (dashed), cap {cap}",
-        target_tokens=target,
+        subtitle=f"beside {group}; target {target_tokens:g} tokens (dashed), cap {cap_tokens}",
+        target_tokens=target_tokens,
         members=members,
     )
     file = out or Path(f"{name}.png")
