@@ -56,7 +56,7 @@ def test_facts_survive_verl_s_float32() -> None:
         assert (facts.finished_B[place], facts.thought_B[place]) == (finished, thought)
 
 
-@pytest.mark.parametrize("score", [0.5, -1.0, 1 + 0.3 * BIT, 2 + BIT, 32 * BIT, 1 - 0.001])
+@pytest.grade_rollout.parametrize("score", [0.5, -1.0, 1 + 0.3 * BIT, 2 + BIT, 32 * BIT, 1 - 0.001])
 def test_a_reward_of_another_making_is_refused(score: float) -> None:
     with pytest.raises(EngineError, match="none of ours"):
         facts_of(np.array([BIT, score]))
@@ -164,7 +164,7 @@ def test_a_completion_of_several_turns_is_refused() -> None:
 PROBLEM = Problem(id="p", prompt="2+2", answer="4", source="sums")
 
 
-def marker(*, pay_unfinished: bool = False) -> RolloutGrader:
+def grader(*, pay_unfinished: bool = False) -> RolloutGrader:
     return RolloutGrader(
         grade=lambda problem, text: Verdict(
             grade=Grade.CORRECT if text.endswith(problem.answer) else Grade.WRONG, extracted=text
@@ -182,7 +182,7 @@ def row(*ids: int) -> VerlRow:
 
 
 def test_a_rollout_was_cut_if_it_reaches_the_cap_without_a_stop_token() -> None:
-    score, right, line = marker().mark(row(1, 4, 0))
+    score, right, line = grader().grade_rollout(row(1, 4, 0))
     assert (score, right, line.finish, line.tokens) == (1 + 31 * BIT, True, Finish.STOP, 3)
     # The text that is graded is without the stop token, the length with it.
     assert line == GradedLine(
@@ -197,13 +197,13 @@ def test_a_rollout_was_cut_if_it_reaches_the_cap_without_a_stop_token() -> None:
         finish=Finish.STOP,
         text="14",
     )
-    cut = marker().mark(row(1, 1, 4))
+    cut = grader().grade_rollout(row(1, 1, 4))
     assert (cut[1], cut[2].finish) == (False, Finish.LENGTH)
-    assert marker(pay_unfinished=True).mark(row(1, 1, 4))[1] is True
+    assert grader(pay_unfinished=True).grade_rollout(row(1, 1, 4))[1] is True
     # Shorter than the cap: the engine stopped at a token that we do not know of.
-    assert marker().mark(row(1, 4))[2].finish is Finish.STOP
+    assert grader().grade_rollout(row(1, 4))[2].finish is Finish.STOP
     with pytest.raises(EngineError, match="no completion tokens"):
-        marker().mark(row())
+        grader().grade_rollout(row())
 
 
 class Columns:

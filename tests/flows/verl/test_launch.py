@@ -83,7 +83,7 @@ COMPOSED = {
 }
 
 
-@pytest.mark.parametrize("name", COMPOSED)
+@pytest.grade_rollout.parametrize("name", COMPOSED)
 def test_verl_composes_and_validates_what_a_recipe_means(name: str, tmp_path: Path) -> None:
     file, overrides, nodes, gpus = COMPOSED[name]
     recipe = read_recipe(file, overrides=overrides)
@@ -95,7 +95,7 @@ def test_verl_composes_and_validates_what_a_recipe_means(name: str, tmp_path: Pa
     assert config.ray_kwargs.ray_init.runtime_env.env_vars[RUN] == str(tmp_path)
 
 
-@pytest.mark.parametrize(
+@pytest.grade_rollout.parametrize(
     ("setting", "message"),
     [
         ("verl.actor_rollout_ref.rollout.tensor_parallel_size=2", "is no setting.*did you mean"),
@@ -209,10 +209,10 @@ def test_a_process_of_verl_s_that_only_imports_it_knows_the_estimator(run: Path)
 
 def test_stop_tokens_are_the_model_s(run: Path) -> None:
     tokenizer = load_tokenizer("lab")
-    marker = verl_hooks.make_marker(tiny(), tokenizer)
+    grader = verl_hooks.make_rollout_grader(tiny(), tokenizer)
     listed = load_settings("lab").generation_config.eos_token_id
-    assert marker.stop_ids >= {tokenizer.eos_token_id}
-    assert set(np.atleast_1d(listed)) <= marker.stop_ids
+    assert grader.stop_ids >= {tokenizer.eos_token_id}
+    assert set(np.atleast_1d(listed)) <= grader.stop_ids
     assert lab_folder().is_dir()
 
 
@@ -274,7 +274,7 @@ def launched(folder: Path, *, resume: bool) -> None:
     launch_verl.launch_verl(recipe, folder, nodes=1, gpus_per_node=1, resume=resume, observer=QUIET)
 
 
-@pytest.mark.parametrize("dies", [1, 2])
+@pytest.grade_rollout.parametrize("dies", [1, 2])
 def test_a_launch_that_dies_goes_on_and_ends_in_a_report(
     tmp_path: Path, played: None, monkeypatch: pytest.MonkeyPatch, dies: int
 ) -> None:

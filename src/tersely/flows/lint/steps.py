@@ -98,8 +98,10 @@ def push_all(recipe: Recipe, steps: Sequence[LintStep]) -> tuple[Pushed, Float[n
     target length of each group."""
     shaping, first_group, parts, targets = shaping_of(recipe), 0, [], []
     for step in steps:
-        seen = [GradedView(np.ones(len(view.correct_G), dtype=bool), view) for view in step.views]
-        shaped = shape_step(shaping, seen, {})
+        graded_views = [
+            GradedView(np.ones(len(view.correct_G), dtype=bool), view) for view in step.views
+        ]
+        shaped = shape_step(shaping, graded_views, {})
         parts.append(_push_step(recipe, step, shaped, first_group=first_group))
         targets.append(shaped.target.tokens_P)
         first_group += len(step.rows)

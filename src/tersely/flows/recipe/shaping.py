@@ -157,36 +157,40 @@ def graded_view(problem: Problem, columns: RolloutColumns, *, pay_unfinished: bo
 
 
 def shape_step(
-    shaping: Shaping, seen: Sequence[GradedView], state: targets.TargetState
+    shaping: Shaping, graded_views: Sequence[GradedView], state: targets.TargetState
 ) -> ShapedStep:
     """Target, rewards, masks and advantages of a step's groups; ``target.state`` is for the next.
 
     Args:
         state: the target's, after the step before; empty at step 0.
     """
-    views = [each.view for each in seen]
+    views = [each.view for each in graded_views]
     if shaping.target is None:
         target = targets.Target(np.full(len(views), np.nan), state)
     else:
         target = targets.load(shaping.target)(state, views, **shaping.target_parameters)
-    return shape(shaping, seen, target)
+    return shape(shaping, graded_views, target)
 
 
-def shape(shaping: Shaping, seen: Sequence[GradedView], target: targets.Target) -> ShapedStep:
+def shape(
+    shaping: Shaping, graded_views: Sequence[GradedView], target: targets.Target
+) -> ShapedStep:
     """``shape_step`` with a target of one's own; ungraded rollouts are masked and seen by neither
     reward nor advantage, and groups that are dropped have no part in the batch's figures."""
     reward = rewards.load(shaping.reward)
     paid = [
         _pay(each, shaping, reward, target_tokens=float(tokens), weight=target.weight)
-        for each, tokens in zip(seen, target.tokens_P, strict=True)
+        for each, tokens in zip(graded_views, target.tokens_P, strict=True)
     ]
-    layout = Ragged(np.array([len(each.graded_G) for each in seen], dtype=np.int64))
-    dropped_P = np.array([shaping.drop_silent and not has_signal(each.view) for each in seen])
+    layout = Ragged(np.array([len(each.graded_G) for each in graded_views], dtype=np.int64))
+    dropped_P = np.array(
+        [shaping.drop_silent and not has_signal(each.view) for each in graded_views]
+    )
     used_N = layout.spread(~dropped_P)
     reward_N, keep_N = map(np.concatenate, zip(*paid, strict=True))
     advantage_N = np.zeros(len(reward_N))
     if not dropped_P.all():
-        right_N = np.concatenate([_spread_right(each) for each in seen])
+        right_N = np.concatenate([_spread_right(each) for each in graded_views])
         advantage_N[used_N] = advantages.advantages_of(
             shaping.advantage,
             advantages.StepArrays(reward_N[used_N], keep_N[used_N], right_N[used_N]),
@@ -212,14 +216,14 @@ def has_signal(view: GroupView) -> bool:
     return bool(view.right_G.any() and not view.right_G.all())
 
 
-def _spread_right(seen: GradedView) -> Bool[np.ndarray, " G"]:
-    right_G = seen.graded_G.copy()
-    right_G[seen.graded_G] = seen.view.right_G
+def _spread_right(graded: GradedView) -> Bool[np.ndarray, " G"]:
+    right_G = graded.graded_G.copy()
+    right_G[graded.graded_G] = graded.view.right_G
     return right_G
 
 
 def _pay(
-    seen: GradedView,
+    graded: GradedView,
     shaping: Shaping,
     reward: rewards.Reward,
     *,
@@ -227,10 +231,10 @@ def _pay(
     weight: float,
 ) -> RewardBreakdown:
     """One group's reward; an ungraded rollout's is NaN under a mask, so that none counts it."""
-    graded_G = seen.graded_G
+    graded_G = graded.graded_G
     keep_G, total_G = graded_G.copy(), np.full(len(graded_G), np.nan)
     if graded_G.any():
-        g = seen.view._replace(
+        g = graded.view._replace(
             target_tokens=target_tokens, weight=weight, cap_tokens=shaping.cap_tokens
         )
         if shaping.cells == VANILLA:
@@ -248,9 +252,9 @@ def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def check_graded(seen: Sequence[GradedView]) -> None:
+def check_graded(graded_views: Sequence[GradedView]) -> None:
     """Stops a run whose grader fails on too many answers; their rewards would mean nothing."""
-    share = 1 - float(np.concatenate([each.graded_G for each in seen]).mean())
+    share = 1 - float(np.concatenate([each.graded_G for each in graded_views]).mean())
     if share > UNGRADED_SHARE_BOUND:
         raise GradingError(
             f"{share:.0%} of this step's answers could not be graded (bound "

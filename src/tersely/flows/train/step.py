@@ -97,9 +97,9 @@ class Taken(NamedTuple):
 def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
     """Takes one step and records it."""
     began, shaping = perf_counter(), shaping_of(run.recipe)
-    groups, seen, rounds, sample_s = _sample_step(run, step, shaping)
-    shaped = shape_step(shaping, seen, state)
-    check_graded(seen)
+    groups, graded_views, rounds, sample_s = _sample_step(run, step, shaping)
+    shaped = shape_step(shaping, graded_views, state)
+    check_graded(graded_views)
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     graded = perf_counter()
     stats = _learn(run, step, rollouts, shaped)
@@ -131,7 +131,7 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
 
 class _Sampled(NamedTuple):
     groups: list[Group]
-    seen: list[GradedView]
+    graded_views: list[GradedView]
     refill_rounds: int
     sample_s: float
 
@@ -145,8 +145,8 @@ def _sample_step(run: Run, step: int, shaping: Shaping) -> _Sampled:
         seed=run.recipe.seed,
     )
     groups, sample_s = _sample(run, step, chosen)
-    seen, rounds = _views(groups, shaping), 0
-    while rounds < _refill_rounds(run.recipe) and (missing := _missing(run.recipe, seen)):
+    graded_views, rounds = _views(groups, shaping), 0
+    while rounds < _refill_rounds(run.recipe) and (missing := _missing(run.recipe, graded_views)):
         more = refill_problems(
             run.train_problems, [g.problem for g in groups], step, missing, seed=run.recipe.seed
         )
@@ -154,8 +154,8 @@ def _sample_step(run: Run, step: int, shaping: Shaping) -> _Sampled:
             break
         refilled, more_s = _sample(run, step, more)
         groups, sample_s, rounds = [*groups, *refilled], sample_s + more_s, rounds + 1
-        seen += _views(refilled, shaping)
-    return _Sampled(groups, seen, rounds, sample_s)
+        graded_views += _views(refilled, shaping)
+    return _Sampled(groups, graded_views, rounds, sample_s)
 
 
 def refill_problems(
@@ -172,9 +172,9 @@ def _refill_rounds(recipe: Recipe) -> int:
     return section.refill_rounds if section.without_signal == "refill" else 0
 
 
-def _missing(recipe: Recipe, seen: Sequence[GradedView]) -> int:
+def _missing(recipe: Recipe, graded_views: Sequence[GradedView]) -> int:
     """Groups with a signal that the step still lacks."""
-    return recipe.sampling.prompts_per_step - sum(has_signal(each.view) for each in seen)
+    return recipe.sampling.prompts_per_step - sum(has_signal(each.view) for each in graded_views)
 
 
 def _views(groups: Sequence[Group], shaping: Shaping) -> list[GradedView]:

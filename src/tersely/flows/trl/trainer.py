@@ -148,13 +148,13 @@ class GroupReward:
             stop_ids=self.stop_ids,
             samples=self.samples,
         )
-        seen = [
+        graded_views = [
             graded_view(problem, part, pay_unfinished=self._shaping.pay_unfinished)
             for problem, part in zip(grouped.problems, grouped.parts, strict=True)
         ]
-        shaped = shape_step(self._shaping, seen, self.state)
+        shaped = shape_step(self._shaping, graded_views, self.state)
         figures = self._recorder.on_shaped(self._step, joined(grouped.parts), shaped)
-        check_graded(seen)
+        check_graded(graded_views)
         self.share = _share(every, grouped.places, shaped, self._aggregate)
         self.state, self._step = shaped.target.state, self._step + 1
         for name, value in figures.items():

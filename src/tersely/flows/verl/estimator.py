@@ -126,8 +126,8 @@ class Estimator:
     ) -> Float[np.ndarray, " R"]:
         places = places_of(uid_R)
         facts = facts_of(score_R)
-        seen = [self._see(facts, tokens_R, places_G, uid_R) for places_G in places]
-        shaped = shape_step(self.shaping, seen, {})
+        graded_views = [self._see(facts, tokens_R, places_G, uid_R) for places_G in places]
+        shaped = shape_step(self.shaping, graded_views, {})
         adv_N = np.where(shaped.keep_N, shaped.advantage_N, 0.0)
         if self.aggregate is not None:
             made = weigh(shaped, tokens_R[np.concatenate(places)], self.aggregate)
@@ -253,8 +253,8 @@ def row_of(item: Any) -> VerlRow:
                 f"{', '.join(sorted(columns))}: write them with tersely launch verl or tersely "
                 "curate"
             )
-    told: Mapping[str, Any] = last.non_tensor_batch
-    extra = told["extra_info"]
+    values: Mapping[str, Any] = last.non_tensor_batch
+    extra = values["extra_info"]
     if extra.get("id") is None:
         raise DataError(
             "a row that verl reads has no extra_info.id; write the files with tersely launch verl"
@@ -265,16 +265,16 @@ def row_of(item: Any) -> VerlRow:
     return VerlRow(
         problem=Problem(
             id=str(extra["id"]),
-            prompt=str(list(told["raw_prompt"])[-1]["content"]),
-            answer=str(told["reward_model"]["ground_truth"]),
-            source=str(told["data_source"]),
-            grader=str(told["ability"]),
+            prompt=str(list(values["raw_prompt"])[-1]["content"]),
+            answer=str(values["reward_model"]["ground_truth"]),
+            source=str(values["data_source"]),
+            grader=str(values["ability"]),
         ),
         completion_ids=tuple(ids_T[own].tolist()),
         split=str(extra.get("split") or "train"),
-        uid=str(told.get("uid", "")),
-        sample=int(told.get("session_id", 0)),
-        step=int(told.get("global_steps", 0)),
+        uid=str(values.get("uid", "")),
+        sample=int(values.get("session_id", 0)),
+        step=int(values.get("global_steps", 0)),
         prompt_ids=tuple(prompt_T[told_T].tolist()),
     )
 
@@ -297,7 +297,7 @@ class RolloutGrader:
     cap_tokens: int
     pay_unfinished: bool
 
-    def mark(self, row: VerlRow) -> tuple[float, bool, GradedLine]:
+    def grade_rollout(self, row: VerlRow) -> tuple[float, bool, GradedLine]:
         """Its score, whether it is right, and its line.
 
         It was cut if it reaches the cap without a stop token.

@@ -57,7 +57,7 @@ def make_estimator(recipe: Recipe) -> Estimator:
     )
 
 
-def make_marker(recipe: Recipe, tokenizer: Any) -> RolloutGrader:
+def make_rollout_grader(recipe: Recipe, tokenizer: Any) -> RolloutGrader:
     """The recipe's grading of one rollout."""
     return RolloutGrader(
         grade=grading.grade,
@@ -69,7 +69,7 @@ def make_marker(recipe: Recipe, tokenizer: Any) -> RolloutGrader:
     )
 
 
-def make_witness(estimator: Estimator, file: Path) -> EstimateAdvantages:
+def record_calls(estimator: Estimator, file: Path) -> EstimateAdvantages:
     """The estimator, which also writes down whose rollouts it saw in each call."""
     file.parent.mkdir(parents=True, exist_ok=True)
 
@@ -95,7 +95,7 @@ class RecipeReward:
     """
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
-        self._marker = make_marker(recipe_of_run(), tokenizer)
+        self._grader = make_rollout_grader(recipe_of_run(), tokenizer)
         self._file = own_file(GRADED)
         self._file.parent.mkdir(parents=True, exist_ok=True)
 
@@ -103,9 +103,9 @@ class RecipeReward:
         """The reward that verl carries, and ``acc`` for its filter and its own figures."""
         row = row_of(data)
         loop = asyncio.get_running_loop()
-        score, right, line = await loop.run_in_executor(None, self._marker.mark, row)
+        score, right, line = await loop.run_in_executor(None, self._grader.grade_rollout, row)
         jsonl.append(self._file, line)
         return {"reward_score": score, "reward_extra_info": {"acc": float(right)}}
 
 
-register(lambda: make_witness(make_estimator(recipe_of_run()), own_file(JUDGED)))
+register(lambda: record_calls(make_estimator(recipe_of_run()), own_file(JUDGED)))

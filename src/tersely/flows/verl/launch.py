@@ -321,11 +321,13 @@ def _run(overrides: Sequence[str], folder: Path, look: Callable[[], None], *, at
     log = metrics_file(folder, attempt).absolute()
     # Made here: a start that dies before verl logs anything has its number all the same.
     log.touch()
-    told = {ATTEMPT: attempt, "VERL_FILE_LOGGER_PATH": str(log)}
-    own = {**told, "VERL_USE_EXTERNAL_MODULES": HOOKS, RUN: str(folder.absolute())}
+    attempt_variables = {ATTEMPT: attempt, "VERL_FILE_LOGGER_PATH": str(log)}
+    own = {**attempt_variables, "VERL_USE_EXTERNAL_MODULES": HOOKS, RUN: str(folder.absolute())}
     # A session of its own: Ctrl-C reaches verl once, from here.
     with subprocess.Popen(
-        command([*overrides, *for_ray(told)]), env={**os.environ, **own}, start_new_session=True
+        command([*overrides, *for_ray(attempt_variables)]),
+        env={**os.environ, **own},
+        start_new_session=True,
     ) as process:
         try:
             while process.poll() is None:

@@ -332,9 +332,9 @@ def _check_target(target: NamedSection | None) -> dict[str, bool]:
     """What verl cannot do of the target, and whether it is asked for."""
     if target is None:
         return {}
-    told = {name: targets.declared(name) for name in targets.available()}
-    fit = [name for name, each in told.items() if not each.keeps and not UNTOLD & each.needs]
-    mine, instead = told[target.name], f"set target.name to one of {', '.join(fit)}"
+    declared = {name: targets.declared(name) for name in targets.available()}
+    fit = [name for name, each in declared.items() if not each.keeps and not UNTOLD & each.needs]
+    mine, instead = declared[target.name], f"set target.name to one of {', '.join(fit)}"
     return {
         f'target.name = "{target.name}": it keeps a state, {mine.keeps}, which verl does not '
         f"save; {instead}": bool(mine.keeps),
