@@ -2,7 +2,7 @@
 
 It is looked for in the last ``\\boxed{}``; without a box, after the last ``####`` with a number
 behind it; without that, it is the last number of the answer. How numbers may be written is in
-``tasks.quantities``. A box holds one number: a list, a range, a sum or a root in it is wrong.
+``quantities``. A box holds one number: a list, a range, a sum or a root in it is wrong.
 """
 
 import re
