@@ -177,8 +177,8 @@ def verl_advantages(batch: Flat) -> np.ndarray:
     return data.batch["advantages"].numpy()
 
 
-@pytest.grade_rollout.parametrize("name", RECIPES)
-@pytest.grade_rollout.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("seed", range(4))
 def test_verl_s_advantages_of_ragged_groups_are_our_loop_s(
     registered: Any, name: str, seed: int
 ) -> None:
@@ -193,7 +193,7 @@ def test_verl_s_advantages_of_ragged_groups_are_our_loop_s(
     assert np.abs(adv_BT).max() > 0
 
 
-@pytest.grade_rollout.parametrize("name", ["plain", "masked", "filtered", "quantile"])
+@pytest.mark.parametrize("name", ["plain", "masked", "filtered", "quantile"])
 def test_verl_s_loss_is_then_ours(registered: Any, name: str) -> None:
     """verl's own policy loss on its own batch, cut in two, against ours on our own rows."""
     from verl.trainer.ppo.core_algos import get_policy_loss_fn

@@ -56,7 +56,7 @@ def test_facts_survive_verl_s_float32() -> None:
         assert (facts.finished_B[place], facts.thought_B[place]) == (finished, thought)
 
 
-@pytest.grade_rollout.parametrize("score", [0.5, -1.0, 1 + 0.3 * BIT, 2 + BIT, 32 * BIT, 1 - 0.001])
+@pytest.mark.parametrize("score", [0.5, -1.0, 1 + 0.3 * BIT, 2 + BIT, 32 * BIT, 1 - 0.001])
 def test_a_reward_of_another_making_is_refused(score: float) -> None:
     with pytest.raises(EngineError, match="none of ours"):
         facts_of(np.array([BIT, score]))

@@ -83,7 +83,7 @@ COMPOSED = {
 }
 
 
-@pytest.grade_rollout.parametrize("name", COMPOSED)
+@pytest.mark.parametrize("name", COMPOSED)
 def test_verl_composes_and_validates_what_a_recipe_means(name: str, tmp_path: Path) -> None:
     file, overrides, nodes, gpus = COMPOSED[name]
     recipe = read_recipe(file, overrides=overrides)
@@ -95,7 +95,7 @@ def test_verl_composes_and_validates_what_a_recipe_means(name: str, tmp_path: Pa
     assert config.ray_kwargs.ray_init.runtime_env.env_vars[RUN] == str(tmp_path)
 
 
-@pytest.grade_rollout.parametrize(
+@pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("verl.actor_rollout_ref.rollout.tensor_parallel_size=2", "is no setting.*did you mean"),
@@ -274,7 +274,7 @@ def launched(folder: Path, *, resume: bool) -> None:
     launch_verl.launch_verl(recipe, folder, nodes=1, gpus_per_node=1, resume=resume, observer=QUIET)
 
 
-@pytest.grade_rollout.parametrize("dies", [1, 2])
+@pytest.mark.parametrize("dies", [1, 2])
 def test_a_launch_that_dies_goes_on_and_ends_in_a_report(
     tmp_path: Path, played: None, monkeypatch: pytest.MonkeyPatch, dies: int
 ) -> None:

@@ -109,14 +109,14 @@ def test_groups_without_a_signal_are_always_told_by_correctness() -> None:
         settings(tiny("verl.algorithm.filter_groups.metric=score"))
 
 
-@pytest.grade_rollout.parametrize(
+@pytest.mark.parametrize(
     ("name", "theirs"), [("ppo_clip", "vanilla"), ("gspo", "gspo"), ("cispo", "cispo")]
 )
 def test_losses_go_by_verl_s_names(name: str, theirs: str) -> None:
     assert settings(tiny(f"loss.name={name}"))[f"{ACTOR}.policy_loss.loss_mode"] == theirs
 
 
-@pytest.grade_rollout.parametrize("name", sorted({*losses.available()} - {*losses.of_verl()}))
+@pytest.mark.parametrize("name", sorted({*losses.available()} - {*losses.of_verl()}))
 def test_a_loss_that_verl_does_not_have_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"loss.name = '{name}': it has no such loss; set"):
         settings(tiny(f"loss.name={name}"))
@@ -180,7 +180,7 @@ REFUSED = {
 }
 
 
-@pytest.grade_rollout.parametrize(("overrides", "message"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize(("overrides", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_verl_cannot_do_is_refused_by_name(overrides: Sequence[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         settings(tiny(*overrides))
@@ -237,7 +237,7 @@ def test_the_price_is_of_verl_s_defaults_unless_the_recipe_says_otherwise() -> N
     assert setup_of(parallel, gpus=32).tensor_parallel == 4
 
 
-@pytest.grade_rollout.parametrize("name", ["r1-distill-1.5b", "qwen3-4b-thinking"])
+@pytest.mark.parametrize("name", ["r1-distill-1.5b", "qwen3-4b-thinking"])
 def test_the_paper_s_recipes_are_verl_s_too(name: str) -> None:
     found = settings(read_recipe(shipped(name)), gpus=8)
     assert found[f"{ACTOR}.clip_ratio_high"] == 0.28
