@@ -98,3 +98,10 @@ def test_what_a_group_does_not_take_is_refused(run, words):
     done, seen = run(*words)
     assert done.exit_code == 2
     assert not seen
+
+
+def test_the_cap_by_both_of_its_names_is_refused_where_they_differ():
+    words = ["--benchmark", "lab", "--out", "unused", "--cap-tokens", "200", "--max-tokens", "100"]
+    told = CliRunner().invoke(app, ["eval", *words])
+    assert told.exit_code == 2
+    assert "--cap-tokens 200 and its old name --max-tokens 100 differ; give one" in told.output

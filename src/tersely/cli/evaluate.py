@@ -15,6 +15,7 @@ from tersely.cli.sampling import (
     OldCap,
     ServerOptions,
     make_endpoint,
+    one_cap,
     sampling_progress,
 )
 from tersely.core.errors import ConfigError
@@ -76,7 +77,7 @@ class EvalOptions:
     @property
     def cap(self) -> int:
         """The sampled cap in tokens, by whichever name it was given."""
-        return self.cap_tokens if self.max_tokens is None else self.max_tokens
+        return one_cap(self.cap_tokens, self.max_tokens, default=32768)
 
 
 @flattened

@@ -26,6 +26,19 @@ OldCap = Annotated[
 ]
 
 
+def one_cap(cap_tokens: int, old: int | None, *, default: int) -> int:
+    """The cap by its new name or by its old one.
+
+    Raises:
+        ConfigError: both were given, and they differ.
+    """
+    if old is not None and cap_tokens not in (default, old):
+        raise ConfigError(
+            f"--cap-tokens {cap_tokens} and its old name --max-tokens {old} differ; give one"
+        )
+    return cap_tokens if old is None else old
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """Which model samples, and where."""

@@ -17,6 +17,14 @@ from pydantic_core import ErrorDetails
 from tersely.core.errors import ConfigError
 
 # What pydantic calls a broken bound: its key, how we say it, and what to set instead.
+# Where a recipe names a function of these packages.
+_KEYS = {
+    "rewards": "reward.name",
+    "targets": "target.name",
+    "advantages": "advantage.name",
+    "losses": "loss.name",
+    "aggregations": "loss.aggregation",
+}
 _BROKEN = {
     "greater_than_equal": ("ge", "is below", ">="),
     "greater_than": ("gt", "is not above", ">"),
@@ -39,7 +47,10 @@ def load(package: str, name: str) -> Callable[..., Any]:
     known = names(package)
     if name not in known:
         kind = package.rpartition(".")[2]
-        raise ConfigError(f"{name!r} is none of the {kind}: {', '.join(known)}; use one of them")
+        key = f"{_KEYS[kind]} = " if kind in _KEYS else ""
+        raise ConfigError(
+            f"{key}{name!r} is none of the {kind}: {', '.join(known)}; use one of them"
+        )
     function: Callable[..., Any] = getattr(import_module(f"{package}.{name}"), name)
     return function
 

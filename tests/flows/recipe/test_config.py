@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.flows.recipe.recipe import (
     NamedSection,
     Recipe,
@@ -328,7 +328,15 @@ def test_each_loss_has_clips_of_its_own(name: str, low: float, high: float) -> N
     assert tiny(f"loss.name={name}", "loss.clip_high=0.5").loss.clip_high == 0.5
 
 
-def test_a_recipe_with_the_removed_engine_is_told_what_to_leave_out() -> None:
-    with pytest.raises(ConfigError, match=r'"continuous" was removed; leave sampling\.engine out'):
-        read_recipe(TINY, overrides=["sampling.engine=continuous"])
-    assert read_recipe(TINY, overrides=["sampling.engine=local"]) == read_recipe(TINY)
+def test_a_recipe_with_the_removed_engine_is_read_with_a_warning() -> None:
+    with pytest.warns(TerselyWarning, match=r'"continuous" was removed.*the local engine'):
+        old = read_recipe(TINY, overrides=["sampling.engine=continuous"])
+    assert old == read_recipe(TINY) == read_recipe(TINY, overrides=["sampling.engine=local"])
+    with pytest.raises(ConfigError, match=r"sampling\.engine = 'vllm' was removed; leave"):
+        read_recipe(TINY, overrides=["sampling.engine=vllm"])
+
+
+def test_an_unknown_name_is_refused_by_its_key() -> None:
+    for key in ("loss.name", "loss.aggregation", "advantage.name", "reward.name", "target.name"):
+        with pytest.raises(ConfigError, match=rf"^{key} = 'nope' is none of the "):
+            read_recipe(TINY, overrides=[f"{key}=nope"])

@@ -1,5 +1,6 @@
 """The sections of a recipe: what each may set, its bounds and defaults."""
 
+import warnings
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from tersely.algo import aggregations, losses
 from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank
 from tersely.algo.masks import MASKED, STRATEGIES, Cells
+from tersely.core.errors import TerselyWarning
 
 ShareBound = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -72,16 +74,18 @@ class SamplingSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_engine(cls, settings: Any) -> Any:
-        """Recipes of the version before may name the engine, of which one is left."""
-        if not isinstance(settings, dict) or settings.get("engine", "local") not in (
-            "local",
-            "continuous",
-        ):
+        """Recipes and run folders of the version before name the engine, of which one is left."""
+        if not isinstance(settings, dict) or "engine" not in settings:
             return settings
-        if settings.get("engine") == "continuous":
-            raise ValueError(
-                'sampling.engine = "continuous" was removed; leave sampling.engine out (the local '
-                "engine draws the same tokens)"
+        engine = settings["engine"]
+        if engine not in ("local", "continuous"):
+            raise ValueError(f"sampling.engine = {engine!r} was removed; leave sampling.engine out")
+        if engine == "continuous":
+            warnings.warn(
+                'sampling.engine = "continuous" was removed, and the local engine samples the same '
+                "tokens; a run that goes on may differ in the last bits of its weights",
+                TerselyWarning,
+                stacklevel=2,
             )
         return {key: value for key, value in settings.items() if key != "engine"}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Lock
 
 from tersely.core.errors import DataError
+from tersely.flows.recipe.recipe import RECIPE_FILE, read_recipe
 from tersely.report.pages.run import draw_report
 
 HOST = "127.0.0.1"
@@ -56,6 +57,8 @@ class LivePage:
 def make_server(folder: Path, *, port: int, refresh_s: float) -> ThreadingHTTPServer:
     """A server of the run's page on loopback; port 0 takes a free one."""
     page = LivePage(folder, refresh_s=refresh_s)
+    if (folder / RECIPE_FILE).is_file():
+        read_recipe(folder / RECIPE_FILE)  # refused here, where somebody reads it
 
     class Handler(BaseHTTPRequestHandler):
         """Answers ``/`` with the page, and nothing else."""
