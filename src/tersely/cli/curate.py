@@ -168,6 +168,7 @@ def _plan(options: CurateOptions) -> "Plan":
         endpoint=make_endpoint(options.source, options.server),
         rows=options.local.rows,
         engine=options.local.engine,
+        retry_failed=options.server.retry_failed,
     )
 
 

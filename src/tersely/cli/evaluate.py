@@ -114,6 +114,7 @@ def _plan(options: EvalOptions) -> "Plan":
         close_text=options.closing,
         allowance_tokens=options.allowance,
         accept_first=options.accept_first,
+        retry_failed=options.server.retry_failed,
     )
 
 

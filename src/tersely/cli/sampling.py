@@ -88,6 +88,13 @@ class ServerOptions:
         list[str] | None,
         typer.Option(help="Server: a stop token's text that it leaves in. Repeatable."),
     ] = None
+    no_seed: Annotated[
+        bool, typer.Option("--no-seed", help="Server: send no seed, for servers that refuse it.")
+    ] = False
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Server: ask again for the samples that failed."),
+    ] = False
 
 
 def make_endpoint(
@@ -121,6 +128,7 @@ def make_endpoint(
         extra_body=extra_body,
         stop_texts=tuple(server.stop_text or ()),
         tokenizer=tokenizer,
+        seeded=not server.no_seed,
     )
 
 

@@ -105,6 +105,7 @@ class Completion:
     engine's own count, stop token included where the engine counts it. ``pieces`` is the decoded
     text of each token, in order; None from engines that do not give token ids.
     ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
+    ``failure``: why the sample could not be made; it then has no text and no tokens.
     """
 
     problem_id: str
@@ -114,6 +115,7 @@ class Completion:
     finish: Finish
     pieces: tuple[str, ...] | None = None
     thinking_open: bool = False
+    failure: str | None = None
 
 
 OnCompletion = Callable[[Completion], None]
@@ -197,6 +199,7 @@ class EvalRecord:
     text of each token, in order, kept for few samples only.
     ``score`` is the verdict's: the share of tests passed, where the grader gives one.
     ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
+    ``failure``: why the sample could not be made, where its finish is ERROR.
     """
 
     run: str
@@ -218,6 +221,7 @@ class EvalRecord:
     answered_budgets: tuple[int, ...] | None = None
     score: float | None = None
     thinking_open: bool = False
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

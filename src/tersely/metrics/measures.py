@@ -16,6 +16,7 @@ from tersely.metrics.efficiency import (
     ock_score,
     outcome_efficiency,
 )
+from tersely.metrics.failures import FailedSamples
 from tersely.metrics.intervals import (
     RESAMPLES,
     Interval,
@@ -90,6 +91,7 @@ class Evaluation(NamedTuple):
     ``detectable`` is the smallest difference of accuracy, at the largest budget, that a second
     evaluation of this size could find in 8 tries of 10, were sampling noise all there is.
     ``sources`` are the same figures of each source of problems, where there are several.
+    ``failed`` are samples that could not be made; ``ungraded`` counts them too.
     ``window`` are samples that look cut, ``short_cut`` those cut by a lower cap of their own.
     """
 
@@ -109,6 +111,7 @@ class Evaluation(NamedTuple):
     window: Window | None = None
     short_cut: ShortCut | None = None
     ends_known: bool = True
+    failed: FailedSamples | None = None
 
     def value(self, name: str, budget_tokens: int | None = None) -> Interval:
         """The value of a quantity; KeyError if it was not measured."""

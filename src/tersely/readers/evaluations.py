@@ -14,6 +14,7 @@ from tersely.core.manifest import FILE, EvaluationManifest, list_facts, read_man
 from tersely.core.order import natural_pair
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
 from tersely.metrics.budgets import Protocol, spectrum
+from tersely.metrics.failures import FailedSamples, count_failed
 from tersely.metrics.records import (
     ENDED,
     NO_ANSWER,
@@ -52,6 +53,7 @@ _SCHEMA: dict[str, Any] = {
     "answer_tokens": pl.Int64,
     "answered_budgets": pl.List(pl.Int64),
     "difficulty": pl.Float64,
+    "failure": pl.String,
 }
 _REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish")
 
@@ -68,6 +70,7 @@ class Loaded(NamedTuple):
         facts: model, settings, date and the like by what they are called.
         traces: records with text, in table order; a few a problem at most.
         asked: what each (benchmark, problem) asks and which answer is right, where known.
+        failed: samples that could not be made; None if there are none.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Loaded(NamedTuple):
     facts: Mapping[str, Any]
     traces: tuple[EvalRecord, ...]
     asked: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
+    failed: FailedSamples | None = None
 
 
 def load(
@@ -129,7 +133,15 @@ def load(
         facts=list_facts(manifest) if manifest else {},
         traces=tuple(read_traces(file)),
         asked=_asked(file.parent / PROBLEMS_FILE),
+        failed=_failed(frame),
     )
+
+
+def _failed(frame: pl.DataFrame) -> FailedSamples | None:
+    is_failed = pl.col("finish") == Finish.ERROR.value
+    failed = frame.filter(is_failed).select("problem", "failure").rows()
+    left = set(frame.filter(~is_failed)["problem"])
+    return count_failed(failed, made=len(frame), left=left)
 
 
 def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:

@@ -112,7 +112,7 @@ class Server:
         """Answers one request for a completion, or does not."""
         body = json.loads(raw)
         self.bodies.append(body)
-        self.tries[f"{body['messages'][0]['content']} {body['seed']}"].append(raw)
+        self.tries[f"{body['messages'][0]['content']} {body.get('seed')}"].append(raw)
         await asyncio.sleep(self.delay_s)
         match self.faults.draw(raw) if self.faults else None:
             case "429":

@@ -1,6 +1,7 @@
 """What a server's reply becomes, and which replies are refused."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,28 +30,69 @@ def one_of(server: Server, body, *, spec=SPEC, **settings) -> Completion:
 MISSING = {
     "usage": {"choices": [choice("1")]},
     r"usage\.completion_tokens": {"choices": [choice("1")], "usage": {"prompt_tokens": 3}},
-    "choices": {"error": {"message": "overloaded"}, "usage": {"completion_tokens": 1}},
     r"choices\.0\.message": {"choices": [{"index": 0}], "usage": {"completion_tokens": 1}},
     "finish_reason": completion(choice("1", finish=None), tokens=1),
     r"completion_tokens: Input should be a valid integer": completion(choice("1"), tokens=2.5),
     "counts -1 completion tokens": completion(choice("1"), tokens=-1),
     r"ignores max_tokens: 912 > 512": completion(choice("1"), tokens=912),
-    r"asked the server for n=1 and got choices \[\]": completion(tokens=1),
     r"got choices \[0, 1\]": completion(choice("1"), choice("2", index=1), tokens=1),
 }
 
 
 @pytest.mark.parametrize("message", MISSING)
-def test_a_reply_that_lacks_what_a_sample_needs_ends_the_run(server, message) -> None:
+def test_a_reply_that_lacks_what_a_sample_needs_is_not_asked_for_again(server, message) -> None:
     with pytest.raises(EngineError, match=message):
         one_of(server, MISSING[message])
     assert len(server.bodies) == 1
 
 
+BROKEN_OFF = {
+    "HTTP 200 with an error: .*overloaded": {"error": {"message": "overloaded"}},
+    "the reply has no choices": completion(tokens=1),
+    "broke off with finish_reason 'error'": completion(choice("1", finish="error"), tokens=1),
+    "broke off with finish_reason 'abort'": completion(choice("1", finish="abort"), tokens=1),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN_OFF)
+def test_a_reply_that_says_that_it_broke_off_is_asked_for_again(server, message) -> None:
+    with pytest.raises(EngineError, match=message):
+        one_of(server, BROKEN_OFF[message])
+    assert len(server.bodies) == 3
+
+    replies = iter([BROKEN_OFF[message], completion(choice("1"), tokens=2)])
+    server.answer = lambda asked: reply(next(replies))
+    (found,) = sample(server, spec=replace(SPEC, samples=1))
+    assert (found.text, found.tokens, found.failure) == ("1", 2, None)
+
+
+PARTS = {
+    "ab": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+    "<think>why</think>4": [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "why"}]},
+        {"type": "text", "text": "4"},
+    ],
+    "<think>so</think>5": [{"type": "thinking", "thinking": "so"}, {"type": "text", "text": "5"}],
+    "6": [{"type": "image_url", "image_url": {}}, {"type": "text", "text": "6"}],
+}
+
+
+@pytest.mark.parametrize("text", PARTS)
+def test_a_content_in_parts_is_its_text_and_its_thinking(server, text) -> None:
+    assert one_of(server, completion(choice(PARTS[text]), tokens=9)).text == text
+
+
+def test_a_choice_without_an_index_is_the_one_asked_for(server) -> None:
+    only = choice("1")
+    del only["index"]
+    assert one_of(server, completion(only, tokens=2)).text == "1"
+    assert one_of(server, completion(choice("2", index=7), tokens=2)).text == "2"
+
+
 FINISHES = {
     Finish.STOP: ["stop", "eos", "eos_token", "stop_sequence"],
     Finish.LENGTH: ["length", "max_tokens"],
-    Finish.ERROR: ["content_filter", "tool_calls", "abort", "something new"],
+    Finish.ERROR: ["content_filter", "tool_calls", "something new"],
 }
 
 

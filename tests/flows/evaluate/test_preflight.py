@@ -24,7 +24,7 @@ from faulty_server import Server, make_problems, reply, running
 
 from tersely.cli import app
 from tersely.core.errors import EngineError
-from tersely.core.types import SamplingSpec
+from tersely.core.types import Finish, Grade, SamplingSpec
 from tersely.flows.evaluate.session import run_evaluation
 
 FIRST = {(f"p{i}", s) for i, count in enumerate((4, 2, 2)) for s in range(count)}
@@ -205,9 +205,12 @@ def test_first_samples_that_fail_do_not_keep_the_others_back(server, benchmark, 
         return reply({}, status=500) if failing else good(body)
 
     server.answer = answer
-    with pytest.raises(EngineError, match="6 of 30 samples failed"):
-        run_evaluation(plan(server, benchmark, tmp_path / "run"), observer=Order())
-    assert {p for p, _ in pairs_of(tmp_path / "run")} == {"p1", "p2", "p3", "p4"}
+    run_evaluation(plan(server, benchmark, tmp_path / "run"), observer=Order())
+    failed = [r for r in records_of(tmp_path / "run") if r.finish is Finish.ERROR]
+    assert {(r.problem, r.grade, r.failure) for r in failed} == {
+        ("p0", Grade.UNGRADED, "HTTP 500 {}")
+    }
+    assert (len(failed), len(pairs_of(tmp_path / "run"))) == (6, 30)
 
 
 def test_first_samples_are_whole_requests() -> None:

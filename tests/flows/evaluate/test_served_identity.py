@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
-from serving import Order, answers, pairs_of, plan, write_benchmark
+from serving import Order, answers, pairs_of, plan, records_of, write_benchmark
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "engines" / "http"))
 from faulty_server import Server, choice, reply, running
@@ -166,14 +166,23 @@ def test_a_sane_server_is_not_stopped(server, benchmark, tmp_path, kind) -> None
     assert len(pairs_of(out)) == 30
 
 
-@pytest.mark.parametrize("begin", [b"data: ", b": keep-alive\n\ndata: ", b"event: message\ndata: "])
-def test_a_server_that_only_streams_is_told_apart_from_a_broken_reply(
-    server, benchmark, tmp_path, begin
-) -> None:
-    server.answer = lambda body: (200, {}, begin + b'{"choices": []}\n\ndata: [DONE]\n\n')
-    with pytest.raises(EngineError, match="the server streams its replies") as error:
-        run_evaluation(plan(server, benchmark, tmp_path / "run"), observer=Order())
-    assert "\n" not in str(error.value)
+@pytest.mark.parametrize("begin", [b"", b": keep-alive\n\n", b"event: message\n"])
+def test_a_server_that_only_streams_is_read(server, benchmark, tmp_path, begin) -> None:
+    def answer(body):
+        number = body["messages"][0]["content"].split()[-1]
+        said = [{"reasoning_content": f"Seed {body['seed']}"}, {"content": "It is "}]
+        said += [{"content": f"{number}."}]
+        chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in said]
+        chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
+        chunks += [{"choices": [], "usage": {"completion_tokens": 40}}]
+        lines = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]
+        return 200, {}, begin + b"".join(lines) + b"data: [DONE]\n\n"
+
+    server.answer = answer
+    run_evaluation(plan(server, benchmark, tmp_path / "run"), observer=Order())
+    records = records_of(tmp_path / "run")
+    assert {(r.grade, r.tokens, r.finish) for r in records} == {(Grade.CORRECT, 40, Finish.STOP)}
+    assert all(r.text.startswith("<think>Seed ") for r in records if r.text)
 
 
 PLAIN = {

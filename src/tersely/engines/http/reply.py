@@ -8,6 +8,7 @@ from pydantic import BaseModel, StrictInt, ValidationError
 from tersely.core.errors import EngineError
 from tersely.core.types import Finish
 from tersely.core.usage import Counted, Received, Usage, completion_tokens, least_tokens
+from tersely.engines.http.stream import is_stream, joined
 
 MESSAGE_CHARS = 200
 FINISHES = {
@@ -18,6 +19,8 @@ FINISHES = {
     "length": Finish.LENGTH,
     "max_tokens": Finish.LENGTH,
 }
+# The server did not get to the end, and may the next time.
+BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "timeout")
 
 
 class Transient(Exception):
@@ -41,8 +44,16 @@ class Said(NamedTuple):
     counted: str = ""
 
 
+class _Part(BaseModel):
+    """A part of a content: text, or thinking, which may be a list of parts again."""
+
+    type: str = "text"
+    text: str | None = None
+    thinking: "str | list[_Part] | None" = None
+
+
 class _Message(BaseModel):
-    content: str | None = None
+    content: str | list[_Part] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
 
@@ -52,7 +63,7 @@ class _Logprobs(BaseModel):
 
 
 class _ReplyChoice(BaseModel):
-    index: int
+    index: int | None = None
     message: _Message
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
@@ -72,8 +83,9 @@ class _Usage(BaseModel):
 
 
 class _Reply(BaseModel):
-    choices: list[_ReplyChoice]
+    choices: list[_ReplyChoice] | None = None
     usage: _Usage | None = None
+    error: object = None
 
 
 class _Model(BaseModel):
@@ -116,24 +128,21 @@ def read_reply(
         count_text: counts the tokens of a text, where the server's counts cannot be right.
         secret: kept out of the messages that quote the body.
     Raises:
-        Transient: the body is no JSON, as when it was cut off.
+        Transient: the body is no JSON, as when it was cut off, or says that an error came between.
         EngineError: the reply lacks what a sample needs, or is not what was asked for.
     """
     try:
-        reply = _Reply.model_validate_json(body)
+        reply = _Reply.model_validate_json(joined(body) if is_stream(body) else body)
     except ValidationError as error:
         raise _unreadable(error, body, secret=secret) from None
-    found = sorted(reply.choices, key=lambda choice: choice.index)
-    if [choice.index for choice in found] != list(range(choices)):
-        raise EngineError(
-            f"asked the server for n={choices} and got choices {[c.index for c in found]}; "
-            "it ignores n: use samples_per_request 1"
-        )
+    shown = shortened(body.decode("utf-8", errors="replace"), secret=secret)
+    if reply.error and not reply.choices:
+        raise Transient(f"HTTP 200 with an error: {shown}")
+    found = _in_order(reply.choices or [], choices=choices, shown=shown)
     usage = _usage_of(reply.usage or _Usage())
     received = [_received(choice, usage, prompt=prompt, count=count_text) for choice in found]
     together = completion_tokens(usage, received=_sum(received, cap_tokens=cap_tokens))
     if together.tokens is None:
-        shown = shortened(body.decode("utf-8", errors="replace"), secret=secret)
         raise EngineError(
             f"the server's reply is no chat completion with token counts: {together.how}; use a "
             "server that reports usage.completion_tokens with the thinking, or give the model's "
@@ -145,6 +154,28 @@ def read_reply(
         _said(choice, tokens=tokens, cap_tokens=cap_tokens, counted=together.how)
         for choice, tokens in zip(found, counts, strict=True)
     ]
+
+
+def _in_order(found: list[_ReplyChoice], *, choices: int, shown: str) -> list[_ReplyChoice]:
+    """As many choices as were asked for; those without an index stand as they come."""
+    if found and all(choice.index is None for choice in found):
+        places = list(range(len(found)))
+    else:
+        found = sorted(found, key=lambda choice: -1 if choice.index is None else choice.index)
+        places = [-1 if choice.index is None else choice.index for choice in found]
+    if choices == len(found) == 1:  # whatever its index is
+        places = [0]
+    if not found:
+        raise Transient(f"the reply has no choices (got: {shown})")
+    if places != list(range(choices)):
+        raise EngineError(
+            f"asked the server for n={choices} and got choices {places}; "
+            "it ignores n: use --per-request 1"
+        )
+    broken = [choice.finish_reason for choice in found if choice.finish_reason in BROKEN_OFF]
+    if broken:
+        raise Transient(f"the server broke off with finish_reason {broken[0]!r} (got: {shown})")
+    return found
 
 
 def _usage_of(usage: _Usage) -> Usage:
@@ -174,7 +205,7 @@ def _received(
 ) -> Received:
     """What one choice brought. Thinking that the server keeps back cannot be counted."""
     thinking = _thinking(choice.message)
-    content = (choice.message.content or "").replace(prompt, "", 1)
+    content = _content(choice.message).replace(prompt, "", 1)
     stopped = FINISHES.get(choice.finish_reason or "") is Finish.STOP
     # Without its end, what was cut may be thinking and no answer.
     answer = content.rpartition("</think>")[2]
@@ -218,11 +249,6 @@ def text_of(said: Said, *, stop_texts: tuple[str, ...] = ()) -> str:
 
 def _unreadable(error: ValidationError, body: bytes, *, secret: str | None) -> Exception:
     first = error.errors(include_url=False, include_input=False)[0]
-    if body.lstrip().startswith((b"data:", b"event:", b": ")):
-        return EngineError(
-            "the server streams its replies, which was not asked for; set it to answer in one "
-            "piece (stream false), or go past the proxy that streams"
-        )
     if first["type"] == "json_invalid":
         return Transient(f"malformed JSON: {shortened(first['msg'])}")
     where = ".".join(str(part) for part in first["loc"]) or "the reply"
@@ -242,13 +268,28 @@ def _token_counts(choices: list[_ReplyChoice], together: Counted) -> list[int]:
     if len(counts) < len(choices) or sum(counts) != together.tokens:
         raise EngineError(
             f"the tokens of each of {len(choices)} choices cannot be told: logprobs count "
-            f"{counts}, usage says {together.tokens} in all; use samples_per_request 1"
+            f"{counts}, usage says {together.tokens} in all; use --per-request 1"
         )
     return counts
 
 
+def _content(message: _Message) -> str:
+    if isinstance(message.content, list):
+        return "".join(part.text or "" for part in message.content)
+    return message.content or ""
+
+
 def _thinking(message: _Message) -> str:
-    return message.reasoning_content or message.reasoning or ""
+    apart = message.reasoning_content or message.reasoning
+    if apart or not isinstance(message.content, list):
+        return apart or ""
+    return "".join(_thought(part) for part in message.content)
+
+
+def _thought(part: _Part) -> str:
+    if isinstance(part.thinking, list):
+        return "".join(inner.text or _thought(inner) for inner in part.thinking)
+    return part.thinking or ""
 
 
 def _said(choice: _ReplyChoice, *, tokens: int, cap_tokens: int, counted: str) -> Said:
@@ -266,7 +307,7 @@ def _said(choice: _ReplyChoice, *, tokens: int, cap_tokens: int, counted: str) -
     message = choice.message
     return Said(
         reasoning=_thinking(message),
-        content=message.content or "",
+        content=_content(message),
         tokens=tokens,
         finish=FINISHES.get(choice.finish_reason, Finish.ERROR),
         counted=counted,

@@ -15,6 +15,7 @@ from tersely.core.types import Problem, SamplingSpec
 from tersely.engines.http.reply import Transient, shortened
 
 LONGEST_ASKED_WAIT_S = 120.0
+LARGEST_PORT = 65535
 OWN_KEYS = frozenset(
     {
         "model",
@@ -31,11 +32,42 @@ OWN_KEYS = frozenset(
     }
 )
 FIXES = {
-    401: "give the server's API key",
+    401: "give the server's API key in the environment variable of --api-key-env",
+    402: "see to the account that pays for it",
     403: "give an API key that may use this model",
     404: "see that the url ends in /v1 and that the server has this model",
-    422: "take the refused fields out of the sampling settings or extra_body",
+    413: "shorten the prompt or raise the server's limit",
+    422: "take the refused fields out of the sampling settings or --extra-body",
 }
+
+
+class Refused(EngineError):
+    """A request that the server will not answer, however often it is sent."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Dialect(NamedTuple):
+    """How a server wants its requests, learned from what it refuses."""
+
+    cap_field: str = "max_tokens"
+    stream: bool = False
+
+    def learn(self, reply: httpx.Response) -> "Dialect":
+        """How to ask after this refusal; the same where it says nothing of the kind."""
+        said = reply.text.lower()
+        if reply.status_code not in (400, 422):
+            return self
+        if self.cap_field == "max_tokens" and "max_completion_tokens" in said:
+            return self._replace(cap_field="max_completion_tokens")
+        if not self.stream and "stream" in said:
+            return self._replace(stream=True)
+        return self
+
+
+PLAIN = Dialect()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +88,7 @@ class Endpoint:
         stop_texts: stop tokens' texts, taken off a completion's end where a server leaves them.
         tokenizer: a folder of the served model's tokenizer, or its ``tokenizer.json``: counts
             what the server's counts leave out.
+        seeded: send a seed with every request; some servers refuse it.
     """
 
     url: str
@@ -69,6 +102,7 @@ class Endpoint:
     backoff_s: float = 1.0
     stop_texts: tuple[str, ...] = ()
     tokenizer: str | None = None
+    seeded: bool = True
 
 
 class Chunk(NamedTuple):
@@ -100,15 +134,25 @@ def chunks_of(
             yield Chunk(problem, tuple(left[start : start + most]))
 
 
-def body_of(chunk: Chunk, endpoint: Endpoint, spec: SamplingSpec, *, cap_tokens: int) -> bytes:
+def body_of(
+    chunk: Chunk,
+    endpoint: Endpoint,
+    spec: SamplingSpec,
+    *,
+    cap_tokens: int,
+    dialect: Dialect = PLAIN,
+) -> bytes:
     """The request, to the byte: the same for the same samples, whenever it is sent."""
     body: dict[str, object] = {
         "model": endpoint.model,
         "messages": [{"role": "user", "content": chunk.problem.prompt}],
-        "max_tokens": cap_tokens,
+        dialect.cap_field: cap_tokens,
         "temperature": spec.temperature,
-        "seed": seed_of(spec, chunk.problem.id, chunk.samples[0]),
     }
+    if endpoint.seeded:
+        body["seed"] = seed_of(spec, chunk.problem.id, chunk.samples[0])
+    if dialect.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     if spec.top_p != 1:
         body["top_p"] = spec.top_p
     if spec.top_k > 0:
@@ -142,24 +186,26 @@ def postponed(reply: httpx.Response, endpoint: Endpoint) -> Transient:
     )
 
 
-def refused(reply: httpx.Response, endpoint: Endpoint) -> EngineError:
+def refused(reply: httpx.Response, endpoint: Endpoint) -> Refused:
     """The failure for good that any other status stands for, with the server's words."""
     fix = FIXES.get(reply.status_code, "see what the server says and correct the settings")
-    return EngineError(
+    if reply.is_redirect:
+        fix = f"give --endpoint the url that it points to, {reply.headers.get('Location', 'none')}"
+    elif reply.status_code in (400, 422) and endpoint.seeded and "seed" in reply.text.lower():
+        fix = "leave the seed out with --no-seed"
+    return Refused(
         f"the server at {endpoint.url} refuses: HTTP {reply.status_code} "
-        f"{shortened(reply.text, secret=endpoint.api_key)}; {fix}"
+        f"{shortened(reply.text, secret=endpoint.api_key)}; {fix}",
+        status=reply.status_code,
     )
 
 
 def check_endpoint(endpoint: Endpoint) -> None:
     """Raises :class:`ConfigError` naming the first setting that is out of its bounds."""
+    _check_url(endpoint.url)
     own = sorted(OWN_KEYS & endpoint.extra_body.keys())
     key_chars = set(endpoint.api_key or "") - set(string.ascii_letters + string.digits)
     bounds = {
-        "url must start with http:// or https://": not endpoint.url.startswith(
-            ("http://", "https://")
-        ),
-        "url holds a user or password; give them as api_key": "@" in endpoint.url,
         "model is empty": not endpoint.model,
         f"concurrency {endpoint.concurrency} is below 1": endpoint.concurrency < 1,
         f"timeout_s {endpoint.timeout_s} is not above 0": not endpoint.timeout_s > 0,
@@ -174,3 +220,21 @@ def check_endpoint(endpoint: Endpoint) -> None:
     for message, broken in bounds.items():
         if broken:
             raise ConfigError(f"endpoint: {message}")
+
+
+def _check_url(url: str) -> None:
+    if "@" in url:
+        raise ConfigError("endpoint: url holds a user or password; give them as api_key")
+    example = "give one such as http://localhost:8000/v1"
+    try:
+        parsed = httpx.URL(url)
+        port = parsed.port
+        parsed.host.encode("idna")  # as a connection does
+    except (httpx.InvalidURL, UnicodeError, ValueError) as error:
+        raise ConfigError(f"endpoint: url {url!r} is none: {error}; {example}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(
+            f"endpoint: url {url!r} must start with http:// or https:// and a host; {example}"
+        )
+    if port is not None and not 1 <= port <= LARGEST_PORT:
+        raise ConfigError(f"endpoint: url {url!r}: port {port} is outside 1 to {LARGEST_PORT}")

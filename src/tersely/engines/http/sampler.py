@@ -21,6 +21,8 @@ from tenacity import (
 
 from tersely.core.errors import EngineError
 from tersely.core.types import Completion, OnCompletion, Problem, SamplingSpec
+from tersely.engines.http.failures import FIRST_REQUESTS, FailureTally, RetryLines
+from tersely.engines.http.repeats import RepeatCount
 from tersely.engines.http.reply import (
     Said,
     Transient,
@@ -30,7 +32,9 @@ from tersely.engines.http.reply import (
     text_of,
 )
 from tersely.engines.http.request import (
+    PLAIN,
     Chunk,
+    Dialect,
     Endpoint,
     body_of,
     check_endpoint,
@@ -48,14 +52,10 @@ __all__ = ["Endpoint", "HTTPSampler"]
 CountText = Callable[[str], int]
 Pair = tuple[str, int]
 
-CHECK_TIMEOUT_S = 5.0
+CHECK_TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 30.0
 LONGEST_BACKOFF_S = 60.0
-# So many failures in a row, in units of the requests in flight, mean that the server is gone.
-ROUNDS_LOST = 3
 RETRIED_4XX = (408, 409, 425, 429)
-# Fewer repeats than these may well be the same text by chance.
-REPEATS_TO_JUDGE = 20
 log = logging.getLogger(__name__)
 
 
@@ -82,8 +82,12 @@ class HTTPSampler:
         """
         endpoint = self._endpoint
         url = f"{endpoint.url.rstrip('/')}/models"
+        timeout = httpx.Timeout(CHECK_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         try:
-            reply = httpx.get(url, headers=headers_of(endpoint), timeout=CHECK_TIMEOUT_S)
+            reply = httpx.get(url, headers=headers_of(endpoint), timeout=timeout)
+        except (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.DecodingError) as error:
+            log.warning("%s: %s: the model is not checked", url, describe(error))
+            return
         except httpx.RequestError as error:
             raise EngineError(
                 f"no server answers at {url} ({describe(error)}); start it or correct the url"
@@ -115,24 +119,28 @@ class HTTPSampler:
         *,
         skip: AbstractSet[Pair] = frozenset(),
         first: AbstractSet[Pair] = frozenset(),
+        succeeded: bool = False,
         on_first: Callable[[], None] = lambda: None,
         on_completion: OnCompletion,
     ) -> None:
         """Every (problem, sample) not in ``skip``, each once, in the order in which they end.
 
-        Runs an event loop of its own, so it cannot be called from within one. A request that
-        fails all its tries is left out and the others go on. A retry repeats the request to the
-        byte; seeds are a function of ``spec.seed``, problem id and sample index. Whether a server
-        keeps to them is its affair: `transformers serve` does at concurrency 1 only.
+        Runs an event loop of its own, so it cannot be called from within one. The samples of a
+        request that is refused, or fails all its tries, are completions with ``failure``, and the
+        others go on. A retry repeats the request to the byte; seeds are a function of
+        ``spec.seed``, problem id and sample index. Whether a server keeps to them is its affair:
+        `transformers serve` does at concurrency 1 only.
 
         Args:
             skip: (problem id, sample index) pairs that are there already.
             first: pairs to ask for first; the others wait until they ended.
+            succeeded: samples of this server are there already.
             on_first: called then; what it raises stops all.
             on_completion: called between replies, which wait for it; what it raises stops all.
         Raises:
-            EngineError: a setting is out of bounds, the server refuses a request or answers what
-                cannot be counted, or, at the end, some samples failed.
+            EngineError: a setting is out of bounds, or nothing can succeed: all of the first 16
+                requests failed, or the server is gone. Failures since the last success are then
+                not handed over.
         """
         check_spec(spec, rows=1)
         most = self._endpoint.samples_per_request
@@ -148,7 +156,13 @@ class HTTPSampler:
             spec,
             httpx.create_ssl_context(),
             on_completion,
-            wanted=sum(len(chunk.samples) for chunk in chunks),
+            FailureTally(
+                concurrency=self._endpoint.concurrency,
+                wanted=sum(len(chunk.samples) for chunk in chunks),
+                succeeded=succeeded,
+                hand_over=lambda completion: _pass_on(completion, on_completion),
+            ),
+            RetryLines(self._endpoint.tries),
             count_text=self._count_text,
         )
         try:
@@ -166,44 +180,6 @@ class _Stopped(Exception):
 
 
 @dataclass
-class _FailureTally:
-    """What has failed so far, counted in samples; ``in_a_row`` in requests."""
-
-    failed: int = 0
-    done: int = 0
-    in_a_row: int = 0
-    last: str = ""
-
-
-@dataclass
-class _Repeats:
-    """How many completions have the same text as their problem's first."""
-
-    first: dict[str, int] = field(default_factory=dict)
-    seen: int = 0
-    same: int = 0
-
-    def note(self, problem_id: str, text: str) -> None:
-        """Takes in one completion."""
-        if problem_id in self.first:
-            self.seen += 1
-            self.same += self.first[problem_id] == hash(text)
-        else:
-            self.first[problem_id] = hash(text)
-
-    def warn(self, spec: SamplingSpec) -> None:
-        """Warns if every repeat is the same although the sampling is not greedy."""
-        if spec.temperature > 0 and spec.top_k != 1 and self.same == self.seen >= REPEATS_TO_JUDGE:
-            log.warning(
-                "all %d repeated samples have the text of their problem's first: the server "
-                "seems to ignore temperature %g (transformers serve does unless the model's "
-                "generation_config.json says do_sample)",
-                self.seen,
-                spec.temperature,
-            )
-
-
-@dataclass
 class _RequestRun:
     """One call of :meth:`HTTPSampler.sample`: what its workers share."""
 
@@ -211,10 +187,11 @@ class _RequestRun:
     spec: SamplingSpec
     certificates: ssl.SSLContext
     on_completion: OnCompletion
-    wanted: int
+    tally: FailureTally
+    retries: RetryLines
     count_text: CountText | None = None
-    tally: _FailureTally = field(default_factory=_FailureTally)
-    repeats: _Repeats = field(default_factory=_Repeats)
+    dialect: Dialect = PLAIN
+    repeats: RepeatCount = field(default_factory=RepeatCount)
     echo: tuple[str, str, str] | None = None
     echo_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     recounted: set[str] = field(default_factory=set)
@@ -226,10 +203,10 @@ class _RequestRun:
                 try:
                     saids = await self.ask(client, chunk, cap_tokens=self.spec.cap_tokens)
                     saids = [await self.without_echo(client, said, chunk) for said in saids]
-                except Transient as error:
-                    self.note_failure(chunk, error)
+                except (Transient, EngineError) as error:
+                    self.tally.note_failure(chunk, error)
                     continue
-                self.tally.in_a_row = 0
+                self.tally.note_success(len(chunk.samples))
                 for sample, said in zip(chunk.samples, saids, strict=True):
                     self.hand_over(chunk.problem, sample, said)
 
@@ -251,28 +228,33 @@ class _RequestRun:
             EngineError: the server refuses, or its answer cannot be used.
         """
         endpoint = self.endpoint
-        spoken = body_of(chunk, endpoint, self.spec, cap_tokens=cap_tokens)
         backoff = wait_exponential(multiplier=endpoint.backoff_s, max=LONGEST_BACKOFF_S)
         retrying = AsyncRetrying(
             stop=stop_after_attempt(endpoint.tries),
             wait=backoff + wait_random(0, endpoint.backoff_s) + wait_exception(_asked_wait_s),
             retry=retry_if_exception_type(Transient),
-            before_sleep=lambda state: _log_retry(state, chunk, tries=endpoint.tries),
+            before_sleep=lambda state: _log_retry(state, chunk, self.retries),
             reraise=True,
         )
-        return await retrying(self.ask_once, client, spoken, chunk, cap_tokens)
+        return await retrying(self.ask_once, client, chunk, cap_tokens)
 
     async def ask_once(
-        self, client: httpx.AsyncClient, spoken: bytes, chunk: Chunk, cap_tokens: int
+        self, client: httpx.AsyncClient, chunk: Chunk, cap_tokens: int
     ) -> list[Said]:
         """One try of a request."""
-        try:
-            async with asyncio.timeout(self.endpoint.timeout_s):
-                reply = await client.post("chat/completions", content=spoken)
-        except TimeoutError:
-            raise Transient(f"no reply within {self.endpoint.timeout_s:g} s") from None
-        except httpx.RequestError as error:
-            raise Transient(describe(error)) from None
+        asked = self.dialect
+        reply = await self.post(client, chunk, cap_tokens)
+        while (learned := asked.learn(reply)) != asked:
+            if self.dialect == asked:
+                self.dialect = learned
+                log.warning(
+                    "%s refuses max_tokens or whole replies; asking with %s, %s",
+                    self.endpoint.url,
+                    learned.cap_field,
+                    "streamed" if learned.stream else "whole",
+                )
+            asked = self.dialect
+            reply = await self.post(client, chunk, cap_tokens)
         if reply.status_code in RETRIED_4XX or reply.status_code >= 500:
             raise postponed(reply, self.endpoint)
         if reply.status_code != 200:
@@ -285,6 +267,21 @@ class _RequestRun:
             count_text=self.count_text,
             secret=self.endpoint.api_key,
         )
+
+    async def post(
+        self, client: httpx.AsyncClient, chunk: Chunk, cap_tokens: int
+    ) -> httpx.Response:
+        """The server's answer, whatever it is."""
+        spoken = body_of(
+            chunk, self.endpoint, self.spec, cap_tokens=cap_tokens, dialect=self.dialect
+        )
+        try:
+            async with asyncio.timeout(self.endpoint.timeout_s):
+                return await client.post("chat/completions", content=spoken)
+        except TimeoutError:
+            raise Transient(f"no reply within {self.endpoint.timeout_s:g} s") from None
+        except httpx.RequestError as error:
+            raise Transient(describe(error)) from None
 
     async def without_echo(self, client: httpx.AsyncClient, said: Said, chunk: Chunk) -> Said:
         """Takes the rendered prompt off a content, where a server puts it there.
@@ -322,7 +319,6 @@ class _RequestRun:
             log.warning(
                 "usage.completion_tokens is not all that was sampled: tokens are %s", said.counted
             )
-        self.tally.done += 1
         self.repeats.note(problem.id, text)
         completion = Completion(
             problem_id=problem.id,
@@ -331,47 +327,31 @@ class _RequestRun:
             tokens=said.tokens,
             finish=said.finish,
         )
-        try:
-            self.on_completion(completion)
-        except (KeyboardInterrupt, SystemExit) as cause:
-            raise _Stopped(cause) from None
+        _pass_on(completion, self.on_completion)
 
-    def note_failure(self, chunk: Chunk, error: Transient) -> None:
-        """Counts a request whose tries are used up.
 
-        Raises:
-            EngineError: so many in a row failed that the server must be gone.
-        """
-        tally = self.tally
-        tally.failed += len(chunk.samples)
-        tally.in_a_row += 1
-        tally.last = str(error)
-        if tally.in_a_row >= ROUNDS_LOST * self.endpoint.concurrency:
-            raise EngineError(
-                f"stopped after {tally.in_a_row:,} requests in a row failed "
-                f"(last: {tally.last}); {self.wanted - tally.done:,} of {self.wanted:,} samples "
-                "are missing: repair the server, then rerun the same command to sample the rest"
-            )
-
-    def check_complete(self) -> None:
-        """Raises :class:`EngineError` if samples failed."""
-        if self.tally.failed:
-            raise EngineError(
-                f"{self.tally.failed:,} of {self.wanted:,} samples failed after "
-                f"{self.endpoint.tries} tries (last: {self.tally.last}); "
-                "rerun the same command to sample the rest"
-            )
+def _pass_on(completion: Completion, on_completion: OnCompletion) -> None:
+    try:
+        on_completion(completion)
+    except (KeyboardInterrupt, SystemExit) as cause:
+        raise _Stopped(cause) from None
 
 
 async def _sample(
     run: _RequestRun, early: list[Chunk], late: list[Chunk], on_early: Callable[[], None]
 ) -> None:
+    """Few first: where a key or a model is wrong, no more than these are paid."""
+    await _work_through(run, early)
+    more = max(0, FIRST_REQUESTS - len(early))
+    if not run.tally.succeeded:
+        await _work_through(run, late[:more])
+        late = late[more:]
     if early:
-        await _work_through(run, early)
         on_early()
     await _work_through(run, late)
     run.repeats.warn(run.spec)
-    run.check_complete()
+    run.retries.finish()
+    run.tally.finish()
 
 
 async def _work_through(run: _RequestRun, chunks: list[Chunk]) -> None:
@@ -388,9 +368,8 @@ def _asked_wait_s(error: BaseException) -> float:
     return error.asked_wait_s if isinstance(error, Transient) else 0.0
 
 
-def _log_retry(state: RetryCallState, chunk: Chunk, *, tries: int) -> None:
+def _log_retry(state: RetryCallState, chunk: Chunk, retries: RetryLines) -> None:
     assert state.outcome is not None
     wait_s = state.next_action.sleep if state.next_action else 0.0
-    where = f"{chunk.problem.id}, sample {chunk.samples[0]}"
-    why, number = state.outcome.exception(), state.attempt_number
-    log.warning("%s: try %d of %d: %s; again in %.1f s", where, number, tries, why, wait_s)
+    why = str(state.outcome.exception())
+    retries.note(chunk, why, number=state.attempt_number, wait_s=wait_s)

@@ -16,6 +16,7 @@ from tersely.metrics.comparison import (
     list_changes,
     pair,
 )
+from tersely.metrics.failures import tell_failed
 from tersely.metrics.measures import Evaluation, measure, measure_sources
 from tersely.metrics.windows import ShortCut
 from tersely.readers.evaluations import Loaded
@@ -51,7 +52,8 @@ def measure_loaded(loaded: Loaded, *, ks: Sequence[int] = ()) -> Evaluation:
         loaded.table, title=loaded.name, budgets=budgets, ks=ks, protocol=protocol, rng=rng
     )
     return whole._replace(
-        sources=measure_sources(loaded.table, budgets=budgets, ks=ks, protocol=protocol, rng=rng)
+        failed=loaded.failed,
+        sources=measure_sources(loaded.table, budgets=budgets, ks=ks, protocol=protocol, rng=rng),
     )
 
 
@@ -61,6 +63,8 @@ def _notes_of(before: Loaded, after: Loaded, comparison: Comparison) -> Iterator
     for side, cut in zip((before, after), comparison.short_cuts, strict=True):
         yield from (f"{side.name}: {note}" for note in _tell_short_cut(cut))
     for side in (before, after):
+        if side.failed is not None:
+            yield f"{side.name}: {tell_failed(side.failed)}"
         yield from (f"{side.name}: {note}" for note in side.notes)
 
 

@@ -20,7 +20,8 @@ class Plan:
 
     ``budgets`` are reported; under *answered* and *forced* prefixes are graded at them.
     ``close_text`` ends the thinking of a forced answer, ``allowance_tokens`` bounds what follows.
-    ``accept_first`` goes on where the first samples of a server would stop the evaluation.
+    ``accept_first`` goes on where the first samples of a server would stop the evaluation;
+    ``retry_failed`` asks it again for samples that failed.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Plan:
     close_text: str = "</think>"
     allowance_tokens: int = 32
     accept_first: bool = False
+    retry_failed: bool = False
 
 
 def check_plan(plan: Plan) -> None:
@@ -105,7 +107,9 @@ def facts_of(plan: Plan, planned: int) -> Facts:
 
 
 def _request_settings(endpoint: Endpoint) -> str:
-    return repr(sorted({**endpoint.extra_body, "stop texts": endpoint.stop_texts}.items()))
+    unseeded = {} if endpoint.seeded else {"seed": None}
+    told = {**endpoint.extra_body, "stop texts": endpoint.stop_texts, **unseeded}
+    return repr(sorted(told.items()))
 
 
 def _digest_files(plan: Plan, problems: Sequence[Problem]) -> ModelFiles:

@@ -18,7 +18,7 @@ class EvalProgress:
     """Counts samples, right answers and tokens as they come in."""
 
     def __init__(self, console: Console) -> None:
-        self.done = 0
+        self.done = self._failed = 0
         self._total, self._new, self._right, self._tokens = 0, 0, 0, 0
         self._began = self._spoke = monotonic()
         self.display = Display(
@@ -34,7 +34,7 @@ class EvalProgress:
 
     def on_sampling(self, what: str, total: int, done: int) -> None:
         """Starts the bar anew."""
-        self.done, self._total, self._new = done, total, 0
+        self.done, self._total, self._new, self._failed = done, total, 0, 0
         self._right = self._tokens = 0
         self._began = self._spoke = monotonic()
         self._bars.reset(self._task, total=total, completed=done, description=what, numbers="")
@@ -48,11 +48,14 @@ class EvalProgress:
 
     def on_sample(self, record: EvalRecord | None) -> None:
         """Shows the counts with this sample; off a terminal, every ten seconds."""
+        self.done += 1
+        if record is not None and record.finish is Finish.ERROR:
+            self._failed += 1
+        else:
+            self._new += 1
         if record is not None:
             self._right += record.grade is Grade.CORRECT and record.finish is Finish.STOP
             self._tokens += record.tokens
-        self.done += 1
-        self._new += 1
         seconds = monotonic() - self._began
         numbers = ""
         if self._tokens:
@@ -61,11 +64,12 @@ class EvalProgress:
                 f"so far {self._right / self._new:.0%} right, "
                 f"{self._tokens / self._new:,.0f} tokens each  "
                 f"{self._tokens / max(seconds, 1e-9):,.0f} tokens/s"
+                + (f"  {self._failed:,} failed" if self._failed else "")
             )
         self._bars.update(self._task, completed=self.done, numbers=numbers)
         if not self.display.is_live and monotonic() - self._spoke >= PLAIN_EVERY_S:
             self._spoke = monotonic()
-            left_s = seconds / self._new * (self._total - self.done)
+            left_s = seconds / (self._new + self._failed) * (self._total - self.done)
             self.display.say(
                 f"{self.done:,} of {self._total:,} samples  {numbers}  about {left_s:,.0f} s left"
             )

@@ -23,6 +23,7 @@ from tersely.tasks.grading.prefixes import answered_budgets, first_correct_token
 
 # Texts are kept for the first samples of each problem only: enough to read, small to keep.
 SAMPLES_WITH_TEXT = 1
+OTHER_END = "it ended neither by a stop token nor at the cap"
 
 # Makes the completions that are not to be skipped and hands each over as it ends.
 Source = Callable[[AbstractSet[tuple[str, int]], OnCompletion], None]
@@ -54,6 +55,18 @@ def append_missing(
 
     source(frozenset((record.problem, record.sample) for record in records), keep)
     return records
+
+
+def drop_failed(file: Path) -> int:
+    """Takes the failed samples out of a file of records, to be asked for again; how many."""
+    if not file.is_file():
+        return 0
+    jsonl.repair_torn_tail(file)
+    records = jsonl.read(file, EvalRecord)
+    kept = [record for record in records if record.finish is not Finish.ERROR]
+    if len(kept) < len(records):
+        jsonl.write(file, kept)
+    return len(records) - len(kept)
 
 
 def evaluate(
@@ -122,7 +135,7 @@ def record_of(
     model: str | None = None,
     prefix_budgets: Sequence[int] = (),
 ) -> EvalRecord:
-    """The graded record of one sample; a completion that ended in an error is not graded.
+    """The graded record of one sample; one that failed is not graded, and its reason is kept.
 
     ``prefix_budgets`` are those whose prefixes are graded too; they need ``completion.pieces``.
     """
@@ -146,13 +159,14 @@ def record_of(
         difficulty=problem.difficulty,
         answer_tokens=_answer_tokens(problem, completion, verdict),
         prompt=problem.prompt if with_text else None,
-        text=completion.text if with_text else None,
+        text=completion.text if with_text and completion.failure is None else None,
         pieces=pieces if with_text and with_pieces else None,
         model=model,
         extracted=verdict.extracted,
         answered_budgets=answered,
         score=verdict.score,
         thinking_open=completion.thinking_open,
+        failure=completion.failure or (OTHER_END if failed else None),
     )
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tersely.core import jsonl
-from tersely.core.types import Completion, EvalRecord, OnCompletion, Problem, SamplingSpec
+from tersely.core.types import Completion, EvalRecord, Finish, OnCompletion, Problem, SamplingSpec
 from tersely.engines.http.sampler import Endpoint, HTTPSampler
 from tersely.engines.http.template import Template, read_template
 from tersely.flows.evaluate.open_thinking import OpenThinking, settle
@@ -48,6 +48,7 @@ class Served:
                 self.spec,
                 skip=skip,
                 first=self._first,
+                succeeded=self._has_sample(),
                 on_first=lambda: self._judge(warn=not self._first <= skip),
                 on_completion=on_completion,
             )
@@ -82,6 +83,11 @@ class Served:
             warn=warn,
             accept=self.accept_first,
         )
+
+    def _has_sample(self) -> bool:
+        """Whether the server has given a sample before."""
+        records = jsonl.read(self.file, EvalRecord) if self.file.is_file() else []
+        return any(record.finish is not Finish.ERROR for record in records)
 
     def _thinking(self) -> OpenThinking:
         """Whether prompts open the thinking, by the template and what was sampled so far."""

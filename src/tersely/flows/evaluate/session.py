@@ -1,5 +1,6 @@
 """``tersely eval``: one folder, one sampling pass, every sample kept as it ends."""
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from tersely.core.manifest import (
     say_uncompared,
     write_manifest,
 )
-from tersely.core.types import Completion, EvalRecord, Problem
+from tersely.core.types import Completion, EvalRecord, Finish, Problem
 from tersely.engines.http.sampler import HTTPSampler
 from tersely.flows.evaluate.forced import force_answers
 from tersely.flows.evaluate.local import Local, local_source
@@ -23,6 +24,7 @@ from tersely.flows.evaluate.plan import Plan, check_plan, describe, facts_of
 from tersely.flows.evaluate.records import (
     Source,
     append_missing,
+    drop_failed,
     record_of,
 )
 from tersely.flows.evaluate.served import Served
@@ -35,6 +37,7 @@ from tersely.readers.evaluations import FORCED_FILE, PROBLEMS_FILE, RECORDS_FILE
 from tersely.tasks import grading, sources
 from tersely.tasks.repeats import check_set, say_shared
 
+log = logging.getLogger(__name__)
 LAB = "lab"
 LAB_PROBLEMS = 400
 # Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
@@ -87,26 +90,24 @@ def run_evaluation(
         _say_repeats(plan, problems)
     made_of = describe(plan, problems)
     planned = len(problems) * plan.spec.samples
-    if (plan.out / FILE).is_file():
-        there = read_manifest(plan.out, EvaluationManifest)
-        if plan.endpoint is None:
-            # Its contents are compared; where the folder lies is no part of what it is.
-            made_of = replace(made_of, model=there.model)
-        if plan.endpoint is not None and not _count(plan.out / RECORDS_FILE):
-            # Refused before the first sample for its counts: what counts them may be given now.
-            there = replace(there, counting_digest=made_of.counting_digest)
-            write_manifest(plan.out, there)
-        say_uncompared(check_same(made_of, there, folder=plan.out), folder=plan.out)
+    if _count(plan.out / RECORDS_FILE) and (plan.out / FILE).is_file():
+        made_of = _check_folder(plan, made_of)
+        failed = drop_failed(plan.out / RECORDS_FILE) if plan.retry_failed else 0
+        if failed:
+            log.warning("asking again for %d samples that failed", failed)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
             if plan.endpoint is not None:
                 _served(plan, problems).check()
             return
+    elif (plan.out / FILE).is_file():
+        read_manifest(plan.out, EvaluationManifest)  # refuses the folder of anything else
     elif plan.out.exists() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
     grading.refuse_bad_gold(problems)
     source_for = _remote if plan.endpoint is not None else local_source
     source, local = source_for(plan, problems)
-    if not (plan.out / FILE).is_file():
+    if not _count(plan.out / RECORDS_FILE):
+        # Nothing was sampled, so whatever settings a folder was begun with may change.
         plan.out.mkdir(parents=True, exist_ok=True)
         jsonl.write(plan.out / PROBLEMS_FILE, problems)
         write_manifest(plan.out, replace(made_of, facts=facts_of(plan, planned)))
@@ -118,7 +119,7 @@ def run_evaluation(
     waiting = [on_first] if on_first is not None and not _count(file) else []
 
     def on_record(record: EvalRecord) -> None:
-        while waiting:
+        while waiting and record.finish is not Finish.ERROR:
             waiting.pop()(by_id[record.problem], record)
         observer.on_sample(record)
 
@@ -133,6 +134,16 @@ def run_evaluation(
     if plan.protocol is Protocol.FORCED:
         assert local is not None
         force_answers(plan, problems, local, observer=observer, file=plan.out / FORCED_FILE)
+
+
+def _check_folder(plan: Plan, made_of: EvaluationManifest) -> EvaluationManifest:
+    """What the folder's samples are made of; refuses those of another evaluation."""
+    there = read_manifest(plan.out, EvaluationManifest)
+    if plan.endpoint is None:
+        # Its contents are compared; where the folder lies is no part of what it is.
+        made_of = replace(made_of, model=there.model)
+    say_uncompared(check_same(made_of, there, folder=plan.out), folder=plan.out)
+    return made_of
 
 
 def _say_repeats(plan: Plan, problems: Sequence[Problem]) -> None:

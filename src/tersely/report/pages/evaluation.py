@@ -15,7 +15,7 @@ from tersely.report.charts.curves import draw_accuracy, draw_lengths
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.problems import count_problems, list_problems
 from tersely.report.pages.traces import Key, PageTrace, group_traces
-from tersely.report.tables.conclusions import warn_of_windows
+from tersely.report.tables.conclusions import list_alarms
 from tersely.report.tables.matrices import (
     Matrix,
     MatrixRow,
@@ -39,7 +39,7 @@ class EvaluationPage(NamedTuple):
 
     title: str
     summary: str
-    alarm: Sequence[str]
+    alarms: Sequence[Sequence[str]]
     notes: Sequence[str]
     tiles: Sequence[Tile]
     by_budget: Matrix
@@ -78,10 +78,9 @@ def draw_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> Renderab
         heads=LENGTH_HEADS,
         rows=[_keep_first_interval(row, picked) for row in lengths.rows],
     )
-    alarm = warn_of_windows([(evaluation.title, evaluation.window)])
-    top: list[RenderableType] = [draw_alarm(alarm), Text()] if alarm else []
+    alarms = list_alarms(evaluation)
     return Group(
-        *top,
+        *(part for alarm in alarms for part in (draw_alarm(alarm), Text())),
         draw_title(f"{evaluation.title} · right within each budget · {named}"),
         FittedTable(tabulate_budgets(evaluation)._replace(title="tokens")),
         Text(),
@@ -113,7 +112,7 @@ def build_page(loaded: Loaded, evaluation: Evaluation) -> EvaluationPage:
     return EvaluationPage(
         title=evaluation.title,
         summary=write_caption(evaluation),
-        alarm=warn_of_windows([(evaluation.title, evaluation.window)]),
+        alarms=list_alarms(evaluation),
         notes=(*tell_detectable(evaluation), *loaded.notes),
         tiles=_tiles(evaluation),
         by_budget=tabulate_budgets(evaluation),
@@ -190,6 +189,7 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
 
 
 def _facts(loaded: Loaded, evaluation: Evaluation) -> dict[str, Mapping[str, Any]]:
+    failed = evaluation.failed.samples if evaluation.failed else 0
     return {
         "Evaluation": loaded.facts,
         "Measured": {
@@ -199,7 +199,8 @@ def _facts(loaded: Loaded, evaluation: Evaluation) -> dict[str, Mapping[str, Any
             "k": ", ".join(map(str, evaluation.ks)),
             "problems": f"{evaluation.n_problems:,}",
             "samples a problem": f"{evaluation.samples_per_problem:,}",
-            "ungraded samples": f"{evaluation.ungraded:,}",
+            "failed samples": f"{failed:,}",
+            "ungraded samples": f"{evaluation.ungraded - failed:,}",
             "missing samples": f"{evaluation.missing:,}",
         },
     }

@@ -20,7 +20,12 @@ from tersely.metrics.measures import Evaluation
 from tersely.report.pages.html import VEGA_LITE, Figure
 from tersely.report.tables import pairs
 from tersely.report.tables.comparison import TableBlock, most_tries
-from tersely.report.tables.conclusions import conclude, warn_of_lost_problems, warn_of_windows
+from tersely.report.tables.conclusions import (
+    conclude,
+    list_alarms,
+    warn_of_lost_problems,
+    warn_of_windows,
+)
 from tersely.report.tables.matrices import (
     Matrix,
     tabulate_budgets,
@@ -122,7 +127,7 @@ def format_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> str:
     return "\n\n".join(
         [
             f"# {_escape(evaluation.title)}",
-            *_format_alarm(warn_of_windows([(evaluation.title, evaluation.window)])),
+            *(line for alarm in list_alarms(evaluation) for line in _format_alarm(alarm)),
             *(_format_matrix(table) for table in tables),
             *(f"> {_escape(note)}" for note in notes),
             "",

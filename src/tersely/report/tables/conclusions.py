@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import Comparison, Measure, ProblemChange
+from tersely.metrics.failures import NAMED, FailedSamples, tell_failed
+from tersely.metrics.measures import Evaluation
 from tersely.metrics.numbers import (
     UNDEFINED,
     Cell,
@@ -26,6 +28,7 @@ from tersely.report.tables.comparison import (
 )
 from tersely.report.tables.words import label
 
+WHERE = "see failure in records.jsonl"
 FEW_PROBLEMS = 20
 # Swapping five problems gives no p below 2 in 32.
 TOO_FEW_PROBLEMS = 6
@@ -90,6 +93,28 @@ def warn_of_windows(named: Sequence[tuple[str, Window | None]]) -> list[str]:
     """A heading and a line for each evaluation whose samples look cut; else nothing."""
     lines = [_describe_window(window, name) for name, window in named if window is not None]
     return ["Samples look cut although nothing says so", *lines] if lines else []
+
+
+def warn_of_failures(failed: FailedSamples | None) -> list[str]:
+    """A heading, the share of samples that failed and why; else nothing."""
+    if failed is None:
+        return []
+    shown = failed.reasons[:NAMED]
+    others = len(failed.reasons) - len(shown)
+    return [
+        "Samples failed",
+        tell_failed(failed),
+        *(f"{each.samples:,} x {each.problem}: {each.text}" for each in shown),
+        *([f"and {others:,} other reasons; {WHERE}"] if others else []),
+        "If failures go with length or difficulty, the figures below are off. Ask for these "
+        "samples again by adding --retry-failed to the same tersely eval.",
+    ]
+
+
+def list_alarms(evaluation: Evaluation) -> list[list[str]]:
+    """What stands above all figures, each with its heading first; nothing where all is well."""
+    window = warn_of_windows([(evaluation.title, evaluation.window)])
+    return [alarm for alarm in (warn_of_failures(evaluation.failed), window) if alarm]
 
 
 def detectable(measure: Measure) -> float:

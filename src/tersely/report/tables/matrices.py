@@ -33,10 +33,12 @@ class Matrix(NamedTuple):
 
 def write_caption(evaluation: Evaluation) -> str:
     """What the numbers of an evaluation rest on."""
+    failed = evaluation.failed.samples if evaluation.failed else 0
     left_out = [
         count(n, noun)
         for n, noun in (
-            (evaluation.ungraded, "ungraded sample"),
+            (failed, "failed sample"),
+            (evaluation.ungraded - failed, "ungraded sample"),
             (evaluation.missing, "missing sample"),
         )
         if n

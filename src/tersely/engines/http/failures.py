@@ -1,0 +1,169 @@
+"""Samples that a server does not give: kept apart, until it is clear that it gives others."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import NamedTuple
+
+from tersely.core.errors import EngineError
+from tersely.core.types import Completion, Finish
+from tersely.engines.http.reply import Transient
+from tersely.engines.http.request import Chunk
+
+# So many requests that all fail, before any succeeds, mean that none can.
+FIRST_REQUESTS = 16
+# So many in a row, in units of the requests in flight, mean that the server is gone; they must
+# be of several problems, for one that the server cannot bear may have many samples.
+ROUNDS_LOST, PROBLEMS_LOST = 3, 3
+SAY_EVERY_S = 10.0
+NAMED_PROBLEMS = 5
+log = logging.getLogger(__name__)
+
+
+class SampleFailure(NamedTuple):
+    """A request that failed for good, and why."""
+
+    chunk: Chunk
+    reason: str
+
+
+@dataclass
+class FailureTally:
+    """What has failed so far.
+
+    A failure is handed over as a completion without text once a request succeeds after it, or
+    at the end: those of a server that is gone are none of their problems' and are not kept.
+
+    Args:
+        concurrency: requests in flight.
+        wanted: samples to be made.
+        succeeded: a sample has been made, now or before.
+        hand_over: takes the completions that stand for failed samples.
+    """
+
+    concurrency: int
+    wanted: int
+    succeeded: bool
+    hand_over: Callable[[Completion], None]
+    done: int = 0
+    in_a_row: int = 0
+    waiting: list[SampleFailure] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)
+
+    def note_success(self, samples: int) -> None:
+        """Counts samples; the failures before them were their own."""
+        self.done += samples
+        self.succeeded = True
+        self._settle()
+
+    def note_failure(self, chunk: Chunk, error: Transient | EngineError) -> None:
+        """Counts a request that was refused, or whose tries are used up.
+
+        Raises:
+            EngineError: nothing can succeed: all of the first requests failed, or so many in a
+                row that the server must be gone.
+        """
+        self.waiting.append(SampleFailure(chunk, str(error)))
+        self.in_a_row = self.in_a_row + 1 if _is_of_server(error) else 0
+        if not self.succeeded:
+            if len(self.waiting) >= FIRST_REQUESTS:
+                raise self._none_succeed()
+            return
+        if not self.in_a_row:
+            self._settle()
+            return
+        most = max(FIRST_REQUESTS, ROUNDS_LOST * self.concurrency)
+        problems = {failure.chunk.problem.id for failure in self.waiting}
+        if self.in_a_row >= most and len(problems) >= PROBLEMS_LOST:
+            raise EngineError(
+                f"stopped after {self.in_a_row:,} requests in a row failed "
+                f"(last: {error}); {self.wanted - self.done:,} of {self.wanted:,} "
+                "samples are missing: repair the server, then rerun the same command to sample "
+                "the rest"
+            )
+
+    def finish(self) -> None:
+        """Hands over what is left.
+
+        Raises:
+            EngineError: not one request succeeded.
+        """
+        if self.waiting and not self.succeeded:
+            raise self._none_succeed()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Hands over the failures so far, for the server is there."""
+        self.in_a_row = 0
+        waiting, self.waiting = self.waiting, []
+        for failure in waiting:
+            self._keep(failure)
+
+    def _keep(self, failure: SampleFailure) -> None:
+        problem = failure.chunk.problem
+        if problem.id not in self.named:
+            self.named.add(problem.id)
+            if len(self.named) <= NAMED_PROBLEMS:
+                log.warning("%s failed: %s", problem.id, failure.reason)
+            elif len(self.named) == NAMED_PROBLEMS + 1:
+                log.warning("samples of more problems failed; the report counts them")
+        for sample in failure.chunk.samples:
+            self.hand_over(
+                Completion(
+                    problem_id=problem.id,
+                    sample=sample,
+                    text="",
+                    tokens=0,
+                    finish=Finish.ERROR,
+                    failure=failure.reason,
+                )
+            )
+
+    def _none_succeed(self) -> EngineError:
+        failed = len(self.waiting)
+        reasons = len({failure.reason for failure in self.waiting})
+        first = f"{reasons:,} reasons, the last: " if reasons > 1 else ""
+        return EngineError(
+            f"none of {failed:,} {'request' if failed == 1 else 'requests'} succeeded ({first}"
+            f"{self.waiting[-1].reason}); nothing was kept: mend that, then run the command again"
+        )
+
+
+def _is_of_server(error: Transient | EngineError) -> bool:
+    """Whether a failure may be the server's as a whole, and not one prompt's."""
+    return isinstance(error, Transient) or getattr(error, "status", None) in (401, 402, 403, 404)
+
+
+@dataclass
+class RetryLines:
+    """Says that requests are tried again: the first at once, then one line in ten seconds."""
+
+    tries: int
+    spoke: float = -SAY_EVERY_S
+    unsaid: int = 0
+    failed: int = 0
+
+    def note(self, chunk: Chunk, why: str, *, number: int, wait_s: float) -> None:
+        """Takes in one failed try; ``number`` counts from 1."""
+        self.failed += 1
+        if monotonic() - self.spoke < SAY_EVERY_S:
+            self.unsaid += 1
+            return
+        others = f" ({self.unsaid:,} other tries failed meanwhile)" if self.unsaid else ""
+        log.warning(
+            "%s, sample %d: try %d of %d: %s; again in %.1f s%s",
+            chunk.problem.id,
+            chunk.samples[0],
+            number,
+            self.tries,
+            why,
+            wait_s,
+            others,
+        )
+        self.spoke, self.unsaid = monotonic(), 0
+
+    def finish(self) -> None:
+        """Says how many tries failed in all, where not each was said."""
+        if self.unsaid:
+            log.warning("%d tries failed in all and were made again", self.failed)
