@@ -89,7 +89,7 @@ def test_a_run_folder_without_training_logs_still_reports(run_folder, tmp_path):
 
 
 def test_a_run_that_loses_problems_says_so_at_the_top(run, measured):
-    assert not build_page(run, measured).alarm
+    assert not build_page(run, measured).alarms
     overall = measured.overall
     fallen = [
         m._replace(difference=m.difference._replace(estimate=-0.1, low=-0.2, high=0.01))
@@ -98,7 +98,7 @@ def test_a_run_that_loses_problems_says_so_at_the_top(run, measured):
         for m in overall.measures
     ]
     lost = measured._replace(overall=overall._replace(measures=tuple(fallen)))
-    assert build_page(run, lost).alarm[0] == "Pass@4 falls while Mean@4 does not"
+    assert build_page(run, lost).alarms[0][0] == "Pass@4 falls while Mean@4 does not"
 
 
 def test_stages_are_described_as_they_were_found():

@@ -53,7 +53,8 @@ def _add(piece: dict[str, Any], choices: dict[int, dict[str, Any]]) -> None:
     choice = choices.setdefault(index, {"index": index, "finish_reason": None, "message": {}})
     choice["finish_reason"] = piece.get("finish_reason") or choice["finish_reason"]
     said = piece.get("delta") or piece.get("message")
-    for key in TEXTS if isinstance(said, dict) else ():
+    said = said if isinstance(said, dict) else {}
+    for key in TEXTS:
         value = said.get(key)
         if isinstance(value, list):
             value = "".join(str(part.get("text", "")) for part in value if isinstance(part, dict))

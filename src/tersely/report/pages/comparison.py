@@ -59,7 +59,7 @@ class ComparisonPage(NamedTuple):
     title: str
     summary: str
     names: SideNames
-    alarm: Sequence[str]
+    alarms: Sequence[Sequence[str]]
     doubt: Sequence[str]
     findings: Sequence[str]
     notes: Sequence[str]
@@ -162,7 +162,7 @@ def build_page(
         summary=f"Before: {before.name}; after: {after.name}. "
         f"{write_caption(comparison, heads=names)}",
         names=names,
-        alarm=warn_of_lost_problems(comparison, changes),
+        alarms=[alarm] if (alarm := warn_of_lost_problems(comparison, changes)) else [],
         doubt=warn_of_windows(list(zip(names, comparison.windows, strict=True))),
         findings=conclude(comparison, changes, names=names),
         notes=gather_notes(before, after, comparison, names=names),

@@ -90,7 +90,7 @@ class RunPage(NamedTuple):
 
     title: str
     summary: str
-    alarm: Sequence[str]
+    alarms: Sequence[Sequence[str]]
     protocol: str
     notes: Sequence[str]
     tiles: Sequence[Tile]
@@ -203,7 +203,14 @@ def build_page(run: RunFolder, measured: MeasuredRun) -> RunPage:
             f"Before: the evaluation at step {ends[0]:,}; after: at step {ends[-1]:,}. "
             f"{write_caption(overall)}"
         ),
-        alarm=[*warn_of_lost_problems(overall, measured.changes), *tell_alarms(run.alarms)],
+        alarms=[
+            alarm
+            for alarm in (
+                warn_of_lost_problems(overall, measured.changes),
+                tell_alarms(run.alarms),
+            )
+            if alarm
+        ],
         protocol=f"protocol {overall.protocol.value}",
         notes=overall.notes,
         tiles=_tiles(overall),

@@ -41,7 +41,6 @@ class StudyPage(NamedTuple):
 
     title: str
     summary: str
-    alarm: Sequence[str]
     tiles: Sequence[Tile]
     sections: Sequence[PageSection]
     predictions: Matrix | None
@@ -55,7 +54,6 @@ def write_study(
     page = StudyPage(
         title=f"Study {name}" if len(outcomes) == 1 else "Studies",
         summary=CAPTION,
-        alarm=(),
         tiles=_count_verdicts(outcomes),
         sections=sections,
         predictions=_predictions(confusions) if confusions else None,
