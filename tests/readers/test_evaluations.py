@@ -10,8 +10,9 @@ from tersely.core.manifest import EvaluationManifest, Facts, write_manifest
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade
 from tersely.metrics.budgets import Protocol, score, spectrum
 from tersely.metrics.records import SampleTable, arrange, tabulate
-from tersely.readers import evaluations
-from tersely.readers.evaluations import as_samples, load, read_frame
+from tersely.readers import frames
+from tersely.readers.evaluations import load
+from tersely.readers.frames import as_samples, read_frame
 
 
 def made(number, rng):
@@ -229,7 +230,7 @@ def test_forced_answers_count_where_a_sample_was_cut_and_cost_what_they_cost(tmp
 
 
 def test_texts_stop_where_a_page_would_grow_too_large(tmp_path, records, monkeypatch):
-    monkeypatch.setattr(evaluations, "TRACE_CHARACTERS", 24)
+    monkeypatch.setattr(frames, "TRACE_CHARACTERS", 24)
     loaded = load(folder_of(tmp_path / "base", records))
     assert sum(len(r.text) for r in loaded.traces) == 20
 

@@ -39,6 +39,9 @@ def one_cap(cap_tokens: int, old: int | None, *, default: int) -> int:
     return cap_tokens if old is None else old
 
 
+USUAL_KEY = "OPENAI_API_KEY"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """Which model samples, and where."""
@@ -80,7 +83,7 @@ class ServerOptions:
     per_request: Annotated[int, typer.Option(help="Server: samples a request (n).")] = 1
     api_key_env: Annotated[
         str, typer.Option(help="Server: environment variable that holds the API key.")
-    ] = "OPENAI_API_KEY"
+    ] = USUAL_KEY
     extra_body: Annotated[
         str | None, typer.Option(help="Server: JSON object merged into each request.")
     ] = None
@@ -124,12 +127,20 @@ def make_endpoint(
         concurrency=server.concurrency,
         timeout_s=server.timeout_s,
         tries=server.tries,
-        api_key=os.environ.get(server.api_key_env),
+        api_key=_read_key(server.api_key_env),
         extra_body=extra_body,
         stop_texts=tuple(server.stop_text or ()),
         tokenizer=tokenizer,
         seeded=not server.no_seed,
     )
+
+
+def _read_key(variable: str) -> str | None:
+    """The key in an environment variable; only the usual one may be absent."""
+    key = os.environ.get(variable, "").strip()
+    if not key and variable != USUAL_KEY:
+        raise ConfigError(f"--api-key-env {variable}: no such variable is set; export it first")
+    return key or None
 
 
 def _read_json_object(text: str | None) -> dict[str, object]:

@@ -69,7 +69,7 @@ def format_score(interval: Interval, *, digits: int = 2, p: float = math.nan) ->
 
 def fixed(value: float, *, digits: int = 1) -> str:
     """``1,234.5``."""
-    return f"{value:,.{digits}f}" if math.isfinite(value) else UNDEFINED
+    return f"{value:z,.{digits}f}" if math.isfinite(value) else UNDEFINED
 
 
 def percent(share: float) -> str:

@@ -11,22 +11,22 @@ import polars as pl
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE, EvaluationManifest, list_facts, read_manifest
-from tersely.core.order import natural_pair
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.failures import FailedSamples, count_failed
 from tersely.metrics.records import (
-    ENDED,
-    NO_ANSWER,
-    RIGHT,
-    UNKNOWN_ANSWER,
-    UNKNOWN_TOKENS,
-    Samples,
     SampleTable,
     arrange,
     tabulate,
 )
 from tersely.readers import formats as readers
+from tersely.readers.frames import (
+    TRACE_CHARACTERS,
+    TRACES_A_PROBLEM,
+    as_samples,
+    read_frame,
+    read_traces,
+)
 from tersely.readers.packing import plain_stem
 from tersely.readers.reading import SplitsTokens
 from tersely.readers.regrading import grade_prefixes, regrade
@@ -34,28 +34,6 @@ from tersely.readers.regrading import grade_prefixes, regrade
 RECORDS_FILE, FORCED_FILE, PROBLEMS_FILE = "records.jsonl", "forced.jsonl", "problems.jsonl"
 OURS = "tersely"
 AGAIN = "run the same tersely eval again"
-# What a page can carry: a few traces a problem, and no more text than a browser likes.
-TRACES_A_PROBLEM = 2
-TRACE_CHARACTERS = 4_000_000
-
-_SCHEMA: dict[str, Any] = {
-    "schema": pl.Int64,
-    "run": pl.String,
-    "model": pl.String,
-    "benchmark": pl.String,
-    "problem": pl.String,
-    "sample": pl.Int64,
-    "grade": pl.String,
-    "tokens": pl.Int64,
-    "finish": pl.String,
-    "cap_tokens": pl.Int64,
-    "extracted": pl.String,
-    "answer_tokens": pl.Int64,
-    "answered_budgets": pl.List(pl.Int64),
-    "difficulty": pl.Float64,
-    "failure": pl.String,
-}
-_REQUIRED = ("run", "benchmark", "problem", "sample", "grade", "tokens", "finish")
 
 
 class Loaded(NamedTuple):
@@ -142,123 +120,6 @@ def _failed(frame: pl.DataFrame) -> FailedSamples | None:
     failed = frame.filter(is_failed).select("problem", "failure").rows()
     left = set(frame.filter(~is_failed)["problem"])
     return count_failed(failed, made=len(frame), left=left)
-
-
-def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
-    """The numbers of a records file, without its texts, and notes on it.
-
-    A last line that is still being written, or that a crash tore, is left out and noted.
-
-    Raises:
-        DataError: naming file and line, if a line is no evaluation record.
-    """
-    try:
-        frame = _scan(file, _SCHEMA).collect()
-    except pl.exceptions.PolarsError as error:
-        with file.open("rb") as content:
-            if content.read(1) != b"{":
-                raise DataError(
-                    f"{file} holds no evaluation records; if another tool wrote it, name it with "
-                    "--from"
-                ) from None
-        jsonl.read(file, EvalRecord)  # names the line, if one is to blame
-        raise DataError(f"{file} cannot be read: {error}") from error
-    torn = f"The last line of {file.name} is not whole and was left out."
-    notes = [torn] if _is_torn(file) else []
-    _check_frame(frame, file)
-    return frame, notes
-
-
-def _answer_numbers() -> pl.Expr:
-    """A number for each answer: equal ones are votes for the same in a majority."""
-    grade = pl.col("grade")
-    return (
-        pl.when(grade == Grade.CORRECT.value)
-        .then(RIGHT)
-        .when((grade == Grade.WRONG.value) & pl.col("extracted").is_not_null())
-        .then(pl.col("extracted").rank("dense").cast(pl.Int64))
-        .when(grade == Grade.UNPARSED.value)
-        .then(NO_ANSWER)
-        .otherwise(UNKNOWN_ANSWER)
-    )
-
-
-def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Samples:
-    """A frame of records as columns; see ``Samples``."""
-    found = sorted(frame.select("benchmark", "problem").unique().iter_rows(), key=natural_pair)
-    keys = pl.DataFrame(found, schema={"benchmark": pl.String, "problem": pl.String}, orient="row")
-    placed = frame.select("benchmark", "problem").join(
-        keys.with_row_index("row"), on=["benchmark", "problem"], how="left", maintain_order="left"
-    )
-    columns = frame.select(
-        correct=pl.col("grade") == Grade.CORRECT.value,
-        finished=pl.col("finish").is_in([end.value for end in ENDED]),
-        end_unknown=pl.col("finish") == Finish.UNKNOWN.value,
-        graded=(pl.col("grade") != Grade.UNGRADED.value) & (pl.col("finish") != Finish.ERROR.value),
-        answer=_answer_numbers(),
-        answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
-        **{
-            f"within {b}": pl.col("answered_budgets").list.contains(b).fill_null(False)
-            for b in prefix_budgets
-        },
-    )
-    known = bool(frame["answered_budgets"].is_not_null().any())
-    used = list(prefix_budgets) if known else []
-    return Samples(
-        runs=_distinct(frame, "run"),
-        models=_distinct(frame, "model"),
-        caps=tuple(frame["cap_tokens"].unique().to_list()),
-        keys=tuple(found),
-        row_N=placed["row"].cast(pl.Int64).to_numpy(),
-        sample_N=frame["sample"].to_numpy(),
-        correct_N=columns["correct"].to_numpy(),
-        finished_N=columns["finished"].to_numpy(),
-        graded_N=columns["graded"].to_numpy(),
-        end_unknown_N=columns["end_unknown"].to_numpy(),
-        tokens_N=frame["tokens"].to_numpy(),
-        answer_N=columns["answer"].cast(pl.Int64).to_numpy(),
-        answer_tokens_N=columns["answer_tokens"].to_numpy(),
-        prefix_budgets_C=np.array(used, dtype=np.int64),
-        prefix_NC=columns.select([f"within {b}" for b in used]).to_numpy().astype(bool)
-        if used
-        else np.zeros((len(frame), 0), dtype=bool),
-    )
-
-
-def read_traces(file: Path) -> list[EvalRecord]:
-    """Records with text: the first samples of every problem, sample by sample, while they fit."""
-    slim = {"problem": pl.String, "sample": pl.Int64, "text": pl.String}
-    sizes = (
-        _scan(file, slim)
-        .select("problem", "sample", characters=pl.col("text").str.len_chars())
-        .with_row_index("line")
-        .filter(pl.col("sample") < TRACES_A_PROBLEM, pl.col("characters") > 0)
-        .collect()
-        .sort("sample", "problem")
-    )
-    fits = sizes.filter(pl.col("characters").cum_sum() <= TRACE_CHARACTERS)
-    lines = set(fits["line"].to_list())
-    with file.open("rb") as content:
-        filled = (line for line in content if line.strip())
-        kept = [line.rstrip(b"\n") for number, line in enumerate(filled) if number in lines]
-    records = jsonl.parse(kept, EvalRecord, name=f"{file}, kept texts")
-    return sorted(records, key=lambda r: (natural_pair((r.benchmark, r.problem)), r.sample))
-
-
-def _scan(file: Path, schema: Mapping[str, Any]) -> pl.LazyFrame:
-    """The wanted fields of all whole lines; other fields are not looked at."""
-    if not _is_torn(file):
-        return pl.scan_ndjson(file, schema=schema)
-    whole = file.read_bytes().rpartition(b"\n")[0]
-    return pl.read_ndjson(whole, schema=schema).lazy() if whole else pl.LazyFrame(schema=schema)
-
-
-def _is_torn(file: Path) -> bool:
-    with file.open("rb") as content:
-        if content.seek(0, 2) == 0:
-            return False
-        content.seek(-1, 2)
-        return content.read(1) != b"\n"
 
 
 def _load_peer(
@@ -349,35 +210,12 @@ def _with_forced(
     )
 
 
-def _check_frame(frame: pl.DataFrame, file: Path) -> None:
-    schemas = frame["schema"].unique().to_list()
-    if any(found != jsonl.SCHEMA for found in schemas):
-        raise DataError(
-            f"{file}: schema {schemas}, but this version of tersely reads schema {jsonl.SCHEMA}; "
-            "if another tool wrote the file, name it with --from"
-        )
-    for name in _REQUIRED:
-        empty = frame[name].is_null()
-        if empty.any():
-            line = int(empty.arg_true()[0]) + 1
-            raise DataError(f"{file}:{line}: {name} is missing; every record needs it")
-    for name, known in (("grade", list(Grade)), ("finish", list(Finish))):
-        other = frame.filter(~pl.col(name).is_in([str(value) for value in known]))
-        if len(other):
-            listed = ", ".join(known)
-            raise DataError(f"{file}: {name} is {other[name][0]!r}; it must be one of {listed}")
-
-
 def _unfinished(table: SampleTable, manifest: EvaluationManifest | None) -> list[str]:
     planned = (manifest and manifest.facts.planned_samples) or 0
     made = table.tokens_PS.size - table.missing
     if made >= planned:
         return []
     return [f"Unfinished: {made:,} of {planned:,} samples; {AGAIN}."]
-
-
-def _distinct(frame: pl.DataFrame, column: str) -> tuple[str, ...]:
-    return tuple(frame[column].drop_nulls().unique().sort().to_list())
 
 
 def _only_model(options: readers.Options) -> str | None:

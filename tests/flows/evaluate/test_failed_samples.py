@@ -244,3 +244,41 @@ def test_a_malformed_endpoint_is_one_line(benchmark, tmp_path, url) -> None:
     found = run(Server(url=url), benchmark, tmp_path / "run")
     assert found.exit_code in (1, 2)
     assert isinstance(found.exception, SystemExit)
+
+
+@pytest.mark.parametrize("more", ["/chat/completions", "/chat/completions/", "/models", "?a=b"])
+def test_an_endpoint_that_names_more_than_the_server_is_refused(
+    server, benchmark, tmp_path, more
+) -> None:
+    found = run(Server(url=server.url + more), benchmark, tmp_path / "run")
+    assert found.exit_code == 2
+    assert "end it after the version" in " ".join(found.output.split())
+    assert not server.bodies
+
+
+def test_a_proxy_of_the_environment_is_named(benchmark, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    found = run(Server(url="http://made.example/v1"), benchmark, tmp_path / "run")
+    assert found.exit_code == 1
+    said = " ".join(found.output.split())
+    assert "through the proxy http://127.0.0.1:9; NO_PROXY=made.example goes past it" in said
+    monkeypatch.setenv("http_proxy", "nonsense://h")
+    monkeypatch.setenv("HTTP_PROXY", "nonsense://h")
+    found = run(Server(url="http://made.example/v1"), benchmark, tmp_path / "run")
+    assert (found.exit_code, isinstance(found.exception, SystemExit)) == (1, True)
+
+
+def test_a_named_key_that_is_not_set_is_said_before_anything_is_asked(
+    server, benchmark, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    found = run(server, benchmark, tmp_path / "run", "--api-key-env", "MY_KEY")
+    assert (found.exit_code, server.bodies) == (2, [])
+    monkeypatch.setenv("MY_KEY", "secret\n")
+    server.answer = answers("Seed @ gives #.")
+    found = run(server, benchmark, tmp_path / "run", "--api-key-env", "MY_KEY")
+    assert found.exit_code == 0
+    assert "bearer secret" in server.headers[-1].lower()

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -173,6 +174,23 @@ def describe(error: httpx.RequestError) -> str:
     return shortened(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
+def unreachable(url: str, error: httpx.RequestError | ValueError | ImportError) -> EngineError:
+    """The failure of a server that does not answer at all, and what mends it."""
+    said = str(error)
+    if not isinstance(error, httpx.RequestError):
+        return EngineError(f"a proxy of the environment cannot be used: {said}; correct HTTP_PROXY")
+    fix = "start it or correct the url"
+    if "CERTIFICATE" in said:
+        fix = "trust its certificate with SSL_CERT_FILE=FILE, or use the host that it names"
+    elif "WRONG_VERSION" in said or "record layer" in said:
+        fix = "it seems to speak no TLS: use http:// in place of https://"
+    host = httpx.URL(url).host
+    proxy = None if proxy_bypass(host) else getproxies().get(httpx.URL(url).scheme)
+    if proxy is not None:
+        fix += f" (it was asked through the proxy {proxy}; NO_PROXY={host} goes past it)"
+    return EngineError(f"no server answers at {url} ({describe(error)}); {fix}")
+
+
 def postponed(reply: httpx.Response, endpoint: Endpoint) -> Transient:
     """The failure to retry that a status of 429 or 5xx stands for."""
     # Retry-After may also be a date; then the backoff alone decides.
@@ -235,6 +253,10 @@ def _check_url(url: str) -> None:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigError(
             f"endpoint: url {url!r} must start with http:// or https:// and a host; {example}"
+        )
+    if parsed.path.rstrip("/").endswith(("/completions", "/models")) or parsed.query:
+        raise ConfigError(
+            f"endpoint: url {url!r} names more than the server; end it after the version: {example}"
         )
     if port is not None and not 1 <= port <= LARGEST_PORT:
         raise ConfigError(f"endpoint: url {url!r}: port {port} is outside 1 to {LARGEST_PORT}")

@@ -43,6 +43,7 @@ from tersely.engines.http.request import (
     headers_of,
     postponed,
     refused,
+    unreachable,
 )
 from tersely.engines.local.jobs import check_spec
 from tersely.engines.tokens import make_counter
@@ -88,10 +89,8 @@ class HTTPSampler:
         except (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.DecodingError) as error:
             log.warning("%s: %s: the model is not checked", url, describe(error))
             return
-        except httpx.RequestError as error:
-            raise EngineError(
-                f"no server answers at {url} ({describe(error)}); start it or correct the url"
-            ) from None
+        except (httpx.RequestError, ValueError, ImportError) as error:
+            raise unreachable(url, error) from None
         if reply.status_code in (401, 403):
             raise refused(reply, endpoint)
         if reply.status_code in (502, 503, 504):

@@ -22,7 +22,8 @@ from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
 from tersely.flows.observer import Observer
 from tersely.metrics.passrates import PassRate, pass_rate
-from tersely.readers.evaluations import RECORDS_FILE, read_frame
+from tersely.readers.evaluations import RECORDS_FILE
+from tersely.readers.frames import read_frame
 from tersely.tasks.problems import digest, read_problems
 from tersely.tasks.repeats import check_set
 

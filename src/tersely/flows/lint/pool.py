@@ -24,7 +24,8 @@ from tersely.metrics.records import (
     tabulate,
 )
 from tersely.readers import formats as readers
-from tersely.readers.evaluations import OURS, PROBLEMS_FILE, RECORDS_FILE, as_samples, read_frame
+from tersely.readers.evaluations import OURS, PROBLEMS_FILE, RECORDS_FILE
+from tersely.readers.frames import as_samples, read_frame
 from tersely.tasks.grading.answer import has_thought, opened
 from tersely.tasks.problems import read_problems
 from tersely.tasks.repeats import check_set, prompt_key
