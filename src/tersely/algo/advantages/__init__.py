@@ -4,7 +4,8 @@ An advantage is found by its file: ``advantages/leave_one_out.py`` holds ``leave
 recipe says ``leave_one_out``. It sees all groups of a step at once, ``(rewards_N, keep_N, layout)
 -> adv_N`` in float64 over flat arrays of N rollouts, and gives masked rollouts 0. Keyword-only
 arguments are what a recipe may set, but for ``right_N`` and ``mask_scope``, which the flow hands to
-those that take them.
+those that take them. A file may declare ``TRAITS: frozenset[AdvantageTrait]`` beside its function:
+what others must know of it to judge a recipe.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,6 +36,17 @@ class MaskScope(StrEnum):
     EVERYWHERE = "everywhere"
 
 
+class AdvantageTrait(StrEnum):
+    """What an advantage's file may declare.
+
+    PER_STD: rewards are divided by their group's spread, so rare ones weigh more.
+    PUSHES_ALONE: a group of equal rewards is pushed too.
+    """
+
+    PER_STD = "per std"
+    PUSHES_ALONE = "pushes alone"
+
+
 # What the flow hands to those that take it; a recipe sets the other keyword arguments.
 GIVEN = frozenset({"right_N", "mask_scope"})
 
@@ -55,6 +67,11 @@ def available() -> list[str]:
 def load(name: str) -> Advantage:
     """The advantage of the file ``name``; ConfigError if there is none."""
     return lookup.load(__name__, name)
+
+
+def traits(name: str) -> frozenset[AdvantageTrait]:
+    """What the advantage declares of itself; ConfigError if unknown."""
+    return frozenset(lookup.declared(__name__, name, "TRAITS", ()))
 
 
 def check(name: str, settings: Mapping[str, object]) -> None:

@@ -3,11 +3,13 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tersely.algo.advantages import MaskScope
+from tersely.algo.advantages import AdvantageTrait, MaskScope
 from tersely.algo.advantages.group_normalised import group_normalised
 from tersely.algo.centring import batch_scaled
 from tersely.algo.ragged import Ragged
 from tersely.core.errors import ConfigError
+
+TRAITS = frozenset({AdvantageTrait.PER_STD})
 
 
 def decoupled(

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tersely.algo.advantages import MaskScope
+from tersely.algo.advantages import AdvantageTrait, MaskScope
 from tersely.algo.advantages.group_normalised import group_normalised
 from tersely.algo.centring import counted
 from tersely.algo.ragged import Ragged
@@ -17,6 +17,9 @@ def difficulty_weight(
     Source: the code of GRPO-LEAD, arXiv:2504.09696.
     """
     return np.asarray(0.4 + 1.1 / (1 + np.exp(10 * (np.asarray(accuracy) - 0.75))))
+
+
+TRAITS = frozenset({AdvantageTrait.PER_STD})
 
 
 def difficulty_reweighted(

@@ -3,9 +3,11 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tersely.algo.advantages import MaskScope
+from tersely.algo.advantages import AdvantageTrait, MaskScope
 from tersely.algo.centring import over_std
 from tersely.algo.ragged import Ragged
+
+TRAITS = frozenset({AdvantageTrait.PER_STD})
 
 
 def group_normalised(

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator
 
+from tersely.algo import advantages
+from tersely.algo.advantages import AdvantageTrait
 from tersely.flows.lint.facts import LintFacts, fixed_target
 from tersely.flows.lint.forecast import Finding, FindingSeverity, LengthCell
 from tersely.metrics.intervals import Interval
@@ -23,7 +25,6 @@ MUCH_ALL_WRONG, MOST_ALL_WRONG = 0.05, 0.25
 MUCH_ALL_RIGHT, MUCH_RARE = 0.5, 0.5
 # Treatments that the paper saw fail, by the finding's name.
 RUINOUS = frozenset({"every-negative-masked", "short-is-correct", "every-long-masked"})
-NORMALISED = ("group_normalised", "group_normalised_sample", "difficulty_reweighted", "decoupled")
 PAPER = "arXiv:2602.20945"
 
 
@@ -294,8 +295,9 @@ def _length_alone(facts: LintFacts) -> Finding | None:
 
 
 def _rare(facts: LintFacts) -> Finding | None:
-    s, name = facts.sources, facts.recipe.advantage.name
-    if not (s.rare >= MUCH_RARE and name in NORMALISED):
+    s = facts.sources
+    per_std = AdvantageTrait.PER_STD in advantages.traits(facts.recipe.advantage.name)
+    if not (s.rare >= MUCH_RARE and per_std):
         return None
     return Finding(
         FindingSeverity.WARNING,

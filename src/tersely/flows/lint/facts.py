@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from tersely import rewards, targets
+from tersely.algo import advantages
+from tersely.algo.advantages import AdvantageTrait
 from tersely.flows.lint.figures import (
     Correlations,
     Drift,
@@ -237,7 +239,7 @@ def _is_separate(recipe: Recipe) -> bool:
         rewards.Trait.FEW_KINDS in rewards.traits(recipe.reward.name)
         and not (recipe.target and targets.declared(recipe.target.name).moves)
         and recipe.filter is None
-        and recipe.advantage.name != "unbaselined"
+        and AdvantageTrait.PUSHES_ALONE not in advantages.traits(recipe.advantage.name)
         and not (masked and recipe.treatment.mask_scope == "loss-only")
     )
 
