@@ -8,11 +8,11 @@ NAMED = 3
 
 
 class FailureReason(NamedTuple):
-    """One reason, how many samples failed for it, and a problem that did."""
+    """One reason, how many samples failed for it, and the problems that they are of."""
 
     text: str
     samples: int
-    problem: str
+    problems: tuple[str, ...]
 
 
 class FailedSamples(NamedTuple):
@@ -58,9 +58,9 @@ def count_failed(
         return None
     problems = {problem for problem, _ in failed}
     texts = [reason or "the reason is not on record" for _, reason in failed]
-    first: dict[str, str] = {}
+    of: dict[str, dict[str, None]] = {}
     for (problem, _), text in zip(failed, texts, strict=True):
-        first.setdefault(text, problem)
+        of.setdefault(text, {})[problem] = None
     return FailedSamples(
         samples=len(failed),
         made=made,

@@ -104,11 +104,19 @@ def warn_of_failures(failed: FailedSamples | None) -> list[str]:
     return [
         "Samples failed",
         tell_failed(failed),
-        *(f"{each.samples:,} x {each.problem}: {each.text}" for each in shown),
+        *(
+            f"{count(each.samples, 'sample')} of {_name(each.problems)}: {each.text}"
+            for each in shown
+        ),
         *([f"and {others:,} other reasons; {WHERE}"] if others else []),
         "If failures go with length or difficulty, the figures below are off. Ask for these "
         "samples again by adding --retry-failed to the same tersely eval.",
     ]
+
+
+def _name(problems: Sequence[str]) -> str:
+    others = len(problems) - NAMED
+    return ", ".join(problems[:NAMED]) + (f" and {others:,} others" if others > 0 else "")
 
 
 def list_alarms(evaluation: Evaluation) -> list[list[str]]:
