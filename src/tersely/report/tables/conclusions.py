@@ -105,7 +105,7 @@ def warn_of_failures(failed: FailedSamples | None) -> list[str]:
         "Samples failed",
         tell_failed(failed),
         *(
-            f"{count(each.samples, 'sample')} of {_name(each.problems)}: {each.text}"
+            f"{count(each.samples, 'sample')} of {_name_problems(each.problems)}: {each.text}"
             for each in shown
         ),
         *([f"and {others:,} other reasons; {WHERE}"] if others else []),
@@ -114,7 +114,7 @@ def warn_of_failures(failed: FailedSamples | None) -> list[str]:
     ]
 
 
-def _name(problems: Sequence[str]) -> str:
+def _name_problems(problems: Sequence[str]) -> str:
     others = len(problems) - NAMED
     return ", ".join(problems[:NAMED]) + (f" and {others:,} others" if others > 0 else "")
 
