@@ -67,7 +67,7 @@ def count_failed(
         problems=len(problems),
         lost=len(problems - left),
         reasons=tuple(
-            FailureReason(text, samples, first[text])
+            FailureReason(text, samples, tuple(of[text]))
             for text, samples in Counter(texts).most_common()
         ),
     )
