@@ -23,6 +23,7 @@ from tersely.cli.sampling import (
     sampling_progress,
 )
 from tersely.core.errors import ConfigError
+from tersely.core.lock import lock_folder
 from tersely.core.types import SamplingSpec
 from tersely.metrics.budgets import Protocol
 
@@ -185,12 +186,13 @@ def _run(
     if plan.endpoint is None:
         messages.print(f"loading {plan.model} ...", highlight=False)
         use_threads(threads)
-    with sampling_progress(plan.out) as progress:
-        records = sample_pool(pool, plan, observer=progress)
-    messages.print("choosing ...")
-    curated = choose(pool, records, choice)
-    facts = inputs | _facts(plan, choice)
-    _write_and_show(plan.out.parent, curated, facts, target_tokens=choice.target_tokens)
+    with lock_folder(plan.out.parent):
+        with sampling_progress(plan.out) as progress:
+            records = sample_pool(pool, plan, observer=progress)
+        messages.print("choosing ...")
+        curated = choose(pool, records, choice)
+        facts = inputs | _facts(plan, choice)
+        _write_and_show(plan.out.parent, curated, facts, target_tokens=choice.target_tokens)
 
 
 def _pool(name: str, limit: int | None) -> "list[Problem]":

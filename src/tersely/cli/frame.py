@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from tersely.core.errors import ConfigError, DataError, TerselyError, TerselyWarning
+from tersely.core.storage import is_storage_error
 
 INTERRUPTED = 130
 PLAIN_WIDTH = 110
@@ -29,12 +30,15 @@ def plain_errors() -> Iterator[None]:
         messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, ConfigError | DataError) else 1) from error
     except OSError as error:
-        if error.filename is None:
+        full = is_storage_error(error)
+        if error.filename is None and not full:
             raise
+        where = error.filename or "what this command writes"
+        fix = "; make room there and give the same command again" if full else ""
         messages.print(
-            f"[bold red]error:[/] {_escape(f'{error.filename}: {error.strerror}')}", soft_wrap=True
+            f"[bold red]error:[/] {_escape(f'{where}: {error.strerror}{fix}')}", soft_wrap=True
         )
-        raise typer.Exit(2) from error
+        raise typer.Exit(1 if full else 2) from error
 
 
 @contextmanager

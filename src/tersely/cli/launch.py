@@ -9,11 +9,12 @@ import typer
 from tersely.cli.frame import messages, plain_errors, use_threads
 from tersely.cli.launch_verl import launch_verl
 from tersely.cli.launched import carry_out
-from tersely.cli.options import LaunchFolder, MeanTokens, Resume
+from tersely.cli.options import LaunchFolder, MeanTokens, Resume, ResumeFrom
 from tersely.cli.report import show_run
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
+    from tersely.flows.train.folder import Resumption
 
 # A launched run is evaluated before its first step and after its last.
 ENDS = 2
@@ -38,6 +39,7 @@ def launch_trl(
     ] = 1,
     run: LaunchFolder = None,
     resume: Resume = False,
+    resume_from: ResumeFrom = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override a setting, e.g. --set trl.use_vllm=true. Repeatable."),
@@ -49,7 +51,8 @@ def launch_trl(
     mean_tokens: MeanTokens = None,
 ) -> None:
     """Train with TRL on accelerate: our rewards, targets, masks and records, its processes."""
-    from tersely.flows.recipe.recipe import find_recipe, read_recipe
+    from tersely.flows.recipe.recipe import find_recipe, keys_of, read_recipe
+    from tersely.flows.train.folder import Resumption
 
     with plain_errors():
         file = find_recipe(recipe)
@@ -58,7 +61,8 @@ def launch_trl(
         if dry_run:
             _show(settings, folder, processes=processes, mean_tokens=mean_tokens)
             return
-        _launch(settings, folder, processes=processes, resume=resume)
+        start = Resumption(resume, resume_from, keys_of(set_ or []))
+        _launch(settings, folder, start, processes=processes)
 
 
 def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int | None) -> None:
@@ -78,7 +82,7 @@ def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int 
     messages.print(f"processes: {command}", highlight=False, soft_wrap=True)
 
 
-def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -> None:
+def _launch(settings: "Recipe", folder: Path, start: "Resumption", *, processes: int) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
 
     messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
@@ -90,7 +94,7 @@ def _launch(settings: "Recipe", folder: Path, *, processes: int, resume: bool) -
             settings,
             folder,
             processes=processes,
-            resume=resume,
+            **start._asdict(),
             observer=progress,
         ),
         again=f"tersely launch trl {folder / RECIPE_FILE} --run {folder} --processes {processes} "

@@ -8,11 +8,12 @@ import typer
 
 from tersely.cli.frame import messages, plain_errors
 from tersely.cli.launched import carry_out
-from tersely.cli.options import LaunchFolder, MeanTokens, Resume
+from tersely.cli.options import LaunchFolder, MeanTokens, Resume, ResumeFrom
 from tersely.cli.report import show_run
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
+    from tersely.flows.train.folder import Resumption
 
 
 def launch_verl(
@@ -26,6 +27,7 @@ def launch_verl(
     gpus_per_node: Annotated[int, typer.Option(min=1, help="GPUs of each machine.")] = 8,
     run: LaunchFolder = None,
     resume: Resume = False,
+    resume_from: ResumeFrom = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,7 +41,8 @@ def launch_verl(
     mean_tokens: MeanTokens = None,
 ) -> None:
     """Train with verl on Ray: our grader, rewards, masks and records, its sharding and sampling."""
-    from tersely.flows.recipe.recipe import find_recipe, read_recipe
+    from tersely.flows.recipe.recipe import find_recipe, keys_of, read_recipe
+    from tersely.flows.train.folder import Resumption
 
     with plain_errors():
         file = find_recipe(recipe)
@@ -49,7 +52,8 @@ def launch_verl(
             _price(settings, gpus=nodes * gpus_per_node, mean_tokens=mean_tokens)
             _show(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
             return
-        _launch(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node, resume=resume)
+        start = Resumption(resume, resume_from, keys_of(set_ or []))
+        _launch(settings, folder, start, nodes=nodes, gpus_per_node=gpus_per_node)
 
 
 def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
@@ -79,7 +83,7 @@ def _show(settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int) -
 
 
 def _launch(
-    settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int, resume: bool
+    settings: "Recipe", folder: Path, start: "Resumption", *, nodes: int, gpus_per_node: int
 ) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
 
@@ -92,7 +96,7 @@ def _launch(
             folder,
             nodes=nodes,
             gpus_per_node=gpus_per_node,
-            resume=resume,
+            **start._asdict(),
             observer=progress,
         ),
         again=f"tersely launch verl {folder / RECIPE_FILE} --run {folder} --nodes {nodes} "

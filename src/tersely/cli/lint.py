@@ -154,8 +154,9 @@ def _show_suggestion(facts: "LintFacts", suggestion: "Suggestion") -> None:
 
 
 def _write(recipe: "Recipe", out: Path) -> None:
+    from tersely.core.storage import write_atomically
     from tersely.flows.recipe.recipe import as_toml
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(as_toml(recipe), encoding="utf-8")
+    write_atomically(out, as_toml(recipe))
     messages.print(f"recipe: {out}", highlight=False, soft_wrap=True)

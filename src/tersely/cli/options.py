@@ -66,6 +66,12 @@ RecipeOverrides = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue the run folder where it was left.")
 ]
+ResumeFrom = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Go back to the checkpoint of this step and continue; later steps are dropped."
+    ),
+]
 LaunchFolder = Annotated[
     Path | None, typer.Option(help="Run folder to write. Default: runs/ and the recipe's name.")
 ]

@@ -14,6 +14,7 @@ from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_e
 from tersely.cli.options import flattened
 from tersely.cli.sampling import sampling_progress
 from tersely.core.errors import ConfigError
+from tersely.core.lock import lock_folder
 
 if TYPE_CHECKING:
     from tersely.flows.study.plan import NamedStudy, StudyRun
@@ -97,9 +98,11 @@ def study(
             _describe(studies, units, bench)
             return
         jobs = options.jobs or os.cpu_count() or 1
-        trained = options.judge_only or _run(base, units, bench, out=out, jobs=jobs)
+        trained = True
         if not options.judge_only:
-            pack_results(bench.results)
+            with lock_folder(out):
+                trained = _run(base, units, bench, out=out, jobs=jobs)
+                pack_results(bench.results)
         _judge(base, studies, bench, name=Path(name).stem, seeds=seeds, out=out)
     if not trained:
         raise typer.Exit(1)

@@ -14,12 +14,13 @@ from tersely.cli.frame import (
     plain_errors,
     use_threads,
 )
-from tersely.cli.options import AllowUnsandboxed, RecipeOrDemo, RecipeOverrides, Resume
+from tersely.cli.options import AllowUnsandboxed, RecipeOrDemo, RecipeOverrides, Resume, ResumeFrom
 from tersely.cli.report import show_run
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
+    from tersely.flows.train.folder import Resumption
 
 DEMO_FOLDER = Path("runs/demo")
 
@@ -35,6 +36,7 @@ def train(
         ),
     ] = None,
     resume: Resume = False,
+    resume_from: ResumeFrom = None,
     set_: RecipeOverrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved recipe and its cost, and stop.")
@@ -42,7 +44,8 @@ def train(
     allow_unsandboxed: AllowUnsandboxed = False,
 ) -> None:
     """Shorten a reasoner with RL: a run folder with checkpoints, records and report.html."""
-    from tersely.flows.recipe.recipe import as_toml, find_recipe, read_recipe, shipped
+    from tersely.flows.recipe.recipe import as_toml, find_recipe, keys_of, read_recipe, shipped
+    from tersely.flows.train.folder import Resumption
     from tersely.tasks import sandbox
 
     with plain_errors():
@@ -59,10 +62,10 @@ def train(
             sys.stdout.write(as_toml(settings))
             show_price(settings, setup, evaluations=len(evaluation_steps(settings)))
             return
-        _train(settings, folder, resume=resume)
+        _train(settings, folder, Resumption(resume, resume_from, keys_of(set_ or [])))
 
 
-def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
+def _train(settings: "Recipe", folder: Path, start: "Resumption") -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
     from tersely.flows.train.progress import Progress
 
@@ -76,10 +79,8 @@ def _train(settings: "Recipe", folder: Path, *, resume: bool) -> None:
         on_signals(progress.display.ask_to_stop, signal.SIGINT, signal.SIGTERM),
     ):
         try:
-            outcome = run_training(settings, folder, resume=resume, observer=progress)
-            done = (
-                f"after step {outcome.steps_done} of {settings.learner.steps}; all of it is saved"
-            )
+            outcome = run_training(settings, folder, **start._asdict(), observer=progress)
+            done = f"after step {outcome.steps_done} of {outcome.steps}; all of it is saved"
         except KeyboardInterrupt:
             outcome = None
             done = "at once; what came after the last checkpoint is made again"

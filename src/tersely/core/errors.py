@@ -19,6 +19,10 @@ class EngineError(TerselyError):
     """Sampling or learning failed: non-finite loss, out of memory, an unusable model."""
 
 
+class StorageError(TerselyError):
+    """A file could not be written: the disk is full, a quota is used up, or a device fails."""
+
+
 class GradingError(TerselyError):
     """Too many answers could not be graded for the run to mean anything."""
 

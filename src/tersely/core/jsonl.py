@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from tersely.core.errors import DataError
+from tersely.core.storage import replacing, writing
 
 SCHEMA = 1
 
@@ -42,14 +43,23 @@ def append(path: Path, record: object) -> None:
 
     Raises:
         DataError: if the file's last line has no newline, or a value does not fit its field.
+        StorageError: there is no room for the line; the file is then as it was.
     """
     line = _line(record, path=path)
-    with path.open("a+b") as file:
-        if file.tell() > 0:
+    with writing(path), path.open("a+b", buffering=0) as file:
+        end_bytes = file.tell()
+        if end_bytes > 0:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 raise DataError(f"{path}: the last line is torn; call repair_torn_tail first")
-        file.write(line)
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            # The disk is full: better no line than a part of one.
+            os.truncate(file.fileno(), end_bytes)
+            raise
 
 
 def write(path: Path, records: Iterable[object]) -> None:
@@ -58,12 +68,13 @@ def write(path: Path, records: Iterable[object]) -> None:
     Raises:
         DataError: if a value does not fit its field; the file is then as it was.
     """
-    scratch = path.with_name(path.name + ".tmp")
-    with scratch.open("wb") as file:
+    with replacing(path) as scratch, scratch.open("wb") as file:
         file.writelines(_line(record, path=path) for record in records)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+
+
+def as_lines(records: Iterable[object], *, path: Path) -> bytes:
+    """What ``write`` would write into ``path``."""
+    return b"".join(_line(record, path=path) for record in records)
 
 
 def read(path: Path, type_: type[T]) -> list[T]:

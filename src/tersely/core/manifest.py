@@ -1,7 +1,6 @@
 """What a run or an evaluation was made from, so that a resume can refuse anything else."""
 
 import json
-import os
 import platform
 import re
 import shlex
@@ -18,6 +17,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from tersely import __version__
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError, TerselyWarning
+from tersely.core.storage import write_atomically
 
 MANIFEST_SCHEMA = 2
 FILE = "manifest.json"
@@ -62,12 +62,17 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
-    """A training run's; all but ``facts`` must be equal on resume."""
+    """A training run's; all but ``facts`` and ``recipes`` must be equal on resume.
+
+    ``recipes``: the one that the run was begun with, and each that a ``--set`` on resume made of
+    it, as TOML; empty where an earlier version began the run.
+    """
 
     files: ModelFiles
     training_problems_digest: str
     test_problems_digest: str
     facts: Facts
+    recipes: tuple[str, ...] = field(default=(), metadata={"listed": False})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,16 +129,6 @@ _CAUSES = {
         "prompts, such as today's date: give the template a fixed text"
     ),
 }
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """The whole text or nothing, also when killed or when the machine goes down."""
-    scratch = path.with_name(path.name + ".tmp")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
 
 
 def write_manifest(folder: Path, manifest: object) -> None:
@@ -229,6 +224,8 @@ def list_facts(record: Any) -> dict[str, Any]:
     """All that a manifest, or a part of one, knows, by label; its facts last."""
     listed: dict[str, Any] = {}
     for each in fields(record):
+        if not each.metadata.get("listed", True):
+            continue
         value = getattr(record, each.name)
         if is_dataclass(value):
             listed |= list_facts(value)

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from tersely.core.digests import check_digests
 from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.engines.learning.lora import merged_weights, plain_twin
 from tersely.engines.learning.memory import memory_errors
@@ -131,8 +132,11 @@ def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
     Raises:
         ConfigError: as :func:`load_tokenizer`, or the folder is no causal language model, or
             weights are missing, of another shape, NaN or infinite.
+        DataError: a file of a checkpoint of ours is not as it was written.
         EngineError: it does not fit into memory.
     """
+    # Where a checkpoint of ours was damaged, that is said, and not what comes of it.
+    check_digests(folder_of(path), but=("optimizer.pt", "state.json"))
     tokenizer = load_tokenizer(path)
     fix = "use a smaller model, or free memory that other processes hold"
     with memory_errors(f"loading model.path = {path!r}", fix=fix):

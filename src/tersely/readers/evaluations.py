@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from tersely.core import jsonl
+from tersely.core.digests import check_record_file
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE, EvaluationManifest, list_facts, read_manifest
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
@@ -92,6 +93,8 @@ def load(
     manifest = read_manifest(file.parent, EvaluationManifest) if has_manifest else None
     wanted = protocol or _protocol_of(manifest, file)
     graded = manifest.budgets or () if manifest else ()
+    for each in (file.name, FORCED_FILE, PROBLEMS_FILE):
+        check_record_file(file.with_name(each))
     frame, notes = read_frame(file)
     if only_model is not None:
         frame = frame.filter(pl.col("model") == only_model)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tersely.core import jsonl
+from tersely.core.digests import check_step_log
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import StepRecord
 from tersely.dynamics.log import COLUMNS, StepLog, log_records, make_log
@@ -71,6 +72,7 @@ def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> Ste
     if not file.is_file():
         raise ConfigError(f"no step log at {file}; give a file or a run folder")
     if writer is Writer.TERSELY:
+        check_step_log(file.parent)
         return log_records(jsonl.read(file, StepRecord), staleness=_staleness(file.parent))
     theirs = {their: our for our, their in columns.items()}
     if writer is Writer.TRL:

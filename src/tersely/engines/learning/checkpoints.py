@@ -20,7 +20,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from tersely.core.errors import ConfigError
+from tersely.core.digests import check_digests, note_checkpoint
+from tersely.core.errors import ConfigError, DataError, StorageError
+from tersely.core.storage import flush, writing
 from tersely.engines.learning.learner import LocalLearner
 from tersely.engines.learning.lora import has_lora, load_adapter, save_adapter, save_merged
 
@@ -62,6 +64,26 @@ def save(
         return final
     partial = final.with_suffix(".tmp")
     shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with writing(final):
+            _write(partial, step, model=model, tokenizer=tokenizer, learner=learner, extra=extra)
+    except StorageError:
+        shutil.rmtree(partial, ignore_errors=True)  # a part of one only takes room
+        raise
+    os.replace(partial, final)
+    flush(folder)
+    return final
+
+
+def _write(
+    partial: Path,
+    step: int,
+    *,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    learner: LocalLearner,
+    extra: Mapping[str, Any],
+) -> None:
     partial.mkdir(parents=True)
     if has_lora(model):
         save_merged(model, partial)
@@ -73,17 +95,36 @@ def save(
     files = {str(file.relative_to(partial)): file.stat().st_size for file in _files(partial)}
     state = {"schema": _SCHEMA, "step": step, "files": files, "extra": dict(extra)}
     (partial / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+    note_checkpoint(partial)
     for path in (*partial.rglob("*"), partial):
-        _flush(path)
-    os.replace(partial, final)
-    _flush(folder)
-    return final
+        flush(path)
 
 
 def latest(folder: Path) -> Path | None:
     """The checkpoint of the highest step, or None. Unfinished ones do not count."""
     found = _checkpoints(folder)
     return found[-1] if found else None
+
+
+def find(folder: Path, step: int) -> Path:
+    """The checkpoint of a step.
+
+    Raises:
+        ConfigError: there is none; names those that are kept.
+    """
+    found = {step_of(path): path for path in _checkpoints(folder)}
+    if step not in found:
+        kept = ", ".join(map(str, found)) or "none"
+        raise ConfigError(f"--resume-from {step}: {folder} holds no checkpoint of it; kept: {kept}")
+    return found[step]
+
+
+def drop_after(folder: Path, step: int) -> None:
+    """Deletes the checkpoints of later steps."""
+    for path in _checkpoints(folder):
+        if step_of(path) > step:
+            path.rename(path.with_suffix(".tmp"))
+    _clear(folder)
 
 
 def step_of(path: Path) -> int:
@@ -116,6 +157,10 @@ def load(path: Path, *, model: PreTrainedModel, learner: LocalLearner) -> Restor
         learner.load_state_dict(learner_state)
     except _UNREADABLE as error:
         raise _unusable(path, f"it does not load into this model ({error})") from error
+    try:
+        check_digests(path)
+    except DataError as error:
+        raise _unusable(path, str(error)) from error
     return Restored(step=state["step"], extra=state["extra"])
 
 
@@ -125,6 +170,11 @@ def prune(folder: Path, *, keep: int = 2) -> None:
         raise ConfigError(f"keep {keep} checkpoints is below 1; a run needs one to resume from")
     for path in _checkpoints(folder)[:-keep]:
         path.rename(path.with_suffix(".tmp"))
+    _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Deletes what was renamed away or never finished."""
     for path in folder.glob("step-*.tmp"):
         if _NAME.fullmatch(path.stem):
             shutil.rmtree(path)
@@ -155,18 +205,17 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _unusable(path: Path, reason: str) -> ConfigError:
-    return ConfigError(
-        f"{path} is not a usable checkpoint: {reason}; resume from another step or start afresh"
+    run, others = path.parent.parent, [step_of(each) for each in _checkpoints(path.parent)]
+    others = [step for step in others if step < step_of(path)]
+    again = (
+        f"resume from another step, of which {', '.join(map(str, others))} "
+        f"{'are' if len(others) > 1 else 'is'} kept: tersely train {run / 'recipe.toml'} "
+        f"--run {run} --resume-from {others[-1]}"
+        if others
+        else "no older one is kept to resume from another step: start a new --run"
     )
+    return ConfigError(f"{path} is not a usable checkpoint: {reason}; {again}")
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

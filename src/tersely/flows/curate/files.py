@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from tersely.core import jsonl
-from tersely.core.manifest import write_atomically
+from tersely.core.storage import replacing, write_atomically
 from tersely.core.types import Problem
 from tersely.flows.curate.session import Curated
 from tersely.metrics.numbers import plain
@@ -28,8 +28,10 @@ def write_curated(folder: Path, curated: Curated, *, cards: Mapping[str, str]) -
         inside = folder / name
         inside.mkdir(exist_ok=True)
         jsonl.write(inside / PROBLEMS_FILE, chosen.problems)
-        verl_frame(chosen.problems).write_parquet(inside / VERL_FILE)
-        trl_frame(chosen.problems).write_parquet(inside / TRL_FILE)
+        with replacing(inside / VERL_FILE) as scratch:
+            verl_frame(chosen.problems).write_parquet(scratch)
+        with replacing(inside / TRL_FILE) as scratch:
+            trl_frame(chosen.problems).write_parquet(scratch)
         jsonl.write(inside / DROPPED_FILE, chosen.dropped)
         write_atomically(inside / CARD_FILE, cards[name])
 

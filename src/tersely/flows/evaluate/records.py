@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from tersely.core import jsonl
+from tersely.core.digests import check_record_file, note_digests
 from tersely.core.types import (
     Completion,
     EvalRecord,
@@ -85,6 +86,7 @@ def evaluate(
     ``file.partial``, where a rerun after a kill finds them.
     """
     if file.is_file():
+        check_record_file(file)
         return jsonl.read(file, EvalRecord)
     partial = file.with_name(file.name + ".partial")
     by_id = {problem.id: problem for problem in problems}
@@ -104,8 +106,10 @@ def evaluate(
     records = append_missing(partial, source, make_record=make_record, on_record=on_record)
     order = {problem.id: place for place, problem in enumerate(problems)}
     records.sort(key=lambda record: (order[record.problem], record.sample))
-    jsonl.write(file, records)
-    partial.unlink(missing_ok=True)
+    jsonl.write(partial, records)
+    # Before it has its name: whatever has it was held against its digest ever after.
+    note_digests(file.parent.parent, {f"{file.parent.name}/{file.name}": partial})
+    partial.replace(file)
     return records
 
 

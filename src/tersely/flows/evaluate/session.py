@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tersely.core import jsonl
+from tersely.core.digests import DIGESTS_FILE, check_digests, note_digests
 from tersely.core.errors import ConfigError, DataError, TerselyWarning
+from tersely.core.lock import contents, lock_folder
 from tersely.core.manifest import (
     FILE,
     EvaluationManifest,
@@ -33,6 +35,7 @@ from tersely.flows.recipe.problems import training_problems
 from tersely.flows.recipe.recipe import RECIPE_FILE, read_recipe
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.metrics.budgets import Protocol
+from tersely.metrics.numbers import count
 from tersely.readers.evaluations import FORCED_FILE, PROBLEMS_FILE, RECORDS_FILE
 from tersely.tasks import grading, sources
 from tersely.tasks.repeats import check_set, say_shared
@@ -40,6 +43,7 @@ from tersely.tasks.repeats import check_set, say_shared
 log = logging.getLogger(__name__)
 LAB = "lab"
 LAB_PROBLEMS = 400
+FINISHED_FILES = (RECORDS_FILE, FORCED_FILE, PROBLEMS_FILE)
 # Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
 SAMPLES_WITH_PIECES = 1
 
@@ -84,6 +88,20 @@ def run_evaluation(
         EngineError: the model or the server cannot do it, or its first samples show that figures
             would be wrong; what was sampled is kept.
     """
+    with lock_folder(plan.out):
+        check_digests(plan.out, FINISHED_FILES)
+        _evaluate(plan, observer=observer, on_first=on_first, repeats_checked=repeats_checked)
+        files = {name: file for name in FINISHED_FILES if (file := plan.out / name).is_file()}
+        note_digests(plan.out, files)
+
+
+def _evaluate(
+    plan: Plan,
+    *,
+    observer: Observer,
+    on_first: Callable[[Problem, EvalRecord], None] | None,
+    repeats_checked: bool,
+) -> None:
     problems = load_benchmark(plan.benchmark, limit=plan.limit)
     check_plan(plan)
     if not repeats_checked:
@@ -92,25 +110,30 @@ def run_evaluation(
     planned = len(problems) * plan.spec.samples
     if _count(plan.out / RECORDS_FILE) and (plan.out / FILE).is_file():
         made_of = _check_folder(plan, made_of)
-        failed = drop_failed(plan.out / RECORDS_FILE) if plan.retry_failed else 0
-        if failed:
-            log.warning("asking again for %d samples that failed", failed)
+        if plan.retry_failed:
+            _ask_again(plan.out)
         if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
             if plan.endpoint is not None:
+                (plan.out / DIGESTS_FILE).unlink(missing_ok=True)
                 _served(plan, problems).check()
             return
     elif (plan.out / FILE).is_file():
         read_manifest(plan.out, EvaluationManifest)  # refuses the folder of anything else
-    elif plan.out.exists() and any(plan.out.iterdir()):
-        raise ConfigError(f"{plan.out} exists and is no evaluation; choose another --out")
+    elif others := [name for name in contents(plan.out) if name != PROBLEMS_FILE]:
+        raise ConfigError(
+            f"{plan.out} exists and is no evaluation (it holds {others[0]}); choose another --out"
+        )
     grading.refuse_bad_gold(problems)
     source_for = _remote if plan.endpoint is not None else local_source
     source, local = source_for(plan, problems)
     if not _count(plan.out / RECORDS_FILE):
         # Nothing was sampled, so whatever settings a folder was begun with may change.
-        plan.out.mkdir(parents=True, exist_ok=True)
-        jsonl.write(plan.out / PROBLEMS_FILE, problems)
         write_manifest(plan.out, replace(made_of, facts=facts_of(plan, planned)))
+        (plan.out / PROBLEMS_FILE).unlink(missing_ok=True)
+    if not (plan.out / PROBLEMS_FILE).is_file():
+        jsonl.write(plan.out / PROBLEMS_FILE, problems)
+    # What was finished may change from here on.
+    (plan.out / DIGESTS_FILE).unlink(missing_ok=True)
     by_id = {problem.id: problem for problem in problems}
     file = plan.out / RECORDS_FILE
     observer.on_sampling("sampling", planned, _count(file))
@@ -134,6 +157,14 @@ def run_evaluation(
     if plan.protocol is Protocol.FORCED:
         assert local is not None
         force_answers(plan, problems, local, observer=observer, file=plan.out / FORCED_FILE)
+
+
+def _ask_again(folder: Path) -> None:
+    """Takes failed samples out of the records, so that they are asked for like missing ones."""
+    (folder / DIGESTS_FILE).unlink(missing_ok=True)
+    failed = drop_failed(folder / RECORDS_FILE)
+    if failed:
+        log.warning("asking again for %s that failed", count(failed, "sample"))
 
 
 def _check_folder(plan: Plan, made_of: EvaluationManifest) -> EvaluationManifest:

@@ -232,13 +232,31 @@ def _siblings(place: tuple[int | str, ...]) -> str:
     return ", ".join(section.model_fields)
 
 
+def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:
+    """The settings in which two recipes differ, by name, each with both values."""
+    left, right = _flat(ours.model_dump()), _flat(theirs.model_dump())
+    return [
+        (key, left.get(key), right.get(key))
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key)
+    ]
+
+
 def first_difference(ours: Recipe, theirs: Recipe) -> str | None:
     """The first setting in which two recipes differ, with both values; None if none does."""
-    left, right = _flat(ours.model_dump()), _flat(theirs.model_dump())
-    for key in sorted(left.keys() | right.keys()):
-        if left.get(key) != right.get(key):
-            return f"{key} is {left.get(key)!r} here and {right.get(key)!r} there"
+    for key, here, there in differences(ours, theirs):
+        return f"{key} is {here!r} here and {there!r} there"
     return None
+
+
+def value_of(recipe: Recipe, key: str) -> Any:
+    """A setting by its dotted name; None where the recipe has no such setting."""
+    return _flat(recipe.model_dump()).get(key)
+
+
+def keys_of(overrides: Sequence[str]) -> list[str]:
+    """The keys that ``--set`` was given."""
+    return [override.partition("=")[0].strip() for override in overrides]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tersely.core import jsonl
 from tersely.core.digests import digest_model
 from tersely.core.errors import ConfigError
+from tersely.core.lock import lock_folder
 from tersely.core.manifest import (
     Facts,
     ModelFiles,
@@ -21,6 +22,7 @@ from tersely.core.manifest import (
     say_uncompared,
     write_manifest,
 )
+from tersely.core.storage import replacing
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
 from tersely.engines.models import folder_of
 from tersely.flows.curate.choice import Choice, Select
@@ -79,6 +81,15 @@ def make_pool(
     Raises:
         ConfigError: model or problems cannot be used, or no three sets of one size can be had.
     """
+    if StudyPool(folder).file(HELD_OUT).is_file():
+        return _make_pool(base, folder, work, observer=observer)
+    with lock_folder(folder):
+        return _make_pool(base, folder, work, observer=observer)
+
+
+def _make_pool(
+    base: Mapping[str, Any], folder: Path, work: Path, *, observer: Observer
+) -> StudyPool:
     pool, made_of = StudyPool(folder), describe_pool(base)
     if pool.file(HELD_OUT).is_file():
         there = read_manifest(folder, PoolManifest)
@@ -164,7 +175,8 @@ def _keep_records(records: Path, file: Path) -> None:
         for record in jsonl.read(records, EvalRecord)
     ]
     jsonl.write(plain, bare)
-    file.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
+    with replacing(file) as scratch:
+        scratch.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
     plain.unlink()
 
 
@@ -173,5 +185,6 @@ def unpack_records(pool: StudyPool, work: Path) -> Path:
     folder = work / "base"
     folder.mkdir(parents=True, exist_ok=True)
     content = gzip.decompress((pool.folder / BASE_RECORDS).read_bytes())
-    (folder / RECORDS_FILE).write_bytes(content)
+    with replacing(folder / RECORDS_FILE) as scratch:
+        scratch.write_bytes(content)
     return folder

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tersely.core import jsonl
 from tersely.core.errors import DataError
+from tersely.core.storage import replacing
 from tersely.core.types import AlarmRecord, EvalRecord, Finish, Grade, Problem, StepRecord
 from tersely.dynamics.log import StepLog, make_log
 from tersely.metrics.records import SampleTable
@@ -175,10 +176,9 @@ def result_file(folder: Path, unit: str) -> Path:
 def write_result(file: Path, result: Result) -> None:
     """Whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".part")
     content = result.model_dump_json(by_alias=True).encode()
-    unfinished.write_bytes(gzip.compress(content, mtime=0))
-    unfinished.replace(file)
+    with replacing(file) as scratch:
+        scratch.write_bytes(gzip.compress(content, mtime=0))
 
 
 def read_result(file: Path) -> Result:
@@ -234,9 +234,8 @@ def pack_results(folder: Path) -> None:
         loose = sorted(folder.glob(f"*{ENDING}"))
         results = read_results(folder)
         rows = [_to_row(results[unit]) for unit in sorted(results)]
-        part = (folder / PACKED).with_suffix(".part")
-        polars.DataFrame(rows, schema=_schema()).write_parquet(part, compression_level=19)
-        part.replace(folder / PACKED)
+        with replacing(folder / PACKED) as scratch:
+            polars.DataFrame(rows, schema=_schema()).write_parquet(scratch, compression_level=19)
         for file in loose:
             file.unlink()
     finally:

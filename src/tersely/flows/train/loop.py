@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from tersely import targets
 from tersely.core import jsonl
+from tersely.core.digests import STEP_LOG, check_digests
+from tersely.core.lock import lock_folder
 from tersely.core.types import Problem, StepRecord
 from tersely.engines.fallback import make_sampler
 from tersely.engines.learning import checkpoints
@@ -34,6 +36,7 @@ class RunEnd(NamedTuple):
     """How a run ended: after how many of its steps, and whether all of them were done."""
 
     steps_done: int
+    steps: int
     finished: bool
 
 
@@ -41,39 +44,53 @@ def train(
     recipe: Recipe,
     folder: Path,
     *,
-    resume: bool,
+    resume: bool = False,
+    resume_from: int | None = None,
+    changes: Sequence[str] = (),
     observer: Observer,
 ) -> RunEnd:
     """Runs a recipe in its folder, or continues it exactly where its last checkpoint left it.
 
+    Args:
+        resume_from: the step of an older checkpoint to go back to; later ones are dropped.
+        changes: keys of the recipe that were set by hand and may differ from the run's.
     Raises:
-        ConfigError: the folder, model or problems cannot be used as given.
+        ConfigError: the folder, model or problems cannot be used as given, or another process
+            writes to the folder.
+        DataError: a file of the run was damaged or edited.
         EngineError: a loss was not finite, or an alarm stops the run; the last checkpoint stands.
         GradingError: too many answers of a step could not be graded.
     """
-    session = begin(recipe, folder, resume=resume)
-    run = load_run(session, observer=observer)
-    open_folder(session)
-    start, state = _restore(run, session)
+    with lock_folder(folder):
+        session = begin(recipe, folder, resume=resume, resume_from=resume_from, changes=changes)
+        run = load_run(session, observer=observer)
+        open_folder(session)
+        step, state = _restore(run, session, resume_from)
+        return _go(run, session, step, state)
+
+
+def _go(run: Run, session: Session, step: int, state: targets.TargetState) -> RunEnd:
+    """Takes the steps that are left."""
+    recipe, folder, observer = run.recipe, run.folder, run.observer
     monitor = make_monitor(
         session,
         observer=observer,
         latest=lambda: checkpoints.latest(folder / "checkpoints"),
     )
-    step, spent_tokens = start, _sampled_tokens(folder)
+    spent_tokens = _sampled_tokens(folder)
     while not _is_over(recipe, step, spent_tokens):
         if step % recipe.evaluation.every_steps == 0 and not observer.wants_stop():
             _judge(run, step)
         if observer.wants_stop():
             _save(run, step, state, final=False)
-            return RunEnd(step, finished=False)
+            return RunEnd(step, recipe.learner.steps, finished=False)
         state, record = take_step(run, step, state)
         monitor.after(record)
         step, spent_tokens = step + 1, spent_tokens + record.sampled_tokens
         if step % recipe.checkpoint.every_steps == 0 or _is_over(recipe, step, spent_tokens):
             _save(run, step, state, final=_is_over(recipe, step, spent_tokens))
     _judge(run, step)
-    return RunEnd(step, finished=True)
+    return RunEnd(step, recipe.learner.steps, finished=True)
 
 
 def _is_over(recipe: Recipe, step: int, spent_tokens: int) -> bool:
@@ -142,16 +159,24 @@ def _make_learner(recipe: Recipe, policy: Policy) -> LocalLearner:
     )
 
 
-def _restore(run: Run, session: Session) -> tuple[int, targets.TargetState]:
-    saved = checkpoints.latest(run.folder / "checkpoints")
+def _restore(
+    run: Run, session: Session, resume_from: int | None
+) -> tuple[int, targets.TargetState]:
+    inside = run.folder / "checkpoints"
+    saved = (
+        checkpoints.latest(inside) if resume_from is None else checkpoints.find(inside, resume_from)
+    )
     step: int = 0
     state: targets.TargetState = {}
     if saved is not None:
+        check_digests(saved, [STEP_LOG])
         restored = checkpoints.load(saved, model=run.policy.model, learner=run.learner)
         run.sampler.refresh()
         step, state = restored.step, restored.extra["target"]
     # Records are dropped only once the weights that go on from there are loaded.
-    go_on(session, found=step)
+    if resume_from is not None:
+        checkpoints.drop_after(inside, step)
+    go_on(session, found=step, older=resume_from is not None)
     return step, state
 
 

@@ -15,7 +15,13 @@ from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sampling import evaluation_spec, training_spec
-from tersely.flows.train.folder import check_folder, make_manifest, open_run
+from tersely.flows.train.folder import (
+    check_folder,
+    count_steps,
+    make_manifest,
+    open_run,
+    resumed_recipe,
+)
 from tersely.flows.train.monitor import ALARMS_FILE, AlarmMonitor
 
 
@@ -33,14 +39,23 @@ class Session(NamedTuple):
 
 
 def begin(
-    recipe: Recipe, folder: Path, *, resume: bool, test_cap_tokens: int | None = None
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    resume_from: int | None = None,
+    changes: Sequence[str] = (),
+    test_cap_tokens: int | None = None,
 ) -> Session:
     """A session that may write to ``folder``; nothing is written yet, and no weights are loaded.
 
     Raises:
         ConfigError: as ``check_folder`` and ``prepare``.
     """
+    resume = resume or resume_from is not None
     check_folder(recipe, folder, resume=resume)
+    if resume:
+        recipe = resumed_recipe(recipe, folder, changes=changes)
     return prepare(recipe, folder, test_cap_tokens=test_cap_tokens)
 
 
@@ -95,17 +110,18 @@ def open_folder(
     open_run(session.folder, session.recipe, manifest, test=session.test)
 
 
-def go_on(session: Session, *, found: int) -> None:
-    """Drops the records that the newest checkpoint has not seen; they are made again.
+def go_on(session: Session, *, found: int, older: bool = False) -> None:
+    """Drops the records that the checkpoint has not seen; they are made again.
 
     Args:
         found: the step of that checkpoint; 0 if there is none.
+        older: it was asked for, and later ones are dropped.
     Raises:
         ConfigError: a later checkpoint was made and is gone, so that steps would be lost.
     """
-    check_not_missing(
-        session.folder, every_steps=session.recipe.checkpoint.every_steps, found=found
-    )
+    every = session.recipe.checkpoint.every_steps
+    if not older:
+        check_not_missing(session.folder, every_steps=every, found=found)
     forget_after(session.folder, found)
 
 
@@ -132,19 +148,21 @@ def check_not_missing(folder: Path, *, every_steps: int, found: int) -> None:
     Args:
         found: the step of the newest checkpoint that is there; 0 if there is none.
     """
-    steps = folder / "steps.jsonl"
-    recorded = steps.read_bytes().count(b"\n") if steps.is_file() else 0
+    recorded = count_steps(folder)
     # The checkpoint of step m was whole before the record after it was begun.
     expected = max(recorded - 1, 0) // every_steps * every_steps
     if found < expected:
         raise ConfigError(
             f"{folder} has records of {recorded} steps, but the checkpoint of step {expected} is "
-            f"missing (latest: {found or 'none'}); restore it or start a new --run"
+            f"missing (latest: {found or 'none'}); restore it"
+            + (f", go back with --resume-from {found}" if found else "")
+            + " or start a new --run"
         )
 
 
 def forget_after(folder: Path, done: int) -> None:
-    """Drops the records of steps that the restored weights have not seen; they are made again."""
+    """Drops the records of steps that the restored weights have not seen, and the rollouts and
+    evaluations; they are made again."""
     kinds: dict[str, Any] = {
         "steps.jsonl": StepRecord,
         "timings.jsonl": StepTiming,
@@ -155,3 +173,8 @@ def forget_after(folder: Path, done: int) -> None:
         if file.is_file():
             jsonl.repair_torn_tail(file)
             jsonl.write(file, [record for record in jsonl.read(file, kind) if record.step < done])
+    for file in (*folder.glob("rollouts/step-*.jsonl"), *folder.glob("eval/step-*.jsonl*")):
+        step = int(file.name.split(".")[0].removeprefix("step-"))
+        # A step's rollouts are numbered from 0, an evaluation by the steps before it.
+        if step > done or (step == done and file.parent.name == "rollouts"):
+            file.unlink()

@@ -1,12 +1,15 @@
 """What a recipe gives to TRL: a reward of whole groups, a callback, and the prompts in order."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tersely import targets
+from tersely.core.digests import STEP_LOG, check_digests
+from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE
 from tersely.core.types import Problem
 from tersely.engines.local.jobs import make_codec, prompt_opens_thinking
@@ -32,11 +35,55 @@ class Saved(NamedTuple):
 
 def latest(output: Path) -> Saved | None:
     """The newest checkpoint that is whole; None if there is none."""
+    return max(_saved(output), key=lambda saved: saved.step, default=None)
+
+
+def _saved(output: Path) -> list[Saved]:
     found = []
     for file in output.glob(f"checkpoint-*/{STATE_FILE}"):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        found.append(Saved(file.parent, int(content["step"]), content["target"]))
-    return max(found, key=lambda saved: saved.step, default=None)
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            found.append(Saved(file.parent, int(content["step"]), content["target"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{file} is damaged ({error}); delete it, and an older checkpoint is gone on from"
+            ) from error
+    return found
+
+
+def go_back(output: Path, step: int) -> None:
+    """Deletes the checkpoints of steps after this one.
+
+    Raises:
+        ConfigError: there is no whole checkpoint of the step; names those that are kept.
+    """
+    kept = {each.step: each.folder for each in _saved(output)}
+    if step not in kept:
+        said = ", ".join(map(str, sorted(kept))) or "none"
+        raise ConfigError(f"--resume-from {step}: {output} holds no checkpoint of it; kept: {said}")
+    check_saved(kept[step])
+    for later, folder in kept.items():
+        if later > step:
+            # Without it the checkpoint is none, should the rest not be deleted.
+            (folder / STATE_FILE).unlink()
+            shutil.rmtree(folder)
+
+
+def check_saved(folder: Path) -> None:
+    """Holds a checkpoint and its run's step log against their digests.
+
+    Raises:
+        DataError: one is not as it was written; names an older checkpoint, if one is kept.
+    """
+    try:
+        check_digests(folder)
+        check_digests(folder, [STEP_LOG])
+    except DataError as error:
+        saved = _saved(folder.parent)
+        (here,) = (each.step for each in saved if each.folder == folder)
+        older = max((each.step for each in saved if each.step < here), default=None)
+        other = "no older checkpoint is kept" if older is None else f"or --resume-from {older}"
+        raise DataError(f"{error}; {other}") from error
 
 
 class Hooks(NamedTuple):

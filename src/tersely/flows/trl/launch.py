@@ -12,6 +12,7 @@ from typing import Any
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
+from tersely.core.lock import lock_folder
 from tersely.core.types import Problem, StepRecord, StepTiming
 from tersely.engines.fallback import make_sampler
 from tersely.engines.models import Policy, load_policy
@@ -19,8 +20,8 @@ from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.train.loop import evaluate_policy
 from tersely.flows.train.monitor import AlarmMonitor
-from tersely.flows.train.session import begin, go_on, make_monitor, open_folder
-from tersely.flows.trl.hooks import engine_of, latest
+from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
+from tersely.flows.trl.hooks import check_saved, engine_of, go_back, latest
 from tersely.flows.trl.settings import trl_settings
 from tersely.flows.trl.trainer import TESTED, check_versions
 from tersely.flows.trl.worker import CHECKPOINTS, LAUNCHED, MODULE, config_fields
@@ -61,22 +62,39 @@ def launch_trl(
     folder: Path,
     *,
     processes: int,
-    resume: bool,
+    resume: bool = False,
+    resume_from: int | None = None,
+    changes: Sequence[str] = (),
     observer: Observer,
 ) -> None:
     """Trains a recipe with TRL, or goes on from its last checkpoint; evaluates before and after.
 
+    Args:
+        resume_from: the step of an older checkpoint to go back to; later ones are dropped.
+        changes: keys of the recipe that were set by hand and may differ from the run's.
     Raises:
-        ConfigError: the folder, recipe, model or problems cannot be used as given.
+        ConfigError: the folder, recipe, model or problems cannot be used as given, or another
+            process writes to the folder.
+        DataError: a file of the run was damaged or edited.
         EngineError: a process failed, or an alarm stops the run; the last checkpoint stands.
     """
     plan_trl(recipe, folder, processes=processes)
-    session = begin(recipe, folder, resume=resume)
-    policy = load_policy(recipe.model.path)
-    open_folder(session, engine=engine_of(processes), packages=(*TESTED,))
-    saved = latest(folder / CHECKPOINTS)
-    done = saved.step if saved else 0
-    go_on(session, found=done)
+    with lock_folder(folder):
+        session = begin(recipe, folder, resume=resume, resume_from=resume_from, changes=changes)
+        policy = load_policy(recipe.model.path)
+        open_folder(session, engine=engine_of(processes), packages=(*TESTED,))
+        if resume_from is not None:
+            go_back(folder / CHECKPOINTS, resume_from)
+        saved = latest(folder / CHECKPOINTS)
+        if saved is not None:
+            check_saved(saved.folder)
+        done = saved.step if saved else 0
+        go_on(session, found=done, older=resume_from is not None)
+        _go(session, policy, done, processes=processes, observer=observer)
+
+
+def _go(session: Session, policy: Policy, done: int, *, processes: int, observer: Observer) -> None:
+    recipe, folder = session.recipe, session.folder
     _evaluate(recipe, folder, 0, policy, session.test, observer=observer)
     del policy
     _release_memory()

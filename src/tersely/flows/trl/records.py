@@ -11,8 +11,9 @@ import numpy as np
 
 from tersely import targets
 from tersely.core import jsonl
+from tersely.core.digests import note_checkpoint
 from tersely.core.errors import EngineError
-from tersely.core.manifest import write_atomically
+from tersely.core.storage import write_atomically
 from tersely.core.types import StepRecord, StepTiming
 from tersely.engines.learning.learner import LearnStats
 from tersely.flows.recipe.recipe import Recipe
@@ -84,6 +85,7 @@ class StepRecorder:
 
     def on_save(self, folder: Path, *, state: targets.TargetState) -> None:
         """Marks a checkpoint of TRL's as whole, with what TRL does not save."""
+        note_checkpoint(folder)
         content = {"step": self._done, "target": dict(state)}
         write_atomically(folder / STATE_FILE, json.dumps(content))
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from typing import Any
 import polars as pl
 
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.manifest import write_atomically
+from tersely.core.lock import lock_folder
+from tersely.core.storage import write_atomically, writing
 from tersely.core.types import Problem
 from tersely.flows.curate.files import verl_frame
 from tersely.flows.observer import Observer
@@ -41,6 +43,7 @@ from tersely.flows.verl.settings import (
 )
 
 MAIN = "verl.trainer.main_ppo"
+NEWEST_FILE, _STEPS = "latest_checkpointed_iteration.txt", "global_step_[0-9]*"
 POLL_S, GRACE_S = 2.0, 30.0
 # verl's own default, where the prompts are not at hand to be measured.
 PROMPT_TOKENS = 512
@@ -191,7 +194,8 @@ def write_files(
         frame = verl_frame(problems).with_columns(
             pl.col("extra_info").struct.with_fields(pl.lit(split).alias("split"))
         )
-        frame.write_parquet(inside / name)
+        with writing(inside / name):
+            frame.write_parquet(inside / name)
 
 
 def launch_verl(
@@ -200,22 +204,44 @@ def launch_verl(
     *,
     nodes: int,
     gpus_per_node: int,
-    resume: bool,
+    resume: bool = False,
+    resume_from: int | None = None,
+    changes: Sequence[str] = (),
     observer: Observer,
 ) -> None:
     """Trains a recipe with verl, or goes on from its last checkpoint, and keeps its records.
 
+    Args:
+        resume_from: the step of an older checkpoint to go back to; later ones are dropped.
+        changes: keys of the recipe that were set by hand and may differ from the run's.
     Raises:
-        ConfigError: the folder, recipe, model, problems or machine cannot be used as given.
+        ConfigError: the folder, recipe, model, problems or machine cannot be used as given, or
+            another process writes to the folder.
         EngineError: verl failed, or an alarm stops the run; the last checkpoint stands.
     """
     plan_verl(recipe, folder, nodes=nodes, gpus_per_node=gpus_per_node)
     check_gpus(nodes=nodes, gpus_per_node=gpus_per_node)
-    # verl evaluates with the training's cap.
-    session = begin(recipe, folder, resume=resume, test_cap_tokens=recipe.sampling.cap_tokens)
-    overrides = write_inputs(session, nodes=nodes, gpus_per_node=gpus_per_node)
-    done = last_checkpoint(folder)
-    go_on(session, found=done)
+    with lock_folder(folder):
+        session = begin(
+            recipe,
+            folder,
+            resume=resume,
+            resume_from=resume_from,
+            changes=changes,
+            # verl evaluates with the training's cap.
+            test_cap_tokens=recipe.sampling.cap_tokens,
+        )
+        overrides = write_inputs(session, nodes=nodes, gpus_per_node=gpus_per_node)
+        if resume_from is not None:
+            go_back(folder, resume_from)
+        done = last_checkpoint(folder)
+        go_on(session, found=done, older=resume_from is not None)
+        _go(session, overrides, done, observer=observer)
+
+
+def _go(session: Session, overrides: Sequence[str], done: int, *, observer: Observer) -> None:
+    """Starts verl and keeps its records to its end."""
+    recipe, folder = session.recipe, session.folder
     attempt = f"{len(list((folder / 'verl').glob('metrics-*.jsonl'))):03d}"
     by_id = [{problem.id: problem for problem in side} for side in (session.train, session.test)]
     monitor = make_monitor(
@@ -272,7 +298,7 @@ def last_checkpoint(folder: Path) -> int:
     Raises:
         ConfigError: verl's note of it was cut off, or what it names is not there.
     """
-    file = folder / CHECKPOINTS / "latest_checkpointed_iteration.txt"
+    file = folder / CHECKPOINTS / NEWEST_FILE
     if not file.is_file():
         return 0
     text = file.read_text(encoding="utf-8").strip()
@@ -287,6 +313,23 @@ def last_checkpoint(folder: Path) -> int:
             "of the newest whole global_step_N beside it"
         )
     return int(text)
+
+
+def go_back(folder: Path, step: int) -> None:
+    """Has verl go on from an older checkpoint, and deletes later ones.
+
+    Raises:
+        ConfigError: there is none of the step; names those that are kept.
+    """
+    inside = folder / CHECKPOINTS
+    kept = {int(path.name.removeprefix("global_step_")): path for path in inside.glob(_STEPS)}
+    if step not in kept:
+        said = ", ".join(map(str, sorted(kept))) or "none"
+        raise ConfigError(f"--resume-from {step}: {inside} holds no checkpoint of it; kept: {said}")
+    write_atomically(inside / NEWEST_FILE, str(step))
+    for later, path in kept.items():
+        if later > step:
+            shutil.rmtree(path)
 
 
 def command(overrides: Sequence[str]) -> list[str]:

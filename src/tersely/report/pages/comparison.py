@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tersely.core.manifest import write_atomically
+from tersely.core.storage import write_atomically
 from tersely.metrics.comparison import Comparison, Measure, ProblemChange, pair
 from tersely.metrics.lengths import Among, summarise_lengths
 from tersely.metrics.numbers import format_ratio, name_cap

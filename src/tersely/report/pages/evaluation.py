@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tersely.core.manifest import write_atomically
+from tersely.core.storage import write_atomically
 from tersely.metrics.measures import Evaluation, Unit
 from tersely.metrics.numbers import Cell, format_level, name_cap
 from tersely.readers.evaluations import Loaded

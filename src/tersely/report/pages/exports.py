@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import vl_convert
 
-from tersely.core.manifest import write_atomically
+from tersely.core.storage import replacing, write_atomically
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import Comparison, ProblemChange
 from tersely.metrics.intervals import Interval
@@ -182,7 +182,9 @@ def write_pngs(figures: Sequence[Figure], folder: Path) -> list[Path]:
             },
             "padding": 14,
         }
-        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE))
+        picture = vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE)
+        with replacing(path) as scratch:
+            scratch.write_bytes(picture)
         paths.append(path)
     return paths
 

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tersely.core import jsonl
+from tersely.core.digests import check_record_file, check_step_log
 from tersely.core.errors import DataError
 from tersely.core.manifest import (
     RunManifest,
     list_facts,
     list_identity,
     read_manifest,
-    write_atomically,
 )
+from tersely.core.storage import write_atomically
 from tersely.core.types import AlarmRecord, EvalRecord, Problem, StepRecord, StepTiming
 from tersely.dynamics.stages import Stages, estimate_stages
 from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
@@ -140,7 +141,14 @@ def draw_report(run_folder: Path) -> Drawn:
 
 
 def read_run(run_folder: Path) -> RunFolder:
-    """Reads a run folder; ``problems.jsonl`` (answers, families) and step logs are optional."""
+    """Reads a run folder; ``problems.jsonl`` (answers, families) and step logs are optional.
+
+    Raises:
+        DataError: a file is damaged or was edited, or there are fewer than two evaluations.
+    """
+    check_step_log(run_folder)
+    for file in (run_folder / "eval").glob("step-*.jsonl"):
+        check_record_file(file)
     evaluations = {
         int(path.stem.removeprefix("step-")): jsonl.read(path, EvalRecord)
         for path in sorted((run_folder / "eval").glob("step-*.jsonl"))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tersely.core.manifest import write_atomically
+from tersely.core.storage import write_atomically
 from tersely.flows.study.outcomes import Confusion, StudyOutcome
 from tersely.metrics.numbers import Cell
 from tersely.metrics.verdicts import ClaimVerdict
