@@ -21,7 +21,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed-train
 
 # A demo that was stopped goes on; one that is finished shows its table again.
 demo: $(VENV)/.installed-train
-	$(BIN)/tersely train --run $(RUN) $(if $(wildcard $(RUN)/manifest.json),--resume)
+	$(BIN)/tersely train --out $(RUN) $(if $(wildcard $(RUN)/manifest.json),--resume)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest

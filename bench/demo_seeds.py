@@ -51,7 +51,7 @@ def run_seed(seed: int, out: Path, settings: Sequence[str]) -> None:
     folder = out / f"seed-{seed}"
     resume = ["--resume"] if (folder / "manifest.json").exists() else []
     words = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "tersely", "train", "--run", str(folder)]
+    command = [sys.executable, "-m", "tersely", "train", "--out", str(folder)]
     with (out / f"seed-{seed}.log").open("a") as log:
         subprocess.run(
             [*command, "--set", f"seed={seed}", "--set", EVALUATED, *words, *resume],

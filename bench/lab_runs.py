@@ -63,7 +63,7 @@ def train(name: str, folder: Path, *, steps: int, seed: int) -> str:
         "evaluation.every_steps=20",
         *ARMS[name],
     ]
-    command = [sys.executable, "-m", "tersely", "train", "--run", str(run)]
+    command = [sys.executable, "-m", "tersely", "train", "--out", str(run)]
     command += ["--resume"] if (run / "manifest.json").exists() else []
     command += [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

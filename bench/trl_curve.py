@@ -141,11 +141,11 @@ def main() -> None:
         file.write_text(as_toml(recipe), encoding="utf-8")
         ours = Path(sys.executable).parent / "tersely"
         folder = Path(scratch) / "ours"
-        command = [str(ours), "train", str(file), "--run", str(folder)]
+        command = [str(ours), "train", str(file), "--out", str(folder)]
         sides = [run_side("tersely", command, folder, steps=args.steps)]
         for processes in args.processes:
             folder = Path(scratch) / f"trl-{processes}"
-            command = [str(args.trl), "launch", "trl", str(file), "--run", str(folder)]
+            command = [str(args.trl), "launch", "trl", str(file), "--out", str(folder)]
             command += ["--processes", str(processes)]
             sides.append(run_side(f"TRL x {processes}", command, folder, steps=args.steps))
     show(sides, recipe)

@@ -16,7 +16,7 @@ sampling=(--cap-tokens 96 --temperature 0.7 --threads 2)
 "$tersely" lint examples/smollm2/recipe.toml --records "$out/curated/samples" \
   --set "problems.train=$out/curated/band/problems.jsonl"
 [ -e "$out/run/manifest.json" ] && again=--resume || again=
-"$tersely" train examples/smollm2/recipe.toml --run "$out/run" $again \
+"$tersely" train examples/smollm2/recipe.toml --out "$out/run" $again \
   --set "problems.train=$out/curated/band/problems.jsonl"
 "$tersely" eval --model "$out/run/checkpoints/step-000006" --benchmark models/held-out.jsonl \
   --samples 4 "${sampling[@]}" --budgets 8,16,32,64,96 --out "$out/after"

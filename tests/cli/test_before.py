@@ -70,7 +70,7 @@ def test_an_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_run_goes_on(tmp_path: Path) -> None:
     folder = copied("run", tmp_path)
-    told = call("train", "--run", folder, "--resume", *settings(RUN))
+    told = call("train", "--out", folder, "--resume", *settings(RUN))
     assert told.exit_code == 0, told.output
     assert (folder / "steps.jsonl").read_bytes().count(b"\n") == 2
     assert (folder / "checkpoints" / "step-000002").is_dir()

@@ -22,7 +22,7 @@ def test_every_set_is_listed_with_its_dataset() -> None:
 def test_what_is_written_reads_back_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "sums.jsonl"
     name = "gym:chain_sum?size=4&seed=2"
-    result = run(name, "--write", str(file))
+    result = run(name, "--out", str(file))
     assert result.exit_code == 0, result.output
     assert load(str(file)) == load(name)
 
@@ -36,11 +36,11 @@ def test_a_gold_answer_that_its_grader_rejects_is_refused_or_left_out_and_named(
         {"id": "bad", "prompt": "1+2?", "answer": "three", "grader": "number"},
     ]
     given.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    refused = run(str(given), "--write", str(file))
+    refused = run(str(given), "--out", str(file))
     assert refused.exit_code == 2
     assert "bad: 'three'" in refused.stderr
     assert not file.exists()
-    kept = run(str(given), "--write", str(file), "--leave-out")
+    kept = run(str(given), "--out", str(file), "--leave-out")
     assert kept.exit_code == 0
     assert "left out bad: 'three' (grader number says ungraded)" in kept.stderr
     assert [problem.id for problem in load(str(file))] == ["good"]

@@ -12,7 +12,7 @@ from tersely.core import jsonl
 from tersely.core.types import EvalRecord
 from tersely.tasks.problems import read_problems
 
-FIXED = ["curate", "--problems", "lab", "--pool", "6", "--samples", "2", "--cap-tokens", "40"]
+FIXED = ["curate", "--problems", "lab", "--limit", "6", "--samples", "2", "--cap-tokens", "40"]
 
 
 def run(out, *words):
@@ -52,7 +52,7 @@ def test_another_choice_samples_nothing_again(curated):
     out, _ = curated
     records = out / "samples" / "records.jsonl"
     before = records.read_bytes()
-    again = run(out, "--band", "0,1", "--limit", "3")
+    again = run(out, "--band", "0,1", "--set-size", "3")
     assert again.exit_code == 0, again.output
     assert "band: 3 prompts kept" in again.stdout
     assert re.search(r"not drawn\s.*3", again.stdout)
@@ -99,7 +99,7 @@ def test_repeats_are_named_on_the_screen(curated, tmp_path):
         (["--samples", "0"], "samples"),
         (["--density", "0.5"], "--density is counted within --target-tokens"),
         (["--target-tokens", "41"], "--target-tokens 41 is outside 1 to the cap 40"),
-        (["--pool", "0"], "--pool 0 is below 1"),
+        (["--limit", "0"], "--limit 0 is below 1"),
         (["--threads", "-1"], "--threads -1 is below 0"),
         (["--problems", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--endpoint", "http://localhost:1/v1"], "--endpoint needs --model NAME"),
@@ -132,6 +132,6 @@ def test_an_empty_choice_says_where_the_prompts_lie(curated):
 
 def test_another_pool_is_refused(curated):
     out, _ = curated
-    done = run(out, "--pool", "7")
+    done = run(out, "--limit", "7")
     assert done.exit_code == 2
     assert "was curated from other problems" in done.stderr.replace("\n", " ")

@@ -234,7 +234,7 @@ def test_reports_read_what_peers_wrote(tmp_path):
 def test_a_training_run_is_reported_as_one(tmp_path):
     recipe = Path(__file__).parents[1] / "flows" / "tiny.toml"
     run = tmp_path / "run"
-    assert call("train", recipe, "--run", run, "--set", "learner.steps=2").exit_code == 0
+    assert call("train", recipe, "--out", run, "--set", "learner.steps=2").exit_code == 0
     (run / "report.html").unlink()
     done = call("report", run)
     assert done.exit_code == 0, done.output

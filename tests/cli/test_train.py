@@ -52,37 +52,37 @@ def refused(result: Result, *expected: str) -> None:
 def test_a_bad_setting_is_refused_before_anything_is_written(
     setting: str, expected: tuple[str, ...], tmp_path: Path
 ) -> None:
-    refused(train(TINY, "--run", tmp_path / "run", "--set", setting), *expected)
+    refused(train(TINY, "--out", tmp_path / "run", "--set", setting), *expected)
     assert not (tmp_path / "run").exists()
 
 
 def test_an_existing_folder_is_refused_without_resume(tmp_path: Path) -> None:
     (tmp_path / "something").touch()
-    refused(train(TINY, "--run", tmp_path), str(tmp_path), "--resume", "--run")
+    refused(train(TINY, "--out", tmp_path), str(tmp_path), "--resume", "--out")
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
-    refused(train(TINY, "--run", tmp_path / "run", "--resume"), "nothing to resume")
+    refused(train(TINY, "--out", tmp_path / "run", "--resume"), "nothing to resume")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli") / "run"
-    result = train(TINY, "--run", folder)
+    result = train(TINY, "--out", folder)
     assert result.exit_code == 0, result.output
     return folder
 
 
 def test_a_finished_run_has_a_report_and_prints_a_table(finished: Path) -> None:
     assert (finished / "report.html").stat().st_size > 100_000
-    again = train(TINY, "--run", finished, "--resume")
+    again = train(TINY, "--out", finished, "--resume")
     assert again.exit_code == 0
     assert "report.html" in again.stdout
     assert "95%" in again.stdout
 
 
 def test_resume_refuses_another_recipe_and_names_the_difference(finished: Path) -> None:
-    result = train(TINY, "--run", finished, "--resume", "--set", "seed=6")
+    result = train(TINY, "--out", finished, "--resume", "--set", "seed=6")
     refused(result, "another recipe", "seed", "6", "0", "learner.steps")
 
 
@@ -95,19 +95,19 @@ def test_resume_refuses_a_foreign_checkpoint(finished: Path, tmp_path: Path) -> 
     folder = copy_of(finished, tmp_path / "run")
     state = folder / "checkpoints" / "step-000005" / "state.json"
     state.write_text('{"epoch": 3}')
-    refused(train(TINY, "--run", folder, "--resume"), "step-000005", "checkpoint")
+    refused(train(TINY, "--out", folder, "--resume"), "step-000005", "checkpoint")
 
 
 def test_resume_refuses_a_checkpoint_without_weights(finished: Path, tmp_path: Path) -> None:
     folder = copy_of(finished, tmp_path / "run")
     (folder / "checkpoints" / "step-000005" / "model.safetensors").unlink()
-    refused(train(TINY, "--run", folder, "--resume"), "model.safetensors", "checkpoint")
+    refused(train(TINY, "--out", folder, "--resume"), "model.safetensors", "checkpoint")
 
 
 def test_resume_refuses_a_run_whose_checkpoints_are_gone(finished: Path, tmp_path: Path) -> None:
     folder = copy_of(finished, tmp_path / "run")
     shutil.rmtree(folder / "checkpoints")
-    refused(train(TINY, "--run", folder, "--resume"), "checkpoint of step 4", "missing", "5 steps")
+    refused(train(TINY, "--out", folder, "--resume"), "checkpoint of step 4", "missing", "5 steps")
     assert (folder / "steps.jsonl").read_bytes() == (finished / "steps.jsonl").read_bytes()
 
 
@@ -116,7 +116,7 @@ def test_resume_refuses_other_problems(finished: Path, tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["test_problems_digest"] = "0123"
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    refused(train(TINY, "--run", folder, "--resume"), "test problems digest", "0123")
+    refused(train(TINY, "--out", folder, "--resume"), "test problems digest", "0123")
 
 
 def test_a_tokenizer_without_chat_template_is_refused(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_tokenizer_without_chat_template_is_refused(tmp_path: Path) -> None:
     tokenizer.chat_template = None
     (model / "chat_template.jinja").unlink()
     tokenizer.save_pretrained(model)
-    result = train(TINY, "--run", tmp_path / "run", "--set", f"model.path={model}")
+    result = train(TINY, "--out", tmp_path / "run", "--set", f"model.path={model}")
     refused(result, str(model), "chat template")
 
 
@@ -142,17 +142,17 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
         return result._replace(loss=result.loss * math.nan) if first_checkpoint.exists() else result
 
     monkeypatch.setattr("tersely.algo.losses.ppo_clip.ppo_clip", breaks)
-    result = train(TINY, "--run", tmp_path / "run")
+    result = train(TINY, "--out", tmp_path / "run")
     assert result.exit_code == 1
     assert "loss is nan" in result.stderr
     assert f"the last good checkpoint is {first_checkpoint}" in result.stderr
     monkeypatch.undo()  # and what the message advises works
-    again = train(TINY, "--run", tmp_path / "again", "--set", f"model.path={first_checkpoint}")
+    again = train(TINY, "--out", tmp_path / "again", "--set", f"model.path={first_checkpoint}")
     assert again.exit_code == 0, again.output
 
 
 def test_dry_run_prints_the_recipe_and_its_cost_and_writes_nothing(tmp_path: Path) -> None:
-    result = train(TINY, "--run", tmp_path / "run", "--dry-run")
+    result = train(TINY, "--out", tmp_path / "run", "--dry-run")
     assert result.exit_code == 0
     assert "cap_tokens = 48" in result.stdout
     assert "3,840" in result.stderr  # 5 steps x 16 rollouts x 48 tokens
@@ -167,7 +167,7 @@ def test_the_printed_recipe_can_be_read_again(tmp_path: Path) -> None:
 
 def test_an_interrupt_stops_after_the_step_and_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    words = [sys.executable, "-m", "tersely", "train", str(TINY), "--run", str(folder)]
+    words = [sys.executable, "-m", "tersely", "train", str(TINY), "--out", str(folder)]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -233,7 +233,7 @@ def test_a_set_is_found_in_the_cache_of_the_hub(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert len(load("aime24")) == 30
-    with pytest.raises(ConfigError, match=r"tersely benchmarks --write gpqa-diamond.*terms"):
+    with pytest.raises(ConfigError, match=r"tersely benchmarks --out gpqa-diamond.*terms"):
         load("gpqa-diamond")
 
 
@@ -290,7 +290,7 @@ def test_what_a_generator_drew_is_scored_as_it_was_drawn(task: str) -> None:
 def test_a_generator_that_draws_for_long_is_refused_unless_somebody_looks_on(monkeypatch) -> None:
     monkeypatch.setattr(gym, "JUDGED_S", 0.0)
     monkeypatch.setattr(gym, "UNSEEN_S", 0.0)
-    with pytest.raises(ConfigError, match=r"gym:gcd\?size=3 takes .*--write gcd\.jsonl 'gym:gcd"):
+    with pytest.raises(ConfigError, match=r"gym:gcd\?size=3 takes .*--out gcd\.jsonl 'gym:gcd"):
         load("gym:gcd?size=3")
     seen: list[tuple[int, int]] = []
     load("gym:gcd?size=3", on_drawn=lambda done, total: seen.append((done, total)))

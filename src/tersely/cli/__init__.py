@@ -1,6 +1,7 @@
 """The command line. Data to stdout, messages to stderr; exit 0 ok, 1 run failed, 2 bad input."""
 
 import os
+from typing import Annotated
 
 import typer
 
@@ -9,34 +10,67 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
+from tersely import __version__
 from tersely.cli.benchmarks import benchmarks
 from tersely.cli.curate import curate
 from tersely.cli.diagnose import diagnose
 from tersely.cli.evaluate import evaluate
-from tersely.cli.launch import launch_app
+from tersely.cli.launch import launch_trl
+from tersely.cli.launch_verl import launch_verl
 from tersely.cli.lint import lint
+from tersely.cli.register import add
 from tersely.cli.report import compare, report
 from tersely.cli.rewards import rewards
 from tersely.cli.study import study
-from tersely.cli.train import lab_app, train
+from tersely.cli.train import lab_pretrain, train
 from tersely.cli.watch import watch
 
 app = typer.Typer(
     help="Make reasoning models think shorter and stay right.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(train)
-app.command(name="eval")(evaluate)
-app.command()(report)
-app.command()(compare)
-app.command()(benchmarks)
-app.command()(curate)
-app.command()(lint)
-app.command()(diagnose)
-app.command()(watch)
-app.command()(rewards)
-app.command()(study)
+launch_app = typer.Typer(help="The same recipe on a distributed engine.", no_args_is_help=True)
+lab_app = typer.Typer(help="The built-in small world.", no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"tersely {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Make reasoning models think shorter and stay right."""
+
+
+CAP = {"max-tokens": "cap-tokens"}
+FOLDER = {"run": "out"}
+NAME = {"benchmark": "benchmark-name"}
+
+add(app, train, name="train", old=FOLDER)
+add(app, evaluate, name="eval", old=CAP)
+add(app, report, name="report", old=NAME)
+add(app, compare, name="compare", old=NAME)
+add(app, benchmarks, name="benchmarks", old={"write": "out"})
+add(app, curate, name="curate", old={**CAP, "pool": "limit"})
+add(app, lint, name="lint", old=NAME)
+add(app, diagnose, name="diagnose")
+add(app, watch, name="watch", as_json=False)
+add(app, rewards, name="rewards", old={"target": "target-tokens", "cap": "cap-tokens"})
+add(app, study, name="study", old={"train": "problems"})
+add(launch_app, launch_verl, name="verl", old=FOLDER)
+add(launch_app, launch_trl, name="trl", old=FOLDER)
+add(lab_app, lab_pretrain, name="pretrain", as_json=False)
 app.add_typer(launch_app, name="launch")
 app.add_typer(lab_app, name="lab")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import messages, output, plain_errors
+from tersely.cli.frame import messages, plain_errors, show
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def benchmarks(
         str | None,
         typer.Argument(help="A set by name, or gym:TASK?size=200&seed=0. None: list the sets."),
     ] = None,
-    write: Annotated[
+    out: Annotated[
         Path | None,
         typer.Option(help="JSONL file to write its problems to; downloads them if needed."),
     ] = None,
@@ -33,16 +33,17 @@ def benchmarks(
     """List the benchmarks and training sets, or write one to a file."""
     with plain_errors():
         if name is None:
-            if write is not None:
-                raise ConfigError(f"--write {write} needs the name of a set to write")
+            if out is not None:
+                raise ConfigError(f"--out {out} needs the name of a set to write")
             _list()
             return
-        _write(name, write, leave_out=leave_out)
+        _write(name, out, leave_out=leave_out)
 
 
 def _list() -> None:
     from rich.table import Table
 
+    from tersely.report.tables.documents import describe_benchmark
     from tersely.tasks.benchmarks import ALL
 
     table = Table()
@@ -55,7 +56,8 @@ def _list() -> None:
         table.add_row(
             record.name, rows, record.grader, record.licence, record.dataset + gate, revision
         )
-    output().print(table)
+    sets = [describe_benchmark(record) for record in ALL.values()]
+    show(table, {"kind": "benchmarks", "sets": sets})
 
 
 def _write(name: str, file: Path | None, *, leave_out: bool) -> None:
@@ -66,17 +68,18 @@ def _write(name: str, file: Path | None, *, leave_out: bool) -> None:
     from tersely.tasks import grading
 
     problems = _load(name)
-    messages.print(f"checking {len(problems):,} gold answers ...", highlight=False)
+    messages.print(f"checking {len(problems):,} gold answers ...")
     if leave_out:
         problems = _without_bad_gold(problems)
     else:
         grading.refuse_bad_gold(problems)
-    if file is None:
-        output().print(f"{len(problems):,} problems; --write FILE keeps them", highlight=False)
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.write(file, problems)
-    output().print(f"{len(problems):,} problems: {file}", highlight=False, soft_wrap=True)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        jsonl.write(file, problems)
+    show(
+        f"{len(problems):,} problems{'; --out FILE keeps them' if file is None else f': {file}'}",
+        {"kind": "problems", "name": name, "problems": len(problems), "file": file},
+    )
 
 
 def _load(name: str) -> "list[Problem]":
@@ -90,7 +93,7 @@ def _load(name: str) -> "list[Problem]":
 
     from tersely.tasks.sources import load
 
-    messages.print(f"loading {name} ...", highlight=False)
+    messages.print(f"loading {name} ...")
     columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True) as progress:
         bar = progress.add_task("", total=None, visible=False)
@@ -110,10 +113,8 @@ def _without_bad_gold(problems: "list[Problem]") -> "list[Problem]":
         if problem.id in bad:
             messages.print(
                 f"left out {problem.id}: {problem.answer[:60]!r} ({bad[problem.id]})",
-                markup=False,
-                highlight=False,
                 soft_wrap=True,
             )
     if bad:
-        messages.print(f"left out {len(bad):,} of {len(problems):,} problems", highlight=False)
+        messages.print(f"left out {len(bad):,} of {len(problems):,} problems")
     return [problem for problem in problems if problem.id not in bad]

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import messages, output, plain_errors, use_threads
+from tersely.cli.frame import messages, plain_errors, show, use_threads
 from tersely.cli.options import AllowUnsandboxed, flattened
 from tersely.cli.sampling import (
     DrawOptions,
     LocalOptions,
     ModelOptions,
-    OldCap,
     ServerOptions,
     make_endpoint,
-    one_cap,
     sampling_progress,
 )
 from tersely.core.errors import ConfigError
@@ -64,7 +62,7 @@ class ChoiceOptions:
         int | None,
         typer.Option(help="L_T in tokens; adds positive densities and enables --density."),
     ] = None
-    limit: Annotated[
+    set_size: Annotated[
         int | None, typer.Option(help="Largest number of prompts of a set, drawn by --seed.")
     ] = None
     against: Annotated[
@@ -90,19 +88,15 @@ class CurateOptions:
     source: ModelOptions
     samples: Annotated[int, typer.Option(help="Samples a prompt, k.")] = 8
     cap_tokens: Annotated[int, typer.Option(help="Sampled cap in tokens.")] = 16384
-    max_tokens: OldCap = None
     draw: DrawOptions
-    seed: Annotated[int, typer.Option(help="Seed of sampling, and of --limit's draw.")] = 0
-    pool: Annotated[int | None, typer.Option(help="Sample only the first so many prompts.")] = None
+    seed: Annotated[int, typer.Option(help="Seed of sampling, and of --set-size's draw.")] = 0
+    limit: Annotated[
+        int | None, typer.Option(help="Sample only the first prompts; see --set-size.")
+    ] = None
     local: LocalOptions
     choice: ChoiceOptions
     server: ServerOptions
     allow_unsandboxed: AllowUnsandboxed = False
-
-    @property
-    def cap(self) -> int:
-        """The sampled cap in tokens, by whichever name it was given."""
-        return one_cap(self.cap_tokens, self.max_tokens, default=16384)
 
 
 @flattened
@@ -121,11 +115,11 @@ def curate(options: CurateOptions) -> None:
         if threads < 0:
             raise ConfigError(f"--threads {threads} is below 0; 0 takes one a core")
         choice = _choice(options.choice, seed=options.seed)
-        check_choice(choice, cap_tokens=options.cap)
+        check_choice(choice, cap_tokens=options.cap_tokens)
         plan = _plan(options)
         against = ", ".join(options.choice.against or ()) or "no benchmark"
         inputs = {"problems": options.problems, "held against": against}
-        _run(_pool(options.problems, options.pool), plan, choice, inputs=inputs, threads=threads)
+        _run(_pool(options.problems, options.limit), plan, choice, inputs=inputs, threads=threads)
 
 
 def _choice(given: ChoiceOptions, *, seed: int) -> "Choice":
@@ -142,7 +136,7 @@ def _choice(given: ChoiceOptions, *, seed: int) -> "Choice":
         quantiles=_ends(given.quantiles, option="--quantiles"),
         density=given.density,
         target_tokens=given.target_tokens,
-        limit=given.limit,
+        limit=given.set_size,
         seed=seed,
         against=tuple(p for name in given.against or () for p in load_benchmark(name)),
         keep_duplicates=given.keep_duplicates,
@@ -158,13 +152,13 @@ def _plan(options: CurateOptions) -> "Plan":
         out=options.out / "samples",
         spec=SamplingSpec(
             samples=options.samples,
-            cap_tokens=options.cap,
+            cap_tokens=options.cap_tokens,
             seed=options.seed,
             temperature=options.draw.temperature,
             top_p=options.draw.top_p,
             top_k=options.draw.top_k,
         ),
-        budgets=(options.cap,),
+        budgets=(options.cap_tokens,),
         protocol=Protocol.FINISHED,
         endpoint=make_endpoint(options.source, options.server),
         rows=options.local.rows,
@@ -184,7 +178,7 @@ def _run(
     from tersely.flows.curate.session import choose, sample_pool
 
     if plan.endpoint is None:
-        messages.print(f"loading {plan.model} ...", highlight=False)
+        messages.print(f"loading {plan.model} ...")
         use_threads(threads)
     with lock_folder(plan.out.parent):
         with sampling_progress(plan.out) as progress:
@@ -197,7 +191,7 @@ def _run(
 
 def _pool(name: str, limit: int | None) -> "list[Problem]":
     if limit is not None and limit < 1:
-        raise ConfigError(f"--pool {limit} is below 1; sample at least one prompt")
+        raise ConfigError(f"--limit {limit} is below 1; sample at least one prompt")
     if name == "lab":
         from tersely.lab.problems import FAMILIES, Split, draw_problems
 
@@ -251,6 +245,7 @@ def _write_and_show(
 ) -> None:
     from tersely.flows.curate.files import write_curated
     from tersely.report.tables.curated import SetView, draw_curated, write_card
+    from tersely.report.tables.documents import describe_sets
 
     rate_of = {rate.problem: rate for rate in curated.rates}
     views = {
@@ -266,9 +261,12 @@ def _write_and_show(
         for name, view in views.items()
     }
     write_curated(folder, curated, cards=cards)
-    output().print(draw_curated(curated.rates, views, target_tokens=target_tokens))
-    for name in curated.sets:
-        output().print(f"{name}: {folder / name}", highlight=False, soft_wrap=True)
+    show(
+        draw_curated(curated.rates, views, target_tokens=target_tokens),
+        describe_sets(curated.rates, views),
+    )
+    written = {name: folder / name for name in curated.sets}
+    show("\n".join(f"{name}: {at}" for name, at in written.items()), {"folders": written})
     _show_repeats(curated)
 
 
@@ -280,7 +278,7 @@ def _show_repeats(curated: "Curated") -> None:
     repeats = [e for e in dropped if e.reason in (Reason.BENCHMARK, Reason.DUPLICATE)]
     for each in repeats[:SHOWN_REPEATS]:
         text = f"{each.reason}: {each.problem} {each.details}"
-        messages.print(text, highlight=False, markup=False, soft_wrap=True)
+        messages.print(text, soft_wrap=True)
     if len(repeats) > SHOWN_REPEATS:
         more = len(repeats) - SHOWN_REPEATS
-        messages.print(f"... and {more:,} more repeats; dropped.jsonl has each", highlight=False)
+        messages.print(f"... and {more:,} more repeats; dropped.jsonl has each")

@@ -1,14 +1,16 @@
 """``tersely diagnose``."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
+from rich.text import Text
 
-from tersely.cli.frame import output, plain_errors
+from tersely.cli.frame import plain_errors, show
 from tersely.cli.options import pair
 from tersely.core.errors import ConfigError
+from tersely.report.tables.terminal import draw_text
 
 if TYPE_CHECKING:
     from tersely.flows.diagnose import Diagnosis
@@ -24,29 +26,24 @@ def diagnose(
         list[str] | None,
         typer.Option(help="OURS=THEIRS, e.g. --column tokens_mean=length. Repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Say what stage a run is in, what is going wrong, and what to change."""
     with plain_errors():
         from tersely.flows.diagnose import diagnose as find
-        from tersely.metrics.numbers import plain
         from tersely.readers.steplogs import Writer, read_steps
 
         if from_ not in list(Writer):
             raise ConfigError(f"--from {from_!r} is none of {', '.join(Writer)}; use one")
         columns = dict(pair(entry, example="tokens_mean=length") for entry in column or ())
         found = find(read_steps(path, writer=Writer(from_), columns=columns))
-        if as_json:
-            typer.echo(json.dumps(plain(found), indent=2))
-        else:
-            _show(found, path)
+        show(_draw(found, path), {"kind": "diagnosis", **found._asdict()})
 
 
-def _show(found: "Diagnosis", path: Path) -> None:
-    console = output()
+def _draw(found: "Diagnosis", path: Path) -> Group:
+    lines: list[Text] = []
 
     def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, highlight=False, markup=False)
+        lines.append(draw_text(text, style))
 
     say(f"{path}: {found.steps:,} steps, the last is {found.last_step}", "bold")
     say(found.stage)
@@ -65,3 +62,4 @@ def _show(found: "Diagnosis", path: Path) -> None:
         say(f"  Change: {alarm.advice}.")
     for unknown in found.unknown:
         say(f"Note: {unknown}", "dim")
+    return Group(*lines)

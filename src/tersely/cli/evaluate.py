@@ -12,10 +12,8 @@ from tersely.cli.sampling import (
     DrawOptions,
     LocalOptions,
     ModelOptions,
-    OldCap,
     ServerOptions,
     make_endpoint,
-    one_cap,
     sampling_progress,
 )
 from tersely.core.errors import ConfigError
@@ -39,7 +37,6 @@ class EvalOptions:
     cap_tokens: Annotated[
         int, typer.Option(help="Sampled cap: most tokens a sample, its stop token included.")
     ] = 32768
-    max_tokens: OldCap = None
     budgets: Annotated[
         str | None,
         typer.Option(
@@ -74,11 +71,6 @@ class EvalOptions:
     ] = False
     allow_unsandboxed: AllowUnsandboxed = False
 
-    @property
-    def cap(self) -> int:
-        """The sampled cap in tokens, by whichever name it was given."""
-        return one_cap(self.cap_tokens, self.max_tokens, default=32768)
-
 
 @flattened
 def evaluate(options: EvalOptions) -> None:
@@ -99,13 +91,14 @@ def _plan(options: EvalOptions) -> "Plan":
         out=options.out,
         spec=SamplingSpec(
             samples=options.samples,
-            cap_tokens=options.cap,
+            cap_tokens=options.cap_tokens,
             seed=options.seed,
             temperature=options.draw.temperature,
             top_p=options.draw.top_p,
             top_k=options.draw.top_k,
         ),
-        budgets=numbers(options.budgets, option="--budgets") or spectrum(max(1, options.cap)),
+        budgets=numbers(options.budgets, option="--budgets")
+        or spectrum(max(1, options.cap_tokens)),
         protocol=options.protocol,
         endpoint=make_endpoint(options.source, options.server, tokenizer=options.tokenizer),
         limit=options.limit,
@@ -124,7 +117,7 @@ def _run(plan: "Plan", *, threads: int) -> None:
     from tersely.readers.evaluations import load
 
     if plan.endpoint is None:
-        messages.print(f"loading {plan.model} ...", highlight=False)
+        messages.print(f"loading {plan.model} ...")
         if threads < 0:
             raise ConfigError(f"--threads {threads} is below 0; 0 takes one a core")
         use_threads(threads)

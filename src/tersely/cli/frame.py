@@ -1,23 +1,78 @@
-"""What every command shares: the console for messages, and errors in one line."""
+"""What every command shares: its two consoles, its form, and errors in one line."""
 
+import json
 import os
 import re
 import signal
+import sys
+import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from io import TextIOWrapper
 from types import FrameType
+from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 from tersely.core.errors import ConfigError, DataError, TerselyError, TerselyWarning
+from tersely.core.extras import say_missing
 from tersely.core.storage import is_storage_error
 
 INTERRUPTED = 130
 PLAIN_WIDTH = 110
+# Set, a fault of ours ends in Python's own traceback.
+TRACEBACK = "TERSELY_TRACEBACK"
 
-messages = Console(stderr=True)
+# Names of models, folders and problems hold brackets and colons: no console reads markup.
+messages = Console(stderr=True, markup=False, emoji=False, highlight=False)
+_errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
+_document: ContextVar[dict[str, Any] | None] = ContextVar("document", default=None)
+
+
+@contextmanager
+def form(*, quiet: bool, as_json: bool) -> Iterator[None]:
+    """How a command speaks: with or without notices, in tables or as one JSON document."""
+    _never_fail_to_print()
+    document: dict[str, Any] | None = {} if as_json else None
+    token, messages.quiet = _document.set(document), quiet
+    try:
+        with _one_line_for_faults():
+            yield
+        _print(document)
+    except typer.Exit as end:
+        # It did its work, and says by 1 what came of it.
+        if end.exit_code == 1:
+            _print(document)
+        raise
+    finally:
+        messages.quiet = False
+        _document.reset(token)
+
+
+def show(drawn: RenderableType, facts: Mapping[str, Any]) -> None:
+    """Prints a table or a line to stdout; with ``--json``, keeps its facts for the document."""
+    if not note_facts(facts):
+        output().print(drawn, soft_wrap=isinstance(drawn, str))
+
+
+def note_facts(facts: Mapping[str, Any]) -> bool:
+    """Keeps facts for the document; whether there is one, so that nothing else is printed."""
+    document = _document.get()
+    if document is None:
+        return False
+    document.update(facts)
+    return True
+
+
+def _print(document: Mapping[str, Any] | None) -> None:
+    from tersely.metrics.numbers import plain
+
+    if document:
+        sys.stdout.write(json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager
@@ -27,31 +82,62 @@ def plain_errors() -> Iterator[None]:
         with _plain_warnings():
             yield
     except TerselyError as error:
-        messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(2 if isinstance(error, ConfigError | DataError) else 1) from error
+        raise _end(str(error), 2 if isinstance(error, ConfigError | DataError) else 1) from error
+    except ModuleNotFoundError as error:
+        missing = say_missing(error.name or "")
+        if missing is None:
+            raise
+        raise _end(missing, 2) from error
     except OSError as error:
         full = is_storage_error(error)
         if error.filename is None and not full:
             raise
         where = error.filename or "what this command writes"
         fix = "; make room there and give the same command again" if full else ""
-        messages.print(
-            f"[bold red]error:[/] {_escape(f'{where}: {error.strerror}{fix}')}", soft_wrap=True
-        )
-        raise typer.Exit(1 if full else 2) from error
+        raise _end(f"{where}: {error.strerror}{fix}", 1 if full else 2) from error
+
+
+def _end(text: str, code: int) -> typer.Exit:
+    _errors.print(Text("error:", "bold red"), Text(text), soft_wrap=True)
+    return typer.Exit(code)
+
+
+@contextmanager
+def _one_line_for_faults() -> Iterator[None]:
+    """What nobody foresaw is a fault of ours: said in one line, with how to see where it was."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        said = " ".join(str(error).split())[:200]
+        raise _end(
+            f"a fault in tersely ({type(error).__name__}: {said}; {at.name}, line {at.lineno}): "
+            f"please report it with the command; {TRACEBACK}=1 shows where it was",
+            1,
+        ) from error
+
+
+def _never_fail_to_print() -> None:
+    """A name that the terminal's encoding lacks is printed by its code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Warnings of this package as one line each, others as Python shows them."""
     with warnings.catch_warnings():
-        show = warnings.showwarning
+        before = warnings.showwarning
 
         def say(message: Warning | str, category: type[Warning], *rest: object) -> None:
             if issubclass(category, TerselyWarning):
-                messages.print(f"[yellow]warning:[/] {_escape(str(message))}", soft_wrap=True)
-            else:
-                show(message, category, *rest)  # type: ignore[arg-type]
+                messages.print(Text("warning:", "yellow"), Text(str(message)), soft_wrap=True)
+            elif not messages.quiet:
+                before(message, category, *rest)  # type: ignore[arg-type]
 
         warnings.showwarning = say  # type: ignore[assignment]
         yield
@@ -78,9 +164,9 @@ def use_threads(threads: int | None) -> None:
 
 def output() -> Console:
     """Where tables go: as wide as the terminal or ``COLUMNS``, else of a fixed width."""
-    console = Console()
-    known = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
-    return console if known else Console(width=PLAIN_WIDTH)
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    width = None if known else PLAIN_WIDTH
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def numbers(text: str | None, *, option: str) -> tuple[int, ...]:
@@ -96,7 +182,3 @@ def numbers(text: str | None, *, option: str) -> tuple[int, ...]:
                 f"{option} {text!r}: {part!r} is no whole number; write {option} 2048,4096"
             )
     return tuple(sorted({int(part) for part in parts}))
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")

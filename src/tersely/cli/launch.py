@@ -1,16 +1,15 @@
 """``tersely launch``: a recipe on an engine of many processes."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tersely.cli.frame import messages, plain_errors, use_threads
-from tersely.cli.launch_verl import launch_verl
+from tersely.cli.frame import messages, plain_errors, show, use_threads
 from tersely.cli.launched import carry_out
 from tersely.cli.options import LaunchFolder, MeanTokens, Resume, ResumeFrom
 from tersely.cli.report import show_run
+from tersely.core.extras import first_absent, say_missing
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
@@ -19,25 +18,18 @@ if TYPE_CHECKING:
 # A launched run is evaluated before its first step and after its last.
 ENDS = 2
 
-launch_app = typer.Typer(
-    help="The same recipe on a distributed engine.", no_args_is_help=True, add_completion=False
-)
 
-launch_app.command("verl")(launch_verl)
-
-
-@launch_app.command("trl")
 def launch_trl(
     recipe: Annotated[
         Path,
         typer.Argument(
-            help="Recipe (TOML), or a shipped one's name; \\[trl] holds GRPOConfig's own."
+            help="Recipe (TOML), or a shipped one's name; [trl] holds GRPOConfig's own."
         ),
     ],
     processes: Annotated[
         int, typer.Option(min=1, help="Processes on this machine: one for each GPU.")
     ] = 1,
-    run: LaunchFolder = None,
+    out: LaunchFolder = None,
     resume: Resume = False,
     resume_from: ResumeFrom = None,
     set_: Annotated[
@@ -57,7 +49,7 @@ def launch_trl(
     with plain_errors():
         file = find_recipe(recipe)
         settings = read_recipe(file, overrides=set_ or [])
-        folder = run or Path("runs") / file.stem
+        folder = out or Path("runs") / file.stem
         if dry_run:
             _show(settings, folder, processes=processes, mean_tokens=mean_tokens)
             return
@@ -67,25 +59,32 @@ def launch_trl(
 
 def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int | None) -> None:
     from tersely.cli.price import show_price
-    from tersely.flows.recipe.recipe import as_toml
-    from tersely.flows.trl.launch import plan_trl, worker_command
-    from tersely.flows.trl.settings import setup_of
+    from tersely.flows.trl.settings import setup_of, unchecked_settings
 
-    # Before TRL is looked for: a price is of use before anything is installed.
+    # A price is of use before anything is installed.
     setup = setup_of(settings, processes=processes)
+    absent = first_absent("trl", "torch", "transformers", "accelerate")
+    planned: dict[str, Any]
+    if absent is None:
+        from tersely.flows.trl.launch import plan_trl, worker_command
+
+        planned = plan_trl(settings, folder, processes=processes)
+        note = f"processes: {' '.join(worker_command(folder, processes=processes))}"
+    else:
+        planned = unchecked_settings(settings, folder, processes=processes)
+        needed = say_missing(absent, what="the run itself", extra="trl")
+        note = f"note: TRL has not checked these settings; {needed}"
     show_price(settings, setup, evaluations=ENDS, mean_tokens=mean_tokens)
-    planned: dict[str, Any] = plan_trl(settings, folder, processes=processes)
-    sys.stdout.write(as_toml(settings))
-    for name, value in sorted(planned.items()):
-        print(f"# trl.{name} = {value!r}")
-    command = " ".join(worker_command(folder, processes=processes))
-    messages.print(f"processes: {command}", highlight=False, soft_wrap=True)
+    lines = (f"# trl.{name} = {value!r}" for name, value in sorted(planned.items()))
+    named = {name: str(value) for name, value in planned.items()}
+    show("\n".join(lines), {"trl": named, "engine_installed": absent is None})
+    messages.print(note, soft_wrap=True)
 
 
 def _launch(settings: "Recipe", folder: Path, start: "Resumption", *, processes: int) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
 
-    messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
+    messages.print(f"loading {settings.model.path} and its problems ...")
     use_threads(settings.model.cpu_threads)
     from tersely.flows.trl.launch import launch_trl as run_trl
 
@@ -97,7 +96,7 @@ def _launch(settings: "Recipe", folder: Path, start: "Resumption", *, processes:
             **start._asdict(),
             observer=progress,
         ),
-        again=f"tersely launch trl {folder / RECIPE_FILE} --run {folder} --processes {processes} "
+        again=f"tersely launch trl {folder / RECIPE_FILE} --out {folder} --processes {processes} "
         "--resume",
     )
     show_run(folder)

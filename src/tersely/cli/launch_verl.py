@@ -1,31 +1,34 @@
 """``tersely launch verl``: a recipe on verl and Ray."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import messages, plain_errors
+from tersely.cli.frame import messages, plain_errors, show
 from tersely.cli.launched import carry_out
 from tersely.cli.options import LaunchFolder, MeanTokens, Resume, ResumeFrom
 from tersely.cli.report import show_run
+from tersely.core.extras import first_absent, say_missing
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
     from tersely.flows.train.folder import Resumption
 
 
+NEEDED = ("verl", "ray", "torch", "transformers", "hydra", "omegaconf")
+
+
 def launch_verl(
     recipe: Annotated[
         Path,
         typer.Argument(
-            help="Recipe (TOML), or a shipped one's name; \\[verl] holds verl's own keys."
+            help="Recipe (TOML), or a shipped one's name; [verl] holds verl's own keys."
         ),
     ],
     nodes: Annotated[int, typer.Option(min=1, help="Machines of the Ray cluster.")] = 1,
     gpus_per_node: Annotated[int, typer.Option(min=1, help="GPUs of each machine.")] = 8,
-    run: LaunchFolder = None,
+    out: LaunchFolder = None,
     resume: Resume = False,
     resume_from: ResumeFrom = None,
     set_: Annotated[
@@ -47,10 +50,11 @@ def launch_verl(
     with plain_errors():
         file = find_recipe(recipe)
         settings = read_recipe(file, overrides=set_ or [])
-        folder = run or Path("runs") / file.stem
+        folder = out or Path("runs") / file.stem
         if dry_run:
+            lines = _plan(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
             _price(settings, gpus=nodes * gpus_per_node, mean_tokens=mean_tokens)
-            _show(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
+            _show(lines)
             return
         start = Resumption(resume, resume_from, keys_of(set_ or []))
         _launch(settings, folder, start, nodes=nodes, gpus_per_node=gpus_per_node)
@@ -66,20 +70,34 @@ def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
         if validates(settings)
         else "evaluations: none, for evaluation.budgets reach beyond sampling.cap_tokens; use "
         "tersely eval on checkpoints",
-        highlight=False,
         soft_wrap=True,
     )
 
 
-def _show(settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int) -> None:
-    from tersely.flows.recipe.recipe import as_toml
-    from tersely.flows.verl.launch import MAIN, plan_verl
+def _plan(
+    settings: "Recipe", folder: Path, *, nodes: int, gpus_per_node: int
+) -> "list[str] | None":
+    """verl's overrides; None where it is not installed to check them."""
+    if first_absent(*NEEDED) is None:
+        from tersely.flows.verl.launch import plan_verl
 
-    overrides = plan_verl(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
-    sys.stdout.write(as_toml(settings))
-    for line in overrides:
-        print(f"# verl: {line}")
-    messages.print(f"starts: python -m {MAIN} with the lines above", highlight=False)
+        return plan_verl(settings, folder, nodes=nodes, gpus_per_node=gpus_per_node)
+    from tersely.flows.verl.settings import check_supported
+
+    check_supported(settings, gpus=nodes * gpus_per_node)
+    return None
+
+
+def _show(lines: "list[str] | None") -> None:
+    drawn = "\n".join(f"# verl: {line}" for line in lines or ())
+    show(drawn, {"verl": lines, "engine_installed": lines is not None})
+    needed = say_missing(first_absent(*NEEDED) or "verl", what="the run itself", extra="verl")
+    messages.print(
+        f"note: verl has neither composed nor checked its configuration; {needed}"
+        if lines is None
+        else "starts: python -m verl.trainer.main_ppo with the lines above",
+        soft_wrap=True,
+    )
 
 
 def _launch(
@@ -87,7 +105,7 @@ def _launch(
 ) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
 
-    messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
+    messages.print(f"loading {settings.model.path} and its problems ...")
     from tersely.flows.verl.launch import launch_verl as run_verl
 
     carry_out(
@@ -99,7 +117,7 @@ def _launch(
             **start._asdict(),
             observer=progress,
         ),
-        again=f"tersely launch verl {folder / RECIPE_FILE} --run {folder} --nodes {nodes} "
+        again=f"tersely launch verl {folder / RECIPE_FILE} --out {folder} --nodes {nodes} "
         f"--gpus-per-node {gpus_per_node} --resume",
     )
     _report(settings, folder)
@@ -115,6 +133,5 @@ def _report(settings: "Recipe", folder: Path) -> None:
         f"evaluation.budgets reach beyond sampling.cap_tokens, where verl does not sample: "
         f"merge the checkpoint (python -m verl.model_merger) and run tersely eval on it; "
         f"records: {folder}",
-        highlight=False,
         soft_wrap=True,
     )

@@ -31,7 +31,6 @@ def carry_out(run: "Callable[[Progress], None]", *, again: str) -> None:
         messages.print(
             f"stopped at once; what came after the last checkpoint is made again. Go on with: "
             f"{again}",
-            highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from None

@@ -1,14 +1,13 @@
 """``tersely lint``."""
 
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
 
-from tersely.cli.frame import messages, output, plain_errors
+from tersely.cli.frame import messages, plain_errors, show
 from tersely.cli.options import (
     ReadOptions,
     RecipeOrDemo,
@@ -44,9 +43,6 @@ class LintOptions:
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a finding is an error.")] = (
         False
     )
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print findings and figures as JSON instead.")
-    ] = False
 
 
 @flattened
@@ -87,7 +83,7 @@ def _lint(
     from tersely.flows.lint.suggest import suggest
 
     rate = options.tokens_per_second
-    messages.print(f"reading {records} ...", highlight=False, soft_wrap=True)
+    messages.print(f"reading {records} ...", soft_wrap=True)
     whole = read_pool(
         records,
         settings,
@@ -101,14 +97,7 @@ def _lint(
     if options.suggest:
         messages.print("weighing other settings ...")
         suggestion = suggest(settings, whole, tokens_per_second=rate)
-    if options.as_json:
-        from tersely.report.tables.lint import export_lint
-
-        sys.stdout.write(json.dumps(export_lint(facts, findings, suggestion), indent=2) + "\n")
-    else:
-        _show(facts, findings, name=name)
-        if suggestion is not None:
-            _show_suggestion(facts, suggestion)
+    _show(facts, findings, suggestion, name=name)
     if suggestion is not None and options.out is not None:
         _write(suggestion.recipe, options.out)
     return findings
@@ -121,28 +110,27 @@ def _check_out(out: Path | None, *, suggest: bool) -> None:
         raise ConfigError(f"{out} exists; choose another --out")
 
 
-def _show(facts: "LintFacts", findings: "Sequence[Finding]", *, name: str) -> None:
+def _show(
+    facts: "LintFacts",
+    findings: "Sequence[Finding]",
+    suggestion: "Suggestion | None",
+    *,
+    name: str,
+) -> None:
     from tersely.flows.lint import describe
-    from tersely.report.tables.lint import draw_lint
-
-    output().print(
-        draw_lint(
-            describe(facts, name=name),
-            findings,
-            cells=facts.cells,
-            curve=facts.curve,
-            target_tokens=facts.target_tokens,
-            notes=facts.pool.notes,
-        )
-    )
-
-
-def _show_suggestion(facts: "LintFacts", suggestion: "Suggestion") -> None:
     from tersely.flows.lint.suggest import compare
-    from tersely.report.tables.lint import draw_suggestion
+    from tersely.report.tables.lint import draw_lint, draw_suggestion, export_lint
 
-    output().print(
-        draw_suggestion(
+    drawn = draw_lint(
+        describe(facts, name=name),
+        findings,
+        cells=facts.cells,
+        curve=facts.curve,
+        target_tokens=facts.target_tokens,
+        notes=facts.pool.notes,
+    )
+    if suggestion is not None:
+        proposed = draw_suggestion(
             suggestion.reasons,
             at_target=suggestion.at_target,
             at_cap=suggestion.at_cap,
@@ -150,7 +138,8 @@ def _show_suggestion(facts: "LintFacts", suggestion: "Suggestion") -> None:
             chosen=suggestion.chosen,
             changes=compare(facts, suggestion.facts),
         )
-    )
+        drawn = Group(drawn, proposed)
+    show(drawn, {"kind": "lint", **export_lint(facts, findings, suggestion)})
 
 
 def _write(recipe: "Recipe", out: Path) -> None:
@@ -159,4 +148,4 @@ def _write(recipe: "Recipe", out: Path) -> None:
 
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, as_toml(recipe))
-    messages.print(f"recipe: {out}", highlight=False, soft_wrap=True)
+    messages.print(f"recipe: {out}", soft_wrap=True)

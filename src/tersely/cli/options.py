@@ -75,6 +75,10 @@ ResumeFrom = Annotated[
 LaunchFolder = Annotated[
     Path | None, typer.Option(help="Run folder to write. Default: runs/ and the recipe's name.")
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=0, help="CPU threads; 0: one a core. Default: model.cpu_threads, or 0."),
+]
 MeanTokens = Annotated[
     int | None, typer.Option(help="--dry-run: price at this mean length of a rollout, too.")
 ]
@@ -104,8 +108,8 @@ class ReadOptions:
         typer.Option(help="OURS=THEIRS, e.g. --column tokens=n_tokens. Repeatable."),
     ] = None
     only_model: Annotated[str | None, typer.Option(help="Only this model's samples.")] = None
-    benchmark: Annotated[
-        str | None, typer.Option(help="Name of the benchmark, where none is given.")
+    benchmark_name: Annotated[
+        str | None, typer.Option(help="Name of the benchmark, where the file gives none.")
     ] = None
 
 
@@ -117,7 +121,7 @@ def reader_options(given: ReadOptions, *, run: str = "") -> "Options":
         run=run,
         count_tokens=None if given.tokenizer is None else _counter(given.tokenizer),
         cap_tokens=given.cap_tokens,
-        benchmark=given.benchmark,
+        benchmark=given.benchmark_name,
         model=given.only_model,
         columns=dict(pair(entry, example="tokens=n_tokens") for entry in given.column or ()),
     )

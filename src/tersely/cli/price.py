@@ -1,5 +1,6 @@
 """The price of a recipe, printed: tokens, seconds, memory and GPU-hours on two kinds of GPU."""
 
+import sys
 from collections.abc import Callable, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich import box
 from rich.table import Table
 
-from tersely.cli.frame import messages
+from tersely.cli.frame import messages, note_facts
 from tersely.metrics.numbers import amount, three_digits
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ BILLION = "B"
 def show_price(
     recipe: "Recipe", setup: "Setup", *, evaluations: int, mean_tokens: int | None = None
 ) -> None:
-    """Prints to stderr what a step and the run cost at most and, if it is given, at a mean length.
+    """The recipe on stdout and, on stderr, what a step and the run cost at most and, if it is given,
+    at a mean length.
 
     Args:
         evaluations: how often one process evaluates while the others wait; 0: an engine validates
@@ -37,26 +39,25 @@ def show_price(
     """
     from tersely.flows.price.architecture import KNOWN, LAB, find_architecture
     from tersely.flows.price.cost import describe_cost
-    from tersely.flows.price.roofline import H100, H200
-    from tersely.flows.price.total import price_of
+    from tersely.flows.recipe.recipe import as_toml
+    from tersely.report.tables.documents import describe_price
 
-    _say(describe_cost(recipe, evaluations=evaluations))
-    if recipe.model.path == LAB:
-        _say("price: none, for the lab's model is made for a CPU")
+    cost = describe_cost(recipe, evaluations=evaluations)
+    model = None if recipe.model.path == LAB else find_architecture(recipe.model.path)
+    prices = [] if model is None else _price(recipe, model, setup, mean_tokens)
+    settings = recipe.model_dump(exclude_none=True, mode="json")
+    if note_facts(describe_price(settings, cost, model, prices)):
         return
-    model = find_architecture(recipe.model.path)
+    sys.stdout.write(as_toml(recipe))
+    _say(cost)
     if model is None:
         _say(
-            f"price: not known, for there is no config.json of a known form in "
+            "price: none, for the lab's model is made for a CPU"
+            if recipe.model.path == LAB
+            else f"price: not known, for there is no config.json of a known form in "
             f"{recipe.model.path}, and its name is none of {', '.join(KNOWN)}"
         )
         return
-    lengths = [recipe.sampling.cap_tokens, *([] if mean_tokens is None else [mean_tokens])]
-    prices = [
-        price_of(recipe, model, gpu, setup, mean_tokens=length)
-        for length in lengths
-        for gpu in (H100, H200)
-    ]
     _say(_describe_model(recipe, model))
     messages.print(_draw(prices, evaluations=evaluations))
     for line in [line for price in prices[:2] for line in _misfits(price, setup, evaluations)]:
@@ -64,8 +65,23 @@ def show_price(
     _say(CAVEAT)
 
 
+def _price(
+    recipe: "Recipe", model: "Architecture", setup: "Setup", mean_tokens: int | None
+) -> "list[Price]":
+    """At the cap and, if it is given, at a mean length, on each kind of GPU."""
+    from tersely.flows.price.roofline import H100, H200
+    from tersely.flows.price.total import price_of
+
+    lengths = [recipe.sampling.cap_tokens, *([] if mean_tokens is None else [mean_tokens])]
+    return [
+        price_of(recipe, model, gpu, setup, mean_tokens=length)
+        for length in lengths
+        for gpu in (H100, H200)
+    ]
+
+
 def _say(text: str) -> None:
-    messages.print(text, highlight=False, markup=False, soft_wrap=True)
+    messages.print(text, soft_wrap=True)
 
 
 def _describe_model(recipe: "Recipe", model: "Architecture") -> str:

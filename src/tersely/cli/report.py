@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tersely.cli.frame import messages, numbers, output, plain_errors
+from tersely.cli.frame import messages, numbers, plain_errors, show
 from tersely.cli.options import ReadOptions, flattened, reader_options
+from tersely.core.errors import ConfigError
 from tersely.metrics.budgets import Protocol
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class ReportOptions:
     csv: Annotated[Path | None, typer.Option(help="Also write every figure as CSV.")] = None
     png: Annotated[Path | None, typer.Option(help="Also write the pictures to this folder.")] = None
 
+    @property
+    def files(self) -> tuple[Path | None, Path | None, Path | None]:
+        """Where tables, figures and pictures go."""
+        return self.markdown, self.csv, self.png
+
 
 @flattened
 def report(
@@ -58,14 +64,15 @@ def report(
     """Tables and pictures of one evaluation (or of a training run): terminal and report.html."""
     with plain_errors():
         if (path / "steps.jsonl").is_file():
-            show_run(path)
+            _refuse_for_run(path, reading, options)
+            _report_run(path, options)
             return
         load = _loader(reading, regrade=options.regrade)
         wanted = numbers(options.budgets, option="--budgets")
         loaded = load(path, budgets=wanted, protocol=options.protocol)
         folder = options.out or (path if path.is_dir() else path.parent)
         page = folder / (PAGE if path.is_dir() else f"{loaded.name}-{PAGE}")
-        files = Files(page, options.markdown, options.csv, options.png)
+        files = Files(page, *options.files)
         show_evaluation(loaded, files, ks=numbers(options.k, option="--k"))
 
 
@@ -90,7 +97,7 @@ def compare(
             )
         folder = options.out or (after if after.is_dir() else after.parent)
         page = folder / f"compare-{left.name}-{right.name}.html"
-        files = Files(page, options.markdown, options.csv, options.png)
+        files = Files(page, *options.files)
         _show_comparison(left, right, files, budgets=wanted, ks=numbers(options.k, option="--k"))
 
 
@@ -103,14 +110,59 @@ class Files(NamedTuple):
     png: Path | None = None
 
 
-def show_run(folder: Path) -> None:
-    """Draws a run's report, prints its table and says where the page is."""
+def _refuse_for_run(path: Path, reading: ReadOptions, options: ReportOptions) -> None:
+    """ConfigError for an option that a run folder, which says it all itself, cannot honour."""
+    stated = {
+        "--from": reading.from_ != "tersely",
+        "--tokenizer": reading.tokenizer,
+        "--cap-tokens": reading.cap_tokens,
+        "--column": reading.column,
+        "--only-model": reading.only_model,
+        "--benchmark-name": reading.benchmark_name,
+        "--regrade": options.regrade,
+        "--protocol": options.protocol not in (None, Protocol.FINISHED),
+    }
+    for name, given in stated.items():
+        if given:
+            raise ConfigError(
+                f"{path} is a run folder, which {name} does not apply to; leave it out, or give one "
+                f"of the evaluations in {path / 'eval'}"
+            )
+
+
+def _report_run(path: Path, options: ReportOptions) -> None:
+    budgets = numbers(options.budgets, option="--budgets")
+    ks = numbers(options.k, option="--k")
+    page = None if options.out is None else options.out / PAGE
+    show_run(path, Files(page or path / PAGE, *options.files), budgets=budgets, ks=ks)
+
+
+def show_run(
+    folder: Path,
+    files: "Files | None" = None,
+    *,
+    budgets: Sequence[int] = (),
+    ks: Sequence[int] = (),
+) -> None:
+    """Draws a run's report, writes exports, prints its table and says where the page is."""
+    from tersely.report.pages import exports
     from tersely.report.pages.run import write_report
     from tersely.report.tables.comparison import draw_table
+    from tersely.report.tables.documents import describe_comparison
 
     messages.print("drawing the report ...")
-    written = write_report(folder)
-    output().print(draw_table(written.overall))
+    files = files or Files(folder / PAGE)
+    written = write_report(folder, page=files.page, budgets=budgets, ks=ks)
+    names, overall, changes = ("before", "after"), written.overall, written.changes
+    if files.csv:
+        exports.write_csv(exports.export_comparison(overall), files.csv)
+    if files.markdown:
+        text = exports.format_comparison(overall, changes, names=names)
+        exports.write_markdown(text, files.markdown)
+    if files.png:
+        exports.write_pngs(written.figures, files.png)
+    described = describe_comparison(overall, changes, names=names)
+    show(draw_table(written.overall), {**described, "kind": "run", "run": str(folder)})
     _say_where(written.page)
 
 
@@ -119,6 +171,7 @@ def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -
     from tersely.flows.evaluate.measuring import measure_loaded, tell_basis
     from tersely.report.pages import evaluation as pages
     from tersely.report.pages import exports
+    from tersely.report.tables.documents import describe_evaluation
 
     measured = measure_loaded(loaded, ks=ks)
     loaded = loaded._replace(notes=(*tell_basis(measured), *loaded.notes))
@@ -127,7 +180,10 @@ def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -
     if files.markdown:
         text = exports.format_evaluation(measured, notes=loaded.notes)
         exports.write_markdown(text, files.markdown)
-    output().print(pages.draw_evaluation(measured, notes=loaded.notes))
+    show(
+        pages.draw_evaluation(measured, notes=loaded.notes),
+        describe_evaluation(measured, notes=loaded.notes),
+    )
     messages.print("drawing the report ...")
     if files.png:
         exports.write_pngs(pages.draw_figures(loaded, measured), files.png)
@@ -140,6 +196,7 @@ def _show_comparison(
     from tersely.flows.evaluate.measuring import compare_loaded
     from tersely.report.pages import comparison as pages
     from tersely.report.pages import exports
+    from tersely.report.tables.documents import describe_comparison
 
     left, right, compared, changes = compare_loaded(before, after, budgets=budgets, ks=ks)
     names = left.name, right.name
@@ -148,7 +205,10 @@ def _show_comparison(
     if files.markdown:
         text = exports.format_comparison(compared, changes, names=names)
         exports.write_markdown(text, files.markdown)
-    output().print(pages.draw_comparison(compared, changes, names=names))
+    show(
+        pages.draw_comparison(compared, changes, names=names),
+        describe_comparison(compared, changes, names=names),
+    )
     messages.print("drawing the report ...")
     if files.png:
         exports.write_pngs(pages.draw_figures(left, right, compared, changes), files.png)
@@ -156,7 +216,7 @@ def _show_comparison(
 
 
 def _say_where(page: Path) -> None:
-    output().print(f"report: {page}", highlight=False, soft_wrap=True)
+    show(f"report: {page}", {"page": page})
 
 
 def _loader(

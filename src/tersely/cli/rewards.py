@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tersely.cli.frame import output, plain_errors
+from tersely.cli.frame import plain_errors, show
 from tersely.core.errors import ConfigError
 
 
@@ -23,13 +23,6 @@ def rewards(
     ] = "r1500 r3000 r5000 w2500 w7000",
     target_tokens: Annotated[float, typer.Option(help="plot: target length L_T.")] = 4096,
     cap_tokens: Annotated[int, typer.Option(help="plot: sampling cap L_R.")] = 8192,
-    target: Annotated[
-        float | None,
-        typer.Option("--target", hidden=True, help="The old name of --target-tokens."),
-    ] = None,
-    cap: Annotated[
-        int | None, typer.Option("--cap", hidden=True, help="The old name of --cap-tokens.")
-    ] = None,
     out: Annotated[Path | None, typer.Option(help="plot: PNG to write. Default: NAME.png")] = None,
 ) -> None:
     """List the rewards with formula, source and parameters, or draw one over length."""
@@ -41,8 +34,8 @@ def rewards(
                 words[1],
                 set_ or [],
                 group,
-                target_tokens=target_tokens if target is None else target,
-                cap_tokens=cap_tokens if cap is None else cap,
+                target_tokens=target_tokens,
+                cap_tokens=cap_tokens,
                 out=out,
             )
         else:
@@ -58,10 +51,11 @@ def _list() -> None:
     table = Table(show_lines=True)
     for column in ("reward", "what it pays", "parameters", "needs", "source"):
         table.add_column(column, min_width=18 if column == "reward" else None)
-    for facts in describe_rewards():
+    found = describe_rewards()
+    for facts in found:
         cells = (facts.name, facts.formula, facts.parameters, facts.needs, facts.source)
         table.add_row(*(Text(cell) for cell in cells))
-    output().print(table)
+    show(table, {"kind": "rewards", "rewards": found})
 
 
 def _plot(
@@ -96,4 +90,4 @@ def _plot(
     )
     file = out or Path(f"{name}.png")
     file.write_bytes(render_png(spec))
-    output().print(f"picture: {file}", highlight=False, soft_wrap=True)
+    show(f"picture: {file}", {"kind": "reward", "name": name, "points": points, "picture": file})

@@ -20,25 +20,6 @@ if TYPE_CHECKING:
     from tersely.flows.evaluate.progress import EvalProgress
 
 
-# The name that --cap-tokens had; it goes on working.
-OldCap = Annotated[
-    int | None, typer.Option("--max-tokens", hidden=True, help="The old name of --cap-tokens.")
-]
-
-
-def one_cap(cap_tokens: int, old: int | None, *, default: int) -> int:
-    """The cap by its new name or by its old one.
-
-    Raises:
-        ConfigError: both were given, and they differ.
-    """
-    if old is not None and cap_tokens not in (default, old):
-        raise ConfigError(
-            f"--cap-tokens {cap_tokens} and its old name --max-tokens {old} differ; give one"
-        )
-    return cap_tokens if old is None else old
-
-
 USUAL_KEY = "OPENAI_API_KEY"
 
 
@@ -174,7 +155,6 @@ def sampling_progress(out: Path | None) -> "Iterator[EvalProgress]":
             if out is None
             else f"stopped; {progress.done:,} samples are saved in {out}. "
             "The same command goes on with the rest.",
-            highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from None

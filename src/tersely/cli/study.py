@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
 
-from tersely.cli.frame import INTERRUPTED, messages, on_signals, output, plain_errors, use_threads
+from tersely.cli.frame import INTERRUPTED, messages, on_signals, plain_errors, show, use_threads
 from tersely.cli.options import flattened
 from tersely.cli.sampling import sampling_progress
 from tersely.core.errors import ConfigError
@@ -41,7 +42,7 @@ class StudyOptions:
     model: Annotated[
         str | None, typer.Option(help="Model folder or hub id. Default: the lab's.")
     ] = None
-    train: Annotated[
+    problems: Annotated[
         str | None,
         typer.Option(help="Prompts to train on: a file, a set, gym:TASK. Default: the lab's."),
     ] = None
@@ -84,7 +85,7 @@ def study(
 
         given = {
             "model.path": options.model,
-            "problems.train": options.train,
+            "problems.train": options.problems,
             "problems.test": options.benchmark,
         }
         overrides = [(key, value) for key, value in given.items() if value is not None]
@@ -112,9 +113,10 @@ def _list() -> None:
     from tersely.flows.study.plan import find_studies
     from tersely.report.tables.study import draw_list
 
-    output().print(
-        draw_list([(n, s.title, s.paper, len(s.arms), len(s.claims)) for n, s in find_studies(ALL)])
-    )
+    rows = [(n, s.title, s.paper, len(s.arms), len(s.claims)) for n, s in find_studies(ALL)]
+    keys = ("name", "title", "paper", "arms", "claims")
+    facts = [dict(zip(keys, row, strict=True)) for row in rows]
+    show(draw_list(rows), {"kind": "studies", "studies": facts})
 
 
 def _bench(out: Path, results: Path, *, keep: bool) -> "StudyFolders":
@@ -135,14 +137,22 @@ def _describe(studies: "list[NamedStudy]", units: "list[StudyRun]", bench: "Stud
     from tersely.flows.study.schedule import missing
     from tersely.report.tables.study import draw_claims
 
-    out = output()
-    for name, each in studies:
-        out.print(f"[bold]{name}[/]: {each.question} ({each.paper})", highlight=False)
-        for arm, settings in each.arms.items():
-            out.print(f"  {arm}: {settings.says}", highlight=False)
-        out.print(draw_claims([(c.says, expectation(c), c.paper) for c in each.claims]))
     left = len(missing(units, bench))
-    messages.print(f"{len(units)} runs, {left} of them to be trained", highlight=False)
+    planned = []
+    for name, each in studies:
+        arms = {arm: settings.says for arm, settings in each.arms.items()}
+        claims = [(c.says, expectation(c), c.paper) for c in each.claims]
+        lines = [
+            f"{name}: {each.question} ({each.paper})",
+            *(f"  {a}: {s}" for a, s in arms.items()),
+        ]
+        show("\n".join(lines), {})
+        show(draw_claims(claims), {})
+        keys = ("says", "expected", "paper")
+        listed = [dict(zip(keys, claim, strict=True)) for claim in claims]
+        planned.append({"name": name, "question": each.question, "arms": arms, "claims": listed})
+    show("", {"kind": "study plan", "studies": planned, "runs": len(units), "runs_left": left})
+    messages.print(f"{len(units)} runs, {left} of them to be trained")
 
 
 def _run(
@@ -162,13 +172,12 @@ def _run(
     ):
         failed = run_units(units, bench, jobs=jobs, observer=progress)
     for unit, why in failed:
-        messages.print(f"[bold red]{unit.name}[/] could not be trained: {why}", highlight=False)
+        messages.print(f"{unit.name} could not be trained: {why}")
     left = len(missing(units, bench))
     if progress.wants_stop():
         again = f"tersely {shlex.join(sys.argv[1:])}"
         messages.print(
             f"stopped; {left} runs are left, and those under way go on where they were: {again}",
-            highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
@@ -178,7 +187,7 @@ def _run(
 def _prepare(base: dict[str, Any], bench: "StudyFolders", *, out: Path) -> None:
     from tersely.flows.study.pool import make_pool, unpack_records
 
-    messages.print("base model, pool and held-out problems ...", highlight=False)
+    messages.print("base model, pool and held-out problems ...")
     use_threads(base["model"].get("cpu_threads"))
     with sampling_progress(None) as progress:
         make_pool(base, bench.pool.folder, out / "work" / "pool", observer=progress)
@@ -196,16 +205,16 @@ def _judge(
 ) -> None:
     from tersely.flows.study.judged import count_predictions, gather, sum_up
     from tersely.report.pages.study import write_study
-    from tersely.report.tables.study import draw_outcome
+    from tersely.report.tables.study import draw_outcome, export_study
 
-    messages.print("judging ...", highlight=False)
+    messages.print("judging ...")
     evidence = gather(base, studies, bench, seeds=seeds)
     if not evidence.results:
         raise ConfigError(f"{bench.results} holds no finished run of these studies to judge")
     outcomes = [sum_up(evidence, each) for each in studies]
-    console = output()
-    for outcome in outcomes:
-        console.print(draw_outcome(outcome))
-    messages.print("drawing the report ...", highlight=False)
-    page = write_study(outcomes, count_predictions(evidence), out, name=name)
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    predictions = count_predictions(evidence)
+    drawn = Group(*(draw_outcome(outcome) for outcome in outcomes))
+    show(drawn, {"kind": "study", **export_study(outcomes, predictions)})
+    messages.print("drawing the report ...")
+    page = write_study(outcomes, predictions, out, name=name)
+    show(f"report: {page}", {"page": page})

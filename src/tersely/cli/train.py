@@ -1,7 +1,6 @@
-"""``tersely train`` and ``tersely lab``."""
+"""``tersely train`` and ``tersely lab pretrain``."""
 
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,15 @@ from tersely.cli.frame import (
     plain_errors,
     use_threads,
 )
-from tersely.cli.options import AllowUnsandboxed, RecipeOrDemo, RecipeOverrides, Resume, ResumeFrom
+from tersely.cli.options import (
+    AllowUnsandboxed,
+    MeanTokens,
+    RecipeOrDemo,
+    RecipeOverrides,
+    Resume,
+    ResumeFrom,
+    Threads,
+)
 from tersely.cli.report import show_run
 from tersely.core.errors import ConfigError
 
@@ -24,12 +31,10 @@ if TYPE_CHECKING:
 
 DEMO_FOLDER = Path("runs/demo")
 
-lab_app = typer.Typer(help="The built-in small world.", no_args_is_help=True)
-
 
 def train(
     recipe: RecipeOrDemo = None,
-    run: Annotated[
+    out: Annotated[
         Path | None,
         typer.Option(
             help="Run folder to write. Default: runs/demo, or runs/ and the recipe's name."
@@ -41,26 +46,31 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved recipe and its cost, and stop.")
     ] = False,
+    mean_tokens: MeanTokens = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed. Default: the recipe's.")] = None,
+    threads: Threads = None,
     allow_unsandboxed: AllowUnsandboxed = False,
 ) -> None:
     """Shorten a reasoner with RL: a run folder with checkpoints, records and report.html."""
-    from tersely.flows.recipe.recipe import as_toml, find_recipe, keys_of, read_recipe, shipped
+    from tersely.flows.recipe.recipe import find_recipe, keys_of, read_recipe, shipped
     from tersely.flows.train.folder import Resumption
     from tersely.tasks import sandbox
 
     with plain_errors():
         sandbox.allow_unsandboxed(allow_unsandboxed)
         file = shipped("demo") if recipe is None else find_recipe(recipe)
-        folder = run or (DEMO_FOLDER if recipe is None else Path("runs") / file.stem)
-        settings = read_recipe(file, overrides=set_ or [])
+        folder = out or (DEMO_FOLDER if recipe is None else Path("runs") / file.stem)
+        given = {"seed": seed, "model.cpu_threads": threads or None}
+        overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
+        settings = read_recipe(file, overrides=[*(set_ or []), *overrides])
         if dry_run:
             from tersely.cli.price import show_price
-            from tersely.flows.price.cost import evaluation_steps
+            from tersely.flows.price.cost import count_evaluations
             from tersely.flows.price.memory import Setup
 
             setup = Setup(rows=settings.sampling.rows)
-            sys.stdout.write(as_toml(settings))
-            show_price(settings, setup, evaluations=len(evaluation_steps(settings)))
+            evaluations = count_evaluations(settings)
+            show_price(settings, setup, evaluations=evaluations, mean_tokens=mean_tokens)
             return
         _train(settings, folder, Resumption(resume, resume_from, keys_of(set_ or [])))
 
@@ -69,7 +79,7 @@ def _train(settings: "Recipe", folder: Path, start: "Resumption") -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
     from tersely.flows.train.progress import Progress
 
-    messages.print(f"loading {settings.model.path} and its problems ...", highlight=False)
+    messages.print(f"loading {settings.model.path} and its problems ...")
     use_threads(settings.model.cpu_threads)
     from tersely.flows.train.loop import train as run_training
 
@@ -85,13 +95,12 @@ def _train(settings: "Recipe", folder: Path, start: "Resumption") -> None:
             outcome = None
             done = "at once; what came after the last checkpoint is made again"
     if outcome is None or not outcome.finished:
-        again = f"tersely train {folder / RECIPE_FILE} --run {folder} --resume"
-        messages.print(f"stopped {done}. Go on with: {again}", highlight=False, soft_wrap=True)
+        again = f"tersely train {folder / RECIPE_FILE} --out {folder} --resume"
+        messages.print(f"stopped {done}. Go on with: {again}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
     show_run(folder)
 
 
-@lab_app.command("pretrain")
 def lab_pretrain(
     out: Annotated[Path, typer.Option(help="Folder to write the Hugging Face model to.")],
     seed: Annotated[int, typer.Option(help="Seed of weights and worked solutions.")] = 0,

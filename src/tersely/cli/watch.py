@@ -28,7 +28,7 @@ def watch(
 
         with make_server(run, port=port, refresh_s=refresh_s) as server:
             host, taken = server.server_address[:2]
-            messages.print(f"http://{host!s}:{taken}/  (Ctrl-C ends it)", highlight=False)
+            messages.print(f"http://{host!s}:{taken}/  (Ctrl-C ends it)")
             try:
                 server.serve_forever()
             except KeyboardInterrupt:

@@ -21,9 +21,11 @@ class Display:
         )
         self._stopping = stopping
 
-    def say(self, text: str, *, style: str | None = None, markup: bool = True) -> None:
-        """Prints a line above the bars."""
-        self.bars.console.print(text, style=style, markup=markup, highlight=False, soft_wrap=True)
+    def say(self, text: str, *, style: str | None = None) -> None:
+        """Prints a line above the bars, as it is."""
+        self.bars.console.print(
+            text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True
+        )
 
     def ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         """Handles a signal.

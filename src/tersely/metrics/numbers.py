@@ -5,7 +5,10 @@ Findings, tables and pages all write their numbers with these.
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tersely.metrics.intervals import Interval
 from tersely.metrics.measures import Unit
@@ -114,8 +117,12 @@ def plain(value: Any) -> Any:
         return plain(value._asdict())
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
+    if isinstance(value, Path):
+        return str(value)
     return defined(value) if isinstance(value, float) else value
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tersely.core.errors import ConfigError
+from tersely.core.extras import missing
 from tersely.core.types import Problem
 
 BOXED = "\n\nGive your final answer within \\boxed{}."
@@ -59,9 +60,7 @@ def _open(task: str, config: dict[str, Any], settings: Mapping[str, Any]) -> Any
         import reasoning_gym
         from reasoning_gym.factory import DATASETS
     except ImportError as error:
-        raise ConfigError(
-            f"gym:{task} needs reasoning-gym; pip install 'tersely[grade]'"
-        ) from error
+        raise missing("reasoning_gym", what=f"gym:{task}") from error
     if task not in DATASETS:
         raise ConfigError(
             f"reasoning-gym has no task {task!r}; it has {', '.join(sorted(DATASETS))}"
@@ -82,7 +81,7 @@ def _refuse_long(
         name = f"gym:{task}?{query}" if query else f"gym:{task}"
         raise ConfigError(
             f"{name} takes about {each_s * size / 60:.0f} min to draw ({each_s:.2f} s a problem); "
-            f"draw it once with tersely benchmarks --write {task}.jsonl '{name}', and give the file"
+            f"draw it once with tersely benchmarks --out {task}.jsonl '{name}', and give the file"
         )
 
 

@@ -45,7 +45,7 @@ def _say_missing(benchmark: Benchmark, error: Exception) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return (
         f"{benchmark.name} ({benchmark.dataset} at {benchmark.revision or 'its newest revision'}) "
-        f"cannot be had: {reason}. Where there is a network: tersely benchmarks --write "
+        f"cannot be had: {reason}. Where there is a network: tersely benchmarks --out "
         f"{benchmark.name}.jsonl {benchmark.name}, then give that file, or copy the cache folder "
         f"(HF_HOME).{gate}"
     )

@@ -37,7 +37,7 @@ def settings(train: Path | str, test: Path | str) -> list[str]:
 def test_train_refuses_test_problems_that_are_trained_on(tmp_path: Path) -> None:
     train = written(tmp_path / "train.jsonl", questions(40, "How many"))
     test = written(tmp_path / "test.jsonl", [*questions(18, "What"), "how many  3?", "How many 4?"])
-    arguments = ["train", str(TINY), "--run", str(tmp_path / "run")]
+    arguments = ["train", str(TINY), "--out", str(tmp_path / "run")]
     for setting in settings(train, test):
         arguments += ["--set", setting]
     result = CliRunner().invoke(app, arguments)

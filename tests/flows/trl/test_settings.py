@@ -159,7 +159,7 @@ def test_the_section_is_kept_with_the_recipe() -> None:
         ({"trl": "1.17.0"}, r"trl 1.17.0 is outside the tested range, trl>=1.16,<1.17"),
         ({"trl": "1.9.0"}, "trl 1.9.0 is outside"),
         ({"transformers": "6.0.1"}, "transformers 6.0.1 is outside.*>=5.23,<5.24"),
-        ({"trl": None}, "trl is not installed.*tersely.trl"),
+        ({"trl": None}, "trl, which is not installed.*tersely.trl"),
     ],
 )
 def test_versions_that_were_not_tested_are_refused_and_named(

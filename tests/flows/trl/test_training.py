@@ -312,7 +312,7 @@ def test_the_weights_move_as_our_own_do(trained: Trained, ours: dict[str, Run], 
 
 def start_cli(folder: Path, recipe: Path, *more: str) -> list[str]:
     tersely = str(Path(sys.executable).parent / "tersely")
-    return [tersely, "launch", "trl", str(recipe), "--run", str(folder), *more]
+    return [tersely, "launch", "trl", str(recipe), "--out", str(folder), *more]
 
 
 def workers_of(folder: Path) -> list[int]:

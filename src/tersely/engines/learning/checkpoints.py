@@ -210,9 +210,9 @@ def _unusable(path: Path, reason: str) -> ConfigError:
     again = (
         f"resume from another step, of which {', '.join(map(str, others))} "
         f"{'are' if len(others) > 1 else 'is'} kept: tersely train {run / 'recipe.toml'} "
-        f"--run {run} --resume-from {others[-1]}"
+        f"--out {run} --resume-from {others[-1]}"
         if others
-        else "no older one is kept to resume from another step: start a new --run"
+        else "no older one is kept to resume from another step: start a new --out"
     )
     return ConfigError(f"{path} is not a usable checkpoint: {reason}; {again}")
 

@@ -23,10 +23,10 @@ class EvalProgress:
         self._began = self._spoke = monotonic()
         self.display = Display(
             console,
-            bars.TextColumn("{task.description}"),
+            bars.TextColumn("{task.description}", markup=False),
             bars.BarColumn(bar_width=6),
             bars.MofNCompleteColumn(),
-            bars.TextColumn("{task.fields[numbers]}"),
+            bars.TextColumn("{task.fields[numbers]}", markup=False),
             bars.TimeRemainingColumn(),
         )
         self._bars = self.display.bars
@@ -44,7 +44,7 @@ class EvalProgress:
     def on_first(self, problem: Problem, record: EvalRecord) -> None:
         """Prints the first sample of all."""
         for line in shown(problem, record):
-            self.display.say(line, markup=False)
+            self.display.say(line)
 
     def on_sample(self, record: EvalRecord | None) -> None:
         """Shows the counts with this sample; off a terminal, every ten seconds."""

@@ -30,7 +30,7 @@ from tersely.flows.lint.forecast import (
 from tersely.flows.lint.pool import LintRecords, fill_references, lacking_references
 from tersely.flows.lint.silence import Chance, chance_all, silent_share
 from tersely.flows.lint.steps import LintStep, make_steps, push_all
-from tersely.flows.price.cost import evaluation_steps
+from tersely.flows.price.cost import count_evaluations
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
 from tersely.metrics.intervals import resample_counts
@@ -272,7 +272,7 @@ def estimate_cost(
     table = pool.table
     top = max(evaluation.budgets)
     mean = float(np.minimum(table.tokens_PS[table.graded_PS], top).mean())
-    judged = len(evaluation_steps(recipe)) * recipe.problems.test_limit * evaluation.samples
+    judged = count_evaluations(recipe) * recipe.problems.test_limit * evaluation.samples
     rollouts = sampling.prompts_per_step * sampling.samples_per_prompt * (rounds + 1)
     most = learner.rollout_tokens or math.inf
     training = min(learner.steps * step_tokens, most)

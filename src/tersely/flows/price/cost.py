@@ -23,7 +23,6 @@ def describe_cost(recipe: Recipe, *, evaluations: int) -> str:
     )
 
 
-def evaluation_steps(recipe: Recipe) -> list[int]:
-    """After how many updates the run is evaluated: before, every k, and at the end."""
-    steps, every = recipe.learner.steps, recipe.evaluation.every_steps
-    return sorted({*range(0, steps, every), steps})
+def count_evaluations(recipe: Recipe) -> int:
+    """How often the run is evaluated: before, every k steps, and at the end."""
+    return 1 + -(-recipe.learner.steps // recipe.evaluation.every_steps)

@@ -20,7 +20,7 @@ class StudyProgress:
         self.display = Display(
             console,
             bars.BarColumn(bar_width=20),
-            bars.TextColumn("{task.description}"),
+            bars.TextColumn("{task.description}", markup=False),
             stopping="stopping: every run saves after its step (again: at once) ...",
         )
         self._task = self.display.bars.add_task("", total=float(total))

@@ -97,7 +97,7 @@ def check_folder(recipe: Recipe, folder: Path, *, resume: bool) -> None:
     if (folder / FILE).is_file():
         if not resume:
             raise ConfigError(
-                f"{folder} exists; continue it with --resume or choose another folder with --run"
+                f"{folder} exists; continue it with --resume or choose another folder with --out"
             )
         return
     if resume:
@@ -105,7 +105,7 @@ def check_folder(recipe: Recipe, folder: Path, *, resume: bool) -> None:
     if others := sorted({*contents(folder)} - {RECIPE_FILE, PROBLEMS_FILE}):
         raise ConfigError(
             f"{folder} exists, holds {others[0]} and is no run folder (no {FILE}); choose another "
-            "folder with --run (--resume continues a run)"
+            "folder with --out (--resume continues a run)"
         )
     check_left_over(folder / RECIPE_FILE, as_toml(recipe).encode())
 
@@ -142,7 +142,7 @@ def resumed_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str]) -> R
                 raise ConfigError(
                     f"cannot resume {folder} with another recipe: {said}, and only "
                     f"{', '.join(MAY_CHANGE)} may change; leave --set {key} out or start a "
-                    "new --run"
+                    "new --out"
                 )
             *sections, name = key.split(".")
             (settings[sections[0]] if sections else settings)[name] = here
@@ -151,7 +151,7 @@ def resumed_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str]) -> R
             hint = f"--set {key}={here} changes it" if key in MAY_CHANGE else "restore it"
             raise ConfigError(
                 f"cannot resume {folder} with another recipe: {said}; {hint}, "
-                f"resume with {folder / RECIPE_FILE} or choose another folder with --run"
+                f"resume with {folder / RECIPE_FILE} or choose another folder with --out"
             )
     changed = check_recipe(settings)
     _check_changed(changed, current, folder)
@@ -178,7 +178,7 @@ def _recorded(folder: Path, manifest: RunManifest) -> Recipe:
     change = (
         f"set it back and change it with --resume --set {key}={here}"
         if key in MAY_CHANGE
-        else "set it back or start a new --run"
+        else "set it back or start a new --out"
     )
     raise ConfigError(
         f"{file} was edited since the run was begun: {key} is {here!r} now and was {there!r}; "

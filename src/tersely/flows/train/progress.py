@@ -19,7 +19,7 @@ class Progress:
         self.display = Display(
             console,
             bars.BarColumn(bar_width=8),
-            bars.TextColumn("{task.description}{task.fields[numbers]}"),
+            bars.TextColumn("{task.description}{task.fields[numbers]}", markup=False),
             stopping="stopping after this step (again: at once, back to the checkpoint) ...",
         )
         self._step_seconds: list[float] = []
@@ -73,5 +73,4 @@ class Progress:
             f"{alarm.severity.value}: {alarm.name} at step {alarm.step + 1}: {alarm.evidence}. "
             f"{alarm.advice[0].upper()}{alarm.advice[1:]}.",
             style="bold red" if alarm.severity is Severity.ERROR else "yellow",
-            markup=False,
         )

@@ -233,6 +233,6 @@ def _learn(run: Run, step: int, rollouts: Sequence[Rollout], shaped: ShapedStep)
             else f"Lower learner.learning_rate = {rate:g} and"
         )
         raise EngineError(
-            f"step {step + 1} stopped: {error}; {where}. {lower} start a new --run from it with "
+            f"step {step + 1} stopped: {error}; {where}. {lower} start a new --out from it with "
             f"--set model.path={last or run.recipe.model.path}"
         ) from error

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from packaging.specifiers import SpecifierSet
 
+from tersely.core import extras
 from tersely.core.errors import ConfigError
 
 
@@ -21,10 +22,8 @@ def check_versions(tested: Mapping[str, tuple[str, str]], *, extra: str) -> None
         try:
             found = version(package)
         except PackageNotFoundError as error:
-            raise ConfigError(
-                f"{package} is not installed; make an environment of its own for it and run "
-                f"pip install 'tersely[{extra}]' there"
-            ) from error
+            what = f"tersely launch {extra}"
+            raise extras.missing(package, what=what, extra=extra) from error
         wanted = f">={least},<{beyond}"
         if not SpecifierSet(wanted).contains(found, prereleases=True):
             raise ConfigError(

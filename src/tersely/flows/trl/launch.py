@@ -22,9 +22,9 @@ from tersely.flows.train.loop import evaluate_policy
 from tersely.flows.train.monitor import AlarmMonitor
 from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
 from tersely.flows.trl.hooks import check_saved, engine_of, go_back, latest
-from tersely.flows.trl.settings import trl_settings
+from tersely.flows.trl.settings import CHECKPOINTS, trl_settings
 from tersely.flows.trl.trainer import TESTED, check_versions
-from tersely.flows.trl.worker import CHECKPOINTS, LAUNCHED, MODULE, config_fields
+from tersely.flows.trl.worker import LAUNCHED, MODULE, config_fields
 
 POLL_S = 0.5
 

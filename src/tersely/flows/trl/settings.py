@@ -34,7 +34,7 @@ SET_BY = {
     "save_steps": "checkpoint.every_steps",
     "seed": "seed",
     "activation_checkpointing": "model.gradient_checkpointing",
-    "output_dir": "--run",
+    "output_dir": "--out",
 }
 # Other ways of saying how long, how much or which rows, all of which the recipe decides.
 OUT_OF_PLACE = {
@@ -46,6 +46,10 @@ OUT_OF_PLACE = {
     "auto_find_batch_size": "trl.per_device_train_batch_size",
     "save_only_model": "nothing: a run could not be resumed",
 }
+
+
+# Where in a run folder TRL's checkpoints go.
+CHECKPOINTS = "checkpoints"
 
 
 class ProcessSplit(NamedTuple):
@@ -125,6 +129,18 @@ def trl_settings(
     for key, value in given.items():
         _check_given(key, value, fixed=fixed, known=known)
     return {**_defaults(cuda=cuda), **given, **fixed}
+
+
+def unchecked_settings(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
+    """The same where TRL is not installed: nobody knows whether it has the keys of ``[trl]``.
+
+    Raises:
+        ConfigError: TRL cannot do what the recipe asks for, or ``[trl]`` contradicts it.
+    """
+    known = frozenset(_given(recipe))
+    return trl_settings(
+        recipe, processes=processes, output=folder / CHECKPOINTS, known=known, cuda=True
+    )
 
 
 def _given(recipe: Recipe) -> dict[str, Any]:

@@ -18,9 +18,8 @@ from typing import Any
 from tersely.core.errors import ConfigError, DataError, TerselyError
 from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
 from tersely.flows.trl.hooks import latest, trl_hooks
-from tersely.flows.trl.settings import trl_settings
+from tersely.flows.trl.settings import CHECKPOINTS, trl_settings
 
-CHECKPOINTS = "checkpoints"
 MODULE = "tersely.flows.trl.worker"
 # Set by the launcher, with which its processes are to end.
 LAUNCHED = "TERSELY_LAUNCHED"

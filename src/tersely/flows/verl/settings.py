@@ -69,7 +69,7 @@ SET_BY = {
     "trainer.n_gpus_per_node": "--gpus-per-node",
     "trainer.total_training_steps": "learner.steps",
     "trainer.save_freq": "checkpoint.every_steps",
-    "trainer.default_local_dir": "--run",
+    "trainer.default_local_dir": "--out",
     "trainer.v1.separate_async.parameter_sync_step": "learner.staleness",
 }
 
@@ -341,6 +341,12 @@ def _check_target(target: NamedSection | None) -> dict[str, bool]:
         f'target.name = "{target.name}": it needs the problem, and verl tells its estimator of '
         f"none; {instead}": bool(UNTOLD & mine.needs),
     }
+
+
+def check_supported(recipe: Recipe, *, gpus: int) -> None:
+    """ConfigError for the first setting that verl cannot do; it need not be installed."""
+    refuse(recipe, mode=str(given(recipe).get(MODE, SYNC)))
+    _check_division(recipe, gpus=gpus)
 
 
 def refuse(recipe: Recipe, *, mode: str) -> None:

@@ -84,6 +84,8 @@ class Report(NamedTuple):
 
     page: Path
     overall: Comparison
+    changes: list[ProblemChange]
+    figures: Sequence[Figure]
 
 
 class RunPage(NamedTuple):
@@ -104,16 +106,28 @@ class RunPage(NamedTuple):
     glossary: Mapping[str, str]
 
 
-def write_report(run_folder: Path) -> Report:
-    """Compares the first evaluation with the last and writes ``report.html`` into the folder.
+def write_report(
+    run_folder: Path,
+    *,
+    page: Path | None = None,
+    budgets: Sequence[int] = (),
+    ks: Sequence[int] = (),
+) -> Report:
+    """Compares the first evaluation with the last and writes a page.
 
+    Args:
+        page: default: ``report.html`` in the folder.
+        budgets: default: the recipe's.
+        ks: tries for Pass@k; default: the samples a problem.
     Raises:
+        ConfigError: a budget is above the sampled cap, or a k above the samples a problem.
         DataError: if a file is damaged or there are fewer than two evaluations.
     """
-    drawn = draw_report(run_folder)
-    page = run_folder / "report.html"
+    drawn = draw_report(run_folder, budgets=budgets, ks=ks)
+    page = page or run_folder / "report.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(page, drawn.text)
-    return Report(page, drawn.overall)
+    return Report(page, drawn.overall, drawn.changes, drawn.figures)
 
 
 class Drawn(NamedTuple):
@@ -121,23 +135,26 @@ class Drawn(NamedTuple):
 
     text: str
     overall: Comparison
+    changes: list[ProblemChange]
+    figures: Sequence[Figure]
 
 
-def draw_report(run_folder: Path) -> Drawn:
+def draw_report(run_folder: Path, *, budgets: Sequence[int] = (), ks: Sequence[int] = ()) -> Drawn:
     """The page of the folder as it is now.
 
     Raises:
         DataError: if a file is damaged or there are fewer than two evaluations.
     """
     run = read_run(run_folder)
-    measured = measure(run)
+    measured = measure(run, budgets=budgets, ks=ks)
+    page = build_page(run, measured)
     text = render_page(
         "run.html.j2",
-        build_page(run, measured),
+        page,
         reader=build_reader(run, budgets=measured.budgets),
         grid=None,
     )
-    return Drawn(text, measured.overall)
+    return Drawn(text, measured.overall, measured.changes, page.figures)
 
 
 def read_run(run_folder: Path) -> RunFolder:
@@ -171,19 +188,19 @@ def read_run(run_folder: Path) -> RunFolder:
     )
 
 
-def measure(run: RunFolder) -> MeasuredRun:
+def measure(run: RunFolder, *, budgets: Sequence[int] = (), ks: Sequence[int] = ()) -> MeasuredRun:
     """Everything the page shows that is a number."""
     tables = {step: tabulate(records) for step, records in run.evaluations.items()}
     paired = pair(*(list(tables.values())[i] for i in (0, -1)))
     sides = paired.before, paired.after
-    budgets = list(run.recipe.evaluation.budgets)
+    budgets = sorted(budgets or run.recipe.evaluation.budgets)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     families = [
         run.problems[problem].source if problem in run.problems else benchmark
         for benchmark, problem in paired.before.keys
     ]
     split = len(set(families)) > 1
-    overall = compare("All problems", *sides, budgets=budgets, rng=rng)
+    overall = compare("All problems", *sides, budgets=budgets, ks=ks or None, rng=rng)
     return MeasuredRun(
         before=paired.before,
         after=paired.after,

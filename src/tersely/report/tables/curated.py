@@ -1,5 +1,6 @@
 """What ``tersely curate`` found: in the terminal, and as the card of a set."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -8,9 +9,9 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tersely.metrics.intervals import averages, estimate
+from tersely.metrics.intervals import Interval, averages, estimate
 from tersely.metrics.measures import Unit
-from tersely.metrics.numbers import UNDEFINED, Cell, format_level
+from tersely.metrics.numbers import Cell, fixed, format_level, percent
 from tersely.metrics.passrates import PassRate, count_bands
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.terminal import FittedTable, draw_text, draw_title
@@ -31,6 +32,23 @@ class SetView(NamedTuple):
     rule: str
     rates: Sequence[PassRate]
     left_out: Sequence[tuple[str, str]]
+
+
+class RateSummary(NamedTuple):
+    """What the prompts of a source showed; NaN where it is not known.
+
+    Args:
+        bands: how many prompts have which pass rate.
+        tokens_median: over prompts, of the median of their right samples.
+    """
+
+    prompts: int
+    pass_rate: Interval
+    bands: Mapping[str, int]
+    tokens_median: float
+    truncated_share: float
+    ungraded_samples: int
+    positive_density: Interval
 
 
 def draw_curated(
@@ -88,11 +106,8 @@ def write_card(
 
 def tabulate_rates(rates: Sequence[PassRate]) -> Matrix:
     """One row a source where there are several, and one for all."""
-    sources = sorted({each.source for each in rates})
-    rows = [(s, [each for each in rates if each.source == s]) for s in sources]
-    rows = [*rows, (ALL, list(rates))] if len(sources) > 1 else rows
-    columns = {name: _cells(part) for name, part in rows}
-    heads = list(columns[rows[0][0]])
+    columns = {name: _cells(part) for name, part in summarise_rates(rates).items()}
+    heads = list(next(iter(columns.values())))
     if not any(each.ungraded for each in rates):
         heads.remove("ungraded samples")
     if not any(np.isfinite(each.density) for each in rates):
@@ -108,6 +123,15 @@ def tabulate_rates(rates: Sequence[PassRate]) -> Matrix:
     )
 
 
+def summarise_rates(rates: Sequence[PassRate]) -> dict[str, RateSummary]:
+    """By source, and of all where there are several."""
+    sources = sorted({each.source for each in rates})
+    parts = {name: [each for each in rates if each.source == name] for name in sources}
+    if len(sources) > 1:
+        parts[ALL] = list(rates)
+    return {name: _summarise(part) for name, part in parts.items()}
+
+
 def tabulate_left_out(left_out: Iterable[tuple[str, str]]) -> Matrix:
     """How many prompts are left out for which reason, one column a source and one for all."""
     counts = Counter(left_out)
@@ -121,22 +145,34 @@ def tabulate_left_out(left_out: Iterable[tuple[str, str]]) -> Matrix:
     return Matrix(title="left out", heads=heads, rows=rows, caption="")
 
 
-def _cells(rates: Sequence[PassRate]) -> dict[str, Cell]:
+def _summarise(rates: Sequence[PassRate]) -> RateSummary:
     tokens = [each.tokens_correct_median for each in rates if each.right]
     graded = sum(each.n for each in rates)
     truncated = sum(each.truncated_share * each.n for each in rates if each.n)
+    return RateSummary(
+        prompts=len(rates),
+        pass_rate=_mean([each.rate for each in rates], n_samples=graded),
+        bands=count_bands(rates),
+        tokens_median=float(np.median(tokens)) if tokens else math.nan,
+        truncated_share=truncated / graded if graded else math.nan,
+        ungraded_samples=sum(each.ungraded for each in rates),
+        positive_density=_mean([each.density for each in rates], n_samples=graded),
+    )
+
+
+def _cells(found: RateSummary) -> dict[str, Cell]:
     return {
-        "prompts": Cell(f"{len(rates):,}", ""),
-        "pass rate": _mean([each.rate for each in rates], n_samples=graded),
-        **{head: Cell(f"{count:,}", "") for head, count in count_bands(rates).items()},
-        "tokens": Cell(f"{np.median(tokens):,.0f}" if tokens else UNDEFINED, ""),
-        "truncated": Cell(f"{truncated / graded:.1%}" if graded else UNDEFINED, ""),
-        "ungraded samples": Cell(f"{sum(each.ungraded for each in rates):,}", ""),
-        "positive density": _mean([each.density for each in rates], n_samples=graded),
+        "prompts": Cell(f"{found.prompts:,}", ""),
+        "pass rate": format_level(found.pass_rate, Unit.SHARE),
+        **{head: Cell(f"{count:,}", "") for head, count in found.bands.items()},
+        "tokens": Cell(fixed(found.tokens_median, digits=0), ""),
+        "truncated": Cell(percent(found.truncated_share), ""),
+        "ungraded samples": Cell(f"{found.ungraded_samples:,}", ""),
+        "positive density": format_level(found.positive_density, Unit.SHARE),
     }
 
 
-def _mean(shares: Sequence[float], *, n_samples: int) -> Cell:
+def _mean(shares: Sequence[float], *, n_samples: int) -> Interval:
     (mean,) = estimate(
         averages(np.array(shares, dtype=np.float64)[:, None]),
         shares_M=np.array([True]),
@@ -144,7 +180,7 @@ def _mean(shares: Sequence[float], *, n_samples: int) -> Cell:
         # Shares take Wilson's interval, which draws nothing.
         counts_RP=np.zeros((0, len(shares))),
     )
-    return format_level(mean, Unit.SHARE)
+    return mean
 
 
 def _caption(target_tokens: int | None) -> str:

@@ -204,27 +204,29 @@ def tabulate_confusions(confusions: Sequence[Confusion]) -> str:
     )
 
 
-def export_json(outcomes: Sequence[StudyOutcome], confusions: Sequence[Confusion]) -> str:
+def export_study(
+    outcomes: Sequence[StudyOutcome], confusions: Sequence[Confusion]
+) -> dict[str, Any]:
     """Claims, effects, verdicts and arms for machines; undefined numbers are null."""
-    return json.dumps(
-        {
-            "schema": 1,
-            "studies": [
-                {
-                    "name": o.name,
-                    "runs_done": o.runs_done,
-                    "runs_wanted": o.runs_wanted,
-                    "claims": [_claim(c) for c in o.claims],
-                    "arms": [_arm(arm, o) for arm in o.arms],
-                }
-                for o in outcomes
-            ],
-            "predictions": [
-                c._asdict() | {"lead_steps": defined(c.lead_steps)} for c in confusions
-            ],
-        },
-        indent=2,
-    )
+    return {
+        "schema": 1,
+        "studies": [
+            {
+                "name": o.name,
+                "runs_done": o.runs_done,
+                "runs_wanted": o.runs_wanted,
+                "claims": [_claim(c) for c in o.claims],
+                "arms": [_arm(arm, o) for arm in o.arms],
+            }
+            for o in outcomes
+        ],
+        "predictions": [c._asdict() | {"lead_steps": defined(c.lead_steps)} for c in confusions],
+    }
+
+
+def export_json(outcomes: Sequence[StudyOutcome], confusions: Sequence[Confusion]) -> str:
+    """The same as text."""
+    return json.dumps(export_study(outcomes, confusions), indent=2)
 
 
 def _claim(claim: ClaimOutcome) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def refuse_bad_gold(problems: Sequence[Problem]) -> None:
         raise DataError(
             f"{len(bad):,} of {len(problems):,} gold answers are not right by their own grader: "
             f"{shown}{rest}; correct them, choose another grader (FILE?grader=NAME) or leave them "
-            "out (tersely benchmarks --leave-out --write)"
+            "out (tersely benchmarks --leave-out --out)"
         )
 
 

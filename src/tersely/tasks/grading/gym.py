@@ -9,12 +9,12 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
-from tersely.core.errors import ConfigError
+from tersely.core.extras import missing
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import answer_part, last_boxed
 
 if find_spec("reasoning_gym") is None:
-    raise ConfigError("grader gym needs reasoning-gym; pip install 'tersely[grade]'")
+    raise missing("reasoning_gym", what="grader gym")
 
 # Scores are sums of parts: the last bits may be missing.
 FULL_SCORE = 1 - 1e-9

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from tersely.core.errors import ConfigError
+from tersely.core.extras import missing
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import answer_part
 
 if find_spec("langdetect") is None:
-    raise ConfigError("grader instructions needs langdetect; pip install 'tersely[grade]'")
+    raise missing("langdetect", what="grader instructions")
 
 Check = Callable[[str, Mapping[str, Any]], bool]
 _CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")

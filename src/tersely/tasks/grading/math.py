@@ -10,14 +10,14 @@ import logging
 import re
 from importlib.util import find_spec
 
-from tersely.core.errors import ConfigError
+from tersely.core.extras import missing
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import answer_part, last_boxed
 from tersely.tasks.grading.math_answers import compare
 from tersely.tasks.grading.plain_math import same
 
 if find_spec("latex2sympy2_extended") is None:
-    raise ConfigError("grader math needs math-verify; pip install 'tersely[grade]'")
+    raise missing("math_verify", what="grader math")
 
 # No answer is that long or that deep; its parser goes down several calls a brace, and swallows the
 # error when there is no room left for them.

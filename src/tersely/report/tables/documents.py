@@ -1,0 +1,114 @@
+"""What a command prints with ``--json``: the figures behind its tables, as one document.
+
+Numbers are not rounded, an undefined one is null, and every mean has its n and interval. The keys
+are documented in docs/json.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tersely.flows.price.architecture import Architecture
+from tersely.flows.price.total import Price
+from tersely.metrics.comparison import Comparison, ProblemChange
+from tersely.metrics.measures import Evaluation
+from tersely.metrics.passrates import PassRate
+from tersely.report.pages.exports import export_comparison, export_evaluation
+from tersely.report.tables.conclusions import conclude, warn_of_lost_problems
+from tersely.report.tables.curated import SetView, summarise_rates
+from tersely.tasks.benchmarks import Benchmark
+
+
+def describe_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> dict[str, Any]:
+    """Every figure of one evaluation."""
+    return {
+        "kind": "evaluation",
+        "name": evaluation.title,
+        "protocol": evaluation.protocol,
+        "budgets_tokens": evaluation.budgets,
+        "k": evaluation.ks,
+        "cap_tokens": evaluation.cap_tokens,
+        "n_problems": evaluation.n_problems,
+        "samples_per_problem": evaluation.samples_per_problem,
+        "ungraded": evaluation.ungraded,
+        "missing": evaluation.missing,
+        "detectable": evaluation.detectable,
+        "notes": notes,
+        "figures": export_evaluation(evaluation),
+    }
+
+
+def describe_comparison(
+    comparison: Comparison, changes: Sequence[ProblemChange], *, names: tuple[str, str]
+) -> dict[str, Any]:
+    """Every figure of two evaluations side by side, and what may be concluded."""
+    return {
+        "kind": "comparison",
+        "before": names[0],
+        "after": names[1],
+        "protocol": comparison.protocol,
+        "budgets_tokens": comparison.budgets,
+        "cap_tokens": comparison.cap_tokens,
+        "n_problems": comparison.n_problems,
+        "samples_before": comparison.samples_before,
+        "samples_after": comparison.samples_after,
+        "ungraded_before": comparison.ungraded_before,
+        "ungraded_after": comparison.ungraded_after,
+        "notes": comparison.notes,
+        "warning": warn_of_lost_problems(comparison, changes),
+        "conclusions": conclude(comparison, changes, names=names),
+        "figures": export_comparison(comparison),
+        "changed_problems": changes,
+    }
+
+
+def describe_sets(rates: Sequence[PassRate], sets: Mapping[str, SetView]) -> dict[str, Any]:
+    """Pass rates of all prompts and of each set, by source, and what was left out."""
+    return {
+        "kind": "curation",
+        "sampled": summarise_rates(rates),
+        "sets": [
+            {
+                "name": name,
+                "rule": view.rule,
+                "prompts": len(view.rates),
+                "by_source": summarise_rates(view.rates),
+                "left_out": [{"source": source, "reason": why} for source, why in view.left_out],
+            }
+            for name, view in sets.items()
+        ],
+    }
+
+
+def describe_price(
+    settings: Mapping[str, Any], cost: str, model: Architecture | None, prices: Sequence[Price]
+) -> dict[str, Any]:
+    """A resolved recipe and what it costs, one entry for each GPU and length."""
+    return {
+        "kind": "price",
+        "recipe": settings,
+        "cost": cost,
+        "parameters": model and model.parameters,
+        "prices": [
+            {
+                **price._asdict(),
+                "step_gpu_hours": price.step_gpu_hours,
+                "steps_gpu_hours": price.step_gpu_hours * price.steps,
+                "evaluation_gpu_hours": price.evaluation_gpu_hours,
+                "fits": price.fits,
+            }
+            for price in prices
+        ],
+    }
+
+
+def describe_benchmark(benchmark: Benchmark) -> dict[str, Any]:
+    """A line of ``tersely benchmarks``."""
+    return {
+        "name": benchmark.name,
+        "problems": benchmark.rows,
+        "grader": benchmark.grader,
+        "licence": benchmark.licence,
+        "dataset": benchmark.dataset,
+        "revision": benchmark.revision,
+        "gated": benchmark.gated,
+    }
