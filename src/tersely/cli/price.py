@@ -28,8 +28,7 @@ BILLION = "B"
 def show_price(
     recipe: "Recipe", setup: "Setup", *, evaluations: int, mean_tokens: int | None = None
 ) -> None:
-    """The recipe on stdout and, on stderr, what a step and the run cost at most and, if it is given,
-    at a mean length.
+    """Prints the recipe; and to stderr what a step and the run cost at most and at a mean length.
 
     Args:
         evaluations: how often one process evaluates while the others wait; 0: an engine validates

@@ -125,8 +125,8 @@ def _refuse_for_run(path: Path, reading: ReadOptions, options: ReportOptions) ->
     for name, given in stated.items():
         if given:
             raise ConfigError(
-                f"{path} is a run folder, which {name} does not apply to; leave it out, or give one "
-                f"of the evaluations in {path / 'eval'}"
+                f"{path} is a run folder, which {name} does not apply to; leave it out, or give "
+                f"one of the evaluations in {path / 'eval'}"
             )
 
 
