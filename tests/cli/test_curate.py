@@ -92,7 +92,7 @@ def test_repeats_are_named_on_the_screen(curated, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--select", "soft"], "--select 'soft' is none of easy, hard, full, mixes"),
+        (["--select", "soft"], "there is no choice 'soft'; choose one of easy, hard, full, mixes"),
         (["--band", "0.8,0.2"], "--band 0.8,0.2 must rise within 0 to 1"),
         (["--band", "0.8"], "--band '0.8' is not LOW,HIGH"),
         (["--select", "easy", "--band", "0,1"], "choose one of --select"),

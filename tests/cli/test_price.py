@@ -76,7 +76,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
     for words in (["train", "qwen3-0.7b"], ["launch", "trl", "qwen3-0.7b"]):
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 2
-        assert "no recipe at qwen3-0.7b" in result.stderr
+        assert "no recipe 'qwen3-0.7b'; did you mean 'qwen3-1.7b'?" in result.stderr
         assert "r1-distill-1.5b" in result.stderr
         assert "base" not in result.stderr
 

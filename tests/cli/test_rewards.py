@@ -60,8 +60,8 @@ def test_a_picture_is_written(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("nope",), "'nope' is none of the rewards"),
-        (("kimi", "--set", "beta=1"), "has no parameter beta"),
+        (("nope",), "there is no reward 'nope'"),
+        (("kimi", "--set", "beta=1"), "no parameter 'beta' of the reward kimi"),
         (("kimi", "--set", "alpha=-1"), "reward.alpha = -1 is below 0"),
         (("kimi", "--set", "alpha"), "is not key=value"),
         (("kimi", "--group", "r20 x30"), "group member 'x30' is not r or w and a length"),

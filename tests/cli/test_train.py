@@ -37,7 +37,7 @@ def refused(result: Result, *expected: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("learner.lerning_rate=1e-3", ("unknown", "lerning_rate", "learning_rate")),
+        ("learner.lerning_rate=1e-3", ("no recipe key", "lerning_rate", "learning_rate")),
         ("target.tokens=49", ("49", "48", "L_T", "L_R")),
         ("sampling.samples_per_prompt=1", ("samples_per_prompt", "1", "2")),
         ("problems.band=[9, 12]", ("[9, 12]", "empty", "1 to 8")),

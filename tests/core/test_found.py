@@ -12,7 +12,7 @@ from tersely.core.errors import ConfigError
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"token": 4}, "target fixed has no parameter token = 4; it has: tokens"),
+        ({"token": 4}, "no parameter 'token' of the target fixed; did you mean 'tokens'"),
         ({}, "target fixed needs target.tokens; set it"),
         ({"tokens": 4.5}, r"target.tokens = 4.5 must be of type int"),
         ({"tokens": True}, "target.tokens = True must be of type int"),
@@ -74,5 +74,5 @@ def test_an_unknown_name_lists_the_files() -> None:
     names = lookup.names("tersely.targets")
     assert names == sorted(names)
     assert "fixed" in names
-    with pytest.raises(ConfigError, match=f"'nope' is none of the targets: {', '.join(names)}"):
+    with pytest.raises(ConfigError, match=f"no target 'nope'; choose one of {', '.join(names)}"):
         lookup.load("tersely.targets", "nope")

@@ -324,13 +324,15 @@ def test_a_recipe_needs_no_more_than_the_name(name: str) -> None:
 
 def test_an_unknown_reward_lists_the_known_ones() -> None:
     for question in (load, needs, exceptions):
-        with pytest.raises(ConfigError, match=r"'nope' is none of the rewards: .*correctness, "):
+        with pytest.raises(ConfigError, match=r"no reward 'nope'; choose one of .*correctness, "):
             question("nope")
 
 
 def test_a_setting_that_the_reward_does_not_have_is_refused_before_the_run() -> None:
     check("truncation", {})
-    with pytest.raises(ConfigError, match="has no parameter alpha = 1; it has: none"):
+    with pytest.raises(
+        ConfigError, match="no parameter 'alpha' of the reward truncation; there are none"
+    ):
         check("truncation", {"alpha": 1})
 
 

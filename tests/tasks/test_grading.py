@@ -258,5 +258,5 @@ def test_each_gold_answer_is_correct_and_a_perturbed_one_wrong(form: str) -> Non
 
 @pytest.mark.parametrize("name", ["exakt", "answer", ""])
 def test_an_unknown_grader_is_named_with_the_known_ones(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"no grader '{name}'; there are .*exact, .*number"):
+    with pytest.raises(ConfigError, match=f"no grader '{name}'; .*choose one of .*exact, .*number"):
         grading.load(name)

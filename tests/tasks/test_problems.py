@@ -160,7 +160,9 @@ def test_sources_keep_their_problems_in_order() -> None:
 
 def test_an_unknown_source_is_named_with_the_known_ones() -> None:
     problems = [a_problem(id="1", source="sums"), a_problem(id="2", source="rows")]
-    with pytest.raises(ConfigError, match=r"'chess'; there are rows, sums"):
+    with pytest.raises(
+        ConfigError, match=r"no source 'chess' of these problems; choose one of rows, sums"
+    ):
         of_sources(problems, ["sums", "chess"])
 
 

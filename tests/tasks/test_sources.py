@@ -240,7 +240,7 @@ def test_a_set_is_found_in_the_cache_of_the_hub(tmp_path: Path, monkeypatch) -> 
 def test_releases_of_livecodebench() -> None:
     assert list(livecodebench_parts("release_v2")) == [1, 2]
     assert list(livecodebench_parts("v4_v6")) == [4, 5, 6]
-    with pytest.raises(ConfigError, match="livecodebench has no release 'v9'"):
+    with pytest.raises(ConfigError, match="no release 'v9' of livecodebench"):
         load("livecodebench?release=v9")
 
 
@@ -310,8 +310,12 @@ def test_powers_of_ten_are_those_of_a_box(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("aime26", ConfigError, "no problems named 'aime26'.*aime24, aime25"),
-        ("gym:chain_sums", ConfigError, "reasoning-gym has no task 'chain_sums'"),
+        ("aime26", ConfigError, "no set of problems 'aime26'.*aime24, aime25"),
+        (
+            "gym:chain_sums",
+            ConfigError,
+            "no task 'chain_sums' of reasoning-gym; did you mean 'chain_sum'",
+        ),
         ("gym:chain_sum?terms=3", ConfigError, "gym:chain_sum cannot be drawn with"),
         ("gym:chain_sum?size=0", ConfigError, "size=0 must be a whole number from 1"),
         ("gym:chain_sum?seed=a", ConfigError, "seed=a must be a whole number from 0"),
@@ -335,7 +339,9 @@ def test_columns_of_a_file_may_be_named(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match="no column 'question'; it has q, meta"):
         load(f"{file}?prompt=question&answer=meta.gold")
-    with pytest.raises(ConfigError, match="'query' is none of prompt, answer"):
+    with pytest.raises(
+        ConfigError, match="no field 'query' of a problem; choose one of prompt, answer"
+    ):
         load(f"{file}?query=q")
 
 

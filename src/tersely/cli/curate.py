@@ -17,10 +17,11 @@ from tersely.cli.sampling import (
     LocalOptions,
     ModelOptions,
     ServerOptions,
+    check_engine,
     make_endpoint,
     sampling_progress,
 )
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 from tersely.core.lock import lock_folder
 from tersely.core.types import SamplingSpec
 from tersely.metrics.budgets import Protocol
@@ -112,8 +113,7 @@ def curate(options: CurateOptions) -> None:
 
         sandbox.allow_unsandboxed(options.allow_unsandboxed)
         threads = options.local.threads
-        if threads < 0:
-            raise ConfigError(f"--threads {threads} is below 0; 0 takes one a core")
+        check_engine(options.local)
         choice = _choice(options.choice, seed=options.seed)
         check_choice(choice, cap_tokens=options.cap_tokens)
         plan = _plan(options)
@@ -129,7 +129,7 @@ def _choice(given: ChoiceOptions, *, seed: int) -> "Choice":
     ways = (given.band, given.quantiles, given.density)
     wanted = "easy" if given.select is None and all(way is None for way in ways) else given.select
     if wanted is not None and wanted not in list(Select):
-        raise ConfigError(f"--select {wanted!r} is none of {', '.join(Select)}; use one")
+        raise ConfigError(no_such("choice", wanted, Select))
     return Choice(
         select=None if wanted is None else Select(wanted),
         band=_ends(given.band, option="--band"),

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tersely.cli.frame import plain_errors, show
 from tersely.cli.options import pair
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 from tersely.report.tables.terminal import draw_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def diagnose(
         from tersely.readers.steplogs import Writer, read_steps
 
         if from_ not in list(Writer):
-            raise ConfigError(f"--from {from_!r} is none of {', '.join(Writer)}; use one")
+            raise ConfigError(no_such("reader of step logs", from_, Writer))
         columns = dict(pair(entry, example="tokens_mean=length") for entry in column or ())
         found = find(read_steps(path, writer=Writer(from_), columns=columns))
         show(_draw(found, path), {"kind": "diagnosis", **found._asdict()})

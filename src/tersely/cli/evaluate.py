@@ -13,10 +13,10 @@ from tersely.cli.sampling import (
     LocalOptions,
     ModelOptions,
     ServerOptions,
+    check_engine,
     make_endpoint,
     sampling_progress,
 )
-from tersely.core.errors import ConfigError
 from tersely.core.types import SamplingSpec
 from tersely.metrics.budgets import Protocol, spectrum
 
@@ -29,7 +29,11 @@ class EvalOptions:
     """What is evaluated, at which budgets, and how it is sampled."""
 
     benchmark: Annotated[
-        str, typer.Option(help="'lab' (400 held-out problems), or a JSONL file of problems.")
+        str,
+        typer.Option(
+            help="'lab' (400 held-out problems), a set by its name (tersely benchmarks lists "
+            "them), gym:TASK?size=200&seed=0, or a file of problems (JSONL, JSON, CSV, Parquet)."
+        ),
     ]
     out: Annotated[Path, typer.Option(help="Folder to write; the same command resumes it.")]
     source: ModelOptions
@@ -79,6 +83,7 @@ def evaluate(options: EvalOptions) -> None:
         from tersely.tasks import sandbox
 
         sandbox.allow_unsandboxed(options.allow_unsandboxed)
+        check_engine(options.local)
         _run(_plan(options), threads=options.local.threads)
 
 
@@ -118,8 +123,6 @@ def _run(plan: "Plan", *, threads: int) -> None:
 
     if plan.endpoint is None:
         messages.print(f"loading {plan.model} ...")
-        if threads < 0:
-            raise ConfigError(f"--threads {threads} is below 0; 0 takes one a core")
         use_threads(threads)
     with sampling_progress(plan.out) as progress:
         run_evaluation(plan, observer=progress, on_first=progress.on_first)

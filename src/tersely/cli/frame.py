@@ -34,13 +34,13 @@ _document: ContextVar[dict[str, Any] | None] = ContextVar("document", default=No
 
 
 @contextmanager
-def form(*, quiet: bool, as_json: bool) -> Iterator[None]:
+def form(*, command: str, quiet: bool, as_json: bool) -> Iterator[None]:
     """How a command speaks: with or without notices, in tables or as one JSON document."""
     _never_fail_to_print()
     document: dict[str, Any] | None = {} if as_json else None
     token, messages.quiet = _document.set(document), quiet
     try:
-        with _one_line_for_faults():
+        with _one_line_for_faults(command):
             yield
         _print(document)
     except typer.Exit as end:
@@ -83,11 +83,6 @@ def plain_errors() -> Iterator[None]:
             yield
     except TerselyError as error:
         raise _end(str(error), 2 if isinstance(error, ConfigError | DataError) else 1) from error
-    except ModuleNotFoundError as error:
-        missing = say_missing(error.name or "")
-        if missing is None:
-            raise
-        raise _end(missing, 2) from error
     except OSError as error:
         full = is_storage_error(error)
         if error.filename is None and not full:
@@ -103,13 +98,17 @@ def _end(text: str, code: int) -> typer.Exit:
 
 
 @contextmanager
-def _one_line_for_faults() -> Iterator[None]:
-    """What nobody foresaw is a fault of ours: said in one line, with how to see where it was."""
+def _one_line_for_faults(command: str) -> Iterator[None]:
+    """A library that is missing is named with its extra; anything else that nobody foresaw is a
+    fault of ours, said in one line with how to see where it was."""
     try:
         yield
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
+        library = error.name if isinstance(error, ModuleNotFoundError) else None
+        if needed := say_missing(library or "", what=command):
+            raise _end(needed, 2) from error
         if os.environ.get(TRACEBACK):
             raise
         at = traceback.extract_tb(error.__traceback__)[-1]

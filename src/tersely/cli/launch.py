@@ -9,12 +9,13 @@ from tersely.cli.frame import messages, plain_errors, show, use_threads
 from tersely.cli.launched import carry_out
 from tersely.cli.options import LaunchFolder, MeanTokens, Resume, ResumeFrom
 from tersely.cli.report import show_run
-from tersely.core.extras import first_absent, say_missing
+from tersely.core.extras import first_absent, refuse_absent, say_missing
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
     from tersely.flows.train.folder import Resumption
 
+NEEDED = ("trl", "torch", "transformers", "accelerate")
 # A launched run is evaluated before its first step and after its last.
 ENDS = 2
 
@@ -63,7 +64,7 @@ def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int 
 
     # A price is of use before anything is installed.
     setup = setup_of(settings, processes=processes)
-    absent = first_absent("trl", "torch", "transformers", "accelerate")
+    absent = first_absent(*NEEDED)
     planned: dict[str, Any]
     if absent is None:
         from tersely.flows.trl.launch import plan_trl, worker_command
@@ -84,6 +85,7 @@ def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int 
 def _launch(settings: "Recipe", folder: Path, start: "Resumption", *, processes: int) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
 
+    refuse_absent(*NEEDED, what="tersely launch trl", extra="trl")
     messages.print(f"loading {settings.model.path} and its problems ...")
     use_threads(settings.model.cpu_threads)
     from tersely.flows.trl.launch import launch_trl as run_trl

@@ -9,7 +9,7 @@ from tersely.cli.frame import messages, plain_errors, show
 from tersely.cli.launched import carry_out
 from tersely.cli.options import LaunchFolder, MeanTokens, Resume, ResumeFrom
 from tersely.cli.report import show_run
-from tersely.core.extras import first_absent, say_missing
+from tersely.core.extras import first_absent, refuse_absent, say_missing
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
@@ -105,6 +105,7 @@ def _launch(
 ) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
 
+    refuse_absent(*NEEDED, what="tersely launch verl", extra="verl")
     messages.print(f"loading {settings.model.path} and its problems ...")
     from tersely.flows.verl.launch import launch_verl as run_verl
 

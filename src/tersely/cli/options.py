@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
+from importlib import resources
 from inspect import Parameter, Signature, signature
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -84,6 +86,11 @@ MeanTokens = Annotated[
 ]
 
 
+# By their files; nothing of them is loaded for it.
+_FORMATS = Path(str(resources.files("tersely") / "readers" / "formats"))
+READERS = ("tersely", *sorted(module.name for module in iter_modules([str(_FORMATS)])))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """How to read a file of records, and what it does not say itself."""
@@ -92,8 +99,7 @@ class ReadOptions:
         str,
         typer.Option(
             "--from",
-            help="Who wrote the file: tersely, table (any JSONL, JSON or Parquet), lighteval, "
-            "lm_eval, inspect_ai, qwen_math, verl, trl.",
+            help=f"Who wrote the file: {', '.join(READERS)}; table is any JSONL, JSON or Parquet.",
         ),
     ] = "tersely"
     tokenizer: Annotated[

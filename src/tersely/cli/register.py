@@ -31,6 +31,7 @@ def add(
     """Adds a command with ``--quiet`` and, where it prints a table, ``--json``.
 
     Args:
+        name: all its words, as they are typed after ``tersely``.
         old: by the name that an option had, the one that it has; both without dashes.
     """
     command, old = flattened(function), dict(old or {})
@@ -44,7 +45,8 @@ def add(
 
     # typer calls a command with all of its options by name.
     def run(*, context: Any, **given: Any) -> None:
-        with form(quiet=given.pop("quiet"), as_json=given.pop("as_json", False)):
+        quiet, wants_json = given.pop("quiet"), given.pop("as_json", False)
+        with form(command=f"tersely {name}", quiet=quiet, as_json=wants_json):
             with plain_errors():
                 given = _take_old(given, old, context)
             command(**given)
@@ -53,7 +55,7 @@ def add(
     parameters = [context, *own.values(), *hidden, *flags]
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
-    app.command(name, help=escape(cleandoc(function.__doc__ or "")))(run)
+    app.command(name.split()[-1], help=escape(cleandoc(function.__doc__ or "")))(run)
 
 
 def _plain_help(parameter: Parameter) -> Parameter:

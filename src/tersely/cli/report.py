@@ -9,7 +9,7 @@ import typer
 
 from tersely.cli.frame import messages, numbers, plain_errors, show
 from tersely.cli.options import ReadOptions, flattened, reader_options
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 from tersely.metrics.budgets import Protocol
 
 if TYPE_CHECKING:
@@ -225,7 +225,10 @@ def _loader(
     """Loads evaluations as the options say."""
     from tersely.readers.evaluations import load
     from tersely.readers.packing import plain_stem
+    from tersely.tasks import grading
 
+    if regrade is not None and regrade not in grading.names():
+        raise ConfigError(no_such("grader", regrade, grading.names()))
     stated = replace(reader_options(reading), grader=regrade, unnamed=unnamed)
 
     def load_one(path: Path, *, budgets: Sequence[int], protocol: Protocol | None) -> "Loaded":

@@ -13,6 +13,7 @@ import typer
 
 from tersely.cli.frame import INTERRUPTED, messages, on_signals
 from tersely.core.errors import ConfigError
+from tersely.core.extras import refuse_absent
 from tersely.engines.local.jobs import Engine
 
 if TYPE_CHECKING:
@@ -122,6 +123,14 @@ def _read_key(variable: str) -> str | None:
     if not key and variable != USUAL_KEY:
         raise ConfigError(f"--api-key-env {variable}: no such variable is set; export it first")
     return key or None
+
+
+def check_engine(local: LocalOptions) -> None:
+    """ConfigError for settings of this process's engine that cannot be used."""
+    if local.threads < 0:
+        raise ConfigError(f"--threads {local.threads} is below 0; 0 takes one a core")
+    if local.engine is Engine.VLLM:
+        refuse_absent("vllm", what="--engine vllm", extra="vllm")
 
 
 def _read_json_object(text: str | None) -> dict[str, object]:

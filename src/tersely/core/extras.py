@@ -36,6 +36,12 @@ def first_absent(*libraries: str) -> str | None:
     return next((library for library in libraries if find_spec(library) is None), None)
 
 
+def refuse_absent(*libraries: str, what: str, extra: str) -> None:
+    """ConfigError for the first of these that is not installed, before any work is done."""
+    if absent := first_absent(*libraries):
+        raise missing(absent, what=what, extra=extra)
+
+
 def missing(module: str, *, what: str, extra: str | None = None) -> ConfigError:
     """The error of something that needs a library which is not installed."""
     return ConfigError(say_missing(module, what=what, extra=extra) or f"{what} needs {module}")

@@ -14,16 +14,18 @@ from typing import Any, get_args
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 
 # What pydantic calls a broken bound: its key, how we say it, and what to set instead.
-# Where a recipe names a function of these packages.
-_KEYS = {
-    "rewards": "reward.name",
-    "targets": "target.name",
-    "advantages": "advantage.name",
-    "losses": "loss.name",
-    "aggregations": "loss.aggregation",
+# One function of these packages, and where a recipe names it.
+_SAID = {
+    "rewards": ("reward", "reward.name: "),
+    "targets": ("target", "target.name: "),
+    "advantages": ("advantage", "advantage.name: "),
+    "losses": ("loss", "loss.name: "),
+    "aggregations": ("aggregation", "loss.aggregation: "),
+    "formats": ("reader", "--from: "),
+    "alarms": ("alarm", ""),
 }
 _BROKEN = {
     "greater_than_equal": ("ge", "is below", ">="),
@@ -47,10 +49,8 @@ def load(package: str, name: str) -> Callable[..., Any]:
     known = names(package)
     if name not in known:
         kind = package.rpartition(".")[2]
-        key = f"{_KEYS[kind]} = " if kind in _KEYS else ""
-        raise ConfigError(
-            f"{key}{name!r} is none of the {kind}: {', '.join(known)}; use one of them"
-        )
+        what, key = _SAID.get(kind, (kind, ""))
+        raise ConfigError(key + no_such(what, name, known))
     function: Callable[..., Any] = getattr(import_module(f"{package}.{name}"), name)
     return function
 
@@ -89,10 +89,8 @@ def check_settings(
     name, known = function.__name__, parameters(function, given=given)
     for key, value in settings.items():
         if key not in known:
-            listed = ", ".join(known) or "none"
-            raise ConfigError(
-                f"{section} {name} has no parameter {key} = {value!r}; it has: {listed}"
-            )
+            of, fix = f"the {section} {name}", f"leave out {key} = {value!r}"
+            raise ConfigError(no_such("parameter", key, known, of=of, fix=fix))
     taken = {
         key: _take(f"{section}.{key}", known[key].annotation, value)
         for key, value in settings.items()

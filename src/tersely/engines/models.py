@@ -3,8 +3,6 @@
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from importlib import resources
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
@@ -14,11 +12,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from tersely.core.digests import check_digests
 from tersely.core.errors import ConfigError, TerselyWarning
+from tersely.engines.folders import LAB as LAB
+from tersely.engines.folders import folder_of as folder_of
+from tersely.engines.folders import lab_folder as lab_folder
 from tersely.engines.learning.lora import merged_weights, plain_twin
 from tersely.engines.learning.memory import memory_errors
 from tersely.tasks.grading.answer import END_THINK
 
-LAB = "lab"
 # What reading a damaged or foreign file raises.
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError)
 # Buffers that older versions saved and newer ones compute.
@@ -55,11 +55,6 @@ class Policy(NamedTuple):
     tokenizer: Tokenizer
 
 
-def lab_folder() -> Path:
-    """Where the shipped lab checkpoint lies."""
-    return Path(str(resources.files("tersely") / "lab" / "checkpoint"))
-
-
 def device() -> torch.device:
     """The GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -85,23 +80,6 @@ def copy_weights(source: Model, target: Model) -> None:
     with torch.no_grad():
         for name, weight in merged_weights(source):
             state[name].copy_(weight)
-
-
-def folder_of(path: str) -> Path:
-    """The model folder a recipe means.
-
-    Raises:
-        ConfigError: it is not an ordinary Hugging Face model folder.
-    """
-    folder = lab_folder() if path == LAB else Path(path)
-    if not (folder / "config.json").is_file():
-        raise ConfigError(
-            f"model.path = {path!r} is no Hugging Face model folder (no config.json); "
-            "give a folder written by save_pretrained, or 'lab'"
-        )
-    if not list(folder.glob("*.safetensors")) and not list(folder.glob("pytorch_model*.bin")):
-        raise ConfigError(f"model.path = {path!r} holds no weights; expected *.safetensors")
-    return folder
 
 
 def check_thinking_tags(chat_template: str, *, path: str) -> None:

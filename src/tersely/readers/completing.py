@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tersely.core.errors import DataError
+from tersely.core.errors import DataError, no_such
 from tersely.core.types import EvalRecord, Finish, Grade
 from tersely.readers.reading import CountsAll, Options, RawSample, Reading
 from tersely.readers.scores import grade_of, is_right, is_verdict, whole_tokens
@@ -85,11 +85,7 @@ def _one_model(path: Path, raws: Sequence[RawSample], *, options: Options) -> Se
     if options.model is not None:
         kept = [raw for raw in raws if raw.model == options.model]
         if not kept:
-            listed = ", ".join(models) or "none by name"
-            raise DataError(
-                f"{path} has no sample of model {options.model!r}; it has {listed}; "
-                f"correct --only-model"
-            )
+            raise DataError(f"{path}: {no_such('model', options.model, models)}")
         return kept
     if len(models) > 1:
         raise DataError(

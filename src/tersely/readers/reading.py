@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 from tersely.core.types import EvalRecord, Finish
 from tersely.readers.packing import plain_stem
 
@@ -103,6 +103,4 @@ def check_columns(options: Options, *, known: Iterable[str], reader: str) -> Non
     names = tuple(known)
     for ours in options.columns:
         if ours not in names:
-            raise ConfigError(
-                f"--from {reader} has no column {ours!r} to map; it has: {', '.join(names)}"
-            )
+            raise ConfigError(no_such("column", ours, names, of=f"--from {reader} to map"))

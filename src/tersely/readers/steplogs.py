@@ -11,7 +11,7 @@ from typing import Any
 
 from tersely.core import jsonl
 from tersely.core.digests import check_step_log
-from tersely.core.errors import ConfigError, DataError
+from tersely.core.errors import ConfigError, DataError, no_such
 from tersely.core.types import StepRecord
 from tersely.dynamics.log import COLUMNS, StepLog, log_records, make_log
 
@@ -67,7 +67,7 @@ def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> Ste
     """
     for name in columns:
         if name not in (*COLUMNS, "step"):
-            raise ConfigError(f"--column {name} is none of step, {', '.join(COLUMNS)}; name one")
+            raise ConfigError(no_such("column", name, ("step", *COLUMNS), of="a step log"))
     file = path / _default_file(writer) if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(f"no step log at {file}; give a file or a run folder")

@@ -6,7 +6,7 @@ Row counts are those of the pinned files. ``-`` as a licence: the dataset's card
 
 from dataclasses import dataclass
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 from tersely.tasks.questions import (
     GPQA,
     IFEVAL,
@@ -250,8 +250,5 @@ def livecodebench_parts(release: str) -> range:
         for n in range(first + 1, last + 1)
     }
     if release not in known:
-        raise ConfigError(
-            f"livecodebench has no release {release!r}; use v1 to v{last}, v4_v{last} or "
-            f"release_v{last}"
-        )
+        raise ConfigError(no_such("release", release, known, of="livecodebench"))
     return known[release]

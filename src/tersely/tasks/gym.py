@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 from tersely.core.extras import missing
 from tersely.core.types import Problem
 
@@ -62,9 +62,7 @@ def _open(task: str, config: dict[str, Any], settings: Mapping[str, Any]) -> Any
     except ImportError as error:
         raise missing("reasoning_gym", what=f"gym:{task}") from error
     if task not in DATASETS:
-        raise ConfigError(
-            f"reasoning-gym has no task {task!r}; it has {', '.join(sorted(DATASETS))}"
-        )
+        raise ConfigError(no_such("task", task, sorted(DATASETS), of="reasoning-gym"))
     try:
         return reasoning_gym.create_dataset(task, **config)
     except (TypeError, ValueError, AssertionError) as error:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from tersely.core.errors import ConfigError, DataError
+from tersely.core.errors import ConfigError, DataError, no_such
 from tersely.core.types import Problem
 from tersely.tasks import grading
 from tersely.tasks.questions import final_answer, text_of
@@ -83,9 +83,7 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
         raise ConfigError(f"no problem file at {path}; give a file with prompt and answer")
     for name in columns:
         if name not in _ProblemLine.model_fields:
-            raise ConfigError(
-                f"{name!r} is none of {', '.join(_ProblemLine.model_fields)}; map one of them"
-            )
+            raise ConfigError(no_such("field", name, _ProblemLine.model_fields, of="a problem"))
     problems: dict[str, Problem] = {}
     kinds: dict[str, str] = {}
     for place, row in read_rows(path):
@@ -216,7 +214,5 @@ def of_sources(problems: Sequence[Problem], sources: Sequence[str]) -> list[Prob
     known = {problem.source for problem in problems}
     for source in sources:
         if source not in known:
-            raise ConfigError(
-                f"problems.sources names {source!r}; there are {', '.join(sorted(known))}"
-            )
+            raise ConfigError(no_such("source", source, sorted(known), of="these problems"))
     return [problem for problem in problems if problem.source in sources]

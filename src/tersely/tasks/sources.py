@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tersely.core.errors import ConfigError, DataError
+from tersely.core.errors import ConfigError, DataError, no_such
 from tersely.core.types import Problem
 from tersely.tasks import benchmarks
 from tersely.tasks.benchmarks import LIVECODEBENCH_ROWS, Benchmark, livecodebench_parts
@@ -57,10 +57,8 @@ def _load_one(name: str, *, on_drawn: OnDrawn | None) -> list[Problem]:
     if Path(where).suffix in ENDINGS or Path(where).is_file():
         columns = {key: str(value) for key, value in settings.items()}
         return read_problems(Path(where), columns=columns)
-    raise ConfigError(
-        f"no problems named {where!r}; give a file ({', '.join(ENDINGS)}), gym:TASK, or one of "
-        f"{', '.join(benchmarks.ALL)}"
-    )
+    fix = f"give a file ({', '.join(ENDINGS)}) or gym:TASK"
+    raise ConfigError(no_such("set of problems", where, ("lab", *benchmarks.ALL), fix=fix))
 
 
 def _value(text: str) -> Any:

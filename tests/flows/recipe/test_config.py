@@ -51,8 +51,10 @@ def test_an_unknown_key_is_named_with_its_known_siblings(
     override: str, key: str, siblings: list[str]
 ) -> None:
     message = refusal(override)
-    assert message.startswith(f"unknown recipe key {key}; known: ")
-    assert set(siblings) <= set(message.partition("known: ")[2].split(", "))
+    assert message.startswith("there is no recipe key ")
+    assert message.endswith(f", or leave out {key}")
+    known = message.partition("choose one of ")[2].split(", ")
+    assert set(siblings) <= {each.rpartition(".")[2] for each in known}
 
 
 def without(key: str) -> dict[str, object]:
@@ -190,11 +192,14 @@ def test_the_bounds_themselves_are_allowed(overrides: list[str]) -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("reward.name=trunkation", ["'trunkation'", "rewards", "correctness, cosine"]),
-        ("target.name=fix", ["'fix'", "targets", "fixed"]),
-        ("reward.alpha=0.1", ["reward truncation", "alpha = 0.1", "it has: none"]),
+        (
+            "reward.name=trunkation",
+            ["reward.name: there is no reward 'trunkation'", "correctness, cosine"],
+        ),
+        ("target.name=fix", ["target.name: there is no target 'fix'", "fixed"]),
+        ("reward.alpha=0.1", ["reward truncation", "alpha = 0.1", "there are none"]),
         ("reward.alpha.beta=0.1", ["reward truncation", "alpha = {'beta': 0.1}"]),
-        ("target.tokns=20", ["target fixed", "tokns = 20", "it has: tokens"]),
+        ("target.tokns=20", ["target fixed", "tokns = 20", "did you mean 'tokens'?"]),
         ("target.tokens=0", ["target.tokens = 0", "set target.tokens >= 1"]),
     ],
 )
@@ -210,7 +215,9 @@ def test_a_parameter_that_is_needed_is_named() -> None:
 
 
 def test_an_unknown_grader_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no grader 'maths'; there are .*exact, .*number"):
+    with pytest.raises(
+        ConfigError, match=r"no grader 'maths'; did you mean 'math'.*exact, .*number"
+    ):
         load_grader("maths")
 
 
@@ -338,5 +345,5 @@ def test_a_recipe_with_the_removed_engine_is_read_with_a_warning() -> None:
 
 def test_an_unknown_name_is_refused_by_its_key() -> None:
     for key in ("loss.name", "loss.aggregation", "advantage.name", "reward.name", "target.name"):
-        with pytest.raises(ConfigError, match=rf"^{key} = 'nope' is none of the "):
+        with pytest.raises(ConfigError, match=rf"^{key}: there is no \w+ 'nope'; "):
             read_recipe(TINY, overrides=[f"{key}=nope"])

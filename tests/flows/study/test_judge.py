@@ -159,7 +159,10 @@ def test_where_keeps_a_source_or_what_the_base_finds_hard(small: dict[str, Any])
         return float(statistic(evidence, claim(where=where), Side(arm="a"), result).mean())
 
     assert [mean(w) for w in (None, "chains", "rows", "easy", "hard")] == [0.5, 1, 0, 1, 0]
-    with pytest.raises(ConfigError, match="'code'; held-out problems are of chains, rows"):
+    with pytest.raises(
+        ConfigError,
+        match="no source 'code' of held-out problems; choose one of easy, hard, chains, rows",
+    ):
         mean("code")
 
 
@@ -186,7 +189,9 @@ def test_curves_stages_and_rebounds(small: dict[str, Any]) -> None:
     assert value(claim("stage_end")) == pytest.approx(0.30, abs=0.02)
     # From about 30 to 30 + 0.6 * 14.5, the mean of the last ten.
     assert value(claim("rebound")) == pytest.approx(8.7 / 30, abs=0.02)
-    with pytest.raises(ConfigError, match="'lenght'; they keep accuracy"):
+    with pytest.raises(
+        ConfigError, match="no column 'lenght' of the results; choose one of accuracy"
+    ):
         value(claim("curve", column="lenght"))
 
 

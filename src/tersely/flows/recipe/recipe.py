@@ -1,5 +1,6 @@
 """Recipes: TOML in, checked settings out. Every error names the value, the bound and the fix."""
 
+import re
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
@@ -12,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tersely import rewards, targets
 from tersely.algo import advantages
 from tersely.algo.masks import VANILLA
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 from tersely.flows.recipe.sections import (
     AdvantageSection,
     CheckpointSection,
@@ -139,9 +140,7 @@ def find_recipe(name: Path) -> Path:
     known = {path.stem: path for path in sorted(shipped("demo").parent.glob("*.toml"))}
     if str(name) in known:
         return known[str(name)]
-    raise ConfigError(
-        f"no recipe at {name}; give a TOML file, or one that is shipped: {', '.join(known)}"
-    )
+    raise ConfigError(no_such("recipe", name, known, fix="give a TOML file"))
 
 
 def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
@@ -207,9 +206,12 @@ def _one_line(error: ValidationError) -> str:
         case "extra_forbidden" if key in MOVED:
             return f"recipe key {key} is now {MOVED[key]}; rename it"
         case "extra_forbidden":
-            return (
-                f"unknown recipe key {key} = {first['input']!r}; known: {_siblings(first['loc'])}"
-            )
+            known = _siblings(first["loc"])
+            fix = f"leave out {key} = {first['input']!r}"
+            return no_such("recipe key", key, known, fix=fix)
+        case "literal_error" | "enum":
+            known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+            return no_such(f"{key} =", first["input"], known)
         case "missing":
             return f"recipe key {key} is missing; add it"
         case "value_error":
@@ -222,14 +224,14 @@ def _one_line(error: ValidationError) -> str:
             return f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
-def _siblings(place: tuple[int | str, ...]) -> str:
+def _siblings(place: tuple[int | str, ...]) -> list[str]:
     section: type[BaseModel] = Recipe
     for part in place[:-1]:
         inner = section.model_fields[str(part)].annotation
         assert isinstance(inner, type)
         assert issubclass(inner, BaseModel)
         section = inner
-    return ", ".join(section.model_fields)
+    return [".".join([*map(str, place[:-1]), name]) for name in section.model_fields]
 
 
 def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:

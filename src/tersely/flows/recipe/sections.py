@@ -10,7 +10,7 @@ from tersely.algo import aggregations, losses
 from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank
 from tersely.algo.masks import MASKED, STRATEGIES, Cells
-from tersely.core.errors import TerselyWarning
+from tersely.core.errors import TerselyWarning, no_such
 
 ShareBound = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -138,8 +138,7 @@ def _row(value: Any) -> Any:
         return value
     if value not in STRATEGIES:
         raise ValueError(
-            f"treatment.cells = {value!r} is none of {', '.join(STRATEGIES)}; use one of them, "
-            "or a table of your own"
+            no_such("strategy", value, STRATEGIES, fix="give treatment.cells a table of your own")
         )
     paid = asdict(STRATEGIES[value]).items()
     return {cell: "masked" if pay is MASKED else pay for cell, pay in paid}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 from tersely.core.types import Problem
 from tersely.dynamics.stages import estimate_stages
 from tersely.flows.study.plan import Claim, NamedStudy, Side, lengths_of, resolve, unit_of
@@ -136,15 +136,15 @@ def _among(problems: Sequence[Problem], where: str | None) -> Bool[np.ndarray, "
         return np.asarray((rate_P > EASY_ABOVE) == (where == "easy"))
     kept_P = np.array([problem.source == where for problem in problems])
     if not kept_P.any():
-        sources = ", ".join(sorted({problem.source for problem in problems}))
-        raise ConfigError(f"a claim is about {where!r}; held-out problems are of {sources}")
+        known = ("easy", "hard", *sorted({problem.source for problem in problems}))
+        raise ConfigError(no_such("source", where, known, of="held-out problems"))
     return kept_P
 
 
 def _curve(result: Result, column: str, steps: tuple[float, float]) -> float:
     values = result.log().columns.get(column)
     if values is None:
-        raise ConfigError(f"results keep no column {column!r}; they keep {', '.join(result.steps)}")
+        raise ConfigError(no_such("column", column, result.steps, of="the results"))
     low, high = (round(share * len(values)) for share in steps)
     part = values[min(low, len(values) - 1) : max(high, low + 1)]
     return float(np.nanmean(part)) if np.isfinite(part).any() else math.nan

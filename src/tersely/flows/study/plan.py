@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 from tersely.flows.recipe.recipe import Recipe, check_recipe
 from tersely.flows.recipe.sections import Section, TomlArray
 from tersely.metrics.verdicts import Relation
@@ -147,9 +147,7 @@ def find_studies(name: str) -> list[NamedStudy]:
         return [NamedStudy(each, read_study(path)) for each, path in shipped.items()]
     path = shipped.get(name, Path(name))
     if not path.is_file():
-        raise ConfigError(
-            f"there is no study {name!r}; give a TOML file, all, or one of {', '.join(shipped)}"
-        )
+        raise ConfigError(no_such("study", name, ("list", "all", *shipped), fix="give a TOML file"))
     return [NamedStudy(name if name in shipped else path.stem, read_study(path))]
 
 

@@ -24,7 +24,7 @@ from tersely.core.manifest import (
 )
 from tersely.core.storage import replacing
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
-from tersely.engines.models import folder_of
+from tersely.engines.folders import folder_of
 from tersely.flows.curate.choice import Choice, Select
 from tersely.flows.curate.session import choose, sample_pool
 from tersely.flows.evaluate.plan import Plan

@@ -22,7 +22,6 @@ from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.study.plan import StudyRun, recipe_of
 from tersely.flows.study.pool import HELD_OUT, StudyPool
 from tersely.flows.study.results import Raised, distil, result_file, write_result
-from tersely.flows.train.loop import train
 from tersely.tasks.problems import digest, read_problems
 
 
@@ -74,6 +73,8 @@ def do(unit: StudyRun, bench: StudyFolders) -> bool:
     recipe = recipe_of(unit, train=bench.pool.file(unit.pool), test=bench.pool.file(HELD_OUT))
     folder = bench.run(unit)
     began = time.monotonic()
+    from tersely.flows.train.loop import train
+
     outcome = train(recipe, folder, resume=(folder / "manifest.json").is_file(), observer=observer)
     if not outcome.finished:
         return False

@@ -10,7 +10,7 @@ from tersely import rewards, targets
 from tersely.algo import aggregations, losses
 from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError
-from tersely.engines.models import LAB, lab_folder
+from tersely.engines.folders import LAB, lab_folder
 from tersely.flows.price.memory import Setup
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection

@@ -15,7 +15,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from tersely.core.errors import ConfigError, DataError
+from tersely.core.errors import ConfigError, DataError, no_such
 from tersely.core.types import Grade, Problem, Verdict
 from tersely.tasks.grading import workers
 from tersely.tasks.grading.golds import asks_for_hashes, no_answer
@@ -56,7 +56,7 @@ def names() -> tuple[str, ...]:
 @cache
 def _module(name: str) -> Any:
     if name not in names():
-        raise ConfigError(f"no grader {name!r}; there are {', '.join(names())}")
+        raise ConfigError(no_such("grader", name, names()))
     return import_module(f"{__name__}.{name}")
 
 
