@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from tersely import __version__
 from tersely.cli.benchmarks import benchmarks
+from tersely.cli.compare import compare
 from tersely.cli.curate import curate
 from tersely.cli.diagnose import diagnose
 from tersely.cli.evaluate import evaluate
@@ -19,7 +20,7 @@ from tersely.cli.launch import launch_trl
 from tersely.cli.launch_verl import launch_verl
 from tersely.cli.lint import lint
 from tersely.cli.register import add
-from tersely.cli.report import compare, report
+from tersely.cli.report import report
 from tersely.cli.rewards import rewards
 from tersely.cli.study import study
 from tersely.cli.train import lab_pretrain, train

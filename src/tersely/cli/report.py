@@ -1,7 +1,7 @@
-"""``tersely report`` and ``tersely compare``."""
+"""``tersely report``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -18,22 +18,12 @@ if TYPE_CHECKING:
     from tersely.readers.evaluations import Loaded
 
 PAGE = "report.html"
-# Two files that do not name their benchmark are compared as of one.
-UNNAMED = "benchmark"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions:
+class WrittenOptions:
     """What is measured, and where it is written."""
 
-    regrade: Annotated[
-        str | None,
-        typer.Option(
-            help="Grade the file's texts again with this grader: math, number, choice, exact, ... "
-            "With --tokenizer, prefixes too.",
-            metavar="GRADER",
-        ),
-    ] = None
     budgets: Annotated[str | None, typer.Option(help="Budgets in tokens: 2048,4096,8192.")] = None
     k: Annotated[str | None, typer.Option(help="Tries for Pass@k and the like: 1,4,8.")] = None
     protocol: Annotated[
@@ -55,6 +45,21 @@ class ReportOptions:
         return self.markdown, self.csv, self.png
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Whether texts are graded again, and what comes of it."""
+
+    regrade: Annotated[
+        str | None,
+        typer.Option(
+            help="Grade the file's texts again with this grader: math, number, choice, exact, ... "
+            "With --tokenizer, prefixes too.",
+            metavar="GRADER",
+        ),
+    ] = None
+    written: WrittenOptions = field(default_factory=WrittenOptions)
+
+
 @flattened
 def report(
     path: Annotated[Path, typer.Argument(help="Evaluation or run folder, or a file of records.")],
@@ -68,37 +73,13 @@ def report(
             _report_run(path, options)
             return
         load = _loader(reading, regrade=options.regrade)
-        wanted = numbers(options.budgets, option="--budgets")
-        loaded = load(path, budgets=wanted, protocol=options.protocol)
-        folder = options.out or (path if path.is_dir() else path.parent)
+        written = options.written
+        wanted = numbers(written.budgets, option="--budgets")
+        loaded = load(path, budgets=wanted, protocol=written.protocol)
+        folder = written.out or (path if path.is_dir() else path.parent)
         page = folder / (PAGE if path.is_dir() else f"{loaded.name}-{PAGE}")
-        files = Files(page, *options.files)
-        show_evaluation(loaded, files, ks=numbers(options.k, option="--k"))
-
-
-@flattened
-def compare(
-    before: Annotated[Path, typer.Argument(help="Evaluation folder or file, the reference.")],
-    after: Annotated[Path, typer.Argument(help="The evaluation to compare, on the same problems.")],
-    reading: ReadOptions,
-    options: ReportOptions,
-) -> None:
-    """Paired difference of two evaluations, at every budget, with intervals."""
-    with plain_errors():
-        load = _loader(reading, regrade=options.regrade, unnamed=UNNAMED)
-        wanted = numbers(options.budgets, option="--budgets")
-        left, right = (
-            load(path, budgets=wanted, protocol=options.protocol) for path in (before, after)
-        )
-        if left.name == right.name:
-            left, right = (
-                side._replace(name=f"{path.resolve().parent.name}-{side.name}")
-                for side, path in ((left, before), (right, after))
-            )
-        folder = options.out or (after if after.is_dir() else after.parent)
-        page = folder / f"compare-{left.name}-{right.name}.html"
-        files = Files(page, *options.files)
-        _show_comparison(left, right, files, budgets=wanted, ks=numbers(options.k, option="--k"))
+        files = Files(page, *written.files)
+        show_evaluation(loaded, files, ks=numbers(written.k, option="--k"))
 
 
 class Files(NamedTuple):
@@ -120,7 +101,7 @@ def _refuse_for_run(path: Path, reading: ReadOptions, options: ReportOptions) ->
         "--only-model": reading.only_model,
         "--benchmark-name": reading.benchmark_name,
         "--regrade": options.regrade,
-        "--protocol": options.protocol not in (None, Protocol.FINISHED),
+        "--protocol": options.written.protocol not in (None, Protocol.FINISHED),
     }
     for name, given in stated.items():
         if given:
@@ -131,10 +112,10 @@ def _refuse_for_run(path: Path, reading: ReadOptions, options: ReportOptions) ->
 
 
 def _report_run(path: Path, options: ReportOptions) -> None:
-    budgets = numbers(options.budgets, option="--budgets")
-    ks = numbers(options.k, option="--k")
-    page = None if options.out is None else options.out / PAGE
-    show_run(path, Files(page or path / PAGE, *options.files), budgets=budgets, ks=ks)
+    budgets = numbers(options.written.budgets, option="--budgets")
+    ks = numbers(options.written.k, option="--k")
+    page = None if options.written.out is None else options.written.out / PAGE
+    show_run(path, Files(page or path / PAGE, *options.written.files), budgets=budgets, ks=ks)
 
 
 def show_run(
@@ -163,7 +144,7 @@ def show_run(
         exports.write_pngs(written.figures, files.png)
     described = describe_comparison(overall, changes, names=names)
     show(draw_table(written.overall), {**described, "kind": "run", "run": str(folder)})
-    _say_where(written.page)
+    say_where(written.page)
 
 
 def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -> None:
@@ -187,41 +168,15 @@ def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -
     messages.print("drawing the report ...")
     if files.png:
         exports.write_pngs(pages.draw_figures(loaded, measured), files.png)
-    _say_where(pages.write_evaluation(loaded, measured, out=files.page))
+    say_where(pages.write_evaluation(loaded, measured, out=files.page))
 
 
-def _show_comparison(
-    before: "Loaded", after: "Loaded", files: Files, *, budgets: Sequence[int], ks: Sequence[int]
-) -> None:
-    from tersely.flows.evaluate.measuring import compare_loaded
-    from tersely.report.pages import comparison as pages
-    from tersely.report.pages import exports
-    from tersely.report.tables.documents import describe_comparison
-
-    left, right, compared, changes = compare_loaded(before, after, budgets=budgets, ks=ks)
-    names = left.name, right.name
-    if files.csv:
-        exports.write_csv(exports.export_comparison(compared), files.csv)
-    if files.markdown:
-        text = exports.format_comparison(compared, changes, names=names)
-        exports.write_markdown(text, files.markdown)
-    show(
-        pages.draw_comparison(compared, changes, names=names),
-        describe_comparison(compared, changes, names=names),
-    )
-    messages.print("drawing the report ...")
-    if files.png:
-        exports.write_pngs(pages.draw_figures(left, right, compared, changes), files.png)
-    _say_where(pages.write_comparison(left, right, compared, changes, out=files.page))
-
-
-def _say_where(page: Path) -> None:
+def say_where(page: Path) -> None:
+    """Names the page on standard output."""
     show(f"report: {page}", {"page": page})
 
 
-def _loader(
-    reading: ReadOptions, *, regrade: str | None, unnamed: str | None = None
-) -> "Callable[..., Loaded]":
+def _loader(reading: ReadOptions, *, regrade: str | None) -> "Callable[..., Loaded]":
     """Loads evaluations as the options say."""
     from tersely.readers.evaluations import load
     from tersely.readers.packing import plain_stem
@@ -229,7 +184,7 @@ def _loader(
 
     if regrade is not None and regrade not in grading.names():
         raise ConfigError(no_such("grader", regrade, grading.names()))
-    stated = replace(reader_options(reading), grader=regrade, unnamed=unnamed)
+    stated = replace(reader_options(reading), grader=regrade)
 
     def load_one(path: Path, *, budgets: Sequence[int], protocol: Protocol | None) -> "Loaded":
         options = replace(stated, run=plain_stem(path))

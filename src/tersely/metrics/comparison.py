@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from tersely.core.errors import DataError
 from tersely.core.order import natural
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.efficiency import aes, reg_gap
@@ -23,7 +22,8 @@ from tersely.metrics.intervals import (
     resample_counts,
 )
 from tersely.metrics.measures import AT_CAP, Quantity, Sheet, Unit, ock_column, shares, tally
-from tersely.metrics.records import SampleTable, cut_at, select
+from tersely.metrics.records import SampleTable, select
+from tersely.metrics.sharing import share
 from tersely.metrics.significance import Swaps, p_values, swap
 from tersely.metrics.windows import ShortCut, Window, find_short_cuts, find_window
 
@@ -114,38 +114,25 @@ def pair(before: SampleTable, after: SampleTable) -> Pairing:
     Raises:
         DataError: if they share no problem.
     """
-    rows_of = {key: row for row, key in enumerate(after.keys)}
-    shared = [key for key in before.keys if key in rows_of]
-    if not shared:
-        raise DataError("the two evaluations share no problem; evaluate both on the same set")
+    left, right = share((before, after))
     notes = []
-    only = len(before.keys) - len(shared), len(after.keys) - len(shared)
+    only = len(before.keys) - len(left.keys), len(after.keys) - len(left.keys)
     if any(only):
         notes.append(
             f"Problems in one evaluation only, left out: {only[0]} before, {only[1]} after."
         )
-    caps = [cap for cap in (before.cap_tokens, after.cap_tokens) if cap is not None]
     if before.cap_tokens != after.cap_tokens:
         notes.append(
             f"Sampled at different caps, {_tell_cap(before)} before and {_tell_cap(after)} "
-            f"after: the longer one is cut at {min(caps):,} tokens."
+            f"after: the longer one is cut at {left.cap_tokens:,} tokens."
         )
-    if caps:
-        before, after = (cut_at(table, cap_tokens=min(caps)) for table in (before, after))
     tries = before.tokens_PS.shape[1], after.tokens_PS.shape[1]
     if tries[0] != tries[1]:
         notes.append(
             f"Samples a problem: {tries[0]} before, {tries[1]} after; only k up to {min(tries)} "
             "is compared."
         )
-    kept = set(shared)
-    rows_before = [row for row, key in enumerate(before.keys) if key in kept]
-    rows_after = [rows_of[key] for key in shared]
-    return Pairing(
-        select(before, rows_P=np.array(rows_before)),
-        select(after, rows_P=np.array(rows_after)),
-        tuple(notes),
-    )
+    return Pairing(left, right, tuple(notes))
 
 
 def compare(

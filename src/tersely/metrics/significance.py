@@ -54,6 +54,20 @@ def p_values(
     return np.where(np.isnan(seen_M), np.nan, (1 + extreme_M) / (1 + len(moved_RM)))
 
 
+def holm(p_M: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
+    """``max_{j <= i} min(1, (m - j) p_(j))`` of the m defined p-values, ascending, j from 0.
+
+    Below .05, a p is beyond chance whichever of the m tests one looks at; NaN stays NaN.
+    Source: S. Holm, Scand. J. Statist. 6 (1979), 65.
+    """
+    order = np.argsort(p_M)
+    m = int((~np.isnan(p_M)).sum())
+    factors = np.maximum(m - np.arange(len(p_M)), 1)
+    adjusted_M = np.empty_like(p_M)
+    adjusted_M[order] = np.fmin(np.maximum.accumulate(p_M[order] * factors), 1.0)
+    return np.where(np.isnan(p_M), np.nan, adjusted_M)
+
+
 def minimum_detectable(standard_error: float, *, n_problems: int) -> float:
     """``(t_{1-alpha/2} + t_power) * standard error``: the smallest true difference that a
     comparison with this standard error finds in ``POWER`` of all tries.

@@ -12,7 +12,7 @@ from tersely.core import jsonl
 from tersely.core.digests import check_record_file
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE, EvaluationManifest, list_facts, read_manifest
-from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, Problem
+from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.failures import FailedSamples, count_failed
 from tersely.metrics.records import (
@@ -27,14 +27,17 @@ from tersely.readers.frames import (
     as_samples,
     read_frame,
     read_traces,
+    scan,
 )
 from tersely.readers.packing import plain_stem
+from tersely.readers.questions import find_questions, read_asked
 from tersely.readers.reading import SplitsTokens
 from tersely.readers.regrading import grade_prefixes, regrade
 
 RECORDS_FILE, FORCED_FILE, PROBLEMS_FILE = "records.jsonl", "forced.jsonl", "problems.jsonl"
 OURS = "tersely"
 AGAIN = "run the same tersely eval again"
+_PROMPTS: dict[str, Any] = {"benchmark": pl.String, "problem": pl.String, "prompt": pl.String}
 
 
 class Loaded(NamedTuple):
@@ -50,6 +53,7 @@ class Loaded(NamedTuple):
         traces: records with text, in table order; a few a problem at most.
         asked: what each (benchmark, problem) asks and which answer is right, where known.
         failed: samples that could not be made; None if there are none.
+        questions: what each asks, also where its right answer is not known.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Loaded(NamedTuple):
     traces: tuple[EvalRecord, ...]
     asked: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
     failed: FailedSamples | None = None
+    questions: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 def load(
@@ -105,6 +110,7 @@ def load(
     stated = manifest.facts.budgets if manifest else None
     chosen = tuple(budgets) or stated or spectrum(table.reach_tokens)
     notes += _unfinished(table, manifest)
+    asked = read_asked(file.parent / PROBLEMS_FILE)
     return Loaded(
         name=path.resolve().name if path.is_dir() else path.stem,
         table=table,
@@ -113,7 +119,8 @@ def load(
         notes=tuple(notes),
         facts=list_facts(manifest) if manifest else {},
         traces=tuple(read_traces(file)),
-        asked=_asked(file.parent / PROBLEMS_FILE),
+        asked=asked,
+        questions=find_questions(asked, scan(file, _PROMPTS)),
         failed=_failed(frame),
     )
 
@@ -163,6 +170,7 @@ def _load_peer(
             for r in reading.records
             if (gold := reading.golds.get((r.benchmark, r.problem))) is not None
         },
+        questions=find_questions({}, reading.records),
     )
 
 
@@ -243,8 +251,3 @@ def _protocol_of(manifest: EvaluationManifest | None, file: Path) -> Protocol:
             f"{', '.join(Protocol)}"
         )
     return Protocol(name)
-
-
-def _asked(file: Path) -> dict[tuple[str, str], tuple[str, str]]:
-    problems = jsonl.read(file, Problem) if file.is_file() else []
-    return {(p.source, p.id): (p.prompt, p.answer) for p in problems}

@@ -55,7 +55,7 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
         DataError: naming file and line, if a line is no evaluation record.
     """
     try:
-        frame = _scan(file, _SCHEMA).collect()
+        frame = scan(file, _SCHEMA).collect()
     except pl.exceptions.PolarsError as error:
         with file.open("rb") as content:
             if content.read(1) != b"{":
@@ -131,7 +131,7 @@ def read_traces(file: Path) -> list[EvalRecord]:
     """Records with text: the first samples of every problem, sample by sample, while they fit."""
     slim = {"problem": pl.String, "sample": pl.Int64, "text": pl.String}
     sizes = (
-        _scan(file, slim)
+        scan(file, slim)
         .select("problem", "sample", characters=pl.col("text").str.len_chars())
         .with_row_index("line")
         .filter(pl.col("sample") < TRACES_A_PROBLEM, pl.col("characters") > 0)
@@ -147,7 +147,7 @@ def read_traces(file: Path) -> list[EvalRecord]:
     return sorted(records, key=lambda r: (natural_pair((r.benchmark, r.problem)), r.sample))
 
 
-def _scan(file: Path, schema: Mapping[str, Any]) -> pl.LazyFrame:
+def scan(file: Path, schema: Mapping[str, Any]) -> pl.LazyFrame:
     """The wanted fields of all whole lines; other fields are not looked at."""
     if not _is_torn(file):
         return pl.scan_ndjson(file, schema=schema)

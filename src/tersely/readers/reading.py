@@ -48,7 +48,8 @@ class Options:
     counts; ``cap_tokens`` is the sampled cap in tokens. ``benchmark`` overrides the file's name
     for it, and ``unnamed`` stands where neither says it (None: the file's own name). ``model``
     keeps only that model's samples, and ``columns`` maps our field to the file's column, metric,
-    scorer or filter. ``grader`` is one of ours that grades the texts again.
+    scorer or filter. ``grader`` is one of ours that grades the texts again. ``by_row`` says that
+    every row of a table is a problem of its own, named by its number.
     """
 
     run: str
@@ -59,6 +60,7 @@ class Options:
     model: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     grader: str | None = None
+    by_row: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import write_fact
+from tersely.flows.evaluate.pairing import PairBy, align, shorten_question
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.comparison import (
     Comparison,
@@ -68,8 +69,36 @@ def _notes_of(before: Loaded, after: Loaded, comparison: Comparison) -> Iterator
         yield from (f"{side.name}: {note}" for note in side.notes)
 
 
+def check_protocols(before: Loaded, after: Loaded) -> None:
+    """Figures of different protocols are never compared.
+
+    Raises:
+        ConfigError: they were loaded under different ones.
+    """
+    if before.protocol is not after.protocol:
+        raise ConfigError(
+            f"{before.name} was evaluated under the protocol {before.protocol!s}, {after.name} "
+            f"under {after.protocol!s}; compare all under one with --protocol"
+        )
+
+
+def choose_budgets(sides: Sequence[Loaded]) -> tuple[int, ...]:
+    """The budgets that all sides report, up to the cap that they are cut at, and that cap."""
+    cap_tokens = max(side.table.reach_tokens for side in sides)
+    first, *others = (side.budgets for side in sides)
+    shared = [b for b in first if b <= cap_tokens and all(b in each for each in others)]
+    if shared and sides[0].protocol is Protocol.FINISHED:
+        shared.append(cap_tokens)
+    return tuple(shared) or spectrum(cap_tokens)
+
+
 def compare_loaded(
-    before: Loaded, after: Loaded, *, budgets: Sequence[int] = (), ks: Sequence[int] = ()
+    before: Loaded,
+    after: Loaded,
+    *,
+    budgets: Sequence[int] = (),
+    ks: Sequence[int] = (),
+    pair_by: PairBy = PairBy.AUTO,
 ) -> Compared:
     """Both evaluations over the problems they share, at the budgets they share.
 
@@ -77,18 +106,24 @@ def compare_loaded(
         ConfigError: they were loaded under different protocols, or as ``measure_loaded``.
         DataError: they share no problem.
     """
-    if before.protocol is not after.protocol:
-        raise ConfigError(
-            f"{before.name} was evaluated under the protocol {before.protocol!s}, {after.name} "
-            f"under {after.protocol!s}; compare both under one with --protocol"
-        )
+    check_protocols(before, after)
+    after, paired = align(before, after, by=pair_by)
+    return compare_aligned(before, after, budgets=budgets, ks=ks, notes=paired)
+
+
+def compare_aligned(
+    before: Loaded,
+    after: Loaded,
+    *,
+    budgets: Sequence[int] = (),
+    ks: Sequence[int] = (),
+    notes: Sequence[str] = (),
+) -> Compared:
+    """As ``compare_loaded``, of evaluations that name the same problem alike."""
     _check_same_problems(before, after)
-    left, right, notes = pair(before.table, after.table)
-    cap_tokens = max(left.reach_tokens, right.reach_tokens)
-    shared = [b for b in before.budgets if b in after.budgets and b <= cap_tokens]
-    if shared and before.protocol is Protocol.FINISHED:
-        shared.append(cap_tokens)
-    chosen = tuple(budgets) or tuple(shared) or spectrum(cap_tokens)
+    left, right, of_pair = pair(before.table, after.table)
+    before, after = before._replace(table=left), after._replace(table=right)
+    chosen = tuple(budgets) or choose_budgets((before, after))
     fewest = min(left.tokens_PS.shape[1], right.tokens_PS.shape[1])
     ks, protocol = ks or default_ks(fewest), before.protocol
     rng = np.random.default_rng(BOOTSTRAP_SEED)
@@ -107,10 +142,10 @@ def compare_loaded(
             left, right, families=sources, budgets=chosen, ks=ks, protocol=protocol, rng=rng
         )
         comparison = comparison._replace(sources=of_each)
-    said = [*notes, *_notes_of(before, after, comparison)]
+    said = [*notes, *of_pair, *_notes_of(before, after, comparison)]
     return Compared(
-        before._replace(table=left),
-        after._replace(table=right),
+        before,
+        after,
         comparison._replace(notes=tuple(said)),
         list_changes(left, right, budget_tokens=max(chosen), protocol=protocol),
     )
@@ -125,7 +160,8 @@ def _check_same_problems(before: Loaded, after: Loaded) -> None:
             said = (one, two) if one != two else (gold, other)
             raise DataError(
                 f"problem {key[1]!r} of {key[0]} is not the same in both: {before.name} has "
-                f"{_short(said[0])}, {after.name} {_short(said[1])}; evaluate both on one benchmark"
+                f"{shorten_question(said[0])}, {after.name} {shorten_question(said[1])}; "
+                "evaluate both on one benchmark"
             )
 
 
@@ -189,7 +225,3 @@ def _tell_basis(short: Mapping[str, int], basis: int) -> list[str]:
         "problems only, the others have too few graded samples."
         for n in sorted(set(short.values()))
     ]
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")

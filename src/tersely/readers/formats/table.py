@@ -1,5 +1,6 @@
 """Any JSONL or Parquet table with one sample a row."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from decimal import Decimal
@@ -29,7 +30,8 @@ def table(path: Path, *, options: Options) -> Reading:
     The verdict is in ``correct``, ``grade`` or ``score``, whichever comes first; samples of a
     problem are numbered in the order of the file unless ``sample`` is a column. To be graded
     again, a table needs no verdict, but ``text`` and ``gold``. Without ``problem``, samples of one
-    ``prompt`` and ``gold`` are of one problem.
+    ``prompt`` and ``gold`` are of one problem. With ``options.by_row`` every row is a problem,
+    named by its number.
 
     Raises:
         ConfigError: a column of ours that is unknown.
@@ -38,8 +40,14 @@ def table(path: Path, *, options: Options) -> Reading:
     check_columns(options, known=(*SCORES, *OPTIONAL), reader="table")
     rows = read_rows(path, expected=EXPECTED)
     columns = _columns(path, rows, options=options)
-    raws = [_sample(path, row, columns, options=options) for row in rows]
-    if "problem" not in columns:
+    names = map(str, range(1, len(rows) + 1)) if options.by_row else itertools.repeat(None)
+    raws = [
+        _sample(path, row, columns, options=options, name=name)
+        for row, name in zip(rows, names, strict=False)
+    ]
+    if options.by_row:
+        notes = ["every row is taken as a problem of its own"]
+    elif "problem" not in columns:
         raws, notes = by_question(raws)
     else:
         notes = _several_prompts(raws)
@@ -72,8 +80,12 @@ def _columns(path: Path, rows: Sequence[Row], *, options: Options) -> dict[str, 
         for field in OPTIONAL
         if field in options.columns or field in names
     }
-    if "problem" not in columns and "prompt" not in columns:
-        mapped(path, rows, "problem", field="problem")
+    if not (options.by_row or "problem" in columns or "prompt" in columns):
+        raise DataError(
+            f"{path} has neither a column problem nor a column prompt; it has {', '.join(names)}; "
+            "map one with --column problem=NAME or --column prompt=NAME; to compare files whose "
+            "n-th rows are the same problem, compare --pair-by row"
+        )
     asked = [options.columns[field] for field in SCORES if field in options.columns]
     there = [*asked, *(field for field in SCORES if field in names)]
     if not there and options.grader is not None:
@@ -82,7 +94,9 @@ def _columns(path: Path, rows: Sequence[Row], *, options: Options) -> dict[str, 
     return columns | {"correct": mapped(path, rows, score, field="correct")}
 
 
-def _sample(path: Path, row: Row, columns: dict[str, str], *, options: Options) -> RawSample:
+def _sample(
+    path: Path, row: Row, columns: dict[str, str], *, options: Options, name: str | None
+) -> RawSample:
     place = f"{path}: {row.place}"
 
     def get(field: str) -> Any:
@@ -91,16 +105,16 @@ def _sample(path: Path, row: Row, columns: dict[str, str], *, options: Options) 
 
     by = "problem" if "problem" in columns else "prompt"
     problem = as_text(get(by)) if by == "problem" else prompt_id(get(by))
-    if get(by) is None or problem is None:
+    if name is None and (get(by) is None or problem is None):
         raise DataError(f"{place} has {get(by)!r} under {columns[by]}; give every row its problem")
     return RawSample(
         place=row.place,
-        problem=problem,
+        problem=name or problem or "",
         benchmark=benchmark_name(path, options, own=as_text(get("benchmark"))),
         score=get("correct"),
         tokens=get("tokens"),
         finish=finish_of(get("finish"), place=place),
-        sample=_whole(get("sample"), place=place, column=columns.get("sample")),
+        sample=None if name else _whole(get("sample"), place=place, column=columns.get("sample")),
         model=as_text(get("model")),
         text=as_text(get("text")),
         prompt=as_text(get("prompt")),

@@ -17,6 +17,7 @@ SERIES = ("#0072b2", "#cc79a7", "#56b4e9")
 # From the most to the fewest tries: dark to light blue above one try, light to dark red below.
 ANY_OF = ("#08306b", "#08519c", "#2171b5", "#4292c6", "#6baed6", "#9ecae1")
 ALL_OF = ("#fdae6b", "#fd8d3c", "#f16913", "#d94801", "#a63603", "#7f2704")
+MANY = ("#1f2328", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98")
 LOST_WON = {"lost": "#d55e00", "won": "#009e73", "neither": "#b8bcc4"}
 PANEL_PX = 440
 EVALUATION = "#1f2328"

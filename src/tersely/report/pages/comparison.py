@@ -12,12 +12,13 @@ from tersely.metrics.comparison import Comparison, Measure, ProblemChange, pair
 from tersely.metrics.lengths import Among, summarise_lengths
 from tersely.metrics.numbers import format_ratio, name_cap
 from tersely.readers.evaluations import Loaded
+from tersely.readers.questions import Key
 from tersely.report.charts.curves import draw_both_lengths, draw_problems, thin
 from tersely.report.charts.curves import draw_repeats as draw_repeat_curves
 from tersely.report.charts.figures import draw_budget_curve
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.problems import list_changed
-from tersely.report.pages.traces import Key, PageTrace, group_traces
+from tersely.report.pages.traces import PageTrace, group_traces
 from tersely.report.tables.comparison import (
     SideNames,
     TableBlock,

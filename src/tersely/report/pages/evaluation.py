@@ -11,10 +11,11 @@ from tersely.core.storage import write_atomically
 from tersely.metrics.measures import Evaluation, Unit
 from tersely.metrics.numbers import Cell, format_level, name_cap
 from tersely.readers.evaluations import Loaded
+from tersely.readers.questions import Key
 from tersely.report.charts.curves import draw_accuracy, draw_lengths
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.problems import count_problems, list_problems
-from tersely.report.pages.traces import Key, PageTrace, group_traces
+from tersely.report.pages.traces import PageTrace, group_traces
 from tersely.report.tables.conclusions import list_alarms
 from tersely.report.tables.matrices import (
     Matrix,

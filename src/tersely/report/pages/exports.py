@@ -12,6 +12,7 @@ from typing import NamedTuple
 import vl_convert
 
 from tersely.core.storage import replacing, write_atomically
+from tersely.flows.evaluate.several import ComparedSeveral
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import Comparison, ProblemChange
 from tersely.metrics.intervals import Interval
@@ -34,6 +35,7 @@ from tersely.report.tables.matrices import (
     tabulate_sources,
 )
 from tersely.report.tables.pairs import tabulate_ratios, tabulate_repeats, tabulate_sides
+from tersely.report.tables.several import caption_front, tabulate_against, tabulate_front
 
 PNG_SCALE = 2.0
 CAPTION_CHARACTERS = 150
@@ -106,13 +108,65 @@ def export_comparison(comparison: Comparison) -> list[Exported]:
     return [*rows, *of_sources]
 
 
-def write_csv(rows: Sequence[Exported], path: Path) -> None:
+class ExportedOfSeveral(NamedTuple):
+    """A line of a CSV file of three or more evaluations: whose it is, and what it says."""
+
+    evaluation: str
+    of_each: Exported
+
+
+def export_several(several: ComparedSeveral) -> list[ExportedOfSeveral]:
+    """Accuracy and tokens of each at each budget, and whether it is on the front; then the rows
+    of each pair under the name of the other."""
+    rows = []
+    for front in several.fronts.fronts:
+        for name, point in zip(several.names, front.points, strict=True):
+            values = {"accuracy": point.accuracy, "mean tokens within the budget": point.tokens}
+            for figure, value in values.items():
+                row = _export(
+                    figure,
+                    value,
+                    unit="share" if figure == "accuracy" else "tokens",
+                    protocol=several.fronts.protocol,
+                    at=front.budget_tokens,
+                )
+                side = "behind" if point.dominated_by else "on the front"
+                side += "" if point.settled else ", not settled"
+                rows.append(ExportedOfSeveral(name, row._replace(side=side)))
+    for name, each in zip(several.names[1:], several.against, strict=True):
+        of_pair = export_comparison(each.compared.comparison)
+        rows += [ExportedOfSeveral(name, row) for row in of_pair]
+    return rows
+
+
+def format_several(several: ComparedSeveral) -> str:
+    """Front, corrected differences and the tables of each pair as Markdown."""
+    tables = [tabulate_front(several, f, names=several.names) for f in several.fronts.fronts]
+    tables[-1] = tables[-1]._replace(caption=caption_front(several))
+    against = tabulate_against(several, names=several.names)
+    pairs_ = (each.compared for each in several.against)
+    return "\n\n".join(
+        [
+            f"# {_escape(several.names[0])} against {_escape(', '.join(several.names[1:]))}",
+            *(_format_matrix(table) for table in (*tables, against)),
+            *(f"> {_escape(note)}" for note in several.notes),
+            *(
+                format_comparison(c.comparison, c.changes, names=(c.before.name, c.after.name))
+                for c in pairs_
+            ),
+        ]
+    )
+
+
+def write_csv(rows: Sequence[Exported | ExportedOfSeveral], path: Path) -> None:
     """One line a row, numbers in full precision."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Exported._fields)
+    several = any(isinstance(row, ExportedOfSeveral) for row in rows)
+    writer.writerow(["evaluation", *Exported._fields] if several else Exported._fields)
     for row in rows:
-        writer.writerow([_field(value) for value in row])
+        values = [row.evaluation, *row.of_each] if isinstance(row, ExportedOfSeveral) else row
+        writer.writerow([_field(value) for value in values])
     write_atomically(path, text.getvalue())
 
 

@@ -11,8 +11,9 @@ from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.comparison import ProblemChange
 from tersely.metrics.numbers import defined
 from tersely.metrics.records import SampleTable
+from tersely.readers.questions import Key
 from tersely.report.pages.html import Grid
-from tersely.report.pages.traces import Key, PageTrace
+from tersely.report.pages.traces import PageTrace
 
 SOLVED = (
     ("all", "all problems"),

@@ -6,13 +6,13 @@ from typing import Any
 
 from tersely.core.order import natural_pair
 from tersely.core.types import EvalRecord, Finish, Grade, Problem
+from tersely.readers.questions import Key
 
 TRACES_SHOWN = 90
 # All traces of a page together; beyond it later samples of each problem are left out first.
 CHARACTERS_SHOWN = 12_000_000
 
 PageTrace = dict[str, Any]
-Key = tuple[str, str]
 
 
 class Change(StrEnum):

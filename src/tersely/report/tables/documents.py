@@ -7,6 +7,7 @@ are documented in docs/json.md.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tersely.flows.evaluate.several import ComparedSeveral
 from tersely.flows.price.architecture import Architecture
 from tersely.flows.price.total import Price
 from tersely.metrics.comparison import Comparison, ProblemChange
@@ -29,6 +30,7 @@ def describe_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> dict
         "cap_tokens": evaluation.cap_tokens,
         "n_problems": evaluation.n_problems,
         "samples_per_problem": evaluation.samples_per_problem,
+        "failed": evaluation.failed,
         "ungraded": evaluation.ungraded,
         "missing": evaluation.missing,
         "detectable": evaluation.detectable,
@@ -58,6 +60,35 @@ def describe_comparison(
         "conclusions": conclude(comparison, changes, names=names),
         "figures": export_comparison(comparison),
         "changed_problems": changes,
+    }
+
+
+def describe_several(several: ComparedSeveral) -> dict[str, Any]:
+    """Every figure of three and more evaluations: the fronts, and each against the first."""
+    return {
+        "kind": "comparison of several",
+        "names": several.names,
+        "protocol": several.fronts.protocol,
+        "notes": several.notes,
+        "fronts": [
+            {
+                "budget_tokens": front.budget_tokens,
+                "points": dict(zip(several.names, front.points, strict=True)),
+            }
+            for front in several.fronts.fronts
+        ],
+        "against_first": {
+            name: {
+                "accuracy_p_holm": each.accuracy_p,
+                "token_ratio_p_holm": each.token_ratio_p,
+                **describe_comparison(
+                    each.compared.comparison,
+                    each.compared.changes,
+                    names=(several.names[0], name),
+                ),
+            }
+            for name, each in zip(several.names[1:], several.against, strict=True)
+        },
     }
 
 

@@ -64,9 +64,9 @@ def name_sides(before: str, after: str, *, width: int = NAME_WIDTH) -> SideNames
 def _differing(before: str, after: str) -> tuple[int, tuple[int, int]]:
     """Where two names begin to differ, from the word before on, and where each ends to."""
     parts = [re.findall(r"[^\W_]+|[\W_]+", name) for name in (before, after)]
-    same = _agree(*parts)
+    same = agree(*parts)
     rest = [part[same:][::-1] for part in parts]
-    tail = len("".join(rest[0][: _agree(*rest)]))
+    tail = len("".join(rest[0][: agree(*rest)]))
     head = parts[0][:same]
     if any(len(part) == same for part in parts):
         head = head[
@@ -83,7 +83,7 @@ def _reach_back(head: str, *, room: int) -> int:
     return next((at for at in starts if len(head) - at < room), len(head))
 
 
-def _agree(left: Sequence[str], right: Sequence[str]) -> int:
+def agree(left: Sequence[str], right: Sequence[str]) -> int:
     """How many entries agree from the start on."""
     unlike = (at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b)
     return next(unlike, min(len(left), len(right)))

@@ -1,0 +1,152 @@
+"""``tersely compare``."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tersely.cli.frame import messages, numbers, plain_errors, show
+from tersely.cli.options import flattened
+from tersely.cli.report import Files, WrittenOptions, say_where
+from tersely.cli.sides import SideOptions, SideToRead, read_sides
+from tersely.core.errors import ConfigError
+from tersely.flows.evaluate.pairing import PairBy
+
+if TYPE_CHECKING:
+    from tersely.metrics.budgets import Protocol
+    from tersely.readers.evaluations import Loaded
+
+# A page of many evaluations is named by the first and their number.
+MOST_NAMED = 2
+
+
+@flattened
+def compare(
+    evaluations: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two or more evaluations, folders or files, on the same problems. The first is "
+            "the reference.",
+            metavar="REFERENCE OTHER...",
+        ),
+    ],
+    reading: SideOptions,
+    pair_by: Annotated[
+        PairBy,
+        typer.Option(
+            help="How problems of two files are found to be the same. auto: by their names, or by "
+            "their prompts where no name is in both; row: the n-th rows of tables without either."
+        ),
+    ] = PairBy.AUTO,
+    *,
+    options: WrittenOptions,
+) -> None:
+    """Paired differences of evaluations at every budget, with intervals; of three or more, the
+    Pareto front of accuracy against tokens, too."""
+    with plain_errors():
+        if len(evaluations) < 2:
+            raise ConfigError(
+                f"compare takes two evaluations or more, and {evaluations[0]} is one; for the "
+                "figures of one, use tersely report"
+            )
+        sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
+        budgets = numbers(options.budgets, option="--budgets")
+        loaded = _name_apart(
+            [_load(side, budgets=budgets, protocol=options.protocol) for side in sides], evaluations
+        )
+        files = _name_files(loaded, evaluations[-1], options)
+        ks = numbers(options.k, option="--k")
+        if len(loaded) > MOST_NAMED:
+            _show_several(loaded, files, budgets=budgets, ks=ks, pair_by=pair_by)
+        else:
+            _show_comparison(loaded[0], loaded[1], files, budgets=budgets, ks=ks, pair_by=pair_by)
+
+
+def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions) -> Files:
+    folder = options.out or (last if last.is_dir() else last.parent)
+    names = "-".join(side.name for side in loaded)
+    if len(loaded) > MOST_NAMED:
+        names = f"{loaded[0].name}-and-{len(loaded) - 1}-others"
+    page = folder / f"compare-{names}.html"
+    return Files(page, *options.files)
+
+
+def _load(side: SideToRead, *, budgets: Sequence[int], protocol: "Protocol | None") -> "Loaded":
+    from tersely.readers.evaluations import load
+    from tersely.readers.packing import plain_stem
+
+    options = replace(side.options, run=plain_stem(side.path))
+    return load(side.path, reader=side.reader, options=options, budgets=budgets, protocol=protocol)
+
+
+def _name_apart(loaded: "Sequence[Loaded]", paths: Sequence[Path]) -> "list[Loaded]":
+    """Evaluations of one name are called by their folder, too, and then by their number."""
+    names = [side.name for side in loaded]
+    names = [
+        f"{path.resolve().parent.name}-{name}" if names.count(name) > 1 else name
+        for name, path in zip(names, paths, strict=True)
+    ]
+    names = [
+        f"{name}-{at}" if names.count(name) > 1 else name for at, name in enumerate(names, start=1)
+    ]
+    return [side._replace(name=name) for side, name in zip(loaded, names, strict=True)]
+
+
+def _show_comparison(
+    before: "Loaded",
+    after: "Loaded",
+    files: Files,
+    *,
+    budgets: Sequence[int],
+    ks: Sequence[int],
+    pair_by: PairBy,
+) -> None:
+    from tersely.flows.evaluate.measuring import compare_loaded
+    from tersely.report.pages import comparison as pages
+    from tersely.report.pages import exports
+    from tersely.report.tables.documents import describe_comparison
+
+    left, right, compared, changes = compare_loaded(
+        before, after, budgets=budgets, ks=ks, pair_by=pair_by
+    )
+    names = left.name, right.name
+    if files.csv:
+        exports.write_csv(exports.export_comparison(compared), files.csv)
+    if files.markdown:
+        text = exports.format_comparison(compared, changes, names=names)
+        exports.write_markdown(text, files.markdown)
+    show(
+        pages.draw_comparison(compared, changes, names=names),
+        describe_comparison(compared, changes, names=names),
+    )
+    messages.print("drawing the report ...")
+    if files.png:
+        exports.write_pngs(pages.draw_figures(left, right, compared, changes), files.png)
+    say_where(pages.write_comparison(left, right, compared, changes, out=files.page))
+
+
+def _show_several(
+    loaded: "Sequence[Loaded]",
+    files: Files,
+    *,
+    budgets: Sequence[int],
+    ks: Sequence[int],
+    pair_by: PairBy,
+) -> None:
+    from tersely.flows.evaluate.several import compare_several
+    from tersely.report.pages import exports
+    from tersely.report.pages import several as pages
+    from tersely.report.tables.documents import describe_several
+
+    several = compare_several(loaded, budgets=budgets, ks=ks, pair_by=pair_by)
+    if files.csv:
+        exports.write_csv(exports.export_several(several), files.csv)
+    if files.markdown:
+        exports.write_markdown(exports.format_several(several), files.markdown)
+    show(pages.draw_several(several), describe_several(several))
+    messages.print("drawing the report ...")
+    if files.png:
+        exports.write_pngs(pages.draw_figures(several), files.png)
+    say_where(pages.write_several(several, out=files.page))

@@ -1,0 +1,190 @@
+"""Options of ``tersely compare`` that belong to one evaluation: given once for all, once a side in
+order, or with the side's number in front, ``2:lighteval``."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tersely.cli.options import ReadOptions, reader_options
+from tersely.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tersely.readers.formats import Options
+
+OURS = "tersely"
+# Two files that do not name their benchmark are compared as of one.
+UNNAMED = "benchmark"
+_NUMBERED = re.compile(r"([1-9]\d?):(.+)", re.DOTALL)
+
+Many = list[str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideOptions:
+    """How to read each evaluation."""
+
+    from_: Annotated[
+        Many,
+        typer.Option(
+            "--from",
+            help="Who wrote the files: tersely, table, lighteval, lm_eval, inspect_ai, qwen_math, "
+            "verl, trl. Once for all, once for each in order, or numbered: --from 2:lighteval.",
+        ),
+    ] = None
+    tokenizer: Annotated[
+        Many, typer.Option(help="Tokenizer folder to count tokens with; as --from, e.g. 2:FOLDER.")
+    ] = None
+    cap_tokens: Annotated[
+        Many, typer.Option(help="Sampled cap in tokens; as --from, e.g. 2:4096.", metavar="TOKENS")
+    ] = None
+    column: Annotated[
+        Many,
+        typer.Option(
+            help="OURS=THEIRS for all files of other tools, 2:OURS=THEIRS for the second "
+            "evaluation only. Repeatable."
+        ),
+    ] = None
+    only_model: Annotated[
+        Many, typer.Option(help="Only this model's samples; as --from, e.g. 2:NAME.")
+    ] = None
+    benchmark: Annotated[
+        Many, typer.Option(help="Name of the benchmark; as --from, e.g. 2:NAME.")
+    ] = None
+    regrade: Annotated[
+        Many,
+        typer.Option(
+            help="Grade texts again with this grader; as --from, e.g. 2:math.", metavar="GRADER"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class SideToRead:
+    """One evaluation: where it is, and how it is read."""
+
+    path: Path
+    reader: str
+    options: "Options"
+
+
+def read_sides(paths: Sequence[Path], given: SideOptions, *, by_row: bool) -> list[SideToRead]:
+    """Who wrote each evaluation, and what is stated of it.
+
+    What is given once for all goes to the files of other tools; a folder is always ours.
+
+    Raises:
+        ConfigError: an option is given for a side that is not there or cannot take it, or neither
+            once nor once a side.
+    """
+    n = len(paths)
+    named = _assign(given.from_, n, option="--from")
+    once = len(given.from_ or ()) == 1
+    readers = [
+        OURS if reader is None or (once and path.is_dir()) else reader
+        for reader, path in zip(named, paths, strict=True)
+    ]
+    foreign = [reader != OURS for reader in readers]
+    values = {
+        "tokenizer": _assign(given.tokenizer, n, option="--tokenizer", only=foreign),
+        "cap_tokens": _assign(given.cap_tokens, n, option="--cap-tokens", only=foreign),
+        "only_model": _assign(given.only_model, n, option="--only-model"),
+        "benchmark": _assign(given.benchmark, n, option="--benchmark", only=foreign),
+    }
+    columns = _assign_columns(given.column, n, only=foreign)
+    graders = _assign(given.regrade, n, option="--regrade")
+    sides = []
+    for at, (path, reader) in enumerate(zip(paths, readers, strict=True)):
+        _check_side(at + 1, path, reader, grader=graders[at], by_row=by_row)
+        reading = ReadOptions(
+            from_=reader,
+            tokenizer=values["tokenizer"][at],
+            cap_tokens=_whole(values["cap_tokens"][at]),
+            column=columns[at],
+            only_model=values["only_model"][at],
+            benchmark=values["benchmark"][at],
+        )
+        stated = reader_options(reading)
+        stated = replace(stated, grader=graders[at], by_row=by_row, unnamed=UNNAMED)
+        sides.append(SideToRead(path, reader, stated))
+    return sides
+
+
+def _assign(
+    given: Many, n: int, *, option: str, only: Sequence[bool] | None = None
+) -> list[str | None]:
+    """The value of each side; what is given once for all goes to the sides of ``only``."""
+    values: list[str | None] = [None] * n
+    plain = []
+    for entry in given or ():
+        numbered = _NUMBERED.fullmatch(entry)
+        if not numbered:
+            plain.append(entry)
+            continue
+        at = _place(numbered[1], n, entry=f"{option} {entry}")
+        if values[at] is not None:
+            raise ConfigError(f"{option} is given twice for evaluation {at + 1}; give it once")
+        values[at] = numbered[2]
+    if not plain:
+        return values
+    if len(plain) < len(given or ()):
+        raise ConfigError(
+            f"{option} is given with and without a number; write a number before each, as in "
+            f"{option} 2:{plain[0]}"
+        )
+    if len(plain) == n:
+        return [*plain]
+    if len(plain) > 1:
+        raise ConfigError(
+            f"{option} is given {len(plain)} times for {n} evaluations; give it once for all, "
+            f"{n} times, one for each in order, or with a number: {option} 2:{plain[-1]}"
+        )
+    takes = only if only is not None and any(only) else [True] * n
+    return [plain[0] if take else None for take in takes]
+
+
+def _assign_columns(given: Many, n: int, *, only: Sequence[bool]) -> list[Many]:
+    columns: list[list[str]] = [[] for _ in range(n)]
+    takes = only if any(only) else [True] * n
+    for entry in given or ():
+        numbered = _NUMBERED.fullmatch(entry)
+        if numbered:
+            columns[_place(numbered[1], n, entry=f"--column {entry}")].append(numbered[2])
+            continue
+        for at in range(n):
+            if takes[at]:
+                columns[at].append(entry)
+    return [each or None for each in columns]
+
+
+def _place(number: str, n: int, *, entry: str) -> int:
+    if int(number) > n:
+        raise ConfigError(f"{entry}: there are {n} evaluations; give a number from 1 to {n}")
+    return int(number) - 1
+
+
+def _whole(cap: str | None) -> int | None:
+    if cap is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,17}", cap):
+        raise ConfigError(
+            f"--cap-tokens {cap!r} is no whole number above 0; write --cap-tokens 4096, or "
+            "--cap-tokens 2:4096 for the second evaluation"
+        )
+    return int(cap)
+
+
+def _check_side(place: int, path: Path, reader: str, *, grader: str | None, by_row: bool) -> None:
+    if grader is not None and reader == OURS:
+        raise ConfigError(
+            f"--regrade {grader} is for files of other tools, and evaluation {place} ({path}) is "
+            f"tersely's own; name the tool with --from, or the side, as in --regrade 2:{grader}"
+        )
+    if by_row and reader != "table":
+        raise ConfigError(
+            f"--pair-by row is for tables, and evaluation {place} ({path}) is read as {reader}; "
+            "leave it out: that reader knows each sample's problem"
+        )

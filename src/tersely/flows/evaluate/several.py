@@ -1,0 +1,107 @@
+"""Three and more evaluations: each against the first, and all on one Pareto front."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tersely.core.errors import ConfigError
+from tersely.flows.evaluate.measuring import (
+    BOOTSTRAP_SEED,
+    Compared,
+    check_protocols,
+    choose_budgets,
+    compare_aligned,
+)
+from tersely.flows.evaluate.pairing import PairBy, align
+from tersely.metrics.pareto import Fronts, place_on_fronts
+from tersely.metrics.sharing import share
+from tersely.metrics.significance import holm
+from tersely.readers.evaluations import Loaded
+
+MOST = 20
+
+
+class AgainstFirst(NamedTuple):
+    """One evaluation against the first; its p-values are corrected by Holm for all of them."""
+
+    compared: Compared
+    accuracy_p: float
+    token_ratio_p: float
+
+
+class ComparedSeveral(NamedTuple):
+    """All evaluations over the problems that they share, at one cap.
+
+    Args:
+        names: of all evaluations, the first first.
+        against: the others, each against the first.
+        notes: what holds for all of them.
+    """
+
+    names: tuple[str, ...]
+    against: tuple[AgainstFirst, ...]
+    fronts: Fronts
+    notes: tuple[str, ...]
+
+
+def compare_several(
+    evaluations: Sequence[Loaded],
+    *,
+    budgets: Sequence[int] = (),
+    ks: Sequence[int] = (),
+    pair_by: PairBy = PairBy.AUTO,
+) -> ComparedSeveral:
+    """Every evaluation against the first, and the Pareto front at each budget.
+
+    Raises:
+        ConfigError: there are too many, or as ``compare_loaded``.
+        DataError: they share no problem.
+    """
+    if len(evaluations) > MOST:
+        raise ConfigError(f"{len(evaluations)} evaluations; compare {MOST} at most at a time")
+    first = evaluations[0]
+    sides, notes = [first], []
+    for other in evaluations[1:]:
+        check_protocols(first, other)
+        aligned = align(first, other, by=pair_by)
+        sides.append(aligned.loaded)
+        notes += aligned.notes
+    tables = share([side.table for side in sides])
+    notes += _tell_cuts(sides, len(tables[0].keys))
+    sides = [s._replace(table=t) for s, t in zip(sides, tables, strict=True)]
+    chosen = tuple(budgets) or choose_budgets(sides)
+    compared = [compare_aligned(sides[0], side, budgets=chosen, ks=ks) for side in sides[1:]]
+    fronts = place_on_fronts(
+        tables,
+        budgets=chosen,
+        protocol=first.protocol,
+        rng=np.random.default_rng(BOOTSTRAP_SEED),
+    )
+    return ComparedSeveral(
+        tuple(side.name for side in sides), _correct(compared), fronts, tuple(notes)
+    )
+
+
+def _correct(compared: Sequence[Compared]) -> tuple[AgainstFirst, ...]:
+    comparisons = [each.comparison for each in compared]
+    accuracy = [c.find("accuracy", c.budgets[-1]).p_value for c in comparisons]
+    ratios = [c.token_ratio_p for c in comparisons]
+    p = [holm(np.array(values)).tolist() for values in (accuracy, ratios)]
+    return tuple(AgainstFirst(*row) for row in zip(compared, *p, strict=True))
+
+
+def _tell_cuts(sides: Sequence[Loaded], shared: int) -> list[str]:
+    notes = []
+    left_out = [(s.name, len(s.table.keys) - shared) for s in sides if len(s.table.keys) > shared]
+    if left_out:
+        listed = ", ".join(f"{n:,} of {name}" for name, n in left_out)
+        notes.append(f"Problems that not all evaluations hold, left out: {listed}.")
+    caps = {side.table.cap_tokens for side in sides}
+    if len(caps) > 1:
+        lowest = min(cap for cap in caps if cap is not None)
+        longer = [side.name for side in sides if side.table.cap_tokens != lowest]
+        notes.append(
+            f"Sampled at different caps: {', '.join(longer)} cut at {lowest:,} tokens, the lowest."
+        )
+    return notes
