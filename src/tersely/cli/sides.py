@@ -94,7 +94,7 @@ def read_sides(paths: Sequence[Path], given: SideOptions, *, by_row: bool) -> li
         "only_model": _assign(given.only_model, n, option="--only-model"),
         "benchmark": _assign(given.benchmark, n, option="--benchmark", only=foreign),
     }
-    columns = _assign_columns(given.column, n, only=foreign)
+    columns = _assign_columns(given.column, readers)
     graders = _assign(given.regrade, n, option="--regrade")
     sides = []
     for at, (path, reader) in enumerate(zip(paths, readers, strict=True)):
@@ -146,17 +146,24 @@ def _assign(
     return [plain[0] if take else None for take in takes]
 
 
-def _assign_columns(given: Many, n: int, *, only: Sequence[bool]) -> list[Many]:
-    columns: list[list[str]] = [[] for _ in range(n)]
-    takes = only if any(only) else [True] * n
+def _assign_columns(given: Many, readers: Sequence[str]) -> list[Many]:
+    columns: list[list[str]] = [[] for _ in readers]
+    foreign = [at for at, reader in enumerate(readers) if reader != OURS]
     for entry in given or ():
         numbered = _NUMBERED.fullmatch(entry)
         if numbered:
-            columns[_place(numbered[1], n, entry=f"--column {entry}")].append(numbered[2])
+            place = _place(numbered[1], len(readers), entry=f"--column {entry}")
+            columns[place].append(numbered[2])
             continue
-        for at in range(n):
-            if takes[at]:
-                columns[at].append(entry)
+        of = sorted({readers[at] for at in foreign})
+        if len(of) > 1:
+            raise ConfigError(
+                f"--column {entry} is for all evaluations, but they are read as {', '.join(of)}, "
+                "which have columns of their own; say whose it is with its number: "
+                f"--column {foreign[0] + 1}:{entry}"
+            )
+        for at in foreign or range(len(readers)):
+            columns[at].append(entry)
     return [each or None for each in columns]
 
 

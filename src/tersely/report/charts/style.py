@@ -4,6 +4,7 @@ Palette: Okabe and Ito; the reference series of a pair is grey.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -20,6 +21,8 @@ ALL_OF = ("#fdae6b", "#fd8d3c", "#f16913", "#d94801", "#a63603", "#7f2704")
 MANY = ("#1f2328", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98")
 LOST_WON = {"lost": "#d55e00", "won": "#009e73", "neither": "#b8bcc4"}
 PANEL_PX = 440
+# Labels of more budgets than these do not fit side by side.
+UPRIGHT = 6
 EVALUATION = "#1f2328"
 ALARM = "#b42318"
 STAGE_ONE = "#e8f1f8"
@@ -94,8 +97,17 @@ def scale_budgets(budgets: Sequence[int]) -> alt.X:
         "budget:Q",
         title="token budget (log scale)",
         scale=alt.Scale(type="log", base=2, domain=ends, nice=False),
-        axis=alt.Axis(values=list(budgets), format=",d", grid=False, labelOverlap=True),
+        axis=_axis_of(budgets),
     )
+
+
+def _axis_of(budgets: Sequence[int]) -> alt.Axis:
+    """A tick at each budget; many labels stand aslant, so that none has to be left out."""
+    apart = all(b >= 1.3 * a for a, b in pairwise(budgets))
+    axis = alt.Axis(values=list(budgets), format=",d", grid=False, labelOverlap=True)
+    if len(budgets) > UPRIGHT:
+        axis.labelAngle, axis.labelAlign, axis.labelOverlap = -45, "right", not apart
+    return axis
 
 
 def colour_by(field: str, colours: Mapping[str, str]) -> alt.Color:

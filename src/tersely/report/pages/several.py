@@ -128,7 +128,7 @@ def draw_figure(several: ComparedSeveral) -> Figure:
         "pareto",
         f"Accuracy against mean tokens (protocol {several.fronts.protocol.value})",
         "Up and to the left is better. Lines: 95% intervals; dashed: the front by the estimates, "
-        f"whose dots are ringed.{skipped} {caption_front(several)}",
+        f"whose dots are ringed.{skipped}",
         draw_fronts(several.fronts, names=names),
     )
 
