@@ -201,12 +201,12 @@ def test_eval_through_a_server_keeps_what_it_has_and_goes_on(tmp_path):
         return reply(completion(said, tokens=3))
 
     def break_after_twelve(body):
-        return answer(body) if len(asked) < 12 else reply({"error": "gone"}, status=400)
+        return answer(body) if len(asked) < 12 else reply({"error": "no credit"}, status=401)
 
     words = ("eval", "--benchmark", problems, "--samples", 3, "--cap-tokens", 64, "--model", "m")
     out = ("--out", tmp_path / "run", "--concurrency", 1)
     with running(Server(answer=break_after_twelve)) as server:
-        refused(call(*words, "--endpoint", server.url, *out), "400", code=1)
+        refused(call(*words, "--endpoint", server.url, *out), "401", "16 requests in a row", code=1)
     kept = jsonl.read(tmp_path / "run" / "records.jsonl", EvalRecord)
     assert len(kept) == 12
     with running(Server(answer=answer)) as server:

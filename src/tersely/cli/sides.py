@@ -51,7 +51,7 @@ class SideOptions:
     only_model: Annotated[
         Many, typer.Option(help="Only this model's samples; as --from, e.g. 2:NAME.")
     ] = None
-    benchmark: Annotated[
+    benchmark_name: Annotated[
         Many, typer.Option(help="Name of the benchmark; as --from, e.g. 2:NAME.")
     ] = None
     regrade: Annotated[
@@ -92,7 +92,7 @@ def read_sides(paths: Sequence[Path], given: SideOptions, *, by_row: bool) -> li
         "tokenizer": _assign(given.tokenizer, n, option="--tokenizer", only=foreign),
         "cap_tokens": _assign(given.cap_tokens, n, option="--cap-tokens", only=foreign),
         "only_model": _assign(given.only_model, n, option="--only-model"),
-        "benchmark": _assign(given.benchmark, n, option="--benchmark", only=foreign),
+        "benchmark_name": _assign(given.benchmark_name, n, option="--benchmark-name", only=foreign),
     }
     columns = _assign_columns(given.column, readers)
     graders = _assign(given.regrade, n, option="--regrade")
@@ -105,7 +105,7 @@ def read_sides(paths: Sequence[Path], given: SideOptions, *, by_row: bool) -> li
             cap_tokens=_whole(values["cap_tokens"][at]),
             column=columns[at],
             only_model=values["only_model"][at],
-            benchmark=values["benchmark"][at],
+            benchmark_name=values["benchmark_name"][at],
         )
         stated = reader_options(reading)
         stated = replace(stated, grader=graders[at], by_row=by_row, unnamed=UNNAMED)

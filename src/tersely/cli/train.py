@@ -64,15 +64,19 @@ def train(
         overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
         settings = read_recipe(file, overrides=[*(set_ or []), *overrides])
         if dry_run:
-            from tersely.cli.price import show_price
-            from tersely.flows.price.cost import count_evaluations
-            from tersely.flows.price.memory import Setup
-
-            setup = Setup(rows=settings.sampling.rows)
-            evaluations = count_evaluations(settings)
-            show_price(settings, setup, evaluations=evaluations, mean_tokens=mean_tokens)
+            _show_price(settings, mean_tokens=mean_tokens)
             return
         _train(settings, folder, Resumption(resume, resume_from, keys_of(set_ or [])))
+
+
+def _show_price(settings: "Recipe", *, mean_tokens: int | None) -> None:
+    from tersely.cli.price import show_price
+    from tersely.flows.price.cost import count_evaluations
+    from tersely.flows.price.memory import Setup
+
+    setup = Setup(rows=settings.sampling.rows)
+    evaluations = count_evaluations(settings)
+    show_price(settings, setup, evaluations=evaluations, mean_tokens=mean_tokens)
 
 
 def _train(settings: "Recipe", folder: Path, start: "Resumption") -> None:

@@ -10,7 +10,8 @@ from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import AlarmRecord
 from tersely.dynamics.stages import NO_STAGES, Stages
 from tersely.report.pages.html import embed_json
-from tersely.report.pages.run import build_page, describe_stages, write_report
+from tersely.report.pages.run import build_page, write_report
+from tersely.report.tables.stages import describe_stages
 
 CAP_TOKENS = 320
 

@@ -27,8 +27,8 @@ def choose_panels(fronts: Sequence[Front]) -> list[Front]:
     return list(fronts[::-1][::step][::-1])
 
 
-def _draw_front(front: Front, *, names: Sequence[str], datasets: Datasets) -> Layers:
-    rows: list[ChartRow] = [
+def _rows_of(front: Front, names: Sequence[str]) -> list[ChartRow]:
+    return [
         {
             "evaluation": name,
             "tokens": defined(point.tokens.estimate),
@@ -41,6 +41,10 @@ def _draw_front(front: Front, *, names: Sequence[str], datasets: Datasets) -> La
         }
         for name, point in zip(names, front.points, strict=True)
     ]
+
+
+def _draw_front(front: Front, *, names: Sequence[str], datasets: Datasets) -> Layers:
+    rows = _rows_of(front, names)
     data = hold(rows, datasets=datasets)
     on_front = hold([row for row in rows if row["front"]], datasets=datasets)
     x = alt.X(

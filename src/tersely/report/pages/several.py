@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tersely.core.manifest import write_atomically
+from tersely.core.storage import write_atomically
 from tersely.flows.evaluate.several import AgainstFirst, ComparedSeveral
 from tersely.report.charts.figures import draw_budget_curve
 from tersely.report.charts.pareto import MOST_PANELS, draw_fronts
