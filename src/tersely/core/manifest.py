@@ -249,6 +249,19 @@ def write_fact(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def check_left_over(file: Path, wanted: bytes) -> None:
+    """Refuses to write over a file that lies in a folder without a manifest and is not ours.
+
+    Raises:
+        ConfigError: its content is another than we are about to write.
+    """
+    if file.is_file() and file.read_bytes() not in (b"", wanted):
+        raise ConfigError(
+            f"{file} is there already and holds something else, and no {FILE} beside it says what "
+            "it belongs to; move it away or choose another folder"
+        )
+
+
 def check_same(here: T, there: T, *, folder: Path) -> tuple[str, ...]:
     """Refuses to go on with a run that was made from something else, naming the difference.
 

@@ -13,6 +13,7 @@ from tersely.core.lock import contents, lock_folder
 from tersely.core.manifest import (
     FILE,
     EvaluationManifest,
+    check_left_over,
     check_same,
     read_manifest,
     say_uncompared,
@@ -123,6 +124,9 @@ def _evaluate(
         raise ConfigError(
             f"{plan.out} exists and is no evaluation (it holds {others[0]}); choose another --out"
         )
+    else:
+        lines = jsonl.as_lines(problems, path=plan.out / PROBLEMS_FILE)
+        check_left_over(plan.out / PROBLEMS_FILE, lines)
     grading.refuse_bad_gold(problems)
     source_for = _remote if plan.endpoint is not None else local_source
     source, local = source_for(plan, problems)

@@ -13,6 +13,7 @@ from tersely.core.lock import contents
 from tersely.core.manifest import (
     FILE,
     RunManifest,
+    check_left_over,
     check_same,
     gather_facts,
     read_manifest,
@@ -108,19 +109,6 @@ def check_folder(recipe: Recipe, folder: Path, *, resume: bool) -> None:
             "folder with --out (--resume continues a run)"
         )
     check_left_over(folder / RECIPE_FILE, as_toml(recipe).encode())
-
-
-def check_left_over(file: Path, wanted: bytes) -> None:
-    """Refuses to write over a file that lies in a folder without a manifest and is not ours.
-
-    Raises:
-        ConfigError: its content is another than we are about to write.
-    """
-    if file.is_file() and file.read_bytes() not in (b"", wanted):
-        raise ConfigError(
-            f"{file} is there already and holds something else, and no {FILE} beside it says what "
-            "it belongs to; move it away or choose another folder"
-        )
 
 
 def resumed_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str]) -> Recipe:
