@@ -11,7 +11,7 @@ from tersely.core.errors import StorageError
 
 _ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 # What libraries say that raise errors of their own: safetensors, polars, torch.
-_SAID = ("No space left", "quota exceeded", "File too large", "file write failed")
+_SAID = ("No space left", "quota exceeded", "File too large", "inline_container.cc")
 
 
 @contextmanager

@@ -12,10 +12,12 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from tersely.core.errors import ConfigError, DataError, TerselyError
+from tersely.core.lock import lock_folder
 from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
 from tersely.flows.trl.hooks import latest, trl_hooks
 from tersely.flows.trl.settings import CHECKPOINTS, trl_settings
@@ -119,8 +121,11 @@ def main(arguments: list[str] | None = None) -> int:
         return spread(given.run, processes=given.processes)
     # TRL and transformers announce each other's future changes, once a process.
     warnings.simplefilter("ignore", FutureWarning)
+    # A launcher holds the folder for its processes; else the first of them does.
+    first = not os.environ.get(LAUNCHED) and os.environ.get("RANK", "0") == "0"
     try:
-        work(given.run)
+        with lock_folder(given.run) if first else nullcontext():
+            work(given.run)
     except TerselyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError | DataError) else 1
