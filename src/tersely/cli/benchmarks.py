@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import messages, plain_errors, show
+from tersely.cli.frame import check_written, messages, plain_errors, show
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def benchmarks(
                 raise ConfigError(f"--out {out} needs the name of a set to write")
             _list()
             return
+        check_written(out=out)
         _write(name, out, leave_out=leave_out)
 
 

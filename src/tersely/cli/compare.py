@@ -46,6 +46,7 @@ def compare(
     """Paired differences of evaluations at every budget, with intervals; of three or more, the
     Pareto front of accuracy against tokens, too."""
     with plain_errors():
+        options.check()
         if len(evaluations) < 2:
             raise ConfigError(
                 f"compare takes two evaluations or more, and {evaluations[0]} is one; for the "

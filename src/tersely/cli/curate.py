@@ -13,6 +13,9 @@ import typer
 from tersely.cli.frame import messages, plain_errors, show, use_threads
 from tersely.cli.options import AllowUnsandboxed, flattened
 from tersely.cli.sampling import (
+    MOST_SAMPLES,
+    MOST_SEED,
+    MOST_TOKENS,
     DrawOptions,
     LocalOptions,
     ModelOptions,
@@ -27,6 +30,7 @@ from tersely.core.types import SamplingSpec
 from tersely.metrics.budgets import Protocol
 
 SHOWN_REPEATS = 8
+MOST_LAB_PROMPTS = 100_000
 
 if TYPE_CHECKING:
     from tersely.core.types import Problem
@@ -87,10 +91,12 @@ class CurateOptions:
     ]
     out: Annotated[Path, typer.Option(help="Folder to write; the same command resumes it.")]
     source: ModelOptions
-    samples: Annotated[int, typer.Option(help="Samples a prompt, k.")] = 8
-    cap_tokens: Annotated[int, typer.Option(help="Sampled cap in tokens.")] = 16384
+    samples: Annotated[int, typer.Option(max=MOST_SAMPLES, help="Samples a prompt, k.")] = 8
+    cap_tokens: Annotated[int, typer.Option(max=MOST_TOKENS, help="Sampled cap in tokens.")] = 16384
     draw: DrawOptions
-    seed: Annotated[int, typer.Option(help="Seed of sampling, and of --set-size's draw.")] = 0
+    seed: Annotated[
+        int, typer.Option(max=MOST_SEED, help="Seed of sampling, and of --set-size's draw.")
+    ] = 0
     limit: Annotated[
         int | None, typer.Option(help="Sample only the first prompts; see --set-size.")
     ] = None
@@ -193,6 +199,11 @@ def _pool(name: str, limit: int | None) -> "list[Problem]":
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit} is below 1; sample at least one prompt")
     if name == "lab":
+        if limit is not None and limit > MOST_LAB_PROMPTS:
+            raise ConfigError(
+                f"--limit {limit} is above the {MOST_LAB_PROMPTS:,} prompts that the lab gives; "
+                "lower it"
+            )
         from tersely.lab.problems import FAMILIES, Split, draw_problems
 
         per_family = -(-(limit or 400) // len(FAMILIES))

@@ -9,6 +9,9 @@ import typer
 from tersely.cli.frame import messages, numbers, plain_errors, use_threads
 from tersely.cli.options import AllowUnsandboxed, flattened
 from tersely.cli.sampling import (
+    MOST_SAMPLES,
+    MOST_SEED,
+    MOST_TOKENS,
     DrawOptions,
     LocalOptions,
     ModelOptions,
@@ -37,9 +40,12 @@ class EvalOptions:
     ]
     out: Annotated[Path, typer.Option(help="Folder to write; the same command resumes it.")]
     source: ModelOptions
-    samples: Annotated[int, typer.Option(help="Samples a problem.")] = 8
+    samples: Annotated[int, typer.Option(max=MOST_SAMPLES, help="Samples a problem.")] = 8
     cap_tokens: Annotated[
-        int, typer.Option(help="Sampled cap: most tokens a sample, its stop token included.")
+        int,
+        typer.Option(
+            max=MOST_TOKENS, help="Sampled cap: most tokens a sample, its stop token included."
+        ),
     ] = 32768
     budgets: Annotated[
         str | None,
@@ -51,14 +57,15 @@ class EvalOptions:
         Protocol.FINISHED
     )
     draw: DrawOptions
-    seed: Annotated[int, typer.Option(help="Seed of all sampling.")] = 0
+    seed: Annotated[int, typer.Option(max=MOST_SEED, help="Seed of all sampling.")] = 0
     limit: Annotated[int | None, typer.Option(help="Only the first problems.")] = None
     local: LocalOptions
     closing: Annotated[str, typer.Option(help="forced: text that closes the thinking.")] = (
         "</think>"
     )
     allowance: Annotated[
-        int, typer.Option(help="forced: most tokens of the answer after the budget.")
+        int,
+        typer.Option(max=MOST_TOKENS, help="forced: most tokens of the answer after the budget."),
     ] = 32
     server: ServerOptions
     tokenizer: Annotated[

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,7 +19,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from tersely.core.errors import ConfigError, DataError, TerselyError, TerselyWarning
+from tersely.core.errors import ConfigError, DataError, TerselyError, TerselyWarning, shortened
 from tersely.core.extras import say_missing
 from tersely.core.storage import is_storage_error
 
@@ -93,6 +94,8 @@ def plain_errors() -> Iterator[None]:
 
 
 def _end(text: str, code: int) -> typer.Exit:
+    # A value of thousands of characters would bury what is said of it.
+    text = re.sub(r"\S{401,}", lambda found: found[0][:80] + "...", text)
     _errors.print(Text("error:", "bold red"), Text(text), soft_wrap=True)
     return typer.Exit(code)
 
@@ -168,6 +171,27 @@ def output() -> Console:
     return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
+def check_written(**files: Path | None) -> None:
+    """Refuses what a file cannot be written to, before any work is done.
+
+    Args:
+        files: by the option that names it.
+    Raises:
+        ConfigError: it is there and is a folder, a pipe or a device.
+    """
+    for option, file in files.items():
+        if file is not None and file.exists() and not file.is_file():
+            kind = "a folder" if file.is_dir() else "no file"
+            raise ConfigError(f"--{option} {file} is {kind}; give the name of a file to write")
+
+
+def check_folder(**folders: Path | None) -> None:
+    """ConfigError for what is there and is no folder; ``folders`` by the option that names it."""
+    for option, folder in folders.items():
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise ConfigError(f"--{option} {folder} is no folder; give the name of one to write")
+
+
 def numbers(text: str | None, *, option: str) -> tuple[int, ...]:
     """The whole numbers of a list such as ``2048,4096``, each once, ascending.
 
@@ -176,8 +200,10 @@ def numbers(text: str | None, *, option: str) -> tuple[int, ...]:
     """
     parts = (text or "").replace(",", " ").split()
     for part in parts:
-        if not re.fullmatch(r"-?(0|[1-9]\d*)", part):
+        if not re.fullmatch(r"-?(0|[1-9][0-9]{0,14})", part):
+            wrong = "is too large" if re.fullmatch(r"-?[1-9][0-9]+", part) else "is no whole number"
             raise ConfigError(
-                f"{option} {text!r}: {part!r} is no whole number; write {option} 2048,4096"
+                f"{option} {shortened(text)!r}: {shortened(part)!r} {wrong}; "
+                f"write {option} 2048,4096"
             )
     return tuple(sorted({int(part) for part in parts}))

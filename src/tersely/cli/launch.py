@@ -28,7 +28,7 @@ def launch_trl(
         ),
     ],
     processes: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine: one for each GPU.")
+        int, typer.Option(min=1, max=10_000, help="Processes on this machine: one for each GPU.")
     ] = 1,
     out: LaunchFolder = None,
     resume: Resume = False,

@@ -26,8 +26,8 @@ def launch_verl(
             help="Recipe (TOML), or a shipped one's name; [verl] holds verl's own keys."
         ),
     ],
-    nodes: Annotated[int, typer.Option(min=1, help="Machines of the Ray cluster.")] = 1,
-    gpus_per_node: Annotated[int, typer.Option(min=1, help="GPUs of each machine.")] = 8,
+    nodes: Annotated[int, typer.Option(min=1, max=10_000, help="Machines of the Ray cluster.")] = 1,
+    gpus_per_node: Annotated[int, typer.Option(min=1, max=1_000, help="GPUs of each machine.")] = 8,
     out: LaunchFolder = None,
     resume: Resume = False,
     resume_from: ResumeFrom = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 
 if TYPE_CHECKING:
     from tersely.readers.formats import Options
@@ -79,7 +79,9 @@ LaunchFolder = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=0, help="CPU threads; 0: one a core. Default: model.cpu_threads, or 0."),
+    typer.Option(
+        min=0, max=1024, help="CPU threads; 0: one a core. Default: model.cpu_threads, or 0."
+    ),
 ]
 MeanTokens = Annotated[
     int | None, typer.Option(help="--dry-run: price at this mean length of a rollout, too.")
@@ -107,7 +109,8 @@ class ReadOptions:
         typer.Option(help="Tokenizer folder to count tokens with, where a file holds no counts."),
     ] = None
     cap_tokens: Annotated[
-        int | None, typer.Option(help="Sampled cap in tokens, where a file does not hold it.")
+        int | None,
+        typer.Option(max=10**15, help="Sampled cap in tokens, where a file does not hold it."),
     ] = None
     column: Annotated[
         list[str] | None,
@@ -120,7 +123,13 @@ class ReadOptions:
 
 
 def reader_options(given: ReadOptions, *, run: str = "") -> "Options":
-    """The reader's settings."""
+    """The reader's settings.
+
+    Raises:
+        ConfigError: there is no such reader, or a column is not written as one.
+    """
+    if given.from_ not in (*READERS, "slime"):
+        raise ConfigError(no_such("reader", given.from_, READERS))
     from tersely.readers.formats import Options
 
     return Options(

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tersely.cli.frame import messages, numbers, plain_errors, show
+from tersely.cli.frame import (
+    check_folder,
+    check_written,
+    messages,
+    numbers,
+    plain_errors,
+    show,
+)
 from tersely.cli.options import ReadOptions, flattened, reader_options
 from tersely.core.errors import ConfigError, no_such
 from tersely.metrics.budgets import Protocol
@@ -39,6 +46,11 @@ class WrittenOptions:
     csv: Annotated[Path | None, typer.Option(help="Also write every figure as CSV.")] = None
     png: Annotated[Path | None, typer.Option(help="Also write the pictures to this folder.")] = None
 
+    def check(self) -> None:
+        """ConfigError where something else stands in the place of a file or folder."""
+        check_written(md=self.markdown, csv=self.csv)
+        check_folder(out=self.out, png=self.png)
+
     @property
     def files(self) -> tuple[Path | None, Path | None, Path | None]:
         """Where tables, figures and pictures go."""
@@ -68,6 +80,7 @@ def report(
 ) -> None:
     """Tables and pictures of one evaluation (or of a training run): terminal and report.html."""
     with plain_errors():
+        options.written.check()
         if (path / "steps.jsonl").is_file():
             _refuse_for_run(path, reading, options)
             _report_run(path, options)

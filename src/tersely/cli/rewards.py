@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from tersely.cli.frame import plain_errors, show
+from tersely.cli.frame import check_written, plain_errors, show
 from tersely.core.errors import ConfigError
+
+MOST_TOKENS = 10**9
 
 
 def rewards(
@@ -73,10 +75,11 @@ def _plot(
 
     parameters = dict(read_value(entry) for entry in entries)
     members = read_group(group)
-    if cap_tokens < 2:
-        raise ConfigError(f"--cap-tokens {cap_tokens} is below 2; set 2 or more")
-    if not target_tokens > 0:
-        raise ConfigError(f"--target-tokens {target_tokens:g} must be above 0")
+    if not 2 <= cap_tokens <= MOST_TOKENS:
+        raise ConfigError(f"--cap-tokens {cap_tokens} is not within 2 and {MOST_TOKENS}; set it so")
+    if not 0 < target_tokens <= MOST_TOKENS:
+        raise ConfigError(f"--target-tokens {target_tokens:g} is not within 0 and {MOST_TOKENS}")
+    check_written(out=out)
     points = trace_reward(
         name, parameters, members, target_tokens=target_tokens, cap_tokens=cap_tokens
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersely.cli.frame import INTERRUPTED, messages, on_signals
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, shortened
 from tersely.core.extras import refuse_absent
 from tersely.engines.local.jobs import Engine
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 
 USUAL_KEY = "OPENAI_API_KEY"
+# Beyond these a value is a slip, and its lists would not fit in memory.
+MOST_SAMPLES, MOST_TOKENS, MOST_SEED = 10**6, 10**9, 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,26 +46,34 @@ class DrawOptions:
 
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0
     top_p: Annotated[float, typer.Option(help="Nucleus; 1 is off.")] = 1.0
-    top_k: Annotated[int, typer.Option(help="Most likely tokens; 0 is off.")] = 0
+    top_k: Annotated[int, typer.Option(max=MOST_TOKENS, help="Most likely tokens; 0 is off.")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalOptions:
     """How this process samples."""
 
-    rows: Annotated[int, typer.Option(help="Samples in flight at once, in this process.")] = 256
+    rows: Annotated[
+        int, typer.Option(max=MOST_SAMPLES, help="Samples in flight at once, in this process.")
+    ] = 256
     engine: Annotated[Engine, typer.Option(help="What samples in this process.")] = Engine.LOCAL
-    threads: Annotated[int, typer.Option(help="CPU threads here; 0: one a core.")] = 0
+    threads: Annotated[int, typer.Option(max=1024, help="CPU threads here; 0: one a core.")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
     """How a server is asked."""
 
-    concurrency: Annotated[int, typer.Option(help="Server: most requests in flight.")] = 64
+    concurrency: Annotated[
+        int, typer.Option(max=MOST_SAMPLES, help="Server: most requests in flight.")
+    ] = 64
     timeout_s: Annotated[float, typer.Option(help="Server: seconds a request may take.")] = 1800.0
-    tries: Annotated[int, typer.Option(help="Server: how often a request is tried.")] = 6
-    per_request: Annotated[int, typer.Option(help="Server: samples a request (n).")] = 1
+    tries: Annotated[
+        int, typer.Option(max=MOST_SAMPLES, help="Server: how often a request is tried.")
+    ] = 6
+    per_request: Annotated[
+        int, typer.Option(max=MOST_SAMPLES, help="Server: samples a request (n).")
+    ] = 1
     api_key_env: Annotated[
         str, typer.Option(help="Server: environment variable that holds the API key.")
     ] = USUAL_KEY
@@ -98,6 +109,7 @@ def make_endpoint(
                 "--endpoint: a local --model brings its own; leave --tokenizer out"
             )
         return None
+    _check_address(source.endpoint)
     if source.model == "lab":
         raise ConfigError("--endpoint needs --model NAME, the name that the server knows it by")
     from tersely.engines.http.sampler import Endpoint
@@ -136,13 +148,44 @@ def check_engine(local: LocalOptions) -> None:
 def _read_json_object(text: str | None) -> dict[str, object]:
     if text is None:
         return {}
+    shown = f"--extra-body {shortened(text)!r}"
     try:
         value = json.loads(text)
+        # What is sent: no NaN, no half of a character, not too deep.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ConfigError(f"{shown} is nested too deeply; give a flat JSON object") from None
     except ValueError as error:
-        raise ConfigError(f"--extra-body {text!r} is not JSON: {error}") from None
+        raise ConfigError(f"{shown} is not JSON: {shortened(error)}") from None
     if not isinstance(value, dict):
-        raise ConfigError(f"--extra-body {text!r} is no JSON object; write '{{\"key\": 1}}'")
+        raise ConfigError(f"{shown} is no JSON object; write '{{\"key\": 1}}'")
     return value
+
+
+def _check_address(address: str) -> None:
+    """ConfigError for what is no address of a server, before anything is asked of it."""
+    import httpx
+
+    example = "write --endpoint http://localhost:8000/v1"
+    try:
+        url = httpx.URL(address)
+        port = url.port
+        url.host.encode("idna")
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ConfigError(f"--endpoint {shortened(address)!r}: {error}; {example}") from None
+    if url.scheme not in ("http", "https") or not url.host or re.search(r"\s", address):
+        raise ConfigError(f"--endpoint {shortened(address)!r} is no http address; {example}")
+    if port is not None and not 0 < port < 65536:
+        raise ConfigError(f"--endpoint {shortened(address)!r}: no port {port}; {example}")
+
+
+def _read_key(variable: str) -> str | None:
+    key = os.environ.get(variable)
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"--api-key-env {variable}: the key holds a character that no header can; set it anew"
+        )
+    return key
 
 
 @contextmanager

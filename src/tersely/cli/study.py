@@ -28,9 +28,11 @@ LIST, ALL = "list", "all"
 class StudyOptions:
     """How many runs of what, where, and which part of the work is done."""
 
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of every arm: seeds 1 to this.")] = 5
+    seeds: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Runs of every arm: seeds 1 to this.")
+    ] = 5
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs side by side. Default: one a core.")
+        int | None, typer.Option(min=1, max=1024, help="Runs side by side. Default: one a core.")
     ] = None
     out: Annotated[Path, typer.Option(help="Folder of run folders and reports.")] = Path(
         "runs/studies"

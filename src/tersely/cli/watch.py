@@ -1,5 +1,6 @@
 """``tersely watch``."""
 
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -7,11 +8,14 @@ import typer
 
 from tersely.cli.frame import messages, plain_errors
 from tersely.core.errors import ConfigError
+from tersely.core.manifest import RunManifest, read_manifest
 
 
 def watch(
     run: Annotated[Path, typer.Argument(help="A run folder; the run may still be in progress.")],
-    port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")
+    ] = 8765,
     refresh_s: Annotated[
         float, typer.Option("--refresh-s", help="Seconds between refreshes of the page.")
     ] = 15.0,
@@ -22,8 +26,9 @@ def watch(
             raise ConfigError(
                 f"{run} is no run folder (no manifest.json); give one of tersely train"
             )
-        if refresh_s < 1:
-            raise ConfigError(f"--refresh-s {refresh_s:g} is below 1; give at least a second")
+        read_manifest(run, RunManifest)
+        if not 1 <= refresh_s < inf:
+            raise ConfigError(f"--refresh-s {refresh_s:g} is below 1 or endless; give seconds")
         from tersely.report.pages.serve import make_server
 
         with make_server(run, port=port, refresh_s=refresh_s) as server:

@@ -35,6 +35,12 @@ class TerselyWarning(RuntimeWarning):
     """A problem that does not stop the run; the command line prints it as one line."""
 
 
+def shortened(value: object) -> str:
+    """The value as text, of which an error shows no more than a line."""
+    text = str(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+
+
 def no_such(
     what: str, given: object, known: Iterable[object], *, of: str = "", fix: str = ""
 ) -> str:
@@ -45,14 +51,12 @@ def no_such(
         fix: what else may be done.
     """
     names = [str(each) for each in known]
-    text = str(given)
     lower = {name.lower(): name for name in reversed(names)}
-    near = get_close_matches(text[:SHOWN_CHARS].lower(), lower, n=1)
+    near = get_close_matches(str(given)[:SHOWN_CHARS].lower(), lower, n=1)
     meant = f"; did you mean {lower[near[0]]!r}? " if near else "; "
-    shown = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
     choice = f"choose one of {', '.join(names)}" if names else "there are none"
-    place = f" of {of}" if of else ""
-    return f"there is no {what} {shown!r}{place}{meant}{choice}{f', or {fix}' if fix else ''}"
+    place, rest = f" of {of}" if of else "", f", or {fix}" if fix else ""
+    return f"there is no {what} {shortened(given)!r}{place}{meant}{choice}{rest}"
 
 
 def say_moved(old: str, new: str) -> None:

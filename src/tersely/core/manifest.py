@@ -60,6 +60,9 @@ class Facts:
     engine: str | None = None
 
 
+_KINDS = {"RunManifest": "a training run", "EvaluationManifest": "an evaluation"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
     """A training run's; all but ``facts`` and ``recipes`` must be equal on resume.
@@ -164,8 +167,23 @@ def read_manifest(folder: Path, type_: type[T]) -> T:
             content = _from_texts(content, type_)
         return jsonl.decode(content, type_, where=str(path))
     except (DataError, ValueError) as error:
+        found, wanted = _kind_of(content), _KINDS.get(type_.__name__)
+        if found is not None and wanted is not None and found != wanted:
+            raise ConfigError(
+                f"{folder} is the folder of {found}, not of {wanted}; choose another folder"
+            ) from error
         said = str(error) if str(path) in str(error) else f"{path}: {error}"
         raise ConfigError(f"{said}; choose another folder") from error
+
+
+def _kind_of(content: Mapping[str, Any]) -> str | None:
+    """What wrote a manifest, in words; None where it does not say."""
+    identity = content.get("identity")
+    keys = [*content, *(identity if isinstance(identity, dict) else ())]
+    marks = {"training_problems_digest": "RunManifest", "benchmark_digest": "EvaluationManifest"}
+    return next(
+        (_KINDS[marks[name]] for key in keys if (name := key.replace(" ", "_")) in marks), None
+    )
 
 
 def _from_texts(content: Mapping[str, Any], type_: type) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, shortened
 
 # Texts that are split at once: their offsets are tuples of Python numbers.
 _BATCH = 32
@@ -57,7 +57,13 @@ def make_counter(folder: str) -> TokenCounter:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     from tokenizers import Tokenizer
 
-    return TokenCounter(Tokenizer.from_file(str(file)))
+    try:
+        return TokenCounter(Tokenizer.from_file(str(file)))
+    except Exception as error:  # it raises no other kind
+        raise ConfigError(
+            f"--tokenizer {folder}: {file} is no tokenizer ({shortened(error)}); give one that "
+            "save_pretrained wrote"
+        ) from error
 
 
 def decode_whole(tokenizer: Any, ids: Sequence[int]) -> str:

@@ -1,5 +1,6 @@
 """A file of evaluation records as columns, read without its texts."""
 
+import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,7 @@ def read_traces(file: Path) -> list[EvalRecord]:
 def scan(file: Path, schema: Mapping[str, Any]) -> pl.LazyFrame:
     """The wanted fields of all whole lines; other fields are not looked at."""
     if not _is_torn(file):
-        return pl.scan_ndjson(file, schema=schema)
+        return pl.scan_ndjson(glob.escape(str(file)), schema=schema)
     whole = file.read_bytes().rpartition(b"\n")[0]
     return pl.read_ndjson(whole, schema=schema).lazy() if whole else pl.LazyFrame(schema=schema)
 

@@ -27,7 +27,7 @@ def tersely(*words):
 
 
 def train(run, *words):
-    return tersely("train", TINY, "--run", run, *words)
+    return tersely("train", TINY, "--out", run, *words)
 
 
 def refused(result, *expected):
@@ -72,7 +72,7 @@ def flip(file):
 
 def test_a_recipe_edited_in_the_run_folder_is_refused_with_both_values(run):
     edit(run / "recipe.toml", "learning_rate = 0.001", "learning_rate = 0.1")
-    result = tersely("train", run / "recipe.toml", "--run", run, "--resume")
+    result = tersely("train", run / "recipe.toml", "--out", run, "--resume")
     refused(result, "was edited", "learner.learning_rate is 0.1 now and was 0.001", "set it back")
     refused(train(run, "--resume"), "was edited")
 
@@ -92,7 +92,7 @@ def test_more_steps_are_recorded_and_every_later_resume_goes_on_with_them(run):
     assert len((run / "steps.jsonl").read_text().splitlines()) == 6
     assert len(json.loads((run / "manifest.json").read_text())["recipes"]) == 2
     for recipe in (TINY, run / "recipe.toml"):
-        again = tersely("train", recipe, "--run", run, "--resume")
+        again = tersely("train", recipe, "--out", run, "--resume")
         assert again.exit_code == 0, again.output
         assert "steps = 6" in (run / "recipe.toml").read_text()
 
@@ -197,7 +197,7 @@ def test_a_manifest_alone_is_gone_on_from(finished, tmp_path):
 def test_a_recipe_of_ones_own_in_the_folder_is_not_written_over(tmp_path):
     own = shutil.copy(TINY, tmp_path / "recipe.toml")
     before = own.read_text()
-    refused(tersely("train", own, "--run", tmp_path), str(own), "move it away")
+    refused(tersely("train", own, "--out", tmp_path), str(own), "move it away")
     assert own.read_text() == before
 
 
@@ -206,7 +206,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_once_there_is_room(
     limit_bytes, finished, tmp_path
 ):
     run = tmp_path / "run"
-    command = [sys.executable, "-c", LIMITED, str(limit_bytes), "train", str(TINY), "--run"]
+    command = [sys.executable, "-c", LIMITED, str(limit_bytes), "train", str(TINY), "--out"]
     ended = subprocess.run([*command, str(run)], capture_output=True, text=True, check=False)
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,5 +1,6 @@
 """The records that lint checks a recipe with, as problems by samples."""
 
+import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -117,7 +118,7 @@ def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> LintRecords:
     if thoughts:
         kinds = {name: frame.schema[name] for name in ("benchmark", "problem", "sample", "model")}
         texts = {"text": pl.String, "thinking_open": pl.Boolean}
-        said = pl.scan_ndjson(file, schema={**kinds, **texts})
+        said = pl.scan_ndjson(glob.escape(str(file)), schema={**kinds, **texts})
         if model is not None:
             said = said.filter(pl.col("model") == model)
         told_texts = said.select("benchmark", "problem", "sample", *texts).collect()

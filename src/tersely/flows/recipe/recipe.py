@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tersely import rewards, targets
 from tersely.algo import advantages
 from tersely.algo.masks import VANILLA
-from tersely.core.errors import ConfigError, no_such
+from tersely.core.errors import ConfigError, no_such, shortened
 from tersely.flows.recipe.sections import (
     AdvantageSection,
     CheckpointSection,
@@ -43,7 +43,7 @@ MOVED = {
 class Recipe(Section):
     """All settings of a run."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     model: ModelSection = ModelSection()
     problems: ProblemsSection = ProblemsSection()
     sampling: SamplingSection
@@ -153,8 +153,8 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
         raise ConfigError(f"no recipe at {path}; give a TOML file, or none for the lab")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not TOML: {shortened(error)}") from error
     for override in overrides:
         _apply_override(settings, override)
     return check_recipe(settings)
@@ -197,6 +197,10 @@ def _toml_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text.strip()
+    except (ValueError, RecursionError):
+        raise ConfigError(
+            f"--set ...={shortened(text)} is too large or nested too deeply; give a plain value"
+        ) from None
 
 
 def _one_line(error: ValidationError) -> str:

@@ -14,7 +14,7 @@ from tersely.core.types import GroupView
 
 # Lengths at which a curve is drawn, up to the cap.
 POINTS = 160
-_MEMBER = re.compile(r"([rw])(\d+)")
+_MEMBER = re.compile(r"([rw])([0-9]{1,12})")
 
 
 class RewardFacts(NamedTuple):

@@ -13,7 +13,9 @@ from tersely.algo.masks import MASKED, STRATEGIES, Cells
 from tersely.core.errors import TerselyWarning, no_such
 
 ShareBound = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+# Far beyond any run, and small enough for every sum and product of a price.
+MOST = 10**12
+Count = Annotated[int, Field(ge=1, le=MOST)]
 # TOML's arrays arrive as lists.
 TomlArray = Field(strict=False)
 
@@ -62,11 +64,11 @@ class SamplingSection(Section):
     """
 
     prompts_per_step: Count
-    samples_per_prompt: Annotated[int, Field(ge=2)]
+    samples_per_prompt: Annotated[int, Field(ge=2, le=MOST)]
     cap_tokens: Count
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0
+    top_k: Annotated[int, Field(ge=0, le=MOST)] = 0
     rows: Count = 256
     without_signal: Literal["keep", "drop", "refill"] = "keep"
     refill_rounds: Count = 4
@@ -247,7 +249,7 @@ class LearnerSection(Section):
     steps: Count
     rollout_tokens: Count | None = None
     learning_rate: Annotated[float, Field(gt=0)]
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=MOST)] = 0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     staleness: Count = 1
     micro_batch_tokens: Count = 16384

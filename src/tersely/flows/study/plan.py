@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from tersely.core.errors import ConfigError, no_such
+from tersely.core.errors import ConfigError, no_such, shortened
 from tersely.flows.recipe.recipe import Recipe, check_recipe
 from tersely.flows.recipe.sections import Section, TomlArray
 from tersely.metrics.verdicts import Relation
@@ -159,12 +159,12 @@ def read_study(path: Path) -> Study:
     """
     try:
         return Study.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the study"
         raise ConfigError(f"{path}: {key}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not TOML: {shortened(error)}") from error
 
 
 def base_settings(overrides: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:
