@@ -42,23 +42,24 @@ def benchmarks(
 
 
 def _list() -> None:
-    from rich.table import Table
-
     from tersely.report.tables.documents import describe_benchmark
+    from tersely.report.tables.terminal import FittedRecords
     from tersely.tasks.benchmarks import ALL
 
-    table = Table()
-    for column in ("name", "problems", "grader", "licence", "dataset", "pinned"):
-        table.add_column(column, no_wrap=column in ("name", "grader"))
-    for record in ALL.values():
-        rows = " or ".join(f"{n:,}" for n in record.rows) or "–"
-        revision = record.revision[:10] if record.revision else "–"
-        gate = " (gated)" if record.gated else ""
-        table.add_row(
-            record.name, rows, record.grader, record.licence, record.dataset + gate, revision
+    heads = ("name", "problems", "grader", "licence", "dataset", "pinned")
+    rows = [
+        (
+            record.name,
+            " or ".join(f"{n:,}" for n in record.rows) or "–",
+            record.grader,
+            record.licence,
+            record.dataset + (" (gated)" if record.gated else ""),
+            record.revision[:10] if record.revision else "–",
         )
+        for record in ALL.values()
+    ]
     sets = [describe_benchmark(record) for record in ALL.values()]
-    show(table, {"kind": "benchmarks", "sets": sets})
+    show(FittedRecords(heads, rows), {"kind": "benchmarks", "sets": sets})
 
 
 def _write(name: str, file: Path | None, *, leave_out: bool) -> None:

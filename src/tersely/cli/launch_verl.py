@@ -70,7 +70,6 @@ def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
         if validates(settings)
         else "evaluations: none, for evaluation.budgets reach beyond sampling.cap_tokens; use "
         "tersely eval on checkpoints",
-        soft_wrap=True,
     )
 
 

@@ -80,7 +80,7 @@ def _price(
 
 
 def _say(text: str) -> None:
-    messages.print(text, soft_wrap=True)
+    messages.print(text)
 
 
 def _describe_model(recipe: "Recipe", model: "Architecture") -> str:

@@ -141,8 +141,8 @@ def show_run(
     """Draws a run's report, writes exports, prints its table and says where the page is."""
     from tersely.report.pages import exports
     from tersely.report.pages.run import write_report
-    from tersely.report.tables.comparison import draw_table
     from tersely.report.tables.documents import describe_comparison
+    from tersely.report.tables.terminal import draw_headline
 
     messages.print("drawing the report ...")
     files = files or Files(folder / PAGE)
@@ -156,7 +156,7 @@ def show_run(
     if files.png:
         exports.write_pngs(written.figures, files.png)
     described = describe_comparison(overall, changes, names=names)
-    show(draw_table(written.overall), {**described, "kind": "run", "run": str(folder)})
+    show(draw_headline(written.overall), {**described, "kind": "run", "run": str(folder)})
     say_where(written.page)
 
 

@@ -45,19 +45,13 @@ def rewards(
 
 
 def _list() -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     from tersely.flows.recipe.reward_curve import describe_rewards
+    from tersely.report.tables.terminal import FittedRecords
 
-    table = Table(show_lines=True)
-    for column in ("reward", "what it pays", "parameters", "needs", "source"):
-        table.add_column(column, min_width=18 if column == "reward" else None)
     found = describe_rewards()
-    for facts in found:
-        cells = (facts.name, facts.formula, facts.parameters, facts.needs, facts.source)
-        table.add_row(*(Text(cell) for cell in cells))
-    show(table, {"kind": "rewards", "rewards": found})
+    heads = ("reward", "what it pays", "parameters", "needs", "source")
+    rows = [(each.name, each.formula, each.parameters, each.needs, each.source) for each in found]
+    show(FittedRecords(heads, rows), {"kind": "rewards", "rewards": found})
 
 
 def _plot(

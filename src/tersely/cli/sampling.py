@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,7 +108,6 @@ def make_endpoint(
                 "--endpoint: a local --model brings its own; leave --tokenizer out"
             )
         return None
-    _check_address(source.endpoint)
     if source.model == "lab":
         raise ConfigError("--endpoint needs --model NAME, the name that the server knows it by")
     from tersely.engines.http.sampler import Endpoint
@@ -160,32 +158,6 @@ def _read_json_object(text: str | None) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ConfigError(f"{shown} is no JSON object; write '{{\"key\": 1}}'")
     return value
-
-
-def _check_address(address: str) -> None:
-    """ConfigError for what is no address of a server, before anything is asked of it."""
-    import httpx
-
-    example = "write --endpoint http://localhost:8000/v1"
-    try:
-        url = httpx.URL(address)
-        port = url.port
-        url.host.encode("idna")
-    except (httpx.InvalidURL, ValueError) as error:
-        raise ConfigError(f"--endpoint {shortened(address)!r}: {error}; {example}") from None
-    if url.scheme not in ("http", "https") or not url.host or re.search(r"\s", address):
-        raise ConfigError(f"--endpoint {shortened(address)!r} is no http address; {example}")
-    if port is not None and not 0 < port < 65536:
-        raise ConfigError(f"--endpoint {shortened(address)!r}: no port {port}; {example}")
-
-
-def _read_key(variable: str) -> str | None:
-    key = os.environ.get(variable)
-    if key is not None and not (key.isascii() and key.isprintable()):
-        raise ConfigError(
-            f"--api-key-env {variable}: the key holds a character that no header can; set it anew"
-        )
-    return key
 
 
 @contextmanager

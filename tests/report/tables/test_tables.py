@@ -8,7 +8,8 @@ from tersely.metrics.comparison import Comparison, Measure
 from tersely.metrics.intervals import Interval
 from tersely.metrics.measures import Unit
 from tersely.metrics.numbers import UNDEFINED, Cell
-from tersely.report.tables.comparison import choose_headline, draw_table, format_rows, write_caption
+from tersely.report.tables.comparison import choose_headline, format_rows, write_caption
+from tersely.report.tables.terminal import draw_headline
 
 NAN = float("nan")
 
@@ -90,7 +91,7 @@ def test_the_caption_says_what_the_means_rest_on():
 
 def test_the_terminal_table_shows_brackets_as_they_are():
     console = Console(width=160, file=io.StringIO())
-    console.print(draw_table(comparison(TOKENS, NOTHING)))
+    console.print(draw_headline(comparison(TOKENS, NOTHING)))
     text = console.file.getvalue()
     assert "1,235 [1,200, 1,300]" in text
     assert "−834.6 [−900.0, −700.0]" in text

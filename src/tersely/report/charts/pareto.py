@@ -27,24 +27,8 @@ def choose_panels(fronts: Sequence[Front]) -> list[Front]:
     return list(fronts[::-1][::step][::-1])
 
 
-def _rows_of(front: Front, names: Sequence[str]) -> list[ChartRow]:
-    return [
-        {
-            "evaluation": name,
-            "tokens": defined(point.tokens.estimate),
-            "tokens_low": defined(point.tokens.low),
-            "tokens_high": defined(point.tokens.high),
-            "accuracy": defined(point.accuracy.estimate),
-            "accuracy_low": defined(point.accuracy.low),
-            "accuracy_high": defined(point.accuracy.high),
-            "front": not point.dominated_by,
-        }
-        for name, point in zip(names, front.points, strict=True)
-    ]
-
-
 def _draw_front(front: Front, *, names: Sequence[str], datasets: Datasets) -> Layers:
-    rows = _rows_of(front, names)
+    rows = _list_points(front, names)
     data = hold(rows, datasets=datasets)
     on_front = hold([row for row in rows if row["front"]], datasets=datasets)
     x = alt.X(
@@ -78,6 +62,22 @@ def _draw_front(front: Front, *, names: Sequence[str], datasets: Datasets) -> La
     ]
     title = f"Within {front.budget_tokens:,} tokens"
     return alt.layer(*layers, width=PANEL_PX, height=HEIGHT_PX, title=title)
+
+
+def _list_points(front: Front, names: Sequence[str]) -> list[ChartRow]:
+    return [
+        {
+            "evaluation": name,
+            "tokens": defined(point.tokens.estimate),
+            "tokens_low": defined(point.tokens.low),
+            "tokens_high": defined(point.tokens.high),
+            "accuracy": defined(point.accuracy.estimate),
+            "accuracy_low": defined(point.accuracy.low),
+            "accuracy_high": defined(point.accuracy.high),
+            "front": not point.dominated_by,
+        }
+        for name, point in zip(names, front.points, strict=True)
+    ]
 
 
 def _colour(names: Sequence[str]) -> alt.Color:

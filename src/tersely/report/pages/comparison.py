@@ -109,6 +109,7 @@ def draw_comparison(
     comparison: Comparison, changes: Sequence[ProblemChange], *, names: tuple[str, str]
 ) -> RenderableType:
     """What may be concluded, then accuracy, Pass@k beside Mean@k, lengths and scores."""
+    title = " → ".join(names)
     names = name_sides(*names, width=TERMINAL_NAME)
     accuracy, scores, _ = tabulate_sides(comparison, names=names)
     lost = warn_of_lost_problems(comparison, changes)
@@ -122,7 +123,7 @@ def draw_comparison(
     ]
     return Group(
         *top,
-        draw_title(f"{names[0]} → {names[1]}"),
+        draw_title(title),
         *(draw_finding(line) for line in conclude(comparison, changes, names=names)),
         Text(),
         draw_title(f"Accuracy within each budget · {named}"),

@@ -33,7 +33,7 @@ from tersely.report.tables.terminal import (
 )
 from tersely.report.tables.words import define
 
-PAGE_NAME, TERMINAL_NAME = 28, 20
+PAGE_NAME, TERMINAL_NAME = 28, 18
 
 
 class PagePair(NamedTuple):
@@ -107,7 +107,7 @@ def draw_several(several: ComparedSeveral) -> RenderableType:
     against = tabulate_against(several, names=names)
     parts += [
         draw_title(f"Each against {names[0]}"),
-        FittedTable(against),
+        FittedTable(against._replace(title="evaluation")),
         draw_text(against.caption, "dim"),
         Text(),
         draw_title("Pareto front: accuracy against mean tokens"),
@@ -157,7 +157,7 @@ def _warn(each: AgainstFirst, names: SideNames) -> list[Sequence[str]]:
 
 
 def _draw_pair(each: AgainstFirst) -> list[RenderableType]:
-    names = _name_pair(each, width=TERMINAL_NAME - 4)
+    names = _name_pair(each, width=TERMINAL_NAME - 2)
     comparison = each.compared.comparison
     accuracy, scores, _ = tabulate_sides(comparison, names=names)
     rows = [
@@ -165,7 +165,7 @@ def _draw_pair(each: AgainstFirst) -> list[RenderableType]:
         for row, budget in zip(accuracy.rows, comparison.budgets, strict=True)
     ]
     return [
-        draw_title(f"{names[0]} → {names[1]}"),
+        draw_title(f"{each.compared.before.name} → {each.compared.after.name}"),
         *(draw_alarm(alarm) for alarm in _warn(each, names)),
         *(draw_finding(line) for line in conclude(comparison, each.compared.changes, names=names)),
         Text(),

@@ -3,9 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rich.table import Table
-from rich.text import Text
-
 from tersely.metrics.comparison import Comparison, Measure
 from tersely.metrics.numbers import (
     Cell,
@@ -132,26 +129,6 @@ def write_caption(comparison: Comparison, *, heads: SideNames = ("before", "afte
 def write_basis(comparison: Comparison) -> str:
     """Protocol and n, for a table beside one with the whole caption."""
     return f"Protocol {comparison.protocol.value}, n = {_count_samples(comparison)}."
-
-
-def draw_table(comparison: Comparison) -> Table:
-    """The headline of a comparison as a terminal table."""
-    table = Table(
-        title=Text(f"{comparison.title} (protocol {comparison.protocol.value})"),
-        caption=Text(" ".join([write_caption(comparison), *comparison.notes])),
-        caption_justify="left",
-    )
-    table.add_column("measure")
-    for column in ("before", "after", "difference"):
-        table.add_column(column, justify="right")
-    for row in format_rows(choose_headline(comparison)):
-        table.add_row(Text(row.label), *(draw_cell(cell) for cell in row[1:4]))
-    return table
-
-
-def draw_cell(cell: Cell) -> Text:
-    """A cell for the terminal: bold where p < .05."""
-    return Text(cell.text, style="bold" if cell.clear else "")
 
 
 def _count_samples(comparison: Comparison) -> str:

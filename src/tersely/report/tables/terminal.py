@@ -6,14 +6,21 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rich import box
-from rich.console import Console, ConsoleOptions
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group
 from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tersely.metrics.comparison import Comparison
 from tersely.metrics.numbers import Cell
-from tersely.report.tables.comparison import TableBlock
+from tersely.report.tables.comparison import (
+    TableBlock,
+    choose_headline,
+    format_rows,
+    write_caption,
+)
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.pairs import RepeatTable
 
@@ -22,9 +29,9 @@ LABEL_WIDTH = 18
 
 
 class TableLayout(NamedTuple):
-    """How a table is drawn: columns in one part, and whether intervals stand below."""
+    """How a table is drawn: the columns of each part, and whether intervals stand below."""
 
-    columns: int
+    parts: Sequence[slice]
     below: bool
 
 
@@ -36,14 +43,44 @@ class FittedTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         layout = _lay_out(self.matrix, width=options.max_width)
-        for start in range(0, len(self.matrix.heads), layout.columns):
-            if start:
+        for at, part in enumerate(layout.parts):
+            if at:
                 yield Text()
-            part = slice(start, start + layout.columns)
             yield _draw_part(self.matrix, part, below=layout.below)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(min(40, options.max_width), options.max_width)
+
+
+class FittedRecords:
+    """Texts by name: a table where it fits, else a block a row, its first text above the others."""
+
+    def __init__(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self.heads, self.rows = heads, rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
+        columns = zip(self.heads, *self.rows, strict=True)
+        widths = [max(map(cell_len, column)) for column in columns]
+        if sum(widths) + 2 * len(widths) <= options.max_width:
+            yield self._draw_table()
+            return
+        for row in self.rows:
+            yield draw_text(row[0], "bold")
+            grid = Table.grid(padding=(0, 2, 0, 0))
+            grid.add_column(width=2 + max(map(cell_len, self.heads)))
+            grid.add_column(overflow="fold")
+            for head, text in zip(self.heads[1:], row[1:], strict=True):
+                if text:
+                    grid.add_row(draw_text(f"  {head}", "dim"), draw_text(text))
+            yield grid
+
+    def _draw_table(self) -> Table:
+        table = _frame(self.heads[0], gap=2)
+        for head in self.heads[1:]:
+            table.add_column(Text(head))
+        for row in self.rows:
+            table.add_row(*map(draw_text, row))
+        return table
 
 
 def draw_text(text: str, style: str = "") -> Text:
@@ -86,6 +123,17 @@ def draw_sides(block: TableBlock, *, first: str) -> FittedTable:
     return FittedTable(Matrix(first, heads, rows, block.caption))
 
 
+def draw_headline(comparison: Comparison) -> Group:
+    """Lengths, accuracy at each budget and Pass@k of both sides, with what they rest on."""
+    block = TableBlock("", format_rows(choose_headline(comparison)), "")
+    return Group(
+        draw_title(f"{comparison.title} (protocol {comparison.protocol.value})"),
+        draw_sides(block, first="measure"),
+        Text(),
+        draw_text(" ".join([write_caption(comparison), *comparison.notes]), "dim"),
+    )
+
+
 def draw_repeats(repeats: RepeatTable) -> Table:
     """Mean@k and Pass@k beside each other, the difference below the levels."""
     table = _frame("budget", gap=1)
@@ -105,23 +153,37 @@ def _lay_out(matrix: Matrix, *, width: int) -> TableLayout:
     heads = len(matrix.heads)
     for below, gap in ((False, 2), (True, 1)):
         widths = [
-            max([len(head), *(_width(row.cells[at], below=below) for row in matrix.rows)])
+            max([cell_len(head), *(_width(row.cells[at], below=below) for row in matrix.rows)])
             for at, head in enumerate(matrix.heads)
         ]
         first = _label_width(matrix, below=below)
         if first + gap + sum(w + gap for w in widths) <= width:
-            return TableLayout(heads, below)
-    fitting = max(1, (width - first - gap) // (max(widths) + gap))
-    return TableLayout(math.ceil(heads / math.ceil(heads / fitting)), True)
+            return TableLayout([slice(0, heads)], below)
+    room = width - first - gap
+    parts = _fill([w + gap for w in widths], room=room)
+    each = math.ceil(heads / len(parts))
+    even = [slice(at, min(at + each, heads)) for at in range(0, heads, each)]
+    fits = all(sum(w + gap for w in widths[part]) <= room for part in even)
+    return TableLayout(even if fits else parts, True)
+
+
+def _fill(widths: Sequence[int], *, room: int) -> list[slice]:
+    """Columns in as few parts as hold them, in order; at least one a part."""
+    parts, start = [], 0
+    for end in range(1, len(widths) + 1):
+        if end == len(widths) or sum(widths[start : end + 1]) > room:
+            parts.append(slice(start, end))
+            start = end
+    return parts
 
 
 def _label_width(matrix: Matrix, *, below: bool) -> int:
-    longest = max([len(matrix.title), *(len(row.label) for row in matrix.rows)])
+    longest = max([cell_len(matrix.title), *(cell_len(row.label) for row in matrix.rows)])
     return min(longest, LABEL_WIDTH) if below else longest
 
 
 def _width(cell: Cell, *, below: bool) -> int:
-    return max(len(cell.estimate), len(cell.interval)) if below else len(cell.text)
+    return max(map(cell_len, cell[:2])) if below else cell_len(cell.text)
 
 
 def _draw_part(matrix: Matrix, columns: slice, *, below: bool) -> Table:
@@ -131,7 +193,7 @@ def _draw_part(matrix: Matrix, columns: slice, *, below: bool) -> Table:
         width=_label_width(matrix, below=True) if below else None,
     )
     for head in matrix.heads[columns]:
-        table.add_column(draw_text(head), justify="right")
+        table.add_column(draw_text(head), justify="right", overflow="fold")
     for row in matrix.rows:
         if row.first and table.row_count:
             table.add_section()
@@ -142,7 +204,7 @@ def _draw_part(matrix: Matrix, columns: slice, *, below: bool) -> Table:
 
 def _frame(first: str, *, gap: int, width: int | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column(Text(first), width=width)
+    table.add_column(Text(first), width=width, overflow="fold")
     return table
 
 
