@@ -1,5 +1,6 @@
 """What every command shares: its two consoles, its form, and errors in one line."""
 
+import errno
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from tersely.core.extras import say_missing
 from tersely.core.storage import is_storage_error
 
 INTERRUPTED = 130
+MOST_CHARS = 2000
 PLAIN_WIDTH = 110
 # Set, a fault of ours ends in Python's own traceback.
 TRACEBACK = "TERSELY_TRACEBACK"
@@ -86,17 +88,16 @@ def plain_errors() -> Iterator[None]:
         raise _end(str(error), 2 if isinstance(error, ConfigError | DataError) else 1) from error
     except OSError as error:
         full = is_storage_error(error)
-        if error.filename is None and not full:
+        if error.errno == errno.EPIPE:
             raise
-        where = error.filename or "what this command writes"
+        where = error.filename or ("what this command writes" if full else "a file")
+        reason = error.strerror or str(error) or type(error).__name__
         fix = "; make room there and give the same command again" if full else ""
-        raise _end(f"{where}: {error.strerror}{fix}", 1 if full else 2) from error
+        raise _end(f"{where}: {reason}{fix}", 1 if full or error.filename is None else 2) from error
 
 
 def _end(text: str, code: int) -> typer.Exit:
-    # A value of thousands of characters would bury what is said of it.
-    text = re.sub(r"\S{401,}", lambda found: found[0][:80] + "...", text)
-    _errors.print(Text("error:", "bold red"), Text(text), soft_wrap=True)
+    _errors.print(_one_line("error", "bold red", text), soft_wrap=True)
     return typer.Exit(code)
 
 
@@ -137,7 +138,7 @@ def _plain_warnings() -> Iterator[None]:
 
         def say(message: Warning | str, category: type[Warning], *rest: object) -> None:
             if issubclass(category, TerselyWarning):
-                messages.print(Text("warning:", "yellow"), Text(str(message)), soft_wrap=True)
+                messages.print(_one_line("warning", "yellow", str(message)), soft_wrap=True)
             elif not messages.quiet:
                 before(message, category, *rest)  # type: ignore[arg-type]
 
@@ -207,3 +208,12 @@ def numbers(text: str | None, *, option: str) -> tuple[int, ...]:
                 f"write {option} 2048,4096"
             )
     return tuple(sorted({int(part) for part in parts}))
+
+
+def _one_line(kind: str, style: str, text: str) -> Text:
+    """A notice, however long a value or a file's own text in it is."""
+    text = re.sub(r"\S{401,}", lambda found: found[0][:80] + "...", text)
+    if len(text) > MOST_CHARS:
+        text = f"{text[: MOST_CHARS // 2]} ... {text[-MOST_CHARS // 2 :]}"
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return Text.assemble((f"{kind}:", style), " ", plain)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from tersely.core.errors import DataError
+from tersely.core.parsing import parse_json
 from tersely.core.storage import replacing, writing
 
 SCHEMA = 1
@@ -174,7 +175,7 @@ def repair_torn_tail(path: Path) -> int:
 
 def _parsed(line: bytes, *, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(line, parse_constant=_refuse_constant)
+        value = parse_json(line, parse_constant=_refuse_constant)
     except ValueError as error:
         raise DataError(f"{where}: not a JSON line: {error}") from error
     if not isinstance(value, dict):

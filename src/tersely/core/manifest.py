@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from tersely import __version__
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError, TerselyWarning
+from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
 
 MANIFEST_SCHEMA = 2
@@ -151,7 +152,7 @@ def read_manifest(folder: Path, type_: type[T]) -> T:
     if not path.is_file():
         raise ConfigError(f"{folder} holds no {FILE}; choose another folder")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except ValueError as error:
         raise ConfigError(f"{path} is damaged ({error}); choose another folder") from error
     if not isinstance(content, dict) or "schema" not in content:

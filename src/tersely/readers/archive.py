@@ -1,6 +1,5 @@
 """JSON members of a zip archive, also of one packed with Zstandard."""
 
-import json
 import struct
 import zipfile
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from tersely.core.errors import DataError
+from tersely.core.parsing import parse_json
 from tersely.readers.packing import unpack_zstandard
 
 # Python reads this method of zip archives from 3.14 on; polars unpacks it on every version.
@@ -50,8 +50,8 @@ class Archive:
         info = self._zip.getinfo(name)
         try:
             if info.compress_type == ZSTANDARD:
-                return json.loads(unpack_zstandard(self._raw(info)))
-            return json.loads(self._zip.read(info))
+                return parse_json(unpack_zstandard(self._raw(info)))
+            return parse_json(self._zip.read(info))
         except (ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
             raise DataError(f"{self._path}: {name} cannot be read: {error}") from error
         except pl.exceptions.PolarsError as error:

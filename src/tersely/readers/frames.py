@@ -57,7 +57,7 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
     """
     try:
         frame = scan(file, _SCHEMA).collect()
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         with file.open("rb") as content:
             if content.read(1) != b"{":
                 raise DataError(

@@ -3,7 +3,6 @@ them."""
 
 import codecs
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from tersely.core.errors import DataError
+from tersely.core.parsing import parse_json
 from tersely.readers.packing import read_unpacked
 
 _PARQUET = b"PAR1"
@@ -65,15 +65,15 @@ def _lines(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, 
         if not line.strip():
             continue
         try:
-            yield f"line {number}", json.loads(line.removeprefix(codecs.BOM_UTF8))
-        except (ValueError, RecursionError) as error:
+            yield f"line {number}", parse_json(line)
+        except ValueError as error:
             raise DataError(f"{path}:{number} is not a JSON line; expected {expected}") from error
 
 
 def _listed(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, Any]]:
     try:
-        values = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(content)
+    except ValueError as error:
         raise DataError(
             f"{path} begins as a JSON list and is none ({error}); expected {expected}"
         ) from error

@@ -1,9 +1,7 @@
 """Step logs of whoever trained: ours, TRL's, verl's, or a CSV with its columns named."""
 
 import csv
-import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from tersely.core import jsonl
 from tersely.core.digests import check_step_log
 from tersely.core.errors import ConfigError, DataError, no_such
+from tersely.core.parsing import parse_json, parse_toml
 from tersely.core.types import StepRecord
 from tersely.dynamics.log import COLUMNS, StepLog, log_records, make_log
 
@@ -99,29 +98,34 @@ def _staleness(folder: Path) -> float:
     recipe = folder / "recipe.toml"
     if not recipe.is_file():
         return float("nan")
-    learner = tomllib.loads(recipe.read_text(encoding="utf-8")).get("learner", {})
-    return float(learner.get("staleness", "nan"))
+    try:
+        return float(parse_toml(recipe.read_bytes())["learner"]["staleness"])
+    except KeyError:
+        return float("nan")
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{recipe} is damaged: {error}; restore it or take it away") from error
 
 
 def _trl_rows(file: Path) -> list[Mapping[str, Any]]:
     try:
-        state = json.loads(file.read_bytes())
-        rows: list[Mapping[str, Any]] = state["log_history"]
+        rows: list[Any] = list(parse_json(file.read_bytes())["log_history"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is no trainer_state.json with a log_history: {error}") from error
-    return rows
+    return [_entry(row, place=f"{file}: entry {n}") for n, row in enumerate(rows, start=1)]
 
 
 def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
     """File logger: ``{"step": n, "data": {...}}`` a line; console: ``step:n - name:value``."""
     rows: list[Mapping[str, Any]] = []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         if line.startswith("{"):
             try:
-                found = json.loads(line)
+                found = parse_json(line)
             except ValueError as error:
-                raise DataError(f"{file} holds a line that is not JSON: {error}") from error
-            rows.append({"step": found.get("step"), **found.get("data", {})})
+                raise DataError(f"{file}:{number} is not JSON: {error}") from error
+            data = _entry(found.get("data", {}), place=f"{file}:{number}: data")
+            rows.append({"step": found.get("step"), **data})
         elif match := _CONSOLE.search(line):
             pairs = (part.rpartition(":") for part in match[2].split(" - "))
             rows.append({"step": match[1], **{name.strip(): value for name, _, value in pairs}})
@@ -130,7 +134,17 @@ def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
 
 def _csv_rows(file: Path) -> list[Mapping[str, Any]]:
     with file.open(encoding="utf-8-sig", newline="") as lines:
-        return list(csv.DictReader(lines))
+        try:
+            # Cells beyond the last column have no name.
+            return list(csv.DictReader(lines, restkey=""))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{file} is not CSV: {error}") from error
+
+
+def _entry(found: Any, *, place: str) -> Mapping[str, Any]:
+    if not isinstance(found, dict):
+        raise DataError(f"{place} is a {type(found).__name__}, no object; correct it")
+    return found
 
 
 def _arranged(
@@ -139,7 +153,7 @@ def _arranged(
     rows = [row for row in rows if any(t in row and o == "step" for t, o in names.items())]
     kept = {their: our for their, our in names.items() if any(their in row for row in rows)}
     if not rows or set(kept.values()) <= {"step"}:
-        seen = ", ".join(sorted({key for row in rows[:1] for key in row})) or "no rows"
+        seen = ", ".join(sorted({str(key) for row in rows[:1] for key in row})) or "no rows"
         raise DataError(
             f"{file} has none of the columns {', '.join(names)}; it has {seen}; name them with "
             "--column ours=theirs, for instance --column tokens_mean=length"
@@ -154,5 +168,5 @@ def _number(value: Any) -> float:
         value = value.rpartition("(")[2].rstrip(")")
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")

@@ -1,12 +1,12 @@
 """Problems by name: a benchmark or training set, a task of reasoning-gym, or a file."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from tersely.core.errors import ConfigError, DataError, no_such
+from tersely.core.parsing import parse_json
 from tersely.core.types import Problem
 from tersely.tasks import benchmarks
 from tersely.tasks.benchmarks import LIVECODEBENCH_ROWS, Benchmark, livecodebench_parts
@@ -63,7 +63,7 @@ def _load_one(name: str, *, on_drawn: OnDrawn | None) -> list[Problem]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

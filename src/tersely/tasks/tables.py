@@ -1,13 +1,12 @@
 """Rows of a table, one after the other: JSONL, JSON, Parquet or CSV, by the file's ending."""
 
-import codecs
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tersely.core.errors import DataError
+from tersely.core.parsing import parse_json
 
 TableRow = Mapping[str, Any]
 ENDINGS = (".jsonl", ".json", ".parquet", ".csv")
@@ -42,15 +41,15 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
                 continue
             place = f"{path}:{number}"
             try:
-                yield place, json.loads(line.removeprefix(codecs.BOM_UTF8))
-            except (ValueError, RecursionError) as error:
+                yield place, parse_json(line)
+            except ValueError as error:
                 raise DataError(f"{place} is not a problem: {error}") from error
 
 
 def _json(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        rows = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
-    except (ValueError, RecursionError) as error:
+        rows = parse_json(path.read_bytes())
+    except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     if not isinstance(rows, list):
         raise DataError(f"{path} holds a {type(rows).__name__}; expected a list of objects")
@@ -62,6 +61,11 @@ def _csv(path: Path) -> Iterator[tuple[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         try:
             for number, row in enumerate(csv.DictReader(lines, strict=True), start=1):
+                if None in row:
+                    raise DataError(
+                        f"{path} row {number} has more cells than the {len(row) - 1} columns of "
+                        "the first line; write a text that holds a comma in quotes"
+                    )
                 yield f"{path} row {number}", row
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(f"{path} is not CSV: {error}") from error

@@ -4,19 +4,31 @@ import asyncio
 import contextlib
 import json
 import random
+import struct
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Any, NamedTuple
 
 from tersely.core.types import Completion, Problem, SamplingSpec
 from tersely.engines.http.sampler import Endpoint, HTTPSampler
 
 Body = dict[str, Any]
+
+
+class Raw(NamedTuple):
+    """Bytes that are written as they are after a while; then the connection is closed, or reset."""
+
+    content: bytes
+    after_s: float = 0.0
+    reset: bool = False
+
+
 # (status, headers, body); a body shorter than its Content-Length is a reply cut off.
-Answer = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, dict[str, str], bytes] | Raw
 STALL_S = 30.0
 SPEC = SamplingSpec(samples=4, cap_tokens=512, seed=7)
 
@@ -135,6 +147,14 @@ class Server:
         self, writer: asyncio.StreamWriter, answer: Answer, *, cut: bool = False
     ) -> bool:
         """Writes an answer, or half of it and no more."""
+        if isinstance(answer, Raw):
+            await asyncio.sleep(answer.after_s)
+            writer.write(answer.content)
+            await writer.drain()
+            if answer.reset:
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, linger)
+            return False
         status, headers, body = answer
         lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from tersely.core.parsing import parse_json
+
 _BEGINS = (b"data:", b"event:", b"id:", b"retry:", b":")
 TEXTS = ("content", "reasoning_content", "reasoning")
 
@@ -23,8 +25,8 @@ def joined(body: bytes) -> bytes:
     rest: dict[str, Any] = {}
     for data in _events(body):
         try:
-            chunk = json.loads(data)
-        except (ValueError, RecursionError):
+            chunk = parse_json(data)
+        except ValueError:
             return b"an event is no JSON: " + data
         if not isinstance(chunk, dict):
             return b"an event is no JSON object: " + data

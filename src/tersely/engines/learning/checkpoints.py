@@ -22,6 +22,7 @@ from transformers import (
 
 from tersely.core.digests import check_digests, note_checkpoint
 from tersely.core.errors import ConfigError, DataError, StorageError
+from tersely.core.parsing import parse_json
 from tersely.core.storage import flush, writing
 from tersely.engines.learning.learner import LocalLearner
 from tersely.engines.learning.lora import has_lora, load_adapter, save_adapter, save_merged
@@ -188,7 +189,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        state = parse_json((path / _STATE).read_bytes())
     except (OSError, ValueError) as error:
         raise _unusable(path, f"{_STATE} cannot be read ({error})") from error
     wanted = {"schema": int, "step": int, "files": dict, "extra": dict}

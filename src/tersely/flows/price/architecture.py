@@ -1,10 +1,11 @@
 """The figures of a model that its price depends on: from its config.json, or known by name."""
 
-import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from tersely.core.parsing import parse_json
 
 LAB = "lab"
 
@@ -162,7 +163,7 @@ def find_architecture(path: str) -> Architecture | None:
     if not file.is_file():
         return KNOWN.get(Path(path).name)
     try:
-        return _read(json.loads(file.read_text(encoding="utf-8")))
+        return _read(parse_json(file.read_bytes()))
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -1,7 +1,6 @@
 """Recipes: TOML in, checked settings out. Every error names the value, the bound and the fix."""
 
 import re
-import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ from tersely import rewards, targets
 from tersely.algo import advantages
 from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError, no_such, shortened
+from tersely.core.parsing import parse_toml
 from tersely.flows.recipe.sections import (
     AdvantageSection,
     CheckpointSection,
@@ -152,8 +152,8 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
     if not path.is_file():
         raise ConfigError(f"no recipe at {path}; give a TOML file, or none for the lab")
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        settings = parse_toml(path.read_bytes())
+    except ValueError as error:
         raise ConfigError(f"{path} is not TOML: {shortened(error)}") from error
     for override in overrides:
         _apply_override(settings, override)
@@ -194,8 +194,8 @@ def read_value(entry: str) -> tuple[str, Any]:
 
 def _toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text.strip()
     except (ValueError, RecursionError):
         raise ConfigError(

@@ -246,8 +246,8 @@ class LearnerSection(Section):
     that methods whose rollouts differ in length can be compared at equal cost.
     """
 
-    steps: Count
-    rollout_tokens: Count | None = None
+    steps: Annotated[int, Field(ge=1, le=1_000_000)]
+    rollout_tokens: Annotated[int, Field(ge=1, le=10**15)] | None = None
     learning_rate: Annotated[float, Field(gt=0)]
     warmup_steps: Annotated[int, Field(ge=0, le=MOST)] = 0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0

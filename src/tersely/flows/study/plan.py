@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from tersely.core.errors import ConfigError, no_such, shortened
+from tersely.core.parsing import parse_toml
 from tersely.flows.recipe.recipe import Recipe, check_recipe
 from tersely.flows.recipe.sections import Section, TomlArray
 from tersely.metrics.verdicts import Relation
@@ -158,13 +158,15 @@ def read_study(path: Path) -> Study:
         ConfigError: it is no TOML, or a key is unknown, missing or of a wrong kind.
     """
     try:
-        return Study.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        settings = parse_toml(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError(f"{path} is not TOML: {shortened(error)}") from error
+    try:
+        return Study.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the study"
         raise ConfigError(f"{path}: {key}: {first['msg']}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not TOML: {shortened(error)}") from error
 
 
 def base_settings(overrides: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:
@@ -174,7 +176,7 @@ def base_settings(overrides: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:
         ConfigError: it is no recipe any more.
     """
     file = Path(str(resources.files("tersely") / "recipes" / "studies" / f"{BASE}.toml"))
-    settings: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    settings: dict[str, Any] = parse_toml(file.read_bytes())
     for key, value in overrides:
         for part in reversed(key.split(".")):
             value = {part: value}

@@ -1,6 +1,5 @@
 """What a recipe gives to TRL: a reward of whole groups, a callback, and the prompts in order."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from tersely import targets
 from tersely.core.digests import STEP_LOG, check_digests
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE
+from tersely.core.parsing import parse_json
 from tersely.core.types import Problem
 from tersely.engines.local.jobs import make_codec, prompt_opens_thinking
 from tersely.engines.models import load_settings, load_tokenizer
@@ -42,7 +42,7 @@ def _saved(output: Path) -> list[Saved]:
     found = []
     for file in output.glob(f"checkpoint-*/{STATE_FILE}"):
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = parse_json(file.read_bytes())
             found.append(Saved(file.parent, int(content["step"]), content["target"]))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(

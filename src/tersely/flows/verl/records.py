@@ -6,7 +6,6 @@ functions that the estimator calls, which keep no state: so the records hold the
 advantages and masks that were trained on.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from tersely.core import jsonl
 from tersely.core.errors import DataError
+from tersely.core.parsing import parse_json
 from tersely.core.types import EvalRecord, Problem, StepRecord, StepTiming
 from tersely.engines.learning.learner import LearnStats
 from tersely.flows.recipe.recipe import Recipe
@@ -229,7 +229,7 @@ def read_metrics(file: Path) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     for line in file.read_bytes().split(b"\n")[:-1]:
         try:
-            entry: dict[str, Any] = json.loads(line)
+            entry: dict[str, Any] = parse_json(line)
             data = entry["data"].items()
             numbers = {key: float(value) for key, value in data if isinstance(value, int | float)}
             if "training/global_step" in numbers:  # else an evaluation's line

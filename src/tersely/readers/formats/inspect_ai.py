@@ -1,6 +1,5 @@
 """inspect-ai's logs: ``.eval`` archives and ``.json`` files."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tersely.core.errors import DataError
+from tersely.core.parsing import parse_json
 from tersely.core.types import Finish
 from tersely.core.usage import Received, Usage, completion_tokens, least_tokens
 from tersely.readers.archive import Archive
@@ -90,7 +90,7 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
 
 def _read_json(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
-        log = json.loads(path.read_bytes())
+        log = parse_json(path.read_bytes())
     except ValueError as error:
         raise DataError(f"{path} is not JSON; expected {EXPECTED}") from error
     if not isinstance(log, dict) or not isinstance(log.get("eval"), dict):

@@ -103,8 +103,10 @@ def _check_whole(path: Path, column: pl.Series) -> None:
     kind: Any = column.dtype
     while isinstance(kind, pl.List):
         kind = kind.inner
-    if not (kind.is_integer() or kind == pl.Null):
-        raise DataError(f"{path}: {column.name} holds {kind}, no whole numbers; correct the file")
+    if not (kind.is_integer() or kind == pl.Null) or kind in (pl.Int128, pl.UInt128):
+        raise DataError(
+            f"{path}: {column.name} holds {kind}, no whole numbers of 64 bits; correct the file"
+        )
 
 
 def _token_lists(frame: pl.DataFrame) -> list[Int[np.ndarray, " T"]]:
