@@ -3,13 +3,13 @@
 import base64
 import binascii
 import io
-import json
 import pickle
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tersely.core.errors import DataError
+from tersely.core.parsing import parse_json
 
 # More than the largest test set of LiveCodeBench takes; less than what a small bomb unpacks to.
 _MOST_BYTES = 1 << 30
@@ -51,8 +51,8 @@ def read_tests(answer: str) -> CodeTests:
         DataError: naming what is missing.
     """
     try:
-        given = json.loads(answer)
-    except (ValueError, RecursionError) as error:
+        given = parse_json(answer)
+    except ValueError as error:
         raise DataError(f"the answer of a code problem is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise DataError(f"the answer of a code problem is a {type(given).__name__}, no JSON object")
@@ -101,7 +101,7 @@ def _call(given: Any, expected: Any) -> CallTest:
     """Text holds an argument a line and the value, all JSON (LiveCodeBench). A list holds the
     arguments; the value beside it may stand alone in a list too (APPS), so both are accepted."""
     if isinstance(given, str):
-        return CallTest([json.loads(line) for line in given.split("\n")], [json.loads(expected)])
+        return CallTest([parse_json(line) for line in given.split("\n")], [parse_json(expected)])
     wrapped = isinstance(expected, list) and len(expected) == 1
     return CallTest(list(given), [expected, expected[0]] if wrapped else [expected])
 
@@ -116,7 +116,7 @@ def _unpacked(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return parse_json(value)
     except ValueError:
         pass
     try:
@@ -124,6 +124,6 @@ def _unpacked(value: Any) -> Any:
         packed = unpack.decompress(base64.b64decode(value, validate=True), _MOST_BYTES)
         if unpack.unconsumed_tail:
             raise ValueError(f"test cases are longer than {_MOST_BYTES >> 20} MiB")
-        return json.loads(_OnlyPlainData(io.BytesIO(packed)).load())
+        return parse_json(_OnlyPlainData(io.BytesIO(packed)).load())
     except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError) as error:
         raise ValueError(f"test cases are neither JSON nor packed JSON: {error}") from None

@@ -5,11 +5,11 @@ is the last ``\\boxed{}`` outside the thinking, else all of the answer.
 """
 
 import ast
-import json
 from importlib.util import find_spec
 from typing import Any
 
 from tersely.core.extras import missing
+from tersely.core.parsing import parse_json
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import answer_part, last_boxed
 
@@ -31,7 +31,7 @@ def quick(text: str, answer: str) -> Verdict | str:
 def grade(text: str, answer: str) -> Verdict:
     """The verdict of the score function, without a limit of time: for a worker process."""
     found = text[len("\\boxed{") : -1]
-    score = _score(found, json.loads(answer))
+    score = _score(found, parse_json(answer))
     return Verdict(
         grade=Grade.CORRECT if score >= FULL_SCORE else Grade.WRONG, extracted=found, score=score
     )
@@ -41,10 +41,10 @@ def gold_problem(answer: str) -> str | None:
     """What is wrong with a gold answer: it is not of this form, or its own task does not score it
     as full. Some tasks have many right answers and name none: theirs is only read."""
     try:
-        drawn = json.loads(answer)
+        drawn = parse_json(answer)
         gold = _entry(drawn)["answer"]
         score = FULL_SCORE if gold is None else _score(str(gold), drawn)
-    except (ValueError, KeyError, TypeError, SyntaxError) as error:
+    except (ValueError, LookupError, TypeError, SyntaxError, RecursionError) as error:
         return f"no entry of a reasoning-gym task: {error}"
     return None if score >= FULL_SCORE else f"its own task scores its answer {score:g}"
 

@@ -5,13 +5,13 @@ the thinking. Two things differ: sentences are split by punctuation instead of n
 words in capitals are runs of letters and digits. ``score`` is the share that is followed.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from tersely.core.extras import missing
+from tersely.core.parsing import parse_json
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import answer_part
 
@@ -20,6 +20,8 @@ if find_spec("langdetect") is None:
 
 Check = Callable[[str, Mapping[str, Any]], bool]
 _CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
+# What every check of a gold answer is tried on.
+_TRIED = "One, two.\n\nThree."
 _SENTENCE = re.compile(r"[^.!?]*[^.!?\s][^.!?]*(?:[.!?]+|$)")
 
 
@@ -28,7 +30,7 @@ def grade(text: str, answer: str) -> Verdict:
     part = answer_part(text)
     if not part:
         return Verdict(grade=Grade.UNPARSED)
-    wanted = json.loads(answer)
+    wanted = parse_json(answer)
     pairs = zip(wanted["instruction_id_list"], wanted["kwargs"], strict=True)
     followed = [CHECKS[name](part, given) for name, given in pairs]
     return Verdict(
@@ -41,13 +43,18 @@ def grade(text: str, answer: str) -> Verdict:
 def gold_problem(answer: str) -> str | None:
     """What is wrong with a gold answer: an instruction that is not known."""
     try:
-        wanted = json.loads(answer)
+        wanted = parse_json(answer)
         unknown = [name for name in wanted["instruction_id_list"] if name not in CHECKS]
         lengths = len(wanted["instruction_id_list"]), len(wanted["kwargs"])
     except (ValueError, KeyError, TypeError) as error:
         return f"no list of instructions: {error}"
     if unknown or lengths[0] != lengths[1] or not lengths[0]:
         return f"unknown instructions {unknown}, or settings for {lengths[1]} of {lengths[0]}"
+    for name, given in zip(wanted["instruction_id_list"], wanted["kwargs"], strict=True):
+        try:
+            CHECKS[name](_TRIED, given)
+        except (ValueError, LookupError, TypeError, AttributeError, re.error) as error:
+            return f"{name} cannot be checked with {given!r:.80}: {error!r:.80}"
     return None
 
 
@@ -140,8 +147,8 @@ def _sections(text: str, given: Mapping[str, Any]) -> bool:
 def _is_json(text: str, given: Mapping[str, Any]) -> bool:
     inner = re.sub(r"^```(?:json|JSON|Json)?|```$", "", text.strip()).strip()
     try:
-        json.loads(inner)
-    except (ValueError, RecursionError):
+        parse_json(inner)
+    except ValueError:
         return False
     return True
 
