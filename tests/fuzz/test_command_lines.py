@@ -72,7 +72,7 @@ def command_lines(draw: Any) -> tuple[tuple[str, ...], list[str]]:
     return command, words
 
 
-@often(50)
+@often(35)
 @given(line=command_lines())
 def test_any_command_line_is_obeyed_or_refused(line: tuple[tuple[str, ...], list[str]]) -> None:
     command, words = line

@@ -128,7 +128,7 @@ def records(draw: Any) -> tuple[str, bytes, tuple[object, ...]]:
     return "table.jsonl", content, ("--from", "table", *draw(st.sampled_from(((), COUNTED))))
 
 
-@often(25)
+@often(18)
 @given(told=records(), regrade=st.sampled_from(("", "", "", "math", "number", "exact")))
 def test_report_draws_or_refuses_any_records(told: Any, regrade: str) -> None:
     name, content, options = told
@@ -139,7 +139,7 @@ def test_report_draws_or_refuses_any_records(told: Any, regrade: str) -> None:
         call("report", here / name, *options, *again, *out, kind="records")
 
 
-@often(15)
+@often(12)
 @given(told=records())
 def test_compare_draws_or_refuses_any_records(told: Any) -> None:
     name, content, options = told
@@ -158,7 +158,7 @@ def test_lint_judges_or_refuses_any_rollouts(told: Any, way: tuple[str, ...]) ->
         call("lint", "--records", here / name, *options, *way, kind="records")
 
 
-@often(25)
+@often(18)
 @given(data=st.data())
 def test_a_changed_folder_is_reported_or_refused(data: st.DataObject) -> None:
     source = data.draw(st.sampled_from((BEFORE / "evaluation", BEFORE / "run")))

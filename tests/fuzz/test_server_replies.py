@@ -85,11 +85,11 @@ def evaluate(*options: object) -> None:
         rows = [{"id": f"p{n}", "prompt": f"Say 1 + {n}.", "answer": "1"} for n in range(2)]
         (here / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         told = ("--model", "m", "--endpoint", SERVER.url, "--out", here / "out", "--samples", 2)
-        quick = ("--cap-tokens", 64, "--tries", 1, "--timeout-s", 2)
+        quick = ("--cap-tokens", 64, "--tries", 1, "--timeout-s", 1)
         call("eval", "--benchmark", here / "set.jsonl", *told, *quick, *options, kind="replies")
 
 
-@often(30)
+@often(25)
 @given(
     answer=answers([WHOLE, THOUGHT, PARTS]),
     others=st.sampled_from([None, WHOLE, THOUGHT]),
@@ -106,7 +106,7 @@ def test_any_reply_is_taken_or_refused(answer: Any, others: Any, options: tuple[
     evaluate(*options)
 
 
-@often(12)
+@often(10)
 @given(models=answers([MODELS]))
 def test_any_list_of_models_is_taken_or_refused(models: Any) -> None:
     SERVER.answer, SERVER.models = (lambda body: reply(WHOLE)), models
