@@ -189,7 +189,7 @@ def test_a_damaged_value_is_refused_by_file_and_key(change, named, tmp_path) -> 
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path) -> None:
-    with pytest.raises(ConfigError, match=r"run.manifest.json: unknown key"):
+    with pytest.raises(ConfigError, match=r"is the folder of a training run, not of an evaluation"):
         read_manifest(BEFORE / "run", EvaluationManifest)
 
 
