@@ -105,6 +105,7 @@ def test_a_change_that_was_cut_off_before_the_recipe_was_written_is_finished(run
     assert "steps = 6" in (run / "recipe.toml").read_text()
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_run_of_an_earlier_version_is_warned_of_and_goes_on(run):
     content = json.loads((run / "manifest.json").read_text())
     del content["recipes"]
