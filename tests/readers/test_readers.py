@@ -12,6 +12,7 @@ import tersely.lab
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import EvalRecord, Finish, Grade
 from tersely.readers.formats import Options, Reading, available, read
+from tersely.readers.regrading import regrade
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LIGHTEVAL = FIXTURES / "lighteval" / "details_lab.parquet"
@@ -198,7 +199,9 @@ def test_lm_eval_repeats_with_one_verdict_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "samples_lab.jsonl"
     path.write_text(json.dumps(line), encoding="utf-8")
     told = {"count_tokens": len, "cap_tokens": 96}
-    assert "has 2 responses but 1 verdict" in refusal(path, "lm_eval", **told)
+    message = refusal(path, "lm_eval", **told)
+    assert "has 2 responses but 1 verdict" in message
+    assert "--regrade GRADER (choice, code, exact" in message
     line["exact_match"] = [1.0, 0.0]
     path.write_text(json.dumps(line), encoding="utf-8")
     records = reading(path, "lm_eval", **told).records
@@ -206,6 +209,17 @@ def test_lm_eval_repeats_with_one_verdict_are_refused(tmp_path: Path) -> None:
         (0, "a", Grade.CORRECT),
         (1, "b", Grade.WRONG),
     ]
+
+
+def test_lm_eval_repeats_are_each_graded_again_where_that_is_asked_for(tmp_path: Path) -> None:
+    line = json.loads(LM_EVAL.read_text(encoding="utf-8").splitlines()[0])
+    line |= {"resps": [["so 7", "so 8", "so 7", "8"]], "target": "7"}
+    path = tmp_path / "samples_lab.jsonl"
+    path.write_text(json.dumps(line), encoding="utf-8")
+    told: dict = {"count_tokens": len, "cap_tokens": 96, "grader": "number"}
+    records = regrade(path, reading(path, "lm_eval", **told), grader="number").records
+    right = [r.grade is Grade.CORRECT for r in sorted(records, key=lambda r: r.sample)]
+    assert right == [True, False, True, False]
 
 
 def test_a_cap_other_than_the_files_own_is_refused() -> None:

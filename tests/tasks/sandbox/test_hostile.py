@@ -168,6 +168,26 @@ except OSError:
         assert got == ProgramOutcome(End.DONE, b"[]\n4\n")
 
 
+@pytest.mark.parametrize(
+    "make",
+    ["open(name, 'w').close()", "os.mkdir(name)", "os.symlink('x', name)", "os.link('x', name)"],
+    ids=["files", "folders", "symlinks", "hard links"],
+)
+def test_files_without_end_are_stopped_at_their_number(isolation: Isolation, make: str) -> None:
+    program = f"""
+import itertools, os
+open("x", "w").close()
+for number in itertools.count():
+    name = str(number)
+    {make}
+    if number % 1000 == 0:
+        print(number, flush=True)
+"""
+    got = run(isolation, program, limits=SHORT._replace(wall_s=60.0, cpu_s=60, scratch_files=5000))
+    assert got.end is End.FILES
+    assert int(got.stdout.split()[-1]) < 500_000
+
+
 def test_a_file_longer_than_its_limit_fails(isolation: Isolation) -> None:
     program = "open('x', 'wb').write(b'x' * (1 << 20))"
     assert run(isolation, program, limits=SHORT._replace(file_bytes=1 << 16)).end is End.FAILED

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tersely.readers.reading import Options, RawSample, Reading, benchmark_name,
 from tersely.readers.rows import Row, demand, read_jsonl
 from tersely.readers.scores import is_wrong
 from tersely.readers.values import as_dict, as_list, as_text, gold_text, whole
+from tersely.tasks import grading
 from tersely.tasks.grading.answer import END_THINK, THINK
 
 EXPECTED = "lm-eval's samples_*.jsonl of a generate_until task"
@@ -62,6 +64,7 @@ def lm_eval(path: Path, *, options: Options) -> Reading:
     metric = _one(path, metrics, options.columns.get("correct"), "correct")
     named_task = NAME.fullmatch(plain_stem(path))
     benchmark = benchmark_name(path, options, own=named_task[1] if named_task else None)
+    told = replace(options, benchmark=benchmark)
     named = name_problems(
         [(repr(_prompt(row)), str(row.values.get("target"))) for row in rows],
         names=[str(as_text(row.values["doc_id"])) for row in rows],
@@ -70,7 +73,7 @@ def lm_eval(path: Path, *, options: Options) -> Reading:
     raws = [
         raw
         for row, problem in zip(rows, named.problems, strict=True)
-        for raw in _samples(path, row, metric=metric, problem=problem, benchmark=benchmark)
+        for raw in _samples(path, row, metric=metric, problem=problem, options=told)
     ]
     thinking = _thinking_note(path, [raw.text or "" for raw in raws])
     return complete(
@@ -160,16 +163,18 @@ def _prompt(row: Row) -> object:
 
 
 def _samples(
-    path: Path, row: Row, *, metric: str, problem: str, benchmark: str
+    path: Path, row: Row, *, metric: str, problem: str, options: Options
 ) -> Iterator[RawSample]:
     settings = next((part for part in _call(row) if isinstance(part, dict)), None)
-    for number, (text, score) in enumerate(_responses(path, row, metric=metric)):
+    for number, (text, score) in enumerate(
+        _responses(path, row, metric=metric, regrade=options.grader is not None)
+    ):
         if is_wrong(score) and _first(row.values["filtered_resps"]) == NOT_FOUND:
             score = Grade.UNPARSED.value
         yield RawSample(
             place=row.place if number == 0 else f"{row.place}, response {number}",
             problem=problem,
-            benchmark=benchmark,
+            benchmark=options.benchmark or "",
             score=score,
             cap_tokens=_limit(settings),
             text=text,
@@ -185,8 +190,9 @@ def _limit(settings: object) -> int | None:
     return next((limit for limit in map(whole, stated) if limit is not None), None)
 
 
-def _responses(path: Path, row: Row, *, metric: str) -> list[tuple[str, object]]:
-    """Each response of a document with its own verdict."""
+def _responses(path: Path, row: Row, *, metric: str, regrade: bool) -> list[tuple[str, object]]:
+    """Each response of a document with its own verdict; without one where the file has fewer
+    verdicts than responses and all are graded again."""
     repeats = as_list(next(iter(as_list(row.values["resps"])), None))
     score = row.values.get(metric)
     if not repeats or not all(isinstance(text, str) for text in repeats):
@@ -195,11 +201,13 @@ def _responses(path: Path, row: Row, *, metric: str) -> list[tuple[str, object]]
             f"expected {EXPECTED}"
         )
     scores = score if isinstance(score, list) else [score]
+    if len(scores) != len(repeats) and regrade:
+        return [(text, None) for text in repeats]
     if len(scores) != len(repeats):
         raise DataError(
             f"{path}: {row.place} has {len(repeats)} responses but {len(scores)} verdict under "
-            f"the filter {row.values['filter']}; run lm-eval with repeats: 1 and each document "
-            f"as often as wanted"
+            f"the filter {row.values['filter']}: lm-eval graded one of its repeats; grade "
+            f"each again with --regrade GRADER ({', '.join(grading.names())})"
         )
     return list(zip(repeats, scores, strict=True))
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,15 @@ from typing import NamedTuple
 
 from tersely.core.errors import GradingError
 from tersely.tasks.sandbox import seccomp
-from tersely.tasks.sandbox.commands import Isolation, Limits, Numbers, Start, command, unused_user
+from tersely.tasks.sandbox.commands import (
+    SCRATCH,
+    Isolation,
+    Limits,
+    Numbers,
+    Start,
+    command,
+    unused_user,
+)
 
 # Starting an interpreter on a machine that is busy with other things; no part of wall_s.
 START_LIMIT_S = 60.0
@@ -41,6 +50,7 @@ class End(StrEnum):
     FAILED = "failed"
     TIME = "time"
     MEMORY = "memory"
+    FILES = "files"
     OUTPUT = "output"
 
 
@@ -214,6 +224,8 @@ class SandboxedProcess:
         assert self._process is not None
         if _resident_bytes(self._process.pid) > self._limits.memory_bytes:
             raise Stopped(End.MEMORY)
+        if _scratch_files(self._process.pid) > self._limits.scratch_files:
+            raise Stopped(End.FILES)
 
     def _exchange(self, message: bytes, *, ends_at: float, one_line: bool) -> bytes:
         left = memoryview(message)
@@ -280,15 +292,38 @@ def _parent_of(pid: int) -> int | None:
         return None
 
 
-def _resident_bytes(pid: int) -> int:
-    """The memory of a process and of all that descend from it; shared pages count each time."""
-    total, waiting = 0, [pid]
+def _family(pid: int) -> Iterator[Path]:
+    """The folders in /proc of a process and of all that descend from it."""
+    waiting = [pid]
     while waiting:
         folder = Path(f"/proc/{waiting.pop()}")
-        try:
-            total += int((folder / "statm").read_text().split()[1]) * _PAGE_BYTES
+        yield folder
+        with suppress(OSError):
             for task in (folder / "task").iterdir():
                 waiting += map(int, (task / "children").read_text().split())
-        except OSError:
-            continue
+
+
+def _resident_bytes(pid: int) -> int:
+    """The memory of a process and of all that descend from it; shared pages count each time."""
+    total = 0
+    for folder in _family(pid):
+        with suppress(OSError):
+            total += int((folder / "statm").read_text().split()[1]) * _PAGE_BYTES
     return total
+
+
+def _scratch_files(pid: int) -> int:
+    """The files, folders and links in a sandbox's scratch folder; 0 where it has none of its own.
+
+    Bubblewrap bounds a tmpfs in bytes only, and an empty file has none: its inode takes memory of
+    the kernel that no other limit counts.
+    """
+    with suppress(OSError):
+        ours = os.stat(SCRATCH).st_dev
+        for folder in _family(pid):
+            with suppress(OSError):
+                scratch = f"{folder}/root{SCRATCH}"
+                if os.stat(scratch).st_dev != ours:
+                    found = os.statvfs(scratch)
+                    return found.f_files - found.f_ffree
+    return 0

@@ -34,7 +34,8 @@ class Limits(NamedTuple):
 
     ``wall_s`` counts from the program's start, ``cpu_s`` for each of its processes; memory counts
     for each process as address space, and for all together as resident; ``file_bytes`` is one
-    file, ``scratch_bytes`` all of them, ``output_bytes`` standard output.
+    file, ``scratch_bytes`` all of them and ``scratch_files`` how many there may be, empty ones and
+    folders too; ``output_bytes`` standard output.
     """
 
     wall_s: float = 10.0
@@ -44,6 +45,7 @@ class Limits(NamedTuple):
     open_files: int = 64
     file_bytes: int = 16 << 20
     scratch_bytes: int = 64 << 20
+    scratch_files: int = 10_000
     output_bytes: int = 8 << 20
 
 
