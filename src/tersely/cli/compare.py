@@ -43,8 +43,7 @@ def compare(
     *,
     options: WrittenOptions,
 ) -> None:
-    """Paired differences of evaluations at every budget, with intervals; of three or more, the
-    Pareto front of accuracy against tokens, too."""
+    """Paired differences at every budget, with intervals; of three or more, the Pareto front too."""
     with plain_errors():
         options.check()
         if len(evaluations) < 2:
