@@ -35,7 +35,7 @@ def _draw_front(front: Front, *, names: Sequence[str], datasets: Datasets) -> La
         "tokens:Q",
         title="mean tokens",
         scale=alt.Scale(zero=False),
-        axis=alt.Axis(format=",d", tickCount=5, labelOverlap=True),
+        axis=alt.Axis(format=",~r", tickCount=5, labelOverlap=True),
     )
     y = alt.Y(
         "accuracy:Q",
