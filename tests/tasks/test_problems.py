@@ -1,8 +1,12 @@
+import gzip
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
 from tersely.tasks.problems import digest, in_band, of_sources, read_problems
@@ -119,6 +123,91 @@ def test_an_id_that_stands_twice_is_named_with_its_second_line(tmp_path: Path, k
     other = {**line, "prompt": "1+2?"} if key == "id" else line
     with pytest.raises(DataError, match=r"sums\.jsonl:2.*twice"):
         read_problems(written(tmp_path, line, other))
+
+
+def test_a_prompt_that_stands_twice_is_named_with_both_lines(tmp_path: Path) -> None:
+    line = {"prompt": "1+1?", "answer": "2"}
+    with pytest.raises(DataError, match=r"jsonl:3: the prompt '1\+1\?' .*first at .*jsonl:1"):
+        read_problems(written(tmp_path, line, {**line, "prompt": "1+2?"}, line))
+
+
+def test_an_id_of_two_questions_is_named_with_both_lines(tmp_path: Path) -> None:
+    line = {"id": "a", "prompt": "1+1?", "answer": "2"}
+    with pytest.raises(DataError, match=r"jsonl:2: problem id 'a' .*first at .*jsonl:1"):
+        read_problems(written(tmp_path, line, {**line, "prompt": "1+2?"}))
+
+
+SYSTEM = {"role": "system", "content": "Be short."}
+ASKED = {"role": "user", "content": [{"type": "text", "text": "1+1?"}]}
+
+
+def test_the_messages_before_the_question_keep_their_roles(tmp_path: Path) -> None:
+    file = written(tmp_path, {"prompt": [SYSTEM, ASKED], "answer": "2"})
+    [problem] = read_problems(file)
+    assert problem.prompt == "1+1?"
+    assert problem.chat == [SYSTEM, {"role": "user", "content": "1+1?"}]
+    [plain] = read_problems(written(tmp_path, {"prompt": "1+1?", "answer": "2"}))
+    assert plain.id != problem.id
+    assert digest([plain]) != digest([replace(problem, id=plain.id)])
+
+
+def test_a_chat_is_read_again_from_the_file_that_it_was_written_to(tmp_path: Path) -> None:
+    problems = read_problems(written(tmp_path, {"prompt": [SYSTEM, ASKED], "answer": "2"}))
+    jsonl.write(tmp_path / "again.jsonl", problems)
+    assert read_problems(tmp_path / "again.jsonl") == problems
+
+
+@pytest.mark.parametrize("role", ["tool", "assistant", None])
+def test_a_chat_that_does_not_end_in_a_question_is_refused(tmp_path: Path, role: object) -> None:
+    last = {"role": role, "content": "2"}
+    with pytest.raises(DataError, match="the last one user"):
+        read_problems(written(tmp_path, {"prompt": [ASKED, last], "answer": "2"}))
+
+
+LINE = b'{"prompt": "1+1?", "answer": "2"}\n'
+SPELLINGS = {
+    "a.jsonl.gz": gzip.compress(LINE),
+    "utf16.jsonl": LINE.decode().encode("utf-16"),
+    "list.jsonl": b"[" + LINE + b"]",
+    "a.tsv": b"prompt\tanswer\r\n1+1?\t2\r\n",
+    "a.csv.gz": gzip.compress(b"prompt,answer\n1+1?,2\n"),
+    "utf16.csv": "prompt,answer\r\n1+1?,2,\r\n".encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_packed_utf_16_listed_and_tabbed_files_are_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(SPELLINGS[name])
+    assert [(p.prompt, p.answer) for p in read_problems(tmp_path / name)] == [("1+1?", "2")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", LINE + LINE.rstrip() + b",\n", "a.jsonl:2 is not a problem: a comma ends it"),
+        ("a.json", b"[\n" + LINE + b",\n]", "a.json:4 is not JSON"),
+        ("a.csv", b"prompt,answer\n1, 2 or 3?,2\n", "a.csv:2 has more cells than the 2"),
+        ("a.jsonl.gz", gzip.compress(LINE)[:-9], "a.jsonl.gz is damaged"),
+        ("a.txt", b"1+1?\n", "others end in .jsonl, .json, .parquet, .csv, .tsv"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_its_line(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(said)):
+        read_problems(tmp_path / name)
+
+
+def test_a_missing_file_is_answered_with_the_nearest_name_and_how_to_make_one(
+    tmp_path: Path,
+) -> None:
+    file = written(tmp_path, {"prompt": "1+1?", "answer": "2"})
+    with pytest.raises(ConfigError) as error:
+        read_problems(tmp_path / "sum.jsonl")
+    assert f"(is it {file}?)" in str(error.value)
+    assert "tersely curate" in str(error.value)
+    assert "docs/real-models.md" in str(error.value)
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])

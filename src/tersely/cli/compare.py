@@ -43,7 +43,7 @@ def compare(
     *,
     options: WrittenOptions,
 ) -> None:
-    """Paired differences at every budget, with intervals; of three or more, the Pareto front too."""
+    """Paired differences at every budget, with intervals; of three or more, a Pareto front too."""
     with plain_errors():
         options.check()
         if len(evaluations) < 2:

@@ -34,11 +34,20 @@ class Grade(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What stands before the question in a chat: the system's instructions, or worked examples."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One question with a verifiable answer. ``difficulty`` is on the source's own scale.
 
     ``reference_tokens`` and ``reference_accuracy`` are a reference policy's mean length and share
-    of right answers on it, for rewards that compare with one. ``place`` is where it was read
+    of right answers on it, for rewards that compare with one. ``earlier`` are the messages before
+    the prompt, which is the chat's last message, of the user. ``place`` is where it was read
     (``file:line``), for errors to name; it is not stored.
     """
 
@@ -50,7 +59,14 @@ class Problem:
     difficulty: float | None = None
     reference_tokens: float | None = None
     reference_accuracy: float | None = None
+    earlier: tuple[Message, ...] = ()
     place: str | None = field(default=None, compare=False, metadata={"stored": False})
+
+    @property
+    def chat(self) -> list[dict[str, str]]:
+        """All messages in order, as chat templates and servers take them."""
+        said = [{"role": message.role, "content": message.content} for message in self.earlier]
+        return [*said, {"role": "user", "content": self.prompt}]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Problems from a file, and the band of difficulty that a run draws from."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -11,10 +12,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from tersely.core.errors import ConfigError, DataError, no_such
-from tersely.core.types import Problem
+from tersely.core.types import Message, Problem
 from tersely.tasks import grading
-from tersely.tasks.questions import final_answer, text_of
-from tersely.tasks.tables import TableRow, cell, missing_column, read_rows
+from tersely.tasks.questions import final_answer, split_chat, text_of
+from tersely.tasks.tables import ENDINGS, TableRow, cell, missing_column, read_rows
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -42,6 +43,11 @@ _VERL_GRADERS = {
 _FINAL_ANSWERS = ("exact", "number", "math", "choice", "ordered")
 
 
+class _ChatLine(BaseModel):
+    role: Text
+    content: str
+
+
 class _ProblemLine(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
     prompt: Text
     answer: Text
@@ -51,6 +57,7 @@ class _ProblemLine(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
     difficulty: float | None = None
     reference_tokens: Annotated[float, Field(gt=0)] | None = None
     reference_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    earlier: list[_ChatLine] = []
 
 
 def digest(problems: Sequence[Problem]) -> str:
@@ -60,16 +67,18 @@ def digest(problems: Sequence[Problem]) -> str:
         parts = [p.id, p.prompt, p.answer, p.grader]
         if p.reference_tokens is not None or p.reference_accuracy is not None:
             parts.append(f"{p.reference_tokens} {p.reference_accuracy}")
+        parts += [part for message in p.earlier for part in (message.role, message.content)]
         state.update("\x1f".join(parts).encode())
         state.update(b"\x1e")
     return state.hexdigest()
 
 
 def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> list[Problem]:
-    """Reads one problem a row of a JSONL, JSON, CSV or Parquet file: ``prompt`` and ``answer``, and
-    if wanted ``id``, ``source``, ``grader`` (default exact), ``difficulty``, ``reference_tokens``
-    and ``reference_accuracy``; other columns are ignored. A prompt may be a chat of one message,
-    an answer a worked solution that ends in ``#### 72`` or a box; verl's rows are read too.
+    """Reads one problem a row of a JSONL, JSON, CSV, TSV or Parquet file: ``prompt`` and
+    ``answer``, and if wanted ``id``, ``source``, ``grader`` (default exact), ``difficulty``,
+    ``reference_tokens`` and ``reference_accuracy``; other columns are ignored. A prompt may be a
+    chat that ends with the user's message, an answer a worked solution that ends in ``#### 72`` or
+    a box; verl's rows are read too.
 
     Args:
         columns: our name to the file's, where they differ; ``a.b`` goes into an object. The name
@@ -80,7 +89,7 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
             or there is no row at all.
     """
     if not path.is_file():
-        raise ConfigError(f"no problem file at {path}; give a file with prompt and answer")
+        raise ConfigError(_say_missing(path))
     for name in columns:
         if name not in _ProblemLine.model_fields:
             raise ConfigError(no_such("field", name, _ProblemLine.model_fields, of="a problem"))
@@ -90,7 +99,7 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
         kinds.setdefault(_kind(_find(row, "answer", columns)), place)
         problem = _problem(row, columns, place=place, source=path.stem)
         if problem.id in problems:
-            raise DataError(f"{place}: problem id {problem.id!r} stands twice")
+            raise _twice(problems[problem.id], problem)
         problems[problem.id] = problem
     if not problems:
         raise DataError(f"{path} holds no problem; expected one JSON object a line")
@@ -98,6 +107,32 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
         listed = ", ".join(f"{kind} at {place}" for kind, place in kinds.items())
         raise DataError(f"answers are of several types: {listed}; write all of them as text")
     return list(problems.values())
+
+
+def _say_missing(path: Path) -> str:
+    """That there is no such file, what there is instead, and how one is made."""
+    there = path.parent if path.parent.is_dir() else Path()
+    files = {f.name.partition(".")[0]: f for f in there.iterdir() if f.suffix in (*ENDINGS, ".gz")}
+    near = difflib.get_close_matches(path.name.partition(".")[0], files, n=1)
+    meant = f" (is it {files[near[0]]}?)" if near else ""
+    return (
+        f"no problem file at {path}{meant}; give a file with prompt and answer, or make one with "
+        "tersely curate or tersely benchmarks --write (docs/real-models.md)"
+    )
+
+
+def _twice(first: Problem, again: Problem) -> DataError:
+    """The error of two rows of one id, which is of the prompt where a row has none."""
+    if (first.prompt, first.earlier) != (again.prompt, again.earlier):
+        return DataError(
+            f"{again.place}: problem id {again.id!r} stands twice, first at {first.place}; give "
+            "each row an id of its own"
+        )
+    other = "" if first.answer == again.answer else ", and another answer"
+    return DataError(
+        f"{again.place}: the prompt {again.prompt[:60]!r} stands twice, first at {first.place}, "
+        f"with the same problem id{other}; remove one, or give each an id of its own"
+    )
 
 
 def _problem(row: TableRow, columns: Mapping[str, str], *, place: str, source: str) -> Problem:
@@ -111,12 +146,13 @@ def _problem(row: TableRow, columns: Mapping[str, str], *, place: str, source: s
             raise missing_column(columns[name], row, place=place, fix=fix)
     try:
         if isinstance(found["prompt"], list):
-            found["prompt"] = text_of(found["prompt"])
+            found |= _split_prompt(found["prompt"])
         found["answer"] = _answer(found["answer"], row, grader=found["grader"])
         line = _ProblemLine.model_validate({k: v for k, v in found.items() if v is not None})
     except (ValueError, DataError) as error:
         raise DataError(f"{place} is not a problem: {_first_line(error)}") from error
-    fallback = blake2b(line.prompt.encode(), digest_size=6).hexdigest()
+    said = [part for message in line.earlier for part in (message.role, message.content)]
+    fallback = blake2b("\x1f".join([*said, line.prompt]).encode(), digest_size=6).hexdigest()
     return Problem(
         id=line.id or fallback,
         prompt=line.prompt,
@@ -126,8 +162,17 @@ def _problem(row: TableRow, columns: Mapping[str, str], *, place: str, source: s
         difficulty=line.difficulty,
         reference_tokens=line.reference_tokens,
         reference_accuracy=line.reference_accuracy,
+        earlier=tuple(Message(role=m.role, content=m.content) for m in line.earlier),
         place=place,
     )
+
+
+def _split_prompt(messages: list[Any]) -> dict[str, Any]:
+    """A prompt given as a chat: its last message, and what stands before it."""
+    if not messages or not all(isinstance(message, dict) for message in messages):
+        return {"prompt": text_of(messages)}
+    earlier, question = split_chat(messages)
+    return {"prompt": question, "earlier": earlier}
 
 
 def _grader(row: TableRow, found: Mapping[str, Any], columns: Mapping[str, str]) -> Any:

@@ -15,6 +15,7 @@ from tersely.tasks.tables import TableRow, cell
 
 # Numbers of other sizes are written as a power of ten.
 _LEAST_POWER, _MOST_POWER = -12, 25
+_ROLES = {"system", "user", "assistant"}
 _GROUPED = re.compile(r"[-$]{0,2}\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _POWER = re.compile(r"\A([-+]?\d+(?:\.\d+)?)[eE]\+?(-?\d+)\Z")
 
@@ -37,8 +38,8 @@ class QuestionLayout(NamedTuple):
 
 
 def text_of(value: Any) -> str:
-    """A cell as text: a chat's only user message, a number in digits (72.0 is ``72``), several
-    answers in a row; nothing for None.
+    """A cell as text: the user's message of a chat that has no other, a number in digits (72.0 is
+    ``72``), several answers in a row; nothing for None.
 
     Raises:
         DataError: it is something else, a number that is not finite, or a chat of more than one
@@ -73,11 +74,33 @@ def _digits(number: int | float | Decimal) -> str:
     return written.rstrip("0").rstrip(".") if "." in written else written
 
 
+def split_chat(messages: Sequence[dict[str, Any]]) -> tuple[list[dict[str, str]], str]:
+    """The messages before the last one, and the last one's text, which is the question.
+
+    Raises:
+        DataError: a role is none that chat templates know, the last is not the user's, or a content
+            is no text.
+    """
+    roles = [str(message.get("role")) for message in messages]
+    if roles[-1] != "user" or not set(roles) <= _ROLES:
+        raise DataError(
+            f"the prompt is a chat of {', '.join(roles)}; its roles must be of "
+            f"{', '.join(sorted(_ROLES))}, and the last one user"
+        )
+    texts = list(map(_content, messages))
+    said = [{"role": r, "content": t} for r, t in zip(roles[:-1], texts[:-1], strict=True)]
+    return said, texts[-1]
+
+
 def _only_message(messages: Sequence[dict[str, Any]]) -> str:
-    roles = [message.get("role") for message in messages]
-    if roles != ["user"]:
-        raise DataError(f"the prompt is a chat of {', '.join(map(str, roles))}; give one of user")
-    content = messages[0].get("content") or ""
+    earlier, question = split_chat(messages)
+    if earlier:
+        raise DataError("a chat of several messages stands where one text is needed; give text")
+    return question
+
+
+def _content(message: dict[str, Any]) -> str:
+    content = message.get("content") or ""
     if isinstance(content, str):
         return content
     parts = [content] if isinstance(content, dict) else content

@@ -24,8 +24,9 @@ def load(names: str, *, on_drawn: OnDrawn | None = None) -> list[Problem]:
     """The problems of a name, or of several between commas.
 
     A name is a benchmark or training set (``benchmarks.ALL``; ``livecodebench?release=v4_v6``),
-    ``gym:TASK?size=200&seed=0&...``, or a JSONL, JSON, CSV or Parquet file, whose columns may be
-    named, and so may the grader of all: ``file.parquet?prompt=question&answer=final&grader=math``.
+    ``gym:TASK?size=200&seed=0&...``, or a JSONL, JSON, CSV, TSV or Parquet file, whose columns
+    may be named, and so may the grader of all:
+    ``file.parquet?prompt=question&answer=final&grader=math``.
 
     Args:
         on_drawn: told how many problems of how many reasoning-gym has drawn; without it, a task

@@ -1,6 +1,11 @@
-"""Rows of a table, one after the other: JSONL, JSON, Parquet or CSV, by the file's ending."""
+"""Rows of a table, one after the other: JSONL, JSON, Parquet, CSV or TSV, by the file's ending,
+and with ``.gz`` behind it packed."""
 
 import csv
+import gzip
+import io
+import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +14,9 @@ from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
 
 TableRow = Mapping[str, Any]
-ENDINGS = (".jsonl", ".json", ".parquet", ".csv")
+ENDINGS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_GZIP = b"\x1f\x8b"
 
 
 class Placed(NamedTuple):
@@ -25,30 +32,52 @@ def read_rows(path: Path) -> Iterator[Placed]:
     Raises:
         DataError: the file cannot be read as what its ending says, or a row is no object.
     """
-    readers = {".json": _json, ".parquet": _parquet, ".csv": _csv}
-    for place, row in readers.get(path.suffix, _jsonl)(path):
+    packed = path.suffix == ".gz"
+    ending = path.with_suffix("").suffix if packed else path.suffix
+    readers = {".json": _json, ".parquet": _parquet, ".csv": _csv, ".tsv": _tsv}
+    for place, row in readers.get(ending, _jsonl)(path, _content(path)):
         if not isinstance(row, dict):
             raise DataError(f"{place} is not a problem: a {type(row).__name__} is no dictionary")
         yield Placed(place, row)
 
 
-def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+def _content(path: Path) -> bytes:
+    """The file's bytes, unpacked, and in UTF-8 where a mark says UTF-16."""
+    content = path.read_bytes()
+    try:
+        content = gzip.decompress(content) if content.startswith(_GZIP) else content
+        if content.startswith(_UTF16):
+            content = content.decode("utf-16").encode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged: {error}; write it anew") from error
+    return content.removeprefix(codecs.BOM_UTF8)
+
+
+def _jsonl(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
+    if content.lstrip().startswith(b"["):
+        yield from _json(path, content)
+        return
     # Only a newline ends a line: JSON strings may hold the other separators that str.splitlines
     # knows, such as U+2028.
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            place = f"{path}:{number}"
-            try:
-                yield place, parse_json(line)
-            except ValueError as error:
-                raise DataError(f"{place} is not a problem: {error}") from error
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            yield place, parse_json(line)
+        except ValueError as error:
+            reason = "a comma ends it; take it off" if line.rstrip().endswith(b",") else error
+            raise DataError(
+                f"{place} is not a problem: {reason} (a file of this ending has one JSON object a "
+                f"line; others end in {', '.join(ENDINGS)})"
+            ) from error
 
 
-def _json(path: Path) -> Iterator[tuple[str, Any]]:
+def _json(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
     try:
-        rows = parse_json(path.read_bytes())
+        rows = parse_json(content)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno} is not JSON: {error}") from error
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     if not isinstance(rows, list):
@@ -57,26 +86,31 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"{path} row {number}", row
 
 
-def _csv(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        try:
-            for number, row in enumerate(csv.DictReader(lines, strict=True), start=1):
-                if None in row:
-                    raise DataError(
-                        f"{path} row {number} has more cells than the {len(row) - 1} columns of "
-                        "the first line; write a text that holds a comma in quotes"
-                    )
-                yield f"{path} row {number}", row
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{path} is not CSV: {error}") from error
+def _csv(path: Path, content: bytes, *, between: str = ",") -> Iterator[tuple[str, Any]]:
+    try:
+        lines = io.StringIO(content.decode(), newline="")
+        rows = csv.DictReader(lines, strict=True, delimiter=between)
+        for number, row in enumerate(rows, start=1):
+            if any(row.pop(None, None) or []):
+                raise DataError(
+                    f"{path}:{rows.line_num} has more cells than the {len(rows.fieldnames or ())} "
+                    "of the first line; put quotes around a cell with a comma"
+                )
+            yield f"{path} row {number}", row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not CSV: {error}") from error
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+def _tsv(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
+    return _csv(path, content, between="\t")
+
+
+def _parquet(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
     import polars
     import polars.selectors
 
     try:
-        frame = polars.read_parquet(path)
+        frame = polars.read_parquet(io.BytesIO(content))
     except (polars.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is not Parquet: {error}") from error
     # 0.1 of 32 bits is 0.10000000149 in 64: its digits are kept.

@@ -146,7 +146,7 @@ def body_of(
     """The request, to the byte: the same for the same samples, whenever it is sent."""
     body: dict[str, object] = {
         "model": endpoint.model,
-        "messages": [{"role": "user", "content": chunk.problem.prompt}],
+        "messages": chunk.problem.chat,
         dialect.cap_field: cap_tokens,
         "temperature": spec.temperature,
     }

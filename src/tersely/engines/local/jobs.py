@@ -188,9 +188,8 @@ def prompt_opens_thinking(
 
 def rendered(tokenizer: Any, problem: Problem) -> list[int]:
     """The problem's prompt as the model gets it, through the chat template."""
-    chat = [{"role": "user", "content": problem.prompt}]
     ids: list[int] = tokenizer.apply_chat_template(
-        chat, add_generation_prompt=True, tokenize=True, return_dict=False
+        problem.chat, add_generation_prompt=True, tokenize=True, return_dict=False
     )
     return ids
 

@@ -42,7 +42,7 @@ def verl_frame(problems: Sequence[Problem]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "data_source": [p.source for p in problems],
-            "prompt": [[{"role": "user", "content": p.prompt}] for p in problems],
+            "prompt": [p.chat for p in problems],
             "ability": [p.grader for p in problems],
             "reward_model": [{"style": "rule", "ground_truth": p.answer} for p in problems],
             "extra_info": [
@@ -65,7 +65,7 @@ def trl_frame(problems: Sequence[Problem]) -> pl.DataFrame:
     reward functions get it."""
     return pl.DataFrame(
         {
-            "prompt": [[{"role": "user", "content": p.prompt}] for p in problems],
+            "prompt": [p.chat for p in problems],
             "answer": [p.answer for p in problems],
             "id": [p.id for p in problems],
             "source": [p.source for p in problems],

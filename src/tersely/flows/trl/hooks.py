@@ -154,7 +154,7 @@ def make_dataset(recipe: Recipe, problems: Sequence[Problem]) -> Any:
     from datasets import Dataset
 
     rows = [
-        {"prompt": [{"role": "user", "content": problem.prompt}], "problem": problem.id}
+        {"prompt": problem.chat, "problem": problem.id}
         for problem in all_steps_problems(recipe, problems)
     ]
     return Dataset.from_list(rows)
