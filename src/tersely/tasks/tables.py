@@ -1,6 +1,7 @@
 """Rows of a table, one after the other: JSONL, JSON, Parquet, CSV or TSV, by the file's ending,
 and with ``.gz`` behind it packed."""
 
+import codecs
 import csv
 import gzip
 import io
