@@ -132,7 +132,7 @@ def test_a_lost_problem_is_announced_at_the_top(evaluated, tmp_path):
         (("--column", "a=b"), ("--column is for files of other tools",)),
         (("--k", "0"), ("k = 0 is below 1",)),
         (("--budgets", "2,048"), ("'048' is no whole number",)),
-        (("--png", __file__), (__file__, "exists")),
+        (("--png", __file__), (__file__, "is no folder")),
         (("--csv", "/no/such/folder/a.csv"), ("/no/such/folder",)),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_picture_is_written(tmp_path):
         (("kimi", "--set", "alpha=-1"), "reward.alpha = -1 is below 0"),
         (("kimi", "--set", "alpha"), "is not key=value"),
         (("kimi", "--group", "r20 x30"), "group member 'x30' is not r or w and a length"),
-        (("kimi", "--cap", "1"), "--cap-tokens 1 is below 2"),
+        (("kimi", "--cap", "1"), "--cap-tokens 1 is outside 2 to"),
         (("kimi", "--target-tokens", "0"), "--target-tokens 0 must be above 0"),
     ],
 )

@@ -134,6 +134,8 @@ def _never_fail_to_print() -> None:
 def _plain_warnings() -> Iterator[None]:
     """Warnings of this package as one line each, others as Python shows them."""
     with warnings.catch_warnings():
+        # Whatever filter is set for others, ours are lines and never errors.
+        warnings.simplefilter("default", TerselyWarning)
         before = warnings.showwarning
 
         def say(message: Warning | str, category: type[Warning], *rest: object) -> None:

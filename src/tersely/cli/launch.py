@@ -79,7 +79,7 @@ def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int 
     lines = (f"# trl.{name} = {value!r}" for name, value in sorted(planned.items()))
     named = {name: str(value) for name, value in planned.items()}
     show("\n".join(lines), {"trl": named, "engine_installed": absent is None})
-    messages.print(note, soft_wrap=True)
+    messages.print(note, soft_wrap=absent is None)
 
 
 def _launch(settings: "Recipe", folder: Path, start: "Resumption", *, processes: int) -> None:

@@ -94,8 +94,7 @@ def _show(lines: "list[str] | None") -> None:
     messages.print(
         f"note: verl has neither composed nor checked its configuration; {needed}"
         if lines is None
-        else "starts: python -m verl.trainer.main_ppo with the lines above",
-        soft_wrap=True,
+        else "starts: python -m verl.trainer.main_ppo with the lines above"
     )
 
 

@@ -70,9 +70,13 @@ def _plot(
     parameters = dict(read_value(entry) for entry in entries)
     members = read_group(group)
     if not 2 <= cap_tokens <= MOST_TOKENS:
-        raise ConfigError(f"--cap-tokens {cap_tokens} is not within 2 and {MOST_TOKENS}; set it so")
+        raise ConfigError(
+            f"--cap-tokens {cap_tokens} is outside 2 to {MOST_TOKENS:,}; a lower cap draws nothing"
+        )
     if not 0 < target_tokens <= MOST_TOKENS:
-        raise ConfigError(f"--target-tokens {target_tokens:g} is not within 0 and {MOST_TOKENS}")
+        raise ConfigError(
+            f"--target-tokens {target_tokens:g} must be above 0 and at most {MOST_TOKENS:,}"
+        )
     check_written(out=out)
     points = trace_reward(
         name, parameters, members, target_tokens=target_tokens, cap_tokens=cap_tokens

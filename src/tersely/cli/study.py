@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
+from rich.text import Text
 
 from tersely.cli.frame import INTERRUPTED, messages, on_signals, plain_errors, show, use_threads
 from tersely.cli.options import flattened
@@ -148,7 +149,7 @@ def _describe(studies: "list[NamedStudy]", units: "list[StudyRun]", bench: "Stud
             f"{name}: {each.question} ({each.paper})",
             *(f"  {a}: {s}" for a, s in arms.items()),
         ]
-        show("\n".join(lines), {})
+        show(Text("\n".join(lines)), {})
         show(draw_claims(claims), {})
         keys = ("says", "expected", "paper")
         listed = [dict(zip(keys, claim, strict=True)) for claim in claims]

@@ -250,7 +250,7 @@ def _check_url(url: str) -> None:
         parsed.host.encode("idna")  # as a connection does
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise ConfigError(f"endpoint: url {url!r} is none: {error}; {example}") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.host or url.split() != [url]:
         raise ConfigError(
             f"endpoint: url {url!r} must start with http:// or https:// and a host; {example}"
         )
