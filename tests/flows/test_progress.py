@@ -113,6 +113,22 @@ def test_an_evaluation_prints_its_counts(console: Console, monkeypatch: pytest.M
     assert progress.done == 3
 
 
+def test_a_first_sample_that_failed_with_tokens_is_counted_and_not_averaged(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "PLAIN_EVERY_S", 0.0)
+    clock = iter([0.0, 0.0, *[4.0] * 6])
+    monkeypatch.setattr(evaluation, "monotonic", lambda: next(clock))
+    progress = evaluation.EvalProgress(console)
+    progress.on_sampling("sampling", 2, 0)
+    progress.on_sample(sample(Grade.UNGRADED, Finish.ERROR, 50))
+    progress.on_sample(sample(Grade.CORRECT, Finish.STOP, 10))
+    assert [line.split("  about")[0] for line in said(console)] == [
+        "1 of 2 samples  ",
+        "2 of 2 samples  so far 100% right, 10 tokens each  2 tokens/s  1 failed",
+    ]
+
+
 def test_forced_answers_are_counted_and_not_judged(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """What a server's reply becomes, and which replies are refused."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,24 @@ def test_a_reply_that_says_that_it_broke_off_is_asked_for_again(server, message)
     assert (found.text, found.tokens, found.failure) == ("1", 2, None)
 
 
+def test_an_error_that_ends_a_stream_is_named_and_the_request_made_again(server) -> None:
+    events = [
+        {"choices": [{"index": 0, "delta": {"content": "1"}}]},
+        {"error": {"message": "engine died"}},
+    ]
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    server.answer = lambda asked: (200, {"Content-Type": "text/event-stream"}, body)
+    with pytest.raises(EngineError, match=r"HTTP 200 with an error: .*engine died"):
+        sample(server, spec=replace(SPEC, samples=1))
+    assert len(server.bodies) == 3
+
+
+def test_a_redirect_names_the_url_that_endpoint_takes(server) -> None:
+    server.answer = lambda asked: reply({}, status=308, Location="/new/v1/chat/completions")
+    with pytest.raises(EngineError, match=r"points to, http://\S+:\d+/new/v1\)"):
+        sample(server, spec=replace(SPEC, samples=1))
+
+
 PARTS = {
     "ab": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
     "<think>why</think>4": [
@@ -90,8 +109,8 @@ def test_a_choice_without_an_index_is_the_one_asked_for(server) -> None:
 
 
 FINISHES = {
-    Finish.STOP: ["stop", "eos", "eos_token", "stop_sequence"],
-    Finish.LENGTH: ["length", "max_tokens"],
+    Finish.STOP: ["stop", "eos", "eos_token", "stop_sequence", "STOP"],
+    Finish.LENGTH: ["length", "max_tokens", "MAX_TOKENS"],
     Finish.ERROR: ["content_filter", "tool_calls", "something new"],
 }
 

@@ -233,6 +233,13 @@ def test_where_the_first_sixteen_all_fail_no_other_is_asked_for(server, status) 
     assert len(server.bodies) == 16
 
 
+def test_one_reason_is_one_whatever_each_reply_said(server) -> None:
+    said = iter(range(100))
+    server.answer = lambda body: reply({"choices": [choice(f"text {next(said)}")]})
+    with pytest.raises(EngineError, match=r"none of 16 requests succeeded \(the server's reply"):
+        sample(server, problems=20)
+
+
 def test_a_server_that_dies_stops_the_run_and_its_failures_are_not_kept(server) -> None:
     def answer(body):
         late = int(body["messages"][0]["content"].split()[1].strip(":")) >= 20

@@ -122,7 +122,8 @@ class FailureTally:
 
     def _none_succeed(self) -> EngineError:
         failed = len(self.waiting)
-        reasons = len({failure.reason for failure in self.waiting})
+        # What a reply said differs from sample to sample; why it is no sample does not.
+        reasons = len({failure.reason.partition(" (got: ")[0] for failure in self.waiting})
         first = f"{reasons:,} reasons, the last: " if reasons > 1 else ""
         return EngineError(
             f"none of {failed:,} {'request' if failed == 1 else 'requests'} succeeded ({first}"

@@ -206,7 +206,7 @@ def _received(
     """What one choice brought. Thinking that the server keeps back cannot be counted."""
     thinking = _thinking(choice.message)
     content = _content(choice.message).replace(prompt, "", 1)
-    stopped = FINISHES.get(choice.finish_reason or "") is Finish.STOP
+    stopped = _finish(choice) is Finish.STOP
     # Without its end, what was cut may be thinking and no answer.
     answer = content.rpartition("</think>")[2]
     answered = thinking or "</think>" in content or (stopped and "<think>" not in content)
@@ -309,6 +309,11 @@ def _said(choice: _ReplyChoice, *, tokens: int, cap_tokens: int, counted: str) -
         reasoning=_thinking(message),
         content=_content(message),
         tokens=tokens,
-        finish=FINISHES.get(choice.finish_reason, Finish.ERROR),
+        finish=_finish(choice),
         counted=counted,
     )
+
+
+def _finish(choice: _ReplyChoice) -> Finish:
+    """Proxies of Gemini's API write it in capitals."""
+    return FINISHES.get((choice.finish_reason or "").lower(), Finish.ERROR)

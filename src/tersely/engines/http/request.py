@@ -4,6 +4,7 @@ import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
@@ -208,7 +209,7 @@ def refused(reply: httpx.Response, endpoint: Endpoint) -> Refused:
     """The failure for good that any other status stands for, with the server's words."""
     fix = FIXES.get(reply.status_code, "see what the server says and correct the settings")
     if reply.is_redirect:
-        fix = f"give --endpoint the url that it points to, {reply.headers.get('Location', 'none')}"
+        fix = f"give --endpoint the url that it points to, {_points_to(reply)}"
     elif reply.status_code in (400, 422) and endpoint.seeded and "seed" in reply.text.lower():
         fix = "leave the seed out with --no-seed"
     return Refused(
@@ -216,6 +217,14 @@ def refused(reply: httpx.Response, endpoint: Endpoint) -> Refused:
         f"{shortened(reply.text, secret=endpoint.api_key)}; {fix}",
         status=reply.status_code,
     )
+
+
+def _points_to(reply: httpx.Response) -> str:
+    """The server that a redirect names, as --endpoint takes it."""
+    named = reply.headers.get("Location", "none")
+    with suppress(httpx.InvalidURL, ValueError):
+        named = str(reply.url.join(named))
+    return shortened(named.removesuffix("/chat/completions").removesuffix("/models"))
 
 
 def check_endpoint(endpoint: Endpoint) -> None:

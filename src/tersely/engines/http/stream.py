@@ -18,8 +18,8 @@ def is_stream(body: bytes) -> bool:
 def joined(body: bytes) -> bytes:
     """The chat completion that a stream of chunks is, as JSON.
 
-    A stream that broke off lacks its ``finish_reason``; one with an event that is no JSON object
-    comes back as text that is no JSON either.
+    A stream that broke off lacks its ``finish_reason``: what is left is the error that it ended
+    with, or text that is no JSON, as of one with an event that is no JSON object.
     """
     choices: dict[int, dict[str, Any]] = {}
     rest: dict[str, Any] = {}
@@ -36,7 +36,10 @@ def joined(body: bytes) -> bytes:
         for piece in pieces if isinstance(pieces, list) else ():
             if isinstance(piece, dict):
                 _add(piece, choices)
-    if any(choice["finish_reason"] is None for choice in choices.values()):
+    unfinished = any(choice["finish_reason"] is None for choice in choices.values())
+    if unfinished and rest.get("error"):
+        return json.dumps({"error": rest["error"]}).encode()
+    if unfinished:
         return b"the stream broke off"
     return json.dumps({**rest, "choices": list(choices.values())}).encode()
 

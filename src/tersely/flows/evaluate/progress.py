@@ -53,9 +53,9 @@ class EvalProgress:
             self._failed += 1
         else:
             self._new += 1
-        if record is not None:
-            self._right += record.grade is Grade.CORRECT and record.finish is Finish.STOP
-            self._tokens += record.tokens
+            if record is not None:
+                self._right += record.grade is Grade.CORRECT and record.finish is Finish.STOP
+                self._tokens += record.tokens
         seconds = monotonic() - self._began
         numbers = ""
         if self._tokens:
