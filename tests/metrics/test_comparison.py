@@ -175,6 +175,16 @@ def test_lost_and_won_problems_are_those_that_some_and_no_sample_solves():
     assert not changes[0].lost
 
 
+def test_lengths_are_compared_over_the_problems_with_graded_samples_on_both_sides():
+    before = table([[10, 10], [90, 90]], [[1, 1], [1, 1]])
+    after = table([[10, 10], [0, 0]], [[1, 1], [0, 0]], graded=[[1, 1], [0, 0]])
+    compared = compared_at(before, after)
+    for name in ("mean tokens", "tokens per correct answer"):
+        row = compared.find(name)
+        assert (row.before.estimate, row.after.estimate, row.difference.estimate) == (10, 10, 0)
+    assert compared.aes.estimate == 0
+
+
 def test_a_loss_of_pass_at_k_that_mean_at_k_hides_is_there_to_see():
     # p0 8/8 before and after 8/8; p1 1/8 -> 0/8; p2 4/8 -> 8/8: mean .54 -> .67, pass@8 1 -> 2/3
     def run(*hits):

@@ -235,7 +235,10 @@ def _tell_cap(table: SampleTable) -> str:
 
 
 def _align(before: Sheet, after: Sheet) -> tuple[Sheet, Sheet]:
-    """The quantities both have; means over problems only of problems defined in both."""
+    """The quantities both have, over the problems with graded samples in both.
+
+    Means over problems use those problems only where they are defined in both.
+    """
     names = [q for q in before.quantities if q in after.quantities]
     picked = []
     for sheet in (before, after):
@@ -244,9 +247,15 @@ def _align(before: Sheet, after: Sheet) -> tuple[Sheet, Sheet]:
         picked.append(Sheet(tuple(names), sums, sheet.n_PM[:, columns]))
     averaged_M = np.array([_is_averaged(q) for q in names])
     both_PM = (picked[0].sums.b_PM > 0) & (picked[1].sums.b_PM > 0)
-    keep_PM = np.where(averaged_M, both_PM, True)
+    # A problem without a graded sample on one side says nothing of their lengths either.
+    graded_P1 = both_PM[:, [names.index(Quantity("mean tokens", Unit.TOKENS))]]
+    keep_PM = np.where(averaged_M, both_PM, graded_P1)
     return tuple(  # type: ignore[return-value]
-        sheet._replace(sums=Sums(sheet.sums.a_PM * keep_PM, sheet.sums.b_PM * keep_PM))
+        Sheet(
+            sheet.quantities,
+            Sums(sheet.sums.a_PM * keep_PM, sheet.sums.b_PM * keep_PM),
+            sheet.n_PM * keep_PM,
+        )
         for sheet in picked
     )
 
