@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from functools import wraps
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from tersely.algo import losses
 from tersely.cli import app
 from tersely.engines.models import lab_folder
+from tersely.flows.recipe.recipe import as_toml, read_recipe
 
 TINY = Path(__file__).parents[1] / "flows" / "tiny.toml"
 
@@ -84,6 +86,26 @@ def test_a_finished_run_has_a_report_and_prints_a_table(finished: Path) -> None:
 def test_resume_refuses_another_recipe_and_names_the_difference(finished: Path) -> None:
     result = train(TINY, "--out", finished, "--resume", "--set", "seed=6")
     refused(result, "another recipe", "seed", "6", "0", "learner.steps")
+
+
+def test_a_resume_without_a_recipe_goes_on_with_the_runs_own(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(finished, tmp_path / "run")
+    result = train("--out", folder, "--resume", "--set", "learner.steps=6")
+    assert result.exit_code == 0, result.output
+    assert len((folder / "steps.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_refused_resume_shows_a_setting_that_set_can_read(finished: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    own = tomllib.loads((finished / "recipe.toml").read_text())
+    budgets = [1, *own["evaluation"]["budgets"]]
+    settings = read_recipe(finished / "recipe.toml", overrides=[f"evaluation.budgets={budgets}"])
+    other.write_text(as_toml(settings))
+    refused(
+        train(other, "--out", finished, "--resume"), f"--set 'evaluation.budgets={budgets}' changes"
+    )
 
 
 def copy_of(run: Path, to: Path) -> Path:

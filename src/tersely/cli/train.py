@@ -58,7 +58,9 @@ def train(
 
     with plain_errors():
         sandbox.allow_unsandboxed(allow_unsandboxed)
-        file = shipped("demo") if recipe is None else find_recipe(recipe)
+        resuming = resume or resume_from is not None
+        file = _own_recipe(out or DEMO_FOLDER) if recipe is None and resuming else None
+        file = file or (shipped("demo") if recipe is None else find_recipe(recipe))
         folder = out or (DEMO_FOLDER if recipe is None else Path("runs") / file.stem)
         given = {"seed": seed, "model.cpu_threads": threads or None}
         overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
@@ -67,6 +69,14 @@ def train(
             _show_price(settings, mean_tokens=mean_tokens)
             return
         _train(settings, folder, Resumption(resume, resume_from, keys_of(set_ or [])))
+
+
+def _own_recipe(folder: Path) -> Path | None:
+    """The recipe that a run folder keeps: a resume that names none goes on with it."""
+    from tersely.flows.recipe.recipe import RECIPE_FILE
+
+    file = folder / RECIPE_FILE
+    return file if file.is_file() else None
 
 
 def _show_price(settings: "Recipe", *, mean_tokens: int | None) -> None:

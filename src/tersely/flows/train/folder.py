@@ -1,5 +1,6 @@
 """A run folder: made once, never overwritten, and resumed only with the same recipe."""
 
+import json
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -136,7 +137,8 @@ def resumed_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str]) -> R
             (settings[sections[0]] if sections else settings)[name] = here
         # The recipe that it was begun with goes on with what was changed since.
         elif here != value_of(begun, key):
-            hint = f"--set {key}={here} changes it" if key in MAY_CHANGE else "restore it"
+            shown = f"'{key}={json.dumps(here)}'"
+            hint = f"--set {shown} changes it" if key in MAY_CHANGE else "restore it"
             raise ConfigError(
                 f"cannot resume {folder} with another recipe: {said}; {hint}, "
                 f"resume with {folder / RECIPE_FILE} or choose another folder with --out"
