@@ -52,7 +52,9 @@ def append(path: Path, record: object) -> None:
         if end_bytes > 0:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
-                raise DataError(f"{path}: the last line is torn; call repair_torn_tail first")
+                raise DataError(
+                    f"{path}: the last line is torn; take it away or write the file anew"
+                )
         rest = memoryview(line)
         try:
             while rest:
@@ -89,7 +91,9 @@ def read(path: Path, type_: type[T]) -> list[T]:
     content = path.read_bytes()
     *lines, tail = content.split(b"\n")
     if tail:
-        raise DataError(f"{path}:{len(lines) + 1}: torn last line; call repair_torn_tail first")
+        raise DataError(
+            f"{path}:{len(lines) + 1}: the last line is torn; take it away or write the file anew"
+        )
     return parse(lines, type_, name=str(path))
 
 

@@ -72,7 +72,7 @@ def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> Ste
         raise ConfigError(f"no step log at {file}; give a file or a run folder")
     if writer is Writer.TERSELY:
         check_step_log(file.parent)
-        return log_records(jsonl.read(file, StepRecord), staleness=_staleness(file.parent))
+        return log_records(_our_records(file), staleness=_staleness(file.parent))
     theirs = {their: our for our, their in columns.items()}
     if writer is Writer.TRL:
         rows: Iterable[Mapping[str, Any]] = _trl_rows(file)
@@ -82,6 +82,14 @@ def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> Ste
     else:
         rows, names = _csv_rows(file), {"step": "step", **theirs}
     return _arranged(rows, names, file=file)
+
+
+def _our_records(file: Path) -> list[StepRecord]:
+    try:
+        return jsonl.read(file, StepRecord)
+    except DataError as error:
+        others = ", ".join(writer for writer in Writer if writer is not Writer.TERSELY)
+        raise DataError(f"{error}; for another tool's log say --from {others}") from error
 
 
 def in_our_words(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:
@@ -117,12 +125,16 @@ def _trl_rows(file: Path) -> list[Mapping[str, Any]]:
 def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
     """File logger: ``{"step": n, "data": {...}}`` a line; console: ``step:n - name:value``."""
     rows: list[Mapping[str, Any]] = []
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    text = file.read_text(encoding="utf-8", errors="replace")
+    lines = text.splitlines()
     for number, line in enumerate(lines, start=1):
         if line.startswith("{"):
             try:
                 found = parse_json(line)
             except ValueError as error:
+                if number == len(lines) and not text.endswith("\n"):
+                    # A run in progress, or one that was killed, is writing this line.
+                    break
                 raise DataError(f"{file}:{number} is not JSON: {error}") from error
             data = _entry(found.get("data", {}), place=f"{file}:{number}: data")
             rows.append({"step": found.get("step"), **data})
@@ -150,16 +162,29 @@ def _entry(found: Any, *, place: str) -> Mapping[str, Any]:
 def _arranged(
     rows: Iterable[Mapping[str, Any]], names: Mapping[str, str], *, file: Path
 ) -> StepLog:
-    rows = [row for row in rows if any(t in row and o == "step" for t, o in names.items())]
-    kept = {their: our for their, our in names.items() if any(their in row for row in rows)}
-    if not rows or set(kept.values()) <= {"step"}:
-        seen = ", ".join(sorted({str(key) for row in rows[:1] for key in row})) or "no rows"
+    every = list(rows)
+    # A trainer's summary or evaluation stands beside a step and says nothing of it.
+    rows = [row for row in every if _holds_a_step(row, names)]
+    if not rows:
+        seen = ", ".join(sorted({str(key) for row in every[:1] for key in row})) or "no rows"
+        others = ", ".join(their for their, our in names.items() if our != "step")
         raise DataError(
-            f"{file} has none of the columns {', '.join(names)}; it has {seen}; name them with "
-            "--column ours=theirs, for instance --column tokens_mean=length"
+            f"{file} has no row with {_name_of('step', names)} and one of the columns "
+            f"{others or '(none named)'}; it has {seen}; name them with "
+            "--column ours=theirs, for instance --column step=Step --column tokens_mean=length"
         )
+    kept = {their: our for their, our in names.items() if any(their in row for row in rows)}
     arrays = {our: [_number(row.get(their)) for row in rows] for their, our in kept.items()}
     return make_log(arrays.pop("step"), arrays)
+
+
+def _holds_a_step(row: Mapping[str, Any], names: Mapping[str, str]) -> bool:
+    ours = {names[their] for their in row if their in names}
+    return "step" in ours and len(ours) > 1
+
+
+def _name_of(column: str, names: Mapping[str, str]) -> str:
+    return " or ".join(their for their, our in names.items() if our == column)
 
 
 def _number(value: Any) -> float:
