@@ -240,3 +240,10 @@ def test_the_spectrum_is_the_papers_and_small_caps_have_their_halves():
     assert spectrum(20000) == (2048, 4096, 8192, 16384, 20000)
     assert spectrum(320) == (20, 40, 80, 160, 320)
     assert spectrum(3) == (1, 3)
+
+
+def test_a_run_folder_is_told_which_file_to_give_instead(tmp_path):
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "step-000004.jsonl").touch()
+    with pytest.raises(ConfigError, match=r"one of the run's evaluations, .*step-000004\.jsonl"):
+        load(tmp_path)

@@ -93,7 +93,10 @@ def load(
     only_model = None if options is None else _only_model(options)
     file = path / RECORDS_FILE if path.is_dir() else path
     if not file.is_file():
-        raise ConfigError(f"{path} holds no {RECORDS_FILE}; give a folder that tersely eval wrote")
+        inside = sorted(path.glob("eval/step-*.jsonl"))
+        run = f", or one of the run's evaluations, such as {inside[-1]}" if inside else ""
+        fix = f"give a folder that tersely eval wrote{run}"
+        raise ConfigError(f"{path} holds no {RECORDS_FILE}; {fix}")
     has_manifest = (file.parent / FILE).is_file() and file.name == RECORDS_FILE
     manifest = read_manifest(file.parent, EvaluationManifest) if has_manifest else None
     wanted = protocol or _protocol_of(manifest, file)
