@@ -174,7 +174,7 @@ def test_an_empty_file_and_a_missing_one_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="there is no"):
         load(tmp_path / "nothing")
     (tmp_path / "bare").mkdir()
-    with pytest.raises(ConfigError, match=r"holds no records\.jsonl"):
+    with pytest.raises(ConfigError, match=r"has no records\.jsonl"):
         load(tmp_path / "bare")
 
 

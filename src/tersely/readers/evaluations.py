@@ -95,8 +95,7 @@ def load(
     if not file.is_file():
         inside = sorted(path.glob("eval/step-*.jsonl"))
         run = f", or one of the run's evaluations, such as {inside[-1]}" if inside else ""
-        fix = f"give a folder that tersely eval wrote{run}"
-        raise ConfigError(f"{path} holds no {RECORDS_FILE}; {fix}")
+        raise ConfigError(f"{path} has no {RECORDS_FILE}; give a folder of tersely eval{run}")
     has_manifest = (file.parent / FILE).is_file() and file.name == RECORDS_FILE
     manifest = read_manifest(file.parent, EvaluationManifest) if has_manifest else None
     wanted = protocol or _protocol_of(manifest, file)
