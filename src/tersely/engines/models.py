@@ -2,25 +2,39 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
-from pickle import UnpicklingError
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tersely.core.digests import check_digests
-from tersely.core.errors import ConfigError, TerselyWarning
+from tersely.core.errors import ConfigError, TerselyError, TerselyWarning, shortened
+from tersely.engines.folders import (
+    CONFIG_FILE,
+    check_generation,
+    check_weights,
+    read_object,
+    weights_file,
+)
 from tersely.engines.folders import LAB as LAB
 from tersely.engines.folders import folder_of as folder_of
 from tersely.engines.folders import lab_folder as lab_folder
 from tersely.engines.learning.lora import merged_weights, plain_twin
-from tersely.engines.learning.memory import memory_errors
+from tersely.engines.learning.memory import is_out_of_memory, memory_errors
 from tersely.tasks.grading.answer import END_THINK
 
-# What reading a damaged or foreign file raises.
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError)
+_TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
+# Of other kinds of tokenizer, which transformers turns into one of its own.
+_VOCABULARIES = ("tekken.json", "*.model", "*.tiktoken", "*.py")
+_REASON_CHARS = 240
+_WEIGHTS_FIX = "fetch it again, or save the model anew, which makes model.safetensors"
+_CONFIG_FIX = f"restore the {CONFIG_FILE} that the weights were saved with"
 # Buffers that older versions saved and newer ones compute.
 _COMPUTED = ("rotary_emb.inv_freq", ".attn.bias", ".masked_bias", ".position_ids")
 _LAYER = re.compile(r".*?\.\d+\.")
@@ -114,20 +128,69 @@ def load_policy(path: str, *, dtype: torch.dtype = torch.float32) -> Policy:
         EngineError: it does not fit into memory.
     """
     # Where a checkpoint of ours was damaged, that is said, and not what comes of it.
-    check_digests(folder_of(path), but=("optimizer.pt", "state.json"))
+    folder = folder_of(path)
+    check_digests(folder, but=("optimizer.pt", "state.json"))
     tokenizer = load_tokenizer(path)
+    settings = load_settings(path)
     fix = "use a smaller model, or free memory that other processes hold"
     with memory_errors(f"loading model.path = {path!r}", fix=fix):
-        try:
-            model, found = AutoModelForCausalLM.from_pretrained(
-                folder_of(path), dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
-            )
-        except _UNREADABLE as error:
-            raise _unloadable(path, error) from error
+        model, found = _load_weights(folder, settings.config, dtype=dtype, path=path)
         _refuse_random(found, path=path)
         _refuse_left_over(found["unexpected_keys"], model.state_dict(), path=path)
         _refuse_non_finite(model, path=path)
         return Policy(model.to(device()), tokenizer)
+
+
+def _load_weights(folder: Path, config: Any, *, dtype: torch.dtype, path: str) -> tuple[Model, Any]:
+    """The model, and what transformers says of loading it."""
+    kind = str(config.model_type)
+    if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ConfigError(
+            f"model.path = {path!r} cannot be loaded: {CONFIG_FILE}: model_type {kind!r} is no "
+            "causal language model of transformers; give one that continues text, or evaluate it "
+            "through a server (--endpoint)"
+        )
+    quantised = getattr(config, "quantization_config", None) is not None
+    fix = "give the model's version without quantization" if quantised else _WEIGHTS_FIX
+    with _reading(path, weights_file(folder), fix=fix):
+        try:
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+        except Exception:
+            # Where no model can be made without weights either, they are not what is wrong.
+            with _reading(path, CONFIG_FILE, fix=_CONFIG_FIX), torch.device("meta"):
+                AutoModelForCausalLM.from_config(config)
+            raise
+    return model, found
+
+
+@contextmanager
+def _reading(path: str, what: str, *, fix: str) -> Iterator[None]:
+    """Whatever a library raises over a file that is not as it expects becomes a ConfigError."""
+    try:
+        yield
+    except TerselyError:
+        raise
+    except Exception as error:  # of any kind: TypeError, KeyError, AssertionError, ImportError ...
+        if is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"model.path = {path!r} cannot be loaded: {what}: {_reason(error)}; {fix}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{shortened(error)} is missing or not known"
+    said = " ".join(str(error).split()) or type(error).__name__
+    if len(said) > _REASON_CHARS:
+        said = f"{said[:_REASON_CHARS]}..."
+    return said.rstrip(".")
 
 
 def _refuse_random(found: Mapping[str, Any], *, path: str) -> None:
@@ -185,16 +248,59 @@ def load_settings(path: str) -> Settings:
     """A model's configuration, and how it generates, which the former tells where no file does.
 
     Raises:
-        ConfigError: it is not an ordinary Hugging Face model folder.
+        ConfigError: it is not an ordinary Hugging Face model folder of a causal language model
+            that transformers knows, or a file of weights is damaged.
     """
     folder = folder_of(path)
-    config = AutoConfig.from_pretrained(folder)
-    generation = (
-        GenerationConfig.from_pretrained(folder)
-        if (folder / "generation_config.json").is_file()
-        else GenerationConfig.from_model_config(config)
-    )
+    config = _read_config(folder, path=path)
+    check_generation(folder, path=path)
+    quantised = getattr(config, "quantization_config", None) is not None
+    check_weights(folder, path=path, quantised=quantised)
+    with _reading(path, "generation_config.json", fix="restore it"):
+        generation = (
+            GenerationConfig.from_pretrained(folder)
+            if (folder / "generation_config.json").is_file()
+            else GenerationConfig.from_model_config(config)
+        )
     return Settings(config, generation)
+
+
+def _read_config(folder: Path, *, path: str) -> Any:
+    _check_kind(read_object(folder / CONFIG_FILE), path=path)
+    with _reading(path, CONFIG_FILE, fix=_CONFIG_FIX):
+        return AutoConfig.from_pretrained(folder)
+
+
+def _check_kind(config: Mapping[str, Any] | str, *, path: str) -> None:
+    """Refuses what transformers has no class for, and types of numbers that torch has not."""
+    assert not isinstance(config, str)  # read before
+    said = f"model.path = {path!r} cannot be loaded: {CONFIG_FILE}:"
+    kind = config["model_type"]
+    if kind not in transformers.CONFIG_MAPPING:
+        why = (
+            "its model brings code of its own (auto_map), which is not run"
+            if config.get("auto_map")
+            else f"transformers {transformers.__version__} does not know its model_type"
+        )
+        raise ConfigError(
+            f"{said} model_type {shortened(kind)!r}: {why}; evaluate it through a server "
+            "(--endpoint), or install a transformers that knows it"
+        )
+    pad, vocabulary = config.get("pad_token_id"), config.get("vocab_size")
+    if isinstance(pad, int) and isinstance(vocabulary, int) and not -vocabulary <= pad < vocabulary:
+        raise ConfigError(
+            f"{said} pad_token_id {pad} is outside its vocab_size {vocabulary}; set a token that "
+            "the model has, or null"
+        )
+    for key in ("dtype", "torch_dtype"):
+        name = config.get(key)
+        if isinstance(name, str) and not isinstance(
+            getattr(torch, name.removeprefix("torch."), None), torch.dtype
+        ):
+            raise ConfigError(
+                f"{said} {key} {shortened(name)!r} is no type of torch's; write float32, bfloat16 "
+                "or float16"
+            )
 
 
 def load_tokenizer(path: str) -> Tokenizer:
@@ -204,21 +310,49 @@ def load_tokenizer(path: str) -> Tokenizer:
         ConfigError: it cannot be loaded, cannot chat or stop, or marks thinking with other tags
             than graders know.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder_of(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise _unloadable(path, error) from error
-    if not tokenizer.chat_template:
-        raise ConfigError(
-            f"the tokenizer of model.path = {path!r} has no chat template; save one with it "
-            "(tokenizer.chat_template = ...) or use the model's instruct version"
-        )
+    folder = folder_of(path)
+    # transformers reads it for the tokenizer as well.
+    _read_config(folder, path=path)
+    fix = "restore the tokenizer's files that the model came with"
+    for name in _TOKENIZER_FILES:
+        content = read_object(folder / name) if (folder / name).is_file() else {}
+        if isinstance(content, str):
+            raise ConfigError(f"model.path = {path!r} cannot be loaded: {name} {content}; {fix}")
+    with _reading(path, "its tokenizer", fix=fix):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    _refuse_no_vocabulary(tokenizer, folder, path=path)
+    _check_template(tokenizer.chat_template, path=path)
     if tokenizer.eos_token_id is None:
-        raise ConfigError(f"the tokenizer of model.path = {path!r} has no eos_token; set one")
+        raise ConfigError(
+            f"the tokenizer of model.path = {path!r} has no eos_token; set one in "
+            "tokenizer_config.json"
+        )
     check_thinking_tags(str(tokenizer.chat_template), path=path)
     return tokenizer
 
 
-def _unloadable(path: str, error: Exception) -> ConfigError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return ConfigError(f"model.path = {path!r} cannot be loaded: {reason}")
+def _refuse_no_vocabulary(tokenizer: Tokenizer, folder: Path, *, path: str) -> None:
+    """Refuses a folder without a tokenizer, of which transformers makes one that knows no word."""
+    names = {*getattr(tokenizer, "vocab_files_names", {}).values()}
+    if names and not any(any(folder.glob(name)) for name in (*names, *_VOCABULARIES)):
+        raise ConfigError(
+            f"model.path = {path!r} holds no tokenizer (none of {', '.join(sorted(names))}); copy "
+            "the tokenizer's files of the model it was made from into it"
+        )
+
+
+def _check_template(template: object, *, path: str) -> None:
+    """Refuses a tokenizer that has no chat template, or several of which none is the default."""
+    if isinstance(template, dict) and "default" not in template:
+        said = f"has only chat templates named {', '.join(map(str, template))}, and no default"
+    elif not template:
+        said = "has no chat template"
+    elif not isinstance(template, str | dict):
+        said = f"has the chat template {shortened(template)!r}, which is no text"
+    else:
+        return
+    raise ConfigError(
+        f"the tokenizer of model.path = {path!r} {said}; save one with it (a file "
+        "chat_template.jinja in that folder, or tokenizer.chat_template = ... and "
+        "save_pretrained) or use the model's instruct version"
+    )

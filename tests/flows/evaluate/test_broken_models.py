@@ -113,7 +113,7 @@ def as_nothing(model):
         (without("model.layers.0.mlp.up_proj.weight"), "has no model.layers.0.mlp.up_proj.weight;"),
         (more_layers, "has no model.layers.3.input_layernorm.weight and 10 more;"),
         (wider, "down_proj.weight of shape [96, 256] where config.json wants [96, 264] and 8 more"),
-        (cut_short, "cannot be loaded: Error while deserializing header"),
+        (cut_short, "bytes is damaged: Error while deserializing header"),
         (as_nothing, "cannot be loaded: "),
     ],
 )

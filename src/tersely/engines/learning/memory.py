@@ -21,12 +21,17 @@ def memory_errors(doing: str, *, fix: str) -> Iterator[None]:
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _said(doing, fix, error) from error
-    except RuntimeError as error:
-        if not any(sign in str(error) for sign in _CPU_SIGNS):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         raise _said(doing, fix, error) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _CPU_SIGNS)
 
 
 def sampling_memory(rows: int) -> str:

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Shaped
 
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import ConfigError, EngineError, shortened
 from tersely.core.types import Finish, Problem, Rollout, SamplingSpec
 from tersely.tasks.grading.answer import opens_thinking
 
 OnRollout = Callable[[Rollout], None]
 # Positions of a model that names none, such as a recurrent one.
 _NO_BOUND = 2**31
+_REASON_CHARS = 240
 
 
 class Engine(StrEnum):
@@ -95,9 +96,11 @@ class RolloutCodec(NamedTuple):
         """One job a sample that is not to be skipped, problem by problem.
 
         Raises:
+            ConfigError: the chat template refuses a prompt, or leaves a part of it out.
             EngineError: a prompt plus the cap does not fit the model's positions, or a token of
                 it is not in the model's vocabulary.
         """
+        check_chat(self.tokenizer, problems)
         jobs: list[Job] = []
         for index, problem in enumerate(problems):
             ids = rendered(self.tokenizer, problem)
@@ -180,18 +183,72 @@ def prompt_opens_thinking(
         settings: what else the template is given, such as ``enable_thinking``.
     """
     chat = [{"role": "user", "content": prompt}]
-    written = tokenizer.apply_chat_template(
-        chat, add_generation_prompt=True, tokenize=False, **settings
-    )
+    written = _write(tokenizer, chat, of=repr(shortened(prompt)), tokenize=False, **settings)
     return opens_thinking(written, asked=prompt)
 
 
 def rendered(tokenizer: Any, problem: Problem) -> list[int]:
-    """The problem's prompt as the model gets it, through the chat template."""
-    ids: list[int] = tokenizer.apply_chat_template(
-        problem.chat, add_generation_prompt=True, tokenize=True, return_dict=False
+    """The problem's prompt as the model gets it, through the chat template.
+
+    Raises:
+        ConfigError: the template refuses it.
+    """
+    ids: list[int] = _write(
+        tokenizer, problem.chat, of=f"problem {problem.id!r}", tokenize=True, return_dict=False
     )
     return ids
+
+
+def check_chat(tokenizer: Any, problems: Sequence[Problem]) -> None:
+    """Refuses a chat template that leaves out the question, or messages before it.
+
+    A template that writes a message writes another text where the message is another. The first
+    message of each role is tried.
+
+    Raises:
+        ConfigError: one of them makes no difference.
+    """
+    tried: set[tuple[str, bool]] = set()
+    for problem in problems:
+        chat, of = problem.chat, f"problem {problem.id!r}"
+        for place, message in enumerate(chat):
+            role, is_question = message["role"], place == len(chat) - 1
+            if (role, is_question) in tried or not message["content"].strip():
+                continue
+            tried.add((role, is_question))
+            changed = [*chat]
+            changed[place] = {"role": role, "content": f"{message['content']} and more"}
+            if _write(tokenizer, chat, of=of, tokenize=False) == _write(
+                tokenizer, changed, of=of, tokenize=False
+            ):
+                raise ConfigError(_say_left_out(of, role, is_question=is_question))
+
+
+def _say_left_out(of: str, role: str, *, is_question: bool) -> str:
+    template = "give the model a chat template (chat_template.jinja in its folder)"
+    if is_question:
+        return f"{of}: the chat template leaves the question out; {template} that writes it"
+    return (
+        f"{of} has a message of role {role!r} before the question, which the chat template leaves "
+        f"out, so that the model would never read it; put its text into the question, or "
+        f"{template} that writes the role"
+    )
+
+
+def _write(tokenizer: Any, chat: Sequence[Mapping[str, str]], *, of: str, **settings: Any) -> Any:
+    """A chat through the chat template, to where the answer begins."""
+    try:
+        return tokenizer.apply_chat_template(chat, add_generation_prompt=True, **settings)
+    except Exception as error:  # a template is a program: what it raises is of any kind
+        before = [message["role"] for message in chat[:-1]]
+        said = " ".join(str(error).split()) or type(error).__name__
+        fix = "mend the chat template (chat_template.jinja in the model's folder)"
+        if before:
+            fix = f"put the text of its {before[0]} message into the question, or {fix}"
+        raise ConfigError(
+            f"{of}: the chat template fails on its messages ({', '.join((*before, 'user'))}): "
+            f"{said[:_REASON_CHARS]}; {fix}"
+        ) from error
 
 
 def make_codec(model: Any, tokenizer: Any) -> RolloutCodec:
@@ -204,10 +261,8 @@ def make_codec(model: Any, tokenizer: Any) -> RolloutCodec:
         ConfigError: a stop token is not in the model's vocabulary.
         EngineError: neither names a stop token.
     """
-    config = model.generation_config
-    listed = getattr(config, "eos_token_id", None)
-    listed = listed if isinstance(listed, list | tuple) else [listed]
-    stop_ids = frozenset(int(i) for i in [tokenizer.eos_token_id, *listed] if i is not None)
+    listed = _listed_stops(getattr(model.generation_config, "eos_token_id", None))
+    stop_ids = frozenset(i for i in [tokenizer.eos_token_id, *listed] if i is not None)
     if not stop_ids:
         raise EngineError(
             "no stop token: tokenizer.eos_token_id and generation_config.eos_token_id are both "
@@ -217,10 +272,15 @@ def make_codec(model: Any, tokenizer: Any) -> RolloutCodec:
     vocabulary = int(getattr(text_config, "vocab_size", None) or _NO_BOUND)
     outside = sorted(i for i in stop_ids if not 0 <= i < vocabulary)
     if outside:
+        whose = (
+            f"the tokenizer's eos_token {tokenizer.eos_token!r}"
+            if outside[0] == tokenizer.eos_token_id
+            else "eos_token_id of generation_config.json or config.json"
+        )
         raise ConfigError(
-            f"stop token {outside[0]} is outside the model's vocabulary of {vocabulary}, so it can "
-            "never be sampled; set eos_token of the tokenizer and eos_token_id of "
-            "generation_config.json to a token the model has"
+            f"stop token {outside[0]} ({whose}) is outside the model's vocabulary of {vocabulary}, "
+            "so it can never be sampled; set eos_token of tokenizer_config.json and eos_token_id "
+            "of generation_config.json to a token the model has"
         )
     positions = int(getattr(text_config, "max_position_embeddings", None) or _NO_BOUND)
     switch = rotation_switch(text_config)
@@ -233,6 +293,23 @@ def make_codec(model: Any, tokenizer: Any) -> RolloutCodec:
         vocabulary,
         "positions up to which longrope rotates by its short factors",
     )
+
+
+def _listed_stops(listed: object) -> list[int]:
+    """The stop tokens that a generation config lists.
+
+    Raises:
+        ConfigError: one of them is no token id.
+    """
+    stops: list[int] = []
+    for one in listed if isinstance(listed, list | tuple) else [listed]:
+        if isinstance(one, bool) or not isinstance(one, int | None):
+            raise ConfigError(
+                f"eos_token_id {shortened(one)!r} of generation_config.json (or config.json) is no "
+                "token id; write whole numbers"
+            )
+        stops += [] if one is None else [one]
+    return stops
 
 
 def rotation_switch(config: Any) -> int | None:
