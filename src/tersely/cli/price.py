@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Callable, Sequence
 from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
 from rich.table import Table
 
 from tersely.cli.frame import messages, note_facts
+from tersely.core.extras import first_absent
 from tersely.metrics.numbers import amount, three_digits
 
 if TYPE_CHECKING:
@@ -34,13 +36,15 @@ def show_price(
         evaluations: how often one process evaluates while the others wait; 0: an engine validates
             on all GPUs, or nobody does, and no evaluation is priced.
     Raises:
-        ConfigError: ``mean_tokens`` is beyond the cap.
+        ConfigError: ``mean_tokens`` is beyond the cap, or the model or the problems, where they
+            are here already, cannot be used.
     """
     from tersely.flows.price.architecture import KNOWN, LAB, find_architecture
     from tersely.flows.price.cost import describe_cost
     from tersely.flows.recipe.recipe import as_toml
     from tersely.report.tables.documents import describe_price
 
+    _check_start(recipe)
     cost = describe_cost(recipe, evaluations=evaluations)
     model = None if recipe.model.path == LAB else find_architecture(recipe.model.path)
     prices = [] if model is None else _price(recipe, model, setup, mean_tokens)
@@ -62,6 +66,24 @@ def show_price(
     for line in [line for price in prices[:2] for line in _misfits(price, setup, evaluations)]:
         _say(line)
     _say(CAVEAT)
+
+
+def _check_start(recipe: "Recipe") -> None:
+    """Refuses what the run itself would refuse before it loads weights, and says what is not here
+    yet; a price is of use before anything is fetched or installed."""
+    from tersely.engines.folders import LAB, folder_of, say_absent
+
+    absent = say_absent(recipe.model.path)
+    if absent is not None:
+        messages.print(f"note: the run itself would stop: {absent}", soft_wrap=True)
+        return
+    folder_of(recipe.model.path)
+    named = {recipe.model.path, recipe.problems.train, recipe.problems.test}
+    if named == {LAB} or first_absent("torch", "transformers") is not None:
+        return
+    from tersely.flows.train.session import prepare
+
+    prepare(recipe, Path())
 
 
 def _price(

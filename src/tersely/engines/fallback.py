@@ -94,7 +94,7 @@ class HFSampler:
             self.codec.check(job.problem_id, len(job.prompt_ids), spec)
 
         def finish(job: Job, trace: SampledTrace) -> None:
-            on_rollout(self.codec.rollout(job, trace, spec))
+            on_rollout(self.codec.drawn(job, trace, spec))
 
         training = self._model.training
         self._model.eval()

@@ -42,6 +42,16 @@ def folder_of(path: str) -> Path:
     return folder
 
 
+def say_absent(path: str) -> str | None:
+    """What a run lacks that is not here yet: its model's folder, or the weights in it."""
+    folder = lab_folder() if path == LAB else Path(path)
+    if not folder.exists():
+        return f"model.path = {path!r} {_say_no_folder(path, folder)}"
+    if (folder / CONFIG_FILE).is_file() and len(list(folder.iterdir())) == 1:
+        return f"model.path = {path!r} {_say_no_weights(folder, ())}"
+    return None
+
+
 def _say_no_folder(path: str, folder: Path) -> str:
     if folder.exists():
         fix = (

@@ -101,9 +101,13 @@ def _write(
         flush(path)
 
 
-def latest(folder: Path) -> Path | None:
-    """The checkpoint of the highest step, or None. Unfinished ones do not count."""
-    found = _checkpoints(folder)
+def latest(folder: Path, *, most_step: int | None = None) -> Path | None:
+    """The checkpoint of the highest step, or None. Unfinished ones do not count.
+
+    Args:
+        most_step: the highest step that counts; None is any.
+    """
+    found = [p for p in _checkpoints(folder) if most_step is None or step_of(p) <= most_step]
     return found[-1] if found else None
 
 

@@ -147,7 +147,8 @@ class LocalLearner:
 
         Raises:
             EngineError: if a row is malformed, memory runs out, or a loss or gradient norm is not
-                finite; the weights are then as before the failing update.
+                finite; the weights are then as before the failing update. Or the weights are not
+                finite after it.
         """
         check_rows(rows, updates=updates)
         rate = self._learning_rate
@@ -300,6 +301,8 @@ class LocalLearner:
                 )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if not all(bool(weight.isfinite().all()) for weight in self._trained):
+            raise EngineError(f"weights are not finite numbers after update {self._updates}")
         self._updates += 1
 
     def _stats(self, tallies: Sequence[_UpdateTally], *, rate: float) -> LearnStats:

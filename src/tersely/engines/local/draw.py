@@ -24,6 +24,7 @@ def draw(
 
     Log-probabilities and entropy are of the temperature-scaled, untruncated policy (of the
     temperature-1 policy when greedy); top-k, then top-p of what is left, limit only the draw.
+    Where logits are not numbers, both are NaN and the token means nothing.
 
     Args:
         uniform_B: one number in (0, 1) a row, float64.
@@ -43,6 +44,8 @@ def draw(
         cdf_BV = torch.cumsum(kept_BV, dim=-1, dtype=torch.float64)
         aim_B1 = uniform_B.unsqueeze(-1) * cdf_BV[:, -1:]
         token_B1 = torch.searchsorted(cdf_BV, aim_B1, right=True)
+        # logits that are not numbers lead past the end, where a GPU would stop for good
+        token_B1 = token_B1.clamp_(max=logits_BV.shape[-1] - 1)
     return Draw(token_B1.squeeze(-1), logp_BV.gather(-1, token_B1).squeeze(-1), entropy_B)
 
 

@@ -156,6 +156,21 @@ class RolloutCodec(NamedTuple):
             thinking_open=job.thinking_open,
         )
 
+    def drawn(self, job: Job, trace: SampledTrace, spec: SamplingSpec) -> Rollout:
+        """As ``rollout``, of a sampler that draws from logits.
+
+        Raises:
+            EngineError: they were not numbers.
+        """
+        if np.isnan(trace.logprob_T).any():
+            first = int(np.isnan(trace.logprob_T).argmax())
+            raise EngineError(
+                f"problem {job.problem_id!r}: the model's logits are not finite numbers at token "
+                f"{first + 1} of its answer; its weights overflow, as after training that "
+                "diverged: use another checkpoint"
+            )
+        return self.rollout(job, trace, spec)
+
     def check(self, problem_id: str, prompt_tokens: int, spec: SamplingSpec) -> None:
         """Raises :class:`EngineError` unless prompt and cap fit the model's positions."""
         bound = self.max_positions - spec.cap_tokens

@@ -85,7 +85,7 @@ class LocalSampler:
             return
 
         def finish(job: Job, trace: SampledTrace) -> None:
-            on_rollout(self.codec.rollout(job, trace, spec))
+            on_rollout(self.codec.drawn(job, trace, spec))
 
         fits = memory_errors("sampling", fix=sampling_memory(self._rows))
         with torch.inference_mode(), fits:

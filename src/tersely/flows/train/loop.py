@@ -29,7 +29,7 @@ from tersely.flows.recipe.objective import objective_of
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sampling import evaluation_spec
 from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
-from tersely.flows.train.step import Run, take_step
+from tersely.flows.train.step import Run, stopping, take_step
 
 
 class RunEnd(NamedTuple):
@@ -195,15 +195,17 @@ def _save(run: Run, step: int, state: targets.TargetState, *, final: bool) -> No
 
 
 def _judge(run: Run, step: int) -> None:
-    evaluate_policy(
-        run.recipe,
-        run.folder,
-        step,
-        sampler=run.sampler,
-        tokenizer=run.policy.tokenizer,
-        problems=run.test_problems,
-        observer=run.observer,
-    )
+    doing = f"the evaluation after step {step}"
+    with stopping(run, doing, weights_step=step, sampling=True):
+        evaluate_policy(
+            run.recipe,
+            run.folder,
+            step,
+            sampler=run.sampler,
+            tokenizer=run.policy.tokenizer,
+            problems=run.test_problems,
+            observer=run.observer,
+        )
 
 
 def evaluate_policy(

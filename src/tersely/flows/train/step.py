@@ -1,6 +1,7 @@
 """One training step: sample, grade, reward, learn, record."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -190,7 +191,10 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group]
     section = run.recipe.sampling
     run.observer.on_sampling(f"step {step + 1}", len(chosen) * section.samples_per_prompt, 0)
     spec = training_spec(run.recipe, step)
-    rollouts = run.sampler.sample(chosen, spec, on_rollout=lambda _: run.observer.on_sample(None))
+    with stopping(run, f"step {step + 1}", weights_step=step, sampling=True):
+        rollouts = run.sampler.sample(
+            chosen, spec, on_rollout=lambda _: run.observer.on_sample(None)
+        )
     sample_s = perf_counter() - began
     pairs = [
         (problem, opened(rollout.text, thinking_open=rollout.thinking_open))
@@ -221,18 +225,28 @@ def _learn(run: Run, step: int, rollouts: Sequence[Rollout], shaped: ShapedStep)
         )
         if keep
     ]
-    try:
+    with stopping(run, f"step {step + 1}", weights_step=step, sampling=False):
         return run.learner.step(rows, updates=run.recipe.learner.staleness)
+
+
+@contextmanager
+def stopping(run: Run, doing: str, *, weights_step: int, sampling: bool) -> Iterator[None]:
+    """Says of an engine that failed what it was doing, and how to go on.
+
+    Args:
+        weights_step: the steps that the weights have seen.
+        sampling: it was sampling from them, so that they are bad unless memory ran out.
+    """
+    try:
+        yield
     except EngineError as error:
-        last = checkpoints.latest(run.folder / "checkpoints")
-        where = f"the last good checkpoint is {last}" if last else "no checkpoint was written yet"
+        short_of_memory = isinstance(error.__cause__, RuntimeError | MemoryError)
+        good_step = weights_step - int(sampling and not short_of_memory)
+        last = checkpoints.latest(run.folder / "checkpoints", most_step=good_step)
+        where = f"the last good checkpoint is {last}" if last else "no good checkpoint was written"
         rate = run.recipe.learner.learning_rate
-        lower = (
-            "With that"
-            if isinstance(error.__cause__, RuntimeError | MemoryError)
-            else f"Lower learner.learning_rate = {rate:g} and"
-        )
+        lower = "With that" if short_of_memory else f"Lower learner.learning_rate = {rate:g} and"
         raise EngineError(
-            f"step {step + 1} stopped: {error}; {where}. {lower} start a new --out from it with "
+            f"{doing} stopped: {error}; {where}. {lower} start a new --out from it with "
             f"--set model.path={last or run.recipe.model.path}"
         ) from error
