@@ -135,3 +135,12 @@ def test_another_pool_is_refused(curated):
     done = run(out, "--limit", "7")
     assert done.exit_code == 2
     assert "was curated from other problems" in done.stderr.replace("\n", " ")
+
+
+def test_a_limit_without_a_set_size_says_what_it_limits(tmp_path):
+    plain = CliRunner().invoke(app, [*FIXED, "--out", str(tmp_path / "a")])
+    assert "notice: --limit samples only the first prompts" in plain.stderr
+    assert "--set-size" in plain.stderr
+    sized = CliRunner().invoke(app, [*FIXED, "--set-size", "3", "--out", str(tmp_path / "b")])
+    quiet = CliRunner().invoke(app, [*FIXED, "--quiet", "--out", str(tmp_path / "c")])
+    assert "notice:" not in sized.stderr + quiet.stderr

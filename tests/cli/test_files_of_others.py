@@ -60,7 +60,8 @@ def lines(path, rows, *, end="\n"):
     return path
 
 
-# Of Qwen2.5-Math's evaluator: two problems with two samples each, right, wrong, right, right.
+# Lists as Qwen2.5-Math's evaluator writes them: two problems with two samples each, right, wrong,
+# right, right.
 TWO_AND_FIVE = [
     {
         "idx": 0,
@@ -83,26 +84,24 @@ TWO_AND_FIVE = [
         "score": [True, True],
     },
 ]
-QWEN = ("--from", "qwen_math", "--cap-tokens", "64")
+LIST_COLUMNS = ("problem=idx", "prompt=question", "gold=gt", "text=code", "correct=score")
+OF_LISTS = ("--from", "table", *(w for pair in LIST_COLUMNS for w in ("--column", pair)))
+LISTS = (*OF_LISTS, "--column", "extracted=pred", "--cap-tokens", "64")
 
 
 def without(row, *keys):
     return {key: value for key, value in row.items() if key not in keys}
 
 
-def test_qwen_math_entries_of_a_lines_lists_are_samples_of_its_problem(tmp_path, report, words):
+def test_entries_of_a_rows_lists_are_samples_of_its_problem(tmp_path, report, words):
     path = lines(tmp_path / "aime.jsonl", TWO_AND_FIVE)
-    said, figures = report(path, *QWEN, "--tokenizer", words)
+    said, figures = report(path, *LISTS, "--tokenizer", words)
     # Words: 4, 3, 6 and 1; right are the first and the last two.
     assert "n = 2 problems × 2 samples" in said
     assert figures["accuracy"] == pytest.approx(0.75)
     assert figures["mean tokens"] == pytest.approx(14 / 4)
     assert figures["mean tokens given correct"] == pytest.approx(11 / 3)
     assert figures["mean tokens given wrong"] == pytest.approx(3)
-
-
-def nested(row):
-    return row | {"score": [row["score"]]}
 
 
 def as_words(row):
@@ -113,18 +112,14 @@ def as_numbers(row):
     return row | {"score": [float(right) for right in row["score"]]}
 
 
-def each_nested(row):
-    return row | {"score": [[right] for right in row["score"]]}
-
-
 def bare(row):
-    return without(row, "idx", "pred", "answer", "report") | {"extra": {"a": [1]}}
+    return without(row, "answer", "report") | {"extra": {"a": [1]}}
 
 
-@pytest.mark.parametrize("shape", [nested, as_words, as_numbers, each_nested, bare])
-def test_qwen_math_reads_every_shape_of_its_lists(tmp_path, report, words, shape):
+@pytest.mark.parametrize("shape", [as_words, as_numbers, bare])
+def test_a_table_reads_every_shape_of_its_lists(tmp_path, report, words, shape):
     path = lines(tmp_path / "aime.jsonl", [shape(row) for row in TWO_AND_FIVE])
-    _, figures = report(path, *QWEN, "--tokenizer", words)
+    _, figures = report(path, *LISTS, "--tokenizer", words)
     assert figures["accuracy"] == pytest.approx(0.75)
 
 
@@ -150,47 +145,49 @@ def test_a_packed_file_is_read_as_it_is(tmp_path, report, words, ending):
     content = lines(tmp_path / "a.jsonl", TWO_AND_FIVE).read_bytes()
     path = tmp_path / f"aime.jsonl{ending}"
     path.write_bytes(PACKED[ending](content))
-    _, figures = report(path, *QWEN, "--tokenizer", words)
+    _, figures = report(path, *LISTS, "--tokenizer", words)
     assert figures["accuracy"] == pytest.approx(0.75)
 
 
 def test_packed_parts_that_were_joined_are_read_to_the_end(tmp_path, report, words):
     parts = [lzma.compress(json.dumps(row).encode() + b"\n") for row in TWO_AND_FIVE]
     (path := tmp_path / "a.jsonl.xz").write_bytes(b"".join(parts))
-    said, _ = report(path, *QWEN, "--tokenizer", words)
+    said, _ = report(path, *LISTS, "--tokenizer", words)
     assert "n = 2 problems" in said
 
 
 def test_a_damaged_packed_file_is_refused(tmp_path, words):
     content = lzma.compress(json.dumps(TWO_AND_FIVE[0]).encode())
     (path := tmp_path / "a.jsonl.xz").write_bytes(content[:-20])
-    refused(call("report", path, *QWEN, "--tokenizer", words), "packed with xz and damaged")
+    refused(call("report", path, *LISTS, "--tokenizer", words), "packed with xz and damaged")
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({"score": [0.5, 0]}, ("line 1", "score 0.5", "--column correct=NAME")),
-        ({"score": [True]}, ("line 1 has 2 texts under code but 1 entries under score",)),
-        ({"code": []}, ("line 1 has no text under code",)),
-        ({"idx": 1}, ("line 2 and line 1 ask different questions", "--column problem=NAME")),
+        ({"score": [True]}, ("line 1 has 2 entries under code but 1 under score",)),
+        ({"score": []}, ("line 1 has 2 entries under code but 0 under score",)),
     ],
 )
-def test_qwen_math_refuses_what_it_cannot_read(tmp_path, words, change, expected):
+def test_lists_that_cannot_be_read_are_refused(tmp_path, words, change, expected):
     path = lines(tmp_path / "a.jsonl", [TWO_AND_FIVE[0] | change, TWO_AND_FIVE[1]])
-    refused(call("report", path, *QWEN, "--tokenizer", words), *expected)
+    refused(call("report", path, *LISTS, "--tokenizer", words), *expected)
 
 
-def test_qwen_math_needs_a_tokenizer_and_knows_its_own_files(tmp_path, words):
+def test_a_removed_reader_names_the_columns_that_read_its_files(tmp_path, report, words):
     path = lines(tmp_path / "a.jsonl", TWO_AND_FIVE)
-    refused(call("report", path, *QWEN), "keeps no token counts", "--tokenizer")
-    other = lines(tmp_path / "b.jsonl", [{"problem": 1, "correct": 1}])
-    refused(call("report", other, *QWEN, "--tokenizer", words), "lacks code", "is --from right?")
+    told = call("report", path, "--from", "qwen_math")
+    refused(told, "the reader qwen_math was removed", "--from table --column problem=idx")
+    columns = told.stderr.partition("with --from table ")[2].split()
+    rest = ("--tokenizer", words, "--cap-tokens", "64")
+    _, figures = report(path, "--from", "table", *columns, *rest)
+    assert figures["accuracy"] == pytest.approx(0.75)
 
 
-def test_qwen_math_lines_of_several_runs_are_samples_of_their_problems(tmp_path, report, words):
+def test_rows_of_several_runs_are_samples_of_their_problems(tmp_path, report, words):
     path = lines(tmp_path / "three.jsonl", [*TWO_AND_FIVE, *TWO_AND_FIVE, *TWO_AND_FIVE])
-    said, figures = report(path, *QWEN, "--tokenizer", words)
+    said, figures = report(path, *LISTS, "--tokenizer", words)
     assert "n = 2 problems × 6 samples" in said
     assert figures["accuracy"] == pytest.approx(0.75)
 
@@ -198,7 +195,7 @@ def test_qwen_math_lines_of_several_runs_are_samples_of_their_problems(tmp_path,
 def test_two_files_that_name_no_benchmark_are_compared(tmp_path, words):
     one = lines(tmp_path / "long.jsonl", TWO_AND_FIVE)
     two = lines(tmp_path / "short.jsonl", [as_numbers(row) for row in TWO_AND_FIVE])
-    done = call("compare", one, two, *QWEN, "--tokenizer", words, "--out", tmp_path)
+    done = call("compare", one, two, *LISTS, "--tokenizer", words, "--out", tmp_path)
     assert done.exit_code == 0, done.output
     assert "n = 2 problems" in " ".join(done.stdout.split())
 
@@ -206,7 +203,7 @@ def test_two_files_that_name_no_benchmark_are_compared(tmp_path, words):
 def test_comparing_files_of_different_questions_under_one_number_is_refused(tmp_path, words):
     one = lines(tmp_path / "long.jsonl", TWO_AND_FIVE)
     two = lines(tmp_path / "other.jsonl", [row | {"gt": "9"} for row in TWO_AND_FIVE])
-    done = call("compare", one, two, *QWEN, "--tokenizer", words, "--out", tmp_path)
+    done = call("compare", one, two, *LISTS, "--tokenizer", words, "--out", tmp_path)
     refused(done, "is not the same in both")
 
 
@@ -373,7 +370,7 @@ def cut_in_a_window(tmp_path):
 def test_samples_of_a_window_that_held_their_prompts_are_cut_each_at_its_own_cap(
     tmp_path, report, words
 ):
-    told = ("--from", "qwen_math", "--tokenizer", words, "--cap-tokens", "47")
+    told = (*OF_LISTS, "--tokenizer", words, "--cap-tokens", "47")
     said, figures = report(cut_in_a_window(tmp_path), *told)
     assert figures["truncated share"] == pytest.approx(4 / 6)
     assert figures["mean tokens given truncated"] == pytest.approx((50 + 50 + 47 + 47) / 4)
@@ -381,16 +378,8 @@ def test_samples_of_a_window_that_held_their_prompts_are_cut_each_at_its_own_cap
 
 
 def test_a_count_far_above_the_stated_cap_is_refused(tmp_path, words):
-    told = ("--from", "qwen_math", "--tokenizer", words, "--cap-tokens", "40")
+    told = (*OF_LISTS, "--tokenizer", words, "--cap-tokens", "40")
     refused(call("report", cut_in_a_window(tmp_path), *told), "has 50 tokens, above the cap of 40")
-
-
-def test_qwen_math_wrong_samples_that_state_no_answer_have_none(tmp_path, report, words):
-    # The evaluator then takes the last number of the text, so that its pred is never empty.
-    told = ("--from", "qwen_math", "--tokenizer", words)
-    _, figures = report(cut_in_a_window(tmp_path), *told)
-    assert figures["share without an answer"] == pytest.approx(4 / 6)
-    assert math.isnan(figures["truncated share"])
 
 
 @pytest.mark.parametrize(("short_of", "cut"), [(0, 1.0), (1, 1.0), (3, 0.0)])

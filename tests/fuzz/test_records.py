@@ -48,7 +48,7 @@ TABLE = [
     {"problem": n // 2, "correct": n % 3 == 0, "tokens": 20 + n, "finish": "stop", "text": f"a {n}"}
     for n in range(6)
 ]
-QWEN = [
+LISTS = [
     {
         "idx": n,
         "question": f"{n}+1?",
@@ -58,6 +58,16 @@ QWEN = [
         "score": [True, n == 2],
     }
     for n in range(3)
+]
+
+
+LIST_COLUMNS = [
+    word
+    for pair in (
+        *("problem=idx", "prompt=question", "gold=gt"),
+        *("text=code", "correct=score", "extracted=pred"),
+    )
+    for word in ("--column", pair)
 ]
 
 
@@ -119,12 +129,12 @@ def changed_file(draw: Any, file: Path) -> bytes:
 @st.composite
 def records(draw: Any) -> tuple[str, bytes, tuple[object, ...]]:
     """A file's name, its content and the options to read it with."""
-    seed = draw(st.sampled_from((*SEEDS, TABLE, QWEN)))
+    seed = draw(st.sampled_from((*SEEDS, TABLE, LISTS)))
     if isinstance(seed, Seed):
         return seed.file.name, draw(changed_file(seed.file)), seed.options
     content = _as_lines(draw(changed_tree(seed, keep_root=True)))
-    if seed is QWEN:
-        return "qwen.jsonl", content, ("--from", "qwen_math", *COUNTED)
+    if seed is LISTS:
+        return "lists.jsonl", content, ("--from", "table", *LIST_COLUMNS, *COUNTED)
     return "table.jsonl", content, ("--from", "table", *draw(st.sampled_from(((), COUNTED))))
 
 

@@ -67,7 +67,7 @@ def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
 def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
     path = table(tmp_path, {"id": 3, "right": 1})
     message = refusal(path)
-    assert "no column 'problem'" in message
+    assert "neither a column problem nor a column prompt" in message
     assert "it has id, right" in message
     assert "--column problem=NAME" in message
     message = refusal(path, columns={"problem": "id", "correct": "right", "tokens": "n_tokens"})

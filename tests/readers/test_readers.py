@@ -58,7 +58,7 @@ def problems(records: list[EvalRecord]) -> Counter[str]:
 
 
 def test_each_peer_has_a_reader_of_its_name() -> None:
-    expected = [*("inspect_ai", "lighteval", "lm_eval", "qwen_math", "table", "trl", "verl")]
+    expected = [*("inspect_ai", "lighteval", "lm_eval", "table", "trl", "verl")]
     assert available() == expected
 
 

@@ -81,6 +81,12 @@ class ChoiceOptions:
     ] = False
 
 
+_LIMIT_NOTICE = (
+    "notice: --limit samples only the first prompts; in earlier versions it was the size of a "
+    "set, which is --set-size now"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CurateOptions:
     """Which prompts are sampled, how, and which of them are kept."""
@@ -123,6 +129,8 @@ def curate(options: CurateOptions) -> None:
         choice = _choice(options.choice, seed=options.seed)
         check_choice(choice, cap_tokens=options.cap_tokens)
         plan = _plan(options)
+        if options.limit is not None and options.choice.set_size is None:
+            messages.print(_LIMIT_NOTICE, soft_wrap=True)
         against = ", ".join(options.choice.against or ()) or "no benchmark"
         inputs = {"problems": options.problems, "held against": against}
         _run(_pool(options.problems, options.limit), plan, choice, inputs=inputs, threads=threads)

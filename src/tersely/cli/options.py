@@ -89,6 +89,8 @@ MeanTokens = Annotated[
 
 
 # By their files; nothing of them is loaded for it.
+# Readers that went; each is refused with what to use instead.
+REMOVED_READERS = ("slime", "qwen_math")
 _FORMATS = Path(str(resources.files("tersely") / "readers" / "formats"))
 READERS = ("tersely", *sorted(module.name for module in iter_modules([str(_FORMATS)])))
 
@@ -128,7 +130,7 @@ def reader_options(given: ReadOptions, *, run: str = "") -> "Options":
     Raises:
         ConfigError: there is no such reader, or a column is not written as one.
     """
-    if given.from_ not in (*READERS, "slime"):
+    if given.from_ not in (*READERS, *REMOVED_READERS):
         raise ConfigError(no_such("reader", given.from_, READERS))
     from tersely.readers.formats import Options
 

@@ -31,8 +31,8 @@ class SideOptions:
         Many,
         typer.Option(
             "--from",
-            help="Who wrote the files: tersely, table, lighteval, lm_eval, inspect_ai, qwen_math, "
-            "verl, trl. Once for all, once for each in order, or numbered: --from 2:lighteval.",
+            help="Who wrote the files: tersely, table, lighteval, lm_eval, inspect_ai, verl, "
+            "trl. Once for all, once for each in order, or numbered: --from 2:lighteval.",
         ),
     ] = None
     tokenizer: Annotated[

@@ -14,6 +14,11 @@ _INSTEAD_OF_SLIME = (
     "--column correct=reward --column tokens=response_length --column finish=status "
     "--column text=response --column gold=label"
 )
+_INSTEAD_OF_QWEN_MATH = (
+    "read such files with --from table --column problem=idx --column prompt=question "
+    "--column gold=gt --column text=code --column correct=score --column extracted=pred"
+)
+_REMOVED = {"slime": _INSTEAD_OF_SLIME, "qwen_math": _INSTEAD_OF_QWEN_MATH}
 
 
 def available() -> list[str]:
@@ -27,8 +32,8 @@ def load(name: str) -> Callable[..., Reading]:
     Raises:
         ConfigError: there is none.
     """
-    if name == "slime":
-        raise ConfigError(f"the reader slime was removed; {_INSTEAD_OF_SLIME}")
+    if name in _REMOVED:
+        raise ConfigError(f"the reader {name} was removed; {_REMOVED[name]}")
     return lookup.load(__name__, name)
 
 

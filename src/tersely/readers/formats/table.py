@@ -1,8 +1,8 @@
-"""Any JSONL or Parquet table with one sample a row."""
+"""Any JSONL or Parquet table with one sample a row, or with lists of the samples of a problem."""
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ OPTIONAL = (
     *("problem", "sample", "tokens", "finish", "benchmark", "model", "text", "extracted", "prompt"),
     *("difficulty", "seed", "gold", "cap_tokens"),
 )
+# What a row may hold a list of, one entry a sample.
+OF_SAMPLES = ("correct", "text", "extracted", "tokens", "finish", "cap_tokens", "seed")
 EXPECTED = "one sample a row, with columns problem, correct, tokens and finish"
 SCORE_FIX = "map the column of the verdict with --column correct=NAME"
 
@@ -31,7 +33,7 @@ def table(path: Path, *, options: Options) -> Reading:
     problem are numbered in the order of the file unless ``sample`` is a column. To be graded
     again, a table needs no verdict, but ``text`` and ``gold``. Without ``problem``, samples of one
     ``prompt`` and ``gold`` are of one problem. With ``options.by_row`` every row is a problem,
-    named by its number.
+    named by its number. Where the texts of a row are a list, each entry is a sample.
 
     Raises:
         ConfigError: a column of ours that is unknown.
@@ -40,6 +42,7 @@ def table(path: Path, *, options: Options) -> Reading:
     check_columns(options, known=(*SCORES, *OPTIONAL), reader="table")
     rows = read_rows(path, expected=EXPECTED)
     columns = _columns(path, rows, options=options)
+    rows = [one for row in rows for one in _unfold(path, row, columns)]
     names = map(str, range(1, len(rows) + 1)) if options.by_row else itertools.repeat(None)
     raws = [
         _sample(path, row, columns, options=options, name=name)
@@ -124,6 +127,34 @@ def _sample(
         cap_tokens=cap_of(get("cap_tokens"), place=place),
         seed=_whole(get("seed"), place=place, column=columns.get("seed")) or 0,
     )
+
+
+def _unfold(path: Path, row: Row, columns: dict[str, str]) -> Iterator[Row]:
+    """A row for each sample, where the row has lists of them; else the row itself.
+
+    Raises:
+        DataError: its lists are not equally long, or are empty.
+    """
+    lists = {
+        column: value
+        for column in (columns[field] for field in OF_SAMPLES if field in columns)
+        if isinstance(value := row.values.get(column), list)
+    }
+    first = columns.get("text")
+    if first not in lists or any(isinstance(each, dict) for each in lists[first]):
+        yield row
+        return
+    count = len(lists[first])
+    for column, entries in lists.items():
+        if len(entries) != count or not entries:
+            raise DataError(
+                f"{path}: {row.place} has {count} entries under {first} but {len(entries)} under "
+                f"{column}; give each sample an entry in every list"
+            )
+    for number in range(count):
+        place = row.place if number == 0 else f"{row.place}, sample {number}"
+        own = {column: entries[number] for column, entries in lists.items()}
+        yield Row(place, row.values | own)
 
 
 def _number(value: object, *, place: str, column: str | None) -> float | None:
