@@ -166,7 +166,7 @@ def test_a_csv_is_read_by_its_columns(tmp_path: Path) -> None:
     assert log.columns["tokens_mean"].tolist() == [100.0 - s for s in range(10)]
     with pytest.raises(DataError, match="it has it, len;"):
         read_steps(file, writer=Writer.CSV, columns={"tokens_mean": "length"})
-    with pytest.raises(ConfigError, match="--column length is none of step"):
+    with pytest.raises(ConfigError, match=r"there is no column 'length' of a step log"):
         read_steps(file, writer=Writer.CSV, columns={"length": "len"})
     done = say(
         file, "--from", "csv", "--column", "step=it", "--column", "tokens_mean=len", "--json"
@@ -177,7 +177,7 @@ def test_a_csv_is_read_by_its_columns(tmp_path: Path) -> None:
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     for words, message in [
         ((tmp_path / "none",), "no step log at"),
-        ((tmp_path, "--from", "wandb"), "is none of tersely, trl, verl, csv"),
+        ((tmp_path, "--from", "wandb"), "choose one of tersely, trl, verl, csv"),
         ((tmp_path, "--column", "x"), "is not OURS=THEIRS"),
     ]:
         done = say(*words)

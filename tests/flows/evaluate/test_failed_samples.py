@@ -282,3 +282,58 @@ def test_a_named_key_that_is_not_set_is_said_before_anything_is_asked(
     found = run(server, benchmark, tmp_path / "run", "--api-key-env", "MY_KEY")
     assert found.exit_code == 0
     assert "bearer secret" in server.headers[-1].lower()
+
+
+@pytest.mark.parametrize("temperature", ["1", "0.7"])
+def test_a_server_that_takes_no_temperature_is_asked_without_one_where_it_is_1(
+    server, benchmark, tmp_path, temperature
+) -> None:
+    good = answers("Seed @ gives #.")
+
+    def answer(body):
+        if "temperature" in body:
+            return reply({"error": "Unsupported value: 'temperature'"}, status=400)
+        return good(body)
+
+    server.answer = answer
+    found = run(server, benchmark, tmp_path / "run", "--temperature", temperature)
+    assert found.exit_code == (0 if temperature == "1" else 1), found.output
+    if temperature == "1":
+        assert not any(r.failure for r in records_of(tmp_path / "run"))
+
+
+def test_counts_written_as_text_or_with_a_point_and_a_mark_before_the_json_are_read(
+    server, benchmark, tmp_path
+) -> None:
+    good = answers("Seed @ gives #.")
+    counts = iter([73.0, "73", 73] * 100)
+
+    def answer(body):
+        status, headers, content = good(body)
+        content = json.loads(content) | {"usage": {"completion_tokens": next(counts)}}
+        return status, headers, b"\xef\xbb\xbf" + json.dumps(content).encode()
+
+    server.answer = answer
+    assert run(server, benchmark, tmp_path / "run").exit_code == 0
+    assert {r.tokens for r in records_of(tmp_path / "run")} == {73}
+
+
+def test_the_finish_reason_that_does_not_count_is_kept(server, benchmark, tmp_path) -> None:
+    server.answer = fails_on(BAD, REFUSED["content filter"])
+    assert run(server, benchmark, tmp_path / "run").exit_code == 0
+    failed = [r for r in records_of(tmp_path / "run") if r.failure]
+    assert {r.failure for r in failed} == {
+        "the server ended it with finish_reason 'content_filter'"
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--temperature", "1e400", "temperature inf"), ("--cap-tokens", "0", "cap_tokens 0 is below")],
+)
+def test_a_sampling_setting_out_of_its_bounds_is_named(
+    server, benchmark, tmp_path, option, value, said
+) -> None:
+    found = run(server, benchmark, tmp_path / "run", option, value)
+    assert (found.exit_code, server.bodies) == (2, [])
+    assert said in " ".join(found.output.split())

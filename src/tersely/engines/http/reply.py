@@ -1,9 +1,10 @@
 """What a chat-completions server answers, checked before it counts as samples."""
 
+import codecs
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, StrictInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, StrictInt, ValidationError
 
 from tersely.core.errors import EngineError
 from tersely.core.types import Finish
@@ -34,7 +35,8 @@ class Transient(Exception):
 class Said(NamedTuple):
     """One choice of a reply; ``tokens`` counts thinking and answer together.
 
-    ``counted`` says how, where the server's own count is not it.
+    ``counted`` says how, where the server's own count is not it; ``failure`` why it does not count,
+    where it ended neither by a stop token nor at the cap.
     """
 
     reasoning: str
@@ -42,6 +44,7 @@ class Said(NamedTuple):
     tokens: int
     finish: Finish
     counted: str = ""
+    failure: str | None = None
 
 
 class _Part(BaseModel):
@@ -69,10 +72,17 @@ class _ReplyChoice(BaseModel):
     logprobs: _Logprobs | None = None
 
 
+def _whole(count: object) -> object:
+    """A whole number, whichever way a server's JSON writes it."""
+    if isinstance(count, float) and count.is_integer():
+        return int(count)
+    return int(count) if isinstance(count, str) and count.isdecimal() else count
+
+
 class _Usage(BaseModel):
     """Only the completion's count must be a number; any other that is none is as if not there."""
 
-    completion_tokens: StrictInt | None = None
+    completion_tokens: Annotated[StrictInt | None, BeforeValidator(_whole)] = None
     prompt_tokens: object = None
     total_tokens: object = None
     reasoning_tokens: object = None
@@ -102,12 +112,12 @@ def shortened(text: str, *, secret: str | None = None) -> str:
     return " ".join(shown.split())[:MESSAGE_CHARS]
 
 
-def read_models(body: bytes) -> list[str]:
-    """The ids that GET /models lists; none if the body is no such list."""
+def read_models(body: bytes) -> list[str] | None:
+    """The ids that GET /models lists; None if the body is no such list."""
     try:
         return [model.id for model in _Models.model_validate_json(body).data]
     except ValidationError:
-        return []
+        return None
 
 
 def read_reply(
@@ -132,6 +142,7 @@ def read_reply(
         EngineError: the reply lacks what a sample needs, or is not what was asked for.
     """
     try:
+        body = body.removeprefix(codecs.BOM_UTF8)
         reply = _Reply.model_validate_json(joined(body) if is_stream(body) else body)
     except ValidationError as error:
         raise _unreadable(error, body, secret=secret) from None
@@ -304,13 +315,15 @@ def _said(choice: _ReplyChoice, *, tokens: int, cap_tokens: int, counted: str) -
             f"the server ignores max_tokens: {tokens} > {cap_tokens}{whole}; "
             "use a server that keeps it"
         )
-    message = choice.message
+    message, finish = choice.message, _finish(choice)
+    ended = f"the server ended it with finish_reason {choice.finish_reason!r}"
     return Said(
         reasoning=_thinking(message),
         content=_content(message),
         tokens=tokens,
-        finish=_finish(choice),
+        finish=finish,
         counted=counted,
+        failure=ended if finish is Finish.ERROR else None,
     )
 
 

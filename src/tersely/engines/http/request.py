@@ -56,14 +56,20 @@ class Dialect(NamedTuple):
 
     cap_field: str = "max_tokens"
     stream: bool = False
+    temperature: bool = True
 
-    def learn(self, reply: httpx.Response) -> "Dialect":
-        """How to ask after this refusal; the same where it says nothing of the kind."""
+    def learn(self, reply: httpx.Response, spec: SamplingSpec) -> "Dialect":
+        """How to ask after this refusal; the same where it says nothing of the kind.
+
+        A temperature of 1 is what servers sample at that take none.
+        """
         said = reply.text.lower()
         if reply.status_code not in (400, 422):
             return self
         if self.cap_field == "max_tokens" and "max_completion_tokens" in said:
             return self._replace(cap_field="max_completion_tokens")
+        if self.temperature and spec.temperature == 1 and "temperature" in said:
+            return self._replace(temperature=False)
         if not self.stream and "stream" in said:
             return self._replace(stream=True)
         return self
@@ -149,8 +155,9 @@ def body_of(
         "model": endpoint.model,
         "messages": chunk.problem.chat,
         dialect.cap_field: cap_tokens,
-        "temperature": spec.temperature,
     }
+    if dialect.temperature:
+        body["temperature"] = spec.temperature
     if endpoint.seeded:
         body["seed"] = seed_of(spec, chunk.problem.id, chunk.samples[0])
     if dialect.stream:

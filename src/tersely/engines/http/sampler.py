@@ -101,6 +101,8 @@ class HTTPSampler:
             log.warning("%s answers HTTP %d: the model is not checked", url, reply.status_code)
             return
         models = read_models(reply.content)
+        if models is None:
+            log.warning("%s answers no list of models: the model is not checked", url)
         if not models or endpoint.model in models:
             return
         if Path(endpoint.model).is_dir():
@@ -243,14 +245,15 @@ class _RequestRun:
         """One try of a request."""
         asked = self.dialect
         reply = await self.post(client, chunk, cap_tokens)
-        while (learned := asked.learn(reply)) != asked:
+        while (learned := asked.learn(reply, self.spec)) != asked:
             if self.dialect == asked:
                 self.dialect = learned
                 log.warning(
-                    "%s refuses max_tokens or whole replies; asking with %s, %s",
+                    "%s refuses a request as it was sent; asking with %s%s%s from now on",
                     self.endpoint.url,
                     learned.cap_field,
-                    "streamed" if learned.stream else "whole",
+                    ", in a stream" if learned.stream else "",
+                    "" if learned.temperature else ", without a temperature, which is 1",
                 )
             asked = self.dialect
             reply = await self.post(client, chunk, cap_tokens)
@@ -325,6 +328,7 @@ class _RequestRun:
             text=text,
             tokens=said.tokens,
             finish=said.finish,
+            failure=said.failure,
         )
         _pass_on(completion, self.on_completion)
 

@@ -1,5 +1,6 @@
 """What every local sampler shares: problems become jobs, what was drawn becomes rollouts."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
@@ -353,7 +354,7 @@ def check_spec(spec: SamplingSpec, *, rows: int) -> None:
         f"rows {rows} is below 1": rows < 1,
         f"samples {spec.samples} is below 1": spec.samples < 1,
         f"cap_tokens {spec.cap_tokens} is below 1": spec.cap_tokens < 1,
-        f"temperature {spec.temperature} is below 0": not spec.temperature >= 0,
+        f"temperature {spec.temperature} is not in [0, inf)": not 0 <= spec.temperature < math.inf,
         f"top_p {spec.top_p} is outside (0, 1]": not 0 < spec.top_p <= 1,
         f"top_k {spec.top_k} is below 0 (0 = off)": spec.top_k < 0,
     }

@@ -42,16 +42,16 @@ class Plan:
 
 def check_plan(plan: Plan) -> None:
     """Refuses budgets and protocols that this sampling cannot give."""
+    try:
+        check_spec(plan.spec, rows=plan.rows)
+    except EngineError as error:
+        raise ConfigError(str(error)) from error
     cap = plan.spec.cap_tokens
     for budget in plan.budgets:
         if not 1 <= budget <= cap:
             raise ConfigError(
                 f"budget {budget} is outside 1 to the cap {cap}; raise --cap-tokens or drop it"
             )
-    try:
-        check_spec(plan.spec, rows=plan.rows)
-    except EngineError as error:
-        raise ConfigError(str(error)) from error
     if plan.protocol is Protocol.FORCED and plan.allowance_tokens < 1:
         raise ConfigError(f"--allowance {plan.allowance_tokens} is below 1; give the answer room")
     if plan.endpoint is not None and plan.engine is not Engine.LOCAL:

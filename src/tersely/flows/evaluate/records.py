@@ -163,7 +163,7 @@ def record_of(
         difficulty=problem.difficulty,
         answer_tokens=_answer_tokens(problem, completion, verdict),
         prompt=problem.prompt if with_text else None,
-        text=completion.text if with_text and completion.failure is None else None,
+        text=completion.text if with_text and (completion.text or not completion.failure) else None,
         pieces=pieces if with_text and with_pieces else None,
         model=model,
         extracted=verdict.extracted,
