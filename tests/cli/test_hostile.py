@@ -203,7 +203,7 @@ def test_a_dry_run_of_launch_needs_no_engine(engine, place):
     assert told.returncode == 0, told.stderr
     assert "[sampling]" in told.stdout
     assert "GPU-hours, all steps" in told.stderr
-    assert f"needs {engine}, which is not installed" in told.stderr
+    assert f"needs {engine}, which is not installed" in " ".join(told.stderr.split())
 
 
 @pytest.mark.parametrize(

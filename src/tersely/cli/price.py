@@ -75,7 +75,7 @@ def _check_start(recipe: "Recipe") -> None:
 
     absent = say_absent(recipe.model.path)
     if absent is not None:
-        messages.print(f"note: the run itself would stop: {absent}", soft_wrap=True)
+        messages.print(f"note: the run itself would stop: {absent}")
         return
     folder_of(recipe.model.path)
     named = {recipe.model.path, recipe.problems.train, recipe.problems.test}

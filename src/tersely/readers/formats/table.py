@@ -33,7 +33,8 @@ def table(path: Path, *, options: Options) -> Reading:
     problem are numbered in the order of the file unless ``sample`` is a column. To be graded
     again, a table needs no verdict, but ``text`` and ``gold``. Without ``problem``, samples of one
     ``prompt`` and ``gold`` are of one problem. With ``options.by_row`` every row is a problem,
-    named by its number. Where the texts of a row are a list, each entry is a sample.
+    named by its number. Where texts and verdicts of a row
+    are lists, each entry is a sample.
 
     Raises:
         ConfigError: a column of ours that is unknown.
@@ -140,8 +141,10 @@ def _unfold(path: Path, row: Row, columns: dict[str, str]) -> Iterator[Row]:
         for column in (columns[field] for field in OF_SAMPLES if field in columns)
         if isinstance(value := row.values.get(column), list)
     }
-    first = columns.get("text")
-    if first not in lists or any(isinstance(each, dict) for each in lists[first]):
+    first, verdict = columns.get("text"), columns.get("correct")
+    # Texts alone in a list may be the parts of one.
+    alone = verdict is not None and verdict not in lists
+    if alone or first not in lists or any(isinstance(each, dict) for each in lists[first]):
         yield row
         return
     count = len(lists[first])
