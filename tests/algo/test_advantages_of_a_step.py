@@ -76,7 +76,7 @@ def test_difficulty_of_positive_advantages_only_is_that_of_its_groups() -> None:
 
 def test_an_advantage_is_found_by_its_name_and_its_settings_are_checked() -> None:
     listed = ", ".join(advantages.available())
-    with pytest.raises(ConfigError, match=f"'nope' is none of the advantages: {listed}"):
+    with pytest.raises(ConfigError, match=f"no advantage 'nope'; choose one of {listed}"):
         advantages.check("nope", {})
     with pytest.raises(ConfigError, match="advantage group_centred has no parameter x = 1"):
         advantages.check("group_centred", {"x": 1})

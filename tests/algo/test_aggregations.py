@@ -79,7 +79,7 @@ def test_even_is_said_of_those_whose_weights_are_all_one(name: str) -> None:
 def test_an_unknown_aggregation_is_refused_with_the_choices() -> None:
     listed = ", ".join(aggregations.available())
     for ask in (aggregations.check, aggregations.is_even, aggregations.in_verl):
-        with pytest.raises(ConfigError, match=f"'nope' is none of the aggregations: {listed}"):
+        with pytest.raises(ConfigError, match=f"no aggregation 'nope'; choose one of {listed}"):
             ask("nope")
 
 

@@ -41,7 +41,7 @@ def test_a_file_declares_its_bounds_and_whether_the_trainers_have_it(name: str) 
 
 def test_an_unknown_loss_is_refused_with_the_choices() -> None:
     for ask in (losses.load, losses.default_clips, losses.in_trl, losses.in_verl):
-        with pytest.raises(ConfigError, match=f"of the losses: {', '.join(losses.available())}"):
+        with pytest.raises(ConfigError, match=f"choose one of {', '.join(losses.available())}"):
             ask("nope")
 
 
