@@ -78,7 +78,9 @@ def test_an_advantage_is_found_by_its_name_and_its_settings_are_checked() -> Non
     listed = ", ".join(advantages.available())
     with pytest.raises(ConfigError, match=f"no advantage 'nope'; choose one of {listed}"):
         advantages.check("nope", {})
-    with pytest.raises(ConfigError, match=r"there is no parameter 'x' of the advantage group_centred"):
+    with pytest.raises(
+        ConfigError, match=r"there is no parameter 'x' of the advantage group_centred"
+    ):
         advantages.check("group_centred", {"x": 1})
     for name in advantages.available():
         advantages.check(name, {})
