@@ -39,7 +39,6 @@ FLOWS = {
 # Lines of a body, docstring aside; these are longer, for what they list belongs in one place.
 FUNCTION_LINES = 40
 LONGER = {
-    "flows.evaluate.session._evaluate": 61,  # a flow: what an evaluation does, in order
     "flows.trl.settings._refuse": 47,  # one line or two for each thing that TRL cannot do
     "flows.verl.settings.refuse": 42,  # and verl
 }

@@ -91,11 +91,12 @@ def _show(lines: "list[str] | None") -> None:
     drawn = "\n".join(f"# verl: {line}" for line in lines or ())
     show(drawn, {"verl": lines, "engine_installed": lines is not None})
     needed = say_missing(first_absent(*NEEDED) or "verl", what="the run itself", extra="verl")
-    messages.print(
-        f"note: verl has neither composed nor checked its configuration; {needed}"
-        if lines is None
-        else "starts: python -m verl.trainer.main_ppo with the lines above"
-    )
+    if lines is None:
+        messages.print(f"note: verl has neither composed nor checked its configuration; {needed}")
+        return
+    from tersely.flows.verl.launch import MAIN
+
+    messages.print(f"starts: python -m {MAIN} with the lines above")
 
 
 def _launch(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.options import ReadOptions, reader_options
+from tersely.cli.options import READERS, ReadOptions, reader_options
 from tersely.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class SideOptions:
         Many,
         typer.Option(
             "--from",
-            help="Who wrote the files: tersely, table, lighteval, lm_eval, inspect_ai, verl, "
-            "trl. Once for all, once for each in order, or numbered: --from 2:lighteval.",
+            help=f"Who wrote the files: {', '.join(READERS)}. Once for all, once for each in "
+            "order, or numbered: --from 2:lighteval.",
         ),
     ] = None
     tokenizer: Annotated[

@@ -14,6 +14,7 @@ from typing import Any
 
 from tersely.core.errors import DataError
 from tersely.core.manifest import ModelFiles
+from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
 
 DIGESTS_FILE = "digests.json"
@@ -190,7 +191,7 @@ def _digest_whole(file: Path, *, first_bytes: int | None = None) -> dict[str, An
 def _read_digests(folder: Path) -> dict[str, dict[str, Any]]:
     file = folder / DIGESTS_FILE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_bytes())
         if content["schema"] != _SCHEMA:
             raise ValueError(f"schema {content['schema']!r}")
         entries = dict(content["files"])

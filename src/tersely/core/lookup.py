@@ -16,7 +16,6 @@ from pydantic_core import ErrorDetails
 
 from tersely.core.errors import ConfigError, no_such
 
-# What pydantic calls a broken bound: its key, how we say it, and what to set instead.
 # One function of these packages, and where a recipe names it.
 _SAID = {
     "rewards": ("reward", "reward.name: "),
@@ -27,6 +26,7 @@ _SAID = {
     "formats": ("reader", "--from: "),
     "alarms": ("alarm", ""),
 }
+# What pydantic calls a broken bound: its key, how we say it, and what to set instead.
 _BROKEN = {
     "greater_than_equal": ("ge", "is below", ">="),
     "greater_than": ("gt", "is not above", ">"),

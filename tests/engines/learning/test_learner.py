@@ -300,6 +300,14 @@ def test_what_is_not_finite_stops_before_the_weights_move(place: str) -> None:
     assert not learner.optimizer.state
 
 
+def test_weights_that_overflow_in_an_update_stop_the_step() -> None:
+    model = tiny_model()
+    rows = make_rows(model)
+    learner = LocalLearner(model, **{**SETTINGS, "learning_rate": 1e39})
+    with pytest.raises(EngineError, match="weights are not finite numbers after update 0"):
+        learner.step(rows, updates=2)
+
+
 def test_no_signal_is_no_update() -> None:
     model = tiny_model()
     learner = LocalLearner(model, **SETTINGS)

@@ -9,26 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
-from serving import answers, records_of, write_benchmark
+from serving import answers, records_of
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "engines" / "http"))
-from faulty_server import Server, choice, completion, reply, running
+from faulty_server import Server, choice, completion, reply
 
 from tersely.cli import app
 from tersely.core.types import Finish, Grade
 
 BAD = "3"
-
-
-@pytest.fixture
-def server():
-    with running(Server(models=reply({"data": []}))) as one:
-        yield one
-
-
-@pytest.fixture
-def benchmark(tmp_path):
-    return write_benchmark(tmp_path / "problems.jsonl")
 
 
 def run(server, benchmark, out, *more):
@@ -187,6 +176,25 @@ def test_a_server_that_refuses_whole_replies_is_asked_to_stream(
     server.answer = answer
     assert run(server, benchmark, tmp_path / "run").exit_code == 0
     assert {r.tokens for r in records_of(tmp_path / "run")} == {9}
+
+
+def test_a_refusal_of_one_prompt_that_names_streams_changes_nothing_for_the_others(
+    server, benchmark, tmp_path
+) -> None:
+    good = answers("Seed @ gives #.")
+
+    def answer(body):
+        bad = body["messages"][0]["content"].split()[-1] == BAD
+        if bad or body.get("stream") or "temperature" not in body:
+            return reply({"error": "too long; got stream=False, temperature=1"}, status=400)
+        return good(body)
+
+    server.answer = answer
+    assert run(server, benchmark, tmp_path / "run", "--concurrency", "1").exit_code == 0
+    assert {r.problem for r in records_of(tmp_path / "run") if r.failure} == {f"p{BAD}"}
+    others = [b for b in server.bodies if b["messages"][0]["content"].split()[-1] != BAD]
+    assert len(others) == 24
+    assert all("temperature" in body and "stream" not in body for body in others)
 
 
 def test_a_server_that_refuses_a_seed_is_answered_with_the_option_to_send_none(

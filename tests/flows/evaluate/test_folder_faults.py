@@ -102,10 +102,17 @@ def test_a_second_evaluation_in_a_folder_is_refused_and_reports_are_not(done):
         ("curate", "--problems", "lab", "--pool", "4", "--samples", "2", "--cap-tokens", "40"),
         ("study", "rollouts", "--seeds", "1"),
         ("train", "--set", "learner.steps=1"),
+        ("launch", "trl", "demo"),
     ],
     ids=lambda command: command[0],
 )
-def test_a_second_process_in_any_folder_that_is_written_to_is_refused(command, tmp_path):
+def test_a_second_process_in_any_folder_that_is_written_to_is_refused(
+    command, tmp_path, monkeypatch
+):
+    if command[0] == "launch":
+        # As if TRL were here: the folder is held before anything of it is used.
+        monkeypatch.setattr("tersely.cli.launch.refuse_absent", lambda *_, **__: None)
+        monkeypatch.setattr("tersely.flows.trl.launch.plan_trl", lambda *_, **__: {})
     with holding.held(tmp_path / "folder") as other:
         refused(tersely(*command, "--out", tmp_path / "folder"), f"process {other.pid}")
 

@@ -16,11 +16,10 @@ from serving import (
     pairs_of,
     plan,
     records_of,
-    write_benchmark,
 )
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "engines" / "http"))
-from faulty_server import Server, make_problems, reply, running
+from faulty_server import make_problems, reply
 
 from tersely.cli import app
 from tersely.core.errors import EngineError
@@ -28,17 +27,6 @@ from tersely.core.types import Finish, Grade, SamplingSpec
 from tersely.flows.evaluate.session import run_evaluation
 
 FIRST = {(f"p{i}", s) for i, count in enumerate((4, 2, 2)) for s in range(count)}
-
-
-@pytest.fixture
-def server():
-    with running(Server(models=reply({"data": []}))) as one:
-        yield one
-
-
-@pytest.fixture
-def benchmark(tmp_path):
-    return write_benchmark(tmp_path / "problems.jsonl")
 
 
 def test_first_samples_come_first_are_kept_and_cost_no_request(server, benchmark, tmp_path) -> None:

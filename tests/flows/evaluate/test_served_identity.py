@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
-from serving import Order, answers, pairs_of, plan, records_of, write_benchmark
+from serving import Order, answers, pairs_of, plan, records_of
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "engines" / "http"))
-from faulty_server import Server, choice, reply, running
+from faulty_server import choice, reply
 
 from tersely.cli import app
 from tersely.core.errors import ConfigError, EngineError
@@ -23,17 +23,6 @@ from tersely.flows.evaluate.preflight import findings
 from tersely.flows.evaluate.session import run_evaluation
 
 SAME = "One more, " * 20 + "so it is #."
-
-
-@pytest.fixture
-def server():
-    with running(Server(models=reply({"data": []}))) as one:
-        yield one
-
-
-@pytest.fixture
-def benchmark(tmp_path):
-    return write_benchmark(tmp_path / "problems.jsonl")
 
 
 @pytest.fixture

@@ -185,10 +185,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_answer_costs_less_than_a_fifth_of_a_second(text: str) -> None:
+def test_a_hostile_answer_costs_less_than_fifty_milliseconds(text: str) -> None:
     def cost_s() -> float:
         start = process_time()
         grade(text, "5")
         return process_time() - start
 
-    assert min(cost_s() for _ in range(5)) < 0.2
+    assert min(cost_s() for _ in range(5)) < 0.05

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tersely.core.errors import EngineError
 from tersely.core.types import Completion, Finish
 from tersely.engines.http.reply import Transient
-from tersely.engines.http.request import Chunk
+from tersely.engines.http.request import Chunk, Refused
 
 # So many requests that all fail, before any succeeds, mean that none can.
 FIRST_REQUESTS = 16
@@ -133,7 +133,9 @@ class FailureTally:
 
 def _is_of_server(error: Transient | EngineError) -> bool:
     """Whether a failure may be the server's as a whole, and not one prompt's."""
-    return isinstance(error, Transient) or getattr(error, "status", None) in (401, 402, 403, 404)
+    if isinstance(error, Refused):
+        return error.status in (401, 402, 403, 404)
+    return isinstance(error, Transient)
 
 
 @dataclass

@@ -106,7 +106,7 @@ class _Models(BaseModel):
     data: list[_Model]
 
 
-def shortened(text: str, *, secret: str | None = None) -> str:
+def excerpt(text: str, *, secret: str | None = None) -> str:
     """One line of at most 200 characters, without the secret."""
     shown = text.replace(secret, "***") if secret else text
     return " ".join(shown.split())[:MESSAGE_CHARS]
@@ -146,7 +146,7 @@ def read_reply(
         reply = _Reply.model_validate_json(joined(body) if is_stream(body) else body)
     except ValidationError as error:
         raise _unreadable(error, body, secret=secret) from None
-    shown = shortened(body.decode("utf-8", errors="replace"), secret=secret)
+    shown = excerpt(body.decode("utf-8", errors="replace"), secret=secret)
     if reply.error and not reply.choices:
         raise Transient(f"HTTP 200 with an error: {shown}")
     found = _in_order(reply.choices or [], choices=choices, shown=shown)
@@ -261,9 +261,9 @@ def text_of(said: Said, *, stop_texts: tuple[str, ...] = ()) -> str:
 def _unreadable(error: ValidationError, body: bytes, *, secret: str | None) -> Exception:
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
-        return Transient(f"malformed JSON: {shortened(first['msg'])}")
+        return Transient(f"malformed JSON: {excerpt(first['msg'])}")
     where = ".".join(str(part) for part in first["loc"]) or "the reply"
-    shown = shortened(body.decode("utf-8", errors="replace"), secret=secret)
+    shown = excerpt(body.decode("utf-8", errors="replace"), secret=secret)
     return EngineError(
         f"the server's reply is no chat completion with token counts: {where}: {first['msg']}; "
         f"use a server that reports usage.completion_tokens (got: {shown})"

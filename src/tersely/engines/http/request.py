@@ -14,7 +14,7 @@ import httpx
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, SamplingSpec
-from tersely.engines.http.reply import Transient, shortened
+from tersely.engines.http.reply import Transient, excerpt
 
 LONGEST_ASKED_WAIT_S = 120.0
 LARGEST_PORT = 65535
@@ -179,7 +179,7 @@ def headers_of(endpoint: Endpoint) -> dict[str, str]:
 
 def describe(error: httpx.RequestError) -> str:
     """A connection's failure in a line."""
-    return shortened(f"{type(error).__name__}: {error}".removesuffix(": "))
+    return excerpt(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
 def unreachable(url: str, error: httpx.RequestError | ValueError | ImportError) -> EngineError:
@@ -207,7 +207,7 @@ def postponed(reply: httpx.Response, endpoint: Endpoint) -> Transient:
     except ValueError:
         asked_s = 0.0
     return Transient(
-        f"HTTP {reply.status_code} {shortened(reply.text, secret=endpoint.api_key)}".rstrip(),
+        f"HTTP {reply.status_code} {excerpt(reply.text, secret=endpoint.api_key)}".rstrip(),
         asked_wait_s=min(asked_s, LONGEST_ASKED_WAIT_S) if asked_s > 0 else 0.0,
     )
 
@@ -221,7 +221,7 @@ def refused(reply: httpx.Response, endpoint: Endpoint) -> Refused:
         fix = "leave the seed out with --no-seed"
     return Refused(
         f"the server at {endpoint.url} refuses: HTTP {reply.status_code} "
-        f"{shortened(reply.text, secret=endpoint.api_key)}; {fix}",
+        f"{excerpt(reply.text, secret=endpoint.api_key)}; {fix}",
         status=reply.status_code,
     )
 
@@ -231,7 +231,7 @@ def _points_to(reply: httpx.Response) -> str:
     named = reply.headers.get("Location", "none")
     with suppress(httpx.InvalidURL, ValueError):
         named = str(reply.url.join(named))
-    return shortened(named.removesuffix("/chat/completions").removesuffix("/models"))
+    return excerpt(named.removesuffix("/chat/completions").removesuffix("/models"))
 
 
 def check_endpoint(endpoint: Endpoint) -> None:

@@ -26,9 +26,9 @@ from tersely.engines.http.repeats import RepeatCount
 from tersely.engines.http.reply import (
     Said,
     Transient,
+    excerpt,
     read_models,
     read_reply,
-    shortened,
     text_of,
 )
 from tersely.engines.http.request import (
@@ -110,7 +110,7 @@ class HTTPSampler:
             return
         raise EngineError(
             f"the server at {endpoint.url} has no model {endpoint.model!r}; "
-            f"it has {shortened(', '.join(models))}"
+            f"it has {excerpt(', '.join(models))}"
         )
 
     def sample(
@@ -243,24 +243,17 @@ class _RequestRun:
         self, client: httpx.AsyncClient, chunk: Chunk, cap_tokens: int
     ) -> list[Said]:
         """One try of a request."""
-        asked = self.dialect
-        reply = await self.post(client, chunk, cap_tokens)
+        begun = asked = self.dialect
+        reply = await self.post(client, chunk, cap_tokens, asked)
         while (learned := asked.learn(reply, self.spec)) != asked:
-            if self.dialect == asked:
-                self.dialect = learned
-                log.warning(
-                    "%s refuses a request as it was sent; asking with %s%s%s from now on",
-                    self.endpoint.url,
-                    learned.cap_field,
-                    ", in a stream" if learned.stream else "",
-                    "" if learned.temperature else ", without a temperature, which is 1",
-                )
-            asked = self.dialect
-            reply = await self.post(client, chunk, cap_tokens)
+            asked = learned
+            reply = await self.post(client, chunk, cap_tokens, asked)
         if reply.status_code in RETRIED_4XX or reply.status_code >= 500:
             raise postponed(reply, self.endpoint)
         if reply.status_code != 200:
             raise refused(reply, self.endpoint)
+        if asked != begun:
+            self.keep_dialect(asked)
         return read_reply(
             reply.content,
             choices=len(chunk.samples),
@@ -270,13 +263,24 @@ class _RequestRun:
             secret=self.endpoint.api_key,
         )
 
+    def keep_dialect(self, dialect: Dialect) -> None:
+        """Asks so from now on: the server has answered it, where it refused another."""
+        if dialect == self.dialect:
+            return
+        self.dialect = dialect
+        log.warning(
+            "%s refuses a request as it was sent; asking with %s%s%s from now on",
+            self.endpoint.url,
+            dialect.cap_field,
+            ", in a stream" if dialect.stream else "",
+            "" if dialect.temperature else ", without a temperature, which is 1",
+        )
+
     async def post(
-        self, client: httpx.AsyncClient, chunk: Chunk, cap_tokens: int
+        self, client: httpx.AsyncClient, chunk: Chunk, cap_tokens: int, dialect: Dialect
     ) -> httpx.Response:
         """The server's answer, whatever it is."""
-        spoken = body_of(
-            chunk, self.endpoint, self.spec, cap_tokens=cap_tokens, dialect=self.dialect
-        )
+        spoken = body_of(chunk, self.endpoint, self.spec, cap_tokens=cap_tokens, dialect=dialect)
         try:
             async with asyncio.timeout(self.endpoint.timeout_s):
                 return await client.post("chat/completions", content=spoken)
@@ -309,7 +313,7 @@ class _RequestRun:
         if said.reasoning and said.content == before + prompt + after:
             return said._replace(content="")
         raise EngineError(
-            f"the server repeats the prompt before the answer: {shortened(said.content)!r}; "
+            f"the server repeats the prompt before the answer: {excerpt(said.content)!r}; "
             "use a server that knows the model's chat template, such as vLLM or SGLang"
         )
 

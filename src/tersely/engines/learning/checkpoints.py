@@ -217,7 +217,7 @@ def _unusable(path: Path, reason: str) -> ConfigError:
         f"{'are' if len(others) > 1 else 'is'} kept: tersely train {run / 'recipe.toml'} "
         f"--out {run} --resume-from {others[-1]}"
         if others
-        else "no older one is kept to resume from another step: start a new --out"
+        else "no older one is kept to resume from another step: start a new run in another --out"
     )
     return ConfigError(f"{path} is not a usable checkpoint: {reason}; {again}")
 

@@ -301,7 +301,8 @@ class LocalLearner:
                 )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if not all(bool(weight.isfinite().all()) for weight in self._trained):
+        # One answer for all of them: a GPU is waited for once.
+        if not torch.stack([weight.isfinite().all() for weight in self._trained]).all():
             raise EngineError(f"weights are not finite numbers after update {self._updates}")
         self._updates += 1
 

@@ -174,7 +174,8 @@ def _tell_nothing_shared(
     ids = [{key[1] for key in side.table.keys} for side in (reference, other)]
     fix = "give both the same names with --column problem=NAME"
     if ids[0] & ids[1]:
-        fix = "if only their benchmarks are called differently, give both one name with --benchmark"
+        fix = "if only their benchmarks are called differently, give both one name with "
+        fix += "--benchmark-name"
     return (
         f"the two evaluations share no problem ({'; '.join(sides)}; {why}); evaluate both on the "
         f"same set, or {fix}"

@@ -36,7 +36,8 @@ class Served:
             EngineError: the server cannot do it, or its first samples show that figures would be
                 wrong.
         """
-        thinking = self._thinking()
+        records = self._records()
+        thinking = self._thinking(records)
 
         def on_completion(completion: Completion) -> None:
             is_open = thinking.note([completion]).is_open(completion)
@@ -48,7 +49,7 @@ class Served:
                 self.spec,
                 skip=skip,
                 first=self._first,
-                succeeded=self._has_sample(),
+                succeeded=any(record.finish is not Finish.ERROR for record in records),
                 on_first=lambda: self._judge(warn=not self._first <= skip),
                 on_completion=on_completion,
             )
@@ -84,16 +85,14 @@ class Served:
             accept=self.accept_first,
         )
 
-    def _has_sample(self) -> bool:
-        """Whether the server has given a sample before."""
-        records = jsonl.read(self.file, EvalRecord) if self.file.is_file() else []
-        return any(record.finish is not Finish.ERROR for record in records)
+    def _records(self) -> list[EvalRecord]:
+        """What the file holds so far."""
+        return jsonl.read(self.file, EvalRecord) if self.file.is_file() else []
 
-    def _thinking(self) -> OpenThinking:
+    def _thinking(self, records: Sequence[EvalRecord]) -> OpenThinking:
         """Whether prompts open the thinking, by the template and what was sampled so far."""
-        records = jsonl.read(self.file, EvalRecord) if self.file.is_file() else []
         return OpenThinking(template=self._template.opens_thinking).note(records)
 
     def _settle(self) -> None:
         if self.file.is_file():
-            settle(self.file, self._thinking(), grade=self.grade)
+            settle(self.file, self._thinking(self._records()), grade=self.grade)

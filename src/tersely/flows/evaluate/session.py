@@ -107,40 +107,78 @@ def _evaluate(
     check_plan(plan)
     if not repeats_checked:
         _say_repeats(plan, problems)
-    made_of = describe(plan, problems)
+    made_of = _check_folder(plan, problems, describe(plan, problems))
     planned = len(problems) * plan.spec.samples
-    if _count(plan.out / RECORDS_FILE) and (plan.out / FILE).is_file():
-        made_of = _check_folder(plan, made_of)
-        if plan.retry_failed:
-            _ask_again(plan.out)
-        if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not (Protocol.FORCED):
-            if plan.endpoint is not None:
-                (plan.out / DIGESTS_FILE).unlink(missing_ok=True)
-                _served(plan, problems).check()
-            return
-    elif (plan.out / FILE).is_file():
-        read_manifest(plan.out, EvaluationManifest)  # refuses the folder of anything else
-    elif others := [name for name in contents(plan.out) if name != PROBLEMS_FILE]:
-        raise ConfigError(
-            f"{plan.out} exists and is no evaluation (it holds {others[0]}); choose another --out"
-        )
-    else:
-        lines = jsonl.as_lines(problems, path=plan.out / PROBLEMS_FILE)
-        check_left_over(plan.out / PROBLEMS_FILE, lines)
+    if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not Protocol.FORCED:
+        if plan.endpoint is not None:
+            (plan.out / DIGESTS_FILE).unlink(missing_ok=True)
+            _served(plan, problems).check()
+        return
     grading.refuse_bad_gold(problems)
     source_for = _remote if plan.endpoint is not None else local_source
     source, local = source_for(plan, problems)
+    _open_folder(plan, problems, made_of, planned=planned)
+    observer.on_sampling("sampling", planned, _count(plan.out / RECORDS_FILE))
+    _sample_missing(plan, problems, source, made_of, observer=observer, on_first=on_first)
+    if plan.protocol is Protocol.FORCED:
+        assert local is not None
+        force_answers(plan, problems, local, observer=observer, file=plan.out / FORCED_FILE)
+
+
+def _check_folder(
+    plan: Plan, problems: Sequence[Problem], made_of: EvaluationManifest
+) -> EvaluationManifest:
+    """What the samples are made of; refuses a folder that is another's, and takes failed samples
+    out of one where they are to be asked for again.
+
+    Raises:
+        ConfigError: the folder belongs to something else, or to another evaluation.
+    """
+    if not (plan.out / FILE).is_file():
+        if others := [name for name in contents(plan.out) if name != PROBLEMS_FILE]:
+            raise ConfigError(
+                f"{plan.out} exists and is no evaluation (it holds {others[0]}); choose another "
+                "--out"
+            )
+        lines = jsonl.as_lines(problems, path=plan.out / PROBLEMS_FILE)
+        check_left_over(plan.out / PROBLEMS_FILE, lines)
+        return made_of
+    there = read_manifest(plan.out, EvaluationManifest)
     if not _count(plan.out / RECORDS_FILE):
-        # Nothing was sampled, so whatever settings a folder was begun with may change.
+        return made_of
+    if plan.endpoint is None:
+        # Its contents are compared; where the folder lies is no part of what it is.
+        made_of = replace(made_of, model=there.model)
+    say_uncompared(check_same(made_of, there, folder=plan.out), folder=plan.out)
+    if plan.retry_failed:
+        _ask_again(plan.out)
+    return made_of
+
+
+def _open_folder(
+    plan: Plan, problems: Sequence[Problem], made_of: EvaluationManifest, *, planned: int
+) -> None:
+    """Writes what a folder begins with; one in which nothing was sampled is begun anew."""
+    if not _count(plan.out / RECORDS_FILE):
         write_manifest(plan.out, replace(made_of, facts=facts_of(plan, planned)))
         (plan.out / PROBLEMS_FILE).unlink(missing_ok=True)
     if not (plan.out / PROBLEMS_FILE).is_file():
         jsonl.write(plan.out / PROBLEMS_FILE, problems)
     # What was finished may change from here on.
     (plan.out / DIGESTS_FILE).unlink(missing_ok=True)
+
+
+def _sample_missing(
+    plan: Plan,
+    problems: Sequence[Problem],
+    source: Source,
+    made_of: EvaluationManifest,
+    *,
+    observer: Observer,
+    on_first: Callable[[Problem, EvalRecord], None] | None,
+) -> None:
     by_id = {problem.id: problem for problem in problems}
     file = plan.out / RECORDS_FILE
-    observer.on_sampling("sampling", planned, _count(file))
     # The folder may have been renamed since.
     run = read_manifest(plan.out, EvaluationManifest).facts.name or plan.out.resolve().name
     waiting = [on_first] if on_first is not None and not _count(file) else []
@@ -158,9 +196,6 @@ def _evaluate(
         ),
         on_record=on_record,
     )
-    if plan.protocol is Protocol.FORCED:
-        assert local is not None
-        force_answers(plan, problems, local, observer=observer, file=plan.out / FORCED_FILE)
 
 
 def _ask_again(folder: Path) -> None:
@@ -169,16 +204,6 @@ def _ask_again(folder: Path) -> None:
     failed = drop_failed(folder / RECORDS_FILE)
     if failed:
         log.warning("asking again for %s that failed", count(failed, "sample"))
-
-
-def _check_folder(plan: Plan, made_of: EvaluationManifest) -> EvaluationManifest:
-    """What the folder's samples are made of; refuses those of another evaluation."""
-    there = read_manifest(plan.out, EvaluationManifest)
-    if plan.endpoint is None:
-        # Its contents are compared; where the folder lies is no part of what it is.
-        made_of = replace(made_of, model=there.model)
-    say_uncompared(check_same(made_of, there, folder=plan.out), folder=plan.out)
-    return made_of
 
 
 def _say_repeats(plan: Plan, problems: Sequence[Problem]) -> None:

@@ -131,7 +131,7 @@ def resumed_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str]) -> R
                 raise ConfigError(
                     f"cannot resume {folder} with another recipe: {said}, and only "
                     f"{', '.join(MAY_CHANGE)} may change; leave --set {key} out or start a "
-                    "new --out"
+                    "new run in another --out"
                 )
             *sections, name = key.split(".")
             (settings[sections[0]] if sections else settings)[name] = here
@@ -168,7 +168,7 @@ def _recorded(folder: Path, manifest: RunManifest) -> Recipe:
     change = (
         f"set it back and change it with --resume --set {key}={here}"
         if key in MAY_CHANGE
-        else "set it back or start a new --out"
+        else "set it back or start a new run in another --out"
     )
     raise ConfigError(
         f"{file} was edited since the run was begun: {key} is {here!r} now and was {there!r}; "

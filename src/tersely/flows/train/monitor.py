@@ -58,5 +58,6 @@ class AlarmMonitor:
                 f"step {record.step + 1} stopped by on_alarm = stop: {worst[0].name}, "
                 f"{worst[0].evidence}; the last checkpoint is "
                 f"{self._latest() or 'not written yet'}. "
-                f"{worst[0].advice[0].upper()}{worst[0].advice[1:]}, and start a new --out"
+                f"{worst[0].advice[0].upper()}{worst[0].advice[1:]}, and start a new run "
+                "in another --out"
             )

@@ -156,7 +156,7 @@ def check_not_missing(folder: Path, *, every_steps: int, found: int) -> None:
             f"{folder} has records of {recorded} steps, but the checkpoint of step {expected} is "
             f"missing (latest: {found or 'none'}); restore it"
             + (f", go back with --resume-from {found}" if found else "")
-            + " or start a new --out"
+            + " or start a new run in another --out"
         )
 
 

@@ -247,6 +247,6 @@ def stopping(run: Run, doing: str, *, weights_step: int, sampling: bool) -> Iter
         rate = run.recipe.learner.learning_rate
         lower = "With that" if short_of_memory else f"Lower learner.learning_rate = {rate:g} and"
         raise EngineError(
-            f"{doing} stopped: {error}; {where}. {lower} start a new --out from it with "
-            f"--set model.path={last or run.recipe.model.path}"
+            f"{doing} stopped: {error}; {where}. {lower} start a new run from it in another "
+            f"--out with --set model.path={last or run.recipe.model.path}"
         ) from error

@@ -64,7 +64,7 @@ class StepRecorder:
             raise EngineError(
                 f"step {self._step + 1} stopped: loss is {loss} and gradient norm {norm}; lower "
                 f"learner.learning_rate = {self._recipe.learner.learning_rate:g} and start a new "
-                "--out, from the last checkpoint with --set model.path=..."
+                "run in another --out, from the last checkpoint with --set model.path=..."
             )
         self._updates.append(learned)
         if len(self._updates) < self._recipe.learner.staleness:

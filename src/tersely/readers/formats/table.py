@@ -1,6 +1,5 @@
 """Any JSONL or Parquet table with one sample a row, or with lists of the samples of a problem."""
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -33,8 +32,7 @@ def table(path: Path, *, options: Options) -> Reading:
     problem are numbered in the order of the file unless ``sample`` is a column. To be graded
     again, a table needs no verdict, but ``text`` and ``gold``. Without ``problem``, samples of one
     ``prompt`` and ``gold`` are of one problem. With ``options.by_row`` every row is a problem,
-    named by its number. Where texts and verdicts of a row
-    are lists, each entry is a sample.
+    named by its number. Where texts and verdicts of a row are lists, each entry is a sample.
 
     Raises:
         ConfigError: a column of ours that is unknown.
@@ -44,10 +42,10 @@ def table(path: Path, *, options: Options) -> Reading:
     rows = read_rows(path, expected=EXPECTED)
     columns = _columns(path, rows, options=options)
     rows = [one for row in rows for one in _unfold(path, row, columns)]
-    names = map(str, range(1, len(rows) + 1)) if options.by_row else itertools.repeat(None)
+    names = [str(number) if options.by_row else None for number in range(1, len(rows) + 1)]
     raws = [
         _sample(path, row, columns, options=options, name=name)
-        for row, name in zip(rows, names, strict=False)
+        for row, name in zip(rows, names, strict=True)
     ]
     if options.by_row:
         notes = ["every row is taken as a problem of its own"]
