@@ -1,6 +1,6 @@
 """Two evaluations of the same problems, measure by measure: before, after, paired difference."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from tersely.core.order import natural
 from tersely.metrics.budgets import Protocol, score
+from tersely.metrics.chance import Chance, resample
 from tersely.metrics.efficiency import aes, reg_gap
 from tersely.metrics.intervals import (
     RESAMPLES,
@@ -24,9 +25,10 @@ from tersely.metrics.intervals import (
 from tersely.metrics.measures import AT_CAP, Quantity, Sheet, Unit, ock_column, shares, tally
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.sharing import share
-from tersely.metrics.significance import Swaps, p_values, swap
+from tersely.metrics.significance import Swaps
 from tersely.metrics.windows import ShortCut, Window, find_short_cuts, find_window
 
+Compose = Callable[[Sequence[Float[np.ndarray, "R M"]]], list[Float[np.ndarray, " R"]]]
 UNDEFINED = Interval(np.nan, np.nan, np.nan, 0, 0)
 
 
@@ -156,20 +158,28 @@ def compare(
         raise ValueError("the tables hold different problems; pair them first")
     fewest = min(before.tokens_PS.shape[1], after.tokens_PS.shape[1])
     wanted = sorted({fewest} if ks is None else set(ks))
-    sheets = [
-        tally(table, budgets=budgets, ks=wanted, protocol=protocol) for table in (before, after)
-    ]
-    left, right = _align(*sheets)
+
+    def aligned(*tables: SampleTable) -> tuple[Sheet, Sheet]:
+        one, other = (tally(t, budgets=budgets, ks=wanted, protocol=protocol) for t in tables)
+        return _align(one, other)
+
+    left, right = aligned(before, after)
     counts_RP = resample_counts(len(before.keys), rng=rng, resamples=resamples)
-    swaps = swap(left.sums, right.sums, rng=rng)
-    measures = _rows(left, right, counts_RP, swaps=swaps)
-    gaps = _composite_rows(
-        left, right, counts_RP, swaps=swaps, budgets=sorted(set(budgets)), protocol=protocol
+    chance = resample(
+        before,
+        after,
+        lambda *tables: _pick(aligned(*tables), left.quantities),
+        pooled_M=~np.array([_is_averaged(q) for q in left.quantities]),
+        rng=rng,
     )
-    ratio, ratio_p = _token_ratio(left, right, counts_RP, rng=rng)
+    measures = _rows(left, right, counts_RP, chance=chance)
+    gaps = _composite_rows(
+        left, right, counts_RP, chance=chance, budgets=sorted(set(budgets)), protocol=protocol
+    )
+    ratio, ratio_p = _token_ratio(left, right, counts_RP, tables=(before, after), rng=rng)
     finished = protocol is Protocol.FINISHED
     scalar, scalar_p = (
-        _aes(left, right, counts_RP, swaps=swaps) if finished else (UNDEFINED, np.nan)
+        _aes(left, right, counts_RP, chance=chance) if finished else (UNDEFINED, np.nan)
     )
     return Comparison(
         title=title,
@@ -260,13 +270,23 @@ def _align(before: Sheet, after: Sheet) -> tuple[Sheet, Sheet]:
     )
 
 
+def _pick(sheets: tuple[Sheet, Sheet], wanted: Sequence[Quantity]) -> tuple[Sums, Sums]:
+    """The sums of these quantities; one that the sheets lack is undefined."""
+    columns = [sheets[0].quantities.index(q) if q in sheets[0].quantities else -1 for q in wanted]
+    there_M = np.array(columns) >= 0
+    one, other = (
+        Sums(s.sums.a_PM[:, columns] * there_M, s.sums.b_PM[:, columns] * there_M) for s in sheets
+    )
+    return one, other
+
+
 def _is_averaged(quantity: Quantity) -> bool:
     pooled = ("truncated share", "share without an answer")
     return quantity.unit is Unit.SHARE and quantity.name not in pooled
 
 
 def _rows(
-    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, swaps: Swaps
+    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, chance: Chance
 ) -> list[Measure]:
     shares_M = shares(before.quantities)
     levels = [
@@ -281,8 +301,8 @@ def _rows(
         counts_RP=counts_RP,
     )
     seen_M = evaluate(after.sums) - evaluate(before.sums)
-    p_M = p_values(seen_M, swaps.after_RM - swaps.before_RM)
-    rows = zip(before.quantities, *levels, differences, p_M.tolist(), strict=True)
+    p_M = chance.p_values(seen_M)
+    rows = zip(before.quantities, *levels, chance.widen(differences), p_M.tolist(), strict=True)
     return [Measure(q.name, q.unit, q.budget_tokens, b, a, d, p) for q, b, a, d, p in rows]
 
 
@@ -291,7 +311,7 @@ def _composite_rows(
     after: Sheet,
     counts_RP: Float[np.ndarray, "R P"],
     *,
-    swaps: Swaps,
+    chance: Chance,
     budgets: Sequence[int],
     protocol: Protocol,
 ) -> list[Measure]:
@@ -312,50 +332,69 @@ def _composite_rows(
         composed.append(("OckScore", Unit.POINTS, ocks))
     rows = []
     for name, unit, compose in composed:
-        (b, a), moved = compose(drawn), compose(swaps)
-        p = p_values(np.array([a[0] - b[0]]), (moved[1] - moved[0])[:, None])
-        sides = _of(b, before), _of(a, after), _of(a - b, before, after)
+        b, a = compose(drawn)
+
+        def moved(swaps: Swaps, compose: Compose = compose) -> Float[np.ndarray, "R 1"]:
+            return np.subtract(*reversed(compose(swaps)))[:, None]
+
+        p = chance.p_values(np.array([a[0] - b[0]]), moved)
+        difference = chance.widen([_of(a - b, before, after)], moved)[0]
+        sides = _of(b, before), _of(a, after), difference
         rows.append(Measure(name, unit, None, *sides, float(p[0])))
     return rows
 
 
 def _token_ratio(
-    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, rng: np.random.Generator
+    before: Sheet,
+    after: Sheet,
+    counts_RP: Float[np.ndarray, "R P"],
+    *,
+    tables: tuple[SampleTable, SampleTable],
+    rng: np.random.Generator,
 ) -> tuple[Interval, float]:
     """Mean tokens after over mean tokens before, each problem weighing the same; and its p."""
-    means_P = [_mean_tokens(sheet) for sheet in (before, after)]
-    both = averages(np.where(np.isnan(means_P[0] + means_P[1]), np.nan, means_P[1])[:, None])
-    under = averages(np.where(np.isnan(means_P[0] + means_P[1]), np.nan, means_P[0])[:, None])
-    swaps = swap(under, both, rng=rng)
-    p = p_values(evaluate(both) - evaluate(under), swaps.after_RM - swaps.before_RM)
+    under, both = _token_means(*tables)
+    chance = resample(*tables, _token_means, pooled_M=np.array([False]), rng=rng)
+    p = chance.p_values(evaluate(both) - evaluate(under))
     ratio = estimate(
         Sums(both.a_PM, under.a_PM),
         shares_M=np.array([False]),
         n_samples_M=before.n_samples_M[:1] + after.n_samples_M[:1],
         counts_RP=counts_RP,
-    )[0]
-    return ratio, float(p[0])
+    )
+    wide = chance.widen(ratio, lambda swaps: swaps.after_RM / swaps.before_RM - 1.0)
+    return wide[0], float(p[0])
 
 
 def _aes(
-    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, swaps: Swaps
+    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, chance: Chance
 ) -> tuple[Interval, float]:
     """AES with weights 1, 3, 5 at the cap, from mean tokens and accuracy; and its p."""
     columns = [before.column(AT_CAP), before.column("mean tokens")]
-    b, a = (
-        np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)])[:, columns] for s in (before, after)
-    )
-    scalar = _of(aes(b[:, 0], a[:, 0], b[:, 1], a[:, 1]), before, after)
-    left, right = (side[:, columns] for side in swaps)
-    moved = aes(left[:, 0], right[:, 0], left[:, 1], right[:, 1])
-    return scalar, float(p_values(np.array([scalar.estimate]), moved[:, None])[0])
+
+    def score_all(sides: Sequence[Float[np.ndarray, "R M"]]) -> Float[np.ndarray, " R"]:
+        b, a = (side[:, columns] for side in sides)
+        return aes(b[:, 0], a[:, 0], b[:, 1], a[:, 1])
+
+    def moved(swaps: Swaps) -> Float[np.ndarray, "R 1"]:
+        return score_all(swaps)[:, None]
+
+    drawn = [np.vstack([evaluate(s.sums), draw(counts_RP, s.sums)]) for s in (before, after)]
+    scalar = _of(score_all(drawn), before, after)
+    p = chance.p_values(np.array([scalar.estimate]), moved)
+    return chance.widen([scalar], moved)[0], float(p[0])
 
 
-def _mean_tokens(sheet: Sheet) -> Float[np.ndarray, " P"]:
-    column = sheet.column("mean tokens")
-    count_P = sheet.sums.b_PM[:, column]
-    total_P = sheet.sums.a_PM[:, column]
-    return np.where(count_P > 0, total_P / np.maximum(count_P, 1), np.nan)
+def _token_means(before: SampleTable, after: SampleTable) -> tuple[Sums, Sums]:
+    """Mean tokens of each problem that has graded samples on both sides."""
+    means_P = []
+    for table in (before, after):
+        count_P = table.graded_PS.sum(axis=1)
+        total_P = np.where(table.graded_PS, table.tokens_PS, 0).sum(axis=1)
+        means_P.append(np.where(count_P > 0, total_P / np.maximum(count_P, 1), np.nan))
+    unknown_P = np.isnan(means_P[0] + means_P[1])
+    one, other = (averages(np.where(unknown_P, np.nan, mean_P)[:, None]) for mean_P in means_P)
+    return one, other
 
 
 def _of(values_R: Float[np.ndarray, " R"], *sheets: Sheet) -> Interval:

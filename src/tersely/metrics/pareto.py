@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tersely.metrics.budgets import Protocol, score
+from tersely.metrics.chance import resample
 from tersely.metrics.intervals import (
     RESAMPLES,
     Interval,
@@ -18,7 +19,7 @@ from tersely.metrics.intervals import (
     resample_counts,
 )
 from tersely.metrics.records import SampleTable, select
-from tersely.metrics.significance import PERMUTATIONS, beyond_chance, holm, p_values, swap
+from tersely.metrics.significance import PERMUTATIONS, beyond_chance, holm
 
 # So that Holm's correction can leave the smallest p that permutations give below .05.
 PERMUTATIONS_A_TEST = 40
@@ -75,7 +76,7 @@ def place_on_fronts(
     kept = [select(table, rows_P=np.flatnonzero(graded_P)) for table in tables]
     axes = [_sum_axes(table, budgets=budgets, protocol=protocol) for table in kept]
     values_IAB = np.array([evaluate(each).reshape(2, len(budgets)) for each in axes])
-    better_IJAB = _beyond_chance(axes, values_IAB, rng=rng)
+    better_IJAB = _beyond_chance(kept, values_IAB, budgets=budgets, protocol=protocol, rng=rng)
     counts_RP = resample_counts(int(graded_P.sum()), rng=rng, resamples=resamples)
     levels = [_estimate(each, table, counts_RP) for each, table in zip(axes, kept, strict=True)]
     fronts = tuple(
@@ -98,20 +99,32 @@ def _sum_axes(table: SampleTable, *, budgets: Sequence[int], protocol: Protocol)
 
 
 def _beyond_chance(
-    axes: Sequence[Sums], values_IAB: Float[np.ndarray, "I 2 B"], *, rng: np.random.Generator
+    tables: Sequence[SampleTable],
+    values_IAB: Float[np.ndarray, "I 2 B"],
+    *,
+    budgets: Sequence[int],
+    protocol: Protocol,
+    rng: np.random.Generator,
 ) -> Bool[np.ndarray, "I I 2 B"]:
     """Whether i is better than j beyond chance: in accuracy, and in tokens."""
-    pairs = list(combinations(range(len(axes)), 2))
+
+    def both(left: SampleTable, right: SampleTable) -> tuple[Sums, Sums]:
+        one, other = (_sum_axes(t, budgets=budgets, protocol=protocol) for t in (left, right))
+        return one, other
+
+    pooled_M = np.arange(2 * len(budgets)) >= len(budgets)
+    pairs = list(combinations(range(len(tables)), 2))
     permutations = max(PERMUTATIONS, PERMUTATIONS_A_TEST * 2 * len(pairs))
     p_NAB = np.empty((len(pairs), *values_IAB.shape[1:]))
     for place, (i, j) in enumerate(pairs):
-        swaps = swap(axes[i], axes[j], rng=rng, permutations=permutations)
+        chance = resample(
+            tables[i], tables[j], both, pooled_M=pooled_M, rng=rng, permutations=permutations
+        )
         seen_M = (values_IAB[j] - values_IAB[i]).ravel()
-        p_M = p_values(seen_M, swaps.after_RM - swaps.before_RM)
-        p_NAB[place] = p_M.reshape(values_IAB.shape[1:])
+        p_NAB[place] = chance.p_values(seen_M).reshape(values_IAB.shape[1:])
     for at in range(values_IAB.shape[2]):
         p_NAB[:, :, at] = holm(p_NAB[:, :, at].ravel()).reshape(len(pairs), 2)
-    better_IJAB = np.zeros((len(axes), *values_IAB.shape), dtype=bool)
+    better_IJAB = np.zeros((len(tables), *values_IAB.shape), dtype=bool)
     signs_A = np.array([1.0, -1.0])[:, None]
     for place, (i, j) in enumerate(pairs):
         clear_AB = np.vectorize(beyond_chance, otypes=[bool])(p_NAB[place])

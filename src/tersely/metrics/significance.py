@@ -1,5 +1,6 @@
 """Whether a difference could be chance, and how small a difference could be seen at all."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,26 @@ def swap(
     return Swaps(
         _ratio(before.a_PM.sum(axis=0) + over[0], before.b_PM.sum(axis=0) + over[1]),
         _ratio(after.a_PM.sum(axis=0) - over[0], after.b_PM.sum(axis=0) - over[1]),
+    )
+
+
+def regroup(
+    ways: Sequence[tuple[Sums, Sums]], *, rng: np.random.Generator, permutations: int
+) -> Swaps:
+    """Takes one of several equally likely ways to make up both runs for each problem at random.
+
+    What was seen must be among the ways: the p-values are then exact.
+    """
+    way_RP = rng.integers(len(ways), size=(permutations, ways[0][0].a_PM.shape[0]))
+    taken = [(way_RP == at).astype(np.float64) for at in range(len(ways))]
+    return Swaps(
+        *(
+            _ratio(
+                sum(taken_RP @ way[side].a_PM for taken_RP, way in zip(taken, ways, strict=True)),
+                sum(taken_RP @ way[side].b_PM for taken_RP, way in zip(taken, ways, strict=True)),
+            )
+            for side in (0, 1)
+        )
     )
 
 

@@ -1,0 +1,155 @@
+"""What chance alone does to two runs of the same problems, also where their samples differ in number.
+
+Swapping whole problems asks whether the difference holds over problems. It takes for granted that
+a problem's difference is as often up as down, and of 4 samples against 16 that does not hold: a
+model that is nearly always right shows a small fall in most problems and a large gain in a few.
+Where the numbers differ, all graded samples of a problem are therefore dealt out anew as well.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tersely.metrics.intervals import LEVEL, Interval, Sums
+from tersely.metrics.records import SampleTable
+from tersely.metrics.significance import PERMUTATIONS, Swaps, p_values, regroup, swap
+
+# Ways to deal out a problem's samples; each permutation takes one of them for each problem.
+DEALS = 32
+Measure = Callable[[SampleTable, SampleTable], tuple[Sums, Sums]]
+Moved = Callable[[Swaps], Float[np.ndarray, "R M"]]
+
+
+def moves(swaps: Swaps) -> Float[np.ndarray, "R M"]:
+    """After - before."""
+    return swaps.after_RM - swaps.before_RM
+
+
+class Chance(NamedTuple):
+    """The statistics of both runs after swaps, and after deals where samples differ in number."""
+
+    swaps: Swaps
+    deals: Swaps | None = None
+
+    def p_values(
+        self, seen_M: Float[np.ndarray, " M"], moved: Moved = moves
+    ) -> Float[np.ndarray, " M"]:
+        """The larger p of the two tests of what was seen; ``moved`` gives its like by chance."""
+        p_M = p_values(seen_M, moved(self.swaps))
+        return p_M if self.deals is None else np.fmax(p_M, p_values(seen_M, moved(self.deals)))
+
+    def widen(self, intervals: list[Interval], moved: Moved = moves) -> list[Interval]:
+        """Intervals that are at least as wide as deals alone make them.
+
+        A bootstrap of problems cannot know of rare large gains that happen not to be there.
+        """
+        if self.deals is None:
+            return intervals
+        moved_RM = np.nan_to_num(np.abs(moved(self.deals)), nan=0.0)
+        half_M = np.quantile(moved_RM, LEVEL, axis=0, method="higher")
+        return [
+            each._replace(
+                low=min(each.low, each.estimate - half), high=max(each.high, each.estimate + half)
+            )
+            for each, half in zip(intervals, half_M.tolist(), strict=True)
+        ]
+
+
+def resample(
+    before: SampleTable,
+    after: SampleTable,
+    measure: Measure,
+    *,
+    pooled_M: Bool[np.ndarray, " M"],
+    rng: np.random.Generator,
+    permutations: int = PERMUTATIONS,
+) -> Chance:
+    """Both runs after random swaps of problems, and deals of samples where their numbers differ.
+
+    Args:
+        measure: the sums of two tables, M statistics of each.
+        pooled_M: which of them weigh a problem by its samples.
+    """
+    n_P = [table.graded_PS.sum(axis=1) for table in (before, after)]
+    sums = measure(before, after)
+    if (n_P[0] == n_P[1]).all():
+        return Chance(swap(*sums, rng=rng, permutations=permutations))
+    # A problem must weigh the same on whichever side its samples stand.
+    weights = [np.where(pooled_M, 1.0 / np.maximum(n, 1)[:, None], 1.0) for n in n_P]
+    even = [Sums(s.a_PM * w, s.b_PM * w) for s, w in zip(sums, weights, strict=True)]
+    dealt = [sums, *(measure(*deal(before, after, rng=rng)) for _ in range(DEALS - 1))]
+    return Chance(
+        swap(even[0], even[1], rng=rng, permutations=permutations),
+        regroup(dealt, rng=rng, permutations=permutations),
+    )
+
+
+def deal(
+    before: SampleTable, after: SampleTable, *, rng: np.random.Generator
+) -> tuple[SampleTable, SampleTable]:
+    """Every problem's graded samples put into random graded places of both tables.
+
+    Wrong answers of the two runs count as different ones: their codes do not tell.
+    """
+    graded_PN = np.hstack([before.graded_PS, after.graded_PS])
+    index_N = np.arange(graded_PN.shape[1])
+    drawn_PN = np.argsort(np.where(graded_PN, rng.random(graded_PN.shape), 1.0 + index_N), axis=1)
+    places_PN = np.argsort(~graded_PN, axis=1, kind="stable")
+    from_PN = np.empty_like(drawn_PN)
+    np.put_along_axis(from_PN, places_PN, drawn_PN, axis=1)
+    joined = _join(before, after)
+    split = before.graded_PS.shape[1]
+    return _take(joined, from_PN[:, :split]), _take(joined, from_PN[:, split:])
+
+
+def _join(before: SampleTable, after: SampleTable) -> SampleTable:
+    """The samples of both, problem by problem."""
+
+    def side_by_side(left: np.ndarray | None, right: np.ndarray | None) -> np.ndarray | None:
+        return None if left is None or right is None else np.concatenate([left, right], axis=1)
+
+    codes = after.answer_PS
+    if before.answer_PS is not None and codes is not None:
+        codes = np.where(codes > 0, codes + max(0, int(before.answer_PS.max(initial=0))), codes)
+    budgets_C, prefixes = None, (None, None)
+    if before.prefix_budgets_C is not None and after.prefix_budgets_C is not None:
+        budgets_C, left_C, right_C = np.intersect1d(
+            before.prefix_budgets_C, after.prefix_budgets_C, return_indices=True
+        )
+        prefixes = _columns(before, left_C), _columns(after, right_C)
+    return before._replace(
+        correct_PS=np.hstack([before.correct_PS, after.correct_PS]),
+        finished_PS=np.hstack([before.finished_PS, after.finished_PS]),
+        graded_PS=np.hstack([before.graded_PS, after.graded_PS]),
+        tokens_PS=np.hstack([before.tokens_PS, after.tokens_PS]),
+        answer_PS=side_by_side(before.answer_PS, codes),
+        answer_tokens_PS=side_by_side(before.answer_tokens_PS, after.answer_tokens_PS),
+        prefix_budgets_C=budgets_C,
+        prefix_PSC=side_by_side(*prefixes),
+        ends_known=before.ends_known and after.ends_known,
+        answers_known=before.answers_known and after.answers_known,
+    )
+
+
+def _columns(table: SampleTable, which_C: np.ndarray) -> np.ndarray | None:
+    return None if table.prefix_PSC is None else table.prefix_PSC[:, :, which_C]
+
+
+def _take(table: SampleTable, from_PS: np.ndarray) -> SampleTable:
+    """The samples in these places of a joined table."""
+    rows_P1 = np.arange(from_PS.shape[0])[:, None]
+
+    def take(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[rows_P1, from_PS]
+
+    return table._replace(
+        correct_PS=table.correct_PS[rows_P1, from_PS],
+        finished_PS=table.finished_PS[rows_P1, from_PS],
+        graded_PS=table.graded_PS[rows_P1, from_PS],
+        tokens_PS=table.tokens_PS[rows_P1, from_PS],
+        answer_PS=take(table.answer_PS),
+        answer_tokens_PS=take(table.answer_tokens_PS),
+        prefix_PSC=take(table.prefix_PSC),
+    )
