@@ -27,6 +27,8 @@ from tersely.core.storage import is_storage_error
 INTERRUPTED = 130
 MOST_CHARS = 2000
 PLAIN_WIDTH = 110
+# What ends so is meant as a file.
+FILE_ENDINGS = (".html", ".htm", ".md", ".csv", ".png", ".pdf", ".json", ".jsonl")
 # Set, a fault of ours ends in Python's own traceback.
 TRACEBACK = "TERSELY_TRACEBACK"
 
@@ -193,6 +195,11 @@ def check_folder(**folders: Path | None) -> None:
     for option, folder in folders.items():
         if folder is not None and folder.exists() and not folder.is_dir():
             raise ConfigError(f"--{option} {folder} is no folder; give the name of one to write")
+        if folder is not None and folder.suffix.lower() in FILE_ENDINGS and not folder.exists():
+            raise ConfigError(
+                f"--{option} {folder} is called like a file and is to be a folder; give the name "
+                f"of a folder, such as {folder.with_suffix('')}"
+            )
 
 
 def numbers(text: str | None, *, option: str) -> tuple[int, ...]:

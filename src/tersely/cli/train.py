@@ -65,10 +65,11 @@ def train(
         given = {"seed": seed, "model.cpu_threads": threads or None}
         overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
         settings = read_recipe(file, overrides=[*(set_ or []), *overrides])
+        by_hand = [*keys_of(set_ or []), *(["model.cpu_threads"] if threads else [])]
         if dry_run:
             _show_price(settings, mean_tokens=mean_tokens)
             return
-        _train(settings, folder, Resumption(resume, resume_from, keys_of(set_ or [])))
+        _train(settings, folder, Resumption(resume, resume_from, by_hand))
 
 
 def _own_recipe(folder: Path) -> Path | None:

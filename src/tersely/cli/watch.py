@@ -8,7 +8,7 @@ import typer
 
 from tersely.cli.frame import messages, plain_errors
 from tersely.core.errors import ConfigError
-from tersely.core.manifest import RunManifest, read_manifest
+from tersely.core.manifest import FILE, RunManifest, read_manifest
 
 
 def watch(
@@ -22,10 +22,8 @@ def watch(
 ) -> None:
     """Serve a run's report on this machine while it is in progress; the page refreshes."""
     with plain_errors():
-        if not (run / "manifest.json").is_file():
-            raise ConfigError(
-                f"{run} is no run folder (no manifest.json); give one of tersely train"
-            )
+        if not ((run / FILE).is_file() or (run / "steps.jsonl").is_file()):
+            raise ConfigError(f"{run} is no run folder (no {FILE}); give one of tersely train")
         read_manifest(run, RunManifest)
         if not 1 <= refresh_s < inf:
             raise ConfigError(f"--refresh-s {refresh_s:g} is below 1 or endless; give seconds")

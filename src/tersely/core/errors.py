@@ -66,3 +66,9 @@ def say_moved(old: str, new: str) -> None:
         TerselyWarning,
         stacklevel=3,
     )
+
+
+def no_checkpoint(step: int, folder: object, kept: Iterable[int]) -> str:
+    """What is wrong with a ``--resume-from`` of a step that was not kept."""
+    said = ", ".join(map(str, sorted(kept))) or "none"
+    return f"--resume-from {step}: {folder} holds no checkpoint of it; kept: {said}"

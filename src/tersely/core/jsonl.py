@@ -10,6 +10,7 @@ import json
 import math
 import operator
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -125,6 +126,11 @@ def encode(record: object, *, where: str) -> dict[str, Any]:
     return payload
 
 
+def name_type(type_: type) -> str:
+    """What messages call a record: ``EvalRecord`` is an *eval record*."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", type_.__name__).lower()
+
+
 def decode(payload: Mapping[str, Any], type_: type[T], *, where: str) -> T:
     """The record that ``encode`` gave these fields of.
 
@@ -134,10 +140,10 @@ def decode(payload: Mapping[str, Any], type_: type[T], *, where: str) -> T:
     form = _form(cast(Hashable, type_))
     for key in payload:
         if key not in form.codecs:
-            raise DataError(f"{where}: unknown key {key!r} for {type_.__name__}")
+            raise DataError(f"{where}: unknown key {key!r} for {name_type(type_)}")
     for key in form.required:
         if key not in payload:
-            raise DataError(f"{where}: missing key {key!r} of {type_.__name__}")
+            raise DataError(f"{where}: missing key {key!r} of {name_type(type_)}")
     values = {}
     for key, value in payload.items():
         try:
@@ -253,12 +259,12 @@ def _table(item: _Codec) -> _Codec:
 
 def _part(type_: type) -> _Codec:
     def take_apart(value: Any) -> dict[str, Any]:
-        return encode(value, where=type_.__name__)
+        return encode(value, where=name_type(type_))
 
     def put_together(value: Any) -> Any:
         if not isinstance(value, dict):
             raise TypeError(f"expected an object, got {value!r}")
-        return decode(value, type_, where=type_.__name__)
+        return decode(value, type_, where=name_type(type_))
 
     return _Codec(take_apart, put_together)
 

@@ -150,7 +150,7 @@ def read_manifest(folder: Path, type_: type[T]) -> T:
     """
     path = folder / FILE
     if not path.is_file():
-        raise ConfigError(f"{folder} holds no {FILE}; choose another folder")
+        raise ConfigError(say_missing(folder))
     try:
         content = parse_json(path.read_bytes())
     except ValueError as error:
@@ -177,6 +177,16 @@ def read_manifest(folder: Path, type_: type[T]) -> T:
         raise ConfigError(f"{said}; choose another folder") from error
 
 
+def say_missing(folder: Path) -> str:
+    """That a folder has no manifest, and what can be done; a run that lost it can be diagnosed."""
+    if (steps := folder / "steps.jsonl").is_file():
+        return (
+            f"{folder} holds the steps of a run but no {FILE}; restore that file from a copy, or "
+            f"see what the steps say with tersely diagnose {steps}"
+        )
+    return f"{folder} holds no {FILE}; choose another folder"
+
+
 def _kind_of(content: Mapping[str, Any]) -> str | None:
     """What wrote a manifest, in words; None where it does not say."""
     identity = content.get("identity")
@@ -198,7 +208,7 @@ def _from_texts(content: Mapping[str, Any], type_: type) -> dict[str, Any]:
         identity["model digest"] = identity.pop("model")
     payload = _take(identity, type_)
     if identity:
-        raise ValueError(f"unknown key {min(identity)!r} for {type_.__name__}")
+        raise ValueError(f"unknown key {min(identity)!r} for {jsonl.name_type(type_)}")
     return payload | {"facts": _take(facts, Facts) | {"packages": facts}}
 
 

@@ -1,4 +1,4 @@
-"""What chance alone does to two runs of the same problems, also where their samples differ in number.
+"""What chance alone does to two runs of the same problems, whatever their numbers of samples.
 
 Swapping whole problems asks whether the difference holds over problems. It takes for granted that
 a problem's difference is as often up as down, and of 4 samples against 16 that does not hold: a

@@ -22,6 +22,7 @@ from tersely.metrics.intervals import (
     expanded_percentiles,
     resample_counts,
 )
+from tersely.metrics.lengths import average_tokens
 from tersely.metrics.measures import AT_CAP, Quantity, Sheet, Unit, ock_column, shares, tally
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.sharing import share
@@ -190,7 +191,7 @@ def compare(
         token_ratio_p=ratio_p,
         aes=scalar,
         aes_p=scalar_p,
-        n_problems=len(before.keys),
+        n_problems=int((before.graded_PS.any(axis=1) & after.graded_PS.any(axis=1)).sum()),
         samples_before=before.tokens_PS.shape[1],
         samples_after=after.tokens_PS.shape[1],
         cap_tokens=before.cap_tokens,
@@ -230,8 +231,7 @@ def list_changes(
     for table in (before, after):
         hits = score(table, budgets_B=np.array([budget_tokens]), protocol=protocol)
         graded_P = table.graded_PS.sum(axis=1)
-        tokens_P = np.where(table.graded_PS, table.tokens_PS, 0).sum(axis=1)
-        mean_P = np.where(graded_P > 0, tokens_P / np.maximum(graded_P, 1), np.nan)
+        mean_P = average_tokens(table)
         hits_P = np.nansum(hits.hits_PSB[:, :, 0], axis=1).astype(np.int64)
         counted.append(zip(hits_P.tolist(), graded_P.tolist(), mean_P.tolist(), strict=True))
     return [
@@ -338,8 +338,7 @@ def _composite_rows(
             return np.subtract(*reversed(compose(swaps)))[:, None]
 
         p = chance.p_values(np.array([a[0] - b[0]]), moved)
-        difference = chance.widen([_of(a - b, before, after)], moved)[0]
-        sides = _of(b, before), _of(a, after), difference
+        sides = _of(b, before), _of(a, after), *chance.widen([_of(a - b, before, after)], moved)
         rows.append(Measure(name, unit, None, *sides, float(p[0])))
     return rows
 
@@ -387,11 +386,7 @@ def _aes(
 
 def _token_means(before: SampleTable, after: SampleTable) -> tuple[Sums, Sums]:
     """Mean tokens of each problem that has graded samples on both sides."""
-    means_P = []
-    for table in (before, after):
-        count_P = table.graded_PS.sum(axis=1)
-        total_P = np.where(table.graded_PS, table.tokens_PS, 0).sum(axis=1)
-        means_P.append(np.where(count_P > 0, total_P / np.maximum(count_P, 1), np.nan))
+    means_P = [average_tokens(table) for table in (before, after)]
     unknown_P = np.isnan(means_P[0] + means_P[1])
     one, other = (averages(np.where(unknown_P, np.nan, mean_P)[:, None]) for mean_P in means_P)
     return one, other

@@ -96,3 +96,10 @@ def _quantile(
     reach = float(t.ppf(1 - (1 - LEVEL) / 2, n_problems - 1)) * error
     low, high = np.quantile(sorted_N, np.clip([q - reach, q + reach], 0.0, 1.0)).tolist()
     return Interval(value, low, high, n_problems, sorted_N.size)
+
+
+def average_tokens(table: SampleTable) -> Float[np.ndarray, " P"]:
+    """Mean tokens of each problem's graded samples; none → NaN."""
+    count_P = table.graded_PS.sum(axis=1)
+    total_P = np.where(table.graded_PS, table.tokens_PS, 0).sum(axis=1)
+    return np.where(count_P > 0, total_P / np.maximum(count_P, 1), np.nan)

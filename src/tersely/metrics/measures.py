@@ -154,7 +154,7 @@ def measure(
         ks=tuple(sorted(set(ks))),
         measured=tuple(measured),
         lengths=tuple(summarise_lengths(table, among) for among in Among),
-        n_problems=len(table.keys),
+        n_problems=table.graded_problems,
         samples_per_problem=table.tokens_PS.shape[1],
         cap_tokens=table.cap_tokens,
         ungraded=table.ungraded,
@@ -382,7 +382,7 @@ def ock_column(values_RM: Float[np.ndarray, "R M"], sheet: Sheet) -> Float[np.nd
 def _detectable(table: SampleTable, budget_tokens: int, protocol: Protocol) -> float:
     hits = score(table, budgets_B=np.array([budget_tokens]), protocol=protocol)
     error = resampling_error(hits.hits_PSB[:, :, 0])
-    return minimum_detectable(error, n_problems=len(table.keys))
+    return minimum_detectable(error, n_problems=table.graded_problems)
 
 
 def _ock(sheet: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Measured:

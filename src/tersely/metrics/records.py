@@ -86,6 +86,11 @@ class SampleTable(NamedTuple):
         return max(1, int(self.tokens_PS.max())) if self.cap_tokens is None else self.cap_tokens
 
     @property
+    def graded_problems(self) -> int:
+        """Problems with a graded sample."""
+        return int(self.graded_PS.any(axis=1).sum())
+
+    @property
     def ungraded(self) -> int:
         """Samples that were made but have no grade."""
         return int((~self.graded_PS).sum()) - self.missing

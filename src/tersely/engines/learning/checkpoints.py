@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from tersely.core.digests import check_digests, note_checkpoint
-from tersely.core.errors import ConfigError, DataError, StorageError
+from tersely.core.errors import ConfigError, DataError, StorageError, no_checkpoint
 from tersely.core.parsing import parse_json
 from tersely.core.storage import flush, writing
 from tersely.engines.learning.learner import LocalLearner
@@ -119,8 +119,7 @@ def find(folder: Path, step: int) -> Path:
     """
     found = {step_of(path): path for path in _checkpoints(folder)}
     if step not in found:
-        kept = ", ".join(map(str, found)) or "none"
-        raise ConfigError(f"--resume-from {step}: {folder} holds no checkpoint of it; kept: {kept}")
+        raise ConfigError(no_checkpoint(step, folder, found))
     return found[step]
 
 

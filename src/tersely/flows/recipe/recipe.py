@@ -216,6 +216,8 @@ def _one_line(error: ValidationError) -> str:
             return f"recipe key {key} is missing; add it"
         case "value_error":
             return str(first["ctx"]["error"])
+        case "string_pattern_mismatch":
+            return f"{key} = {first['input']!r} is empty; write a name or a path, or leave it out"
         case "model_type":
             return f"{key} = {first['input']!r} is a value; it must be a section, [{key}]"
         case "tuple_type":

@@ -16,6 +16,8 @@ ShareBound = Annotated[float, Field(ge=0, le=1)]
 # Far beyond any run, and small enough for every sum and product of a price.
 MOST = 10**12
 Count = Annotated[int, Field(ge=1, le=MOST)]
+# More than blanks.
+Named = Annotated[str, Field(pattern=r"\S")]
 # TOML's arrays arrive as lists.
 TomlArray = Field(strict=False)
 
@@ -34,7 +36,7 @@ class ModelSection(Section):
     none: all but the head) scaled by ``lora_alpha`` / rank (none: 2); none trains every weight.
     """
 
-    path: str = "lab"
+    path: Named = "lab"
     lora_rank: Count | None = None
     lora_alpha: Annotated[float, Field(gt=0)] | None = None
     lora_targets: Annotated[tuple[str, ...], TomlArray] = ()
@@ -46,8 +48,8 @@ class ProblemsSection(Section):
     """What to train and test on: ``lab``, a file, a set by its name, ``gym:TASK?size=200``,
     or several of them between commas."""
 
-    train: str = "lab"
-    test: str = "lab"
+    train: Named = "lab"
+    test: Named = "lab"
     band: Annotated[tuple[float, float], TomlArray] | None = None
     sources: Annotated[tuple[str, ...], TomlArray, Field(min_length=1)] | None = None
     train_limit: Count = 2000

@@ -18,6 +18,7 @@ from tersely.core.manifest import (
     check_same,
     gather_facts,
     read_manifest,
+    say_missing,
     say_uncompared,
     write_manifest,
 )
@@ -43,6 +44,7 @@ MAY_CHANGE = (
     "evaluation.samples",
     "evaluation.budgets",
     "on_alarm",
+    "model.cpu_threads",
 )
 
 
@@ -102,6 +104,8 @@ def check_folder(recipe: Recipe, folder: Path, *, resume: bool) -> None:
                 f"{folder} exists; continue it with --resume or choose another folder with --out"
             )
         return
+    if resume and (folder / "steps.jsonl").is_file():
+        raise ConfigError(say_missing(folder))
     if resume:
         raise ConfigError(f"nothing to resume in {folder} (no {FILE}); leave --resume out")
     if others := sorted({*contents(folder)} - {RECIPE_FILE, PROBLEMS_FILE}):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tersely import targets
 from tersely.core.digests import STEP_LOG, check_digests
-from tersely.core.errors import ConfigError, DataError
+from tersely.core.errors import ConfigError, DataError, no_checkpoint
 from tersely.core.manifest import FILE
 from tersely.core.parsing import parse_json
 from tersely.core.types import Problem
@@ -59,8 +59,7 @@ def go_back(output: Path, step: int) -> None:
     """
     kept = {each.step: each.folder for each in _saved(output)}
     if step not in kept:
-        said = ", ".join(map(str, sorted(kept))) or "none"
-        raise ConfigError(f"--resume-from {step}: {output} holds no checkpoint of it; kept: {said}")
+        raise ConfigError(no_checkpoint(step, output, kept))
     check_saved(kept[step])
     for later, folder in kept.items():
         if later > step:

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import ConfigError, EngineError, no_checkpoint
 from tersely.core.lock import lock_folder
 from tersely.core.storage import write_atomically, writing
 from tersely.core.types import Problem
@@ -324,8 +324,7 @@ def go_back(folder: Path, step: int) -> None:
     inside = folder / CHECKPOINTS
     kept = {int(path.name.removeprefix("global_step_")): path for path in inside.glob(_STEPS)}
     if step not in kept:
-        said = ", ".join(map(str, sorted(kept))) or "none"
-        raise ConfigError(f"--resume-from {step}: {inside} holds no checkpoint of it; kept: {said}")
+        raise ConfigError(no_checkpoint(step, inside, kept))
     write_atomically(inside / NEWEST_FILE, str(step))
     for later, path in kept.items():
         if later > step:
