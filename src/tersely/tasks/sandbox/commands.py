@@ -20,6 +20,7 @@ _HERE = Path(__file__).parent
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime")
 _HIGHEST_USER = 0x7FFF_0000
+_PENDING_SIGNALS = 1024
 
 
 class Isolation(StrEnum):
@@ -139,9 +140,11 @@ def _resources(start: Start) -> dict[str, int]:
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_MEMLOCK": 0,
     }
-    # A user's processes are counted all together, so the user must be the sandbox's own.
-    alone = start.isolation is not Isolation.NONE
-    return bounds | ({"RLIMIT_NPROC": limits.processes} if alone else {})
+    if start.isolation is Isolation.NONE:
+        return bounds
+    # These count all of a user's processes together, so the user must be the sandbox's own.
+    # Timers are memory of the kernel; each takes one of the pending signals.
+    return bounds | {"RLIMIT_NPROC": limits.processes, "RLIMIT_SIGPENDING": _PENDING_SIGNALS}
 
 
 def _bubblewrap(start: Start, numbers: Numbers, runs: list[str]) -> list[str]:

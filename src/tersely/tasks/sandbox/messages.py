@@ -40,14 +40,17 @@ def encode(value: Any, keep: Callable[[Any], int]) -> Json:
     return {"object": keep(value)}
 
 
-def decode(data: Json, known: Callable[[int], Any]) -> Any:
+def decode(data: Json, known: Callable[[int], Any], *, text_keys: bool = False) -> Any:
     """The value that ``encode`` was given; ``known`` makes something of an object's number.
 
+    With ``text_keys`` sets, and dictionaries with keys other than text, are refused: a program may
+    choose numbers of equal hashes, and a set of them takes minutes to make.
+
     Raises:
-        ValueError, TypeError, RecursionError: it is nothing that ``encode`` makes.
+        ValueError, TypeError, RecursionError: it is nothing that ``encode`` makes, or is refused.
     """
     if isinstance(data, list):
-        return [decode(item, known) for item in data]
+        return [decode(item, known, text_keys=text_keys) for item in data]
     if not isinstance(data, dict):
         return data
     ((kind, content),) = data.items()
@@ -57,7 +60,10 @@ def decode(data: Json, known: Callable[[int], Any]) -> Any:
         return bytes.fromhex(content)
     if kind == "object":
         return known(content)
-    items = [decode(item, known) for item in content]
+    items = [decode(item, known, text_keys=text_keys) for item in content]
+    chosen = kind.endswith("set") or (kind == "dict" and not all(type(k) is str for k, _ in items))
+    if text_keys and chosen:
+        raise ValueError(f"a {kind} whose hashes the program chose")
     if kind == "dict":
         return dict(items)
     if kind == "complex":

@@ -1,12 +1,15 @@
 """System calls that a sandboxed program is refused, as a filter for the kernel.
 
-They would make memory that no limit counts (memfd, System V shared memory), look into other
-processes, make namespaces of their own, or reach parts of the kernel that no such program needs.
+They would make memory that no limit counts (memfd, System V shared memory, watches of files), look
+into other processes, make namespaces of their own, or reach parts of the kernel that no such program
+needs. Sockets are refused but for the kinds that a network namespace holds back: one of AF_VSOCK
+would reach the machine below this one.
 Numbers: linux/arch/x86/entry/syscalls/syscall_64.tbl, linux/include/uapi/asm-generic/unistd.h.
 """
 
 import errno
 import platform
+import socket
 import struct
 
 # name: (x86_64, aarch64)
@@ -23,7 +26,10 @@ REFUSED = {
     "request_key": (249, 218),
     "keyctl": (250, 219),
     "unshare": (272, 97),
+    "inotify_init": (253, 26),
+    "inotify_init1": (294, 26),
     "perf_event_open": (298, 241),
+    "fanotify_init": (300, 262),
     "open_by_handle_at": (304, 265),
     "setns": (308, 268),
     "process_vm_readv": (310, 270),
@@ -41,6 +47,8 @@ REFUSED = {
 CLONE3 = 435
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _CLONE = (56, 220)
+_SOCKET = (41, 198)
+_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020000
 _LOAD, _EQUAL, _ABOVE, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -67,7 +75,13 @@ def program() -> bytes | None:
     ]
     for number in refused:
         code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
+    count = len(_FAMILIES)
     code += [
+        (_EQUAL, 0, count + 3, _SOCKET[column]),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
+        *((_EQUAL, count - place, 0, family) for place, family in enumerate(_FAMILIES)),
+        (_RETURN, 0, 0, _ERROR | errno.EAFNOSUPPORT),
+        (_RETURN, 0, 0, _ALLOW),
         (_EQUAL, 0, 3, _CLONE[column]),
         (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
         (_ANY_BIT, 0, 1, _NEW_NAMESPACES),
