@@ -132,6 +132,8 @@ def test_a_lost_problem_is_announced_at_the_top(evaluated, tmp_path):
         (("--column", "a=b"), ("--column is for files of other tools",)),
         (("--k", "0"), ("k = 0 is below 1",)),
         (("--budgets", "2,048"), ("'048' is no whole number",)),
+        (("--out", "no/page.html"), ("no/page.html", "a folder, such as no/page")),
+        (("--png", "curve.png"), ("curve.png", "a folder, such as curve")),
         (("--png", __file__), (__file__, "is no folder")),
         (("--csv", "/no/such/folder/a.csv"), ("/no/such/folder",)),
     ],
@@ -284,6 +286,18 @@ def test_figures_over_fewer_problems_say_so(evaluated, tmp_path):
     assert "over 4 of 12 problems only, the others have too few graded samples" in words
     words = " ".join(call("compare", evaluated / "base", ragged).stdout.split())
     assert "over 4 of 12 problems only" in words
+
+
+def test_problems_without_a_grade_are_not_counted(evaluated, tmp_path):
+    def ungrade(records):
+        first = sorted({r.problem for r in records})[0]
+        return [replace(r, grade=Grade.UNGRADED) if r.problem == first else r for r in records]
+
+    ragged = copy_of(evaluated / "base", tmp_path / "ragged", change=ungrade)
+    assert "11 problems ×" in " ".join(call("report", ragged).stdout.split())
+    words = " ".join(call("compare", evaluated / "base", ragged).stdout.split())
+    assert "11 problems ×" in words
+    assert "12 problems ×" not in words
 
 
 def test_scores_at_the_cap_do_not_depend_on_the_budgets_shown(evaluated, tmp_path):

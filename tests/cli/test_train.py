@@ -44,6 +44,8 @@ def refused(result: Result, *expected: str) -> None:
         ("sampling.samples_per_prompt=1", ("samples_per_prompt", "1", "2")),
         ("problems.band=[9, 12]", ("[9, 12]", "empty", "1 to 8")),
         ("problems.train=missing.jsonl", ("missing.jsonl",)),
+        ('model.path=""', ("model.path = '' is empty",)),
+        ('problems.test=" "', ("problems.test = ' ' is empty",)),
         ("model.path=no/such/folder", ("no/such/folder", "config.json")),
         ("reward.name=trunkation", ("trunkation", "truncation")),
         ("reward.alpha=0.1", ("alpha", "0.1")),
@@ -95,6 +97,44 @@ def test_a_resume_without_a_recipe_goes_on_with_the_runs_own(
     result = train("--out", folder, "--resume", "--set", "learner.steps=6")
     assert result.exit_code == 0, result.output
     assert len((folder / "steps.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_resume_may_take_other_threads_and_writes_it_down(finished: Path, tmp_path: Path) -> None:
+    folder = copy_of(finished, tmp_path / "run")
+    words = ("--resume", "--threads", "1", "--set", "learner.steps=6")
+    result = train("--out", folder, *words)
+    assert result.exit_code == 0, result.output
+    assert tomllib.loads((folder / "recipe.toml").read_text())["model"]["cpu_threads"] == 1
+
+
+@pytest.mark.parametrize("words", [("report",), ("watch",), ("train", "--resume", "--out")])
+def test_a_run_without_its_manifest_is_told_what_can_be_done(
+    finished: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    folder = copy_of(finished, tmp_path / "run")
+    (folder / "manifest.json").unlink()
+    result = CliRunner().invoke(app, [*words, str(folder)])
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "restore that file" in said
+    assert f"tersely diagnose {folder / 'steps.jsonl'}" in said
+    assert CliRunner().invoke(app, ["diagnose", str(folder / "steps.jsonl")]).exit_code == 0
+
+
+def test_an_evaluation_into_a_run_s_folder_is_refused_in_plain_words(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(finished, tmp_path / "run")
+    words = ["eval", "--model", "lab", "--benchmark", "lab", "--out", str(folder)]
+    said = CliRunner().invoke(app, words).stderr
+    assert "the folder of a training run, not of an evaluation" in said
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for key in ("training_problems_digest", "nothing"):
+        manifest["test_problems_digest"] = manifest.pop("test_problems_digest", 1)
+        (folder / "manifest.json").write_text(json.dumps({**manifest, key: 1, "other": 2}))
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 2
+        assert "Manifest" not in result.stderr
 
 
 def test_a_refused_resume_shows_a_setting_that_set_can_read(finished: Path, tmp_path: Path) -> None:

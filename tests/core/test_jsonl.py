@@ -102,7 +102,7 @@ def test_a_missing_key_is_refused_unless_the_field_has_a_default(tmp_path):
     path.write_text(json.dumps({k: v for k, v in line.items() if k != "pieces"}) + "\n")
     assert jsonl.read(path, EvalRecord) == [replace(RECORD, pieces=None)]
     path.write_text(json.dumps({k: v for k, v in line.items() if k != "seed"}) + "\n")
-    with pytest.raises(DataError, match=r"f\.jsonl:1: missing key 'seed' of EvalRecord"):
+    with pytest.raises(DataError, match=r"f\.jsonl:1: missing key 'seed' of eval record"):
         jsonl.read(path, EvalRecord)
 
 

@@ -24,7 +24,7 @@ Moved = Callable[[Swaps], Float[np.ndarray, "R M"]]
 
 def moves(swaps: Swaps) -> Float[np.ndarray, "R M"]:
     """After - before."""
-    return swaps.after_RM - swaps.before_RM
+    return np.asarray(swaps.after_RM - swaps.before_RM)
 
 
 class Chance(NamedTuple):
@@ -113,12 +113,12 @@ def _join(before: SampleTable, after: SampleTable) -> SampleTable:
     codes = after.answer_PS
     if before.answer_PS is not None and codes is not None:
         codes = np.where(codes > 0, codes + max(0, int(before.answer_PS.max(initial=0))), codes)
-    budgets_C, prefixes = None, (None, None)
+    budgets_C = prefix_PSC = None
     if before.prefix_budgets_C is not None and after.prefix_budgets_C is not None:
         budgets_C, left_C, right_C = np.intersect1d(
             before.prefix_budgets_C, after.prefix_budgets_C, return_indices=True
         )
-        prefixes = _columns(before, left_C), _columns(after, right_C)
+        prefix_PSC = side_by_side(_columns(before, left_C), _columns(after, right_C))
     return before._replace(
         correct_PS=np.hstack([before.correct_PS, after.correct_PS]),
         finished_PS=np.hstack([before.finished_PS, after.finished_PS]),
@@ -127,7 +127,7 @@ def _join(before: SampleTable, after: SampleTable) -> SampleTable:
         answer_PS=side_by_side(before.answer_PS, codes),
         answer_tokens_PS=side_by_side(before.answer_tokens_PS, after.answer_tokens_PS),
         prefix_budgets_C=budgets_C,
-        prefix_PSC=side_by_side(*prefixes),
+        prefix_PSC=prefix_PSC,
         ends_known=before.ends_known and after.ends_known,
         answers_known=before.answers_known and after.answers_known,
     )

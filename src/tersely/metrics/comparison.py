@@ -178,10 +178,9 @@ def compare(
         left, right, counts_RP, chance=chance, budgets=sorted(set(budgets)), protocol=protocol
     )
     ratio, ratio_p = _token_ratio(left, right, counts_RP, tables=(before, after), rng=rng)
-    finished = protocol is Protocol.FINISHED
-    scalar, scalar_p = (
-        _aes(left, right, counts_RP, chance=chance) if finished else (UNDEFINED, np.nan)
-    )
+    scalar, scalar_p = UNDEFINED, np.nan
+    if protocol is Protocol.FINISHED:
+        scalar, scalar_p = _aes(left, right, counts_RP, chance=chance)
     return Comparison(
         title=title,
         protocol=protocol,
@@ -338,8 +337,8 @@ def _composite_rows(
             return np.subtract(*reversed(compose(swaps)))[:, None]
 
         p = chance.p_values(np.array([a[0] - b[0]]), moved)
-        sides = _of(b, before), _of(a, after), *chance.widen([_of(a - b, before, after)], moved)
-        rows.append(Measure(name, unit, None, *sides, float(p[0])))
+        moves = chance.widen([_of(a - b, before, after)], moved)[0]
+        rows.append(Measure(name, unit, None, _of(b, before), _of(a, after), moves, float(p[0])))
     return rows
 
 
