@@ -1,18 +1,31 @@
 """What hostile programs try in bubblewrap. None of it may succeed, cost more than its limit, or be
 there for the next program."""
 
+import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tersely.core.types import Grade
 from tersely.tasks import sandbox
-from tersely.tasks.sandbox import End, Isolation, Limits, ProgramOutcome, commands
+from tersely.tasks.grading.code import grade
+from tersely.tasks.sandbox import (
+    End,
+    Isolation,
+    Limits,
+    ProgramOutcome,
+    SandboxedProcess,
+    cell,
+    commands,
+)
 from tersely.tasks.sandbox.choice import fault
 
 SHORT = Limits(wall_s=1.0, cpu_s=1, memory_bytes=256 << 20, processes=8, output_bytes=1 << 20)
@@ -31,13 +44,41 @@ def isolation() -> Isolation:
 
 
 def run(isolation: Isolation, program: str, *, limits: Limits = SHORT) -> ProgramOutcome:
-    """Runs it; asserts that it costs at most its limit, and leaves no process of its own."""
-    before = sandboxed()
+    """Runs it; asserts that it costs at most its limit, and leaves no process of its own, whatever
+    that has become."""
     begin = time.monotonic()
-    outcome = sandbox.run(program, isolation=isolation, limits=limits)
+    with SandboxedProcess(
+        program, isolation=isolation, mode="run", limits=limits, stdin=b""
+    ) as process:
+        spaces = own_namespaces()
+        outcome = process.finish()
     assert time.monotonic() - begin < limits.wall_s + SLACK_S
-    assert sandboxed() <= before
+    left = [folder for folder in Path("/proc").iterdir() if namespace(folder) in spaces.values()]
+    for handle in spaces:
+        os.close(handle)
+    assert not left
     return outcome
+
+
+def own_namespaces() -> dict[int, int]:
+    """The process namespaces that descend from this process, by handles that keep their numbers
+    from being given to others."""
+    ours, handles = namespace(Path("/proc/self")), {}
+    for folder in cell._family(os.getpid()):
+        if namespace(folder) not in (None, ours):
+            with suppress(OSError):
+                handle = os.open(folder / "ns/pid", os.O_RDONLY)
+                handles[handle] = os.fstat(handle).st_ino
+    return handles
+
+
+def namespace(folder: Path) -> int | None:
+    """The process namespace of a process that runs; what is dead but not yet reaped has none."""
+    try:
+        state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        return None if state in "ZX" else (folder / "ns/pid").stat().st_ino
+    except OSError:
+        return None
 
 
 def sandboxed() -> set[int]:
@@ -392,3 +433,326 @@ def test_sandboxes_leave_no_open_file(isolation: Isolation) -> None:
     for program in ("print(1)", "1/0", "while True: print(1)"):
         run(isolation, program)
     assert len(os.listdir("/proc/self/fd")) == count
+
+
+OUTLASTS = {
+    "a loop in C that lets no signal in": "sum(iter(int, 1))",
+    "blocked signals": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\n"
+    "while True: pass",
+    "stopping itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+    "stopping all others": "import os, signal, time\nif os.fork() == 0: time.sleep(99)\n"
+    "os.kill(-1, signal.SIGSTOP)\ntime.sleep(99)",
+    "a thread left running": "import threading, time\n"
+    "threading.Thread(target=time.sleep, args=(99,)).start()",
+    "an exit handler": "import atexit, time\natexit.register(time.sleep, 99)",
+    "an endless finaliser": "class E:\n    def __del__(self):\n        while True: pass\ne = E()",
+    "a pipe file that nobody writes": "import os\nos.mkfifo('x')\nopen('x')",
+    "a lock held by itself": "import threading\nlock = threading.Lock()\n"
+    "lock.acquire()\nlock.acquire()",
+    "a deadlock of exits": "import os, time\nwhile True:\n    try: time.sleep(99)\n"
+    "    except BaseException: pass",
+    "errors without end": "import sys\nwhile True: print('x' * 10000, file=sys.stderr)",
+    "an endless generator": "for _ in iter(lambda: 0, 1): pass",
+    "an interval timer that goes off for ever": "import signal\n"
+    "signal.signal(signal.SIGALRM, lambda *a: None)\n"
+    "signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)\nwhile True: signal.pause()",
+    "a new name and program": "import os\nos.execve('/bin/sleep', ['x', '99'], {})",
+}
+
+
+@pytest.mark.parametrize("way", OUTLASTS)
+def test_nothing_outlasts_the_time(isolation: Isolation, way: str) -> None:
+    limits = SHORT._replace(wall_s=0.5)
+    assert run(isolation, OUTLASTS[way], limits=limits).end is End.TIME
+
+
+BREAKS = {
+    "deep recursion": "def f(n): return f(n + 1)\nf(0)",
+    "recursion past the stack": "import sys\nsys.setrecursionlimit(10**9)\n"
+    "class E:\n    def __repr__(self): return repr([self])\nrepr(E())",
+    "a read at address zero": "import ctypes\nctypes.string_at(0)",
+    "an abort": "import os\nos.abort()",
+    "source that does not compile": "(" * 10000,
+    "a zero byte in the source": "print(1)\0",
+    "half a surrogate in the source": "x = '\ud800'; 1/0",
+    "a sparse file": "import os\nos.truncate(os.open('x', os.O_RDWR | os.O_CREAT), 1 << 40)",
+    "allocated disk": "import os\n"
+    "os.posix_fallocate(os.open('x', os.O_RDWR | os.O_CREAT), 0, 1 << 40)",
+    "an endless device": "open('/dev/zero', 'rb').read()",
+    "mapped memory": "import mmap\nmmap.mmap(-1, 1 << 40)",
+    "a huge number": "print(9 ** (9 ** 9) % 7)\nx = 1 << (1 << 40)",
+    "input made longer": "import os\nos.ftruncate(0, 1 << 40)",
+    "threads without end": "import threading, time\n"
+    "while True: threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+    "the end of its own signal": "import os, signal\nos.kill(os.getpid(), signal.SIGXCPU)",
+}
+
+
+@pytest.mark.parametrize("way", BREAKS)
+def test_what_breaks_the_program_breaks_nothing_else(isolation: Isolation, way: str) -> None:
+    got = run(isolation, BREAKS[way], limits=SHORT._replace(wall_s=2.0, cpu_s=2))
+    assert got.end in (End.FAILED, End.MEMORY, End.TIME)
+    assert got.stdout == b""
+    assert sandbox.run("print(1)", isolation=isolation).stdout == b"1\n"
+
+
+# Each prints a line for whatever it should not have got.
+REACHES = {
+    "a child for every zombie left": """
+import os
+made = 0
+try:
+    while made < 1000:
+        if os.fork() == 0:
+            os._exit(0)
+        made += 1
+    print("zombies")
+except OSError:
+    pass
+""",
+    "inherited descriptors": """
+import os
+for number in range(3, 4096):
+    try:
+        os.fstat(number)
+        print(number)
+    except OSError:
+        pass
+""",
+    "secrets of the environment and of other processes": """
+import os
+for pid in [name for name in os.listdir("/proc") if name.isdigit()] + ["self", "thread-self"]:
+    for file in ("environ", "cmdline", "mem", "maps", "fd/3"):
+        try:
+            if b"S3CRET" in open(f"/proc/{pid}/{file}", "rb").read(1 << 16):
+                print(pid, file)
+        except OSError:
+            pass
+if "S3CRET" in str(os.environ):
+    print("environment")
+""",
+    "datagrams": """
+import socket
+for address in (("127.0.0.1", PORT), ("1.1.1.1", 53), ("255.255.255.255", 9)):
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sender.sendto(b"x", address)
+            if address[0] != "127.0.0.1":
+                print("sent", address)
+    except OSError:
+        pass
+""",
+    "sockets in files and without": """
+import socket
+for address in (PATH, chr(0) + NAME):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        try:
+            socket.socket(socket.AF_UNIX, kind).connect(address)
+            print("connected", repr(address))
+        except OSError:
+            pass
+""",
+    "sockets that no namespace holds back": """
+import socket
+for family in set(range(64)) - {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}:
+    for kind in (1, 2, 3, 5):
+        try:
+            socket.socket(family, kind)
+            print(family, kind)
+        except OSError:
+            pass
+for kind in (3, 10):
+    try:
+        socket.socket(socket.AF_INET, kind, 1)
+        print("raw", kind)
+    except (OSError, AttributeError):
+        pass
+""",
+    "a look into its parent": """
+import ctypes, os
+libc = ctypes.CDLL(None)
+for pid in (1, os.getppid()):
+    for request in (16, 0x4206):
+        if libc.ptrace(request, pid, 0, 0) != -1:
+            print("traced", pid)
+buffer = ctypes.create_string_buffer(64)
+piece = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), 64)
+if libc.process_vm_readv(os.getpid(), piece, 1, piece, 1, 0) != -1:
+    print("read")
+""",
+    "higher limits": """
+import resource, os, signal
+for name in ("AS", "NPROC", "CPU", "FSIZE", "NOFILE", "CORE", "SIGPENDING", "MEMLOCK"):
+    what = getattr(resource, "RLIMIT_" + name, 11)
+    hard = resource.getrlimit(what)[1]
+    for wanted in (hard + 1, resource.RLIM_INFINITY):
+        try:
+            resource.setrlimit(what, (wanted, wanted))
+            print(name, hard)
+        except (OSError, ValueError):
+            pass
+try:
+    print(os.nice(-5))
+except OSError:
+    pass
+""",
+    "limits that another program forgets": """
+import subprocess, sys
+code = "import os, sys\\ntry: bytearray(1 << 40)\\nexcept MemoryError: sys.exit(7)"
+if subprocess.run([sys.executable, "-S", "-c", code], env={}).returncode != 7:
+    print("memory")
+""",
+    "a core file": """
+import os
+if os.fork() == 0:
+    os.abort()
+status = os.wait()[1]
+if os.WCOREDUMP(status) or os.listdir("."):
+    print("core", os.listdir("."))
+""",
+    "tersely itself": """
+import importlib, sys
+sys.path += ["/work", "/src", "/usr/lib/python3/dist-packages"]
+for name in ("tersely", "tersely.tasks.grading.code", "choice", "cell", "commands"):
+    try:
+        importlib.import_module(name)
+        print(name)
+    except ImportError:
+        pass
+""",
+    "the clock, the name and the kernel's log": """
+import ctypes, os, socket, time
+libc = ctypes.CDLL(None)
+for name, *arguments in (("sethostname", b"x", 1), ("reboot", 0), ("klogctl", 3, bytes(99), 99),
+                         ("swapon", b"/tmp", 0), ("acct", b"/tmp/x"), ("settimeofday", None, None)):
+    if name != "settimeofday" and getattr(libc, name)(*arguments) != -1:
+        print(name)
+try:
+    time.clock_settime(time.CLOCK_REALTIME, 0)
+    print("clock")
+except OSError:
+    pass
+""",
+    "devices and the terminal": """
+import fcntl, os
+for name in ("tty", "mem", "kmsg", "port", "fuse", "kvm", "sda", "vda", "loop0", "net/tun", "console"):
+    try:
+        os.open("/dev/" + name, os.O_RDWR)
+        print(name)
+    except OSError:
+        pass
+try:
+    os.mknod("x", 0o60666, os.makedev(8, 0))
+    print("made")
+except OSError:
+    pass
+for number in range(3):
+    try:
+        fcntl.ioctl(number, 0x5412, b"x")
+        print("typed")
+    except OSError:
+        pass
+""",
+    "timers and watches that no limit counts": """
+import ctypes
+libc, timer = ctypes.CDLL(None), ctypes.c_void_p()
+if all(libc.timer_create(0, None, ctypes.byref(timer)) == 0 for _ in range(5000)):
+    print("timers")
+for name in ("inotify_init", "inotify_init1", "fanotify_init"):
+    if getattr(libc, name)(0, 0) >= 0:
+        print(name)
+""",
+    "system calls of another architecture": """
+import ctypes
+libc = ctypes.CDLL(None)
+for number in (29, 101, 165, 272, 319, 425):
+    if libc.syscall(0x40000000 | number, 0, 0, 0, 0, 0) != -1:
+        print(number)
+""",
+    "a new root by clone": """
+import ctypes
+libc = ctypes.CDLL(None)
+for flag in (0x00020000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
+    child = libc.syscall(56, flag | 17, 0, 0, 0, 0)
+    if child == 0:
+        libc._exit(0)
+    if child > 0:
+        print(hex(flag))
+""",
+}
+
+
+@pytest.mark.parametrize("way", REACHES)
+def test_a_program_gets_none_of(
+    isolation: Isolation, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "S3" + "CRET")
+    path, name = str(tmp_path / "socket"), secrets.token_hex(8)
+    kinds = (socket.AF_INET, socket.SOCK_DGRAM), (socket.AF_UNIX, socket.SOCK_STREAM)
+    with (
+        socket.socket(*kinds[0]) as udp,
+        socket.socket(*kinds[1]) as file,
+        socket.socket(*kinds[1]) as abstract,
+    ):
+        udp.bind(("127.0.0.1", 0))
+        udp.setblocking(False)
+        for server, address in ((file, path), (abstract, "\0" + name)):
+            server.bind(address)
+            server.listen()
+        facts = f"PORT, PATH, NAME = {udp.getsockname()[1]}, {path!r}, {name!r}\n"
+        limits = SHORT._replace(wall_s=10.0, cpu_s=10)
+        program = facts + REACHES[way]
+        assert run(isolation, program, limits=limits) == ProgramOutcome(End.DONE, b"")
+        with pytest.raises(BlockingIOError):
+            udp.recv(1)
+
+
+# Looking for what the test expects, or for a verdict without it.
+CHEATS = {
+    "sys.exit": "import sys\nsys.exit(0)",
+    "SystemExit in the answer": "def f(): raise SystemExit(0)",
+    "os._exit": "def f():\n    import os\n    os._exit(0)",
+    "a forged verdict": 'print(\'{"passed": 1, "total": 1}\', flush=True)\ndef f(): return True',
+    "equality of all": "class E:\n    __eq__ = lambda s, o: True\ndef f(): return E()",
+    "equality of a text": "class E(str):\n    __eq__ = lambda s, o: True\n"
+    "    __hash__ = str.__hash__\ndef f(): return E()\nprint(E('x'))",
+    "no number": "def f(): return float('nan')\nprint(f())",
+    "patched builtins": "import builtins\nbuiltins.AssertionError = builtins.all = None\n"
+    "builtins.open = builtins.print = lambda *a, **k: True\ndef f(): return 0",
+    "patched json": 'import json\njson.dumps = lambda *a, **k: \'{"passed": 1, "total": 1}\'\n'
+    "def f(): return 0",
+    "patched modules": "import sys\nfor m in list(sys.modules):\n    sys.modules[m] = None\n"
+    "def f(): return 0",
+    "frames": "import sys\ndef f():\n    frame, found = sys._getframe(), ''\n    while frame:\n"
+    "        found += repr(frame.f_locals)\n        frame = frame.f_back\n"
+    "    at = found.find('EXPEC' + 'TED-')\n    return found[at:at + 25]\nprint(f())",
+    "all objects": "import gc\ndef f():\n    texts = [str(v) for o in gc.get_objects() if "
+    "type(o) is dict for v in list(o.values()) if type(v) is str]\n"
+    "    return next((t for t in texts if t.startswith('EXPEC' + 'TED-')), 0)\nprint(f())",
+    "bytes that are no text": "import os\nos.write(1, bytes(range(256)))\ndef f(): return chr(0)",
+    "equal hashes": "import os\nM = (1 << 61) - 1\nrow = ','.join('{\"int\": \"%s\"}' % hex(k * M) "
+    "for k in range(60000))\ndata = ('{\"value\": {\"set\": [' + row + ']}}\\n').encode()\n"
+    "def f():\n    for n in range(3, 20):\n        try:\n            sent = data\n"
+    "            while sent: sent = sent[os.write(n, sent):]\n        except OSError: pass",
+}
+
+
+@pytest.mark.parametrize("way", CHEATS)
+def test_no_right_verdict_is_to_be_had(
+    isolation: Isolation, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tersely.tasks.grading.code.TOTAL_S", 5.0)
+    secret = "EXPECTED-" + secrets.token_hex(8)
+    answers = (
+        {"tests": [{"input": "", "output": secret}]},
+        {"function": "f", "tests": [{"input": [], "output": secret}]},
+        {"check": f"assert f() == {secret!r}"},
+    )
+    honest = f"def f(): return {secret!r}\nprint(f())"
+    for answer in answers:
+        begin = time.monotonic()
+        got = grade(f"```\n{CHEATS[way]}\n```", json.dumps(answer))
+        assert (got.grade, got.score) == (Grade.WRONG, 0.0)
+        assert time.monotonic() - begin < 5.0 + SLACK_S
+        assert grade(f"```\n{honest}\n```", json.dumps(answer)).grade is Grade.CORRECT
