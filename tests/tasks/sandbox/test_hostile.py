@@ -636,7 +636,7 @@ except OSError:
 """,
     "devices and the terminal": """
 import fcntl, os
-for name in ("tty", "mem", "kmsg", "port", "fuse", "kvm", "sda", "vda", "loop0", "net/tun", "console"):
+for name in ("tty", "mem", "kmsg", "port", "fuse", "kvm", "sda", "vda", "loop0", "net/tun"):
     try:
         os.open("/dev/" + name, os.O_RDWR)
         print(name)
