@@ -60,7 +60,7 @@ def launch_trl(
 
 def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int | None) -> None:
     from tersely.cli.price import show_price
-    from tersely.flows.trl.settings import setup_of, unchecked_settings
+    from tersely.flows.trl.settings import setup_of, template_settings, unchecked_settings
 
     # A price is of use before anything is installed.
     setup = setup_of(settings, processes=processes)
@@ -75,7 +75,13 @@ def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int 
         planned = unchecked_settings(settings, folder, processes=processes)
         needed = say_missing(absent, what="the run itself", extra="trl")
         note = f"note: TRL has not checked these settings; {needed}"
-    show_price(settings, setup, evaluations=ENDS, mean_tokens=mean_tokens)
+    show_price(
+        settings,
+        setup,
+        evaluations=ENDS,
+        mean_tokens=mean_tokens,
+        template=template_settings(settings),
+    )
     lines = (f"# trl.{name} = {value!r}" for name, value in sorted(planned.items()))
     named = {name: str(value) for name, value in planned.items()}
     show("\n".join(lines), {"trl": named, "engine_installed": absent is None})

@@ -62,9 +62,17 @@ def launch_verl(
 
 def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
     from tersely.cli.price import show_price
-    from tersely.flows.verl.settings import setup_of, validates
+    from tersely.flows.verl.settings import setup_of, template_settings, validates
 
-    show_price(settings, setup_of(settings, gpus=gpus), evaluations=0, mean_tokens=mean_tokens)
+    show_price(
+        settings,
+        setup_of(settings, gpus=gpus),
+        evaluations=0,
+        mean_tokens=mean_tokens,
+        # verl evaluates with the training's cap.
+        test_cap_tokens=settings.sampling.cap_tokens,
+        template=template_settings(settings),
+    )
     messages.print(
         "evaluations: verl's validations, on all GPUs, not priced"
         if validates(settings)

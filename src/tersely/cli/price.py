@@ -1,10 +1,10 @@
 """The price of a recipe, printed: tokens, seconds, memory and GPU-hours on two kinds of GPU."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich import box
 from rich.table import Table
@@ -28,13 +28,21 @@ BILLION = "B"
 
 
 def show_price(
-    recipe: "Recipe", setup: "Setup", *, evaluations: int, mean_tokens: int | None = None
+    recipe: "Recipe",
+    setup: "Setup",
+    *,
+    evaluations: int,
+    mean_tokens: int | None = None,
+    test_cap_tokens: int | None = None,
+    template: Mapping[str, Any] | None = None,
 ) -> None:
     """Prints the recipe; and to stderr what a step and the run cost at most and at a mean length.
 
     Args:
         evaluations: how often one process evaluates while the others wait; 0: an engine validates
             on all GPUs, or nobody does, and no evaluation is priced.
+        test_cap_tokens: the cap of an engine's own evaluations.
+        template: what an engine gives the chat template beside the messages.
     Raises:
         ConfigError: ``mean_tokens`` is beyond the cap, or the model or the problems, where they
             are here already, cannot be used.
@@ -44,7 +52,7 @@ def show_price(
     from tersely.flows.recipe.recipe import as_toml
     from tersely.report.tables.documents import describe_price
 
-    _check_start(recipe)
+    _check_start(recipe, test_cap_tokens=test_cap_tokens, template=template or {})
     cost = describe_cost(recipe, evaluations=evaluations)
     model = None if recipe.model.path == LAB else find_architecture(recipe.model.path)
     prices = [] if model is None else _price(recipe, model, setup, mean_tokens)
@@ -68,7 +76,9 @@ def show_price(
     _say(CAVEAT)
 
 
-def _check_start(recipe: "Recipe") -> None:
+def _check_start(
+    recipe: "Recipe", *, test_cap_tokens: int | None, template: Mapping[str, Any]
+) -> None:
     """Refuses what the run itself would refuse before it loads weights, and says what is not here
     yet; a price is of use before anything is fetched or installed."""
     from tersely.engines.folders import LAB, folder_of, say_absent
@@ -83,7 +93,7 @@ def _check_start(recipe: "Recipe") -> None:
         return
     from tersely.flows.train.session import prepare
 
-    prepare(recipe, Path())
+    prepare(recipe, Path(), test_cap_tokens=test_cap_tokens, template=template)
 
 
 def _price(

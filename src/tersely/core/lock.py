@@ -30,12 +30,12 @@ LOCK_FILE, OWNER_FILE = ".lock", ".lock.json"
 def lock_folder(folder: Path) -> Iterator[None]:
     """Holds the folder, which is made if need be, for writing.
 
-    A folder that was made here and in which nothing was written is removed at the end.
+    Folders that were made here and in which nothing was written are removed at the end.
 
     Raises:
         ConfigError: another process holds it; says which one, since when, and what to do.
     """
-    made = not folder.exists()
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_FILE, blocking=False)
@@ -49,9 +49,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
             # While it is held: whoever opened the file before sees that it is gone.
             (folder / LOCK_FILE).unlink(missing_ok=True)
             lock.release()
-        if made:
-            with suppress(OSError):
-                folder.rmdir()
+        with suppress(OSError):
+            for each in made:
+                each.rmdir()
 
 
 def _acquire(lock: BaseFileLock, folder: Path) -> None:

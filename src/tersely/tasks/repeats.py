@@ -1,7 +1,10 @@
 """Repeated problems: within a set, and between training and test.
 
-Two problems are the same where their prompts are, but for white space and case. Random numbers
-belong to a problem's id, so that a prompt that stands twice is sampled twice and counts twice.
+Within a set two problems are the same where their whole chats are, but for white space and case:
+the model is given something else under another system message, or after other turns. Between
+training and test the question decides alone: who trained on it knows it, whatever stood before.
+Random numbers belong to a problem's id, so that a prompt that stands twice is sampled twice and
+counts twice.
 """
 
 import re
@@ -46,19 +49,24 @@ def prompt_key(prompt: str) -> str:
     return " ".join(prompt.casefold().split())
 
 
+def chat_key(problem: Problem) -> tuple[tuple[str, str], ...]:
+    """What two problems share whose chats are the same but for white space and case."""
+    return tuple((said["role"], prompt_key(said["content"])) for said in problem.chat)
+
+
 def find_repeats(problems: Sequence[Problem]) -> list[Repeat]:
-    """Each problem whose prompt stands before it, with the first such; in order."""
-    first: dict[str, Problem] = {}
+    """Each problem whose chat stands before it, with the first such; in order."""
+    first: dict[tuple[tuple[str, str], ...], Problem] = {}
     found = []
     for problem in problems:
-        known = first.setdefault(prompt_key(problem.prompt), problem)
+        known = first.setdefault(chat_key(problem), problem)
         if known is not problem:
             found.append(Repeat(problem, known))
     return found
 
 
 def find_shared(problems: Sequence[Problem], others: Sequence[Problem]) -> list[Repeat]:
-    """Each problem whose prompt stands among the others, with the first such; in order."""
+    """Each problem whose question stands among the others, with the first such; in order."""
     first: dict[str, Problem] = {}
     for other in others:
         first.setdefault(prompt_key(other.prompt), other)
@@ -67,10 +75,11 @@ def find_shared(problems: Sequence[Problem], others: Sequence[Problem]) -> list[
 
 
 def contradicts(repeat: Repeat) -> bool:
-    """Whether the same prompt, to the letter of its case, has another right answer."""
+    """Whether the same chat, to the letter of its case, has another right answer."""
     one, other = repeat
+    words = [[said["content"].split() for said in problem.chat] for problem in repeat]
     return (
-        one.prompt.split() == other.prompt.split()
+        words[0] == words[1]
         and one.grader in _ONE_ANSWER
         and other.grader in _ONE_ANSWER
         and normal_answer(one.answer) != normal_answer(other.answer)

@@ -17,7 +17,7 @@ from tersely.tasks.questions import text_of
 from tersely.tasks.tables import ENDINGS, Placed, cell, missing_column, read_rows
 
 GYM = "gym:"
-_LIVECODEBENCH = "livecodebench"
+_LAB, _LIVECODEBENCH = "lab", "livecodebench"
 
 
 def load(names: str, *, on_drawn: OnDrawn | None = None) -> list[Problem]:
@@ -26,7 +26,8 @@ def load(names: str, *, on_drawn: OnDrawn | None = None) -> list[Problem]:
     A name is a benchmark or training set (``benchmarks.ALL``; ``livecodebench?release=v4_v6``),
     ``gym:TASK?size=200&seed=0&...``, or a JSONL, JSON, CSV, TSV or Parquet file, whose columns
     may be named, and so may the grader of all:
-    ``file.parquet?prompt=question&answer=final&grader=math``.
+    ``file.parquet?prompt=question&answer=final&grader=math``. A file is taken by its whole name,
+    whatever signs are in it.
 
     Args:
         on_drawn: told how many problems of how many reasoning-gym has drawn; without it, a task
@@ -35,10 +36,10 @@ def load(names: str, *, on_drawn: OnDrawn | None = None) -> list[Problem]:
         ConfigError: there is no such set, file or setting.
         DataError: rows are not as they should be, or an id stands twice.
     """
+    if Path(names).is_file():
+        return read_problems(Path(names))
     problems = [
-        problem
-        for name in names.split(",")
-        for problem in _load_one(name.strip(), on_drawn=on_drawn)
+        problem for name in _between_commas(names) for problem in _load_one(name, on_drawn=on_drawn)
     ]
     seen: set[str] = set()
     for problem in problems:
@@ -48,9 +49,19 @@ def load(names: str, *, on_drawn: OnDrawn | None = None) -> list[Problem]:
     return problems
 
 
+def are_files(names: str) -> bool:
+    """Whether all that is named are files that are there."""
+    named = (name.partition("?")[0] for name in _between_commas(names))
+    return Path(names).is_file() or all(Path(file).is_file() for file in named)
+
+
+def _between_commas(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",")]
+
+
 def _load_one(name: str, *, on_drawn: OnDrawn | None) -> list[Problem]:
     where, _, query = name.partition("?")
-    settings = {key: _value(text) for key, text in parse_qsl(query, keep_blank_values=True)}
+    settings = _settings(query, name=name)
     if where.startswith(GYM):
         return draw_gym(where.removeprefix(GYM), settings, on_drawn=on_drawn)
     if where in benchmarks.ALL:
@@ -58,8 +69,23 @@ def _load_one(name: str, *, on_drawn: OnDrawn | None) -> list[Problem]:
     if Path(where).suffix in ENDINGS or Path(where).is_file():
         columns = {key: str(value) for key, value in settings.items()}
         return read_problems(Path(where), columns=columns)
+    if where == _LAB:
+        raise ConfigError(
+            f"{name!r} cannot be read as a set of problems: the built-in lab has no file and takes "
+            "no settings; write lab alone, where problems to sample or to train on are named"
+        )
     fix = f"give a file ({', '.join(ENDINGS)}) or gym:TASK"
-    raise ConfigError(no_such("set of problems", where, ("lab", *benchmarks.ALL), fix=fix))
+    raise ConfigError(no_such("set of problems", where, (_LAB, *benchmarks.ALL), fix=fix))
+
+
+def _settings(query: str, *, name: str) -> dict[str, Any]:
+    """What follows a name's question mark."""
+    settings: dict[str, Any] = {}
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key in settings:
+            raise ConfigError(f"{key} is set twice in {name!r}; leave one of them out")
+        settings[key] = _value(text)
+    return settings
 
 
 def _value(text: str) -> Any:

@@ -17,6 +17,8 @@ from tersely.tasks.grading.answer import opens_thinking
 OnRollout = Callable[[Rollout], None]
 # Positions of a model that names none, such as a recurrent one.
 _NO_BOUND = 2**31
+# What a chat template is given beside the messages, as a rule.
+NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 _REASON_CHARS = 240
 
 
@@ -78,7 +80,8 @@ class SampledTrace(NamedTuple):
 class RolloutCodec(NamedTuple):
     """What every sampler needs to turn problems into jobs and traces into rollouts.
 
-    Token ids of prompts are below ``vocabulary``; ``positions`` says what bounds them.
+    Token ids of prompts are below ``vocabulary``; ``positions`` says what bounds them. ``template``
+    is what the chat template is given beside the messages.
     """
 
     tokenizer: Any
@@ -86,6 +89,7 @@ class RolloutCodec(NamedTuple):
     max_positions: int
     vocabulary: int = _NO_BOUND
     positions: str = "positions of the model"
+    template: Mapping[str, Any] = NOTHING_MORE
 
     def jobs(
         self,
@@ -101,10 +105,10 @@ class RolloutCodec(NamedTuple):
             EngineError: a prompt plus the cap does not fit the model's positions, or a token of
                 it is not in the model's vocabulary.
         """
-        check_chat(self.tokenizer, problems)
+        check_chat(self.tokenizer, problems, settings=self.template)
         jobs: list[Job] = []
         for index, problem in enumerate(problems):
-            ids = rendered(self.tokenizer, problem)
+            ids = rendered(self.tokenizer, problem, settings=self.template)
             self.check(problem.id, len(ids), spec)
             if max(ids) >= self.vocabulary:
                 raise EngineError(
@@ -112,7 +116,9 @@ class RolloutCodec(NamedTuple):
                     f"model's vocabulary of {self.vocabulary}; tokenizer and model do not belong "
                     "together: use the tokenizer the model came with"
                 )
-            thinking_open = prompt_opens_thinking(self.tokenizer, problem.prompt)
+            thinking_open = prompt_opens_thinking(
+                self.tokenizer, problem.prompt, settings=self.template
+            )
             jobs += [
                 Job(index, problem.id, s, tuple(ids), thinking_open)
                 for s in range(spec.samples)
@@ -191,7 +197,7 @@ class RolloutCodec(NamedTuple):
 
 
 def prompt_opens_thinking(
-    tokenizer: Any, prompt: str, *, settings: Mapping[str, Any] = MappingProxyType({})
+    tokenizer: Any, prompt: str, *, settings: Mapping[str, Any] = NOTHING_MORE
 ) -> bool:
     """Whether the chat template ends this question's prompt inside the thinking.
 
@@ -203,41 +209,51 @@ def prompt_opens_thinking(
     return opens_thinking(written, asked=prompt)
 
 
-def rendered(tokenizer: Any, problem: Problem) -> list[int]:
+def rendered(
+    tokenizer: Any, problem: Problem, *, settings: Mapping[str, Any] = NOTHING_MORE
+) -> list[int]:
     """The problem's prompt as the model gets it, through the chat template.
 
+    Args:
+        settings: what else the template is given.
     Raises:
         ConfigError: the template refuses it.
     """
+    of = f"problem {problem.id!r}"
     ids: list[int] = _write(
-        tokenizer, problem.chat, of=f"problem {problem.id!r}", tokenize=True, return_dict=False
+        tokenizer, problem.chat, of=of, tokenize=True, return_dict=False, **settings
     )
     return ids
 
 
-def check_chat(tokenizer: Any, problems: Sequence[Problem]) -> None:
+def check_chat(
+    tokenizer: Any, problems: Sequence[Problem], *, settings: Mapping[str, Any] = NOTHING_MORE
+) -> None:
     """Refuses a chat template that leaves out the question, or messages before it.
 
-    A template that writes a message writes another text where the message is another. The first
-    message of each role is tried.
+    A template that writes a message writes another text where the message is another. Every
+    message is tried, of chats with the same roles in the same order the first that is not empty.
 
+    Args:
+        settings: what else the template is given.
     Raises:
         ConfigError: one of them makes no difference.
     """
-    tried: set[tuple[str, bool]] = set()
+    tried: set[tuple[tuple[str, ...], int]] = set()
     for problem in problems:
         chat, of = problem.chat, f"problem {problem.id!r}"
+        roles = tuple(message["role"] for message in chat)
         for place, message in enumerate(chat):
-            role, is_question = message["role"], place == len(chat) - 1
-            if (role, is_question) in tried or not message["content"].strip():
+            if (roles, place) in tried or not message["content"].strip():
                 continue
-            tried.add((role, is_question))
+            tried.add((roles, place))
             changed = [*chat]
-            changed[place] = {"role": role, "content": f"{message['content']} and more"}
-            if _write(tokenizer, chat, of=of, tokenize=False) == _write(
-                tokenizer, changed, of=of, tokenize=False
+            changed[place] = {**message, "content": f"{message['content']} and more"}
+            if _write(tokenizer, chat, of=of, tokenize=False, **settings) == _write(
+                tokenizer, changed, of=of, tokenize=False, **settings
             ):
-                raise ConfigError(_say_left_out(of, role, is_question=is_question))
+                is_question = place == len(chat) - 1
+                raise ConfigError(_say_left_out(of, roles[place], is_question=is_question))
 
 
 def _say_left_out(of: str, role: str, *, is_question: bool) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int, UInt64
 
 from tersely.core.types import Problem
-from tersely.tasks.repeats import normal_answer
+from tersely.tasks.repeats import chat_key, normal_answer
 
 GRAM_WORDS = 13
 SHORT_GRAM_WORDS = 5
@@ -78,7 +78,8 @@ def normal_words(prompt: str) -> list[str]:
 
 
 def find_overlaps(problems: Sequence[Problem], against: Iterable[Problem]) -> list[Overlap]:
-    """Each problem that repeats one of ``against``, with the nearest of them."""
+    """Each problem whose question repeats one of ``against``, with the nearest of them; messages
+    before the question make no difference."""
     others = list(against)
     if not others:
         return []
@@ -91,13 +92,21 @@ def find_overlaps(problems: Sequence[Problem], against: Iterable[Problem]) -> li
 
 
 def find_duplicates(problems: Sequence[Problem]) -> list[Overlap]:
-    """Each problem that repeats one before it that is no duplicate itself; the first stays."""
+    """Each problem that repeats one before it that is no duplicate itself; the first stays.
+
+    Only problems with the same messages before the question can repeat each other.
+    """
+    places_of = defaultdict(list)
+    for place, problem in enumerate(problems):
+        places_of[chat_key(problem)[:-1]].append(place)
     found: dict[int, Overlap] = {}
-    for place, pairs in enumerate(_repeated(problems)):
-        best = _nearest(pair for pair in pairs if pair.earlier not in found)
-        if best is not None:
-            found[place] = _report(problems, best)
-    return list(found.values())
+    for places in places_of.values():
+        alike = [problems[place] for place in places]
+        for at, pairs in enumerate(_repeated(alike)):
+            best = _nearest(pair for pair in pairs if places[pair.earlier] not in found)
+            if best is not None:
+                found[places[at]] = _report(alike, best)
+    return [found[place] for place in sorted(found)]
 
 
 def _nearest(pairs: Iterable[_Pair]) -> _Pair | None:

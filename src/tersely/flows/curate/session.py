@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tersely.core import jsonl
 from tersely.core.errors import ConfigError
+from tersely.core.manifest import FILE, EvaluationManifest, read_manifest
 from tersely.core.types import Finish, Grade, Problem
 from tersely.flows.curate.choice import Choice, Pick, pick
 from tersely.flows.curate.overlap import Overlap, find_duplicates, find_overlaps
@@ -24,10 +24,11 @@ from tersely.flows.observer import Observer
 from tersely.metrics.passrates import PassRate, pass_rate
 from tersely.readers.evaluations import RECORDS_FILE
 from tersely.readers.frames import read_frame
-from tersely.tasks.problems import digest, read_problems
+from tersely.tasks.problems import digest
 from tersely.tasks.repeats import check_set
 
-POOL_FILE = "pool.jsonl"
+# What manifests call the problems, since they stood in a file of that name.
+POOL = "pool.jsonl"
 
 
 class Reason(StrEnum):
@@ -72,22 +73,18 @@ def sample_pool(pool: Sequence[Problem], plan: Plan, *, observer: Observer) -> P
         ConfigError: the folder holds another pool, or samples drawn in another way.
         DataError: too many prompts stand twice with different answers.
     """
-    folder = plan.out.parent
-    file = folder / POOL_FILE
-    # Before the pool is written: a corrected file would be another pool. Prompts that merely stand
-    # twice are left out when the sets are chosen.
+    folder, records = plan.out.parent, plan.out / RECORDS_FILE
+    # Prompts that merely stand twice are left out when the sets are chosen.
     check_set(pool, name="the pool", most_repeated=1.0)
-    if file.is_file():
-        if digest(read_problems(file)) != digest(pool):
+    if records.is_file() and (plan.out / FILE).is_file():
+        there = read_manifest(plan.out, EvaluationManifest)
+        if there.benchmark_digest != digest(pool):
             raise ConfigError(
                 f"{folder} was curated from other problems; choose another --out, or give it the "
                 "same --problems"
             )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        jsonl.write(file, pool)
-    run_evaluation(replace(plan, benchmark=str(file)), observer=observer, repeats_checked=True)
-    return plan.out / RECORDS_FILE
+    run_evaluation(replace(plan, benchmark=POOL), observer=observer, problems=pool)
+    return records
 
 
 def choose(pool: Sequence[Problem], records: Path, choice: Choice) -> Curated:

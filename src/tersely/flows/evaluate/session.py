@@ -72,7 +72,7 @@ def run_evaluation(
     *,
     observer: Observer,
     on_first: Callable[[Problem, EvalRecord], None] | None = None,
-    repeats_checked: bool = False,
+    problems: Sequence[Problem] | None = None,
 ) -> None:
     """Samples and grades what the folder does not hold yet.
 
@@ -81,7 +81,8 @@ def run_evaluation(
 
     Args:
         on_first: called with the first sample of a new evaluation.
-        repeats_checked: the caller deals with prompts that stand twice.
+        problems: these, instead of the plan's benchmark; the caller deals with prompts that stand
+            twice.
     Raises:
         ConfigError: the folder belongs to another evaluation, naming the first difference, or
             model, benchmark or settings cannot be used as given.
@@ -91,22 +92,22 @@ def run_evaluation(
     """
     with lock_folder(plan.out):
         check_digests(plan.out, FINISHED_FILES)
-        _evaluate(plan, observer=observer, on_first=on_first, repeats_checked=repeats_checked)
+        check_plan(plan)
+        if problems is None:
+            problems = load_benchmark(plan.benchmark, limit=plan.limit)
+            _say_repeats(plan, problems)
+        _evaluate(plan, problems, observer=observer, on_first=on_first)
         files = {name: file for name in FINISHED_FILES if (file := plan.out / name).is_file()}
         note_digests(plan.out, files)
 
 
 def _evaluate(
     plan: Plan,
+    problems: Sequence[Problem],
     *,
     observer: Observer,
     on_first: Callable[[Problem, EvalRecord], None] | None,
-    repeats_checked: bool,
 ) -> None:
-    problems = load_benchmark(plan.benchmark, limit=plan.limit)
-    check_plan(plan)
-    if not repeats_checked:
-        _say_repeats(plan, problems)
     made_of = _check_folder(plan, problems, describe(plan, problems))
     planned = len(problems) * plan.spec.samples
     if _count(plan.out / RECORDS_FILE) >= planned and plan.protocol is not Protocol.FORCED:

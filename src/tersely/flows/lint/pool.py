@@ -1,6 +1,7 @@
 """The records that lint checks a recipe with, as problems by samples."""
 
 import glob
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,9 @@ from tersely.metrics.records import (
 from tersely.readers import formats as readers
 from tersely.readers.evaluations import OURS, PROBLEMS_FILE, RECORDS_FILE
 from tersely.readers.frames import as_samples, read_frame
+from tersely.tasks import sources
 from tersely.tasks.grading.answer import has_thought, opened
-from tersely.tasks.problems import read_problems
-from tersely.tasks.repeats import check_set, prompt_key
+from tersely.tasks.repeats import chat_key, check_set
 
 
 class LintRecords(NamedTuple):
@@ -164,14 +165,13 @@ def _bare(key: tuple[str, str], difficulty: float | None) -> Problem:
 
 def _as_in_file(pool: LintRecords, recipe: Recipe) -> LintRecords:
     """Difficulty and references as the recipe's own file has them, whatever its band."""
-    file = Path(recipe.problems.train)
-    if recipe.problems.train == LAB or not file.is_file():
+    if recipe.problems.train == LAB or not sources.are_files(recipe.problems.train):
         return pool
-    known = {problem.id: problem for problem in read_problems(file)}
+    known = {problem.id: problem for problem in sources.load(recipe.problems.train)}
     found = [(problem, known.get(problem.id)) for problem in pool.problems]
     return pool._replace(
         problems=tuple(
-            own if own is not None and prompt_key(p.prompt) in ("", prompt_key(own.prompt)) else p
+            own if own is not None and (not p.prompt or chat_key(p) == chat_key(own)) else p
             for p, own in found
         )
     )
@@ -195,14 +195,12 @@ def only_trained(pool: LintRecords, recipe: Recipe) -> LintRecords:
         )
         return _like_trained(pool, recipe)
     pool = pool._replace(notes=(*pool.notes, *_repeats_of(training)))
-    by_prompt = {prompt_key(problem.prompt): problem for problem in training}
+    by_chat = {chat_key(problem): problem for problem in training}
     by_id = {problem.id: problem for problem in training}
-    mine = [
-        by_prompt.get(prompt_key(p.prompt)) if p.prompt else by_id.get(p.id) for p in pool.problems
-    ]
+    mine = [by_chat.get(chat_key(p)) if p.prompt else by_id.get(p.id) for p in pool.problems]
     there = {problem.id for problem in mine if problem is not None}
-    keys = {prompt_key(problem.prompt) for problem in training if problem.id in there}
-    used = sum(prompt_key(problem.prompt) in keys for problem in training)
+    keys = {chat_key(problem) for problem in training if problem.id in there}
+    used = sum(chat_key(problem) in keys for problem in training)
     if not used:
         note = (
             f"None of the records' {len(pool.problems):,} problems is one of the {len(training):,} "
@@ -223,7 +221,24 @@ def only_trained(pool: LintRecords, recipe: Recipe) -> LintRecords:
             "records of which some could be graded"
         )
     kept = pool._replace(problems=known).rows(keep_P)
-    return kept._replace(notes=(*pool.notes, note))
+    return kept._replace(notes=(*pool.notes, note, *_graded_otherwise(pool.problems, mine)))
+
+
+def _graded_otherwise(
+    recorded: Sequence[Problem], trained: Sequence[Problem | None]
+) -> tuple[str, ...]:
+    """That the recipe grades problems by other graders than the records were graded by."""
+    # Of a problem without a prompt only its records are known, and not its grader.
+    pairs = Counter(
+        (there.grader, own.grader)
+        for there, own in zip(recorded, trained, strict=True)
+        if own is not None and there.prompt and there.grader != own.grader
+    )
+    return tuple(
+        f"{count:,} of them were graded by {there} in the records, and the recipe grades them by "
+        f"{here}: what is right here may not be right there; evaluate the recipe's own problems."
+        for (there, here), count in pairs.items()
+    )
 
 
 def _repeats_of(training: Sequence[Problem]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What every launch does first, whoever trains: the folder, the problems, room for every prompt,
 and which records still hold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import AlarmRecord, Problem, StepRecord, StepTiming
-from tersely.engines.local.jobs import make_codec
+from tersely.engines.local.jobs import NOTHING_MORE, make_codec
 from tersely.engines.models import folder_of, load_settings, load_tokenizer
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import load_problems
@@ -46,6 +46,7 @@ def begin(
     resume_from: int | None = None,
     changes: Sequence[str] = (),
     test_cap_tokens: int | None = None,
+    template: Mapping[str, Any] = NOTHING_MORE,
 ) -> Session:
     """A session that may write to ``folder``; nothing is written yet, and no weights are loaded.
 
@@ -56,28 +57,37 @@ def begin(
     check_folder(recipe, folder, resume=resume)
     if resume:
         recipe = resumed_recipe(recipe, folder, changes=changes)
-    return prepare(recipe, folder, test_cap_tokens=test_cap_tokens)
+    return prepare(recipe, folder, test_cap_tokens=test_cap_tokens, template=template)
 
 
-def prepare(recipe: Recipe, folder: Path, *, test_cap_tokens: int | None = None) -> Session:
+def prepare(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    test_cap_tokens: int | None = None,
+    template: Mapping[str, Any] = NOTHING_MORE,
+) -> Session:
     """The recipe's problems, with room behind every prompt for what is sampled after it.
 
     Args:
-        test_cap_tokens: of evaluations; None: the recipe's largest budget.
+        test_cap_tokens: of evaluations that the engine makes itself; None: ours, to the recipe's
+            largest budget.
+        template: what the engine gives the chat template beside the messages.
     Raises:
-        ConfigError: model or problems cannot be used, or a prompt leaves no room for the cap in
-            the model's positions.
+        ConfigError: model or problems cannot be used, the chat template leaves a message out, or a
+            prompt leaves no room for the cap in the model's positions.
     """
     train, test = load_problems(recipe)
     path = recipe.model.path
-    codec = make_codec(load_settings(path), load_tokenizer(path))
+    ours = make_codec(load_settings(path), load_tokenizer(path))
+    engines = ours._replace(template=template)
     prompts: list[tuple[int, ...]] = []
     evaluation = evaluation_spec(recipe, 0)
     if test_cap_tokens is not None:
         evaluation = replace(evaluation, cap_tokens=test_cap_tokens)
-    for key, problems, spec in (
-        ("sampling.cap_tokens", train, training_spec(recipe, 0)),
-        ("evaluation.budgets", test, evaluation),
+    for key, problems, spec, codec in (
+        ("sampling.cap_tokens", train, training_spec(recipe, 0), engines),
+        ("evaluation.budgets", test, evaluation, ours if test_cap_tokens is None else engines),
     ):
         try:
             jobs = codec.jobs(problems, replace(spec, samples=1))

@@ -12,7 +12,7 @@ from tersely.core.errors import ConfigError, DataError, no_checkpoint
 from tersely.core.manifest import FILE
 from tersely.core.parsing import parse_json
 from tersely.core.types import Problem
-from tersely.engines.local.jobs import make_codec, prompt_opens_thinking
+from tersely.engines.local.jobs import check_chat, make_codec, prompt_opens_thinking
 from tersely.engines.models import load_settings, load_tokenizer
 from tersely.engines.tokens import decode_whole
 from tersely.flows.recipe.objective import objective_of
@@ -21,6 +21,7 @@ from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.train.session import open_folder, prepare
 from tersely.flows.train.step import all_steps_problems
 from tersely.flows.trl.records import STATE_FILE, StepRecorder
+from tersely.flows.trl.settings import template_settings
 from tersely.flows.trl.trainer import TESTED, GroupReward, attach, check_versions, make_callback
 from tersely.tasks import grading
 
@@ -122,9 +123,11 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
     training, _ = load_problems(recipe)
     tokenizer = load_tokenizer(recipe.model.path)
     codec = make_codec(load_settings(recipe.model.path), tokenizer)
+    template = template_settings(recipe)
+    check_chat(tokenizer, training, settings=template)
     written = folder if PartialState().is_main_process else None
     if written is not None and not (written / FILE).is_file():
-        session = prepare(recipe, written)
+        session = prepare(recipe, written, template=template)
         open_folder(session, engine=engine_of(PartialState().num_processes), packages=(*TESTED,))
     start = saved.step if saved else 0
     recorder = StepRecorder(recipe, written, start=start)

@@ -22,7 +22,7 @@ from tersely.flows.train.loop import evaluate_policy
 from tersely.flows.train.monitor import AlarmMonitor
 from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
 from tersely.flows.trl.hooks import check_saved, engine_of, go_back, latest
-from tersely.flows.trl.settings import CHECKPOINTS, trl_settings
+from tersely.flows.trl.settings import CHECKPOINTS, template_settings, trl_settings
 from tersely.flows.trl.trainer import TESTED, check_versions
 from tersely.flows.trl.worker import LAUNCHED, MODULE, config_fields
 
@@ -80,7 +80,14 @@ def launch_trl(
     """
     plan_trl(recipe, folder, processes=processes)
     with lock_folder(folder):
-        session = begin(recipe, folder, resume=resume, resume_from=resume_from, changes=changes)
+        session = begin(
+            recipe,
+            folder,
+            resume=resume,
+            resume_from=resume_from,
+            changes=changes,
+            template=template_settings(recipe),
+        )
         policy = load_policy(recipe.model.path)
         open_folder(session, engine=engine_of(processes), packages=(*TESTED,))
         if resume_from is not None:

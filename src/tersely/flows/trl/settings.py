@@ -50,6 +50,7 @@ OUT_OF_PLACE = {
 
 # Where in a run folder TRL's checkpoints go.
 CHECKPOINTS = "checkpoints"
+TEMPLATE = "chat_template_kwargs"
 
 
 class ProcessSplit(NamedTuple):
@@ -141,6 +142,21 @@ def unchecked_settings(recipe: Recipe, folder: Path, *, processes: int) -> dict[
     return trl_settings(
         recipe, processes=processes, output=folder / CHECKPOINTS, known=known, cuda=True
     )
+
+
+def template_settings(recipe: Recipe) -> dict[str, Any]:
+    """What TRL gives the chat template beside the messages.
+
+    Raises:
+        ConfigError: ``[trl]`` says something that is no table.
+    """
+    settings = _given(recipe).get(TEMPLATE) or {}
+    if not isinstance(settings, dict):
+        raise ConfigError(
+            f"trl.{TEMPLATE} = {settings!r} is no table; write [trl.{TEMPLATE}] and a line for "
+            "each setting"
+        )
+    return settings
 
 
 def _given(recipe: Recipe) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tersely.algo import losses
 from tersely.algo.aggregations import Aggregate
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, Verdict
+from tersely.engines.local.jobs import check_chat
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.shaping import (
     ShapedStep,
@@ -162,6 +163,12 @@ class GroupReward:
                 log_metric(name, value)
         self.grade_s = perf_counter() - began
         return [None if math.isnan(r) else r for r in self.share.reward_B.tolist()]
+
+    def use_template(self, tokenizer: Any, settings: Mapping[str, Any]) -> None:
+        """Takes over what TRL gives its chat template, where the template leaves nothing out."""
+        if tokenizer is not None:
+            check_chat(tokenizer, [*self._problems.values()], settings=settings)
+        self.template_settings = dict(settings)
 
     def _rows(self, ids: Sequence[str], completions: Sequence[Sequence[int]]) -> list[FlatRow]:
         """This process's own rows, graded here; each process grades its own."""
@@ -349,10 +356,12 @@ def make_callback(recorder: StepRecorder, reward: GroupReward) -> Any:
     class Recorder(TrainerCallback):  # type: ignore[misc]
         """TRL calls these; it forces the base class and the signatures."""
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        def on_train_begin(
+            self, args: Any, state: Any, control: Any, processing_class: Any = None, **_: Any
+        ) -> None:
             check_versions()
             check_arguments(args, samples=reward.samples)
-            reward.template_settings = dict(getattr(args, "chat_template_kwargs", None) or {})
+            reward.use_template(processing_class, getattr(args, "chat_template_kwargs", None) or {})
 
         def on_pre_optimizer_step(
             self, args: Any, state: Any, control: Any, optimizer: Any, **_: Any

@@ -39,6 +39,7 @@ from tersely.flows.verl.settings import (
     TRAIN_FILE,
     given,
     is_open,
+    template_settings,
     verl_settings,
 )
 
@@ -230,6 +231,7 @@ def launch_verl(
             changes=changes,
             # verl evaluates with the training's cap.
             test_cap_tokens=recipe.sampling.cap_tokens,
+            template=template_settings(recipe),
         )
         overrides = write_inputs(session, nodes=nodes, gpus_per_node=gpus_per_node)
         if resume_from is not None:

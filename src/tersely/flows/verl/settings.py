@@ -31,6 +31,8 @@ UNTOLD = rewards.REFERENCES | {"problem"}
 ENGINE, FSDP, MODE = "model_engine", "dp", "trainer.v1.trainer_mode"
 SYNC, ONE_STEP_OFF, FULLY_ASYNC = "sync", "colocate_async", "separate_async"
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+TEMPLATE_SETTINGS = "data.apply_chat_template_kwargs"
+CUSTOM_TEMPLATE = "actor_rollout_ref.model.custom_chat_template"
 # Said twice to FSDP, and not known to other engines.
 FSDP_ONLY = (f"{ACTOR}.grad_clip",)
 
@@ -77,6 +79,14 @@ SET_BY = {
 def given(recipe: Recipe) -> dict[str, Any]:
     """``[verl]`` as verl's dotted keys."""
     return _flat(recipe.verl.settings) if recipe.verl else {}
+
+
+def template_settings(recipe: Recipe) -> dict[str, Any]:
+    """What verl gives the chat template beside the messages, a template of its own among it."""
+    own, begin = given(recipe), f"{TEMPLATE_SETTINGS}."
+    settings = {key.removeprefix(begin): own[key] for key in own if key.startswith(begin)}
+    template = own.get(CUSTOM_TEMPLATE)
+    return settings if template is None else {**settings, "chat_template": template}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
