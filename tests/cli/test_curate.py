@@ -123,6 +123,23 @@ def test_a_problem_without_an_answer_is_named(tmp_path):
     assert "answer" in done.stderr
 
 
+def test_a_pool_that_is_refused_leaves_nothing_and_its_correction_is_taken(tmp_path):
+    file, out = tmp_path / "mine.jsonl", tmp_path / "new" / "out"
+    line = {"prompt": "3+4=", "answer": "7"}
+    system = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3+4="}]
+    # The lab's template leaves system messages out.
+    file.write_text(json.dumps({**line, "prompt": system}))
+    done = run(out, "--problems", str(file), "--select", "full")
+    assert done.exit_code == 2
+    assert "role 'system'" in done.stderr
+    assert not out.parent.exists()
+    file.write_text(json.dumps({**line, "answer": "seven or so", "grader": "number"}))
+    assert run(out, "--problems", str(file), "--select", "full").exit_code == 2
+    assert not out.parent.exists()
+    file.write_text(json.dumps(line))
+    assert run(out, "--problems", str(file), "--select", "full").exit_code == 0
+
+
 def test_an_empty_choice_says_where_the_prompts_lie(curated):
     out, _ = curated
     done = run(out, "--band", "0.01,0.02")

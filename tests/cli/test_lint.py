@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from tersely.cli import app
 from tersely.core import jsonl
-from tersely.core.types import EvalRecord, Finish, Grade
+from tersely.core.types import EvalRecord, Finish, Grade, Message, Problem
 from tersely.flows.recipe.recipe import read_recipe
 
 WORDS = "c10 c15 c40 c90 w12 w15 w95 w150"
@@ -53,6 +54,31 @@ def test_findings_and_tables_are_printed(records):
     assert "30 ← 25.0%" in shown
     assert "hours" in shown
     assert "judging the rollouts" in done.stderr
+
+
+def test_one_question_under_two_system_messages_is_two_problems(records, tmp_path):
+    """Each of the records finds its own: the references differ."""
+    asked = [
+        Problem(
+            id=f"p{n}",
+            prompt="How many?",
+            answer="7",
+            source="b",
+            earlier=(Message(role="system", content=f"You have {n} apples."),),
+        )
+        for n in range(40)
+    ]
+    folder = tmp_path / "base"
+    folder.mkdir()
+    records.rename(folder / "records.jsonl")
+    jsonl.write(folder / "problems.jsonl", asked)
+    train = tmp_path / "train.jsonl"
+    jsonl.write(train, [replace(p, id=f"t{p.id}", difficulty=3.0) for p in asked[:10]])
+    done = call("--records", folder, "--set", f"problems.train={train}")
+    assert done.exit_code == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "trains on 10 problems; the records hold 10 of them, and 30 others" in said
+    assert "have the prompt of another" not in said
 
 
 def test_an_error_is_an_exit_code_only_if_strict(records):

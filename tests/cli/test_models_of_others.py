@@ -279,10 +279,14 @@ def commands(model, file, out):
         "curate": ("curate", "--problems", file, *sampled),
         "train": ("train", *trained, "--out", out),
         "launch trl": ("launch", "trl", *trained, "--dry-run"),
+        "launch verl": (
+            *("launch", "verl", *trained, "--gpus-per-node", 1, "--dry-run"),
+            *("--set", "loss.importance_cap=2.0"),
+        ),
     }
 
 
-@pytest.mark.parametrize("command", ["eval", "curate", "train", "launch trl"])
+@pytest.mark.parametrize("command", ["eval", "curate", "train", "launch trl", "launch verl"])
 @pytest.mark.parametrize(
     ("template", "said"),
     [
@@ -294,7 +298,50 @@ def test_a_system_message_that_the_model_would_not_read_is_refused(
     template, said, command, model, tmp_path
 ):
     (model / TEMPLATE).write_text(template)
-    refused(call(*commands(model, pool(tmp_path), tmp_path / "run")[command]), "'p2'", said)
+    out = tmp_path / "new" / "run"
+    words = commands(model, pool(tmp_path), out.parent.with_name("run"))[command]
+    refused(call(*[out if word == tmp_path / "run" else word for word in words]), "'p2'", said)
+    assert not out.parent.exists()
+
+
+# What a template may do under a setting, or where the launch brings one of its own.
+BRIEF = (
+    "{% for m in messages %}{% if m['role'] == 'user' or not brief %}<user>{{ m['content'] }}"
+    "{% endif %}{% endfor %}<assistant>"
+)
+LAUNCHES = {
+    "trl": ("launch trl", "trl.chat_template_kwargs={brief=true}"),
+    "verl": ("launch verl", "verl.data.apply_chat_template_kwargs.brief=true"),
+    "verl, its own": (
+        "launch verl",
+        "verl.actor_rollout_ref.model.custom_chat_template="
+        "\"{{ messages[-1]['content'] }}<assistant>\"",
+    ),
+}
+
+
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_a_launch_looks_at_the_template_as_its_engine_will_use_it(launch, model, tmp_path):
+    (model / TEMPLATE).write_text(BRIEF)
+    command, setting = LAUNCHES[launch]
+    words = commands(model, pool(tmp_path), tmp_path / "run")[command]
+    assert call(*words).exit_code == 0
+    said = "message of role 'system' before the question, which the chat template leaves"
+    refused(call(*words, "--set", setting), "'p2'", said)
+
+
+def test_every_turn_before_the_question_is_held_to_it(model, tmp_path):
+    # The last two messages are written: each role's first stands in a chat that is whole.
+    (model / TEMPLATE).write_text(
+        "{% for m in messages[-3:] %}<user>{{ m['content'] }}{% endfor %}<assistant>"
+    )
+    file = pool(tmp_path, "assistant")
+    turns = [{"role": role, "content": "3+4="} for role in ("user", "assistant") * 2]
+    lines = list(map(json.loads, file.read_text().splitlines()))
+    lines[1]["earlier"], lines[4]["earlier"] = turns[:2], turns
+    file.write_text("\n".join(map(json.dumps, lines)))
+    words = commands(model, file, tmp_path / "run")["eval"]
+    refused(call(*words), "'p4'", "message of role 'user' before the question")
 
 
 @pytest.mark.parametrize("role", ["assistant", "developer"])

@@ -1,9 +1,11 @@
 """Problems that stand twice in a set, and in both training and test."""
 
+from dataclasses import replace
+
 import pytest
 
 from tersely.core.errors import DataError
-from tersely.core.types import Problem
+from tersely.core.types import Message, Problem
 from tersely.tasks.repeats import (
     check_apart,
     check_set,
@@ -30,6 +32,39 @@ def test_white_space_and_case_do_not_make_another_prompt():
     assert (repeat.problem, repeat.first) == (second, first)
     (shared,) = find_shared([other, second], [first])
     assert shared.problem is second
+
+
+def under(system: str, *asked: Problem, role: str = "system") -> list[Problem]:
+    return [
+        replace(p, id=f"{p.id}/{system}", earlier=(Message(role=role, content=system),))
+        for p in asked
+    ]
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_a_question_after_other_messages_is_another_prompt(role: str) -> None:
+    asked = many(10)
+    twice = [*under("Be brief.", *asked, role=role), *under("Be kind.", *asked, role=role)]
+    assert find_repeats([*asked, *twice]) == []
+    assert check_set([*asked, *twice], name="set") is None
+    # The same messages, but for white space and case, are the same prompt.
+    again = under("be  brief.", asked[3], role=role)
+    (repeat,) = find_repeats([*twice, *again])
+    assert repeat.first is twice[3]
+    with pytest.raises(DataError, match="and another answer"):
+        check_set([*twice[:10], replace(twice[3], id="z", answer="8")], name="set")
+
+
+def test_one_question_with_another_answer_under_another_system_message_is_no_contradiction():
+    asked = many(10)
+    other = [replace(p, answer="8") for p in under("In octal.", *asked)]
+    assert check_set([*asked, *other], name="set") is None
+
+
+def test_a_question_that_was_trained_on_under_another_system_message_was_trained_on():
+    (asked,) = problems("3?")
+    (shared,) = find_shared(under("Be kind.", asked), under("Be brief.", asked))
+    assert shared.problem.earlier[0].content == "Be kind."
 
 
 def test_the_pairs_are_those_of_a_naive_loop():

@@ -2,10 +2,11 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from tersely.core.types import Problem
+from tersely.core.types import Message, Problem
 from tersely.flows.curate.overlap import (
     find_duplicates,
     find_overlaps,
@@ -143,6 +144,24 @@ def test_overlaps_name_the_benchmark_and_the_nearest_problem():
     twice = find_overlaps([problem("a", STORY), problem("b", STORY)], bench)
     assert [(f.problem, f.other) for f in twice] == [("a", "near"), ("b", "near")]
     assert find_overlaps([problem("a", STORY)], []) == []
+
+
+def test_only_the_same_messages_before_the_question_make_a_duplicate():
+    longer = STORY + " and sell at the market"
+    pool = [
+        replace(problem(f"{name}{system}", text), earlier=(Message(role="system", content=system),))
+        for name, text in (("a", STORY), ("b", STORY), ("c", longer))
+        for system in ("Be brief.", "Be kind.")
+    ]
+    found = find_duplicates([problem("plain", STORY), *pool])
+    assert [(f.problem, f.other) for f in found] == [
+        ("bBe brief.", "aBe brief."),
+        ("bBe kind.", "aBe kind."),
+        ("cBe brief.", "aBe brief."),
+        ("cBe kind.", "aBe kind."),
+    ]
+    # A benchmark's question is one whatever stands before it.
+    assert len(find_overlaps(pool, [problem("q", STORY, source="bench")])) == len(pool)
 
 
 @pytest.mark.parametrize("prompts", [[], [""], ["?"], ["", " "], ["a b", "c d e f g"]])

@@ -1,6 +1,7 @@
 """A script of one's own around GRPOTrainer: what the hooks give it, and what they refuse."""
 
 import dataclasses
+import shutil
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,9 @@ import trl
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import RolloutRecord, StepRecord
+from tersely.core.types import Message, RolloutRecord, StepRecord
 from tersely.engines.models import lab_folder, load_tokenizer
+from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe, read_recipe
 from tersely.flows.trl.hooks import Hooks, trl_hooks
 from tersely.flows.trl.settings import OUT_OF_PLACE, SET_BY, trl_settings
@@ -97,6 +99,48 @@ def test_the_records_are_ours_and_the_advantages_only_where_the_hooks_are_attach
         assert adv_B == pytest.approx(ours if attached else theirs, abs=1e-5)
 
 
+# Arguments that are right for the tiny recipe.
+RIGHT = {
+    "num_generations": 4,
+    "logging_steps": 1,
+    "mask_truncated_completions": False,
+    "eval_strategy": "no",
+}
+BRIEF = (
+    "{% for m in messages %}{% if m['role'] == 'user' or not brief %}<user>{{ m['content'] }}"
+    "{% endif %}{% endfor %}<assistant>"
+)
+
+
+def with_system(tmp_path: Path, template: str) -> list[str]:
+    """Settings by which every training problem has a system message, and the model a template."""
+    model = shutil.copytree(lab_folder(), tmp_path / "model")
+    (model / "chat_template.jinja").write_text(template)
+    training, _ = load_problems(tiny())
+    file = tmp_path / "train.jsonl"
+    said = (Message(role="system", content="Be brief."),)
+    jsonl.write(file, [dataclasses.replace(problem, earlier=said) for problem in training])
+    return [f"model.path={model}", f"problems.train={file}"]
+
+
+def test_a_script_s_template_that_leaves_a_message_out_is_refused_with_the_hooks(
+    tmp_path: Path,
+) -> None:
+    settings = with_system(tmp_path, BRIEF)
+    trl_hooks(tiny(*settings))
+    with pytest.raises(ConfigError, match="role 'system' before the question.*leaves out"):
+        trl_hooks(tiny(*settings, "trl.chat_template_kwargs={brief=true}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_so_is_one_that_only_the_trainer_s_own_settings_make_leave_it_out(tmp_path: Path) -> None:
+    hooks = trl_hooks(tiny(*with_system(tmp_path, BRIEF)))
+    tokenizer = load_tokenizer(str(tmp_path / "model"))
+    args = SimpleNamespace(**RIGHT, chat_template_kwargs={"brief": True})
+    with pytest.raises(ConfigError, match="role 'system' before the question.*leaves out"):
+        hooks.callback.on_train_begin(args, None, None, processing_class=tokenizer)
+
+
 def test_the_recipe_s_words_for_trl_are_trl_s() -> None:
     known = config_fields()
     assert known == {field.name for field in dataclasses.fields(trl.GRPOConfig)}
@@ -119,15 +163,9 @@ def test_the_recipe_s_words_for_trl_are_trl_s() -> None:
 def test_a_trainer_that_is_set_up_for_something_else_is_refused_before_it_trains(
     changes: dict[str, Any], message: str
 ) -> None:
-    settings = {
-        "num_generations": 4,
-        "logging_steps": 1,
-        "mask_truncated_completions": False,
-        "eval_strategy": "no",
-    }
-    check_arguments(SimpleNamespace(**settings), samples=4)
+    check_arguments(SimpleNamespace(**RIGHT), samples=4)
     with pytest.raises(ConfigError, match=message):
-        check_arguments(SimpleNamespace(**{**settings, **changes}), samples=4)
+        check_arguments(SimpleNamespace(**{**RIGHT, **changes}), samples=4)
 
 
 def test_another_loss_or_another_trainer_is_refused(tmp_path: Path) -> None:

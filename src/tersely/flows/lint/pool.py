@@ -168,13 +168,14 @@ def _as_in_file(pool: LintRecords, recipe: Recipe) -> LintRecords:
     if recipe.problems.train == LAB or not sources.are_files(recipe.problems.train):
         return pool
     known = {problem.id: problem for problem in sources.load(recipe.problems.train)}
-    found = [(problem, known.get(problem.id)) for problem in pool.problems]
-    return pool._replace(
-        problems=tuple(
-            own if own is not None and (not p.prompt or chat_key(p) == chat_key(own)) else p
-            for p, own in found
-        )
-    )
+    return pool._replace(problems=tuple(_own(p, known.get(p.id)) for p in pool.problems))
+
+
+def _own(recorded: Problem, own: Problem | None) -> Problem:
+    """The recipe's own problem where it is the recorded one, which was graded as it was."""
+    if own is None or not recorded.prompt:
+        return own or recorded
+    return replace(own, grader=recorded.grader) if chat_key(own) == chat_key(recorded) else recorded
 
 
 def only_trained(pool: LintRecords, recipe: Recipe) -> LintRecords:
