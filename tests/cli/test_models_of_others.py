@@ -310,9 +310,10 @@ BRIEF = (
     "{% endif %}{% endfor %}<assistant>"
 )
 LAUNCHES = {
-    "trl": ("launch trl", "trl.chat_template_kwargs={brief=true}"),
-    "verl": ("launch verl", "verl.data.apply_chat_template_kwargs.brief=true"),
+    "trl": ("brief", "launch trl", "trl.chat_template_kwargs={brief=true}"),
+    "verl": ("brief", "launch verl", "verl.data.apply_chat_template_kwargs.brief=true"),
     "verl, its own": (
+        "chat_template",
         "launch verl",
         "verl.actor_rollout_ref.model.custom_chat_template="
         "\"{{ messages[-1]['content'] }}<assistant>\"",
@@ -323,11 +324,12 @@ LAUNCHES = {
 @pytest.mark.parametrize("launch", LAUNCHES)
 def test_a_launch_looks_at_the_template_as_its_engine_will_use_it(launch, model, tmp_path):
     (model / TEMPLATE).write_text(BRIEF)
-    command, setting = LAUNCHES[launch]
+    given, command, setting = LAUNCHES[launch]
     words = commands(model, pool(tmp_path), tmp_path / "run")[command]
     assert call(*words).exit_code == 0
     said = "message of role 'system' before the question, which the chat template leaves"
-    refused(call(*words, "--set", setting), "'p2'", said)
+    change = f"or change what the template is given ({given})"
+    refused(call(*words, "--set", setting), "'p2'", said, change)
 
 
 def test_every_turn_before_the_question_is_held_to_it(model, tmp_path):

@@ -13,11 +13,11 @@ from tersely.cli import app
 from tersely.core import jsonl
 from tersely.core.types import EvalRecord, Finish, Grade, Problem
 from tersely.flows.lint.pool import only_trained, read_pool
+from tersely.flows.observer import QUIET
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.study.pool import make_pool
 from tersely.flows.verl.launch import write_files
-from tersely.flows.observer import QUIET
 from tersely.lab.problems import Split, draw_problems
 from tersely.tasks.problems import read_problems
 

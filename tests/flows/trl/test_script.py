@@ -18,9 +18,11 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Message, RolloutRecord, StepRecord
 from tersely.engines.models import lab_folder, load_tokenizer
+from tersely.flows.observer import QUIET
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe, read_recipe
 from tersely.flows.trl.hooks import Hooks, trl_hooks
+from tersely.flows.trl.launch import launch_trl
 from tersely.flows.trl.settings import OUT_OF_PLACE, SET_BY, trl_settings
 from tersely.flows.trl.trainer import SEAM, attach, check_arguments
 from tersely.flows.trl.worker import config_fields
@@ -123,13 +125,16 @@ def with_system(tmp_path: Path, template: str) -> list[str]:
     return [f"model.path={model}", f"problems.train={file}"]
 
 
-def test_a_script_s_template_that_leaves_a_message_out_is_refused_with_the_hooks(
+def test_a_template_that_leaves_a_message_out_is_refused_with_the_hooks_and_at_launch(
     tmp_path: Path,
 ) -> None:
     settings = with_system(tmp_path, BRIEF)
     trl_hooks(tiny(*settings))
-    with pytest.raises(ConfigError, match="role 'system' before the question.*leaves out"):
-        trl_hooks(tiny(*settings, "trl.chat_template_kwargs={brief=true}"), tmp_path / "run")
+    brief = tiny(*settings, "trl.chat_template_kwargs={brief=true}")
+    with pytest.raises(ConfigError, match=r"role 'system' before .*leaves out"):
+        trl_hooks(brief, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"role 'system' before .*leaves out"):
+        launch_trl(brief, tmp_path / "run", processes=1, observer=QUIET)
     assert not (tmp_path / "run").exists()
 
 
@@ -137,7 +142,7 @@ def test_so_is_one_that_only_the_trainer_s_own_settings_make_leave_it_out(tmp_pa
     hooks = trl_hooks(tiny(*with_system(tmp_path, BRIEF)))
     tokenizer = load_tokenizer(str(tmp_path / "model"))
     args = SimpleNamespace(**RIGHT, chat_template_kwargs={"brief": True})
-    with pytest.raises(ConfigError, match="role 'system' before the question.*leaves out"):
+    with pytest.raises(ConfigError, match=r"role 'system' before .*leaves out"):
         hooks.callback.on_train_begin(args, None, None, processing_class=tokenizer)
 
 

@@ -8,9 +8,11 @@ writes what it would.
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import torch
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import Finish, StepRecord
+from tersely.core.types import Finish, Message, StepRecord
 from tersely.engines.models import lab_folder, load_settings, load_tokenizer
 from tersely.flows.observer import QUIET
 from tersely.flows.recipe.problems import load_problems
@@ -272,6 +274,29 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
 def launched(folder: Path, *, resume: bool) -> None:
     recipe = tiny("learner.steps=3", "evaluation.every_steps=3", "checkpoint.every_steps=1")
     launch_verl.launch_verl(recipe, folder, nodes=1, gpus_per_node=1, resume=resume, observer=QUIET)
+
+
+def test_a_template_that_leaves_a_message_out_as_verl_uses_it_is_refused(
+    tmp_path: Path, played: None
+) -> None:
+    training, _ = load_problems(tiny())
+    said, file = (Message(role="system", content="3+4="),), tmp_path / "train.jsonl"
+    jsonl.write(file, [replace(problem, earlier=said) for problem in training])
+    model = shutil.copytree(lab_folder(), tmp_path / "model")
+    (model / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% if m['role'] == 'user' or not brief %}<user>{{ m['content'] }}"
+        "{% endif %}{% endfor %}<assistant>"
+    )
+    settings = (f"problems.train={file}", f"model.path={model}")
+    longest = max(map(len, begin(tiny(*settings), tmp_path / "run").prompts))
+    brief = tiny(*settings, "verl.data.apply_chat_template_kwargs.brief=true")
+    with pytest.raises(ConfigError, match=r"role 'system' before .*leaves out"):
+        launch_verl.launch_verl(brief, tmp_path / "run", nodes=1, gpus_per_node=1, observer=QUIET)
+    assert not (tmp_path / "run").exists()
+    # Prompts are as long as verl's own template makes them.
+    own = "{% for m in messages %}<user><user>{{ m['content'] }}{% endfor %}<assistant>"
+    session = begin(tiny(*settings), tmp_path / "run", template={"chat_template": own})
+    assert max(map(len, session.prompts)) == longest + 2
 
 
 @pytest.mark.parametrize("dies", [1, 2])

@@ -253,17 +253,18 @@ def check_chat(
                 tokenizer, changed, of=of, tokenize=False, **settings
             ):
                 is_question = place == len(chat) - 1
-                raise ConfigError(_say_left_out(of, roles[place], is_question=is_question))
+                raise ConfigError(_say_left_out(of, roles[place], settings, is_question))
 
 
-def _say_left_out(of: str, role: str, *, is_question: bool) -> str:
+def _say_left_out(of: str, role: str, settings: Mapping[str, Any], is_question: bool) -> str:
     template = "give the model a chat template (chat_template.jinja in its folder)"
+    given = f", or change what the template is given ({', '.join(settings)})" if settings else ""
     if is_question:
-        return f"{of}: the chat template leaves the question out; {template} that writes it"
+        return f"{of}: the chat template leaves the question out; {template} that writes it{given}"
     return (
         f"{of} has a message of role {role!r} before the question, which the chat template leaves "
         f"out, so that the model would never read it; put its text into the question, or "
-        f"{template} that writes the role"
+        f"{template} that writes the role{given}"
     )
 
 
