@@ -31,11 +31,8 @@ UNTOLD = rewards.REFERENCES | {"problem"}
 ENGINE, FSDP, MODE = "model_engine", "dp", "trainer.v1.trainer_mode"
 SYNC, ONE_STEP_OFF, FULLY_ASYNC = "sync", "colocate_async", "separate_async"
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
-TEMPLATE_SETTINGS = "data.apply_chat_template_kwargs"
-CUSTOM_TEMPLATE = "actor_rollout_ref.model.custom_chat_template"
 # Said twice to FSDP, and not known to other engines.
 FSDP_ONLY = (f"{ACTOR}.grad_clip",)
-
 # What a sampler on GPUs of its own needs.
 APART = ("nnodes", "n_gpus_per_node", "checkpoint_engine.backend")
 
@@ -83,10 +80,12 @@ def given(recipe: Recipe) -> dict[str, Any]:
 
 def template_settings(recipe: Recipe) -> dict[str, Any]:
     """What verl gives the chat template beside the messages, a template of its own among it."""
-    own, begin = given(recipe), f"{TEMPLATE_SETTINGS}."
-    settings = {key.removeprefix(begin): own[key] for key in own if key.startswith(begin)}
-    template = own.get(CUSTOM_TEMPLATE)
-    return settings if template is None else {**settings, "chat_template": template}
+    begin, custom = (
+        "data.apply_chat_template_kwargs.",
+        "actor_rollout_ref.model.custom_chat_template",
+    )
+    own = {k: v for k, v in given(recipe).items() if k.startswith(begin) or (k == custom and v)}
+    return {"chat_template" if k == custom else k.removeprefix(begin): v for k, v in own.items()}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
