@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
+from tersely.core.contents import kind_of
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
 from tersely.core.storage import replacing, writing
@@ -90,6 +91,8 @@ def read(path: Path, type_: type[T]) -> list[T]:
         DataError: naming file, line and key, for anything that is not such a record.
     """
     content = path.read_bytes()
+    if kind := kind_of(content):
+        raise DataError(f"{path} is {kind}, no JSON lines; unpack it or give another file")
     *lines, tail = content.split(b"\n")
     if tail:
         raise DataError(

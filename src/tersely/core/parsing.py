@@ -1,35 +1,46 @@
 """JSON and TOML that someone else wrote: whatever is wrong with it is a ValueError."""
 
-import codecs
 import json
 import tomllib
 from collections.abc import Callable
 from typing import Any
 
+from tersely.core.contents import as_utf8, kind_of
+
 
 def parse_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
-    """The value; a mark of the order of bytes before it is passed over.
+    """The value; of bytes in UTF-8, or in UTF-16 with a mark of the order of bytes.
 
     Args:
         parse_constant: makes a value of NaN, Infinity or -Infinity.
     Raises:
-        ValueError: it is not JSON, or is nested deeper than Python reads.
+        ValueError: it is not JSON, or is nested deeper than Python reads; what is no text at all
+            is named.
     """
-    if isinstance(text, bytes):
-        text = text.removeprefix(codecs.BOM_UTF8)
     try:
+        text = as_utf8(text) if isinstance(text, bytes) else text
         return json.loads(text, parse_constant=parse_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise _named(text) or error from None
+
+
+def _named(text: str | bytes) -> ValueError | None:
+    """An error that says what it is instead of text, where that can be told."""
+    kind = kind_of(text) if isinstance(text, bytes) else None
+    return ValueError(f"it is {kind}, no text") if kind else None
 
 
 def parse_toml(text: str | bytes) -> dict[str, Any]:
-    """The table, of bytes in UTF-8.
+    """The table, of bytes in UTF-8, or in UTF-16 with a mark of the order of bytes.
 
     Raises:
         ValueError: it is not TOML, or is nested deeper than Python reads.
     """
     try:
-        return tomllib.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
+        return tomllib.loads(text if isinstance(text, str) else as_utf8(text).decode())
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise _named(text) or error from None

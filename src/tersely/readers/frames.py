@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from tersely.core import jsonl
+from tersely.core.contents import kind_of
 from tersely.core.errors import DataError
 from tersely.core.order import natural_pair
 from tersely.core.types import EvalRecord, Finish, Grade
@@ -58,18 +59,25 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
     try:
         frame = scan(file, _SCHEMA).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        with file.open("rb") as content:
-            if content.read(1) != b"{":
-                raise DataError(
-                    f"{file} holds no evaluation records; if another tool wrote it, name it with "
-                    "--from"
-                ) from None
+        if (kind := _kind(file)) is not None:
+            raise DataError(
+                f"{file} holds no evaluation records{kind}; if another tool wrote it, name it "
+                "with --from"
+            ) from None
         jsonl.read(file, EvalRecord)  # names the line, if one is to blame
         raise DataError(f"{file} cannot be read: {error}") from error
     torn = f"The last line of {file.name} is not whole and was left out."
     notes = [torn] if _is_torn(file) else []
     _check_frame(frame, file)
     return frame, notes
+
+
+def _kind(file: Path) -> str | None:
+    """What the file is if not JSON lines, as far as it can be told."""
+    content = file.read_bytes()
+    if kind := kind_of(content):
+        return f", but is {kind}"
+    return None if content.startswith(b"{") else ""
 
 
 def _answer_numbers() -> pl.Expr:

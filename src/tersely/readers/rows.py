@@ -1,7 +1,6 @@
 """Rows of a JSON-lines, JSON or Parquet file, each with its place, and the columns looked up in
 them."""
 
-import codecs
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,11 +8,26 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from tersely.core.contents import INSPECT_LOG, PARQUET, as_utf8, kind_of
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
 from tersely.readers.packing import read_unpacked
 
-_PARQUET = b"PAR1"
+# By which columns a Parquet file is known as a tool's.
+_PARQUET_OF = {
+    "lighteval": ({"doc", "model_response"}, {"predictions", "full_prompt"}),
+    "trl": ({"step", "prompt", "completion", "advantage"},),
+}
+# Under which names files have what --from table calls by ours.
+_ALSO_CALLED = {
+    "problem": ("problem_id", "question_id", "doc_id", "id"),
+    "prompt": ("example", "full_prompt", "question", "query", "input"),
+    "text": ("predictions", "prediction", "completion", "response", "output"),
+    "gold": ("gold", "target", "answer", "gts"),
+    "correct": ("acc", "score", "grade"),
+    "tokens": ("num_tokens", "n_tokens", "completion_tokens", "response_length"),
+}
+_UNTOLD = "NAME"
 
 
 class Row(NamedTuple):
@@ -30,7 +44,7 @@ def read_rows(path: Path, *, expected: str) -> list[Row]:
         DataError: naming the line that is no row, or that the file holds none.
     """
     content = read_unpacked(path)
-    if content.startswith(_PARQUET):
+    if kind_of(content) == PARQUET:
         return frame_rows(_as_frame(path, content, expected=expected))
     return _json_rows(path, content, expected=expected)
 
@@ -45,7 +59,7 @@ def read_jsonl(path: Path, *, expected: str) -> list[Row]:
 
 
 def _json_rows(path: Path, content: bytes, *, expected: str) -> list[Row]:
-    content = content.removeprefix(codecs.BOM_UTF8)
+    content = read_text(path, content, expected=expected)
     is_list = content.lstrip().startswith(b"[")
     found = (_listed if is_list else _lines)(path, content, expected=expected)
     rows = []
@@ -57,6 +71,55 @@ def _json_rows(path: Path, content: bytes, *, expected: str) -> list[Row]:
     if not rows:
         raise DataError(f"{path} is empty; expected {expected}")
     return rows
+
+
+def read_text(path: Path, content: bytes, *, expected: str) -> bytes:
+    """The content in UTF-8, once it is known to be text.
+
+    Raises:
+        DataError: saying what it is instead, and who reads that.
+    """
+    if kind := kind_of(content):
+        raise DataError(f"{path} is {kind}; expected {expected}; {_way_out(kind, content)}")
+    try:
+        return as_utf8(content)
+    except ValueError as error:
+        raise DataError(f"{path} is no text: {error}; expected {expected}") from error
+
+
+def _way_out(kind: str, content: bytes) -> str:
+    if kind == INSPECT_LOG:
+        return "read it with --from inspect_ai"
+    if kind != PARQUET:
+        return "write its rows as JSON lines or Parquet and read them with --from table"
+    try:
+        columns = list(pl.read_parquet_schema(io.BytesIO(content)))
+    except (pl.exceptions.PolarsError, OSError):
+        return "it is damaged: write it anew"
+    for reader, known in _PARQUET_OF.items():
+        if any(each <= set(columns) for each in known):
+            return f"read it with --from {reader}"
+    return f"it has {', '.join(columns)}; {as_table(columns)}"
+
+
+def as_table(columns: Iterable[str]) -> str:
+    """How to read a file with these columns as a table: with its names for ours, as far as they
+    can be told."""
+    names = list(columns)
+    found = {
+        ours: next((name for name in (ours, *also) if name in names), _UNTOLD)
+        for ours, also in _ALSO_CALLED.items()
+    }
+    if found["problem"] == _UNTOLD != found["prompt"]:
+        del found["problem"]
+    regraded = found["correct"] == _UNTOLD not in (found["text"], found["gold"])
+    needed = ("problem",) if regraded else ("problem", "correct")
+    told = "".join(
+        f" --column {ours}={theirs}"
+        for ours, theirs in found.items()
+        if theirs != ours and (theirs != _UNTOLD or ours in needed)
+    )
+    return f"read it with --from table{told}{' --regrade GRADER' if regraded else ''}"
 
 
 def _lines(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, Any]]:
@@ -81,22 +144,29 @@ def _listed(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str,
         yield f"entry {number}", value
 
 
-def read_parquet(path: Path, *, expected: str) -> list[Row]:
-    """The rows of a Parquet file.
-
-    Raises:
-        DataError: the file is not Parquet, or has no row.
-    """
-    return frame_rows(read_frame(path, expected=expected))
-
-
 def read_frame(path: Path, *, expected: str) -> pl.DataFrame:
-    """A Parquet file as it is.
+    """A Parquet file as it is, or the rows of JSON as a frame.
 
     Raises:
-        DataError: the file is not Parquet, or has no row.
+        DataError: the file is neither, or has no row.
     """
-    return _as_frame(path, read_unpacked(path), expected=expected)
+    content = read_unpacked(path)
+    if kind_of(content) == PARQUET:
+        return _as_frame(path, content, expected=expected)
+    return as_frame(path, [row.values for row in _json_rows(path, content, expected=expected)])
+
+
+def as_frame(path: Path, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """The rows as a frame whose columns have the types that their values have.
+
+    Raises:
+        DataError: a column's values are of types that do not go together.
+    """
+    try:
+        return pl.DataFrame(rows, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: the values of a column are of several types: {reason}") from error
 
 
 def _as_frame(path: Path, content: bytes, *, expected: str) -> pl.DataFrame:
@@ -131,8 +201,8 @@ def demand(path: Path, rows: Sequence[Row], columns: Iterable[str], *, expected:
         if lacking:
             raise DataError(
                 f"{path}: {row.place} lacks {', '.join(lacking)}; it has "
-                f"{', '.join(map(str, row.values)) or 'nothing'}. Expected {expected}; "
-                f"is --from right?"
+                f"{', '.join(map(str, row.values)) or 'nothing'}. Expected {expected}; is --from "
+                f"right? If another tool wrote it, {as_table(map(str, row.values))}"
             )
 
 

@@ -1,7 +1,6 @@
 """Rows of a table, one after the other: JSONL, JSON, Parquet, CSV or TSV, by the file's ending,
 and with ``.gz`` behind it packed."""
 
-import codecs
 import csv
 import gzip
 import io
@@ -11,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tersely.core.contents import PARQUET, as_utf8, kind_of
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
 
 TableRow = Mapping[str, Any]
 ENDINGS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _GZIP = b"\x1f\x8b"
 
 
@@ -36,7 +35,12 @@ def read_rows(path: Path) -> Iterator[Placed]:
     packed = path.suffix == ".gz"
     ending = path.with_suffix("").suffix if packed else path.suffix
     readers = {".json": _json, ".parquet": _parquet, ".csv": _csv, ".tsv": _tsv}
-    for place, row in readers.get(ending, _jsonl)(path, _content(path)):
+    content = _content(path)
+    kind = kind_of(content)
+    if kind and ending != ".parquet":
+        fix = "let its name end in .parquet" if kind == PARQUET else "write its rows as JSON lines"
+        raise DataError(f"{path} is {kind}, no text of rows; {fix}")
+    for place, row in readers.get(ending, _jsonl)(path, content):
         if not isinstance(row, dict):
             raise DataError(f"{place} is not a problem: a {type(row).__name__} is no dictionary")
         yield Placed(place, row)
@@ -47,11 +51,10 @@ def _content(path: Path) -> bytes:
     content = path.read_bytes()
     try:
         content = gzip.decompress(content) if content.startswith(_GZIP) else content
-        if content.startswith(_UTF16):
-            content = content.decode("utf-16").encode()
+        content = as_utf8(content)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}; write it anew") from error
-    return content.removeprefix(codecs.BOM_UTF8)
+    return content
 
 
 def _jsonl(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
@@ -113,7 +116,7 @@ def _parquet(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
     try:
         frame = polars.read_parquet(io.BytesIO(content))
     except (polars.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is not Parquet: {error}") from error
+        raise DataError(f"{path} is not Parquet: {kind_of(content) or error}") from error
     # 0.1 of 32 bits is 0.10000000149 in 64: its digits are kept.
     short = polars.selectors.by_dtype(polars.Float32)
     frame = frame.with_columns(short.cast(polars.String).cast(polars.Float64))

@@ -12,7 +12,9 @@ from tersely.core.types import Finish
 from tersely.core.usage import Received, Usage, completion_tokens, least_tokens
 from tersely.readers.archive import Archive
 from tersely.readers.completing import complete
+from tersely.readers.packing import read_unpacked
 from tersely.readers.reading import Options, RawSample, Reading, check_columns
+from tersely.readers.rows import read_text
 from tersely.readers.scores import finish_of
 from tersely.readers.values import as_dict, as_list, as_text, gold_text
 from tersely.tasks.grading.answer import END_THINK, THINK
@@ -67,7 +69,7 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
         DataError: the file is no such log, or lacks what was not stated or chosen.
     """
     check_columns(options, known=("correct",), reader="inspect_ai")
-    log, samples = _read_json(path) if path.suffix == ".json" else _read_archive(path)
+    log, samples = _read(path)
     if not samples:
         raise DataError(f"{path} holds no sample; expected {EXPECTED}")
     scorer = _scorer(path, samples, options=options)
@@ -88,9 +90,18 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
     )
 
 
-def _read_json(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The log and its samples, from an archive or from JSON, by what the file holds."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"PK"
+    if packed:
+        return _read_archive(path)
+    return _read_json(path, read_text(path, read_unpacked(path), expected=EXPECTED))
+
+
+def _read_json(path: Path, content: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
-        log = parse_json(path.read_bytes())
+        log = parse_json(content)
     except ValueError as error:
         raise DataError(f"{path} is not JSON; expected {EXPECTED}") from error
     if not isinstance(log, dict) or not isinstance(log.get("eval"), dict):

@@ -14,7 +14,7 @@ from tersely.readers.rows import (
     column_names,
     demand,
     map_columns,
-    read_parquet,
+    read_rows,
 )
 from tersely.readers.scores import finish_of
 from tersely.readers.values import as_text, gold_text, prompt_id
@@ -37,7 +37,7 @@ def trl(path: Path, *, options: Options) -> Reading:
         DataError: the file is not TRL's, or lacks what was not stated or chosen.
     """
     check_columns(options, known=FIELDS, reader="trl")
-    rows = read_parquet(path, expected=EXPECTED)
+    rows = read_rows(path, expected=EXPECTED)
     demand(path, rows, OWN, expected=EXPECTED)
     check_one_step(path, rows)
     reward = _reward(path, rows, options=options)
