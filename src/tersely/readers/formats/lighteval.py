@@ -13,30 +13,36 @@ from jaxtyping import Int
 from tersely.core.errors import DataError
 from tersely.core.types import Finish, Grade
 from tersely.readers.completing import complete
+from tersely.readers.older_lighteval import as_newer, is_older
 from tersely.readers.padding import Unpadded, remove_padding
 from tersely.readers.reading import Options, RawSample, Reading, check_columns
-from tersely.readers.rows import Row, frame_rows, read_frame
+from tersely.readers.rows import Row, as_table, frame_rows, read_frame
 from tersely.readers.values import as_list, as_text, gold_text
 from tersely.tasks import grading
 
 EXPECTED = "lighteval's details_*.parquet, with doc, metric and model_response"
-SCORE_FIX = "choose a metric of right or wrong with --column correct=METRIC"
+SCORE_FIX = (
+    "choose a metric of right or wrong with --column correct=METRIC, or grade the texts again with "
+    "--regrade GRADER"
+)
 FIELDS = {
     "doc": ("id", "task_name", "query", "choices", "gold_index", "generation_size"),
     "metric": (),
     "model_response": ("text", "output_tokens"),
 }
-SHARE = re.compile(r"(?:^|_)(?:avg@n|pass@k:k=1(?!\d))")
-NUMBER = re.compile(r"n=(\d+)")
+SHARE = re.compile(r"(?:^|_)(?:avg@n|pass@k:k=1(?!\d)|pass@1(?!\d))")
+NUMBER = re.compile(r"(?:n=|pass@1:)(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Judge:
-    """How a row's metric becomes verdicts. ``unlike`` counts rows that grade otherwise here."""
+    """How a row's metric becomes verdicts; None: all is graded again and needs none. ``unlike``
+    counts rows that grade otherwise here."""
 
     path: Path
-    metric: str
+    metric: str | None
     grader: str | None
+    regraded_all: bool
     regraded: list[str]
     unlike: list[str]
 
@@ -55,14 +61,17 @@ def lighteval(path: Path, *, options: Options) -> Reading:
     ``options.columns["grader"]`` names the grader of ours that tells which samples are right; a
     problem where its count is not lighteval's stays ungraded. The details hold no reason why a
     sample ended. Its transformers backend pads the lists of tokens: the padding is taken off, and
-    shows the stop token, without which a sample was cut. Lists of other backends do not.
+    shows the stop token, without which a sample was cut. Lists of other backends do not. Details
+    of versions before 0.9 have another layout, and no cap.
 
     Raises:
         ConfigError: a column of ours that is unknown.
         DataError: the file is not lighteval's, or lacks what was not stated.
     """
     check_columns(options, known=("correct", "grader"), reader="lighteval")
-    frame = read_frame(path, expected=EXPECTED)
+    frame, older_notes = read_frame(path, expected=EXPECTED), list[str]()
+    if is_older(frame.columns):
+        frame, older_notes = as_newer(path, frame, options=options)
     _demand_fields(path, frame)
     # Token lists stay arrays: as rows of Python numbers they would fill the memory.
     unpadded = remove_padding(_token_lists(frame))
@@ -75,12 +84,13 @@ def lighteval(path: Path, *, options: Options) -> Reading:
         path=path,
         metric=_metric(path, rows, options=options),
         grader=options.columns.get("grader", options.grader),
+        regraded_all=options.grader is not None,
         regraded=[],
         unlike=[],
     )
     judged = [(row, _verdicts(judge, row)) for row in rows]
     raws = _samples(judged, _ends(path, rows, unpadded), options=options)
-    notes = _notes(judge, judged, padded=unpadded.padded)
+    notes = [*older_notes, *_notes(judge, judged, padded=unpadded.padded)]
     return complete(path, raws, options=options, score_fix=SCORE_FIX, notes=notes)
 
 
@@ -93,7 +103,8 @@ def _demand_fields(path: Path, frame: pl.DataFrame) -> None:
         if lacking or not known or frame[column].has_nulls():
             raise DataError(
                 f"{path} lacks {column} with {', '.join(lacking) or 'fields in every row'}; it "
-                f"has {', '.join(frame.columns)}. Expected {EXPECTED}; is --from right?"
+                f"has {', '.join(frame.columns)}. Expected {EXPECTED}; is --from right? If another "
+                f"tool wrote it, {as_table(frame.columns)}"
             )
     _check_whole(path, frame["doc"].struct.field("generation_size"))
     _check_whole(path, frame["model_response"].struct.field("output_tokens"))
@@ -121,8 +132,9 @@ def _token_lists(frame: pl.DataFrame) -> list[Int[np.ndarray, " T"]]:
     return [flat[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _metric(path: Path, rows: Sequence[Row], *, options: Options) -> str:
-    """The metric to read: the one asked for, the only one, or the one that is a mean."""
+def _metric(path: Path, rows: Sequence[Row], *, options: Options) -> str | None:
+    """The metric to read: the one asked for, the only one, or the one that is a mean; None where
+    none was asked for, several may be meant and all is graded again."""
     names: list[str] = list(dict.fromkeys(name for row in rows for name in row.values["metric"]))
     asked = options.columns.get("correct")
     if asked in names:
@@ -133,6 +145,8 @@ def _metric(path: Path, rows: Sequence[Row], *, options: Options) -> str:
         return names[0]
     if asked is None and len(shares) == 1:
         return shares[0]
+    if asked is None and options.grader is not None:
+        return None
     raise DataError(
         f"{path} has the metrics {', '.join(names)}; choose one with --column correct=METRIC"
     )
@@ -141,6 +155,8 @@ def _metric(path: Path, rows: Sequence[Row], *, options: Options) -> str:
 def _verdicts(judge: _Judge, row: Row) -> list[tuple[object, str | None]]:
     """Score and extracted answer of each sample of the problem that the metric looked at."""
     texts = row.values["model_response"]["text"] or []
+    if judge.metric is None:
+        return [(None, None)] * len(texts)
     value = row.values["metric"].get(judge.metric)
     stated = NUMBER.search(judge.metric)
     n = min(int(stated[1]), len(texts)) if stated else len(texts)
@@ -148,9 +164,12 @@ def _verdicts(judge: _Judge, row: Row) -> list[tuple[object, str | None]]:
         return [(value, None)] * n
     place = f"{judge.path}: {row.place}"
     if not SHARE.search(judge.metric):
+        if judge.regraded_all:
+            return [(None, None)] * n
         raise DataError(
             f"{place} has {n} samples, but {judge.metric} is no mean over them; run lighteval "
-            f"with avg@n, or choose it with --column correct=METRIC"
+            f"with avg@n, choose it with --column correct=METRIC, or grade the texts again with "
+            f"--regrade GRADER"
         )
     right = value * n
     if abs(right - round(right)) > 1e-6 or not 0 <= value <= 1:
@@ -244,7 +263,7 @@ def _samples(
 def _notes(
     judge: _Judge, judged: Sequence[tuple[Row, list[tuple[object, str | None]]]], *, padded: int
 ) -> list[str]:
-    notes = [f"verdicts from lighteval's {judge.metric}"]
+    notes = [f"verdicts from lighteval's {judge.metric}"] if judge.metric else []
     left = sum(len(row.values["model_response"]["text"] or []) - len(v) for row, v in judged)
     if left:
         notes.append(f"{left} samples that {judge.metric} did not look at are left out")
