@@ -1,6 +1,5 @@
 """Step logs of whoever trained: ours, TRL's, verl's, or a CSV with its columns named."""
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -8,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tersely.core import jsonl
+from tersely.core.contents import as_utf8, kind_of
 from tersely.core.digests import check_step_log
 from tersely.core.errors import ConfigError, DataError, no_such
 from tersely.core.parsing import parse_json, parse_toml
 from tersely.core.types import StepRecord
 from tersely.dynamics.log import COLUMNS, StepLog, log_records, make_log
+from tersely.readers.packing import read_unpacked
+from tersely.readers.sheets import read_csv
 
 
 class Writer(StrEnum):
@@ -80,7 +82,8 @@ def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> Ste
     elif writer is Writer.VERL:
         rows, names = _verl_rows(file), {"step": "step", **VERL_NAMES, **theirs}
     else:
-        rows, names = _csv_rows(file), {"step": "step", **theirs}
+        names = {"step": "step", **theirs}
+        rows = read_csv(file, wanted=names)
     return _arranged(rows, names, file=file)
 
 
@@ -116,7 +119,7 @@ def _staleness(folder: Path) -> float:
 
 def _trl_rows(file: Path) -> list[Mapping[str, Any]]:
     try:
-        rows: list[Any] = list(parse_json(file.read_bytes())["log_history"])
+        rows: list[Any] = list(parse_json(read_unpacked(file))["log_history"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is no trainer_state.json with a log_history: {error}") from error
     return [_entry(row, place=f"{file}: entry {n}") for n, row in enumerate(rows, start=1)]
@@ -125,7 +128,10 @@ def _trl_rows(file: Path) -> list[Mapping[str, Any]]:
 def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
     """File logger: ``{"step": n, "data": {...}}`` a line; console: ``step:n - name:value``."""
     rows: list[Mapping[str, Any]] = []
-    text = file.read_text(encoding="utf-8", errors="replace")
+    content = read_unpacked(file)
+    if kind := kind_of(content):
+        raise DataError(f"{file} is {kind}, no log of verl's; give its metrics or console output")
+    text = as_utf8(content).decode(errors="replace")
     lines = text.splitlines()
     for number, line in enumerate(lines, start=1):
         if line.startswith("{"):
@@ -142,15 +148,6 @@ def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
             pairs = (part.rpartition(":") for part in match[2].split(" - "))
             rows.append({"step": match[1], **{name.strip(): value for name, _, value in pairs}})
     return rows
-
-
-def _csv_rows(file: Path) -> list[Mapping[str, Any]]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        try:
-            # Cells beyond the last column have no name.
-            return list(csv.DictReader(lines, restkey=""))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{file} is not CSV: {error}") from error
 
 
 def _entry(found: Any, *, place: str) -> Mapping[str, Any]:
