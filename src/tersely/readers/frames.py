@@ -56,14 +56,16 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
     Raises:
         DataError: naming file and line, if a line is no evaluation record.
     """
+    _check_text(file)
     try:
         frame = scan(file, _SCHEMA).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        if (kind := _kind(file)) is not None:
-            raise DataError(
-                f"{file} holds no evaluation records{kind}; if another tool wrote it, name it "
-                "with --from"
-            ) from None
+        with file.open("rb") as content:
+            if content.read(1) != b"{":
+                raise DataError(
+                    f"{file} holds no evaluation records; if another tool wrote it, name it with "
+                    "--from"
+                ) from None
         jsonl.read(file, EvalRecord)  # names the line, if one is to blame
         raise DataError(f"{file} cannot be read: {error}") from error
     torn = f"The last line of {file.name} is not whole and was left out."
@@ -72,12 +74,16 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, list[str]]:
     return frame, notes
 
 
-def _kind(file: Path) -> str | None:
-    """What the file is if not JSON lines, as far as it can be told."""
-    content = file.read_bytes()
-    if kind := kind_of(content):
-        return f", but is {kind}"
-    return None if content.startswith(b"{") else ""
+def _check_text(file: Path) -> None:
+    with file.open("rb") as content:
+        head = content.read(8192)
+    # An archive is told by its members, which it lists at its end.
+    kind = kind_of(file.read_bytes() if head.startswith(b"PK") else head)
+    if kind is not None:
+        raise DataError(
+            f"{file} holds no evaluation records, but is {kind}; if another tool wrote it, name it "
+            "with --from"
+        )
 
 
 def _answer_numbers() -> pl.Expr:

@@ -2,8 +2,8 @@
 
 They would make memory that no limit counts (memfd, System V shared memory, watches of files), look
 into other processes, make namespaces of their own, or reach parts of the kernel that no program
-here needs. Sockets are refused but for the kinds that a network namespace holds back: one of AF_VSOCK
-would reach the machine below this one.
+here needs. Sockets are refused but for the kinds that a network namespace holds back: one of
+AF_VSOCK would reach the machine below this one.
 Numbers: linux/arch/x86/entry/syscalls/syscall_64.tbl, linux/include/uapi/asm-generic/unistd.h.
 """
 
