@@ -78,16 +78,6 @@ def given(recipe: Recipe) -> dict[str, Any]:
     return _flat(recipe.verl.settings) if recipe.verl else {}
 
 
-def template_settings(recipe: Recipe) -> dict[str, Any]:
-    """What verl gives the chat template beside the messages, a template of its own among it."""
-    begin, custom = (
-        "data.apply_chat_template_kwargs.",
-        "actor_rollout_ref.model.custom_chat_template",
-    )
-    own = {k: v for k, v in given(recipe).items() if k.startswith(begin) or (k == custom and v)}
-    return {"chat_template" if k == custom else k.removeprefix(begin): v for k, v in own.items()}
-
-
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in settings.items():
