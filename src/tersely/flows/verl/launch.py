@@ -48,7 +48,6 @@ POLL_S, GRACE_S = 2.0, 30.0
 # verl's own default, where the prompts are not at hand to be measured.
 PROMPT_TOKENS = 512
 _SETTINGS = "data.apply_chat_template_kwargs."
-_TEMPLATE = "actor_rollout_ref.model.custom_chat_template"
 SCHEMA, SCHEMA_FOLDER = "ppo_trainer", "verl.trainer.config"
 # What hydra takes for text without quotes.
 _WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z_/][\w./:-]*", re.IGNORECASE)
@@ -84,9 +83,9 @@ def plan_verl(
 
 def template_settings(recipe: Recipe) -> dict[str, Any]:
     """What verl gives the chat template beside the messages, a template of its own among it."""
-    own = given(recipe)
+    own, custom = given(recipe), "actor_rollout_ref.model.custom_chat_template"
     settings = {k.removeprefix(_SETTINGS): own[k] for k in own if k.startswith(_SETTINGS)}
-    return {**settings, "chat_template": own[_TEMPLATE]} if own.get(_TEMPLATE) else settings
+    return {**settings, "chat_template": own[custom]} if own.get(custom) else settings
 
 
 def known_keys(engine: str | None = None) -> frozenset[str]:
@@ -237,7 +236,6 @@ def launch_verl(
             resume=resume,
             resume_from=resume_from,
             changes=changes,
-            # verl evaluates with the training's cap.
             test_cap_tokens=recipe.sampling.cap_tokens,
             template=template_settings(recipe),
         )
