@@ -18,7 +18,7 @@ from tersely.metrics.significance import PERMUTATIONS, Swaps, p_values, regroup,
 
 # Ways to deal out a problem's samples; each permutation takes one of them for each problem.
 DEALS = 32
-Measure = Callable[[SampleTable, SampleTable], tuple[Sums, Sums]]
+MeasureBoth = Callable[[SampleTable, SampleTable], tuple[Sums, Sums]]
 Moved = Callable[[Swaps], Float[np.ndarray, "R M"]]
 
 
@@ -60,7 +60,7 @@ class Chance(NamedTuple):
 def resample(
     before: SampleTable,
     after: SampleTable,
-    measure: Measure,
+    measure: MeasureBoth,
     *,
     pooled_M: Bool[np.ndarray, " M"],
     rng: np.random.Generator,

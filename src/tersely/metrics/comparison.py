@@ -166,16 +166,13 @@ def compare(
 
     left, right = aligned(before, after)
     counts_RP = resample_counts(len(before.keys), rng=rng, resamples=resamples)
-    chance = resample(
-        before,
-        after,
-        lambda *tables: _pick(aligned(*tables), left.quantities),
-        pooled_M=~np.array([_is_averaged(q) for q in left.quantities]),
-        rng=rng,
-    )
+    pooled_M = ~np.array([_is_averaged(q) for q in left.quantities])
+    both = lambda *tables: _pick(aligned(*tables), left.quantities)  # noqa: E731
+    chance = resample(before, after, both, pooled_M=pooled_M, rng=rng)
     measures = _rows(left, right, counts_RP, chance=chance)
+    ordered = sorted(set(budgets))
     gaps = _composite_rows(
-        left, right, counts_RP, chance=chance, budgets=sorted(set(budgets)), protocol=protocol
+        left, right, counts_RP, chance=chance, budgets=ordered, protocol=protocol
     )
     ratio, ratio_p = _token_ratio(left, right, counts_RP, tables=(before, after), rng=rng)
     scalar, scalar_p = UNDEFINED, np.nan
@@ -184,7 +181,7 @@ def compare(
     return Comparison(
         title=title,
         protocol=protocol,
-        budgets=tuple(sorted(set(budgets))),
+        budgets=tuple(ordered),
         measures=(*measures, *gaps),
         token_ratio=ratio,
         token_ratio_p=ratio_p,
