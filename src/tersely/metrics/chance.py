@@ -27,7 +27,7 @@ def moves(swaps: Swaps) -> Float[np.ndarray, "R M"]:
     return np.asarray(swaps.after_RM - swaps.before_RM)
 
 
-class Chance(NamedTuple):
+class ByChance(NamedTuple):
     """The statistics of both runs after swaps, and after deals where samples differ in number."""
 
     swaps: Swaps
@@ -65,7 +65,7 @@ def resample(
     pooled_M: Bool[np.ndarray, " M"],
     rng: np.random.Generator,
     permutations: int = PERMUTATIONS,
-) -> Chance:
+) -> ByChance:
     """Both runs after random swaps of problems, and deals of samples where their numbers differ.
 
     Args:
@@ -75,12 +75,12 @@ def resample(
     n_P = [table.graded_PS.sum(axis=1) for table in (before, after)]
     sums = measure(before, after)
     if (n_P[0] == n_P[1]).all():
-        return Chance(swap(*sums, rng=rng, permutations=permutations))
+        return ByChance(swap(*sums, rng=rng, permutations=permutations))
     # A problem must weigh the same on whichever side its samples stand.
     weights = [np.where(pooled_M, 1.0 / np.maximum(n, 1)[:, None], 1.0) for n in n_P]
     even = [Sums(s.a_PM * w, s.b_PM * w) for s, w in zip(sums, weights, strict=True)]
     dealt = [sums, *(measure(*deal(before, after, rng=rng)) for _ in range(DEALS - 1))]
-    return Chance(
+    return ByChance(
         swap(even[0], even[1], rng=rng, permutations=permutations),
         regroup(dealt, rng=rng, permutations=permutations),
     )

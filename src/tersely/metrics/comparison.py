@@ -1,6 +1,7 @@
 """Two evaluations of the same problems, measure by measure: before, after, paired difference."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float, Int
 
 from tersely.core.order import natural
 from tersely.metrics.budgets import Protocol, score
-from tersely.metrics.chance import Chance, resample
+from tersely.metrics.chance import ByChance, resample
 from tersely.metrics.efficiency import aes, reg_gap
 from tersely.metrics.intervals import (
     RESAMPLES,
@@ -159,15 +160,11 @@ def compare(
         raise ValueError("the tables hold different problems; pair them first")
     fewest = min(before.tokens_PS.shape[1], after.tokens_PS.shape[1])
     wanted = sorted({fewest} if ks is None else set(ks))
-
-    def aligned(*tables: SampleTable) -> tuple[Sheet, Sheet]:
-        one, other = (tally(t, budgets=budgets, ks=wanted, protocol=protocol) for t in tables)
-        return _align(one, other)
-
-    left, right = aligned(before, after)
+    align = partial(_aligned, budgets=budgets, ks=wanted, protocol=protocol)
+    left, right = align(before, after)
     counts_RP = resample_counts(len(before.keys), rng=rng, resamples=resamples)
     pooled_M = ~np.array([_is_averaged(q) for q in left.quantities])
-    both = lambda *tables: _pick(aligned(*tables), left.quantities)  # noqa: E731
+    both = partial(_picked, align, left.quantities)
     chance = resample(before, after, both, pooled_M=pooled_M, rng=rng)
     measures = _rows(left, right, counts_RP, chance=chance)
     ordered = sorted(set(budgets))
@@ -196,6 +193,31 @@ def compare(
         windows=(find_window(before), find_window(after)),
         short_cuts=(find_short_cuts(before), find_short_cuts(after)),
     )
+
+
+def _aligned(
+    before: SampleTable,
+    after: SampleTable,
+    *,
+    budgets: Sequence[int],
+    ks: Sequence[int],
+    protocol: Protocol,
+) -> tuple[Sheet, Sheet]:
+    """The tallies of both, row by row of the same measures."""
+    one, other = (
+        tally(table, budgets=budgets, ks=ks, protocol=protocol) for table in (before, after)
+    )
+    return _align(one, other)
+
+
+def _picked(
+    align: Callable[[SampleTable, SampleTable], tuple[Sheet, Sheet]],
+    quantities: Sequence[Quantity],
+    before: SampleTable,
+    after: SampleTable,
+) -> tuple[Sums, Sums]:
+    """The sums of both for those measures."""
+    return _pick(align(before, after), quantities)
 
 
 def compare_families(
@@ -282,7 +304,7 @@ def _is_averaged(quantity: Quantity) -> bool:
 
 
 def _rows(
-    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, chance: Chance
+    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, chance: ByChance
 ) -> list[Measure]:
     shares_M = shares(before.quantities)
     levels = [
@@ -307,7 +329,7 @@ def _composite_rows(
     after: Sheet,
     counts_RP: Float[np.ndarray, "R P"],
     *,
-    chance: Chance,
+    chance: ByChance,
     budgets: Sequence[int],
     protocol: Protocol,
 ) -> list[Measure]:
@@ -362,7 +384,7 @@ def _token_ratio(
 
 
 def _aes(
-    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, chance: Chance
+    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, chance: ByChance
 ) -> tuple[Interval, float]:
     """AES with weights 1, 3, 5 at the cap, from mean tokens and accuracy; and its p."""
     columns = [before.column(AT_CAP), before.column("mean tokens")]

@@ -164,7 +164,9 @@ while True: pass
 
 def test_a_memory_bomb_fails_in_one_process_and_in_many(isolation: Isolation) -> None:
     assert run(isolation, "x = bytearray(1 << 40)").end is End.FAILED
-    growing = run(isolation, "x = []\nwhile True: x.append(bytearray(1 << 20))")
+    # With time enough to reach its bound on a busy machine.
+    longer = SHORT._replace(wall_s=10.0, cpu_s=10)
+    growing = run(isolation, "x = []\nwhile True: x.append(bytearray(1 << 20))", limits=longer)
     assert growing.end in (End.FAILED, End.MEMORY)
     many = """
 import os, time
