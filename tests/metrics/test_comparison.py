@@ -3,7 +3,8 @@ import pytest
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.metrics.budgets import Protocol
-from tersely.metrics.comparison import compare, compare_families, list_changes, pair
+from tersely.metrics.changes import list_changes
+from tersely.metrics.comparison import compare, compare_families, pair
 from tersely.metrics.measures import Unit, measure
 from tersely.metrics.records import SampleTable
 

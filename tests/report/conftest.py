@@ -9,7 +9,8 @@ from tersely.core import jsonl
 from tersely.core.manifest import Facts, ModelFiles, RunManifest, write_manifest
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, StepRecord, StepTiming
 from tersely.metrics.budgets import Protocol
-from tersely.metrics.comparison import compare, list_changes, pair
+from tersely.metrics.changes import list_changes
+from tersely.metrics.comparison import compare, pair
 from tersely.metrics.measures import measure as measure_table
 from tersely.metrics.records import tabulate
 from tersely.readers.evaluations import Loaded

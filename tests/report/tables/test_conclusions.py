@@ -3,7 +3,8 @@ import pytest
 from scipy.stats import t
 
 from tersely.metrics.budgets import Protocol
-from tersely.metrics.comparison import Comparison, Measure, ProblemChange
+from tersely.metrics.changes import ProblemChange
+from tersely.metrics.comparison import Comparison, Measure
 from tersely.metrics.intervals import Interval
 from tersely.metrics.measures import Unit
 from tersely.report.tables.conclusions import conclude, warn_of_lost_problems

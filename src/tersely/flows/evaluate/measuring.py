@@ -9,14 +9,8 @@ from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import write_fact
 from tersely.flows.evaluate.pairing import PairBy, align, shorten_question
 from tersely.metrics.budgets import Protocol, spectrum
-from tersely.metrics.comparison import (
-    Comparison,
-    ProblemChange,
-    compare,
-    compare_families,
-    list_changes,
-    pair,
-)
+from tersely.metrics.changes import ProblemChange, list_changes
+from tersely.metrics.comparison import Comparison, compare, compare_families, pair
 from tersely.metrics.failures import tell_failed
 from tersely.metrics.measures import Evaluation, measure, measure_sources
 from tersely.metrics.windows import ShortCut

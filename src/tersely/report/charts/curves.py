@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 
-from tersely.metrics.comparison import Comparison, ProblemChange
+from tersely.metrics.changes import ProblemChange
+from tersely.metrics.comparison import Comparison
 from tersely.metrics.intervals import Interval
 from tersely.metrics.lengths import Among, LengthSummary
 from tersely.metrics.measures import Evaluation

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from tersely.core.storage import write_atomically
-from tersely.metrics.comparison import Comparison, Measure, ProblemChange, pair
+from tersely.metrics.changes import ProblemChange
+from tersely.metrics.comparison import Comparison, Measure, pair
 from tersely.metrics.lengths import Among, summarise_lengths
 from tersely.metrics.numbers import format_ratio, name_cap
 from tersely.readers.evaluations import Loaded

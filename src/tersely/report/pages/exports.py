@@ -14,7 +14,8 @@ import vl_convert
 from tersely.core.storage import replacing, write_atomically
 from tersely.flows.evaluate.several import ComparedSeveral
 from tersely.metrics.budgets import Protocol
-from tersely.metrics.comparison import Comparison, ProblemChange
+from tersely.metrics.changes import ProblemChange
+from tersely.metrics.comparison import Comparison
 from tersely.metrics.intervals import Interval
 from tersely.metrics.lengths import QUANTILES, Among
 from tersely.metrics.measures import Evaluation

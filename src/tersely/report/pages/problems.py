@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from tersely.core.order import natural
 from tersely.metrics.budgets import Protocol, score
-from tersely.metrics.comparison import ProblemChange
+from tersely.metrics.changes import ProblemChange
 from tersely.metrics.numbers import defined
 from tersely.metrics.records import SampleTable
 from tersely.readers.questions import Key

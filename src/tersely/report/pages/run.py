@@ -20,14 +20,8 @@ from tersely.core.types import AlarmRecord, EvalRecord, Problem, StepRecord, Ste
 from tersely.dynamics.stages import Stages, estimate_stages
 from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
 from tersely.metrics.budgets import Protocol, score
-from tersely.metrics.comparison import (
-    Comparison,
-    ProblemChange,
-    compare,
-    compare_families,
-    list_changes,
-    pair,
-)
+from tersely.metrics.changes import ProblemChange, list_changes
+from tersely.metrics.comparison import Comparison, compare, compare_families, pair
 from tersely.metrics.numbers import format_ratio, name_cap
 from tersely.metrics.records import SampleTable, tabulate
 from tersely.report.charts.figures import (

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tersely.metrics.budgets import Protocol
-from tersely.metrics.comparison import Comparison, Measure, ProblemChange
+from tersely.metrics.changes import ProblemChange
+from tersely.metrics.comparison import Comparison, Measure
 from tersely.metrics.failures import NAMED, FailedSamples, tell_failed
 from tersely.metrics.measures import Evaluation
 from tersely.metrics.numbers import (

@@ -10,7 +10,8 @@ from typing import Any
 from tersely.flows.evaluate.several import ComparedSeveral
 from tersely.flows.price.architecture import Architecture
 from tersely.flows.price.total import Price
-from tersely.metrics.comparison import Comparison, ProblemChange
+from tersely.metrics.changes import ProblemChange
+from tersely.metrics.comparison import Comparison
 from tersely.metrics.measures import Evaluation
 from tersely.metrics.passrates import PassRate
 from tersely.report.pages.exports import export_comparison, export_evaluation

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tersely.metrics.comparison import Comparison, ProblemChange
+from tersely.metrics.changes import ProblemChange
+from tersely.metrics.comparison import Comparison
 from tersely.metrics.numbers import (
     Cell,
     fixed,
