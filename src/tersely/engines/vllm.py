@@ -99,7 +99,10 @@ class VLLMSampler:
             f"lower sampling.rows = {rows} (--rows of eval) or, in training, "
             f"sampling.vllm_memory_share = {memory_share:g}"
         )
-        with self._said(f"cannot load {folder}", fix="where the architecture is unknown to vLLM, use the local engine"):
+        with self._said(
+            f"cannot load {folder}",
+            fix="where the architecture is unknown to vLLM, use the local engine",
+        ):
             self._engine = self._vllm.LLMEngine.from_engine_args(settings)
 
     def refresh(self) -> None:
