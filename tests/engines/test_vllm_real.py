@@ -147,7 +147,6 @@ def test_an_evaluation_from_the_command_line_to_its_report(wide_lab, tmp_path):
         "5",
     )
     arguments += ("--budgets", "8,16,32", "--cap-tokens", "32", "--out", run, "--rows", "8")
-    arguments += ("--samples", "2")
     done = tersely(*arguments)
     assert done.returncode == 0, last_lines(done)
     assert len((run / "records.jsonl").read_text().splitlines()) == 10
