@@ -120,7 +120,9 @@ class LocalLearner:
             raise ConfigError(f"temperature {temperature} must be > 0: a greedy policy has no loss")
         if gradient_checkpointing:
             _refuse_dropout(model)
-            model.activation_checkpointing_enable({"use_reentrant": False})
+            # Its name before transformers 5.23 is the other.
+            old = getattr(model, "gradient_checkpointing_enable", None)
+            getattr(model, "activation_checkpointing_enable", old)({"use_reentrant": False})
         self.model = model
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
