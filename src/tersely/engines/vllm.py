@@ -1,19 +1,25 @@
-"""Sampling through vLLM, which reads a model folder by itself; for evaluation, on a GPU.
+"""Sampling through vLLM, in this process: from a folder, or from weights that training moves.
 
 Every rollout is a request of its own with a seed of its own, so it does not depend on what else
-is sampled; the stream of numbers is vLLM's, so its tokens are not those of the other samplers.
+is sampled, but for the last bits; the stream of numbers is vLLM's, so its tokens are not those of
+the other samplers.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from transformers import AutoConfig, GenerationConfig
 
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import ConfigError, EngineError, TerselyError
 from tersely.core.types import Problem, Rollout, SamplingSpec
+from tersely.engines.learning.lora import merged_weights
+from tersely.engines.learning.memory import is_out_of_memory
+from tersely.engines.local.agreement import CHECKED_TOKENS
 from tersely.engines.local.jobs import (
     Job,
     OnRollout,
@@ -23,6 +29,11 @@ from tersely.engines.local.jobs import (
     rotation_switch,
 )
 from tersely.engines.local.noise import row_keys
+from tersely.engines.models import Model, device, sampling_dtype
+
+# Where nothing else needs a GPU; a CPU's memory is always shared.
+_GPU_SHARE, _CPU_SHARE = 0.9, 0.3
+_REASON_CHARS = 300
 
 
 class _Settings(NamedTuple):
@@ -33,49 +44,98 @@ class _Settings(NamedTuple):
 
 
 class VLLMSampler:
-    """Samples from the weights in a folder; they cannot change under it.
+    """Samples with vLLM, which reads a model folder by itself.
 
     Log-probs are of the temperature-scaled policy. vLLM gives those after top-k and top-p, so
     with either of them they are NaN. Entropy is NaN: vLLM does not give it.
 
     Args:
         rows: most rollouts in flight at once.
+        room_tokens: of the longest prompt and its answer; None: all that the model has.
+        policy: the model in training, whose weights are followed; None: the folder's stay.
+        memory_share: of the GPU's memory (of the machine's on a CPU) for weights, keys and values.
 
     Raises:
         ConfigError: vLLM is not installed.
         EngineError: vLLM cannot load the model.
     """
 
-    def __init__(self, folder: Path, tokenizer: Any, *, rows: int = 256) -> None:
-        self._vllm, self._rows = _import_vllm(), rows
+    def __init__(
+        self,
+        folder: Path,
+        tokenizer: Any,
+        *,
+        rows: int = 256,
+        room_tokens: int | None = None,
+        policy: Model | None = None,
+        memory_share: float | None = None,
+    ) -> None:
+        # In this process: its weights can be reached, and its batches are the same every time.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        self._vllm, self._rows, self._policy = _import_vllm(), rows, policy
         loaded = _read_settings(folder)
         self.codec = make_codec(loaded, tokenizer)
         switch = rotation_switch(loaded.config.get_text_config())
-        self._calls = 0
+        # vLLM rotates by longrope's long factors as soon as it may ever need them.
+        bound = self.codec.max_positions if switch is not None else None
+        self._calls, where = 0, device()
+        if memory_share is None:
+            memory_share = _CPU_SHARE if where.type == "cpu" else _GPU_SHARE
         settings = self._vllm.EngineArgs(
             model=str(folder),
             max_num_seqs=rows,
-            # vLLM rotates by longrope's long factors as soon as it may ever need them.
-            max_model_len=self.codec.max_positions if switch is not None else None,
+            max_model_len=bound
+            if room_tokens is None
+            else min(max(room_tokens, CHECKED_TOKENS), self.codec.max_positions),
             logprobs_mode="processed_logprobs",
             disable_log_stats=True,
+            dtype=str(sampling_dtype(where)).removeprefix("torch."),
+            gpu_memory_utilization=memory_share,
+            # Compiling for a CPU takes a minute or more, and gains little.
+            enforce_eager=where.type == "cpu",
         )
-        try:
+        self._fix = (
+            f"lower sampling.rows = {rows} (--rows of eval) or, in training, "
+            f"sampling.vllm_memory_share = {memory_share:g}"
+        )
+        with self._said(
+            f"cannot load {folder}",
+            fix="where the architecture is unknown to vLLM, use the local engine",
+        ):
             self._engine = self._vllm.LLMEngine.from_engine_args(settings)
-        except (RuntimeError, ValueError) as error:
-            reason = (str(error).splitlines() or [""])[0]
-            raise EngineError(
-                f"vLLM cannot load {folder}: {reason}; its own messages are above. Where memory is "
-                f"short, lower --rows = {rows}; where the architecture is unknown, use --engine "
-                "local"
-            ) from error
 
     def refresh(self) -> None:
-        """Raises :class:`EngineError`: the weights are a folder's."""
-        raise EngineError(
-            "vLLM samples from a folder and cannot follow weights in training; "
-            "train with the local engine"
-        )
+        """Takes over the policy's current weights, adapters merged.
+
+        Raises:
+            EngineError: it was made without a policy, or vLLM refuses the weights.
+        """
+        if self._policy is None:
+            raise EngineError(
+                "this vLLM sampler samples from a folder and follows no weights; set "
+                'sampling.engine = "vllm" in the recipe of a training'
+            )
+        with self._said("cannot take the new weights", fix="train with the local engine"):
+            weights = {"weights_iterator": iter(merged_weights(self._policy))}
+            self._engine.collective_rpc("reload_weights", kwargs=weights)
+            # Keys and values of prompts are those of the old weights.
+            self._engine.reset_prefix_cache()
+
+    @contextmanager
+    def _said(self, what: str, *, fix: str) -> Iterator[None]:
+        """Whatever vLLM raises becomes one line; its engine dies in many ways."""
+        try:
+            yield
+        except TerselyError:
+            raise
+        except Exception as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = (lines or [type(error).__name__])[0][:_REASON_CHARS].rstrip(".")
+            short = is_out_of_memory(error) or "memory" in reason.lower()
+            raise EngineError(
+                f"vLLM {what}: {reason}; its own messages are above; {self._fix if short else fix}"
+            ) from error
 
     def sample(
         self,
@@ -104,16 +164,24 @@ class VLLMSampler:
             for job, key in zip(jobs, keys.tolist(), strict=True):
                 name = f"{self._calls}-{len(waiting)}"
                 prompt = {"prompt_token_ids": list(job.prompt_ids)}
-                self._engine.add_request(name, prompt, self._parameters(spec, key))
+                with self._sampling():
+                    self._engine.add_request(name, prompt, self._parameters(spec, key))
                 waiting[name] = job
             while waiting:
-                for output in self._engine.step():
+                with self._sampling():
+                    outputs = self._engine.step()
+                for output in outputs:
                     if output.finished:
                         job = waiting.pop(output.request_id)
                         on_rollout(self._rollout(job, output.outputs[0], spec))
         finally:
-            if waiting:
+            # An engine that has died cannot call anything off.
+            with suppress(Exception):
                 self._engine.abort_request(list(waiting))
+
+    def _sampling(self) -> AbstractContextManager[None]:
+        fix = "use the local engine, or a model that vLLM can run on this machine"
+        return self._said("stopped while sampling", fix=fix)
 
     def _parameters(self, spec: SamplingSpec, key: int) -> Any:
         return self._vllm.SamplingParams(
@@ -161,7 +229,7 @@ def _import_vllm() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"the vllm engine cannot be imported ({error}); install tersely[vllm] in an "
-            "environment of its own, on a machine with a GPU, or use the local engine"
+            "environment of its own (docs/scale.md), or use the local engine"
         ) from error
     return vllm
 

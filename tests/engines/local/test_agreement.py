@@ -123,7 +123,7 @@ def test_an_architecture_that_is_sampled_wrongly_is_refused_at_the_start(flow, n
     with pytest.raises(ConfigError) as error:
         flow(tmp_path / "run", model)
     said = str(error.value)
-    assert f"the local engine samples this '{name}' model wrongly" in said
+    assert f"the engine samples this '{name}' model wrongly" in said
     assert "nats a token from the model's own forward pass, and at most 0.001 is rounding" in said
     assert said.endswith("through a server (--endpoint)")
     assert "\n" not in said
@@ -134,7 +134,7 @@ def test_an_architecture_that_is_sampled_wrongly_is_refused_at_the_start(flow, n
 def test_an_architecture_that_takes_no_common_cache_is_refused_in_one_line(flow, tmp_path):
     size = {**SIZE, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8}
     model = folder_of(tmp_path, hf.MiniMaxConfig(**size))
-    with pytest.raises(ConfigError, match=r"^the local engine cannot run this 'minimax' model: "):
+    with pytest.raises(ConfigError, match=r"^the engine cannot run this 'minimax' model: "):
         flow(tmp_path / "run", model)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, modeling_utils
 
 from tersely.algo.kl import token_entropy
 from tersely.core.errors import ConfigError, EngineError
@@ -120,7 +120,9 @@ class LocalLearner:
             raise ConfigError(f"temperature {temperature} must be > 0: a greedy policy has no loss")
         if gradient_checkpointing:
             _refuse_dropout(model)
-            model.activation_checkpointing_enable({"use_reentrant": False})
+            # Its name before transformers 5.23 is the other.
+            old = getattr(model, "gradient_checkpointing_enable", None)
+            getattr(model, "activation_checkpointing_enable", old)({"use_reentrant": False})
         self.model = model
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -272,12 +274,9 @@ class LocalLearner:
         positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
         predicts_BT = mask_BT.roll(-1, dims=1)  # never wraps: every row starts with a prompt
         with torch.autocast(ids_BT.device.type, torch.bfloat16, enabled=ids_BT.is_cuda):
-            logits_NV = model(
-                input_ids=ids_BT,
-                position_ids=positions_BT,
-                logits_to_keep=predicts_BT,
-                use_cache=False,
-            ).logits.float()
+            logits_NV = _logits_where(
+                model, predicts_BT, input_ids=ids_BT, position_ids=positions_BT, use_cache=False
+            ).float()
         if self._temperature != 1:
             logits_NV = logits_NV / self._temperature
         chosen_N = logits_NV.gather(1, ids_BT[mask_BT][:, None])[:, 0]
@@ -324,6 +323,20 @@ class LocalLearner:
             dropped_nonfinite=dropped,
             updates=len(made),
         )
+
+
+# Without it (transformers before 5.23), a model makes logits of whole columns only.
+_BY_ROW = hasattr(modeling_utils, "slice_logits_to_keep")
+
+
+def _logits_where(model: PreTrainedModel, keep_BT: Tensor, **inputs: Any) -> Tensor:
+    """The logits of the positions that are marked, row by row; of as few others as can be."""
+    if _BY_ROW:
+        logits_NV: Tensor = model(**inputs, logits_to_keep=keep_BT).logits
+        return logits_NV
+    columns_K = keep_BT.any(dim=0).nonzero()[:, 0]
+    logits_BKV: Tensor = model(**inputs, logits_to_keep=columns_K).logits
+    return logits_BKV[keep_BT[:, columns_K]]
 
 
 def _ratio(total: int | float, count: int) -> float:

@@ -23,6 +23,8 @@ _INCOMPATIBLE = (TypeError, ValueError, AttributeError, LookupError, RuntimeErro
 _SAMPLES = 2
 _PROMPT_TOKENS = 64
 _COMPLETION_TOKENS = 16
+# Room that a check takes at most.
+CHECKED_TOKENS = _PROMPT_TOKENS + _COMPLETION_TOKENS
 
 # Prompt and completion to the log-prob of each token of the completion.
 Score = Callable[[Sequence[int], Sequence[int]], Float[np.ndarray, " T"]]
@@ -73,12 +75,12 @@ def check_sampler(
     except _INCOMPATIBLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"the local engine cannot run this {model_type!r} model: {reason}; {way_out}"
+            f"the engine cannot run this {model_type!r} model: {reason}; {way_out}"
         ) from error
     bound = BOUND_NATS.get(dtype, BOUND_NATS[torch.bfloat16])
     if nats > bound:
         raise ConfigError(
-            f"the local engine samples this {model_type!r} model wrongly: its log-probs are "
+            f"the engine samples this {model_type!r} model wrongly: its log-probs are "
             f"{nats:.2g} nats a token from the model's own forward pass, and at most {bound:g} is "
             f"rounding; {way_out}"
         )

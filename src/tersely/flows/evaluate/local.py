@@ -28,7 +28,7 @@ def local_source(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local
     """What samples the problems from a model in this process, loaded and checked."""
     from tersely.engines.pieces import split_text
 
-    local = _open(plan)
+    local = _open(plan, problems)
     _check_positions(plan, problems, local)
     if local.model is not None:
         from tersely.engines.local.agreement import check_sampler, forward_score
@@ -57,7 +57,7 @@ def local_source(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local
     return source, local
 
 
-def _open(plan: Plan) -> Local:
+def _open(plan: Plan, problems: Sequence[Problem]) -> Local:
     """The model's tokenizer and the engine that samples from it, in half precision on a GPU."""
     from tersely.engines.fallback import make_sampler
     from tersely.engines.models import (
@@ -72,7 +72,12 @@ def _open(plan: Plan) -> Local:
         from tersely.engines.vllm import VLLMSampler
 
         tokenizer = load_tokenizer(plan.model)
-        return Local(tokenizer, VLLMSampler(folder_of(plan.model), tokenizer, rows=plan.rows))
+        prompt_tokens = max(len(rendered(tokenizer, problem)) for problem in problems)
+        room_tokens = prompt_tokens + _answer_tokens(plan, tokenizer)
+        folder = folder_of(plan.model)
+        return Local(
+            tokenizer, VLLMSampler(folder, tokenizer, rows=plan.rows, room_tokens=room_tokens)
+        )
     model, tokenizer = load_policy(plan.model, dtype=sampling_dtype(device()))
     sampler = make_sampler(model, tokenizer, rows=plan.rows)
     return Local(tokenizer, sampler, model)
@@ -80,14 +85,19 @@ def _open(plan: Plan) -> Local:
 
 def _check_positions(plan: Plan, problems: Sequence[Problem], local: Local) -> None:
     """Refuses, before anything is written, a cap or an allowance that the model has no room for."""
-    closing = local.tokenizer(plan.close_text, add_special_tokens=False)["input_ids"]
-    forced = plan.protocol is Protocol.FORCED
-    extra = len(closing) + plan.allowance_tokens if forced else 0
-    longest = max(plan.spec.cap_tokens, max(plan.budgets) + extra)
+    longest = _answer_tokens(plan, local.tokenizer)
     try:
         local.sampler.codec.jobs(problems, replace(plan.spec, samples=1, cap_tokens=longest))
     except EngineError as error:
         raise ConfigError(f"--cap-tokens {plan.spec.cap_tokens}: {error}") from error
+
+
+def _answer_tokens(plan: Plan, tokenizer: Any) -> int:
+    """The most that is sampled after a prompt, forced endings included."""
+    closing = tokenizer(plan.close_text, add_special_tokens=False)["input_ids"]
+    forced = plan.protocol is Protocol.FORCED
+    extra = len(closing) + plan.allowance_tokens if forced else 0
+    return max(plan.spec.cap_tokens, max(plan.budgets) + extra)
 
 
 def _tokens(rollout: Rollout) -> TokenRecord:

@@ -4,7 +4,14 @@ import warnings
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from tersely.algo import aggregations, losses
 from tersely.algo.advantages import MaskScope
@@ -62,7 +69,9 @@ class SamplingSection(Section):
     ``without_signal``: what becomes of a group whose rollouts are all right or all wrong by the
     verifier, whatever its shaped reward. keep trains on it (a length reward may still tell its
     right ones apart); drop leaves it out of the loss; refill also samples other prompts in its
-    place, in up to ``refill_rounds`` rounds a step. All are recorded and counted.
+    place, in up to ``refill_rounds`` rounds a step. All are recorded and counted. ``engine`` is
+    what samples in ``tersely train``; vllm takes ``vllm_memory_share`` of the GPU's memory (of the
+    machine's on a CPU).
     """
 
     prompts_per_step: Count
@@ -72,26 +81,24 @@ class SamplingSection(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0, le=MOST)] = 0
     rows: Count = 256
+    engine: Literal["local", "vllm"] = "local"
+    vllm_memory_share: Annotated[float, Field(gt=0, lt=1)] = 0.4
     without_signal: Literal["keep", "drop", "refill"] = "keep"
     refill_rounds: Count = 4
 
-    @model_validator(mode="before")
+    @field_validator("engine", mode="before")
     @classmethod
-    def _without_engine(cls, settings: Any) -> Any:
-        """Recipes and run folders of the version before name the engine, of which one is left."""
-        if not isinstance(settings, dict) or "engine" not in settings:
-            return settings
-        engine = settings["engine"]
-        if engine not in ("local", "continuous"):
-            raise ValueError(f"sampling.engine = {engine!r} was removed; leave sampling.engine out")
-        if engine == "continuous":
-            warnings.warn(
-                'sampling.engine = "continuous" was removed, and the local engine samples the same '
-                "tokens; a run that goes on may differ in the last bits of its weights",
-                TerselyWarning,
-                stacklevel=2,
-            )
-        return {key: value for key, value in settings.items() if key != "engine"}
+    def _known_engine(cls, engine: object) -> object:
+        """Recipes and run folders of an older version name an engine that is gone."""
+        if engine != "continuous":
+            return engine
+        warnings.warn(
+            'sampling.engine = "continuous" was removed, and the local engine samples the same '
+            "tokens; a run that goes on may differ in the last bits of its weights",
+            TerselyWarning,
+            stacklevel=2,
+        )
+        return "local"
 
 
 class NamedSection(BaseModel):

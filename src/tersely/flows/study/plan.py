@@ -115,8 +115,10 @@ class StudyRun:
     @property
     def name(self) -> str:
         """A name that stands for all of it."""
-        # Results kept since before sampling.engine went are named with it.
+        # Settings younger than kept results stand in a name only where they are used.
         sampling = {"engine": "local", **self.settings.get("sampling", {})}
+        if sampling["engine"] == "local":
+            sampling.pop("vllm_memory_share", None)
         settings = {**self.settings, "sampling": sampling}
         text = json.dumps([self.pool, settings], sort_keys=True)
         return f"{blake2b(text.encode(), digest_size=6).hexdigest()}-seed-{self.seed}"

@@ -19,10 +19,12 @@ from tersely.engines.models import (
     Model,
     Policy,
     Tokenizer,
+    folder_of,
     load_policy,
     sampling_dtype,
 )
 from tersely.engines.pieces import split_text
+from tersely.engines.vllm import VLLMSampler
 from tersely.flows.evaluate.records import evaluate
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.objective import objective_of
@@ -118,7 +120,7 @@ def load_run(session: Session, *, observer: Observer) -> Run:
             alpha=section.lora_alpha,
             targets=section.lora_targets,
         )
-    sampler = make_sampler(policy.model, policy.tokenizer, rows=recipe.sampling.rows)
+    sampler = _make_sampler(session, policy)
     learner = _make_learner(recipe, policy)
     check_sampler(
         sampler,
@@ -131,6 +133,22 @@ def load_run(session: Session, *, observer: Observer) -> Run:
     )
     return Run(
         recipe, session.folder, policy, sampler, learner, session.train, session.test, observer
+    )
+
+
+def _make_sampler(session: Session, policy: Policy) -> Sampler:
+    """What the recipe samples with; vLLM is given room for the longest prompt and answer."""
+    recipe, rows = session.recipe, session.recipe.sampling.rows
+    if recipe.sampling.engine == "local":
+        return make_sampler(policy.model, policy.tokenizer, rows=rows)
+    answer_tokens = max(recipe.sampling.cap_tokens, *recipe.evaluation.budgets)
+    return VLLMSampler(
+        folder_of(recipe.model.path),
+        policy.tokenizer,
+        rows=rows,
+        room_tokens=max(map(len, session.prompts)) + answer_tokens,
+        policy=policy.model,
+        memory_share=recipe.sampling.vllm_memory_share,
     )
 
 
