@@ -35,10 +35,12 @@ TRAINING_SHARE = 0.41
 ROUTING_S = 0.12e-6
 # Of peak FLOP/s in a forward pass over prompts, and in a decode step: an assumption.
 PREFILL_SHARE = DECODE_SHARE = 0.5
-# The next four are a least-squares fit to 69 median times between tokens that the ML.ENERGY
-# Leaderboard lists for vLLM on H100: five models of 8B to 70B, 8 to 1,019 rows. Of peak bandwidth:
+# The next four follow 69 median times between tokens that the ML.ENERGY Leaderboard lists for vLLM
+# on H100: five models of 8B to 70B, 8 to 1,019 rows. Of peak bandwidth; any share from 0.86 to 0.95
+# fits them alike:
 BANDWIDTH_SHARE = 0.9
-# of every decode step, whatever its size;
+# of every decode step, whatever its size: between the 1.6 ms that fit the list best and the 3.3 ms
+# that fit the sampling of that 8B in that post;
 STEP_OVERHEAD_S = 2.5e-3
 # of each row in it, to draw, to schedule and to hand out its token;
 ROW_OVERHEAD_S = 35e-6

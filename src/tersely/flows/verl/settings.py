@@ -189,8 +189,8 @@ def setup_of(recipe: Recipe, *, gpus: int) -> Setup:
     own = given(recipe)
     parallel = own.get(f"{ROLLOUT}.tensor_model_parallel_size", 1)
     share = own.get(f"{ROLLOUT}.gpu_memory_utilization", MEMORY_SHARE)
-    machines, each = (own.get(f"{ROLLOUT}.{key}") for key in APART[:2])
-    apart = own.get(MODE) == FULLY_ASYNC and isinstance(machines, int) and isinstance(each, int)
+    machines, each = (own.get(f"{ROLLOUT}.{key}", 0) for key in APART[:2])
+    counted = isinstance(machines, int) and isinstance(each, int)
     return Setup(
         gpus=gpus,
         sharded=True,
@@ -198,7 +198,7 @@ def setup_of(recipe: Recipe, *, gpus: int) -> Setup:
         rows=own.get(f"{ROLLOUT}.max_num_seqs", ROWS),
         sampler_share=share if isinstance(share, float) and 0 < share <= 1 else MEMORY_SHARE,
         handover=True,
-        sampling_gpus=machines * each if apart else 0,
+        sampling_gpus=machines * each if counted and own.get(MODE) == FULLY_ASYNC else 0,
     )
 
 
