@@ -10,7 +10,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen3Config, Qwen3MoeConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    DeepseekV3Config,
+    FalconH1Config,
+    Glm4MoeConfig,
+    Llama4TextConfig,
+    MixtralConfig,
+    Qwen2Config,
+    Qwen2MoeConfig,
+    Qwen3Config,
+    Qwen3MoeConfig,
+    Qwen3NextConfig,
+)
 
 from tersely.core.errors import ConfigError
 from tersely.engines.models import lab_folder
@@ -110,6 +123,7 @@ MOE = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 20}
         Qwen2Config(**SHAPE, tie_word_embeddings=False),
         Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=True),
         Qwen3MoeConfig(**SHAPE, **MOE, head_dim=16, tie_word_embeddings=False),
+        MixtralConfig(**SHAPE, num_local_experts=8, num_experts_per_tok=2),
     ],
     ids=lambda config: config.model_type,
 )
@@ -118,6 +132,25 @@ def test_a_folder_s_weights_are_counted_from_its_config(config: Any, tmp_path: P
     found = find_architecture(str(tmp_path))
     assert found is not None
     assert found.parameters == weights_of(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DeepseekV3Config(n_routed_experts=8, num_experts_per_tok=2),
+        Glm4MoeConfig(n_routed_experts=8, num_experts_per_tok=2),
+        Qwen2MoeConfig(**SHAPE, **MOE, shared_expert_intermediate_size=64),
+        Qwen3MoeConfig(**SHAPE, **MOE, decoder_sparse_step=2),
+        Qwen3MoeConfig(**SHAPE, **MOE, mlp_only_layers=[0]),
+        Qwen3NextConfig(**SHAPE, **MOE),
+        Llama4TextConfig(num_local_experts=4),
+        FalconH1Config(),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_layers_that_are_not_counted_have_no_figures(config: Any, tmp_path: Path) -> None:
+    config.save_pretrained(tmp_path)
+    assert find_architecture(str(tmp_path)) is None
 
 
 @pytest.mark.parametrize("content", ["{}", "no json", '{"n_embd": 768}', "[]"])
