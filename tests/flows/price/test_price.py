@@ -250,6 +250,20 @@ def test_rollouts_of_one_length_are_decoded_exactly() -> None:
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_cap_of_any_size_is_summed_in_stretches() -> None:
+    places = {"rows": 64, "in_flight": 64, "prompt_tokens": 50}
+    cap, mean = 20_000, 3000
+    found = decode_seconds(SMALL, H100, Lengths(mean, cap), **places)
+    token_by_token = sum(
+        step_seconds(
+            SMALL, H100, rows=max(1.0, 64 * (1 - t / cap) ** (cap / mean - 1)), context=50 + t
+        )
+        for t in (done + 0.5 for done in range(cap))
+    )
+    assert found == pytest.approx(token_by_token, rel=1e-5)
+    assert decode_seconds(SMALL, H100, Lengths(mean, 10**12), **places) > 10**12 * 2.5e-3
+
+
 def test_lengths_by_hand() -> None:
     # Mean 1,000 of 4,000: (1 - t / 4000)^3. After 1,000 tokens 0.75^3, after 2,000 an eighth.
     # Mean square 2 x 1e6 x 4000 / 5000.
