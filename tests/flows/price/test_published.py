@@ -38,7 +38,9 @@ def llama(*, layers: int, hidden: int, heads: int, intermediate: int) -> Archite
     )
 
 
-def qwen3(*, layers: int, hidden: int, kv_heads: int, intermediate: int, **mixture: int):  # type: ignore[no-untyped-def]
+def qwen3(
+    *, layers: int, hidden: int, kv_heads: int, intermediate: int, **mixture: int
+) -> Architecture:
     return Architecture(
         layers=layers,
         hidden=hidden,
