@@ -27,7 +27,7 @@ def test_a_price_is_printed_whether_or_not_the_engine_is_installed(
     # 3,072 rollouts of 8,192 and of 4,000 tokens, on an H100 and an H200 each.
     assert row(result, "rollouts a step") == ["3,072"] * 4
     assert row(result, "tokens a step") == ["25.2M", "25.2M", "12.3M", "12.3M"]
-    assert row(result, "learning, FLOPs a step") == ["3.3e+17", "3.3e+17", "1.3e+17", "1.3e+17"]
+    assert row(result, "learning, FLOPs a step") == ["3.3e+17", "3.3e+17", "1.4e+17", "1.4e+17"]
     assert "does not fit" not in result.stderr
     assert not list(tmp_path.iterdir())
 

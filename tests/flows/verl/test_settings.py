@@ -237,6 +237,15 @@ def test_the_price_is_of_verl_s_defaults_unless_the_recipe_says_otherwise() -> N
     assert setup_of(parallel, gpus=32).tensor_parallel == 4
 
 
+def test_the_price_knows_the_sampler_s_own_gpus() -> None:
+    own = [f"verl.{ROLLOUT}.nnodes=2", f"verl.{ROLLOUT}.n_gpus_per_node=8"]
+    apart = tiny("verl.trainer.v1.trainer_mode=separate_async", *own)
+    assert setup_of(apart, gpus=16).all_gpus == 32
+    assert setup_of(tiny(*own), gpus=16).all_gpus == 16
+    half = tiny("verl.trainer.v1.trainer_mode=separate_async", own[0])
+    assert setup_of(half, gpus=16).all_gpus == 16
+
+
 @pytest.mark.parametrize("name", ["r1-distill-1.5b", "qwen3-4b-thinking"])
 def test_the_paper_s_recipes_are_verl_s_too(name: str) -> None:
     found = settings(read_recipe(shipped(name)), gpus=8)

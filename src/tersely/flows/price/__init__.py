@@ -1,1 +1,1 @@
-"""What a step costs on which GPUs, from a roofline: nothing is loaded, nothing is measured."""
+"""What a step costs on which GPUs, by formulas and published figures: nothing is measured here."""

@@ -152,6 +152,21 @@ KNOWN = {
 }
 
 
+# Keys of layers that an ``Architecture`` has not: experts that are shared, in some layers only, or
+# under other names; compressed keys; layers without attention.
+_UNCOUNTED = (
+    "n_routed_experts",
+    "moe_num_experts",
+    "n_shared_experts",
+    "num_shared_experts",
+    "shared_expert_intermediate_size",
+    "intermediate_size_mlp",
+    "mlp_only_layers",
+    "kv_lora_rank",
+)
+_UNCOUNTED_KINDS = ("mamba_", "linear_")
+
+
 def find_architecture(path: str) -> Architecture | None:
     """The figures of the model that a recipe names; None if they are not known.
 
@@ -169,7 +184,14 @@ def find_architecture(path: str) -> Architecture | None:
 
 
 def _read(config: dict[str, Any]) -> Architecture:
-    """From transformers' names, of which older files leave some out."""
+    """From transformers' names, of which older files leave some out.
+
+    Raises:
+        ValueError: it has layers that are not counted, so its price would be another model's.
+    """
+    other = [key for key in config if key in _UNCOUNTED or key.startswith(_UNCOUNTED_KINDS)]
+    if any(config[key] for key in other) or config.get("decoder_sparse_step", 1) != 1:
+        raise ValueError(f"layers that are not counted: {', '.join(other)}")
     heads, hidden = config["num_attention_heads"], config["hidden_size"]
     kind = str(config.get("model_type", ""))
     experts = config.get("num_experts", config.get("num_local_experts")) or 0

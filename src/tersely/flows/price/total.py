@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 from tersely.core.errors import ConfigError
 from tersely.flows.price.architecture import Architecture
+from tersely.flows.price.lengths import Lengths
 from tersely.flows.price.memory import PROMPT_TOKENS, Memory, Setup, memory_of, rows_that_fit
 from tersely.flows.price.roofline import (
     PREFILL_SHARE,
-    TRAINING_SHARE,
     Gpu,
     decode_seconds,
     forward_flops,
+    handover_seconds,
+    pass_seconds,
 )
 from tersely.flows.recipe.recipe import Recipe
 
@@ -26,18 +28,21 @@ LOADED_BYTES = 4.0
 class Price(NamedTuple):
     """Of one step, and of the run; seconds and hours are NaN where it does not fit.
 
-    ``gpus_needed``: the least that it fits on, None if on none up to ``MOST_GPUS``.
-    ``evaluation_s``: of one evaluation, on one GPU.
+    ``gpus``: all, of which ``sampling_gpus`` only sample. ``handover_s``: between sampling and
+    learning. ``evaluation_s``: of one evaluation, on one GPU. ``gpus_needed``: the least that
+    learn, if any, on which it fits, None if on none up to ``MOST_GPUS``.
     """
 
     gpu: Gpu
     gpus: int
+    sampling_gpus: int
     steps: int
     rollouts: int
     completion_tokens: int
     training_flops: float
     sampling_s: float
     learning_s: float
+    handover_s: float
     evaluation_s: float
     memory: Memory
     gpus_needed: int | None
@@ -48,9 +53,16 @@ class Price(NamedTuple):
         return self.memory.fits(self.gpu)
 
     @property
+    def step_s(self) -> float:
+        """One step: its parts in turn, or the longer of two that run side by side."""
+        if self.sampling_gpus:
+            return max(self.sampling_s, self.learning_s)
+        return self.sampling_s + self.learning_s + self.handover_s
+
+    @property
     def step_gpu_hours(self) -> float:
-        """Sampling and learning of one step."""
-        return (self.sampling_s + self.learning_s) * self.gpus / HOUR_S
+        """One step on all GPUs."""
+        return self.step_s * self.gpus / HOUR_S
 
     @property
     def evaluation_gpu_hours(self) -> float:
@@ -82,25 +94,28 @@ def price_of(
         )
     memory = memory_of(recipe, model, gpu, setup, mean_tokens=mean)
     fits = memory.fits(gpu)
-    flops = training_flops(recipe, model, mean_tokens=mean)
     rollouts = recipe.sampling.prompts_per_step * recipe.sampling.samples_per_prompt
     return Price(
         gpu=gpu,
-        gpus=setup.gpus,
+        gpus=setup.all_gpus,
+        sampling_gpus=setup.sampling_gpus,
         steps=recipe.learner.steps,
         rollouts=rollouts,
         completion_tokens=rollouts * mean,
-        training_flops=flops,
+        training_flops=training_flops(recipe, model, mean_tokens=mean),
         sampling_s=_step_sampling(model, gpu, setup, memory, mean=mean, cap=cap) if fits else nan,
-        learning_s=flops / (setup.gpus * gpu.flops * TRAINING_SHARE) if fits else nan,
+        learning_s=(
+            learning_seconds(recipe, model, gpu, mean_tokens=mean) / setup.gpus if fits else nan
+        ),
+        handover_s=handover_seconds(model) if setup.handover else 0.0,
         evaluation_s=_evaluation(recipe, model, gpu, mean_tokens=mean_tokens),
         memory=memory,
         gpus_needed=_least_gpus(recipe, model, gpu, setup, mean_tokens=mean),
     )
 
 
-def training_flops(recipe: Recipe, model: Architecture, *, mean_tokens: int) -> float:
-    """A step's passes over all its tokens: forward passes, and backward ones that cost two.
+def count_passes(recipe: Recipe) -> int:
+    """How often a step's tokens pass through the model; a backward pass is two.
 
     Forward: one; one more to recompute with gradient checkpointing; one of the reference model
     with a KL term; one of the old policy where the batch is used for several updates or the
@@ -113,9 +128,38 @@ def training_flops(recipe: Recipe, model: Architecture, *, mean_tokens: int) -> 
         + (loss.kl_coef > 0)
         + (learner.staleness > 1 or loss.importance_cap is not None)
     )
-    backward = 2 if recipe.model.lora_rank is None else 1
+    return forward + (2 if recipe.model.lora_rank is None else 1)
+
+
+class _Passes(NamedTuple):
+    """How many of one rollout a step takes; a rollout's tokens, prompt and all, and the mean of
+    their square."""
+
+    number: int
+    tokens: int
+    squares: float
+
+
+def _passes(recipe: Recipe, *, mean_tokens: int) -> _Passes:
     rollouts = recipe.sampling.prompts_per_step * recipe.sampling.samples_per_prompt
-    return (forward + backward) * rollouts * forward_flops(model, PROMPT_TOKENS + mean_tokens)
+    lengths = Lengths(mean_tokens, recipe.sampling.cap_tokens)
+    return _Passes(
+        number=count_passes(recipe) * rollouts,
+        tokens=PROMPT_TOKENS + mean_tokens,
+        squares=PROMPT_TOKENS * (PROMPT_TOKENS + 2 * mean_tokens) + lengths.mean_square,
+    )
+
+
+def training_flops(recipe: Recipe, model: Architecture, *, mean_tokens: int) -> float:
+    """All passes of a step over all its tokens."""
+    number, tokens, squares = _passes(recipe, mean_tokens=mean_tokens)
+    return number * forward_flops(model, tokens=tokens, squares=squares)
+
+
+def learning_seconds(recipe: Recipe, model: Architecture, gpu: Gpu, *, mean_tokens: int) -> float:
+    """All passes of a step, in seconds of one GPU."""
+    number, tokens, squares = _passes(recipe, mean_tokens=mean_tokens)
+    return number * pass_seconds(model, gpu, tokens=tokens, squares=squares)
 
 
 def _step_sampling(
@@ -142,27 +186,18 @@ def sampling_seconds(
     cap_tokens: int,
     tensor_parallel: int = 1,
 ) -> float:
-    """One sampler's time: prompts, then decode steps of ``in_flight`` rows.
-
-    ``rows / in_flight`` times over, which need not be whole: a waiting row takes the place of one
-    that ends. All rows are taken to have the mean length, but for the longest, which goes on alone
-    to the cap: in a step of hundreds of rollouts one always does.
-    """
+    """One sampler's time: prompts, then decode steps of ``in_flight`` rows."""
     peak = gpu.flops * PREFILL_SHARE * tensor_parallel
-    seconds = rows * forward_flops(model, PROMPT_TOKENS) / peak
-
-    def decode(side_by_side: int, first: int, last: int) -> float:
-        return decode_seconds(
-            model,
-            gpu,
-            rows=side_by_side,
-            first=PROMPT_TOKENS + first,
-            last=PROMPT_TOKENS + last,
-            tensor_parallel=tensor_parallel,
-        )
-
-    seconds += rows / in_flight * decode(in_flight, 1, mean_tokens)
-    return seconds + decode(1, mean_tokens + 1, cap_tokens)
+    prompt = forward_flops(model, tokens=PROMPT_TOKENS, squares=float(PROMPT_TOKENS**2))
+    return rows * prompt / peak + decode_seconds(
+        model,
+        gpu,
+        Lengths(mean_tokens, cap_tokens),
+        rows=rows,
+        in_flight=in_flight,
+        prompt_tokens=PROMPT_TOKENS,
+        tensor_parallel=tensor_parallel,
+    )
 
 
 def _evaluation(recipe: Recipe, model: Architecture, gpu: Gpu, *, mean_tokens: int | None) -> float:

@@ -109,6 +109,7 @@ def setup_of(recipe: Recipe, *, processes: int) -> Setup:
         sharded=bool(given.get("fsdp") or given.get("deepspeed")),
         tensor_parallel=parallel if isinstance(parallel, int) and parallel > 0 else 1,
         sampler_share=share if isinstance(share, float) and 0 < share <= 1 else 1.0,
+        handover=bool(given.get("use_vllm")),
     )
 
 

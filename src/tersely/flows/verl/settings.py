@@ -184,17 +184,20 @@ def validates(recipe: Recipe) -> bool:
 
 
 def setup_of(recipe: Recipe, *, gpus: int) -> Setup:
-    """How verl lies on GPUs with the recipe's ``[verl]``, for its price; learner and sampler in
-    turns, which ``separate_async`` does not do."""
+    """How verl lies on GPUs with the recipe's ``[verl]``, for its price."""
     own = given(recipe)
     parallel = own.get(f"{ROLLOUT}.tensor_model_parallel_size", 1)
     share = own.get(f"{ROLLOUT}.gpu_memory_utilization", MEMORY_SHARE)
+    machines, each = (own.get(f"{ROLLOUT}.{key}", 0) for key in APART[:2])
+    counted = isinstance(machines, int) and isinstance(each, int)
     return Setup(
         gpus=gpus,
         sharded=True,
         tensor_parallel=parallel if isinstance(parallel, int) and parallel > 0 else 1,
         rows=own.get(f"{ROLLOUT}.max_num_seqs", ROWS),
         sampler_share=share if isinstance(share, float) and 0 < share <= 1 else MEMORY_SHARE,
+        handover=True,
+        sampling_gpus=machines * each if counted and own.get(MODE) == FULLY_ASYNC else 0,
     )
 
 

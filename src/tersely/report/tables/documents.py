@@ -123,6 +123,7 @@ def describe_price(
         "prices": [
             {
                 **price._asdict(),
+                "step_s": price.step_s,
                 "step_gpu_hours": price.step_gpu_hours,
                 "steps_gpu_hours": price.step_gpu_hours * price.steps,
                 "evaluation_gpu_hours": price.evaluation_gpu_hours,
