@@ -9,10 +9,13 @@
 # A relative folder is one of the source tree.
 set -eu
 out=${1:-wheels}
-most_mb=60  # with the source tree that is 64 MiB
+most_mb=60
 cd "$(dirname "$0")/.."
 mkdir -p "$out"
-rm -f "$out"/*.whl
+if [ -n "$(ls "$out")" ]; then
+    echo "error: $out is not empty; give a new folder, or remove this one" >&2
+    exit 2
+fi
 ${PIP:-python3 -m pip} download --quiet --only-binary=:all: \
     --python-version 3.12 --implementation cp --abi cp312 --abi abi3 --abi none \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 \
@@ -25,6 +28,6 @@ done
 bytes=$(cat "$out"/*.whl | wc -c)
 echo "$out: $(ls "$out" | wc -l) wheels, $((bytes / 1000000)) MB"
 if [ "$bytes" -gt $((most_mb * 1000000)) ]; then
-    echo "error: $((bytes / 1000000)) MB exceed $most_mb MB; take the largest out by hand" >&2
+    echo "error: $out has $((bytes / 1000000)) MB, above $most_mb MB; remove what is there already" >&2
     exit 2
 fi

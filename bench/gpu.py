@@ -51,7 +51,7 @@ def parts_of(size: Any) -> dict[str, Part]:
     parts = {
         "peaks": Part(measure.measured_peaks, 60),
         "precision lab": Part(partial(measure.precision, model="lab"), 60),
-        f"precision {size.middle}": Part(partial(measure.precision, model=size.middle), 60),
+        f"precision {size.middle}": Part(partial(measure.precision, model=size.middle), 90),
         "resume": Part(partial(measure.resume, deterministic=False), 60),
         "resume deterministic": Part(partial(measure.resume, deterministic=True), 60),
         "rl": Part(measure.rl_steps, 100),

@@ -39,7 +39,7 @@ class Size(NamedTuple):
         decode_tokens: of each rollout, where the sampler is timed.
         learn_tokens: of the timed step, in forward passes of ``micro_batch_tokens``.
         check_rows, check_tokens: rollouts, and the tokens of each, that are compared with float32.
-        rl, demo: overrides of these two recipes.
+        resume, rl, demo: overrides of these runs' recipes.
     """
 
     models: tuple[str, ...]
@@ -53,6 +53,7 @@ class Size(NamedTuple):
     check_tokens: int
     generate_problems: int
     repeats: int
+    resume: tuple[str, ...]
     rl: tuple[str, ...]
     demo: tuple[str, ...]
 
@@ -69,6 +70,7 @@ FULL = Size(
     check_tokens=128,
     generate_problems=32,
     repeats=2,
+    resume=("problems.test_limit=16", "sampling.prompts_per_step=8"),
     rl=("learner.steps=20",),
     demo=("evaluation.every_steps=60",),
 )
@@ -84,7 +86,11 @@ REDUCED = Size(
     check_tokens=24,
     generate_problems=2,
     repeats=1,
-    rl=("learner.steps=3", "sampling.prompts_per_step=2", "sampling.cap_tokens=32"),
+    resume=(
+        "problems.test_limit=2", "sampling.prompts_per_step=2", "learner.steps=2",
+        "checkpoint.every_steps=1",
+    ),
+    rl=("learner.steps=2", "sampling.prompts_per_step=2", "sampling.cap_tokens=32"),
     demo=(
         "learner.steps=2", "evaluation.every_steps=2", "evaluation.samples=2",
         "problems.test_limit=8", "problems.train_limit=40", "sampling.prompts_per_step=4",

@@ -65,7 +65,7 @@ TABLES: list[tuple[str, str, str, dict[str, Cell]]] = [
         "resume",
         "Files that are not the same bytes: of two equal runs, and of a run and one that was "
         "stopped and resumed. Four steps of the demo; deterministic: with "
-        "`torch.use_deterministic_algorithms(True)`.",
+        "`torch.use_deterministic_algorithms(True, warn_only=True)`.",
         {
             "two equal runs": number("again"),
             "resumed": number("resumed"),
