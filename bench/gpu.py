@@ -46,25 +46,27 @@ class Part(NamedTuple):
 
 def parts_of(size: Any) -> dict[str, Part]:
     """All parts, the most important first: what there is no time for is at the end."""
-    import gpu_parts as measure
+    import gpu_checks as checks
+    import gpu_runs as runs
+    import gpu_speed as speed
 
     parts = {
-        "peaks": Part(measure.measured_peaks, 60),
-        "precision lab": Part(partial(measure.precision, model="lab"), 60),
-        f"precision {size.middle}": Part(partial(measure.precision, model=size.middle), 90),
-        "resume": Part(partial(measure.resume, deterministic=False), 60),
-        "resume deterministic": Part(partial(measure.resume, deterministic=True), 60),
-        "rl": Part(measure.rl_steps, 100),
+        "peaks": Part(speed.measured_peaks, 60),
+        "precision lab": Part(partial(checks.precision, model="lab"), 60),
+        f"precision {size.middle}": Part(partial(checks.precision, model=size.middle), 90),
+        "resume": Part(partial(checks.resume, deterministic=False), 60),
+        "resume deterministic": Part(partial(checks.resume, deterministic=True), 60),
+        "rl": Part(runs.rl_steps, 100),
     }
     for model in size.models:
         for context in size.contexts:
             name, figures = f"{model} {context}", {"model": model, "context": context}
-            parts[f"sample {name}"] = Part(partial(measure.sample_speed, **figures), 45)
+            parts[f"sample {name}"] = Part(partial(speed.sample_speed, **figures), 45)
             for again in (False, True):
-                learn = partial(measure.learn_speed, **figures, checkpointing=again)
+                learn = partial(speed.learn_speed, **figures, checkpointing=again)
                 parts[f"learn {name}{' checkpointed' * again}"] = Part(learn, 45)
-    parts["generate"] = Part(measure.beside_generate, 90)
-    parts["demo"] = Part(measure.demo, 200)
+    parts["generate"] = Part(speed.beside_generate, 90)
+    parts["demo"] = Part(runs.demo, 200)
     return parts
 
 

@@ -9,6 +9,8 @@ import torch
 from sampler import tiny_tokenizer
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from tersely.core.types import Problem
+from tersely.engines.learning.learner import LocalLearner
 from tersely.engines.models import device, lab_folder
 from tersely.flows.price.architecture import KNOWN, Architecture
 from tersely.flows.price.roofline import H100, H200
@@ -28,6 +30,8 @@ CARDS = {
 # Random weights draw every token alike, so that this share of the vocabulary as stop tokens makes
 # lengths geometric with this mean.
 MEAN_TOKENS = 80
+# Samples a problem, and rows that share a prompt.
+GROUP = 8
 
 
 class Size(NamedTuple):
@@ -169,6 +173,30 @@ def prompt_of(number: int, *, words: int, vocabulary: int) -> str:
         vocabulary // 2, vocabulary, (words,), generator=torch.Generator().manual_seed(number)
     )
     return " ".join(f"w{token}" for token in drawn.tolist())
+
+
+def random_problems(problems: int, *, vocabulary: int) -> list[Problem]:
+    """Questions of random words."""
+    return [
+        Problem(
+            id=f"q{i}", prompt=prompt_of(i, words=24, vocabulary=vocabulary), answer="7", source="x"
+        )
+        for i in range(problems)
+    ]
+
+
+def learner_of(
+    model: Any, *, checkpointing: bool = False, micro_batch_tokens: int = 8192
+) -> LocalLearner:
+    """A learner that never scales a gradient and hardly moves a weight."""
+    return LocalLearner(
+        model,
+        learning_rate=1e-12,
+        warmup_steps=0,
+        tokens_per_micro_batch=micro_batch_tokens,
+        max_grad_norm=1e12,
+        gradient_checkpointing=checkpointing,
+    )
 
 
 def fresh() -> None:

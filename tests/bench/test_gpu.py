@@ -17,8 +17,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 
 import gpu  # noqa: E402
+import gpu_checks as checks  # noqa: E402
 import gpu_models as models  # noqa: E402
-import gpu_parts as parts  # noqa: E402
+import gpu_runs as runs  # noqa: E402
+import gpu_speed as speed  # noqa: E402
 import gpu_table as table  # noqa: E402
 
 # Of tersely's own dependencies, those that bench/gpu-wheels.sh leaves out.
@@ -78,8 +80,8 @@ def test_a_step_of_the_sampler_is_what_a_longer_run_takes_more(
 ) -> None:
     # Prompts with 8 tokens 1.1 s, with 8 more 1.5 s, at best: 0.4 s / 8 tokens; 8 rows a step.
     seconds = [9.0, 1.2, 1.1, 1.5, 1.9]
-    monkeypatch.setattr(parts, "timed", lambda _: seconds.pop(0))
-    found = parts.sample_speed(models.REDUCED, Path(), model="0.3M", context=64)
+    monkeypatch.setattr(speed, "timed", lambda _: seconds.pop(0))
+    found = speed.sample_speed(models.REDUCED, Path(), model="0.3M", context=64)
     assert found["step_ms"] == pytest.approx(50)
     assert found["tokens_per_s"] == pytest.approx(160)
     # One prompt of 64 - 8 - 8 tokens for the group of 8 rows.
@@ -88,7 +90,7 @@ def test_a_step_of_the_sampler_is_what_a_longer_run_takes_more(
 
 def test_a_demo_that_was_stopped_goes_on_and_gives_no_time_of_its_own(tmp_path: Path) -> None:
     size = models.REDUCED
-    first, again = (parts.demo(size, tmp_path) for _ in range(2))
+    first, again = (runs.demo(size, tmp_path) for _ in range(2))
     assert first["run_s"] > first["steps_s"] > 0
     assert again == {**first, "run_s": None}
 
@@ -97,12 +99,12 @@ def test_a_wrong_scale_is_out_of_bounds() -> None:
     size = models.REDUCED
     wrong, tokenizer = models.stopping_model("0.3M", positions=128, where=torch.device("cpu"))
     right, _ = models.stopping_model("0.3M", positions=128, where=torch.device("cpu"))
-    problems = parts.random_problems(size.check_rows, vocabulary=64)
-    rows = parts.sampled_rows(right, tokenizer, problems, size)
-    assert parts.compared(right, right, rows)["passed"]
+    problems = models.random_problems(size.check_rows, vocabulary=64)
+    rows = checks.sampled_rows(right, tokenizer, problems, size)
+    assert checks.compared(right, right, rows)["passed"]
     with torch.no_grad():
         wrong.model.norm.weight.mul_(1.2)
-    assert not parts.compared(right, wrong, rows)["passed"]
+    assert not checks.compared(right, wrong, rows)["passed"]
 
 
 def test_files_that_differ_or_are_missing_are_named(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_files_that_differ_or_are_missing_are_named(tmp_path: Path) -> None:
         (tmp_path / run / "steps.jsonl").write_text(steps)
         (tmp_path / run / "timings.jsonl").write_text(steps)
     (tmp_path / "one" / "eval.jsonl").write_text("")
-    found = parts.differing(tmp_path / "one", tmp_path / "other")
+    found = checks.differing(tmp_path / "one", tmp_path / "other")
     assert found == ["eval.jsonl", "steps.jsonl"]
 
 
