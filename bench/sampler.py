@@ -123,7 +123,8 @@ def useful_tokens_of_generate(
     chats = [[{"role": "user", "content": p.prompt}] for p in problems for _ in range(spec.samples)]
     texts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
     tokenizer.padding_side = "left"
-    stop = tokenizer.eos_token_id
+    listed = model.generation_config.eos_token_id or tokenizer.eos_token_id
+    stops = torch.tensor(listed, device=model.device)
     useful = 0
     for first in range(0, len(texts), rows):
         batch = tokenizer(
@@ -132,12 +133,12 @@ def useful_tokens_of_generate(
             padding=True,
             add_special_tokens=False,
             return_token_type_ids=False,
-        )
+        ).to(model.device)
         with torch.inference_mode():
             out = model.generate(
                 **batch, do_sample=True, temperature=1.0, top_k=0, max_new_tokens=spec.cap_tokens
             )
-        stopped = out[:, batch["input_ids"].shape[1] :] == stop
+        stopped = torch.isin(out[:, batch["input_ids"].shape[1] :], stops)
         before = stopped.cumsum(dim=1) - stopped.long()
         useful += int((before == 0).sum())
     return useful
