@@ -14,6 +14,7 @@ from functools import reduce
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from inspect import Parameter, signature
+from itertools import zip_longest
 from typing import NamedTuple
 
 from packaging.specifiers import SpecifierSet
@@ -35,17 +36,17 @@ class Seam(NamedTuple):
     Args:
         module: where it is.
         name: its own, dotted if it is a class's.
-        takes: its first parameters in order, as they are given by position.
+        takes: its first parameters in order, given by position; None where the name is no matter.
         named: parameters that are given by name.
     """
 
     module: str
     name: str
-    takes: tuple[str, ...]
+    takes: tuple[str | None, ...]
     named: tuple[str, ...] = ()
 
 
-class Engine(NamedTuple):
+class ForeignEngine(NamedTuple):
     """An engine that drives us.
 
     Args:
@@ -62,7 +63,7 @@ class Engine(NamedTuple):
     probe: str
 
 
-def check_engine(engine: Engine) -> None:
+def check_engine(engine: ForeignEngine) -> None:
     """Refuses an engine that is not what we need; warns of versions that were never tested.
 
     Raises:
@@ -115,13 +116,14 @@ def misfit(seam: Seam) -> str | None:
     except (TypeError, ValueError):
         return f"{where} is no function"
     kinds = {each.kind for each in known.values()}
-    names, said = list(known), f"{where} takes ({', '.join(known)})"
-    if Parameter.VAR_POSITIONAL not in kinds and tuple(names[: len(seam.takes)]) != seam.takes:
-        return f"{said}, which does not begin with ({', '.join(seam.takes)})"
+    first, said = list(known)[: len(seam.takes)], f"{where} takes ({', '.join(known)})"
+    wanted = [own if own else name for own, name in zip_longest(seam.takes, first, fillvalue="?")]
+    if Parameter.VAR_POSITIONAL not in kinds and first != wanted:
+        return f"{said}, which does not begin with ({', '.join(wanted)})"
     absent = [name for name in seam.named if name not in known]
     if absent and Parameter.VAR_KEYWORD not in kinds:
         return f"{said}, without {absent[0]}"
-    return _unmet(known, (*seam.takes, *seam.named), said)
+    return _unmet(known, (*first, *seam.named), said)
 
 
 def _unmet(known: Mapping[str, Parameter], given: Sequence[str], said: str) -> str | None:

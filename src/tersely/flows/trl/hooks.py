@@ -127,7 +127,9 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
     written = folder if PartialState().is_main_process else None
     if written is not None and not (written / FILE).is_file():
         session = prepare(recipe, written)
-        open_folder(session, engine=engine_of(PartialState().num_processes), packages=(*TRL.tested,))
+        open_folder(
+            session, engine=engine_of(PartialState().num_processes), packages=(*TRL.tested,)
+        )
     start = saved.step if saved else 0
     recorder = StepRecorder(recipe, written, start=start)
     reward = GroupReward(

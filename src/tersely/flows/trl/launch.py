@@ -20,8 +20,8 @@ from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.train.loop import evaluate_policy
 from tersely.flows.train.monitor import AlarmMonitor
-from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
 from tersely.flows.train.seams import check_engine
+from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
 from tersely.flows.trl.hooks import check_saved, engine_of, go_back, latest
 from tersely.flows.trl.settings import CHECKPOINTS, trl_settings
 from tersely.flows.trl.trainer import TRL

@@ -1,7 +1,8 @@
 """TRL's private methods on two rows: ``python -m tersely.flows.trl.probe``.
 
-One step with TRL's own trainer on the lab's model, on the CPU. One row is right and the other masked,
-so our advantages, mask and denominator are none that TRL would make: its loss must be theirs.
+One step with TRL's own trainer on the lab's model, on the CPU. One row is right and the other is
+masked, so TRL itself would make other advantages, another mask and another denominator: the loss
+must be the one that ours give.
 """
 
 import math

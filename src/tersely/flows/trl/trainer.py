@@ -40,12 +40,12 @@ from tersely.flows.train.groups import (
     regroup,
     unpad,
 )
-from tersely.flows.train.seams import Engine, Seam, check_engine
+from tersely.flows.train.seams import ForeignEngine, Seam, check_engine
 from tersely.flows.trl.records import StepRecorder
 from tersely.tasks.grading.answer import opened
 
 SEAM, FORWARD = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
-TRL = Engine(
+TRL = ForeignEngine(
     extra="trl",
     tested={
         "trl": ("1.16", "1.17"),
