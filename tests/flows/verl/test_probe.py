@@ -125,7 +125,5 @@ def test_a_function_of_another_form_is_refused_before_anything_is_tried(
 
     monkeypatch.setattr(seams, "run_probe", lambda _: pytest.fail("tried"))
     monkeypatch.setattr(config, "validate_config", lambda config, use_critic: None)
-    with pytest.raises(
-        ConfigError, match=r"validate_config takes .*, without use_reference_policy"
-    ):
+    with pytest.raises(ConfigError, match=r"validate_config takes .*, without use_ref"):
         seams.check_engine(VERL)

@@ -77,7 +77,6 @@ def check_known() -> None:
 def make_rows(config: Any, folder: Path) -> Any:
     """A right row and a wrong, shorter one, as verl's agent loops leave them."""
     import torch
-    from tensordict import TensorDict
     from verl import DataProto
     from verl.utils.dataset.rl_dataset import RLHFDataset
 
@@ -88,19 +87,17 @@ def make_rows(config: Any, folder: Path) -> Any:
     ids = [torch.tensor([*each, tokenizer.eos_token_id]) for each in (right, right[:-1])]
     pad = torch.nn.utils.rnn.pad_sequence
     mask_BT = pad([torch.ones_like(each) for each in ids], batch_first=True)
-    batch = TensorDict(
-        {
+    names = ("data_source", "ability", "reward_model", "extra_info", "raw_prompt", "uid")
+    columns = {name: np.array([told[name]] * 2 + [None], dtype=object)[:2] for name in names}
+    return DataProto.from_dict(
+        tensors={
             "prompts": torch.tensor([[5, 6]] * 2),
             "responses": pad(ids, batch_first=True),
             "attention_mask": torch.cat([torch.ones_like(mask_BT)[:, :2], mask_BT], dim=1),
             "response_mask": mask_BT,
         },
-        batch_size=2,
+        non_tensors={**columns, "session_id": np.arange(2)},
     )
-    names = ("data_source", "ability", "reward_model", "extra_info", "raw_prompt", "uid")
-    columns = {name: np.array([told[name]] * 2 + [None], dtype=object)[:2] for name in names}
-    columns["session_id"] = np.arange(2)
-    return DataProto(batch=batch, non_tensor_batch=columns)
 
 
 def grade(config: Any, rows: Any) -> list[float]:
