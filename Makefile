@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN ?= runs/demo
 
-.PHONY: demo real test test-trl test-verl check bench bench-trl clean
+.PHONY: demo real test test-trl test-verl test-install check bench bench-trl clean
 
 # torch first and pinned: without the pin an index may answer with a CUDA build of several GB.
 $(VENV)/.installed-train: pyproject.toml constraints.txt
@@ -68,6 +68,10 @@ test-trl: .venv-trl/.installed
 
 test-verl: .venv-verl/.installed
 	.venv-verl/bin/pytest -W default tests/algo/test_verl.py tests/flows/verl
+
+# Every documented install, unconstrained, in an environment of its own, and a small run of each.
+test-install:
+	PYTHON=$(PYTHON) .ci/install
 
 bench-trl: $(VENV)/.installed-dev .venv-trl/.installed
 	$(BIN)/python bench/rl_step.py --threads 1
