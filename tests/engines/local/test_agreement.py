@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import transformers as hf
 from tersely.core.errors import ConfigError
 from tersely.core.types import Problem, SamplingSpec
 from tersely.engines.fallback import make_sampler
+from tersely.engines.local import agreement
 from tersely.engines.models import lab_folder, load_tokenizer
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
@@ -136,6 +138,19 @@ def test_an_architecture_that_takes_no_common_cache_is_refused_in_one_line(flow,
     model = folder_of(tmp_path, hf.MiniMaxConfig(**size))
     with pytest.raises(ConfigError, match=r"^the engine cannot run this 'minimax' model: "):
         flow(tmp_path / "run", model)
+
+
+@BOTH
+def test_an_older_transformers_is_named_instead_of_the_model(flow, tmp_path, monkeypatch):
+    size = {**SIZE, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8}
+    model = folder_of(tmp_path, hf.MiniMaxConfig(**size))
+    monkeypatch.setattr(agreement, "version", lambda _: "5.10.4")
+    said = r"transformers 5.10.4 is older than 5.16.1; run pip install 'transformers>=5.16.1', in ano"
+    with pytest.raises(ConfigError, match=said):
+        flow(tmp_path / "run", model)
+    extras = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    bound = f"transformers>={agreement.LEAST_TRANSFORMERS},<6"
+    assert bound in extras["optional-dependencies"]["train"]
 
 
 RIGHT = {

@@ -5,11 +5,13 @@ an architecture that nobody has tried, and the samples look like samples all the
 """
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from packaging.version import Version
 
 from tersely.core.errors import ConfigError
 from tersely.core.types import Rollout, SamplingSpec
@@ -20,6 +22,8 @@ from tersely.engines.local.jobs import Job, Sampler
 BOUND_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 # What a model's own code raises on a cache, a mask or an argument that it does not know.
 _INCOMPATIBLE = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
+# The extra train's own bound.
+LEAST_TRANSFORMERS = "5.16.1"
 _SAMPLES = 2
 _PROMPT_TOKENS = 64
 _COMPLETION_TOKENS = 16
@@ -68,7 +72,7 @@ def check_sampler(
         temperature=temperature or 1.0,
     )
     rollouts: list[Rollout] = []
-    way_out = "evaluate the model through a server (--endpoint)"
+    way_out = _way_out()
     try:
         sampler.run(jobs, spec, on_rollout=rollouts.append)
         nats = max(_nats_apart(rollouts, score) for score in scores)
@@ -84,6 +88,17 @@ def check_sampler(
             f"{nats:.2g} nats a token from the model's own forward pass, and at most {bound:g} is "
             f"rounding; {way_out}"
         )
+
+
+def _way_out() -> str:
+    """Where transformers is older than ours, the model is not at fault."""
+    found = version("transformers")
+    if Version(found) < Version(LEAST_TRANSFORMERS):
+        return (
+            f"transformers {found} is older than {LEAST_TRANSFORMERS}; run pip install "
+            f"'transformers>={LEAST_TRANSFORMERS}', in another environment than verl's"
+        )
+    return "evaluate the model through a server (--endpoint)"
 
 
 def _nats_apart(rollouts: Sequence[Rollout], score: Score) -> float:
