@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN ?= runs/demo
 
-.PHONY: demo real test test-trl test-verl test-vllm check bench bench-trl clean
+.PHONY: demo real test test-trl test-verl test-vllm test-install check bench bench-trl clean
 
 # torch first and pinned: without the pin an index may answer with a CUDA build of several GB.
 $(VENV)/.installed-train: pyproject.toml constraints.txt
@@ -81,6 +81,10 @@ test-verl: .venv-verl/.installed
 # Also the learner, on the older transformers that vLLM pins.
 test-vllm: .venv-vllm/.installed
 	.venv-vllm/bin/pytest -W default tests/engines/test_vllm_real.py tests/engines/learning
+
+# Every documented install, unconstrained, in an environment of its own, and a small run of each.
+test-install:
+	PYTHON=$(PYTHON) .ci/install
 
 bench-trl: $(VENV)/.installed-dev .venv-trl/.installed
 	$(BIN)/python bench/rl_step.py --threads 1

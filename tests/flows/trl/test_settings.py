@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tersely.algo import losses
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.flows.recipe.recipe import Recipe, as_toml, check_recipe, read_recipe
-from tersely.flows.train import versions
+from tersely.flows.train import seams
 from tersely.flows.trl import trainer as trl
 from tersely.flows.trl.settings import split_rows, trl_settings
 
@@ -156,28 +156,42 @@ def test_the_section_is_kept_with_the_recipe() -> None:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ({"trl": "1.17.0"}, r"trl 1.17.0 is outside the tested range, trl>=1.16,<1.17"),
-        ({"trl": "1.9.0"}, "trl 1.9.0 is outside"),
-        ({"transformers": "6.0.1"}, "transformers 6.0.1 is outside.*>=5.23,<5.24"),
-        ({"trl": None}, "trl, which is not installed.*tersely.trl"),
+        ({"trl": "1.17.0"}, r"trl 1.17.0: outside the tested range, trl>=1.16,<1.17; trying trl"),
+        ({"trl": "1.9.0"}, "trl 1.9.0: outside"),
+        ({"transformers": "6.0.1"}, "transformers 6.0.1: outside.*>=5.23,<5.25"),
+        (
+            {"trl": "1.17.0", "accelerate": "1.16"},
+            "trl 1.17.0, accelerate 1.16: outside .*, trl>=1.16,<1.17, accelerate>=1.15,<1.16;",
+        ),
     ],
 )
-def test_versions_that_were_not_tested_are_refused_and_named(
-    monkeypatch: pytest.MonkeyPatch, found: dict[str, str | None], message: str
+def test_versions_that_were_not_tested_are_named_and_tried(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, str], message: str
 ) -> None:
-    good = {"trl": "1.16.3", "transformers": "5.23.0", "accelerate": "1.15.2"}
-
-    def version(name: str) -> str:
-        value = {**good, **found}[name]
-        if value is None:
-            raise versions.PackageNotFoundError(name)
-        return value
-
-    monkeypatch.setattr(versions, "version", version)
-    with pytest.raises(ConfigError, match=message):
-        trl.check_versions()
+    good = {"trl": "1.16.3", "transformers": "5.24.0", "accelerate": "1.15.2"}
+    monkeypatch.setattr(seams, "version", {**good, **found}.__getitem__)
+    monkeypatch.setattr(seams, "misfit", lambda _: None)
+    tried = list[str]()
+    monkeypatch.setattr(seams, "run_probe", tried.append)
+    monkeypatch.setenv(seams.PASSED, "")
+    with pytest.warns(TerselyWarning, match=message):
+        seams.check_engine(trl.TRL)
+    assert tried == ["tersely.flows.trl.probe"]
     found.clear()
-    trl.check_versions()
+    monkeypatch.setattr(seams, "version", good.__getitem__)
+    seams.check_engine(trl.TRL)
+    assert len(tried) == 1
+
+
+def test_trl_that_is_not_installed_is_refused_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version(name: str) -> str:
+        raise seams.PackageNotFoundError(name)
+
+    monkeypatch.setattr(seams, "version", version)
+    with pytest.raises(ConfigError, match=r"trl, which is not installed.*tersely.trl"):
+        seams.check_engine(trl.TRL)
 
 
 def test_adapters_are_refused() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tersely.algo import losses
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.flows.recipe.recipe import Recipe, check_recipe, read_recipe, shipped
-from tersely.flows.train import versions
+from tersely.flows.train import seams
 from tersely.flows.verl import estimator as verl
 from tersely.flows.verl.launch import _hydra, as_overrides
 from tersely.flows.verl.settings import (
@@ -243,10 +243,18 @@ def test_the_paper_s_recipes_are_verl_s_too(name: str) -> None:
     assert found[f"{ACTOR}.clip_ratio_high"] == 0.28
 
 
-def test_versions_that_were_not_tested_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_that_were_not_tested_are_named_and_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     there = {"verl": "0.9.1", "ray": "2.60.0", "transformers": "5.10.4"}
-    monkeypatch.setattr(versions, "version", lambda name: there[name])
-    verl.check_versions()
+    monkeypatch.setattr(seams, "version", there.__getitem__)
+    monkeypatch.setattr(seams, "misfit", lambda _: None)
+    monkeypatch.setattr(seams, "run_probe", lambda _: "on two rows, the advantages are not ours")
+    monkeypatch.setenv(seams.PASSED, "")
+    seams.check_engine(verl.VERL)
     there["verl"] = "0.9.2"
-    with pytest.raises(ConfigError, match=r"verl 0.9.2 is outside .*verl>=0.9.1,<0.9.2"):
-        verl.check_versions()
+    with (
+        pytest.warns(TerselyWarning, match=r"verl 0.9.2: outside .*verl>=0.9.1,<0.9.2"),
+        pytest.raises(ConfigError, match=r"cannot be used: on two rows, .*'verl>=0.9.1,<0.9.2'"),
+    ):
+        seams.check_engine(verl.VERL)

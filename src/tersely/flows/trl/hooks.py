@@ -18,10 +18,11 @@ from tersely.engines.tokens import decode_whole
 from tersely.flows.recipe.objective import objective_of
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.train.seams import check_engine
 from tersely.flows.train.session import open_folder, prepare
 from tersely.flows.train.step import all_steps_problems
 from tersely.flows.trl.records import STATE_FILE, StepRecorder
-from tersely.flows.trl.trainer import TESTED, GroupReward, attach, check_versions, make_callback
+from tersely.flows.trl.trainer import TRL, GroupReward, attach, make_callback
 from tersely.tasks import grading
 
 
@@ -115,9 +116,9 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
         folder: a run folder to write records into, which is made if need be; None writes none.
         saved: the checkpoint that training goes on from.
     Raises:
-        ConfigError: TRL is missing or of another version, or model or problems cannot be used.
+        ConfigError: TRL is missing or another than we know, or model or problems cannot be used.
     """
-    check_versions()
+    check_engine(TRL)
     from accelerate import PartialState
 
     training, _ = load_problems(recipe)
@@ -126,7 +127,9 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
     written = folder if PartialState().is_main_process else None
     if written is not None and not (written / FILE).is_file():
         session = prepare(recipe, written)
-        open_folder(session, engine=engine_of(PartialState().num_processes), packages=(*TESTED,))
+        open_folder(
+            session, engine=engine_of(PartialState().num_processes), packages=(*TRL.tested,)
+        )
     start = saved.step if saved else 0
     recorder = StepRecorder(recipe, written, start=start)
     reward = GroupReward(

@@ -20,10 +20,11 @@ from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.train.loop import evaluate_policy
 from tersely.flows.train.monitor import AlarmMonitor
+from tersely.flows.train.seams import check_engine
 from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
 from tersely.flows.trl.hooks import check_saved, engine_of, go_back, latest
 from tersely.flows.trl.settings import CHECKPOINTS, trl_settings
-from tersely.flows.trl.trainer import TESTED, check_versions
+from tersely.flows.trl.trainer import TRL
 from tersely.flows.trl.worker import LAUNCHED, MODULE, config_fields
 
 POLL_S = 0.5
@@ -33,11 +34,11 @@ def plan_trl(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
     """The settings of ``GRPOConfig`` that a run would have; nothing is loaded or written.
 
     Raises:
-        ConfigError: TRL is missing, of another version, or cannot do what the recipe says.
+        ConfigError: TRL is missing or another than we know, or cannot do what the recipe says.
     """
     import torch
 
-    check_versions()
+    check_engine(TRL)
     gpus = torch.cuda.device_count()
     if 0 < gpus < processes:
         raise ConfigError(
@@ -82,7 +83,7 @@ def launch_trl(
     with lock_folder(folder):
         session = begin(recipe, folder, resume=resume, resume_from=resume_from, changes=changes)
         policy = load_policy(recipe.model.path)
-        open_folder(session, engine=engine_of(processes), packages=(*TESTED,))
+        open_folder(session, engine=engine_of(processes), packages=(*TRL.tested,))
         if resume_from is not None:
             go_back(folder / CHECKPOINTS, resume_from)
         saved = latest(folder / CHECKPOINTS)

@@ -4,7 +4,7 @@ The reward function gathers the rows of all processes, so that the reward, the t
 advantage see whole groups. TRL makes its own advantages from rewards and has no seam for others, so
 ``attach`` wraps ``_generate_and_score_completions`` of one trainer and overwrites three of the
 things that it returns: advantages, the mask of tokens in the loss, and what the loss is divided
-by. Another method is listened to, for the entropy. Both are private, hence ``TESTED``.
+by. Another method is listened to, for the entropy. Both are private, hence ``TRL``.
 """
 
 import math
@@ -32,7 +32,6 @@ from tersely.flows.recipe.shaping import (
     shaping_of,
     weigh,
 )
-from tersely.flows.train import versions
 from tersely.flows.train.groups import (
     FlatRow,
     Gathered,
@@ -41,12 +40,28 @@ from tersely.flows.train.groups import (
     regroup,
     unpad,
 )
+from tersely.flows.train.seams import ForeignEngine, Seam, check_engine
 from tersely.flows.trl.records import StepRecorder
 from tersely.tasks.grading.answer import opened
 
-# The least version tested, and the first one that is not.
-TESTED = {"trl": ("1.16", "1.17"), "transformers": ("5.23", "5.24"), "accelerate": ("1.15", "1.16")}
 SEAM, FORWARD = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
+TRL = ForeignEngine(
+    extra="trl",
+    tested={
+        "trl": ("1.16", "1.17"),
+        "transformers": ("5.23", "5.25"),
+        "accelerate": ("1.15", "1.16"),
+    },
+    seams=(
+        Seam("trl", f"GRPOTrainer.{SEAM}", ("self", "inputs")),
+        Seam(
+            "trl",
+            f"GRPOTrainer.{FORWARD}",
+            ("self", "model", "input_ids", "attention_mask", "logits_to_keep"),
+        ),
+    ),
+    probe="tersely.flows.trl.probe",
+)
 # Of TRL's losses ours are those that it divides by a count of the whole step, which can be set to
 # any denominator.
 LOSS_TYPES = frozenset(spelled.loss_type for n in losses.of_trl() if (spelled := losses.in_trl(n)))
@@ -67,15 +82,6 @@ class ProcessShare(NamedTuple):
     keep_B: Bool[np.ndarray, " B"]
     denominator: float
     silent: bool
-
-
-def check_versions() -> None:
-    """Refuses versions whose private methods were never tested.
-
-    Raises:
-        ConfigError: TRL is not there, or a version is outside ``TESTED``.
-    """
-    versions.check_versions(TESTED, extra="trl")
 
 
 class GroupReward:
@@ -281,7 +287,7 @@ def _take_entropy(reward: GroupReward) -> float | None:
 
 
 def _check_trainer(trainer: Any, reward: GroupReward) -> None:
-    check_versions()
+    check_engine(TRL)
     for seam in (SEAM, FORWARD):
         if not callable(getattr(trainer, seam, None)):
             raise ConfigError(f"{type(trainer).__name__} has no {seam}; use trl.GRPOTrainer")
@@ -350,7 +356,6 @@ def make_callback(recorder: StepRecorder, reward: GroupReward) -> Any:
         """TRL calls these; it forces the base class and the signatures."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            check_versions()
             check_arguments(args, samples=reward.samples)
             reward.template_settings = dict(getattr(args, "chat_template_kwargs", None) or {})
 

@@ -18,26 +18,31 @@ from tersely.algo.aggregations import Aggregate
 from tersely.core.errors import ConfigError, DataError, EngineError
 from tersely.core.types import Finish, Grade, GroupView, Problem, Verdict
 from tersely.flows.recipe.shaping import GradedView, Shaping, shape_step, weigh
-from tersely.flows.train import versions
 from tersely.flows.train.groups import in_batch_order, places_of, tokens_of
+from tersely.flows.train.seams import ForeignEngine, Seam
 from tersely.tasks.grading.answer import opened, opens_thinking
 
-# The least version tested, and the first one that is not.
-TESTED = {"verl": ("0.9.1", "0.9.2"), "ray": ("2.60", "2.61"), "transformers": ("5.5.3", "5.11")}
+VERL = ForeignEngine(
+    extra="verl",
+    tested={"verl": ("0.9.1", "0.9.2"), "ray": ("2.60", "2.61"), "transformers": ("5.5.3", "5.11")},
+    seams=(
+        Seam("verl.trainer.ppo.core_algos", "register_adv_est", (None,)),
+        Seam("verl.trainer.ppo.utils", "need_critic", (None,)),
+        Seam("verl.trainer.ppo.utils", "need_reference_policy", (None,)),
+        Seam(
+            "verl.utils.config",
+            "validate_config",
+            (None,),
+            named=("use_reference_policy", "use_critic"),
+        ),
+    ),
+    probe="tersely.flows.verl.probe",
+)
 # Under this name verl finds the estimator.
 ESTIMATOR = "tersely"
 # One of a reward's lower bits: all five are below 3.1e-5.
 _BIT = 2.0**-20
 _FLAGS = ("graded", "correct", "finished", "formatted", "thought")
-
-
-def check_versions() -> None:
-    """Refuses versions that were never tested.
-
-    Raises:
-        ConfigError: verl is not there, or a version is outside ``TESTED``.
-    """
-    versions.check_versions(TESTED, extra="verl")
 
 
 class RolloutFacts(NamedTuple):

@@ -25,9 +25,10 @@ from tersely.flows.curate.files import verl_frame
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.train.monitor import AlarmMonitor
+from tersely.flows.train.seams import check_engine
 from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
 from tersely.flows.train.step import all_steps_problems
-from tersely.flows.verl.estimator import TESTED, check_versions
+from tersely.flows.verl.estimator import VERL
 from tersely.flows.verl.records import Transcript, metrics_file
 from tersely.flows.verl.settings import (
     ATTEMPT,
@@ -63,9 +64,9 @@ def plan_verl(
     """The overrides of verl's ``ppo_trainer`` that a run would have, after verl has composed them.
 
     Raises:
-        ConfigError: verl is missing, of another version, or cannot do what the recipe says.
+        ConfigError: verl is missing or another than we know, or cannot do what the recipe says.
     """
-    check_versions()
+    check_engine(VERL)
     known = known_keys(given(recipe).get(ENGINE))
     settings = verl_settings(
         recipe,
@@ -262,7 +263,7 @@ def _go(session: Session, overrides: Sequence[str], done: int, *, observer: Obse
 def write_inputs(session: Session, *, nodes: int, gpus_per_node: int) -> list[str]:
     """Opens the run folder and writes what verl will read; verl's overrides."""
     recipe, folder = session.recipe, session.folder
-    open_folder(session, engine=f"verl, {nodes} x {gpus_per_node} GPUs", packages=(*TESTED,))
+    open_folder(session, engine=f"verl, {nodes} x {gpus_per_node} GPUs", packages=(*VERL.tested,))
     write_files(recipe, folder, session.train, session.test)
     overrides = plan_verl(
         recipe,
