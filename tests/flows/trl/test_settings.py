@@ -197,6 +197,12 @@ def test_a_run_is_refused_where_a_dry_run_warns(monkeypatch: pytest.MonkeyPatch)
     with pytest.warns(TerselyWarning, match='on this machine, trl.vllm_mode = "server"'):
         planned = launch.plan_trl(asked, Path("run"), processes=1, dry=True)
     assert planned["vllm_mode"] == "server"
+    # Where vLLM is, weights that it cannot take are no reason to refuse: a plugin may help it.
+    monkeypatch.setattr(launch, "find_spec", lambda _: True)
+    colocated = tiny("trl.use_vllm=true", "loss.importance_cap=2.0")
+    for dry in (True, False):
+        with pytest.warns(TerselyWarning, match="without a GPU: vLLM for CPUs packs its weights"):
+            launch.plan_trl(colocated, Path("run"), processes=1, dry=dry)
 
 
 def test_the_section_is_kept_with_the_recipe() -> None:

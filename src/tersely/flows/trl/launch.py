@@ -55,12 +55,24 @@ def plan_trl(recipe: Recipe, folder: Path, *, processes: int, dry: bool = False)
         known=config_fields(),
         cuda=torch.cuda.is_available(),
     )
+    _check_sampler(settings, gpus=gpus, dry=dry)
+    return settings
+
+
+def _check_sampler(settings: Mapping[str, Any], *, gpus: int, dry: bool) -> None:
     lacking = sampler_lacks(settings, gpus=gpus, installed=find_spec("vllm") is not None)
     if lacking is not None and not dry:
         raise ConfigError(lacking)
     if lacking is not None:
-        warnings.warn(f"on this machine, {lacking}", TerselyWarning, stacklevel=2)
-    return settings
+        warnings.warn(f"on this machine, {lacking}", TerselyWarning, stacklevel=3)
+    elif settings.get("use_vllm") and gpus == 0:
+        warnings.warn(
+            "trl.use_vllm = true without a GPU: vLLM for CPUs packs its weights and cannot take "
+            "those of TRL's next step, unless a plugin of vLLM's keeps them plain; leave it out "
+            "(docs/scale.md)",
+            TerselyWarning,
+            stacklevel=3,
+        )
 
 
 def sampler_lacks(settings: Mapping[str, Any], *, gpus: int, installed: bool) -> str | None:
