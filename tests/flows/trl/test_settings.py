@@ -1,15 +1,19 @@
 """A recipe in TRL's words: the same settings where TRL has them, refused by name where not."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tersely.algo import losses
 from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.flows.recipe.recipe import Recipe, as_toml, check_recipe, read_recipe
 from tersely.flows.train import seams
+from tersely.flows.trl import launch
 from tersely.flows.trl import trainer as trl
+from tersely.flows.trl.launch import sampler_lacks
 from tersely.flows.trl.settings import split_rows, trl_settings
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
@@ -144,6 +148,61 @@ def test_trl_s_own_settings_pass_through_and_repeating_the_recipe_is_no_contradi
     assert found["fsdp"] is True
     assert found["vllm_importance_sampling_mode"] == "token_truncate"
     assert found["vllm_importance_sampling_clip_max"] == 2.0
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_an_older_transformers_is_told_in_its_own_words(asked: bool) -> None:
+    recipe = tiny(f"model.gradient_checkpointing={str(asked).lower()}")
+    names = ("activation_checkpointing", "gradient_checkpointing")
+    for known in ({names[1]}, {*names}, set[str]()):
+        found = trl_settings(recipe, processes=1, output=Path("o"), known=KNOWN | known, cuda=False)
+        own = names[1] if known == {names[1]} else names[0]
+        assert {name: found[name] for name in names if name in found} == {own: asked}
+    given = tiny("trl.gradient_checkpointing=true")
+    with pytest.raises(ConfigError, match=r"set model\.gradient_checkpointing"):
+        trl_settings(given, processes=1, output=Path("o"), known=KNOWN | {names[1]}, cuda=False)
+
+
+SERVER = {"use_vllm": True, "vllm_mode": "server"}
+
+
+@pytest.mark.parametrize(
+    ("found", "gpus", "installed", "said"),
+    [
+        ({}, 0, False, None),
+        ({"use_vllm": False, "vllm_mode": "server"}, 0, False, None),
+        ({"use_vllm": True}, 0, True, None),
+        (SERVER, 1, True, None),
+        (SERVER, 0, True, r'vllm_mode = "server" needs a CUDA GPU.*NCCL; set .* = "colocate"$'),
+        (SERVER, 0, False, r'vllm_mode = "server" needs a CUDA GPU'),
+        (SERVER, 1, False, r"use_vllm = true needs vllm, which is not installed: run pip install"),
+        ({"use_vllm": True}, 0, False, r"use_vllm = true needs vllm"),
+    ],
+)
+def test_what_a_machine_lacks_for_vllm_is_said(
+    found: dict[str, Any], gpus: int, installed: bool, said: str | None
+) -> None:
+    lacking = sampler_lacks(found, gpus=gpus, installed=installed)
+    assert (lacking is None) is (said is None)
+    assert said is None or re.search(said, str(lacking))
+
+
+def test_a_run_is_refused_where_a_dry_run_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "check_engine", lambda _: None)
+    monkeypatch.setattr(launch, "config_fields", lambda: KNOWN)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    asked = tiny("trl.use_vllm=true", "trl.vllm_mode='server'", "loss.importance_cap=2.0")
+    with pytest.raises(ConfigError, match='"server" needs a CUDA GPU'):
+        launch.plan_trl(asked, Path("run"), processes=1)
+    with pytest.warns(TerselyWarning, match='on this machine, trl.vllm_mode = "server"'):
+        planned = launch.plan_trl(asked, Path("run"), processes=1, dry=True)
+    assert planned["vllm_mode"] == "server"
+    # Where vLLM is, weights that it cannot take are no reason to refuse: a plugin may help it.
+    monkeypatch.setattr(launch, "find_spec", lambda _: True)
+    colocated = tiny("trl.use_vllm=true", "loss.importance_cap=2.0")
+    for dry in (True, False):
+        with pytest.warns(TerselyWarning, match="without a GPU: vLLM for CPUs packs its weights"):
+            launch.plan_trl(colocated, Path("run"), processes=1, dry=dry)
 
 
 def test_the_section_is_kept_with_the_recipe() -> None:

@@ -6,12 +6,14 @@ All that can be refused is refused before a process is started or a GPU is taken
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import ConfigError, EngineError, TerselyWarning
 from tersely.core.lock import lock_folder
 from tersely.core.types import Problem, StepRecord, StepTiming
 from tersely.engines.fallback import make_sampler
@@ -30,9 +32,11 @@ from tersely.flows.trl.worker import LAUNCHED, MODULE, config_fields
 POLL_S = 0.5
 
 
-def plan_trl(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
+def plan_trl(recipe: Recipe, folder: Path, *, processes: int, dry: bool = False) -> dict[str, Any]:
     """The settings of ``GRPOConfig`` that a run would have; nothing is loaded or written.
 
+    Args:
+        dry: the run may be another machine's: what its sampler lacks here is a warning.
     Raises:
         ConfigError: TRL is missing or another than we know, or cannot do what the recipe says.
     """
@@ -44,13 +48,53 @@ def plan_trl(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
         raise ConfigError(
             f"--processes {processes} exceeds the {gpus} GPUs of this machine; give one for each"
         )
-    return trl_settings(
+    settings = trl_settings(
         recipe,
         processes=processes,
         output=folder / CHECKPOINTS,
         known=config_fields(),
         cuda=torch.cuda.is_available(),
     )
+    _check_sampler(settings, gpus=gpus, dry=dry)
+    return settings
+
+
+def _check_sampler(settings: Mapping[str, Any], *, gpus: int, dry: bool) -> None:
+    lacking = sampler_lacks(settings, gpus=gpus, installed=find_spec("vllm") is not None)
+    if lacking is not None and not dry:
+        raise ConfigError(lacking)
+    if lacking is not None:
+        warnings.warn(f"on this machine, {lacking}", TerselyWarning, stacklevel=3)
+    elif settings.get("use_vllm") and gpus == 0:
+        warnings.warn(
+            "trl.use_vllm = true without a GPU: vLLM for CPUs packs its weights and cannot take "
+            "those of TRL's next step, unless a plugin of vLLM's keeps them plain; leave it out "
+            "(docs/scale.md)",
+            TerselyWarning,
+            stacklevel=3,
+        )
+
+
+def sampler_lacks(settings: Mapping[str, Any], *, gpus: int, installed: bool) -> str | None:
+    """What a machine lacks that TRL's sampling through vLLM needs; None if nothing.
+
+    Args:
+        settings: of ``GRPOConfig``.
+        installed: whether vLLM is; TRL's client of a server needs it too.
+    """
+    if not settings.get("use_vllm"):
+        return None
+    if settings.get("vllm_mode") == "server" and gpus == 0:
+        return (
+            'trl.vllm_mode = "server" needs a CUDA GPU and there is none: TRL sends its weights to '
+            'the server over NCCL; set trl.vllm_mode = "colocate"'
+        )
+    if not installed:
+        return (
+            "trl.use_vllm = true needs vllm, which is not installed: run pip install vllm in TRL's "
+            "environment, or leave it out"
+        )
+    return None
 
 
 def worker_command(folder: Path, *, processes: int) -> list[str]:

@@ -46,6 +46,8 @@ OUT_OF_PLACE = {
     "auto_find_batch_size": "trl.per_device_train_batch_size",
     "save_only_model": "nothing: a run could not be resumed",
 }
+# Names that a transformers older than the tested ones has for what the recipe decides.
+OLDER_NAMES = {"activation_checkpointing": "gradient_checkpointing"}
 
 
 # Where in a run folder TRL's checkpoints go.
@@ -127,7 +129,10 @@ def trl_settings(
     """
     _refuse(recipe)
     given = _given(recipe)
-    fixed = _fixed(recipe, processes=processes, output=output)
+    fixed = {
+        name if name in known or OLDER_NAMES.get(name) not in known else OLDER_NAMES[name]: value
+        for name, value in _fixed(recipe, processes=processes, output=output).items()
+    }
     for key, value in given.items():
         _check_given(key, value, fixed=fixed, known=known)
     return {**_defaults(cuda=cuda), **given, **fixed}

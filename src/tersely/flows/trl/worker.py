@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,9 @@ def work(folder: Path) -> None:
     # A process that leaves early breaks the others' connections, and one that shuts Python down
     # under the group's own threads, which live as long as the wrapped model, is aborted.
     trainer.accelerator.wait_for_everyone()
+    # A vLLM in this process ends the process groups itself, and says so aloud if they are gone.
+    with suppress(AttributeError):
+        trainer.vllm_generation.llm.llm_engine.engine_core.shutdown()
     trainer.accelerator.end_training()
     del trainer
     gc.collect()
