@@ -40,7 +40,7 @@ def read_csv(file: Path, *, wanted: Iterable[str]) -> list[Mapping[str, str]]:
                 continue
             # A column without a name is pandas' index. One at the end of every line is the trace
             # of a trailing separator, and must be empty: else a decimal comma made it.
-            if any(row[width:]):
+            if any(row[width:]) and names & set(places):
                 raise DataError(
                     f"{file}:{lines.line_num} has more cells than the first line has names; put "
                     "quotes around cells that hold what separates them, as decimal commas"
