@@ -108,6 +108,15 @@ def test_gaps_late_starts_and_parts_of_rollouts_are_no_end() -> None:
         assert first_alarms(make_log(range(60), {"tokens_mean": np.full(60, 9), **columns})) == []
 
 
+def test_steps_without_a_signal_have_no_loss_and_are_no_end() -> None:
+    idle_N = np.where(np.arange(40) >= 20, 0, 500)
+    assert first_alarms(ended(21, update_tokens=idle_N)) == []
+    # Some steps without a signal hide no loss that is NaN at the others.
+    some_N = np.where(np.arange(40) % 2, 0, 500)
+    (alarm,) = first_alarms(ended(21, update_tokens=some_N))
+    assert alarm.evidence == "loss has no finite value from step 21"
+
+
 def test_a_curve_that_never_was_is_said_apart_from_what_is_not_in_the_log() -> None:
     found = diagnose(make_log(range(40), {"tokens_mean": np.full(40, 9), "loss": [np.nan] * 40}))
     assert "Without a finite value at any step: loss." in found.unknown

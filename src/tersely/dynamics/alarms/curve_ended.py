@@ -1,6 +1,7 @@
 """A curve of the run ends while the run goes on."""
 
 import numpy as np
+from jaxtyping import Float
 
 from tersely.dynamics.alarms import Severity
 from tersely.dynamics.log import StepLog
@@ -41,22 +42,26 @@ def curve_ended(log: StepLog) -> str | None:
 
 def say_ended(log: StepLog) -> str | None:
     """``loss and grad_norm have no finite value from step 21``; None where no curve ended."""
+    # Where no group has a signal nothing is learned: such a step has no loss, and is healthy.
+    learned_N = np.asarray(log.columns.get("update_tokens", np.ones(log.step_N.size))) != 0
+    step_K = log.step_N[learned_N]
     ended: dict[int, list[str]] = {}
     for name in CURVES:
-        if (at := _end(log.columns.get(name))) is not None:
+        values_N = log.columns.get(name)
+        if values_N is not None and (at := _end(values_N[learned_N])) is not None:
             ended.setdefault(at, []).append(name)
     parts = []
     for at, names in sorted(ended.items()):
         *others, last = names
         said = f"{', '.join(others)} and {last} have" if others else f"{last} has"
-        parts.append(f"{said} no finite value from step {log.step_N[at]:.0f}")
+        parts.append(f"{said} no finite value from step {step_K[at]:.0f}")
     return ", and ".join(parts) or None
 
 
-def _end(values_N: np.ndarray | None) -> int | None:
+def _end(values_N: Float[np.ndarray, " N"]) -> int | None:
     """The record from which a column has no value any more."""
-    (known_K,) = np.nonzero(np.isfinite([] if values_N is None else values_N))
-    if values_N is None or not known_K.size:
+    (known_K,) = np.nonzero(np.isfinite(values_N))
+    if not known_K.size:
         return None
     at = int(known_K[-1]) + 1
     longest_gap = int(np.diff(known_K).max(initial=1)) - 1
