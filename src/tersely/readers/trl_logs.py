@@ -98,4 +98,6 @@ def _counted(
         and not any(name.startswith(_NO_STEP) for name in row)
     ]
     counted = [{"step": number, **row} for number, row in enumerate(steps, start=1)]
-    return (counted, (COUNTED,)) if counted else (list(rows), ())
+    if not counted:
+        return list(rows), ()
+    return list(counted), (COUNTED,)
