@@ -116,8 +116,8 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
         raise DataError(f"answers are of several types: {listed}; write all of them as text")
     if as_numbers:
         warnings.warn(
-            f"{path}: {as_numbers:,} answers end in #### and a number, and no grader is named: they "
-            f"are graded by number; name another with {path.name}?grader=NAME",
+            f"{path}: {as_numbers:,} answers end in #### and a number, and no grader is named: "
+            f"they are graded by number; name another with {path.name}?grader=NAME",
             TerselyWarning,
             stacklevel=2,
         )

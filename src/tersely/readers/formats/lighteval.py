@@ -90,8 +90,15 @@ def lighteval(path: Path, *, options: Options) -> Reading:
     )
     judged = [(row, _verdicts(judge, row)) for row in rows]
     raws = _samples(judged, _ends(path, rows, unpadded), options=options)
-    notes = [*older_notes, *_notes(judge, judged, padded=unpadded.padded)]
-    return complete(path, raws, options=options, score_fix=SCORE_FIX, notes=notes)
+    reading = complete(
+        path,
+        raws,
+        options=options,
+        score_fix=SCORE_FIX,
+        verdicts=None if judge.metric is None else f"lighteval's {judge.metric}",
+        notes=_notes(judge, judged, padded=unpadded.padded),
+    )
+    return reading._replace(notes=(*older_notes, *reading.notes))
 
 
 def _demand_fields(path: Path, frame: pl.DataFrame) -> None:
@@ -263,7 +270,7 @@ def _samples(
 def _notes(
     judge: _Judge, judged: Sequence[tuple[Row, list[tuple[object, str | None]]]], *, padded: int
 ) -> list[str]:
-    notes = [f"verdicts from lighteval's {judge.metric}"] if judge.metric else []
+    notes = []
     left = sum(len(row.values["model_response"]["text"] or []) - len(v) for row, v in judged)
     if left:
         notes.append(f"{left} samples that {judge.metric} did not look at are left out")

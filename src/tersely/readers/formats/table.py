@@ -11,7 +11,7 @@ from tersely.readers.completing import complete
 from tersely.readers.naming import by_question
 from tersely.readers.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.readers.rows import Row, column_names, mapped, read_rows
-from tersely.readers.scores import cap_of, finish_of
+from tersely.readers.scores import cap_of, finish_of, verdict_names
 from tersely.readers.values import as_text, gold_text, prompt_id, whole
 
 SCORES = ("correct", "grade", "score")
@@ -53,7 +53,10 @@ def table(path: Path, *, options: Options) -> Reading:
         raws, notes = by_question(raws)
     else:
         notes = _several_prompts(raws)
-    return complete(path, raws, options=options, score_fix=SCORE_FIX, notes=notes)
+    others = [name for name in column_names(rows) if name not in columns.values()]
+    usable = verdict_names({name: [row.values.get(name) for row in rows] for name in others})
+    fix = f"{SCORE_FIX}, one of {', '.join(usable)}" if usable else SCORE_FIX
+    return complete(path, raws, options=options, score_fix=fix, notes=notes)
 
 
 def _several_prompts(raws: Sequence[RawSample]) -> list[str]:
