@@ -20,6 +20,7 @@ from tersely.readers.values import as_dict, as_list, as_text, gold_text
 from tersely.tasks.grading.answer import END_THINK, THINK
 
 EXPECTED = "an inspect-ai log, .eval or .json, with its samples"
+FIELDS = ("correct",)
 KEYS = (
     "id",
     "epoch",
@@ -67,7 +68,7 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
         ConfigError: a column of ours that is unknown.
         DataError: the file is no such log, or lacks what was not stated or chosen.
     """
-    check_columns(options, known=("correct",), reader="inspect_ai")
+    check_columns(options, known=FIELDS, reader="inspect_ai")
     log, samples = _read(path)
     if not samples:
         raise DataError(f"{path} holds no sample; expected {EXPECTED}")

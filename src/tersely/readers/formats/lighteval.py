@@ -25,11 +25,12 @@ SCORE_FIX = (
     "choose a metric of right or wrong with --column correct=METRIC, or grade the texts again with "
     "--regrade GRADER"
 )
-FIELDS = {
+PARTS = {
     "doc": ("id", "task_name", "query", "choices", "gold_index", "generation_size"),
     "metric": (),
     "model_response": ("text", "output_tokens"),
 }
+FIELDS = ("correct", "grader")
 SHARE = re.compile(r"(?:^|_)(?:avg@n|pass@k:k=1(?!\d)|pass@1(?!\d))")
 NUMBER = re.compile(r"(?:n=|pass@1:)(\d+)")
 
@@ -68,7 +69,7 @@ def lighteval(path: Path, *, options: Options) -> Reading:
         ConfigError: a column of ours that is unknown.
         DataError: the file is not lighteval's, or lacks what was not stated.
     """
-    check_columns(options, known=("correct", "grader"), reader="lighteval")
+    check_columns(options, known=FIELDS, reader="lighteval")
     frame, older_notes = read_frame(path, expected=EXPECTED), list[str]()
     if is_older(frame.columns):
         frame, older_notes = as_newer(path, frame, options=options)
@@ -103,7 +104,7 @@ def lighteval(path: Path, *, options: Options) -> Reading:
 
 def _demand_fields(path: Path, frame: pl.DataFrame) -> None:
     """Checks the columns and fields by which lighteval's details are known."""
-    for column, fields in FIELDS.items():
+    for column, fields in PARTS.items():
         kind = frame.schema.get(column)
         known = [f.name for f in kind.fields] if isinstance(kind, pl.Struct) else []
         lacking = [field for field in fields if field not in known]

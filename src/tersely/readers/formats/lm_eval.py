@@ -22,6 +22,7 @@ from tersely.tasks.grading.answer import END_THINK, THINK
 EXPECTED = "lm-eval's samples_*.jsonl of a generate_until task"
 KEYS = ("doc_id", "arguments", "resps", "filtered_resps")
 OWN = (*KEYS, "doc", "target", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash")
+FIELDS = ("filter", "correct")
 LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 # What its regex filter gives where it finds nothing.
 NOT_FOUND = "[invalid]"
@@ -51,7 +52,7 @@ def lm_eval(path: Path, *, options: Options) -> Reading:
         DataError: the file is not lm-eval's, or lacks what was not stated or chosen, or the
             thinking was dropped from its texts.
     """
-    check_columns(options, known=("filter", "correct"), reader="lm_eval")
+    check_columns(options, known=FIELDS, reader="lm_eval")
     rows = read_jsonl(path, expected=EXPECTED)
     demand(path, rows, KEYS, expected=EXPECTED)
     rows = _with_filters_and_metrics(rows)
