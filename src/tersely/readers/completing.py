@@ -75,7 +75,7 @@ def complete(
     return Reading(records=records, notes=tuple(said), golds=_golds(path, raws))
 
 
-def from_signs(raws: Sequence[RawSample]) -> tuple[Sequence[RawSample], list[str]]:
+def from_signs(raws: list[RawSample]) -> tuple[list[RawSample], list[str]]:
     """A reward of 1 and -1 alone as right and wrong, and a note that it was read so."""
     if not are_signs(raw.score for raw in raws):
         return raws, []
