@@ -10,8 +10,8 @@ import typer
 from tersely.cli.frame import messages, numbers, plain_errors, show
 from tersely.cli.options import flattened
 from tersely.cli.report import Files, WrittenOptions, say_where
-from tersely.cli.sides import SideOptions, SideToRead, read_sides
-from tersely.core.errors import ConfigError
+from tersely.cli.sides import SideOptions, SideToRead, read_sides, with_number
+from tersely.core.errors import ConfigError, DataError
 from tersely.flows.evaluate.pairing import PairBy
 
 if TYPE_CHECKING:
@@ -54,7 +54,11 @@ def compare(
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
         loaded = _name_apart(
-            [_load(side, budgets=budgets, protocol=options.protocol) for side in sides], evaluations
+            [
+                _load(side, place=place, budgets=budgets, protocol=options.protocol)
+                for place, side in enumerate(sides, start=1)
+            ],
+            evaluations,
         )
         files = _name_files(loaded, evaluations[-1], options)
         ks = numbers(options.k, option="--k")
@@ -73,12 +77,19 @@ def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions)
     return Files(page, *options.files)
 
 
-def _load(side: SideToRead, *, budgets: Sequence[int], protocol: "Protocol | None") -> "Loaded":
+def _load(
+    side: SideToRead, *, place: int, budgets: Sequence[int], protocol: "Protocol | None"
+) -> "Loaded":
     from tersely.readers.evaluations import load
     from tersely.readers.packing import plain_stem
 
     options = replace(side.options, run=plain_stem(side.path))
-    return load(side.path, reader=side.reader, options=options, budgets=budgets, protocol=protocol)
+    try:
+        return load(
+            side.path, reader=side.reader, options=options, budgets=budgets, protocol=protocol
+        )
+    except (ConfigError, DataError) as error:
+        raise type(error)(with_number(str(error), place)) from error
 
 
 def _name_apart(loaded: "Sequence[Loaded]", paths: Sequence[Path]) -> "list[Loaded]":

@@ -1,12 +1,15 @@
 """What a chat-completions server answers, checked before it counts as samples."""
 
 import codecs
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, StrictInt, ValidationError
 
 from tersely.core.errors import EngineError
+from tersely.core.parsing import parse_json
 from tersely.core.types import Finish
 from tersely.core.usage import Counted, Received, Usage, completion_tokens, least_tokens
 from tersely.engines.http.stream import is_stream, joined
@@ -61,15 +64,11 @@ class _Message(BaseModel):
     reasoning: str | None = None
 
 
-class _Logprobs(BaseModel):
-    content: list[object] | None = None
-
-
 class _ReplyChoice(BaseModel):
     index: int | None = None
     message: _Message
     finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
+    logprobs: object = None
 
 
 def _whole(count: object) -> object:
@@ -143,7 +142,7 @@ def read_reply(
     """
     try:
         body = body.removeprefix(codecs.BOM_UTF8)
-        reply = _Reply.model_validate_json(joined(body) if is_stream(body) else body)
+        reply = _parse(joined(body) if is_stream(body) else body)
     except ValidationError as error:
         raise _unreadable(error, body, secret=secret) from None
     shown = excerpt(body.decode("utf-8", errors="replace"), secret=secret)
@@ -167,6 +166,19 @@ def read_reply(
     ]
 
 
+def _parse(body: bytes) -> _Reply:
+    """The reply; half of a surrogate pair, which is no character, is read as U+FFFD."""
+    try:
+        return _Reply.model_validate_json(body)
+    except ValidationError:
+        with suppress(ValueError):
+            text = json.dumps(parse_json(body), ensure_ascii=False)
+            whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            if whole != text:
+                return _Reply.model_validate_json(whole)
+        raise
+
+
 def _in_order(found: list[_ReplyChoice], *, choices: int, shown: str) -> list[_ReplyChoice]:
     """As many choices as were asked for; those without an index stand as they come."""
     if found and all(choice.index is None for choice in found):
@@ -179,9 +191,9 @@ def _in_order(found: list[_ReplyChoice], *, choices: int, shown: str) -> list[_R
     if not found:
         raise Transient(f"the reply has no choices (got: {shown})")
     if places != list(range(choices)):
+        fix = "use --per-request 1" if choices > 1 else "use a server or proxy that keeps to n"
         raise EngineError(
-            f"asked the server for n={choices} and got choices {places}; "
-            "it ignores n: use --per-request 1"
+            f"asked the server for n={choices} and got choices {places}; it ignores n: {fix}"
         )
     broken = [choice.finish_reason for choice in found if choice.finish_reason in BROKEN_OFF]
     if broken:
@@ -274,7 +286,7 @@ def _token_counts(choices: list[_ReplyChoice], together: Counted) -> list[int]:
     assert together.tokens is not None
     if len(choices) == 1:
         return [together.tokens]
-    lists = [choice.logprobs.content if choice.logprobs else None for choice in choices]
+    lists = [_logprobs(choice) for choice in choices]
     counts = [len(content) for content in lists if content is not None]
     if len(counts) < len(choices) or sum(counts) != together.tokens:
         raise EngineError(
@@ -282,6 +294,11 @@ def _token_counts(choices: list[_ReplyChoice], together: Counted) -> list[int]:
             f"{counts}, usage says {together.tokens} in all; use --per-request 1"
         )
     return counts
+
+
+def _logprobs(choice: _ReplyChoice) -> list[object] | None:
+    found = choice.logprobs.get("content") if isinstance(choice.logprobs, Mapping) else None
+    return found if isinstance(found, list) else None
 
 
 def _content(message: _Message) -> str:
