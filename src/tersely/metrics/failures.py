@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 NAMED = 3
 # What a reply or a text said, and words with digits in them: numbers, and names of one request.
-_QUOTED = re.compile(r""" \(got: .*|: (['"]).*\1(?=;)""", re.DOTALL)
-_VARYING = re.compile(r"(?<!HTTP )\b(?<![\w.,-])[\w.,-]*\d[\w.,-]*")
+_QUOTED = re.compile(r""" \(got: .*|(?<=malformed JSON):.*|: (['"]).*\1(?=;)""", re.DOTALL)
+_VARYING = re.compile(r"(?<!HTTP )(?<![\w.,-])[\w.,-]*\d[\w.,-]*")
 
 
 class FailureReason(NamedTuple):
-    """One kind of reason, in the words of the first of its samples, how many and of what problems."""
+    """One kind of reason, in its first sample's words, how many samples and of which problems."""
 
     text: str
     samples: int

@@ -21,9 +21,9 @@ class OddReply(ValueError):
 
 
 class Choice(NamedTuple):
-    """One choice; ``logprobs`` counts its tokens that have one, None where none are listed."""
+    """One choice; ``place`` is its index, ``logprobs`` the tokens that have one; None: not told."""
 
-    index: int | None
+    place: int | None
     thinking: str
     content: str
     finish_reason: str | None
@@ -88,9 +88,8 @@ def _choice(found: object, where: str) -> Choice:
         raise OddReply(f"{where}.finish_reason is {_kind(finish)}, not text")
     content, logprobs = message.get("content"), found.get("logprobs")
     listed = logprobs.get("content") if isinstance(logprobs, dict) else None
-    index = _whole(found.get("index"))
     return Choice(
-        index=index if isinstance(index, int) and not isinstance(index, bool) else None,
+        place=_count(found, "index"),
         thinking=_whole_text(_thinking(message, f"{where}.message")),
         content=_whole_text(_text(content, f"{where}.message.content")),
         finish_reason=finish,
@@ -165,8 +164,9 @@ def _whole(count: object) -> object:
     """A whole number, whichever way a server's JSON writes it."""
     if isinstance(count, float) and count.is_integer():
         return int(count)
-    written = isinstance(count, str) and count.isdecimal() and len(count) <= LONGEST_COUNT
-    return int(count) if written else count
+    if isinstance(count, str) and count.isdecimal() and len(count) <= LONGEST_COUNT:
+        return int(count)
+    return count
 
 
 def _count(of: object, name: str) -> int | None:

@@ -154,7 +154,7 @@ class FailureTally:
 
 def _coarse(reason: str) -> str:
     """Where a status says it, what the server says beside it differs from reply to reply."""
-    return re.sub(r"(HTTP \d{3})\b[^;]*", r"\1", kind_of_failure(reason))
+    return re.sub(r"(HTTP \d{3})\b.*", r"\1", kind_of_failure(reason), flags=re.DOTALL)
 
 
 def _is_of_server(error: Transient | EngineError) -> bool:

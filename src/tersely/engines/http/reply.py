@@ -167,9 +167,9 @@ def _in_order(found: list[Choice], *, choices: int, shown: str) -> list[Choice]:
     """The choices by index, as many as were asked for; of one, those that came with it too."""
     if not found:
         raise Transient(f"the reply has no choices (got: {shown})")
-    if any(choice.index is not None for choice in found):
-        found = sorted(found, key=lambda choice: -1 if choice.index is None else choice.index)
-        places = [-1 if choice.index is None else choice.index for choice in found]
+    if any(choice.place is not None for choice in found):
+        found = sorted(found, key=lambda choice: -1 if choice.place is None else choice.place)
+        places = [-1 if choice.place is None else choice.place for choice in found]
     else:  # they stand as they come
         places = list(range(len(found)))
     if choices > 1 and places != list(range(choices)):
@@ -194,7 +194,7 @@ def _first(found: list[Choice], usage: Usage, *, can_count: bool) -> tuple[list[
         return [first], usage
     if not can_count:
         raise EngineError(
-            f"asked the server for n=1 and got choices {[choice.index for choice in found]}; it "
+            f"asked the server for n=1 and got choices {[choice.place for choice in found]}; it "
             "ignores n: use a server or proxy that keeps to n, for usage counts their tokens "
             "together, or give the model's tokenizer with --tokenizer FOLDER to count the first"
         )

@@ -177,14 +177,20 @@ def headers_of(endpoint: Endpoint) -> dict[str, str]:
     return {"Content-Type": "application/json", **key}
 
 
-def describe(error: httpx.RequestError) -> str:
-    """A connection's failure in a line."""
+def describe(error: httpx.RequestError | httpx.InvalidURL) -> str:
+    """A connection's failure in a line. A redirect to no url is one, followed or not."""
+    if isinstance(error, httpx.InvalidURL) or "location header" in str(error):
+        return excerpt(f"the server redirects to what is no url: {error}")
     return excerpt(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
-def unreachable(url: str, error: httpx.RequestError | ValueError | ImportError) -> EngineError:
+def unreachable(
+    url: str, error: httpx.RequestError | httpx.InvalidURL | ValueError | ImportError
+) -> EngineError:
     """The failure of a server that does not answer at all, and what mends it."""
     said = str(error)
+    if isinstance(error, httpx.InvalidURL):
+        return EngineError(f"{url}: {describe(error)}; correct --endpoint")
     if not isinstance(error, httpx.RequestError):
         return EngineError(f"a proxy of the environment cannot be used: {said}; correct HTTP_PROXY")
     fix = "start it or correct the url"

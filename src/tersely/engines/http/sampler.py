@@ -89,7 +89,7 @@ class HTTPSampler:
         except (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.DecodingError) as error:
             log.warning("%s: %s: the model is not checked", url, describe(error))
             return
-        except (httpx.RequestError, ValueError, ImportError) as error:
+        except (httpx.RequestError, httpx.InvalidURL, ValueError, ImportError) as error:
             raise unreachable(url, error) from None
         if reply.status_code in (401, 403):
             raise refused(reply, endpoint)
@@ -289,7 +289,7 @@ class _RequestRun:
                 return await client.post("chat/completions", content=spoken)
         except TimeoutError:
             raise Transient(f"no reply within {self.endpoint.timeout_s:g} s") from None
-        except httpx.RequestError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise Transient(describe(error)) from None
 
     async def without_echo(self, client: httpx.AsyncClient, said: Said, chunk: Chunk) -> Said:
