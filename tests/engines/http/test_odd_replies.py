@@ -232,7 +232,11 @@ TO = {
         "/v1/chat/completions",
         "/v1/chat/completions/",
     ],
-    "which is no server's url for chat completions": ["/login?next=a", "ftp://h/v1/models"],
+    "which is no server's url for chat completions": [
+        "/login?next=a",
+        "ftp://h/v1/models",
+        "http://[/",
+    ],
     "it redirects to nowhere": [""],
 }
 
@@ -245,7 +249,7 @@ def test_a_redirect_that_no_other_endpoint_mends_names_none(server, said) -> Non
         assert "give --endpoint" not in found
 
 
-@pytest.mark.parametrize("location", ["mailto:a@b", "http://[/"])
+@pytest.mark.parametrize("location", ["mailto:a@b", "http://h:port/"])
 def test_a_redirect_to_no_url_is_a_failure_of_the_server(server, location) -> None:
     odd = reply({}, status=307, Location=location)
     assert "the server redirects to what is no url: " in failure_of(server, odd)
