@@ -53,13 +53,11 @@ def compare(
             )
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
-        loaded = _name_apart(
-            [
-                _load(side, place=place, budgets=budgets, protocol=options.protocol)
-                for place, side in enumerate(sides, start=1)
-            ],
-            evaluations,
-        )
+        read = [
+            _load(side, place=place, budgets=budgets, protocol=options.protocol)
+            for place, side in enumerate(sides, start=1)
+        ]
+        loaded = _name_apart(read, evaluations)
         files = _name_files(loaded, evaluations[-1], options)
         ks = numbers(options.k, option="--k")
         if len(loaded) > MOST_NAMED:
