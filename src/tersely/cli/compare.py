@@ -60,10 +60,8 @@ def compare(
         loaded = _name_apart(read, evaluations)
         files = _name_files(loaded, evaluations[-1], options)
         ks = numbers(options.k, option="--k")
-        if len(loaded) > MOST_NAMED:
-            _show_several(loaded, files, budgets=budgets, ks=ks, pair_by=pair_by)
-        else:
-            _show_comparison(loaded[0], loaded[1], files, budgets=budgets, ks=ks, pair_by=pair_by)
+        show = _show_several if len(loaded) > MOST_NAMED else _show_two
+        show(loaded, files, budgets=budgets, ks=ks, pair_by=pair_by)
 
 
 def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions) -> Files:
@@ -103,9 +101,8 @@ def _name_apart(loaded: "Sequence[Loaded]", paths: Sequence[Path]) -> "list[Load
     return [side._replace(name=name) for side, name in zip(loaded, names, strict=True)]
 
 
-def _show_comparison(
-    before: "Loaded",
-    after: "Loaded",
+def _show_two(
+    loaded: "Sequence[Loaded]",
     files: Files,
     *,
     budgets: Sequence[int],
@@ -118,7 +115,7 @@ def _show_comparison(
     from tersely.report.tables.documents import describe_comparison
 
     left, right, compared, changes = compare_loaded(
-        before, after, budgets=budgets, ks=ks, pair_by=pair_by
+        *loaded, budgets=budgets, ks=ks, pair_by=pair_by
     )
     names = left.name, right.name
     if files.csv:

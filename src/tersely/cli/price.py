@@ -58,17 +58,20 @@ def show_price(
     prices = [] if model is None else _price(recipe, model, setup, mean_tokens)
     settings = recipe.model_dump(exclude_none=True, mode="json")
     if note_facts(describe_price(settings, cost, model, prices)):
-        return
+        return None
     sys.stdout.write(as_toml(recipe))
     _say(cost)
     if model is None:
-        _say(_say_no_price(recipe.model.path))
-        return
+        return _say(_say_no_price(recipe.model.path))
     _say(_describe_model(recipe, model))
+    _show_prices(prices, setup, evaluations=evaluations)
+
+
+def _show_prices(prices: "list[Price]", setup: "Setup", *, evaluations: int) -> None:
     messages.print(_draw(prices, evaluations=evaluations))
-    for line in [line for price in prices[:2] for line in _misfits(price, setup, evaluations)]:
+    misfits = [line for price in prices[:2] for line in _misfits(price, setup, evaluations)]
+    for line in (*misfits, CAVEAT):
         _say(line)
-    _say(CAVEAT)
 
 
 def _say_no_price(path: str) -> str:
