@@ -58,11 +58,12 @@ def show_price(
     prices = [] if model is None else _price(recipe, model, setup, mean_tokens)
     settings = recipe.model_dump(exclude_none=True, mode="json")
     if note_facts(describe_price(settings, cost, model, prices)):
-        return None
+        return
     sys.stdout.write(as_toml(recipe))
     _say(cost)
     if model is None:
-        return _say(_say_no_price(recipe.model.path))
+        _say(_say_no_price(recipe.model.path))
+        return
     _say(_describe_model(recipe, model))
     _show_prices(prices, setup, evaluations=evaluations)
 
