@@ -52,7 +52,7 @@ def write_caption(evaluation: Evaluation) -> str:
 
 def tell_detectable(evaluation: Evaluation) -> list[str]:
     """What a comparison of two evaluations of this size could see; nothing if not known."""
-    if not math.isfinite(evaluation.detectable) or evaluation.detectable == 0:
+    if not evaluation.detectable <= 1:
         return []
     return [
         f"Two evaluations of this size can tell accuracies apart that differ by "
