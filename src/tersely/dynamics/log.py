@@ -21,12 +21,14 @@ class StepLog(NamedTuple):
         columns: arrays over N by the names of ``StepRecord``'s fields; NaN where undefined.
         staleness: updates per rollout batch (S); NaN if not known.
         repeated_steps: records that a later restart superseded, left out here.
+        notes: what its reader says of it, a sentence each.
     """
 
     step_N: Float[np.ndarray, " N"]
     columns: Mapping[str, Float[np.ndarray, " N"]]
     staleness: float = np.nan
     repeated_steps: int = 0
+    notes: tuple[str, ...] = ()
 
     def get(self, *names: str) -> Float[np.ndarray, " N"] | None:
         """The first of these columns that has a defined value; None if none has."""
