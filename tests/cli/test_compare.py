@@ -218,13 +218,13 @@ def test_two_tables_without_caps_are_compared_at_the_usual_number_of_budgets(tmp
             for row in rows_of(seed)
         ]
         files.append(save(tmp_path / f"{name}.jsonl", rows))
-    result = call("--json", "compare", *files, *TABLE, "--out", tmp_path)
+    result = call("compare", *files, *TABLE, "--out", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["budgets_tokens"] == [32, 65, 131, 263, 526]
 
 
 def test_a_table_of_one_verdict_tells_no_detectable_difference(base, tmp_path):
     rows = [{**row, "correct": False} for row in rows_of(1)]
-    result = call("--json", "report", save(tmp_path / "wrong.jsonl", rows), *TABLE)
+    result = call("report", save(tmp_path / "wrong.jsonl", rows), *TABLE, "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["detectable"] is None

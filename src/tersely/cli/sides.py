@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OURS = "tersely"
 # Two files that do not name their benchmark are compared as of one.
 UNNAMED = "benchmark"
-_NUMBERED = re.compile(r"([1-9]\d?):(.+)", re.DOTALL)
+_NUMBERED = re.compile(r"(\d{1,3}):(.+)", re.DOTALL)
 
 Many = list[str] | None
 
@@ -107,10 +107,20 @@ def read_sides(paths: Sequence[Path], given: SideOptions, *, by_row: bool) -> li
             only_model=values["only_model"][at],
             benchmark_name=values["benchmark_name"][at],
         )
-        stated = reader_options(reading)
+        stated = _stated(reading, at + 1)
         stated = replace(stated, grader=graders[at], by_row=by_row, unnamed=UNNAMED)
         sides.append(SideToRead(path, reader, stated))
     return sides
+
+
+def _stated(reading: ReadOptions, place: int) -> "Options":
+    """The reader's settings; a fault of a tokenizer is named with its side."""
+    try:
+        return reader_options(reading)
+    except ConfigError as error:
+        said = str(error)
+        old, new = f"--tokenizer {reading.tokenizer}", f"--tokenizer {place}:{reading.tokenizer}"
+        raise ConfigError(said.replace(old, new, 1)) from error
 
 
 def _assign(
@@ -168,7 +178,7 @@ def _assign_columns(given: Many, readers: Sequence[str]) -> list[Many]:
 
 
 def _place(number: str, n: int, *, entry: str) -> int:
-    if int(number) > n:
+    if not 1 <= int(number) <= n:
         raise ConfigError(f"{entry}: there are {n} evaluations; give a number from 1 to {n}")
     return int(number) - 1
 

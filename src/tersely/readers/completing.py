@@ -51,7 +51,7 @@ def complete(
     elif not finish_known:
         caps = _raise(counted, caps=caps, recounted=recounted, said=said)
     records = _records(path, counted, caps=caps, options=options, score_fix=score_fix)
-    _check_records(path, records, counted)
+    _check_records(path, records, counted, options=options)
     lost = sum(record.finish is Finish.ERROR for record in records)
     if lost:
         said.append(
@@ -320,14 +320,25 @@ def _records(
     return records
 
 
-def _check_records(path: Path, records: Sequence[EvalRecord], counted: Sequence[_Counted]) -> None:
+def _check_records(
+    path: Path,
+    records: Sequence[EvalRecord],
+    counted: Sequence[_Counted],
+    *,
+    options: Options,
+) -> None:
     seen: dict[tuple[str, str, int], str] = {}
     for record, (raw, _) in zip(records, counted, strict=True):
         over = record.cap_tokens is not None and record.tokens > record.cap_tokens
         if over and record.finish is not Finish.ERROR:
+            fix = (
+                f"state a cap of {record.tokens} or more with --cap-tokens"
+                if options.cap_tokens == record.cap_tokens
+                else "correct the file or state the cap with --cap-tokens"
+            )
             raise DataError(
                 f"{path}: {raw.place} has {record.tokens} tokens, above the cap of "
-                f"{record.cap_tokens}; correct the file or state the cap with --cap-tokens"
+                f"{record.cap_tokens}; {fix}"
             )
         key = (record.benchmark, record.problem, record.sample)
         if key in seen:

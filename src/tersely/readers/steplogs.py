@@ -193,6 +193,8 @@ def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
         elif match := _CONSOLE.search(line):
             pairs = (part.rpartition(":") for part in match[2].split(" - "))
             rows.append({"step": match[1], **{name.strip(): value for name, _, value in pairs}})
+    if not rows and lines and re.search(r"[,;\t]", lines[0]) and "step" in lines[0].lower():
+        raise DataError(f"{file} is CSV, no log of verl's; read it with --from csv")
     return rows
 
 
