@@ -27,7 +27,10 @@ def setting(entry):
     [
         (("train", "nope.toml"), "no such file: nope.toml; give a TOML file"),
         (("train", "."), ". is a folder; give a recipe in it, such as recipe.toml"),
-        (setting("evaluation.budgets=[]"), "evaluation.budgets = [] has too few entries; give 1 or more"),
+        (
+            setting("evaluation.budgets=[]"),
+            "evaluation.budgets = [] has too few entries; give 1 or more",
+        ),
         (setting("learner.steps=inf"), "learner.steps = inf is not a whole number"),
         (setting("learner.steps=1.5"), "learner.steps = 1.5 is not a whole number"),
         (setting("learner.steps=0"), "learner.steps = 0 is below 1; set learner.steps >= 1"),
@@ -83,4 +86,6 @@ def test_a_stated_cap_below_a_sample_is_told_what_it_must_be(table):
 def test_a_csv_that_is_read_as_verls_is_called_one(tmp_path):
     file = tmp_path / "steps.csv"
     file.write_text("step,len\n1,2\n2,3\n")
-    refused(("diagnose", file, "--from", "verl"), "is CSV, no log of verl's; read it with --from csv")
+    refused(
+        ("diagnose", file, "--from", "verl"), "is CSV, no log of verl's; read it with --from csv"
+    )

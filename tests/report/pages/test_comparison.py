@@ -80,7 +80,9 @@ def test_a_page_of_lost_problems_opens_with_the_warning(page):
 
 
 def test_a_fall_that_may_be_chance_is_no_warning(base, terse, compare_loaded):
-    text = show(draw_comparison(*compare_loaded(base, terse, ks=(1, 2)), names=("base", "terse")), width=80)
+    text = show(
+        draw_comparison(*compare_loaded(base, terse, ks=(1, 2)), names=("base", "terse")), width=80
+    )
     assert "┏" not in text
     assert "falls" not in text
     assert "Pass@2 is not shown to fall: −33.3 pp" in " ".join(text.split())

@@ -162,7 +162,9 @@ def test_few_problems_are_called_rough():
         (0.1, NAN, False),
     ],
 )
-def test_the_warning_comes_exactly_when_pass_falls_beyond_chance_and_accuracy_does_not(accuracy, passed, warned):
+def test_the_warning_comes_exactly_when_pass_falls_beyond_chance_and_accuracy_does_not(
+    accuracy, passed, warned
+):
     both = comparison(
         accuracy=(accuracy - 0.05, accuracy, accuracy + 0.05),
         passed=(passed - 0.1, passed, passed + 0.1),
@@ -210,7 +212,9 @@ def test_no_difference_of_shares_above_one_hundred_points_is_named():
     assert said[1].endswith(
         "No difference at all can be seen reliably with 6 problems × 8 samples (80% power)."
     )
-    assert said[3].endswith("with 6 problems no change can be told from chance reliably (80% power).")
+    assert said[3].endswith(
+        "with 6 problems no change can be told from chance reliably (80% power)."
+    )
 
 
 def with_p(both, name, p):

@@ -242,7 +242,7 @@ def _one_line(error: ValidationError) -> str:
             return f"{key} = {shortened(first['input'])} has too few entries; give {least} or more"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than" as kind:
             bound, broken, sign = BROKEN[kind]
-            value = first["ctx"][bound]
+            value = f"{first['ctx'][bound]:g}"
             return f"{key} = {first['input']!r} {broken} {value}; set {key} {sign} {value}"
         case "finite_number":
             return f"{key} = {first['input']!r} is not finite; set a number"

@@ -1,6 +1,5 @@
 """Tables with one heading a column: what an evaluation measured by budget, by length, at once."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
