@@ -89,8 +89,8 @@ class Evaluation(NamedTuple):
     """All figures of one evaluation under one protocol.
 
     ``detectable`` is the smallest difference of accuracy, at the largest budget, that a second
-    evaluation of this size could find in 8 tries of 10, were sampling noise all there is; NaN where no
-    noise is seen.
+    evaluation of this size could find in 8 tries of 10, were sampling noise all there is; NaN
+    where no noise is seen.
     ``sources`` are the same figures of each source of problems, where there are several.
     ``failed`` are samples that could not be made; ``ungraded`` counts them too.
     ``window`` are samples that look cut, ``short_cut`` those cut by a lower cap of their own.
