@@ -245,3 +245,23 @@ def test_three_are_cut_to_the_problems_and_the_cap_of_all(tmp_path):
 
 def test_one_evaluation_is_no_comparison(base):
     refused(call("compare", base), "two evaluations or more", "tersely report")
+
+
+def test_two_tables_without_caps_are_compared_at_the_usual_number_of_budgets(tmp_path):
+    files = []
+    for name, seed, longest in (("a", 1, 526), ("b", 2, 263)):
+        rows = [
+            {**row, "cap_tokens": None, "tokens": min(row["tokens"], longest)}
+            for row in rows_of(seed)
+        ]
+        files.append(save(tmp_path / f"{name}.jsonl", rows))
+    result = call("compare", *files, *TABLE, "--out", tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["budgets_tokens"] == [32, 65, 131, 263, 526]
+
+
+def test_a_table_of_one_verdict_tells_no_detectable_difference(base, tmp_path):
+    rows = [{**row, "correct": False} for row in rows_of(1)]
+    result = call("report", save(tmp_path / "wrong.jsonl", rows), *TABLE, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["detectable"] is None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OURS = "tersely"
 # Two files that do not name their benchmark are compared as of one.
 UNNAMED = "benchmark"
-_NUMBERED = re.compile(r"([1-9]\d?):(.+)", re.DOTALL)
+_NUMBERED = re.compile(r"(\d{1,3}):(.+)", re.DOTALL)
 
 # An option that a message tells to give, up to its value, which a number may stand before.
 _NAMED_VALUE = re.compile(
@@ -113,10 +113,20 @@ def read_sides(paths: Sequence[Path], given: SideOptions, *, by_row: bool) -> li
             only_model=values["only_model"][at],
             benchmark_name=values["benchmark_name"][at],
         )
-        stated = reader_options(reading)
+        stated = _stated(reading, at + 1)
         stated = replace(stated, grader=graders[at], by_row=by_row, unnamed=UNNAMED)
         sides.append(SideToRead(path, reader, stated))
     return sides
+
+
+def _stated(reading: ReadOptions, place: int) -> "Options":
+    """The reader's settings; a fault of a tokenizer is named with its side."""
+    try:
+        return reader_options(reading)
+    except ConfigError as error:
+        said = str(error)
+        old, new = f"--tokenizer {reading.tokenizer}", f"--tokenizer {place}:{reading.tokenizer}"
+        raise ConfigError(said.replace(old, new, 1)) from error
 
 
 def _assign(
@@ -201,7 +211,7 @@ def with_number(message: str, place: int) -> str:
 
 
 def _place(number: str, n: int, *, entry: str) -> int:
-    if int(number) > n:
+    if not 1 <= int(number) <= n:
         raise ConfigError(f"{entry}: there are {n} evaluations; give a number from 1 to {n}")
     return int(number) - 1
 

@@ -59,7 +59,7 @@ def complete(
         caps = _raise(counted, caps=caps, recounted=recounted, said=said)
     fix = _score_fix(raws, score_fix, options=options)
     records = _records(path, counted, caps=caps, options=options, score_fix=fix)
-    _check_records(path, records, counted)
+    _check_records(path, records, counted, options=options)
     if verdicts is not None and any(record.grade is not Grade.UNGRADED for record in records):
         of_file = "the file's verdicts are" if options.grader is not None else "verdicts from"
         said.insert(0, f"{of_file} {verdicts}")
@@ -363,14 +363,25 @@ def _records(
     return records
 
 
-def _check_records(path: Path, records: Sequence[EvalRecord], counted: Sequence[_Counted]) -> None:
+def _check_records(
+    path: Path,
+    records: Sequence[EvalRecord],
+    counted: Sequence[_Counted],
+    *,
+    options: Options,
+) -> None:
     seen: dict[tuple[str, str, int], str] = {}
     for record, (raw, _) in zip(records, counted, strict=True):
         over = record.cap_tokens is not None and record.tokens > record.cap_tokens
         if over and record.finish is not Finish.ERROR:
+            fix = (
+                f"state a cap of {record.tokens} or more with --cap-tokens"
+                if options.cap_tokens == record.cap_tokens
+                else "correct the file or state the cap with --cap-tokens"
+            )
             raise DataError(
                 f"{path}: {raw.place} has {record.tokens} tokens, above the cap of "
-                f"{record.cap_tokens}; correct the file or state the cap with --cap-tokens"
+                f"{record.cap_tokens}; {fix}"
             )
         key = (record.benchmark, record.problem, record.sample)
         if key in seen:

@@ -54,6 +54,7 @@ class Loaded(NamedTuple):
         asked: what each (benchmark, problem) asks and which answer is right, where known.
         failed: samples that could not be made; None if there are none.
         questions: what each asks, also where its right answer is not known.
+        budgets_chosen: whether somebody chose the budgets; else they follow from the cap.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Loaded(NamedTuple):
     asked: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
     failed: FailedSamples | None = None
     questions: Mapping[tuple[str, str], str] = MappingProxyType({})
+    budgets_chosen: bool = True
 
 
 def load(
@@ -124,6 +126,7 @@ def load(
         asked=asked,
         questions=find_questions(asked, scan(file, _PROMPTS)),
         failed=_failed(frame),
+        budgets_chosen=bool(budgets or stated),
     )
 
 
@@ -173,6 +176,7 @@ def _load_peer(
             if (gold := reading.golds.get((r.benchmark, r.problem))) is not None
         },
         questions=find_questions({}, reading.records),
+        budgets_chosen=bool(budgets),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tersely.core import jsonl
 from tersely.core.contents import as_utf8, kind_of
 from tersely.core.digests import check_step_log
-from tersely.core.errors import ConfigError, DataError, no_such
+from tersely.core.errors import ConfigError, DataError, no_such, shortened
 from tersely.core.parsing import parse_json, parse_toml
 from tersely.core.types import StepRecord
 from tersely.dynamics.log import COLUMNS, StepLog, log_records, make_log
@@ -72,6 +72,8 @@ HINTS = {
     "entropy_mean": ("entropy",),
 }
 MOST_LISTED = 12
+# How tools write a value that is not there.
+BLANK = ("", "nan", "-nan", "+nan", "none", "null", "na", "n/a", "<na>", "-", "–")
 SLACK = 1e-6
 _CONSOLE = re.compile(r"\bstep:(\d+) - (.*)")
 
@@ -102,7 +104,31 @@ def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> Ste
         rows, notes = read_trl(file, known=names)
     else:
         rows = _verl_rows(file) if writer is Writer.VERL else read_csv(file, wanted=names)
+    rows = list(rows)
+    _check_named(rows, columns, file=file)
     return _arranged(rows, names, file=file, notes=notes)
+
+
+def _check_named(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, file: Path
+) -> None:
+    """Refuses a column that the user named where it is not there, or holds what is no number."""
+    for our, their in columns.items():
+        named = f"--column {our}={their}"
+        if rows and not any(their in row for row in rows):
+            raise DataError(
+                f"{file} has no column {their!r}; it has "
+                f"{_listed(list(dict.fromkeys(str(key) for row in rows for key in row)))}; "
+                f"correct {named}"
+            )
+        for number, row in enumerate(rows, start=1):
+            value = row.get(their)
+            text = "" if value is None else str(value).strip()
+            if text.lower() not in BLANK and math.isnan(_number(value)):
+                raise DataError(
+                    f"{file}: row {number} has {shortened(text)!r} in column {their!r}, which is "
+                    f"no number; write it as 0.5 or 50%, leave it empty, or leave out {named}"
+                )
 
 
 def _names(writer: Writer, columns: Mapping[str, str]) -> dict[str, str]:
@@ -167,6 +193,8 @@ def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
         elif match := _CONSOLE.search(line):
             pairs = (part.rpartition(":") for part in match[2].split(" - "))
             rows.append({"step": match[1], **{name.strip(): value for name, _, value in pairs}})
+    if not rows and lines and re.search(r"[,;\t]", lines[0]) and "step" in lines[0].lower():
+        raise DataError(f"{file} is CSV, no log of verl's; read it with --from csv")
     return rows
 
 
@@ -195,7 +223,7 @@ def _arranged(
     log = make_log(arrays.pop("step"), arrays)
     _check_bounds(log, sources, file=file)
     unread = [key for key in keys if key not in names and _has_number(rows, key)]
-    return log._replace(notes=(*notes, *_say_unread(unread, set(sources))))
+    return log._replace(notes=(*notes, *log.notes, *_say_unread(unread, set(sources))))
 
 
 def _first_known(row: Mapping[str, Any], theirs: Iterable[str]) -> float:

@@ -78,11 +78,18 @@ def check_protocols(before: Loaded, after: Loaded) -> None:
 
 
 def choose_budgets(sides: Sequence[Loaded]) -> tuple[int, ...]:
-    """The budgets that all sides report, up to the cap that they are cut at, and that cap."""
+    """The budgets that all sides report, up to the cap that they are cut at, and that cap.
+
+    Budgets that only follow from a side's own cap bind nobody: *finished* holds at any budget.
+    """
     cap_tokens = max(side.table.reach_tokens for side in sides)
-    first, *others = (side.budgets for side in sides)
+    finished = sides[0].protocol is Protocol.FINISHED
+    asked = [side.budgets for side in sides if side.budgets_chosen or not finished]
+    if not asked:
+        return spectrum(cap_tokens)
+    first, *others = asked
     shared = [b for b in first if b <= cap_tokens and all(b in each for each in others)]
-    if shared and sides[0].protocol is Protocol.FINISHED:
+    if shared and finished:
         shared.append(cap_tokens)
     return tuple(shared) or spectrum(cap_tokens)
 
