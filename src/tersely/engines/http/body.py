@@ -20,7 +20,7 @@ class OddReply(ValueError):
     """A part that a sample needs is not what it should be."""
 
 
-class Choice(NamedTuple):
+class ReplyChoice(NamedTuple):
     """One choice; ``place`` is its index, ``logprobs`` the tokens that have one; None: not told."""
 
     place: int | None
@@ -36,7 +36,7 @@ class Body(NamedTuple):
     ``odd_count`` says what stands in usage.completion_tokens, where that is no count.
     """
 
-    choices: list[Choice]
+    choices: list[ReplyChoice]
     usage: Usage
     error: bool = False
     odd_count: str = ""
@@ -77,7 +77,7 @@ def _kind(value: object) -> str:
     return _KINDS[type(value)]
 
 
-def _choice(found: object, where: str) -> Choice:
+def _choice(found: object, where: str) -> ReplyChoice:
     if not isinstance(found, dict):
         raise OddReply(f"{where} is {_kind(found)}, not an object")
     message, finish = found.get("message"), found.get("finish_reason")
@@ -88,7 +88,7 @@ def _choice(found: object, where: str) -> Choice:
         raise OddReply(f"{where}.finish_reason is {_kind(finish)}, not text")
     content, logprobs = message.get("content"), found.get("logprobs")
     listed = logprobs.get("content") if isinstance(logprobs, dict) else None
-    return Choice(
+    return ReplyChoice(
         place=_count(found, "index"),
         thinking=_whole_text(_thinking(message, f"{where}.message")),
         content=_whole_text(_text(content, f"{where}.message.content")),

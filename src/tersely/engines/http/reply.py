@@ -10,7 +10,7 @@ from tersely.core.errors import EngineError
 from tersely.core.parsing import parse_json
 from tersely.core.types import Finish
 from tersely.core.usage import Counted, Received, Usage, completion_tokens, least_tokens
-from tersely.engines.http.body import Body, Choice, OddReply, read_body
+from tersely.engines.http.body import Body, ReplyChoice, OddReply, read_body
 from tersely.engines.http.stream import EndedEarly, is_stream, joined
 
 MESSAGE_CHARS = 200
@@ -163,7 +163,7 @@ def _shown(body: bytes, *, secret: str | None) -> str:
     return excerpt(text.decode("utf-8", errors="replace"), secret=secret)
 
 
-def _in_order(found: list[Choice], *, choices: int, shown: str) -> list[Choice]:
+def _in_order(found: list[ReplyChoice], *, choices: int, shown: str) -> list[ReplyChoice]:
     """The choices by index, as many as were asked for; of one, those that came with it too."""
     if not found:
         raise Transient(f"the reply has no choices (got: {shown})")
@@ -184,7 +184,9 @@ def _in_order(found: list[Choice], *, choices: int, shown: str) -> list[Choice]:
     return found
 
 
-def _first(found: list[Choice], usage: Usage, *, can_count: bool) -> tuple[list[Choice], Usage]:
+def _first(
+    found: list[ReplyChoice], usage: Usage, *, can_count: bool
+) -> tuple[list[ReplyChoice], Usage]:
     """The first of several choices where one was asked for, and what counts its tokens.
 
     The server's usage counts several together; of one that came more than once it is taken.
@@ -202,7 +204,7 @@ def _first(found: list[Choice], usage: Usage, *, can_count: bool) -> tuple[list[
 
 
 def _received(
-    choice: Choice, usage: Usage, *, prompt: str, count: Callable[[str], int] | None
+    choice: ReplyChoice, usage: Usage, *, prompt: str, count: Callable[[str], int] | None
 ) -> Received:
     """What one choice brought. Thinking that the server keeps back cannot be counted."""
     thinking = choice.thinking
@@ -248,7 +250,7 @@ def text_of(said: Said, *, stop_texts: tuple[str, ...] = ()) -> str:
     return f"<think>{said.reasoning}</think>{content}"
 
 
-def _token_counts(choices: list[Choice], together: Counted) -> list[int]:
+def _token_counts(choices: list[ReplyChoice], together: Counted) -> list[int]:
     assert together.tokens is not None
     if len(choices) == 1:
         return [together.tokens]
@@ -261,7 +263,7 @@ def _token_counts(choices: list[Choice], together: Counted) -> list[int]:
     return counts
 
 
-def _said(choice: Choice, *, tokens: int, cap_tokens: int, counted: str, beside: int) -> Said:
+def _said(choice: ReplyChoice, *, tokens: int, cap_tokens: int, counted: str, beside: int) -> Said:
     if choice.finish_reason is None:
         raise EngineError(
             "the server's reply has no finish_reason, so truncation cannot be told; "
@@ -286,6 +288,6 @@ def _said(choice: Choice, *, tokens: int, cap_tokens: int, counted: str, beside:
     )
 
 
-def _finish(choice: Choice) -> Finish:
+def _finish(choice: ReplyChoice) -> Finish:
     """Proxies of Gemini's API write it in capitals."""
     return FINISHES.get((choice.finish_reason or "").lower(), Finish.ERROR)
