@@ -10,7 +10,7 @@ from tersely.core.errors import EngineError
 from tersely.core.parsing import parse_json
 from tersely.core.types import Finish
 from tersely.core.usage import Counted, Received, Usage, completion_tokens, least_tokens
-from tersely.engines.http.body import Body, ReplyChoice, OddReply, read_body
+from tersely.engines.http.body import Body, OddReply, ReplyChoice, read_body
 from tersely.engines.http.stream import EndedEarly, is_stream, joined
 
 MESSAGE_CHARS = 200
