@@ -93,11 +93,7 @@ def load(
         told = options or readers.Options(run=plain_stem(path))
         return _load_peer(path, reader, told, budgets, protocol or Protocol.FINISHED)
     only_model = None if options is None else _only_model(options)
-    file = path / RECORDS_FILE if path.is_dir() else path
-    if not file.is_file():
-        inside = sorted(path.glob("eval/step-*.jsonl"))
-        run = f", or one of the run's evaluations, such as {inside[-1]}" if inside else ""
-        raise ConfigError(f"{path} has no {RECORDS_FILE}; give a folder of tersely eval{run}")
+    file = _records_file(path)
     has_manifest = (file.parent / FILE).is_file() and file.name == RECORDS_FILE
     manifest = read_manifest(file.parent, EvaluationManifest) if has_manifest else None
     wanted = protocol or _protocol_of(manifest, file)
@@ -128,6 +124,15 @@ def load(
         failed=_failed(frame),
         budgets_chosen=bool(budgets or stated),
     )
+
+
+def _records_file(path: Path) -> Path:
+    file = path / RECORDS_FILE if path.is_dir() else path
+    if not file.is_file():
+        inside = sorted(path.glob("eval/step-*.jsonl"))
+        run = f", or one of the run's evaluations, such as {inside[-1]}" if inside else ""
+        raise ConfigError(f"{path} has no {RECORDS_FILE}; give a folder of tersely eval{run}")
+    return file
 
 
 def _failed(frame: pl.DataFrame) -> FailedSamples | None:
