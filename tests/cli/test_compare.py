@@ -140,6 +140,40 @@ def test_a_folder_of_ours_is_read_as_ours_beside_a_file_of_another_tool(tmp_path
     assert "theirs are paired by what they ask" in said
 
 
+FILTERS = next((FIXTURES / "lm_eval").glob("samples_lab_filters_*"))
+
+
+def test_what_a_reader_asks_for_is_named_with_the_evaluations_number(base, tmp_path):
+    readers = ("--from", "1:table", "--from", "2:lm_eval")
+    options = ("--tokenizer", f"2:{LAB}", "--cap-tokens", "2:96", "--out", tmp_path)
+    asked = call("compare", base, FILTERS, *readers, *options)
+    refused(asked, "has the filters answer, strict; choose one with --column 2:filter=NAME")
+    for column in ("2:filter=answer", "filter=answer"):
+        done = call("compare", base, FILTERS, *readers, *options, "--column", column)
+        refused(done, "share no problem")  # each was read
+
+    half = save(tmp_path / "half.jsonl", [row | {"correct": 0.5} for row in rows_of(2)])
+    for sides, place in (((half, base), 1), ((base, half), 2)):
+        refused(call("compare", *sides, *TABLE), f"--column {place}:correct=NAME")
+    models = [row | {"model": str(n % 2)} for n, row in enumerate(rows_of(2))]
+    two = save(tmp_path / "two.jsonl", models)
+    refused(call("compare", base, two, *TABLE), "choose one with --only-model 2:NAME")
+    lighteval = call("compare", base, LIGHTEVAL, "--from", "1:table", "--from", "2:lm_eval")
+    refused(lighteval, "read it with --from 2:lighteval")
+
+
+def test_a_column_that_one_reader_has_goes_to_its_files_alone(tmp_path):
+    rows = save(tmp_path / "rows.jsonl", [r | {"n": r["tokens"]} for r in rows_of(1)])
+    grader = ("--column", "grader=number", "--column", "problem=n", "--tokenizer", f"2:{LAB}")
+    readers = ("--from", "1:table", "--from", "2:lighteval")
+    refused(call("compare", rows, LIGHTEVAL, *readers, *grader), "share no problem")
+    both = (*readers, "--column", "correct=acc")
+    refused(call("compare", rows, LIGHTEVAL, *both), "its number: --column 1:correct=acc")
+    neither = (*readers, "--column", "filter=x")
+    said = ("no column 'filter' of --from table, lighteval to map", "choose one of correct, ")
+    refused(call("compare", rows, LIGHTEVAL, *neither), *said)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -149,7 +183,10 @@ def test_a_folder_of_ours_is_read_as_ours_beside_a_file_of_another_tool(tmp_path
         ((*TABLE, "--cap-tokens", "1:9", "--cap-tokens", "1:8"), ("twice for evaluation 1",)),
         ((*TABLE, "--benchmark", "a", "--benchmark", "2:b"), ("with and without a number",)),
         (("--from", "2:table", "--regrade", "math"), ("--regrade math", "--regrade 2:math")),
-        (("--from", "2:table", "--from", "3:verl", "--column", "text=t"), ("--column 2:text=t",)),
+        (
+            ("--from", "2:table", "--from", "3:verl", "--column", "tokens=t"),
+            ("--column 2:tokens=t",),
+        ),
         (("--from", "2:table", "--pair-by", "row"), ("--pair-by row is for tables",)),
     ],
 )
@@ -208,3 +245,23 @@ def test_three_are_cut_to_the_problems_and_the_cap_of_all(tmp_path):
 
 def test_one_evaluation_is_no_comparison(base):
     refused(call("compare", base), "two evaluations or more", "tersely report")
+
+
+def test_two_tables_without_caps_are_compared_at_the_usual_number_of_budgets(tmp_path):
+    files = []
+    for name, seed, longest in (("a", 1, 526), ("b", 2, 263)):
+        rows = [
+            {**row, "cap_tokens": None, "tokens": min(row["tokens"], longest)}
+            for row in rows_of(seed)
+        ]
+        files.append(save(tmp_path / f"{name}.jsonl", rows))
+    result = call("compare", *files, *TABLE, "--out", tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["budgets_tokens"] == [32, 65, 131, 263, 526]
+
+
+def test_a_table_of_one_verdict_tells_no_detectable_difference(base, tmp_path):
+    rows = [{**row, "correct": False} for row in rows_of(1)]
+    result = call("report", save(tmp_path / "wrong.jsonl", rows), *TABLE, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["detectable"] is None

@@ -131,3 +131,9 @@ def test_the_detectable_difference_counts_sampling_noise_only():
     # p0 one of two: variance 1/2 / 2 tries = 1/4; p1 two of two: 0. sqrt(2 * (1/8) / 2)
     expected = minimum_detectable(np.sqrt(2 * 0.125 / 2), n_problems=2)
     assert evaluate(GOLDEN).detectable == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_samples_that_are_all_alike_tell_no_detectable_difference(right):
+    alike = table([[10, 20], [10, 20]], [[right, right], [right, right]])
+    assert np.isnan(evaluate(alike).detectable)

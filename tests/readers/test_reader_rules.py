@@ -295,3 +295,54 @@ def test_a_damaged_archive_is_refused_by_the_member(tmp_path: Path) -> None:
     path = tmp_path / "bad.eval"
     path.write_bytes(whole)
     assert name in refusal(path, "inspect_ai")
+
+
+ZERO = [
+    {"tokens": 0, "text": "So 7."},
+    {"tokens": 0, "correct": 1},
+    {"tokens": "0", "correct": "C"},
+]
+
+
+@pytest.mark.parametrize("zero", ZERO)
+def test_0_tokens_of_a_text_or_a_right_answer_are_no_count(tmp_path: Path, zero: dict) -> None:
+    counted = ROW | {"problem": "b"}
+    result = reading(table(tmp_path, without(ROW, "text") | {"correct": 0} | zero, counted))
+    assert [record.finish for record in result.records] == [Finish.ERROR, Finish.STOP]
+    assert "1 of 2 samples have 0 tokens" in " ".join(result.notes)
+
+    alone = table(tmp_path, ROW | {"text": "So 7.", "tokens": 0})
+    message = refusal(alone)
+    assert "1 of 1 samples have 0 tokens" in message
+    assert "--tokenizer" in message
+    (record,) = reading(alone, count_tokens=lambda text: len(text)).records
+    assert record.tokens == 5
+
+
+def test_no_tokens_of_no_answer_are_a_count(tmp_path: Path) -> None:
+    empty = ROW | {"tokens": 0, "text": "", "correct": 0}
+    result = reading(table(tmp_path, empty, ROW | {"problem": "b"}))
+    assert [record.tokens for record in result.records] == [0, ROW["tokens"]]
+
+
+@pytest.mark.parametrize("tokens", [-3, 12.5, "12.5", "-1", float("inf")])
+def test_a_negative_or_fractional_count_is_refused_with_its_place(tmp_path: Path, tokens) -> None:
+    message = refusal(table(tmp_path, ROW, ROW | {"problem": "b", "tokens": tokens}))
+    assert "line 2" in message
+    assert "is no count of tokens" in message
+
+
+def test_the_cap_that_is_told_is_the_one_that_is_used(tmp_path: Path) -> None:
+    cut = ROW | {"tokens": 32, "finish": "length", "correct": 0}
+    result = reading(table(tmp_path, cut, ROW | {"problem": "b", "tokens": 33}))
+    assert max(record.cap_tokens or 0 for record in result.records) == 33
+    assert "taken as 33, the most tokens of any sample" in " ".join(result.notes)
+
+
+def test_a_score_that_is_no_verdict_is_answered_with_the_columns_that_are(tmp_path: Path) -> None:
+    half = ROW | {"correct": 0.5, "text": "7", "acc": 1, "length": 0.5, "also": None}
+    message = refusal(table(tmp_path, half, half | {"problem": "b", "acc": 0}))
+    assert "--column correct=NAME, one of acc, or grade the texts with --regrade GRADER" in message
+    bare = without(half, "acc", "text")
+    message = refusal(table(tmp_path, bare))
+    assert message.endswith("map the column of the verdict with --column correct=NAME")

@@ -298,6 +298,22 @@ def test_inspect_no_answer_is_ungraded_and_partial_credit_refused(tmp_path: Path
     )
 
 
+def test_partial_credit_is_answered_with_a_way_out_that_is_there(tmp_path: Path) -> None:
+    def partial(log, **others):  # type: ignore[no-untyped-def]
+        log["samples"][1]["scores"]["after_thinking"]["value"] = "P"
+        for sample in log["samples"]:
+            sample["scores"] |= {name: {"value": value} for name, value in others.items()}
+
+    chosen = {"columns": {"correct": "after_thinking"}}
+    message = refusal(json_log(tmp_path, partial), "inspect_ai")
+    assert "inspect score LOG), or grade the texts with --regrade GRADER" in message
+    assert "correct=SCORER" not in message
+    message = refusal(json_log(tmp_path, lambda log: partial(log, f1=0.5)), "inspect_ai", **chosen)
+    assert "no other scorer of right or wrong" in message
+    path = json_log(tmp_path, lambda log: partial(log, f1=0.5, match="C"))
+    assert "--column correct=SCORER: match, or grade" in refusal(path, "inspect_ai", **chosen)
+
+
 def test_inspect_tokens_of_several_calls_are_summed_and_said(tmp_path: Path) -> None:
     def again(log):  # type: ignore[no-untyped-def]
         log["plan"]["config"]["max_tokens"] = 200

@@ -89,3 +89,68 @@ def test_verls_console_output_is_read_in_utf_16(tmp_path: Path) -> None:
     )
     log = read_steps(file, writer=Writer.VERL, columns={})
     assert log.columns["tokens_mean"].tolist() == [9.5]
+
+
+OURS = "step,tokens_mean,accuracy\n1,90,0.5\n2,80,0.6\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        OURS,
+        # pandas' index, as to_csv() writes it, and a named column of no use.
+        ",step,tokens_mean,accuracy\n0,1,90,0.5\n1,2,80,0.6\n",
+        " ,step,x,,tokens_mean,accuracy\n0,1,a,b,90,0.5\n1,2,a,b,80,0.6\n",
+        '"";step;tokens_mean;accuracy\n0;1;90;0,5\n1;2;80;0,6\n',
+        ",step,tokens_mean,accuracy,\n0,1,90,0.5,\n1,2,80,0.6,\n",
+        "step,tokens_mean,accuracy,,\n1,90,0.5,,,\n2,80,0.6\n",
+        "step, tokens_mean, accuracy\n1, 90, 0.5\n\n2, 80, 0.6\n",
+        "step,step,x,x,tokens_mean,accuracy\n1,1,3,4,90,0.5\n2,2,5,6,80,0.6\n",
+        # A share in percent with its sign is no other number.
+        "step,tokens_mean,accuracy\n1,90,50%\n2,80,60 %\n",
+        # Rows that are no step: of a summary, or of another table.
+        "step,tokens_mean,accuracy\n1,90,0.5\n,7,0.1\n2,80,0.6\nmean,85,0.55\n",
+    ],
+)
+def test_columns_that_bear_our_names_are_read_whatever_stands_beside_them(
+    tmp_path: Path, content: str
+) -> None:
+    (file := tmp_path / "log.csv").write_text(content)
+    log = read_steps(file, writer=Writer.CSV, columns={})
+    assert log.step_N.tolist() == [1, 2]
+    assert log.columns["tokens_mean"].tolist() == [90, 80]
+    assert log.columns["accuracy"].tolist() == pytest.approx([0.5, 0.6])
+    assert log.repeated_steps == 0
+
+
+def test_a_column_that_the_user_names_stands_before_one_of_our_name(tmp_path: Path) -> None:
+    (file := tmp_path / "log.csv").write_text("step,tokens_mean,len\n1,90,9\n2,80,8\n")
+    log = read_steps(file, writer=Writer.CSV, columns={"tokens_mean": "len"})
+    assert log.columns["tokens_mean"].tolist() == [9, 8]
+    log = read_steps(file, writer=Writer.CSV, columns={"target_tokens": "tokens_mean"})
+    assert log.columns["target_tokens"].tolist() == [90, 80]
+    assert "tokens_mean" not in log.columns
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("it,len,len\n1,5,6\n", "has two columns 'len' that differ ('5' and '6'); give one"),
+        ("it,len,\n1,0,5\n", "log.csv:2 has more cells than the first line has names"),
+        ("it,len,accuracy\n1,5,50\n", "accuracy is 50 at step 1, and must be a share from 0 to 1;"),
+        ("it,len,solved_share\n1,5,-1\n", "solved_share is -1 at step 1, and must be a share"),
+        (
+            "it,len\n1,5\n2,-3\n",
+            "tokens_mean (column len) is -3 at step 2, and must be a number of",
+        ),
+    ],
+)
+def test_what_no_step_can_have_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    said = refusal(tmp_path, content)
+    assert message in said
+    assert ("divide the column by 100 if it is in percent" in said) == ("a share" in said)
+
+
+def test_infinite_and_rounded_shares_are_no_percent(tmp_path: Path) -> None:
+    log = read(tmp_path, "it,len,accuracy\n1,5,1.0000001\n2,6,inf\n3,7,nan\n")
+    assert log.columns["accuracy"][0] == pytest.approx(1)

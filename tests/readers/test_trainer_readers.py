@@ -1,5 +1,6 @@
 """Each trainer's reader on a file of its rollouts that the trainer wrote."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -96,3 +97,41 @@ def test_verl_files_of_several_steps_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
     path.write_text(text + text.replace('"step": 10', '"step": 20'), encoding="utf-8")
     assert "holds the steps 10, 20" in refusal(path, "verl")
+
+
+def dump(tmp_path: Path, *scores: object, **rest: object) -> Path:
+    """A dump of verl with these scores and nothing that was graded besides."""
+    rows = [
+        {"input": f"{n}?", "output": "So 7.", "gts": "7", "score": score, "step": 1} | rest
+        for n, score in enumerate(scores)
+    ]
+    path = tmp_path / "1.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+COUNTED = {"count_tokens": count_tokens, "cap_tokens": 64}
+
+
+def test_verl_scores_of_1_and_minus_1_alone_are_right_and_wrong(tmp_path: Path) -> None:
+    result = reading(dump(tmp_path, 1.0, -1.0, "1"), "verl", **COUNTED)
+    assert grades(result.records) == {Grade.CORRECT: 2, Grade.WRONG: 1}
+    assert "scores are 1 and -1 alone: -1 is taken as wrong" in result.notes
+
+
+@pytest.mark.parametrize("scores", [(0.1, 0.9), (1, -1, 0.5), (-1, -1), (1, 0, -1)])
+def test_verl_scores_that_are_no_verdicts_are_answered_with_what_is_one(tmp_path, scores) -> None:
+    message = refusal(dump(tmp_path, *scores, length=0.5), "verl", **COUNTED)
+    assert "no other column holds verdicts" in message
+    assert "grade the texts with --regrade GRADER" in message
+    for name in ("output", "length", "input"):
+        assert name not in message
+    message = refusal(dump(tmp_path, *scores, length=0.5, judge=1), "verl", **COUNTED)
+    assert "--column correct=NAME, one of judge, or grade" in message
+
+
+def test_verdicts_that_a_file_lacks_are_not_said_to_be_its(tmp_path: Path) -> None:
+    told = COUNTED | {"grader": "number"}
+    assert "verdicts" not in " ".join(reading(dump(tmp_path, 0.1, 0.9), "verl", **told).notes)
+    notes = reading(dump(tmp_path, 0, 1), "verl", **told).notes
+    assert notes[0] == "the file's verdicts are verl's score"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError, DataError
-from tersely.core.types import Problem
+from tersely.core.errors import ConfigError, DataError, TerselyWarning
+from tersely.core.types import Grade, Problem
+from tersely.tasks.grading import grade
 from tersely.tasks.problems import digest, in_band, of_sources, read_problems
 
 
@@ -273,3 +274,66 @@ def test_text_cannot_move_between_fields_unseen_by_the_digest() -> None:
 def test_the_digest_is_the_same_in_every_process() -> None:
     # blake2b(b"a\x1f1+1?\x1f2\x1fexact\x1e", digest_size=8), computed apart from this code.
     assert digest([a_problem()]) == "3eaf2cd958f5ed0c"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"question": "1+2?", "answer": "3"}, "the row has question, answer; .*?prompt=question)"),
+        ({"prompt": None, "query": "1+2?", "answer": "3"}, "?prompt=query)"),
+        ({"q": "1+2?", "answer": "3"}, "?prompt=COLUMN)"),
+        ({"prompt": {"en": "1+2?"}, "answer": "3"}, "?prompt=COLUMN.en)"),
+        ({"prompt": "", "answer": "3"}, "prompt: '' is empty; correct it"),
+        ({"prompt": "1+2?", "gold": "3"}, "the row has prompt, gold; .*?answer=gold)"),
+    ],
+)
+def test_a_row_without_a_prompt_or_answer_says_which_column_to_name(tmp_path, row, said) -> None:
+    with pytest.raises(DataError) as error:
+        read_problems(written(tmp_path, row))
+    for part in said.split(".*"):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"grader": "nmber"}, "ordered; did you mean the grader 'number'?"),
+        ({"answer": "anwser"}, "it has prompt, answer; did you mean 'answer'?"),
+        ({"id": "key"}, "it has prompt, answer; name the one that holds the id"),
+        ({"source": "prompt", "prompt": "promt"}, "did you mean 'prompt'?"),
+    ],
+)
+def test_a_column_or_grader_that_is_misspelled_is_answered_with_the_nearest(
+    tmp_path, columns, said
+) -> None:
+    file = written(tmp_path, {"prompt": "1+2?", "answer": "3"})
+    with pytest.raises(DataError, match=re.escape(said)):
+        read_problems(file, columns=columns)
+
+
+def test_a_named_column_that_is_empty_in_a_row_is_said_to_be_so(tmp_path) -> None:
+    file = written(tmp_path, {"prompt": "1+2?", "final": None, "answer": "3"})
+    with pytest.raises(DataError, match="has nothing under 'final', which holds the answer"):
+        read_problems(file, columns={"answer": "final"})
+
+
+SOLVED = "She has 2 and 2 more.\n#### 1,004"
+
+
+def test_worked_solutions_with_a_number_are_graded_by_number_unless_another_is_named(
+    tmp_path,
+) -> None:
+    file = written(tmp_path, {"prompt": "How many?", "answer": SOLVED})
+    with pytest.warns(TerselyWarning, match="1 answers end in #### and a number.*grader=NAME"):
+        (problem,) = read_problems(file)
+    assert (problem.grader, problem.answer) == ("number", "1004")
+    assert grade(problem, "So there are 1004 of them.").grade is Grade.CORRECT
+    (problem,) = read_problems(file, columns={"grader": "exact"})
+    assert problem.grader == "exact"
+    for row in (
+        {"prompt": "How many?", "answer": SOLVED, "grader": "math"},
+        {"prompt": "Where?", "answer": "They went north.\n#### Oslo"},
+        {"prompt": "How many?", "answer": "1004"},
+    ):
+        (problem,) = read_problems(written(tmp_path, row))
+        assert problem.grader == row.get("grader", "exact")

@@ -10,8 +10,8 @@ import typer
 from tersely.cli.frame import messages, numbers, plain_errors, show
 from tersely.cli.options import flattened
 from tersely.cli.report import Files, WrittenOptions, say_where
-from tersely.cli.sides import SideOptions, SideToRead, read_sides
-from tersely.core.errors import ConfigError
+from tersely.cli.sides import SideOptions, SideToRead, read_sides, with_number
+from tersely.core.errors import ConfigError, DataError
 from tersely.flows.evaluate.pairing import PairBy
 
 if TYPE_CHECKING:
@@ -53,15 +53,15 @@ def compare(
             )
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
-        loaded = _name_apart(
-            [_load(side, budgets=budgets, protocol=options.protocol) for side in sides], evaluations
-        )
+        read = [
+            _load(side, place=place, budgets=budgets, protocol=options.protocol)
+            for place, side in enumerate(sides, start=1)
+        ]
+        loaded = _name_apart(read, evaluations)
         files = _name_files(loaded, evaluations[-1], options)
         ks = numbers(options.k, option="--k")
-        if len(loaded) > MOST_NAMED:
-            _show_several(loaded, files, budgets=budgets, ks=ks, pair_by=pair_by)
-        else:
-            _show_comparison(loaded[0], loaded[1], files, budgets=budgets, ks=ks, pair_by=pair_by)
+        show = _show_several if len(loaded) > MOST_NAMED else _show_two
+        show(loaded, files, budgets=budgets, ks=ks, pair_by=pair_by)
 
 
 def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions) -> Files:
@@ -73,12 +73,19 @@ def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions)
     return Files(page, *options.files)
 
 
-def _load(side: SideToRead, *, budgets: Sequence[int], protocol: "Protocol | None") -> "Loaded":
+def _load(
+    side: SideToRead, *, place: int, budgets: Sequence[int], protocol: "Protocol | None"
+) -> "Loaded":
     from tersely.readers.evaluations import load
     from tersely.readers.packing import plain_stem
 
     options = replace(side.options, run=plain_stem(side.path))
-    return load(side.path, reader=side.reader, options=options, budgets=budgets, protocol=protocol)
+    try:
+        return load(
+            side.path, reader=side.reader, options=options, budgets=budgets, protocol=protocol
+        )
+    except (ConfigError, DataError) as error:
+        raise type(error)(with_number(str(error), place)) from error
 
 
 def _name_apart(loaded: "Sequence[Loaded]", paths: Sequence[Path]) -> "list[Loaded]":
@@ -94,9 +101,8 @@ def _name_apart(loaded: "Sequence[Loaded]", paths: Sequence[Path]) -> "list[Load
     return [side._replace(name=name) for side, name in zip(loaded, names, strict=True)]
 
 
-def _show_comparison(
-    before: "Loaded",
-    after: "Loaded",
+def _show_two(
+    loaded: "Sequence[Loaded]",
     files: Files,
     *,
     budgets: Sequence[int],
@@ -109,7 +115,7 @@ def _show_comparison(
     from tersely.report.tables.documents import describe_comparison
 
     left, right, compared, changes = compare_loaded(
-        before, after, budgets=budgets, ks=ks, pair_by=pair_by
+        *loaded, budgets=budgets, ks=ks, pair_by=pair_by
     )
     names = left.name, right.name
     if files.csv:

@@ -20,7 +20,9 @@ def diagnose(
     path: Annotated[Path, typer.Argument(help="A run folder, or a file of its steps.")],
     from_: Annotated[
         str,
-        typer.Option("--from", help="Who wrote it: tersely, trl (trainer_state.json), verl, csv."),
+        typer.Option(
+            "--from", help="Who wrote it: tersely, trl (its state, console or ms-swift), verl, csv."
+        ),
     ] = "tersely",
     column: Annotated[
         list[str] | None,

@@ -94,7 +94,7 @@ def plain_errors() -> Iterator[None]:
             raise
         where = error.filename or ("what this command writes" if full else "a file")
         reason = error.strerror or str(error) or type(error).__name__
-        fix = "; make room there and give the same command again" if full else ""
+        fix = "; make room there and give the same command again" if full else "; give another path"
         raise _end(f"{where}: {reason}{fix}", 1 if full or error.filename is None else 2) from error
 
 

@@ -47,7 +47,7 @@ def show_price(
         ConfigError: ``mean_tokens`` is beyond the cap, or the model or the problems, where they
             are here already, cannot be used.
     """
-    from tersely.flows.price.architecture import KNOWN, LAB, find_architecture
+    from tersely.flows.price.architecture import LAB, find_architecture
     from tersely.flows.price.cost import describe_cost
     from tersely.flows.recipe.recipe import as_toml
     from tersely.report.tables.documents import describe_price
@@ -62,18 +62,28 @@ def show_price(
     sys.stdout.write(as_toml(recipe))
     _say(cost)
     if model is None:
-        _say(
-            "price: none, for the lab's model is made for a CPU"
-            if recipe.model.path == LAB
-            else f"price: not known, for there is no config.json of a known form in "
-            f"{recipe.model.path}, and its name is none of {', '.join(KNOWN)}"
-        )
+        _say(_say_no_price(recipe.model.path))
         return
     _say(_describe_model(recipe, model))
+    _show_prices(prices, setup, evaluations=evaluations)
+
+
+def _show_prices(prices: "list[Price]", setup: "Setup", *, evaluations: int) -> None:
     messages.print(_draw(prices, evaluations=evaluations))
-    for line in [line for price in prices[:2] for line in _misfits(price, setup, evaluations)]:
+    misfits = [line for price in prices[:2] for line in _misfits(price, setup, evaluations)]
+    for line in (*misfits, CAVEAT):
         _say(line)
-    _say(CAVEAT)
+
+
+def _say_no_price(path: str) -> str:
+    from tersely.flows.price.architecture import KNOWN, LAB
+
+    if path == LAB:
+        return "price: none, for the lab's model is made for a CPU"
+    return (
+        f"price: not known, for there is no config.json of a known form in {path}, and its name "
+        f"is none of {', '.join(KNOWN)}"
+    )
 
 
 def _check_start(

@@ -1,5 +1,6 @@
 """``tersely report``."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from tersely.cli.frame import (
     show,
 )
 from tersely.cli.options import ReadOptions, flattened, reader_options
-from tersely.core.errors import ConfigError, no_such
+from tersely.core.errors import ConfigError, TerselyWarning, no_such
 from tersely.metrics.budgets import Protocol
 
 if TYPE_CHECKING:
@@ -163,12 +164,16 @@ def show_run(
 def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -> None:
     """Measures one evaluation, writes exports and page, and prints its tables."""
     from tersely.flows.evaluate.measuring import measure_loaded, tell_basis
+    from tersely.flows.evaluate.none_right import tell_none_right
     from tersely.report.pages import evaluation as pages
     from tersely.report.pages import exports
     from tersely.report.tables.documents import describe_evaluation
 
     measured = measure_loaded(loaded, ks=ks)
-    loaded = loaded._replace(notes=(*tell_basis(measured), *loaded.notes))
+    doubts = list(tell_none_right(loaded))
+    for doubt in doubts:
+        warnings.warn(doubt, TerselyWarning, stacklevel=2)
+    loaded = loaded._replace(notes=(*doubts, *tell_basis(measured), *loaded.notes))
     if files.csv:
         exports.write_csv(exports.export_evaluation(measured), files.csv)
     if files.markdown:

@@ -2,7 +2,7 @@
 order, or with the side's number in front, ``2:lighteval``."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersely.cli.options import READERS, ReadOptions, reader_options
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, no_such
 
 if TYPE_CHECKING:
     from tersely.readers.formats import Options
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 OURS = "tersely"
 # Two files that do not name their benchmark are compared as of one.
 UNNAMED = "benchmark"
-_NUMBERED = re.compile(r"([1-9]\d?):(.+)", re.DOTALL)
+_NUMBERED = re.compile(r"(\d{1,3}):(.+)", re.DOTALL)
+
+# An option that a message tells to give, up to its value, which a number may stand before.
+_NAMED_VALUE = re.compile(
+    r"(?:--column (?=\w+=)|--regrade (?=GRADER)|--only-model (?=NAME)"
+    rf"|--from (?=(?:{'|'.join(READERS)})\b))"
+)
 
 Many = list[str] | None
 
@@ -107,10 +113,20 @@ def read_sides(paths: Sequence[Path], given: SideOptions, *, by_row: bool) -> li
             only_model=values["only_model"][at],
             benchmark_name=values["benchmark_name"][at],
         )
-        stated = reader_options(reading)
+        stated = _stated(reading, at + 1)
         stated = replace(stated, grader=graders[at], by_row=by_row, unnamed=UNNAMED)
         sides.append(SideToRead(path, reader, stated))
     return sides
+
+
+def _stated(reading: ReadOptions, place: int) -> "Options":
+    """The reader's settings; a fault of a tokenizer is named with its side."""
+    try:
+        return reader_options(reading)
+    except ConfigError as error:
+        said = str(error)
+        old, new = f"--tokenizer {reading.tokenizer}", f"--tokenizer {place}:{reading.tokenizer}"
+        raise ConfigError(said.replace(old, new, 1)) from error
 
 
 def _assign(
@@ -147,6 +163,7 @@ def _assign(
 
 
 def _assign_columns(given: Many, readers: Sequence[str]) -> list[Many]:
+    """The columns of each side: one without a number goes to the sides whose reader has it."""
     columns: list[list[str]] = [[] for _ in readers]
     foreign = [at for at, reader in enumerate(readers) if reader != OURS]
     for entry in given or ():
@@ -155,20 +172,46 @@ def _assign_columns(given: Many, readers: Sequence[str]) -> list[Many]:
             place = _place(numbered[1], len(readers), entry=f"--column {entry}")
             columns[place].append(numbered[2])
             continue
-        of = sorted({readers[at] for at in foreign})
+        takes = _sides_with(entry, {at: readers[at] for at in foreign})
+        of = sorted({readers[at] for at in takes})
         if len(of) > 1:
             raise ConfigError(
                 f"--column {entry} is for all evaluations, but they are read as {', '.join(of)}, "
                 "which have columns of their own; say whose it is with its number: "
-                f"--column {foreign[0] + 1}:{entry}"
+                f"--column {takes[0] + 1}:{entry}"
             )
-        for at in foreign or range(len(readers)):
+        for at in takes or range(len(readers)):
             columns[at].append(entry)
     return [each or None for each in columns]
 
 
+def _sides_with(entry: str, readers: Mapping[int, str]) -> list[int]:
+    """The sides whose reader has the column of ours; all of them where there is only one reader.
+
+    Raises:
+        ConfigError: none of several readers has it.
+    """
+    from tersely.readers import formats
+
+    if len(set(readers.values())) < 2:
+        return [*readers]
+    column = entry.partition("=")[0]
+    known = {at: formats.columns_of(reader) for at, reader in readers.items()}
+    takes = [at for at, columns in known.items() if column in columns]
+    if not takes:
+        every = dict.fromkeys(name for columns in known.values() for name in columns)
+        of = f"--from {', '.join(dict.fromkeys(readers.values()))} to map"
+        raise ConfigError(no_such("column", column, every, of=of))
+    return takes
+
+
+def with_number(message: str, place: int) -> str:
+    """A reader's message with the evaluation's number in the options that it names."""
+    return _NAMED_VALUE.sub(rf"\g<0>{place}:", message)
+
+
 def _place(number: str, n: int, *, entry: str) -> int:
-    if int(number) > n:
+    if not 1 <= int(number) <= n:
         raise ConfigError(f"{entry}: there are {n} evaluations; give a number from 1 to {n}")
     return int(number) - 1
 

@@ -92,8 +92,11 @@ def _show_price(settings: "Recipe", *, mean_tokens: int | None) -> None:
 
 def _train(settings: "Recipe", folder: Path, start: "Resumption") -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
+    from tersely.flows.train.folder import check_folder
     from tersely.flows.train.progress import Progress
 
+    if start.resume or start.resume_from is not None:
+        check_folder(settings, folder, resume=True)
     messages.print(f"loading {settings.model.path} and its problems ...")
     use_threads(settings.model.cpu_threads)
     from tersely.flows.train.loop import train as run_training

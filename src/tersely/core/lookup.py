@@ -27,7 +27,7 @@ _SAID = {
     "alarms": ("alarm", ""),
 }
 # What pydantic calls a broken bound: its key, how we say it, and what to set instead.
-_BROKEN = {
+BROKEN = {
     "greater_than_equal": ("ge", "is below", ">="),
     "greater_than": ("gt", "is not above", ">"),
     "less_than_equal": ("le", "is above", "<="),
@@ -118,7 +118,7 @@ def describe(parameter: inspect.Parameter) -> str:
     bounds = [
         f"{sign} {getattr(bound, key):g}"
         for bound in get_args(parameter.annotation)[1:]
-        for key, _, sign in _BROKEN.values()
+        for key, _, sign in BROKEN.values()
         if getattr(bound, key, None) is not None
     ]
     return parameter.name + said + (f" ({', '.join(bounds)})" if bounds else "")
@@ -142,8 +142,8 @@ def _message(place: str, first: ErrorDetails) -> str:
     """What is wrong with a setting: its place and value, the bound and the fix."""
     place += "".join(f"[{part}]" for part in first["loc"])
     kind, value = first["type"], first["input"]
-    if kind in _BROKEN:
-        key, broken, sign = _BROKEN[kind]
+    if kind in BROKEN:
+        key, broken, sign = BROKEN[kind]
         bound = f"{first['ctx'][key]:g}"
         return f"{place} = {value:g} {broken} {bound}; set {place} {sign} {bound}"
     if kind == "finite_number":

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from tersely.core.types import StepRecord
@@ -21,12 +21,14 @@ class StepLog(NamedTuple):
         columns: arrays over N by the names of ``StepRecord``'s fields; NaN where undefined.
         staleness: updates per rollout batch (S); NaN if not known.
         repeated_steps: records that a later restart superseded, left out here.
+        notes: what its reader says of it, a sentence each.
     """
 
     step_N: Float[np.ndarray, " N"]
     columns: Mapping[str, Float[np.ndarray, " N"]]
     staleness: float = np.nan
     repeated_steps: int = 0
+    notes: tuple[str, ...] = ()
 
     def get(self, *names: str) -> Float[np.ndarray, " N"] | None:
         """The first of these columns that has a defined value; None if none has."""
@@ -52,15 +54,18 @@ def make_log(
 
     Where the step falls back, a run went on from an earlier checkpoint: the records from that
     step on are of weights that were given up, and are dropped. Infinite values are undefined.
+    A log that somebody wrote newest first, or sorted by its steps as text, is put in order first.
     """
     step_R = np.asarray(steps, dtype=float)
-    kept = _not_superseded(step_R)
+    order_R, notes = _in_time(step_R)
+    kept = order_R[_not_superseded(step_R[order_R])]
     arrays = {name: np.asarray(values, dtype=float)[kept] for name, values in columns.items()}
     return StepLog(
         step_N=step_R[kept],
         columns={n: np.where(np.isfinite(v_N), v_N, np.nan) for n, v_N in arrays.items()},
         staleness=staleness,
         repeated_steps=len(step_R) - len(kept),
+        notes=notes,
     )
 
 
@@ -72,6 +77,25 @@ def log_records(records: Iterable[StepRecord], *, staleness: float = np.nan) -> 
         {name: [float(getattr(r, name)) for r in records] for name in COLUMNS},
         staleness=staleness,
     )
+
+
+def _in_time(step_R: Float[np.ndarray, " R"]) -> tuple[Int[np.ndarray, " R"], tuple[str, ...]]:
+    """The places of the records in the order of time, and what to say of it.
+
+    A restart falls back once and rises again. A log that falls more than twice as often as it rises
+    is newest first; one whose steps each stand once, in the order of their digits, was sorted.
+    """
+    change_R = np.diff(step_R)
+    falls, rises = int((change_R < 0).sum()), int((change_R > 0).sum())
+    as_written = np.arange(step_R.size)
+    if falls > 2 * rises:
+        return as_written[::-1], ("The log was written newest first; it is read from its end.",)
+    words = [f"{step:g}" for step in step_R]
+    once = len(set(words)) == len(words)
+    if falls and once and words == sorted(words) and step_R[0] == step_R.min():
+        note = "The log's steps were sorted as text (1, 10, 2); they are read as numbers."
+        return np.argsort(step_R), (note,)
+    return as_written, ()
 
 
 def _not_superseded(step_R: Float[np.ndarray, " R"]) -> list[int]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tersely.dynamics.alarms import RECENT, START, Alarm, Severity, first_alarms, rules
+from tersely.dynamics.alarms.curve_ended import say_ended
 from tersely.dynamics.decay import DecayShape
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
@@ -121,11 +122,16 @@ def _say_unknown(log: StepLog) -> list[str]:
     elif log.step_N.size < FEWEST_OF_ALARMS:
         unknown.append(f"{log.step_N.size} steps are too few for alarms ({FEWEST_OF_ALARMS}).")
     missing = [name for name in READ if log.get(name) is None]
+    blank = [n for n in (*READ, "loss", "grad_norm") if n in log.columns and log.get(n) is None]
     if missing:
         silent = [rule.name for rule in rules() if set(rule.columns) & set(missing)]
         unknown.append(
             f"Not in the log: {', '.join(missing)}; silent for that: {', '.join(silent) or 'none'}."
         )
+    if blank:
+        unknown.append(f"Without a finite value at any step: {', '.join(blank)}.")
+    if ended := say_ended(log):
+        unknown.append(f"{ended} to {log.step_N[-1]:.0f}, the last.")
     if log.repeated_steps:
         unknown.append(f"{log.repeated_steps} records were superseded by a restart and left out.")
-    return unknown
+    return [*unknown, *log.notes]

@@ -1,14 +1,18 @@
 """Samples that could not be made: how many, of which problems, and why."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 NAMED = 3
+# What a reply or a text said, and words with digits in them: numbers, and names of one request.
+_QUOTED = re.compile(r""" \(got: .*|(?<=malformed JSON):.*|: (['"]).*\1(?=;)""", re.DOTALL)
+_VARYING = re.compile(r"(?<!HTTP )(?<![\w.,-])[\w.,-]*\d[\w.,-]*")
 
 
 class FailureReason(NamedTuple):
-    """One reason, how many samples failed for it, and the problems that they are of."""
+    """One kind of reason, in its first sample's words, how many samples and of which problems."""
 
     text: str
     samples: int
@@ -31,6 +35,11 @@ class FailedSamples(NamedTuple):
     problems: int
     lost: int
     reasons: tuple[FailureReason, ...]
+
+
+def kind_of_failure(reason: str) -> str:
+    """The reason without what differs from sample to sample: its numbers and what it quotes."""
+    return _VARYING.sub("#", _QUOTED.sub("", reason))
 
 
 def tell_failed(failed: FailedSamples) -> str:
@@ -58,16 +67,18 @@ def count_failed(
         return None
     problems = {problem for problem, _ in failed}
     texts = [reason or "the reason is not on record" for _, reason in failed]
+    kinds = [kind_of_failure(text) for text in texts]
+    example = dict(zip(reversed(kinds), reversed(texts), strict=True))
     of: dict[str, dict[str, None]] = {}
-    for (problem, _), text in zip(failed, texts, strict=True):
-        of.setdefault(text, {})[problem] = None
+    for (problem, _), kind in zip(failed, kinds, strict=True):
+        of.setdefault(kind, {})[problem] = None
     return FailedSamples(
         samples=len(failed),
         made=made,
         problems=len(problems),
         lost=len(problems - left),
         reasons=tuple(
-            FailureReason(text, samples, tuple(of[text]))
-            for text, samples in Counter(texts).most_common()
+            FailureReason(example[kind], samples, tuple(of[kind]))
+            for kind, samples in Counter(kinds).most_common()
         ),
     )

@@ -89,7 +89,8 @@ class Evaluation(NamedTuple):
     """All figures of one evaluation under one protocol.
 
     ``detectable`` is the smallest difference of accuracy, at the largest budget, that a second
-    evaluation of this size could find in 8 tries of 10, were sampling noise all there is.
+    evaluation of this size could find in 8 tries of 10, were sampling noise all there is; NaN
+    where no noise is seen.
     ``sources`` are the same figures of each source of problems, where there are several.
     ``failed`` are samples that could not be made; ``ungraded`` counts them too.
     ``window`` are samples that look cut, ``short_cut`` those cut by a lower cap of their own.
@@ -382,7 +383,9 @@ def ock_column(values_RM: Float[np.ndarray, "R M"], sheet: Sheet) -> Float[np.nd
 def _detectable(table: SampleTable, budget_tokens: int, protocol: Protocol) -> float:
     hits = score(table, budgets_B=np.array([budget_tokens]), protocol=protocol)
     error = resampling_error(hits.hits_PSB[:, :, 0])
-    return minimum_detectable(error, n_problems=table.graded_problems)
+    least = minimum_detectable(error, n_problems=table.graded_problems)
+    # Samples that are all alike show no noise.
+    return least if least > 0 else np.nan
 
 
 def _ock(sheet: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Measured:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from tersely.core.errors import DataError, no_such
 from tersely.core.types import EvalRecord, Finish, Grade
 from tersely.readers.reading import CountsAll, Options, RawSample, Reading
-from tersely.readers.scores import grade_of, is_right, is_verdict, whole_tokens
+from tersely.readers.scores import are_signs, grade_of, is_right, is_verdict, whole_tokens
 from tersely.readers.thinking import mark_opened
+from tersely.readers.values import whole
 
 
 class _Counted(NamedTuple):
@@ -29,6 +30,7 @@ def complete(
     options: Options,
     score_fix: str,
     no_tokens: str = "the file holds no token counts",
+    verdicts: str | None = None,
     notes: Sequence[str] = (),
 ) -> Reading:
     """The records of the samples, after every check.
@@ -36,10 +38,15 @@ def complete(
     Args:
         score_fix: what to do about a score that is no verdict, for the error.
         no_tokens: why there are no counts, for the error.
+        verdicts: whose they are, for a note; None where that goes without saying.
     Raises:
         DataError: naming file, place, value and fix.
     """
     raws, said = _one_model(path, raws, options=options), list(notes)
+    if zero := _zero_counts(raws):
+        raws = [replace(raw, tokens=None) if _is_no_count(raw) else raw for raw in raws]
+        no_tokens = zero
+        said.append(zero)
     raws, opened = mark_opened(raws)
     said += opened
     counted, recounted = _count(path, raws, options=options, no_tokens=no_tokens, said=said)
@@ -50,8 +57,12 @@ def complete(
         counted = _clip(counted, caps=caps, said=said)
     elif not finish_known:
         caps = _raise(counted, caps=caps, recounted=recounted, said=said)
-    records = _records(path, counted, caps=caps, options=options, score_fix=score_fix)
-    _check_records(path, records, counted)
+    fix = _score_fix(raws, score_fix, options=options)
+    records = _records(path, counted, caps=caps, options=options, score_fix=fix)
+    _check_records(path, records, counted, options=options)
+    if verdicts is not None and any(record.grade is not Grade.UNGRADED for record in records):
+        of_file = "the file's verdicts are" if options.grader is not None else "verdicts from"
+        said.insert(0, f"{of_file} {verdicts}")
     lost = sum(record.finish is Finish.ERROR for record in records)
     if lost:
         said.append(
@@ -62,6 +73,39 @@ def complete(
     if ungraded and options.grader is None:
         said.append(f"{ungraded} of {len(records)} samples have no grade: left out")
     return Reading(records=records, notes=tuple(said), golds=_golds(path, raws))
+
+
+def from_signs(raws: list[RawSample]) -> tuple[list[RawSample], list[str]]:
+    """A reward of 1 and -1 alone as right and wrong, and a note that it was read so."""
+    if not are_signs(raw.score for raw in raws):
+        return raws, []
+    read = [replace(raw, score=0) if whole(raw.score) == -1 else raw for raw in raws]
+    return read, ["scores are 1 and -1 alone: -1 is taken as wrong"]
+
+
+def _is_no_count(raw: RawSample) -> bool:
+    """Whether it has 0 tokens and yet a text, or is right."""
+    return whole(raw.tokens) == 0 and bool((raw.text or "").strip() or is_right(raw.score))
+
+
+def _zero_counts(raws: Sequence[RawSample]) -> str:
+    """What to say of samples whose count is no count."""
+    wrong = sum(_is_no_count(raw) for raw in raws)
+    if not wrong:
+        return ""
+    return (
+        f"{wrong} of {len(raws)} samples have 0 tokens, which a text or a right answer cannot "
+        "have: taken as not counted"
+    )
+
+
+def _score_fix(raws: Sequence[RawSample], fix: str, *, options: Options) -> str:
+    """What to do about a score that is no verdict: also to grade the texts, where that can be."""
+    without_text = all(raw.text is None for raw in raws)
+    if options.grader is not None or without_text or "--regrade" in fix:
+        return fix
+    gold = "" if any(raw.gold is not None for raw in raws) else ", with the right answers mapped"
+    return f"{fix}, or grade the texts with --regrade GRADER{gold}"
 
 
 def _golds(path: Path, raws: Sequence[RawSample]) -> dict[tuple[str, str], str]:
@@ -220,9 +264,8 @@ def _caps(
             else "no cap is stated: there is no upper bound on budgets"
         )
         return stated
-    said.append(
-        f"the cap is not stated: taken as {max(cut)}, the most tokens of a sample that was cut"
-    )
+    which = "any sample" if most > max(cut) else "a sample that was cut"
+    said.append(f"the cap is not stated: taken as {most}, the most tokens of {which}")
     return [
         (tokens if raw.finish is Finish.LENGTH else most) if cap is None else cap
         for (raw, tokens), cap in zip(counted, stated, strict=True)
@@ -320,14 +363,25 @@ def _records(
     return records
 
 
-def _check_records(path: Path, records: Sequence[EvalRecord], counted: Sequence[_Counted]) -> None:
+def _check_records(
+    path: Path,
+    records: Sequence[EvalRecord],
+    counted: Sequence[_Counted],
+    *,
+    options: Options,
+) -> None:
     seen: dict[tuple[str, str, int], str] = {}
     for record, (raw, _) in zip(records, counted, strict=True):
         over = record.cap_tokens is not None and record.tokens > record.cap_tokens
         if over and record.finish is not Finish.ERROR:
+            fix = (
+                f"state a cap of {record.tokens} or more with --cap-tokens"
+                if options.cap_tokens == record.cap_tokens
+                else "correct the file or state the cap with --cap-tokens"
+            )
             raise DataError(
                 f"{path}: {raw.place} has {record.tokens} tokens, above the cap of "
-                f"{record.cap_tokens}; correct the file or state the cap with --cap-tokens"
+                f"{record.cap_tokens}; {fix}"
             )
         key = (record.benchmark, record.problem, record.sample)
         if key in seen:

@@ -54,6 +54,7 @@ class Loaded(NamedTuple):
         asked: what each (benchmark, problem) asks and which answer is right, where known.
         failed: samples that could not be made; None if there are none.
         questions: what each asks, also where its right answer is not known.
+        budgets_chosen: whether somebody chose the budgets; else they follow from the cap.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Loaded(NamedTuple):
     asked: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({})
     failed: FailedSamples | None = None
     questions: Mapping[tuple[str, str], str] = MappingProxyType({})
+    budgets_chosen: bool = True
 
 
 def load(
@@ -91,11 +93,7 @@ def load(
         told = options or readers.Options(run=plain_stem(path))
         return _load_peer(path, reader, told, budgets, protocol or Protocol.FINISHED)
     only_model = None if options is None else _only_model(options)
-    file = path / RECORDS_FILE if path.is_dir() else path
-    if not file.is_file():
-        inside = sorted(path.glob("eval/step-*.jsonl"))
-        run = f", or one of the run's evaluations, such as {inside[-1]}" if inside else ""
-        raise ConfigError(f"{path} has no {RECORDS_FILE}; give a folder of tersely eval{run}")
+    file = _records_file(path)
     has_manifest = (file.parent / FILE).is_file() and file.name == RECORDS_FILE
     manifest = read_manifest(file.parent, EvaluationManifest) if has_manifest else None
     wanted = protocol or _protocol_of(manifest, file)
@@ -124,7 +122,17 @@ def load(
         asked=asked,
         questions=find_questions(asked, scan(file, _PROMPTS)),
         failed=_failed(frame),
+        budgets_chosen=bool(budgets or stated),
     )
+
+
+def _records_file(path: Path) -> Path:
+    file = path / RECORDS_FILE if path.is_dir() else path
+    if not file.is_file():
+        inside = sorted(path.glob("eval/step-*.jsonl"))
+        run = f", or one of the run's evaluations, such as {inside[-1]}" if inside else ""
+        raise ConfigError(f"{path} has no {RECORDS_FILE}; give a folder of tersely eval{run}")
+    return file
 
 
 def _failed(frame: pl.DataFrame) -> FailedSamples | None:
@@ -173,6 +181,7 @@ def _load_peer(
             if (gold := reading.golds.get((r.benchmark, r.problem))) is not None
         },
         questions=find_questions({}, reading.records),
+        budgets_chosen=bool(budgets),
     )
 
 

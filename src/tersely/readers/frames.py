@@ -180,6 +180,11 @@ def _is_torn(file: Path) -> bool:
 
 def _check_frame(frame: pl.DataFrame, file: Path) -> None:
     schemas = frame["schema"].unique().to_list()
+    if schemas == [None]:
+        raise DataError(
+            f"{file} holds no records of tersely's; name the tool that wrote it with --from, such "
+            "as --from table"
+        )
     if any(found != jsonl.SCHEMA for found in schemas):
         raise DataError(
             f"{file}: schema {schemas}, but this version of tersely reads schema {jsonl.SCHEMA}; "

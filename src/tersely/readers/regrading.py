@@ -154,6 +154,9 @@ def _agreement(
     ours_right = [o for t, o in pairs if _is_right(o) and not _is_right(t)]
     theirs_right = [o for t, o in pairs if _is_right(t) and not _is_right(o)]
     alike = len(pairs) - len(ours_right) - len(theirs_right)
+    if not pairs and any(theirs.grade is not Grade.UNGRADED for theirs in before):
+        yield f"graded again by {grader}: no sample that the file graded has a grade here"
+        return
     if not pairs:
         yield f"graded by {grader}: the file holds no verdicts of its own to compare with"
         return

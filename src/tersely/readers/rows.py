@@ -3,6 +3,7 @@ them."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,9 @@ import polars as pl
 from tersely.core.contents import INSPECT_LOG, PARQUET, as_utf8, kind_of
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
+from tersely.readers.nested import find_lists, name_parts
 from tersely.readers.packing import read_unpacked
+from tersely.tasks.tables import cell
 
 # By which columns a Parquet file is known as a tool's.
 _PARQUET_OF = {
@@ -37,13 +40,17 @@ class Row(NamedTuple):
     values: dict[str, Any]
 
 
-def read_rows(path: Path, *, expected: str) -> list[Row]:
+def read_rows(path: Path, *, expected: str, under: str | None = None) -> list[Row]:
     """The rows of a Parquet, JSON-lines or JSON file, told by what it holds, not by its name.
 
+    Args:
+        under: where the list of rows stands in a file of one JSON object: ``results.rows``.
     Raises:
         DataError: naming the line that is no row, or that the file holds none.
     """
     content = read_unpacked(path)
+    if under is not None:
+        return _rows_under(path, content, under=under, expected=expected)
     if kind_of(content) == PARQUET:
         return frame_rows(_as_frame(path, content, expected=expected))
     return _json_rows(path, content, expected=expected)
@@ -58,8 +65,47 @@ def read_jsonl(path: Path, *, expected: str) -> list[Row]:
     return _json_rows(path, read_unpacked(path), expected=expected)
 
 
+def _rows_under(path: Path, content: bytes, *, under: str, expected: str) -> list[Row]:
+    """The rows of a list within one JSON object."""
+    whole = _one_object(read_text(path, content, expected=expected))
+    if whole is None:
+        raise DataError(
+            f"{path} is not one JSON object, which --column rows={under} is for; leave it out"
+        )
+    found: Any = None
+    with suppress(KeyError):
+        found = cell(whole, under)
+    if not isinstance(found, list) or not found or not all(isinstance(r, dict) for r in found):
+        raise DataError(f"{path} has no list of objects under {under!r}{_say_lists(whole)}")
+    return [Row(f"entry {number} of {under}", row) for number, row in enumerate(found, start=1)]
+
+
+def _one_object(content: bytes) -> dict[str, Any] | None:
+    try:
+        found = parse_json(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _say_lists(whole: Mapping[str, Any]) -> str:
+    """Where the rows of an object may stand, as the rest of an error."""
+    lists = find_lists(whole)
+    if not lists:
+        return "; write its rows as JSON lines"
+    shown = ", ".join(f"{place} ({count:,})" for place, count in lists.items())
+    first = next(iter(lists))
+    return f"; its lists are {shown}: read it with --from table --column rows={first}"
+
+
 def _json_rows(path: Path, content: bytes, *, expected: str) -> list[Row]:
     content = read_text(path, content, expected=expected)
+    first, more, _ = content.strip().partition(b"\n")
+    several_lines = more and first.startswith(b"{") and _one_object(first) is None
+    if several_lines and (whole := _one_object(content)):
+        raise DataError(
+            f"{path} is one JSON object over several lines; expected {expected}{_say_lists(whole)}"
+        )
     is_list = content.lstrip().startswith(b"[")
     found = (_listed if is_list else _lines)(path, content, expected=expected)
     rows = []
@@ -212,13 +258,37 @@ def mapped(path: Path, rows: Sequence[Row], column: str, *, field: str) -> str:
     Raises:
         DataError: no row has it; naming the columns there are and how to map one.
     """
-    names = column_names(rows)
-    if column not in names:
+    if column not in column_names(rows):
         raise DataError(
-            f"{path} has no column {column!r} for {field}; it has {', '.join(names)}; "
-            f"map one with --column {field}=NAME"
+            f"{path} has no column {column!r} for {field}; it has {list_columns(rows)}; "
+            f"map one with --column {field}=NAME{say_rows(rows)}"
         )
     return column
+
+
+def list_columns(rows: Sequence[Row]) -> str:
+    """The columns for an error, those of objects by their parts: ``vars.question``."""
+    return ", ".join(name_parts({name: v for row in rows for name, v in row.values.items()}))
+
+
+def say_rows(rows: Sequence[Row]) -> str:
+    """Where else the rows may be, if the file is a single object that holds lists."""
+    alone = len(rows) == 1 and find_lists(rows[0].values)
+    return f"; if its rows are in a list{_say_lists(rows[0].values)}" if alone else ""
+
+
+def with_parts(rows: Sequence[Row], columns: Iterable[str]) -> list[Row]:
+    """The rows with those of these columns that go into an object, such as ``vars.question``."""
+    wanted = [column for column in columns if "." in column]
+    return [Row(row.place, row.values | _parts(row.values, wanted)) for row in rows]
+
+
+def _parts(values: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    found = {}
+    for column in columns:
+        with suppress(KeyError):
+            found[column] = cell(values, column)
+    return found
 
 
 def map_columns(
@@ -229,9 +299,15 @@ def map_columns(
     Raises:
         DataError: no row has a column that is mapped.
     """
+    full = with_parts(rows, columns.values())
     for field, column in columns.items():
-        mapped(path, rows, column, field=field)
-    return lambda row, field: row.values.get(columns[field]) if field in columns else None
+        mapped(path, full, column, field=field)
+
+    def get(row: Row, field: str) -> Any:
+        column = columns.get(field, "")
+        return row.values.get(column, _parts(row.values, [column]).get(column))
+
+    return get
 
 
 def check_one_step(path: Path, rows: Sequence[Row]) -> None:

@@ -1,6 +1,7 @@
 """The meaning of another tool's scores and stop reasons; unclear values are refused."""
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from tersely.core.errors import DataError
 from tersely.core.types import Finish, Grade
@@ -51,6 +52,28 @@ def is_right(score: object) -> bool:
 def is_wrong(score: object) -> bool:
     """Whether the score is a verdict of wrong."""
     return _grade(score) is Grade.WRONG
+
+
+def name_verdicts(columns: Mapping[str, Sequence[object]]) -> str:
+    """How to name the verdict in another of these columns, or that none of them holds any."""
+    if names := verdict_names(columns):
+        return f"name the verdict with --column correct=NAME, one of {', '.join(names)}"
+    return "no other column holds verdicts: write one of 0 and 1, --column correct=NAME"
+
+
+def verdict_names(columns: Mapping[str, Sequence[object]]) -> list[str]:
+    """The columns that hold verdicts and nothing else."""
+    return [
+        name
+        for name, scores in columns.items()
+        if {_grade(score) for score in scores} - {Grade.UNGRADED} <= {*Grade}
+        and any(_grade(score) is not Grade.UNGRADED for score in scores)
+    ]
+
+
+def are_signs(scores: Iterable[object]) -> bool:
+    """Whether the scores are 1 and -1, both of them and nothing else: right and wrong."""
+    return {whole(score) for score in scores if score is not None} == {1, -1}
 
 
 def _grade(score: object) -> Grade | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tersely.core.contents import as_utf8, kind_of
-from tersely.core.errors import DataError
+from tersely.core.errors import DataError, shortened
 from tersely.readers.packing import read_unpacked
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -30,19 +30,49 @@ def read_csv(file: Path, *, wanted: Iterable[str]) -> list[Mapping[str, str]]:
     separator = _separator(file, text, names)
     text = _MARKED_SEPARATOR.sub("", text, count=1) if text[:4].lower() == "sep=" else text
     try:
-        lines = csv.DictReader(io.StringIO(text, newline=""), restkey="", delimiter=separator)
-        rows = []
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        header = [cell if cell in names else cell.strip() for cell in next(lines, [])]
+        places = _places(header)
+        width = max((at for at, name in enumerate(header, start=1) if name), default=0)
+        rows, cells = [], []
         for row in lines:
-            # A comma at the end of every line makes an empty cell without a name.
-            if any(row.pop("", None) or []):
+            if not any(row):
+                continue
+            # A column without a name is pandas' index. One at the end of every line is the trace
+            # of a trailing separator, and must be empty: else a decimal comma made it.
+            if any(row[width:]) and names & set(places):
                 raise DataError(
                     f"{file}:{lines.line_num} has more cells than the first line has names; put "
                     "quotes around cells that hold what separates them, as decimal commas"
                 )
-            rows.append(row)
+            cells.append(row)
+            rows.append({name: row[at] for name, at in places.items() if at < len(row)})
     except csv.Error as error:
         raise DataError(f"{file} is not CSV: {error}") from error
+    _check_repeated(file, header, cells, names)
     return _with_points(file, rows, names)
+
+
+def _places(header: Sequence[str]) -> dict[str, int]:
+    """Where each name stands, the first time where it is there twice or more."""
+    return {name: header.index(name) for name in header if name}
+
+
+def _check_repeated(
+    file: Path, header: Sequence[str], cells: Sequence[Sequence[str]], wanted: set[str]
+) -> None:
+    """Refuses a wanted name that heads two columns which differ."""
+    first = _places(header)
+    for at, name in enumerate(header):
+        if name not in wanted or first[name] == at:
+            continue
+        for row in cells:
+            one, other = ("".join(row[place : place + 1]) for place in (first[name], at))
+            if one != other:
+                raise DataError(
+                    f"{file} has two columns {name!r} that differ ({shortened(one)!r} and "
+                    f"{shortened(other)!r}); give one of them another name"
+                )
 
 
 def _text(file: Path) -> str:
@@ -63,7 +93,8 @@ def _separator(file: Path, text: str, wanted: set[str]) -> str:
     found = {}
     for separator in _SEPARATORS:
         cells = next(csv.reader([header], delimiter=separator), [])
-        found[separator] = (len(wanted & set(cells)), len(cells))
+        named = {cell.strip() for cell in cells} | set(cells)
+        found[separator] = (len(wanted & named), len(cells))
     best = max(found.values())
     first, *others = [separator for separator, count in found.items() if count == best]
     if others and best[1] > 1:

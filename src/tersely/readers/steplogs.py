@@ -1,20 +1,24 @@
 """Step logs of whoever trained: ours, TRL's, verl's, or a CSV with its columns named."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tersely.core import jsonl
 from tersely.core.contents import as_utf8, kind_of
 from tersely.core.digests import check_step_log
-from tersely.core.errors import ConfigError, DataError, no_such
+from tersely.core.errors import ConfigError, DataError, no_such, shortened
 from tersely.core.parsing import parse_json, parse_toml
 from tersely.core.types import StepRecord
 from tersely.dynamics.log import COLUMNS, StepLog, log_records, make_log
 from tersely.readers.packing import read_unpacked
 from tersely.readers.sheets import read_csv
+from tersely.readers.trl_logs import entry, read_trl
 
 
 class Writer(StrEnum):
@@ -27,8 +31,9 @@ class Writer(StrEnum):
 
 
 # Their names to ours, also for the records of runs that they train for us. TRL 1.16's
-# ``log_history``, where clipping is named by the loss; verl 0.9.1's metrics, whose mismatch of the
-# sampler is of probabilities and so none of ours.
+# ``log_history``, where clipping is named by the loss, and below it the names of TRL before 0.18
+# and of ms-swift; verl 0.9.1's metrics, whose mismatch of the sampler is of probabilities and so
+# none of ours.
 TRL_NAMES = {
     "completions/mean_length": "tokens_mean",
     "completions/clipped_ratio": "truncated_share",
@@ -42,6 +47,12 @@ TRL_NAMES = {
     "grad_norm": "grad_norm",
     "loss": "loss",
     "learning_rate": "learning_rate",
+    "completion_length": "tokens_mean",
+    "mean_completion_length": "tokens_mean",
+    "clipped_completions_ratio": "truncated_share",
+    "entropy/mean": "entropy_mean",
+    "clip_ratio": "clip_share",
+    **{f"tersely/{name}": name for name in COLUMNS},
 }
 VERL_NAMES = {
     "response_length/mean": "tokens_mean",
@@ -54,6 +65,16 @@ VERL_NAMES = {
     "actor/pg_loss": "loss",
     "actor/lr": "learning_rate",
 }
+# Words in other tools' names for what most alarms need.
+HINTS = {
+    "accuracy": ("acc", "correct", "reward", "score"),
+    "tokens_mean": ("length", "tokens"),
+    "entropy_mean": ("entropy",),
+}
+MOST_LISTED = 12
+# How tools write a value that is not there.
+BLANK = ("", "nan", "-nan", "+nan", "none", "null", "na", "n/a", "<na>", "-", "–")
+SLACK = 1e-6
 _CONSOLE = re.compile(r"\bstep:(\d+) - (.*)")
 
 
@@ -61,7 +82,7 @@ def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> Ste
     """The log in a file, or in a run's folder.
 
     Args:
-        columns: our name to the file's; for CSV all that are to be read, elsewhere further ones.
+        columns: our name to the file's, where the file does not bear ours or those of its writer.
     Raises:
         ConfigError: there is no such file, or a column is no name of ours.
         DataError: the file holds no steps of this kind.
@@ -74,17 +95,50 @@ def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> Ste
         raise ConfigError(f"no step log at {file}; give a file or a run folder")
     if writer is Writer.TERSELY:
         check_step_log(file.parent)
-        return log_records(_our_records(file), staleness=_staleness(file.parent))
-    theirs = {their: our for our, their in columns.items()}
+        log = log_records(_our_records(file), staleness=_staleness(file.parent))
+        _check_bounds(log, {}, file=file)
+        return log
+    names = _names(writer, columns)
+    notes: tuple[str, ...] = ()
     if writer is Writer.TRL:
-        rows: Iterable[Mapping[str, Any]] = _trl_rows(file)
-        names = {"step": "step", **TRL_NAMES, **theirs}
-    elif writer is Writer.VERL:
-        rows, names = _verl_rows(file), {"step": "step", **VERL_NAMES, **theirs}
+        rows, notes = read_trl(file, known=names)
     else:
-        names = {"step": "step", **theirs}
-        rows = read_csv(file, wanted=names)
-    return _arranged(rows, names, file=file)
+        rows = _verl_rows(file) if writer is Writer.VERL else read_csv(file, wanted=names)
+    rows = list(rows)
+    _check_named(rows, columns, file=file)
+    return _arranged(rows, names, file=file, notes=notes)
+
+
+def _check_named(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, file: Path
+) -> None:
+    """Refuses a column that the user named where it is not there, or holds what is no number."""
+    for our, their in columns.items():
+        named = f"--column {our}={their}"
+        if rows and not any(their in row for row in rows):
+            raise DataError(
+                f"{file} has no column {their!r}; it has "
+                f"{_listed(list(dict.fromkeys(str(key) for row in rows for key in row)))}; "
+                f"correct {named}"
+            )
+        for number, row in enumerate(rows, start=1):
+            value = row.get(their)
+            text = "" if value is None else str(value).strip()
+            if text.lower() not in BLANK and math.isnan(_number(value)):
+                raise DataError(
+                    f"{file}: row {number} has {shortened(text)!r} in column {their!r}, which is "
+                    f"no number; write it as 0.5 or 50%, leave it empty, or leave out {named}"
+                )
+
+
+def _names(writer: Writer, columns: Mapping[str, str]) -> dict[str, str]:
+    """The file's names to ours, the user's first; a column of theirs takes the place of all others
+    of that name."""
+    known = {Writer.TRL: TRL_NAMES, Writer.VERL: VERL_NAMES}.get(writer, {})
+    every = {"step": "step", **{name: name for name in COLUMNS}, **known}
+    mapped = {their: our for our, their in columns.items()}
+    rest = {t: our for t, our in every.items() if our not in columns and t not in mapped}
+    return {**mapped, **rest}
 
 
 def _our_records(file: Path) -> list[StepRecord]:
@@ -117,14 +171,6 @@ def _staleness(folder: Path) -> float:
         raise DataError(f"{recipe} is damaged: {error}; restore it or take it away") from error
 
 
-def _trl_rows(file: Path) -> list[Mapping[str, Any]]:
-    try:
-        rows: list[Any] = list(parse_json(read_unpacked(file))["log_history"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} is no trainer_state.json with a log_history: {error}") from error
-    return [_entry(row, place=f"{file}: entry {n}") for n, row in enumerate(rows, start=1)]
-
-
 def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
     """File logger: ``{"step": n, "data": {...}}`` a line; console: ``step:n - name:value``."""
     rows: list[Mapping[str, Any]] = []
@@ -142,52 +188,102 @@ def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
                     # A run in progress, or one that was killed, is writing this line.
                     break
                 raise DataError(f"{file}:{number} is not JSON: {error}") from error
-            data = _entry(found.get("data", {}), place=f"{file}:{number}: data")
+            data = entry(found.get("data", {}), place=f"{file}:{number}: data")
             rows.append({"step": found.get("step"), **data})
         elif match := _CONSOLE.search(line):
             pairs = (part.rpartition(":") for part in match[2].split(" - "))
             rows.append({"step": match[1], **{name.strip(): value for name, _, value in pairs}})
+    if not rows and lines and re.search(r"[,;\t]", lines[0]) and "step" in lines[0].lower():
+        raise DataError(f"{file} is CSV, no log of verl's; read it with --from csv")
     return rows
 
 
-def _entry(found: Any, *, place: str) -> Mapping[str, Any]:
-    if not isinstance(found, dict):
-        raise DataError(f"{place} is a {type(found).__name__}, no object; correct it")
-    return found
-
-
 def _arranged(
-    rows: Iterable[Mapping[str, Any]], names: Mapping[str, str], *, file: Path
+    rows: Iterable[Mapping[str, Any]],
+    names: Mapping[str, str],
+    *,
+    file: Path,
+    notes: tuple[str, ...] = (),
 ) -> StepLog:
     every = list(rows)
     # A trainer's summary or evaluation stands beside a step and says nothing of it.
     rows = [row for row in every if _holds_a_step(row, names)]
+    keys = list(dict.fromkeys(str(key) for row in every for key in row))
     if not rows:
-        seen = ", ".join(sorted({str(key) for row in every[:1] for key in row})) or "no rows"
-        others = ", ".join(their for their, our in names.items() if our != "step")
         raise DataError(
-            f"{file} has no row with {_name_of('step', names)} and one of the columns "
-            f"{others or '(none named)'}; it has {seen}; name them with "
-            "--column ours=theirs, for instance --column step=Step --column tokens_mean=length"
+            f"{file} has no row with a step and a column that is known; it has "
+            f"{_listed(keys) or 'no rows'}; name them with --column ours=theirs, for instance "
+            "--column step=Step --column tokens_mean=length"
         )
-    kept = {their: our for their, our in names.items() if any(their in row for row in rows)}
-    arrays = {our: [_number(row.get(their)) for row in rows] for their, our in kept.items()}
-    return make_log(arrays.pop("step"), arrays)
+    sources: dict[str, list[str]] = {}
+    for their, our in names.items():
+        if their in keys:
+            sources.setdefault(our, []).append(their)
+    arrays = {our: [_first_known(row, theirs) for row in rows] for our, theirs in sources.items()}
+    log = make_log(arrays.pop("step"), arrays)
+    _check_bounds(log, sources, file=file)
+    unread = [key for key in keys if key not in names and _has_number(rows, key)]
+    return log._replace(notes=(*notes, *log.notes, *_say_unread(unread, set(sources))))
+
+
+def _first_known(row: Mapping[str, Any], theirs: Iterable[str]) -> float:
+    values = (_number(row[their]) for their in theirs if their in row)
+    return next((value for value in values if not math.isnan(value)), math.nan)
+
+
+def _has_number(rows: Iterable[Mapping[str, Any]], key: str) -> bool:
+    return any(math.isfinite(_number(row.get(key))) for row in rows)
+
+
+def _listed(keys: Sequence[str]) -> str:
+    rest = f" and {len(keys) - MOST_LISTED} more" if len(keys) > MOST_LISTED else ""
+    return ", ".join(keys[:MOST_LISTED]) + rest
+
+
+def _say_unread(unread: Sequence[str], known: Collection[str]) -> list[str]:
+    """What else the file has, where it lacks what the alarms read most."""
+    lacking = [name for name in HINTS if name not in known]
+    for name in lacking:
+        near = [key for key in unread if any(word in key.lower() for word in HINTS[name])]
+        if near:
+            return [
+                f"Not read: {_listed(near)}; where one of them is {name}, say for instance "
+                f"--column {name}={near[0]}."
+            ]
+    return [f"Not read: {_listed(unread)}."] if unread and lacking else []
+
+
+def _check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:
+    """Refuses a share outside 0 to 1 and a length below 0, which no step can have."""
+    for name, values_N in log.columns.items():
+        share = name == "accuracy" or name.endswith("_share")
+        if not share and "tokens" not in name:
+            continue
+        # Sums of rounded numbers may stand a little above 1.
+        (bad_K,) = np.nonzero((values_N < -SLACK) | (share & (values_N > 1 + SLACK)))
+        if not bad_K.size:
+            continue
+        value, step = values_N[bad_K[0]], log.step_N[bad_K[0]]
+        theirs = " or ".join(sources.get(name, [name]))
+        of = "" if theirs == name else f" (column {theirs})"
+        bound = "a share from 0 to 1" if share else "a number of tokens, at least 0"
+        fix = "divide the column by 100 if it is in percent" if share else "correct the column"
+        raise DataError(
+            f"{file}: {name}{of} is {value:g} at step {step:.0f}, and must be {bound}; {fix}"
+        )
 
 
 def _holds_a_step(row: Mapping[str, Any], names: Mapping[str, str]) -> bool:
-    ours = {names[their] for their in row if their in names}
-    return "step" in ours and len(ours) > 1
-
-
-def _name_of(column: str, names: Mapping[str, str]) -> str:
-    return " or ".join(their for their, our in names.items() if our == column)
+    ours = {names[their]: row[their] for their in row if their in names}
+    return len(ours) > 1 and math.isfinite(_number(ours.get("step")))
 
 
 def _number(value: Any) -> float:
     if isinstance(value, str):
         # Consoles print numpy's numbers with their type: np.float64(0.5).
-        value = value.rpartition("(")[2].rstrip(")")
+        value = value.rpartition("(")[2].rstrip(") ")
+        if value.endswith("%"):
+            return _number(value[:-1]) / 100
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,6 +1,7 @@
 """Problems from a file, and the band of difficulty that a run draws from."""
 
 import difflib
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -11,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from tersely.core.errors import ConfigError, DataError, no_such
-from tersely.core.types import Message, Problem
+from tersely.core.errors import ConfigError, DataError, TerselyWarning, no_such
+from tersely.core.types import Grade, Message, Problem
 from tersely.tasks import grading
 from tersely.tasks.questions import final_answer, split_chat, text_of
 from tersely.tasks.tables import ENDINGS, TableRow, cell, missing_column, read_rows
@@ -41,6 +42,11 @@ _VERL_GRADERS = {
 }
 # A worked solution is no answer to these; the others have golds of a form of their own.
 _FINAL_ANSWERS = ("exact", "number", "math", "choice", "ordered")
+# Under which names others have them.
+_ALSO_CALLED = {
+    "prompt": ("question", "problem", "query", "instruction", "input"),
+    "answer": ("final_answer", "gold", "target", "solution", "label", "output"),
+}
 
 
 class _ChatLine(BaseModel):
@@ -77,8 +83,8 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
     """Reads one problem a row of a JSONL, JSON, CSV, TSV or Parquet file: ``prompt`` and
     ``answer``, and if wanted ``id``, ``source``, ``grader`` (default exact), ``difficulty``,
     ``reference_tokens`` and ``reference_accuracy``; other columns are ignored. A prompt may be a
-    chat that ends with the user's message, an answer a worked solution that ends in ``#### 72`` or
-    a box; verl's rows are read too.
+    chat that ends with the user's message, an answer a worked solution that ends in a box or in
+    ``#### 72``, which is graded as a number unless a grader is named; verl's rows are read too.
 
     Args:
         columns: our name to the file's, where they differ; ``a.b`` goes into an object. The name
@@ -95,17 +101,26 @@ def read_problems(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> lis
             raise ConfigError(no_such("field", name, _ProblemLine.model_fields, of="a problem"))
     problems: dict[str, Problem] = {}
     kinds: dict[str, str] = {}
+    as_numbers = 0
     for place, row in read_rows(path):
         kinds.setdefault(_kind(_find(row, "answer", columns)), place)
         problem = _problem(row, columns, place=place, source=path.stem)
         if problem.id in problems:
             raise _twice(problems[problem.id], problem)
         problems[problem.id] = problem
+        as_numbers += _is_hashed_number(row, columns)
     if not problems:
         raise DataError(f"{path} holds no problem; expected one JSON object a line")
     if len(kinds) > 1:
         listed = ", ".join(f"{kind} at {place}" for kind, place in kinds.items())
         raise DataError(f"answers are of several types: {listed}; write all of them as text")
+    if as_numbers:
+        warnings.warn(
+            f"{path}: {as_numbers:,} answers end in #### and a number, and no grader is named: "
+            f"they are graded by number; name another with {path.name}?grader=NAME",
+            TerselyWarning,
+            stacklevel=2,
+        )
     return list(problems.values())
 
 
@@ -140,13 +155,9 @@ def _problem(row: TableRow, columns: Mapping[str, str], *, place: str, source: s
     found["grader"] = _grader(row, found, columns)
     for name in columns:
         if found[name] is None:
-            fix = f"name the one that holds the {name}"
-            if name == "grader":
-                fix += f", or one of {', '.join(grading.names())}"
-            raise missing_column(columns[name], row, place=place, fix=fix)
+            raise _no_cell(name, columns[name], row, place=place)
     try:
-        if isinstance(found["prompt"], list):
-            found |= _split_prompt(found["prompt"])
+        found |= _prompt(found["prompt"], row)
         found["answer"] = _answer(found["answer"], row, grader=found["grader"])
         line = _ProblemLine.model_validate({k: v for k, v in found.items() if v is not None})
     except (ValueError, DataError) as error:
@@ -167,6 +178,46 @@ def _problem(row: TableRow, columns: Mapping[str, str], *, place: str, source: s
     )
 
 
+def _no_cell(name: str, column: str, row: TableRow, *, place: str) -> DataError:
+    """The error of a column that was named and that the row does not have, or has empty."""
+    if column in row:
+        return DataError(
+            f"{place} has nothing under {column!r}, which holds the {name}; correct it or leave "
+            "the row out"
+        )
+    fix = f"name the one that holds the {name}"
+    if name == "grader":
+        near = difflib.get_close_matches(column.lower(), grading.names(), n=1)
+        fix += f", or one of {', '.join(grading.names())}"
+        fix += f"; did you mean the grader {near[0]!r}?" if near else ""
+    return missing_column(column, row, place=place, fix=fix)
+
+
+def _prompt(value: Any, row: TableRow) -> dict[str, Any]:
+    """The prompt, and of one given as a chat what stands before its last message."""
+    if value is None:
+        raise DataError(_say_none("prompt", row))
+    if isinstance(value, list):
+        return _split_prompt(value)
+    if isinstance(value, dict):
+        raise DataError(
+            f"prompt: {str(value)[:60]} is a dict; write it as text or name the part of it that "
+            f"is the prompt (?prompt=COLUMN.{next(iter(value), 'PART')})"
+        )
+    if value == "":
+        raise DataError("prompt: '' is empty; correct it or leave the row out")
+    return {"prompt": value}
+
+
+def _say_none(name: str, row: TableRow) -> str:
+    """That a row has no prompt or answer, and how to name the column that has it."""
+    likely = next((other for other in _ALSO_CALLED[name] if other in row), "COLUMN")
+    return (
+        f"{name}: there is none; the row has {', '.join(row)}; correct it, leave it out or name "
+        f"the column (?{name}={likely})"
+    )
+
+
 def _split_prompt(messages: list[Any]) -> dict[str, Any]:
     """A prompt given as a chat: its last message, and what stands before it."""
     if not messages or not all(isinstance(message, dict) for message in messages):
@@ -179,6 +230,8 @@ def _grader(row: TableRow, found: Mapping[str, Any], columns: Mapping[str, str])
     """The grader that the file's name or the row names; else what verl would score it by."""
     if columns.get("grader") in grading.names():
         return columns["grader"]
+    if found["grader"] is None and _is_hashed_number(row, columns):
+        return "number"
     if found["grader"] is not None or "reward_model" not in row:
         return found["grader"]
     source = str(found["source"])
@@ -188,10 +241,7 @@ def _grader(row: TableRow, found: Mapping[str, Any], columns: Mapping[str, str])
 def _answer(value: Any, row: TableRow, *, grader: Any) -> str:
     """The gold answer as text, without the solution that leads to it."""
     if value is None:
-        raise DataError(
-            f"answer: there is none; the row has {', '.join(row)}; correct it, leave it out or "
-            "name the column (?answer=COLUMN)"
-        )
+        raise DataError(_say_none("answer", row))
     if isinstance(value, list | dict):
         raise DataError(
             f"answer: {str(value)[:60]} is a {type(value).__name__}; write the one answer as text "
@@ -204,6 +254,15 @@ def _answer(value: Any, row: TableRow, *, grader: Any) -> str:
     if not text.strip():
         raise DataError(f"answer: {text!r} is empty; correct it or leave the row out")
     return final_answer(text) if (grader or "exact") in _FINAL_ANSWERS else text
+
+
+def _is_hashed_number(row: TableRow, columns: Mapping[str, str]) -> bool:
+    """Whether the answer is a worked solution that ends in ``#### 72``, and no grader is named."""
+    answer = _find(row, "answer", columns)
+    hashed = isinstance(answer, str) and "####" in answer
+    if not hashed or "grader" in columns or _find(row, "grader", columns) is not None:
+        return False
+    return grading.load("number")("", final_answer(answer)).grade is not Grade.UNGRADED
 
 
 def _find(row: TableRow, name: str, columns: Mapping[str, str]) -> Any:

@@ -7,6 +7,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,4 +144,6 @@ def cell(row: TableRow, column: str) -> Any:
 
 def missing_column(column: str, row: TableRow, *, place: str, fix: str) -> DataError:
     """The error that lists what columns there are instead."""
-    return DataError(f"{place} has no column {column!r}; it has {', '.join(row)}; {fix}")
+    near = get_close_matches(column.lower(), row, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ";"
+    return DataError(f"{place} has no column {column!r}; it has {', '.join(row)}{meant} {fix}")

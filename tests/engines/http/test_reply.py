@@ -33,10 +33,14 @@ MISSING = {
     r"usage\.completion_tokens": {"choices": [choice("1")], "usage": {"prompt_tokens": 3}},
     r"choices\.0\.message": {"choices": [{"index": 0}], "usage": {"completion_tokens": 1}},
     "finish_reason": completion(choice("1", finish=None), tokens=1),
-    r"completion_tokens: Input should be a valid integer": completion(choice("1"), tokens=2.5),
+    r"usage\.completion_tokens is 2\.5, not a whole number; use a server that reports": completion(
+        choice("1"), tokens=2.5
+    ),
     "counts -1 completion tokens": completion(choice("1"), tokens=-1),
     r"ignores max_tokens: 912 > 512": completion(choice("1"), tokens=912),
-    r"got choices \[0, 1\]": completion(choice("1"), choice("2", index=1), tokens=1),
+    r"got choices \[0, 1\]; it ignores n: use a server or proxy": completion(
+        choice("1"), choice("2", index=1), tokens=1
+    ),
 }
 
 
@@ -228,3 +232,33 @@ def test_a_prompt_that_the_model_repeats_is_its_text(server) -> None:
 
     server.answer = answer
     assert {c.text for c in sample(server)} == {"Question 0: how many? One."}
+
+
+@pytest.mark.parametrize("logprobs", [float("nan"), "none", [], {"content": float("nan")}, 0])
+def test_logprobs_that_are_not_needed_are_not_looked_at(server, logprobs) -> None:
+    body = completion(choice("7") | {"logprobs": logprobs}, tokens=3)
+    assert one_of(server, body).text == "7"
+
+
+HALVES = {
+    r"a \ud83d b": "a \ufffd b",
+    r"\ude00 7": "\ufffd 7",
+    r"\ud83d\ude00 \ud800": "\U0001f600 \ufffd",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("written", HALVES)
+def test_half_a_surrogate_pair_is_read_as_the_mark_of_a_lost_character(
+    server, written, stream
+) -> None:
+    body = completion(choice("TEXT"), tokens=30)
+    if stream:
+        chunk = {"index": 0, "delta": {"content": "TEXT"}, "finish_reason": "stop"}
+        body = {"choices": [chunk], "usage": body["usage"]}
+    sent = json.dumps(body).replace("TEXT", written)
+    sent = f"data: {sent}\n\ndata: [DONE]\n\n" if stream else sent
+    server.answer = lambda asked: (200, {}, sent.encode())
+    first = {("p/0", s) for s in range(1, SPEC.samples)}
+    (only,) = sample(server, skip=first)
+    assert only.text == HALVES[written]

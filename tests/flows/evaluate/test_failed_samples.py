@@ -45,7 +45,7 @@ REFUSED = {
     "empty": (200, {}, b""),
     "an error": reply({"error": {"code": 400, "message": "too long"}}),
     "no choice": reply(completion(tokens=3)),
-    "two choices": reply(completion(choice("1"), choice("1", index=1), tokens=3)),
+    "two choices": reply(completion(choice("1"), choice("2", index=1), tokens=3)),
     "finish error": reply(completion(choice("1", finish="error"), tokens=3)),
     "content filter": reply(completion(choice("1", finish="content_filter"), tokens=3)),
     "no finish": reply(completion(choice("1", finish=None), tokens=3)),

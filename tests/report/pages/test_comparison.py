@@ -30,7 +30,10 @@ def terse(make_loaded):
 
 @pytest.fixture(scope="module")
 def fallen(base, terse, compare_loaded):
-    return compare_loaded(base, terse, ks=(1, 2))
+    """Pass@2 falls, with a p that three problems never give: the page then opens with a warning."""
+    comparison, changes = compare_loaded(base, terse, ks=(1, 2))
+    rows = [m._replace(p_value=0.01) if m.name == "pass@2" else m for m in comparison.measures]
+    return comparison._replace(measures=tuple(rows)), changes
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,15 @@ def test_a_page_of_lost_problems_opens_with_the_warning(page):
     assert "Pass@2 falls while Mean@2 does not" in box
     assert "Pass@2 falls by 33.3 pp" in box
     assert "1 problem solved before by some sample is solved by none now, 0 the other way" in box
+
+
+def test_a_fall_that_may_be_chance_is_no_warning(base, terse, compare_loaded):
+    text = show(
+        draw_comparison(*compare_loaded(base, terse, ks=(1, 2)), names=("base", "terse")), width=80
+    )
+    assert "┏" not in text
+    assert "falls" not in text
+    assert "Pass@2 is not shown to fall: −33.3 pp" in " ".join(text.split())
 
 
 def test_without_a_fall_there_is_no_warning(base, better, compare_loaded, tmp_path):

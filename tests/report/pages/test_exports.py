@@ -102,10 +102,10 @@ def test_markdown_holds_the_numbers_and_the_warning(evaluation, both, tmp_path):
     assert "> a note" in text
     comparison, changes = both
     # p1 is lost and p0 stays (p2 has one graded sample after, so no Pass@2): 1 of 2 problems.
-    # Mean@2 falls as well, so that there is no warning.
+    # Two problems tell nothing from chance, so that there is no warning.
     text = format_comparison(comparison, changes, names=("base", "terse"))
     assert "> **" not in text
-    assert "- Pass@2 falls by 50.0 pp" in text
+    assert "- Pass@2 is not shown to fall: −50.0 pp" in text
     write_markdown(text, tmp_path / "x.md")
     assert (tmp_path / "x.md").read_text(encoding="utf-8") == text
 

@@ -92,14 +92,20 @@ def test_a_run_folder_without_training_logs_still_reports(run_folder, tmp_path):
 def test_a_run_that_loses_problems_says_so_at_the_top(run, measured):
     assert not build_page(run, measured).alarms
     overall = measured.overall
-    fallen = [
-        m._replace(difference=m.difference._replace(estimate=-0.1, low=-0.2, high=0.01))
-        if m.name == "pass@4"
-        else m
-        for m in overall.measures
-    ]
-    lost = measured._replace(overall=overall._replace(measures=tuple(fallen)))
-    assert build_page(run, lost).alarms[0][0] == "Pass@4 falls while Mean@4 does not"
+
+    def fallen(p):
+        rows = [
+            m._replace(
+                difference=m.difference._replace(estimate=-0.1, low=-0.2, high=0.01), p_value=p
+            )
+            if m.name == "pass@4"
+            else m
+            for m in overall.measures
+        ]
+        return measured._replace(overall=overall._replace(measures=tuple(rows)))
+
+    assert build_page(run, fallen(0.01)).alarms[0][0] == "Pass@4 falls while Mean@4 does not"
+    assert not build_page(run, fallen(0.05)).alarms
 
 
 def test_stages_are_described_as_they_were_found():

@@ -12,6 +12,8 @@ healthy runs silent. A file declares beside the function
     How bad it is, what is known of it and where from, and the setting to change.
 ``PLACE: int``
     Its place among the alarms of one step: lower is said earlier.
+``FEWEST: int``
+    Steps from which it can be raised, if not ``START + RECENT``.
 """
 
 from collections.abc import Callable
@@ -73,6 +75,7 @@ class Rule(NamedTuple):
     severity: Severity
     reason: str
     advice: str
+    fewest: int | None = None
 
 
 def name_in_words(name: str) -> str:
@@ -92,27 +95,32 @@ def rules() -> tuple[Rule, ...]:
             severity=file.SEVERITY,
             reason=file.REASON,
             advice=file.ADVICE,
+            fewest=getattr(file, "FEWEST", None),
         )
         for name, file in sorted(files.items(), key=lambda item: (item[1].PLACE, item[0]))
     )
 
 
 def standing_alarms(log: StepLog) -> list[Alarm]:
-    """The alarms at the log's last step; none before ``START + RECENT`` steps."""
-    if log.step_N.size < START + RECENT:
+    """The alarms at the log's last step; few before ``START + RECENT`` steps."""
+    if not log.step_N.size:
         return []
     step = int(log.step_N[-1])
     return [
         Alarm(rule.name, rule.severity, step, evidence, rule.reason, rule.advice)
         for rule in rules()
-        if (evidence := rule.look(log)) is not None
+        if log.step_N.size >= _fewest(rule) and (evidence := rule.look(log)) is not None
     ]
+
+
+def _fewest(rule: Rule) -> int:
+    return START + RECENT if rule.fewest is None else rule.fewest
 
 
 def first_alarms(log: StepLog) -> list[Alarm]:
     """Each alarm at the step where it was first raised, in the order of these steps."""
     found: dict[str, Alarm] = {}
-    fewest, last = START + RECENT, log.step_N.size
+    fewest, last = min(map(_fewest, rules())), log.step_N.size
     # Every fifth record; where something new stands, the records since the last look too.
     for count in sorted({*range(fewest, last + 1, STRIDE), last}):
         names = {alarm.name for alarm in standing_alarms(log.until(count))}

@@ -1,6 +1,7 @@
 """Samples that a server does not give: kept apart, until it is clear that it gives others."""
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -10,6 +11,7 @@ from tersely.core.errors import EngineError
 from tersely.core.types import Completion, Finish
 from tersely.engines.http.reply import Transient
 from tersely.engines.http.request import Chunk, Refused
+from tersely.metrics.failures import kind_of_failure
 
 # So many requests that all fail, before any succeeds, mean that none can.
 FIRST_REQUESTS = 16
@@ -48,6 +50,7 @@ class FailureTally:
     hand_over: Callable[[Completion], None]
     done: int = 0
     in_a_row: int = 0
+    lost: int = 0
     waiting: list[SampleFailure] = field(default_factory=list)
     named: set[str] = field(default_factory=set)
 
@@ -56,6 +59,12 @@ class FailureTally:
         self.done += samples
         self.succeeded = True
         self._settle()
+
+    def note_ended(self, problem_id: str, failure: str | None) -> None:
+        """Says that a sample came and counts as failed, as where a content filter ended it."""
+        if failure is not None:
+            self.lost += 1
+            self._name(problem_id, failure)
 
     def note_failure(self, chunk: Chunk, error: Transient | EngineError) -> None:
         """Counts a request that was refused, or whose tries are used up.
@@ -84,7 +93,7 @@ class FailureTally:
             )
 
     def finish(self) -> None:
-        """Hands over what is left.
+        """Hands over what is left, and says how to ask for what failed.
 
         Raises:
             EngineError: not one request succeeded.
@@ -92,6 +101,14 @@ class FailureTally:
         if self.waiting and not self.succeeded:
             raise self._none_succeed()
         self._settle()
+        if self.lost:
+            samples = "sample" if self.lost == 1 else "samples"
+            log.warning(
+                "%s %s failed; the same command with --retry-failed asks for %s again",
+                f"{self.lost:,}",
+                samples,
+                "it" if self.lost == 1 else "them",
+            )
 
     def _settle(self) -> None:
         """Hands over the failures so far, for the server is there."""
@@ -102,12 +119,8 @@ class FailureTally:
 
     def _keep(self, failure: SampleFailure) -> None:
         problem = failure.chunk.problem
-        if problem.id not in self.named:
-            self.named.add(problem.id)
-            if len(self.named) <= NAMED_PROBLEMS:
-                log.warning("%s failed: %s", problem.id, failure.reason)
-            elif len(self.named) == NAMED_PROBLEMS + 1:
-                log.warning("samples of more problems failed; the report counts them")
+        self.lost += len(failure.chunk.samples)
+        self._name(problem.id, failure.reason)
         for sample in failure.chunk.samples:
             self.hand_over(
                 Completion(
@@ -120,15 +133,28 @@ class FailureTally:
                 )
             )
 
+    def _name(self, problem_id: str, reason: str) -> None:
+        if problem_id in self.named:
+            return
+        self.named.add(problem_id)
+        if len(self.named) <= NAMED_PROBLEMS:
+            log.warning("%s failed: %s", problem_id, reason)
+        elif len(self.named) == NAMED_PROBLEMS + 1:
+            log.warning("samples of more problems failed; the report counts them")
+
     def _none_succeed(self) -> EngineError:
         failed = len(self.waiting)
-        # What a reply said differs from sample to sample; why it is no sample does not.
-        reasons = len({failure.reason.partition(" (got: ")[0] for failure in self.waiting})
+        reasons = len({_coarse(failure.reason) for failure in self.waiting})
         first = f"{reasons:,} reasons, the last: " if reasons > 1 else ""
         return EngineError(
             f"none of {failed:,} {'request' if failed == 1 else 'requests'} succeeded ({first}"
             f"{self.waiting[-1].reason}); nothing was kept: mend that, then run the command again"
         )
+
+
+def _coarse(reason: str) -> str:
+    """Where a status says it, what the server says beside it differs from reply to reply."""
+    return re.sub(r"(HTTP \d{3})\b.*", r"\1", kind_of_failure(reason), flags=re.DOTALL)
 
 
 def _is_of_server(error: Transient | EngineError) -> bool:

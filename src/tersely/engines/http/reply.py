@@ -1,15 +1,17 @@
 """What a chat-completions server answers, checked before it counts as samples."""
 
-import codecs
-from collections.abc import Callable, Mapping
-from typing import Annotated, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, StrictInt, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from tersely.core.contents import as_utf8
 from tersely.core.errors import EngineError
+from tersely.core.parsing import parse_json
 from tersely.core.types import Finish
 from tersely.core.usage import Counted, Received, Usage, completion_tokens, least_tokens
-from tersely.engines.http.stream import is_stream, joined
+from tersely.engines.http.body import Body, OddReply, ReplyChoice, read_body
+from tersely.engines.http.stream import EndedEarly, is_stream, joined
 
 MESSAGE_CHARS = 200
 FINISHES = {
@@ -36,7 +38,8 @@ class Said(NamedTuple):
     """One choice of a reply; ``tokens`` counts thinking and answer together.
 
     ``counted`` says how, where the server's own count is not it; ``failure`` why it does not count,
-    where it ended neither by a stop token nor at the cap.
+    where it ended neither by a stop token nor at the cap; ``beside`` counts choices that came with
+    it unasked.
     """
 
     reasoning: str
@@ -45,57 +48,7 @@ class Said(NamedTuple):
     finish: Finish
     counted: str = ""
     failure: str | None = None
-
-
-class _Part(BaseModel):
-    """A part of a content: text, or thinking, which may be a list of parts again."""
-
-    type: str = "text"
-    text: str | None = None
-    thinking: "str | list[_Part] | None" = None
-
-
-class _Message(BaseModel):
-    content: str | list[_Part] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-
-
-class _Logprobs(BaseModel):
-    content: list[object] | None = None
-
-
-class _ReplyChoice(BaseModel):
-    index: int | None = None
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-def _whole(count: object) -> object:
-    """A whole number, whichever way a server's JSON writes it."""
-    if isinstance(count, float) and count.is_integer():
-        return int(count)
-    return int(count) if isinstance(count, str) and count.isdecimal() else count
-
-
-class _Usage(BaseModel):
-    """Only the completion's count must be a number; any other that is none is as if not there."""
-
-    completion_tokens: Annotated[StrictInt | None, BeforeValidator(_whole)] = None
-    prompt_tokens: object = None
-    total_tokens: object = None
-    reasoning_tokens: object = None
-    completion_tokens_details: object = None
-    prompt_tokens_details: object = None
-    cache_read_input_tokens: object = None
-    cache_creation_input_tokens: object = None
-
-
-class _Reply(BaseModel):
-    choices: list[_ReplyChoice] | None = None
-    usage: _Usage | None = None
-    error: object = None
+    beside: int = 0
 
 
 class _Model(BaseModel):
@@ -107,9 +60,10 @@ class _Models(BaseModel):
 
 
 def excerpt(text: str, *, secret: str | None = None) -> str:
-    """One line of at most 200 characters, without the secret."""
-    shown = text.replace(secret, "***") if secret else text
-    return " ".join(shown.split())[:MESSAGE_CHARS]
+    """One line of at most 200 characters that a terminal can show, without the secret."""
+    shown = " ".join((text.replace(secret, "***") if secret else text).split())
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in shown[: MESSAGE_CHARS + 1])
+    return shown if len(shown) <= MESSAGE_CHARS else shown[: MESSAGE_CHARS - 1] + "…"
 
 
 def read_models(body: bytes) -> list[str] | None:
@@ -141,82 +95,120 @@ def read_reply(
         Transient: the body is no JSON, as when it was cut off, or says that an error came between.
         EngineError: the reply lacks what a sample needs, or is not what was asked for.
     """
-    try:
-        body = body.removeprefix(codecs.BOM_UTF8)
-        reply = _Reply.model_validate_json(joined(body) if is_stream(body) else body)
-    except ValidationError as error:
-        raise _unreadable(error, body, secret=secret) from None
-    shown = excerpt(body.decode("utf-8", errors="replace"), secret=secret)
-    if reply.error and not reply.choices:
+    reply = _parse(body, secret=secret)
+    shown = _shown(body, secret=secret)
+    if reply.error:
         raise Transient(f"HTTP 200 with an error: {shown}")
-    found = _in_order(reply.choices or [], choices=choices, shown=shown)
-    usage = _usage_of(reply.usage or _Usage())
+    found, usage = _in_order(reply.choices, choices=choices, shown=shown), reply.usage
+    beside = len(found) - choices
+    if beside:
+        found, usage = _first(found, usage, can_count=count_text is not None)
     received = [_received(choice, usage, prompt=prompt, count=count_text) for choice in found]
     together = completion_tokens(usage, received=_sum(received, cap_tokens=cap_tokens))
     if together.tokens is None:
+        why = reply.odd_count or together.how
         raise EngineError(
-            f"the server's reply is no chat completion with token counts: {together.how}; use a "
+            f"the server's reply is no chat completion with token counts: {why}; use a "
             "server that reports usage.completion_tokens with the thinking, or give the model's "
             "tokenizer with --tokenizer FOLDER to count the text, and another --out where samples "
             f"are kept already (got: {shown})"
         )
     counts = _token_counts(found, together)
     return [
-        _said(choice, tokens=tokens, cap_tokens=cap_tokens, counted=together.how)
+        _said(choice, tokens=tokens, cap_tokens=cap_tokens, counted=together.how, beside=beside)
         for choice, tokens in zip(found, counts, strict=True)
     ]
 
 
-def _in_order(found: list[_ReplyChoice], *, choices: int, shown: str) -> list[_ReplyChoice]:
-    """As many choices as were asked for; those without an index stand as they come."""
-    if found and all(choice.index is None for choice in found):
-        places = list(range(len(found)))
-    else:
-        found = sorted(found, key=lambda choice: -1 if choice.index is None else choice.index)
-        places = [-1 if choice.index is None else choice.index for choice in found]
-    if choices == len(found) == 1:  # whatever its index is
-        places = [0]
+def _parse(body: bytes, *, secret: str | None) -> Body:
+    """The reply, sent whole or as a stream."""
+    if not body.strip():
+        raise Transient("the server sent an empty reply")
+    shown = _shown(body, secret=secret)
+    try:
+        text = as_utf8(body)
+        return read_body(joined(text) if is_stream(text) else parse_json(text))
+    except EndedEarly as error:
+        raise Transient(f"{error} (got: {shown})") from None
+    except OddReply as error:
+        raise EngineError(
+            f"the server's reply is no chat completion: {error}; see that --endpoint is the url of "
+            "a server that speaks OpenAI's chat completions, and that no proxy changes its replies "
+            f"(got: {shown})"
+        ) from None
+    except ValueError as error:
+        raise Transient(f"{_tell_no_json(body, error)} (got: {shown})") from None
+
+
+def _tell_no_json(body: bytes, error: ValueError) -> str:
+    """What a body is instead, and what that points to."""
+    if body.lstrip().startswith(b"<"):
+        return (
+            "the reply is HTML, not JSON: --endpoint may be the wrong url, or a proxy or a login "
+            "page answers in the server's place"
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return (
+            "the reply is not text in UTF-8: the server or a proxy damages it, or compresses it "
+            "although not asked to"
+        )
+    return f"malformed JSON: {excerpt(str(error))}"
+
+
+def _shown(body: bytes, *, secret: str | None) -> str:
+    try:
+        text = as_utf8(body)
+    except ValueError:
+        text = body
+    return excerpt(text.decode("utf-8", errors="replace"), secret=secret)
+
+
+def _in_order(found: list[ReplyChoice], *, choices: int, shown: str) -> list[ReplyChoice]:
+    """The choices by index, as many as were asked for; of one, those that came with it too."""
     if not found:
         raise Transient(f"the reply has no choices (got: {shown})")
-    if places != list(range(choices)):
+    if any(choice.place is not None for choice in found):
+        found = sorted(found, key=lambda choice: -1 if choice.place is None else choice.place)
+        places = [-1 if choice.place is None else choice.place for choice in found]
+    else:  # they stand as they come
+        places = list(range(len(found)))
+    if choices > 1 and places != list(range(choices)):
         raise EngineError(
             f"asked the server for n={choices} and got choices {places}; "
             "it ignores n: use --per-request 1"
         )
-    broken = [choice.finish_reason for choice in found if choice.finish_reason in BROKEN_OFF]
+    ends = [choice.finish_reason for choice in found]
+    broken = [end for end in ends if end is not None and end.lower() in BROKEN_OFF]
     if broken:
         raise Transient(f"the server broke off with finish_reason {broken[0]!r} (got: {shown})")
     return found
 
 
-def _usage_of(usage: _Usage) -> Usage:
-    """The counts, wherever servers put them: SGLang's ``reasoning_tokens`` stand by themselves."""
-    inside = _count(usage.completion_tokens_details, "reasoning_tokens")
-    cached = (
-        _count(usage.prompt_tokens_details, "cached_tokens"),
-        _count(usage, "cache_read_input_tokens"),
-        _count(usage, "cache_creation_input_tokens"),
-    )
-    return Usage(
-        completion=usage.completion_tokens,
-        prompt=_count(usage, "prompt_tokens"),
-        total=_count(usage, "total_tokens"),
-        reasoning=_count(usage, "reasoning_tokens") if inside is None else inside,
-        cached=sum(count or 0 for count in cached),
-    )
+def _first(
+    found: list[ReplyChoice], usage: Usage, *, can_count: bool
+) -> tuple[list[ReplyChoice], Usage]:
+    """The first of several choices where one was asked for, and what counts its tokens.
 
-
-def _count(of: object, name: str) -> int | None:
-    found = of.get(name) if isinstance(of, Mapping) else getattr(of, name, None)
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    The server's usage counts several together; of one that came more than once it is taken.
+    """
+    first = found[0]
+    if all((c.thinking, c.content) == (first.thinking, first.content) for c in found):
+        return [first], usage
+    if not can_count:
+        raise EngineError(
+            f"asked the server for n=1 and got choices {[choice.place for choice in found]}; it "
+            "ignores n: use a server or proxy that keeps to n, for usage counts their tokens "
+            "together, or give the model's tokenizer with --tokenizer FOLDER to count the first"
+        )
+    return [first], Usage(None)
 
 
 def _received(
-    choice: _ReplyChoice, usage: Usage, *, prompt: str, count: Callable[[str], int] | None
+    choice: ReplyChoice, usage: Usage, *, prompt: str, count: Callable[[str], int] | None
 ) -> Received:
     """What one choice brought. Thinking that the server keeps back cannot be counted."""
-    thinking = _thinking(choice.message)
-    content = _content(choice.message).replace(prompt, "", 1)
+    thinking = choice.thinking
+    content = choice.content.replace(prompt, "", 1)
     stopped = _finish(choice) is Finish.STOP
     # Without its end, what was cut may be thinking and no answer.
     answer = content.rpartition("</think>")[2]
@@ -258,24 +250,11 @@ def text_of(said: Said, *, stop_texts: tuple[str, ...] = ()) -> str:
     return f"<think>{said.reasoning}</think>{content}"
 
 
-def _unreadable(error: ValidationError, body: bytes, *, secret: str | None) -> Exception:
-    first = error.errors(include_url=False, include_input=False)[0]
-    if first["type"] == "json_invalid":
-        return Transient(f"malformed JSON: {excerpt(first['msg'])}")
-    where = ".".join(str(part) for part in first["loc"]) or "the reply"
-    shown = excerpt(body.decode("utf-8", errors="replace"), secret=secret)
-    return EngineError(
-        f"the server's reply is no chat completion with token counts: {where}: {first['msg']}; "
-        f"use a server that reports usage.completion_tokens (got: {shown})"
-    )
-
-
-def _token_counts(choices: list[_ReplyChoice], together: Counted) -> list[int]:
+def _token_counts(choices: list[ReplyChoice], together: Counted) -> list[int]:
     assert together.tokens is not None
     if len(choices) == 1:
         return [together.tokens]
-    lists = [choice.logprobs.content if choice.logprobs else None for choice in choices]
-    counts = [len(content) for content in lists if content is not None]
+    counts = [choice.logprobs for choice in choices if choice.logprobs is not None]
     if len(counts) < len(choices) or sum(counts) != together.tokens:
         raise EngineError(
             f"the tokens of each of {len(choices)} choices cannot be told: logprobs count "
@@ -284,26 +263,7 @@ def _token_counts(choices: list[_ReplyChoice], together: Counted) -> list[int]:
     return counts
 
 
-def _content(message: _Message) -> str:
-    if isinstance(message.content, list):
-        return "".join(part.text or "" for part in message.content)
-    return message.content or ""
-
-
-def _thinking(message: _Message) -> str:
-    apart = message.reasoning_content or message.reasoning
-    if apart or not isinstance(message.content, list):
-        return apart or ""
-    return "".join(_thought(part) for part in message.content)
-
-
-def _thought(part: _Part) -> str:
-    if isinstance(part.thinking, list):
-        return "".join(inner.text or _thought(inner) for inner in part.thinking)
-    return part.thinking or ""
-
-
-def _said(choice: _ReplyChoice, *, tokens: int, cap_tokens: int, counted: str) -> Said:
+def _said(choice: ReplyChoice, *, tokens: int, cap_tokens: int, counted: str, beside: int) -> Said:
     if choice.finish_reason is None:
         raise EngineError(
             "the server's reply has no finish_reason, so truncation cannot be told; "
@@ -315,18 +275,19 @@ def _said(choice: _ReplyChoice, *, tokens: int, cap_tokens: int, counted: str) -
             f"the server ignores max_tokens: {tokens} > {cap_tokens}{whole}; "
             "use a server that keeps it"
         )
-    message, finish = choice.message, _finish(choice)
+    finish = _finish(choice)
     ended = f"the server ended it with finish_reason {choice.finish_reason!r}"
     return Said(
-        reasoning=_thinking(message),
-        content=_content(message),
+        reasoning=choice.thinking,
+        content=choice.content,
         tokens=tokens,
         finish=finish,
         counted=counted,
         failure=ended if finish is Finish.ERROR else None,
+        beside=beside,
     )
 
 
-def _finish(choice: _ReplyChoice) -> Finish:
+def _finish(choice: ReplyChoice) -> Finish:
     """Proxies of Gemini's API write it in capitals."""
     return FINISHES.get((choice.finish_reason or "").lower(), Finish.ERROR)

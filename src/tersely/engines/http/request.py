@@ -177,14 +177,20 @@ def headers_of(endpoint: Endpoint) -> dict[str, str]:
     return {"Content-Type": "application/json", **key}
 
 
-def describe(error: httpx.RequestError) -> str:
-    """A connection's failure in a line."""
+def describe(error: httpx.RequestError | httpx.InvalidURL) -> str:
+    """A connection's failure in a line. A redirect to no url is one, followed or not."""
+    if isinstance(error, httpx.InvalidURL) or "location header" in str(error):
+        return excerpt(f"the server redirects to what is no url: {error}")
     return excerpt(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
-def unreachable(url: str, error: httpx.RequestError | ValueError | ImportError) -> EngineError:
+def unreachable(
+    url: str, error: httpx.RequestError | httpx.InvalidURL | ValueError | ImportError
+) -> EngineError:
     """The failure of a server that does not answer at all, and what mends it."""
     said = str(error)
+    if isinstance(error, httpx.InvalidURL):
+        return EngineError(f"{url}: {describe(error)}; correct --endpoint")
     if not isinstance(error, httpx.RequestError):
         return EngineError(f"a proxy of the environment cannot be used: {said}; correct HTTP_PROXY")
     fix = "start it or correct the url"
@@ -216,7 +222,7 @@ def refused(reply: httpx.Response, endpoint: Endpoint) -> Refused:
     """The failure for good that any other status stands for, with the server's words."""
     fix = FIXES.get(reply.status_code, "see what the server says and correct the settings")
     if reply.is_redirect:
-        fix = f"give --endpoint the url that it points to, {_points_to(reply)}"
+        fix = _follow(reply, endpoint)
     elif reply.status_code in (400, 422) and endpoint.seeded and "seed" in reply.text.lower():
         fix = "leave the seed out with --no-seed"
     return Refused(
@@ -226,12 +232,25 @@ def refused(reply: httpx.Response, endpoint: Endpoint) -> Refused:
     )
 
 
-def _points_to(reply: httpx.Response) -> str:
-    """The server that a redirect names, as --endpoint takes it."""
-    named = reply.headers.get("Location", "none")
+def _follow(reply: httpx.Response, endpoint: Endpoint) -> str:
+    """What mends a redirect: the --endpoint that it names, where it names another."""
+    named = reply.headers.get("Location", "")
+    url = httpx.URL("")
     with suppress(httpx.InvalidURL, ValueError):
-        named = str(reply.url.join(named))
-    return excerpt(named.removesuffix("/chat/completions").removesuffix("/models"))
+        url = reply.url.join(named).copy_with(query=None, fragment=None)
+    there, shown = str(url).rstrip("/"), excerpt(named) or "nowhere"
+    server = there.removesuffix("/chat/completions").removesuffix("/models")
+    if server == there or url.scheme not in ("http", "https"):
+        return (
+            f"it redirects to {shown}, which is no server's url for chat completions: correct "
+            "--endpoint, or log in where a proxy asks for it"
+        )
+    if server == endpoint.url.rstrip("/"):
+        return (
+            f"it redirects to {shown}, so to itself, and another --endpoint does not help: correct "
+            "the settings of the server or of the proxy before it"
+        )
+    return f"give --endpoint the url that it points to, {excerpt(server)}"
 
 
 def check_endpoint(endpoint: Endpoint) -> None:

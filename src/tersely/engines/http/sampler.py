@@ -89,7 +89,7 @@ class HTTPSampler:
         except (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.DecodingError) as error:
             log.warning("%s: %s: the model is not checked", url, describe(error))
             return
-        except (httpx.RequestError, ValueError, ImportError) as error:
+        except (httpx.RequestError, httpx.InvalidURL, ValueError, ImportError) as error:
             raise unreachable(url, error) from None
         if reply.status_code in (401, 403):
             raise refused(reply, endpoint)
@@ -196,6 +196,7 @@ class _RequestRun:
     echo: tuple[str, str, str] | None = None
     echo_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     recounted: set[str] = field(default_factory=set)
+    several_came: bool = False
 
     async def work(self, chunks: Iterator[Chunk]) -> None:
         """Takes chunks until there are none."""
@@ -208,6 +209,8 @@ class _RequestRun:
                     self.tally.note_failure(chunk, error)
                     continue
                 self.tally.note_success(len(chunk.samples))
+                for said in saids:
+                    self.tally.note_ended(chunk.problem.id, said.failure)
                 for sample, said in zip(chunk.samples, saids, strict=True):
                     self.hand_over(chunk.problem, sample, said)
 
@@ -250,7 +253,7 @@ class _RequestRun:
             reply = await self.post(client, chunk, cap_tokens, asked)
         if reply.status_code in RETRIED_4XX or reply.status_code >= 500:
             raise postponed(reply, self.endpoint)
-        if reply.status_code != 200:
+        if not reply.is_success:
             raise refused(reply, self.endpoint)
         if asked != begun:
             self.keep_dialect(asked)
@@ -286,7 +289,7 @@ class _RequestRun:
                 return await client.post("chat/completions", content=spoken)
         except TimeoutError:
             raise Transient(f"no reply within {self.endpoint.timeout_s:g} s") from None
-        except httpx.RequestError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise Transient(describe(error)) from None
 
     async def without_echo(self, client: httpx.AsyncClient, said: Said, chunk: Chunk) -> Said:
@@ -320,6 +323,13 @@ class _RequestRun:
     def hand_over(self, problem: Problem, sample: int, said: Said) -> None:
         """Passes on the record of one choice."""
         text = text_of(said, stop_texts=self.endpoint.stop_texts)
+        if said.beside and not self.several_came:
+            self.several_came = True
+            log.warning(
+                "the server gives %d choices for one that is asked for: all but the first are "
+                "ignored",
+                said.beside + 1,
+            )
         if said.counted and said.counted not in self.recounted:
             self.recounted.add(said.counted)
             log.warning(

@@ -7,6 +7,7 @@ import numpy as np
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import write_fact
+from tersely.flows.evaluate.none_right import tell_none_right
 from tersely.flows.evaluate.pairing import PairBy, align, shorten_question
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.changes import ProblemChange, list_changes
@@ -60,7 +61,7 @@ def _notes_of(before: Loaded, after: Loaded, comparison: Comparison) -> Iterator
     for side in (before, after):
         if side.failed is not None:
             yield f"{side.name}: {tell_failed(side.failed)}"
-        yield from (f"{side.name}: {note}" for note in side.notes)
+        yield from (f"{side.name}: {note}" for note in (*tell_none_right(side), *side.notes))
 
 
 def check_protocols(before: Loaded, after: Loaded) -> None:
@@ -77,11 +78,18 @@ def check_protocols(before: Loaded, after: Loaded) -> None:
 
 
 def choose_budgets(sides: Sequence[Loaded]) -> tuple[int, ...]:
-    """The budgets that all sides report, up to the cap that they are cut at, and that cap."""
+    """The budgets that all sides report, up to the cap that they are cut at, and that cap.
+
+    Budgets that only follow from a side's own cap bind nobody: *finished* holds at any budget.
+    """
     cap_tokens = max(side.table.reach_tokens for side in sides)
-    first, *others = (side.budgets for side in sides)
+    finished = sides[0].protocol is Protocol.FINISHED
+    asked = [side.budgets for side in sides if side.budgets_chosen or not finished]
+    if not asked:
+        return spectrum(cap_tokens)
+    first, *others = asked
     shared = [b for b in first if b <= cap_tokens and all(b in each for each in others)]
-    if shared and sides[0].protocol is Protocol.FINISHED:
+    if shared and finished:
         shared.append(cap_tokens)
     return tuple(shared) or spectrum(cap_tokens)
 

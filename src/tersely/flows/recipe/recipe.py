@@ -13,6 +13,7 @@ from tersely import rewards, targets
 from tersely.algo import advantages
 from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError, no_such, shortened
+from tersely.core.lookup import BROKEN
 from tersely.core.parsing import parse_toml
 from tersely.flows.recipe.sections import (
     AdvantageSection,
@@ -32,6 +33,17 @@ from tersely.flows.recipe.sections import (
 from tersely.rewards import Trait
 
 RECIPE_FILE = "recipe.toml"
+# What a setting must be, by the validator's name of what is wrong.
+KINDS = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "one of true and false",
+    "bool_parsing": "one of true and false",
+    "string_type": "a text",
+}
 # Settings of earlier versions, and where they are now.
 MOVED = {
     "learner.clip_low": "loss.clip_low",
@@ -140,6 +152,11 @@ def find_recipe(name: Path) -> Path:
     known = {path.stem: path for path in sorted(shipped("demo").parent.glob("*.toml"))}
     if str(name) in known:
         return known[str(name)]
+    if name.is_dir():
+        raise ConfigError(f"{name} is a folder; give a recipe in it, such as {name / RECIPE_FILE}")
+    if name.suffix == ".toml" or len(name.parts) > 1:
+        listed = ", ".join(known)
+        raise ConfigError(f"no such file: {name}; give a TOML file, or one of {listed}")
     raise ConfigError(no_such("recipe", name, known, fix="give a TOML file"))
 
 
@@ -220,6 +237,17 @@ def _one_line(error: ValidationError) -> str:
             return f"{key} = {first['input']!r} is empty; write a name or a path, or leave it out"
         case "model_type":
             return f"{key} = {first['input']!r} is a value; it must be a section, [{key}]"
+        case "too_short":
+            least = first["ctx"]["min_length"]
+            return f"{key} = {shortened(first['input'])} has too few entries; give {least} or more"
+        case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than" as kind:
+            bound, broken, sign = BROKEN[kind]
+            value = f"{first['ctx'][bound]:g}"
+            return f"{key} = {first['input']!r} {broken} {value}; set {key} {sign} {value}"
+        case "finite_number":
+            return f"{key} = {first['input']!r} is not finite; set a number"
+        case kind if kind in KINDS:
+            return f"{key} = {shortened(repr(first['input']))} is not {KINDS[kind]}; set one"
         case "tuple_type":
             return f"{key} = {first['input']!r} must be a list, [{first['input']!r}]"
         case _:

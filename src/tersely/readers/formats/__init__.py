@@ -37,6 +37,16 @@ def load(name: str) -> Callable[..., Reading]:
     return lookup.load(__name__, name)
 
 
+def columns_of(name: str) -> tuple[str, ...]:
+    """The columns of ours that the reader of that name looks up.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    load(name)
+    return tuple(lookup.declared(__name__, name, "FIELDS", ()))
+
+
 def read(path: Path, name: str, options: Options) -> Reading:
     """Reads the file as the named tool's.
 

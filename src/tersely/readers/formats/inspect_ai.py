@@ -15,12 +15,12 @@ from tersely.readers.completing import complete
 from tersely.readers.packing import read_unpacked
 from tersely.readers.reading import Options, RawSample, Reading, check_columns
 from tersely.readers.rows import read_text
-from tersely.readers.scores import finish_of
+from tersely.readers.scores import finish_of, verdict_names
 from tersely.readers.values import as_dict, as_list, as_text, gold_text
 from tersely.tasks.grading.answer import END_THINK, THINK
 
 EXPECTED = "an inspect-ai log, .eval or .json, with its samples"
-SCORE_FIX = "choose a scorer of right or wrong with --column correct=SCORER"
+FIELDS = ("correct",)
 KEYS = (
     "id",
     "epoch",
@@ -68,7 +68,7 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
         ConfigError: a column of ours that is unknown.
         DataError: the file is no such log, or lacks what was not stated or chosen.
     """
-    check_columns(options, known=("correct",), reader="inspect_ai")
+    check_columns(options, known=FIELDS, reader="inspect_ai")
     log, samples = _read(path)
     if not samples:
         raise DataError(f"{path} holds no sample; expected {EXPECTED}")
@@ -84,9 +84,10 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
         path,
         raws,
         options=options,
-        score_fix=SCORE_FIX,
+        score_fix=_score_fix(samples, scorer=scorer),
         no_tokens=_why_no_tokens(log, tally),
-        notes=_notes(log, tally, scorer=scorer),
+        verdicts=None if scorer is None else f"inspect's scorer {scorer}",
+        notes=_notes(log, tally),
     )
 
 
@@ -138,6 +139,20 @@ def _scorer(path: Path, samples: Sequence[Mapping[str, Any]], *, options: Option
     raise DataError(
         f"{path} has the scorers {', '.join(names) or 'none'}; choose one with "
         f"--column correct=SCORER"
+    )
+
+
+def _score_fix(samples: Sequence[Mapping[str, Any]], *, scorer: str | None) -> str:
+    """What to do about a score that is no verdict, such as partial credit (P)."""
+    scores = [as_dict(sample["scores"]) for sample in samples]
+    others = sorted({name for each in scores for name in each} - {scorer})
+    values = {name: [as_dict(each.get(name)).get("value") for each in scores] for name in others}
+    if usable := verdict_names(values):
+        return (
+            f"choose a scorer of right or wrong with --column correct=SCORER: {', '.join(usable)}"
+        )
+    return (
+        "the log has no other scorer of right or wrong: score it again with one (inspect score LOG)"
     )
 
 
@@ -291,8 +306,8 @@ def _attached(sample: Mapping[str, Any], text: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _notes(log: Mapping[str, Any], tally: _LogTally, *, scorer: str | None) -> list[str]:
-    notes = [f"verdicts from inspect's scorer {scorer}"]
+def _notes(log: Mapping[str, Any], tally: _LogTally) -> list[str]:
+    notes = []
     status = log.get("status", "started")
     if status != "success":
         notes.append(f"inspect's status of this log is {status}: samples may be missing")

@@ -25,11 +25,12 @@ SCORE_FIX = (
     "choose a metric of right or wrong with --column correct=METRIC, or grade the texts again with "
     "--regrade GRADER"
 )
-FIELDS = {
+PARTS = {
     "doc": ("id", "task_name", "query", "choices", "gold_index", "generation_size"),
     "metric": (),
     "model_response": ("text", "output_tokens"),
 }
+FIELDS = ("correct", "grader")
 SHARE = re.compile(r"(?:^|_)(?:avg@n|pass@k:k=1(?!\d)|pass@1(?!\d))")
 NUMBER = re.compile(r"(?:n=|pass@1:)(\d+)")
 
@@ -68,7 +69,7 @@ def lighteval(path: Path, *, options: Options) -> Reading:
         ConfigError: a column of ours that is unknown.
         DataError: the file is not lighteval's, or lacks what was not stated.
     """
-    check_columns(options, known=("correct", "grader"), reader="lighteval")
+    check_columns(options, known=FIELDS, reader="lighteval")
     frame, older_notes = read_frame(path, expected=EXPECTED), list[str]()
     if is_older(frame.columns):
         frame, older_notes = as_newer(path, frame, options=options)
@@ -90,13 +91,20 @@ def lighteval(path: Path, *, options: Options) -> Reading:
     )
     judged = [(row, _verdicts(judge, row)) for row in rows]
     raws = _samples(judged, _ends(path, rows, unpadded), options=options)
-    notes = [*older_notes, *_notes(judge, judged, padded=unpadded.padded)]
-    return complete(path, raws, options=options, score_fix=SCORE_FIX, notes=notes)
+    reading = complete(
+        path,
+        raws,
+        options=options,
+        score_fix=SCORE_FIX,
+        verdicts=None if judge.metric is None else f"lighteval's {judge.metric}",
+        notes=_notes(judge, judged, padded=unpadded.padded),
+    )
+    return reading._replace(notes=(*older_notes, *reading.notes))
 
 
 def _demand_fields(path: Path, frame: pl.DataFrame) -> None:
     """Checks the columns and fields by which lighteval's details are known."""
-    for column, fields in FIELDS.items():
+    for column, fields in PARTS.items():
         kind = frame.schema.get(column)
         known = [f.name for f in kind.fields] if isinstance(kind, pl.Struct) else []
         lacking = [field for field in fields if field not in known]
@@ -263,7 +271,7 @@ def _samples(
 def _notes(
     judge: _Judge, judged: Sequence[tuple[Row, list[tuple[object, str | None]]]], *, padded: int
 ) -> list[str]:
-    notes = [f"verdicts from lighteval's {judge.metric}"] if judge.metric else []
+    notes = []
     left = sum(len(row.values["model_response"]["text"] or []) - len(v) for row, v in judged)
     if left:
         notes.append(f"{left} samples that {judge.metric} did not look at are left out")

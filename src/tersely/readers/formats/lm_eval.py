@@ -14,7 +14,7 @@ from tersely.readers.naming import name_problems
 from tersely.readers.packing import plain_stem
 from tersely.readers.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.readers.rows import Row, demand, read_jsonl
-from tersely.readers.scores import is_wrong
+from tersely.readers.scores import is_wrong, verdict_names
 from tersely.readers.values import as_dict, as_list, as_text, gold_text, whole
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import END_THINK, THINK
@@ -22,7 +22,7 @@ from tersely.tasks.grading.answer import END_THINK, THINK
 EXPECTED = "lm-eval's samples_*.jsonl of a generate_until task"
 KEYS = ("doc_id", "arguments", "resps", "filtered_resps")
 OWN = (*KEYS, "doc", "target", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash")
-SCORE_FIX = "choose a metric of right or wrong with --column correct=METRIC"
+FIELDS = ("filter", "correct")
 LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 # What its regex filter gives where it finds nothing.
 NOT_FOUND = "[invalid]"
@@ -52,7 +52,7 @@ def lm_eval(path: Path, *, options: Options) -> Reading:
         DataError: the file is not lm-eval's, or lacks what was not stated or chosen, or the
             thinking was dropped from its texts.
     """
-    check_columns(options, known=("filter", "correct"), reader="lm_eval")
+    check_columns(options, known=FIELDS, reader="lm_eval")
     rows = read_jsonl(path, expected=EXPECTED)
     demand(path, rows, KEYS, expected=EXPECTED)
     rows = _with_filters_and_metrics(rows)
@@ -80,14 +80,20 @@ def lm_eval(path: Path, *, options: Options) -> Reading:
         path,
         raws,
         options=options,
-        score_fix=SCORE_FIX,
+        score_fix=_score_fix(rows, others=sorted({*metrics} - {metric})),
         no_tokens="lm-eval keeps no token counts",
-        notes=(
-            f"verdicts from lm-eval's {metric} under the filter {chosen}",
-            *named.notes,
-            *thinking,
-        ),
+        verdicts=f"lm-eval's {metric} under the filter {chosen}",
+        notes=(*named.notes, *thinking),
     )
+
+
+def _score_fix(rows: Sequence[Row], *, others: Sequence[str]) -> str:
+    usable = verdict_names({name: [row.values.get(name) for row in rows] for name in others})
+    if usable:
+        return (
+            f"choose a metric of right or wrong with --column correct=METRIC: {', '.join(usable)}"
+        )
+    return "the file has no other metric of right or wrong: run the task with one"
 
 
 def _with_filters_and_metrics(rows: Sequence[Row]) -> list[Row]:

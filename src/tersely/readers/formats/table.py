@@ -10,8 +10,16 @@ from tersely.core.errors import DataError
 from tersely.readers.completing import complete
 from tersely.readers.naming import by_question
 from tersely.readers.reading import Options, RawSample, Reading, benchmark_name, check_columns
-from tersely.readers.rows import Row, column_names, mapped, read_rows
-from tersely.readers.scores import cap_of, finish_of
+from tersely.readers.rows import (
+    Row,
+    column_names,
+    list_columns,
+    mapped,
+    read_rows,
+    say_rows,
+    with_parts,
+)
+from tersely.readers.scores import cap_of, finish_of, verdict_names
 from tersely.readers.values import as_text, gold_text, prompt_id, whole
 
 SCORES = ("correct", "grade", "score")
@@ -19,6 +27,9 @@ OPTIONAL = (
     *("problem", "sample", "tokens", "finish", "benchmark", "model", "text", "extracted", "prompt"),
     *("difficulty", "seed", "gold", "cap_tokens"),
 )
+# Where the list of rows stands in a file of one JSON object.
+ROWS = "rows"
+FIELDS = (*SCORES, *OPTIONAL, ROWS)
 # What a row may hold a list of, one entry a sample.
 OF_SAMPLES = ("correct", "text", "extracted", "tokens", "finish", "cap_tokens", "seed")
 EXPECTED = "one sample a row, with columns problem, correct, tokens and finish"
@@ -26,7 +37,8 @@ SCORE_FIX = "map the column of the verdict with --column correct=NAME"
 
 
 def table(path: Path, *, options: Options) -> Reading:
-    """Reads a table by our own column names, or those that ``options.columns`` maps to.
+    """Reads a table by our own column names, or those that ``options.columns`` maps to; ``a.b``
+    goes into an object, and ``rows`` says where one JSON object holds the list of rows.
 
     The verdict is in ``correct``, ``grade`` or ``score``, whichever comes first; samples of a
     problem are numbered in the order of the file unless ``sample`` is a column. To be graded
@@ -38,8 +50,9 @@ def table(path: Path, *, options: Options) -> Reading:
         ConfigError: a column of ours that is unknown.
         DataError: a column is missing, or a value is not what it claims to be.
     """
-    check_columns(options, known=(*SCORES, *OPTIONAL), reader="table")
-    rows = read_rows(path, expected=EXPECTED)
+    check_columns(options, known=FIELDS, reader="table")
+    rows = read_rows(path, expected=EXPECTED, under=options.columns.get(ROWS))
+    rows = with_parts(rows, options.columns.values())
     columns = _columns(path, rows, options=options)
     rows = [one for row in rows for one in _unfold(path, row, columns)]
     names = [str(number) if options.by_row else None for number in range(1, len(rows) + 1)]
@@ -53,7 +66,10 @@ def table(path: Path, *, options: Options) -> Reading:
         raws, notes = by_question(raws)
     else:
         notes = _several_prompts(raws)
-    return complete(path, raws, options=options, score_fix=SCORE_FIX, notes=notes)
+    others = [name for name in column_names(rows) if name not in columns.values()]
+    usable = verdict_names({name: [row.values.get(name) for row in rows] for name in others})
+    fix = f"{SCORE_FIX}, one of {', '.join(usable)}" if usable else SCORE_FIX
+    return complete(path, raws, options=options, score_fix=fix, notes=notes)
 
 
 def _several_prompts(raws: Sequence[RawSample]) -> list[str]:
@@ -84,9 +100,10 @@ def _columns(path: Path, rows: Sequence[Row], *, options: Options) -> dict[str, 
     }
     if not (options.by_row or "problem" in columns or "prompt" in columns):
         raise DataError(
-            f"{path} has neither a column problem nor a column prompt; it has {', '.join(names)}; "
-            "map one with --column problem=NAME or --column prompt=NAME; to compare files whose "
-            "n-th rows are the same problem, compare --pair-by row"
+            f"{path} has neither a column problem nor a column prompt; it has "
+            f"{list_columns(rows)}; map one with --column problem=NAME or --column prompt=NAME; to "
+            "compare files whose n-th rows are the same problem, compare --pair-by row"
+            f"{say_rows(rows)}"
         )
     asked = [options.columns[field] for field in SCORES if field in options.columns]
     there = [*asked, *(field for field in SCORES if field in names)]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tersely.core.errors import DataError
-from tersely.readers.completing import complete
+from tersely.readers.completing import complete, from_signs
 from tersely.readers.naming import by_question
 from tersely.readers.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.readers.rows import (
@@ -16,7 +16,7 @@ from tersely.readers.rows import (
     map_columns,
     read_rows,
 )
-from tersely.readers.scores import finish_of
+from tersely.readers.scores import finish_of, name_verdicts
 from tersely.readers.values import as_text, gold_text, prompt_id
 
 EXPECTED = "a file of TRL's completions, with step, prompt, completion and advantage"
@@ -44,13 +44,17 @@ def trl(path: Path, *, options: Options) -> Reading:
     columns = {**({} if reward is None else {"correct": reward}), **options.columns}
     get = map_columns(path, rows, columns)
     raws, notes = by_question([_sample(path, row, get, options=options) for row in rows])
+    raws, signs = from_signs(raws)
+    others = [name for name in column_names(rows) if name not in (*OWN, reward)]
     return complete(
         path,
         raws,
         options=options,
-        score_fix="it is a shaped reward; name the verdict with --column correct=NAME",
+        score_fix="it is a shaped reward; "
+        + name_verdicts({name: [row.values.get(name) for row in rows] for name in others}),
         no_tokens="TRL's completions hold no token counts",
-        notes=(*([] if reward is None else [f"verdicts from TRL's reward {reward}"]), *notes),
+        verdicts=None if reward is None else f"TRL's reward {reward}",
+        notes=(*signs, *notes),
     )
 
 

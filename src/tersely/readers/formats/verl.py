@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tersely.readers.completing import complete
+from tersely.readers.completing import complete, from_signs
 from tersely.readers.naming import by_question
 from tersely.readers.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.readers.rows import Row, check_one_step, column_names, demand, map_columns, read_jsonl
-from tersely.readers.scores import finish_of
+from tersely.readers.scores import finish_of, name_verdicts
 from tersely.readers.values import as_text, gold_text, prompt_id
 
+OWN = ("input", "output", "gts", "score", "step")
 EXPECTED = "one of verl's dumps, with input, output and score on every line"
 FIELDS = ("correct", "tokens", "finish", "gold")
 
@@ -19,9 +20,10 @@ def verl(path: Path, *, options: Options) -> Reading:
     """Reads one step's dump; the same input with the same right answer is the same problem.
 
     The verdict is ``acc`` if the reward function gives it, else ``score``, which must then be 0
-    or 1: with a length term or an overlong penalty in it, it is no verdict. verl keeps neither
-    token counts nor reasons why samples ended, unless the reward function returns them:
-    ``options.columns`` maps ``correct``, ``tokens``, ``finish`` and ``gold`` (else ``gts``).
+    or 1, or 1 and -1 alone: with a length term or an overlong penalty in it, it is no verdict.
+    verl keeps neither token counts nor reasons why samples ended, unless the reward function
+    returns them: ``options.columns`` maps ``correct``, ``tokens``, ``finish`` and ``gold``
+    (else ``gts``).
 
     Raises:
         ConfigError: a column of ours that is unknown.
@@ -36,16 +38,16 @@ def verl(path: Path, *, options: Options) -> Reading:
     columns = {"correct": "acc" if "acc" in names else "score", **gold, **options.columns}
     get = map_columns(path, rows, columns)
     raws, notes = by_question([_sample(path, row, get, options=options) for row in rows])
+    raws, signs = (raws, []) if "acc" in names else from_signs(raws)
+    others = {n: [row.values.get(n) for row in rows] for n in names if n not in OWN}
     return complete(
         path,
         raws,
         options=options,
-        score_fix=(
-            f"it may be a shaped reward: give the verdict's key with --column correct=NAME, one "
-            f"of {', '.join(names)}"
-        ),
+        score_fix=f"it may be a shaped reward: {name_verdicts(others)}",
         no_tokens="verl's dumps hold no token counts",
-        notes=(f"verdicts from verl's {columns['correct']}", *notes),
+        verdicts=f"verl's {columns['correct']}",
+        notes=(*signs, *notes),
     )
 
 

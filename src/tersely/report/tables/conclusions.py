@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 from tersely.metrics.budgets import Protocol
@@ -35,6 +36,16 @@ FEW_PROBLEMS = 20
 TOO_FEW_PROBLEMS = 6
 # Differences of sums of shares are rounded: less than this is no fall.
 ROUNDING = 1e-9
+LARGEST = 1.0  # of two shares
+LOST = "Problems are lost beyond chance."
+
+
+class Bound(StrEnum):
+    """What is known of the smallest difference that can be seen."""
+
+    KNOWN = "known"
+    OUT_OF_REACH = "out of reach"
+    UNKNOWN = "unknown"
 
 
 class Repeats(NamedTuple):
@@ -64,29 +75,26 @@ def conclude(
 
 
 def warn_of_lost_problems(comparison: Comparison, changes: Sequence[ProblemChange]) -> list[str]:
-    """A heading and lines where Pass@k falls while accuracy does not; else nothing.
+    """A heading and lines where Pass@k falls beyond chance and accuracy does not; else nothing.
 
-    What one score over all tries hides: the model is right more often, and fewer problems can be
+    What one score over all tries hides: the model is right as often, and fewer problems can be
     solved by it at all.
     """
     repeats = _find_repeats(comparison)
-    if repeats is None:
+    if repeats is None or not _has_fallen(repeats.passed):
         return []
-    fall, mean = repeats.passed.difference.estimate, repeats.mean.difference.estimate
-    shown = beyond_chance(repeats.passed.p_value) and not beyond_chance(repeats.mean.p_value)
-    if not (fall < -ROUNDING and (mean >= -ROUNDING or (mean < 0 and shown))):
+    mean = repeats.mean.difference.estimate
+    if math.isnan(mean) or _has_fallen(repeats.mean):
         return []
     passed, beside = label(repeats.passed.name), label(repeats.mean.name)
-    gained = format_difference(repeats.mean.difference, repeats.mean.unit)
-    moved = f"rises by {gained.text}" if mean > ROUNDING else f"stays: {gained.text}"
-    if mean < -ROUNDING:
-        moved = f"is not shown to fall: {gained.text} ({state_p(repeats.mean.p_value)})"
+    moved = format_difference(repeats.mean.difference, repeats.mean.unit).text
+    rises = beyond_chance(repeats.mean.p_value) and mean > ROUNDING
+    said = f"rises by {moved}" if rises else f"is not shown to fall: {moved}"
     return [
-        f"{passed} falls while {beside} {'does' if mean >= -ROUNDING else 'is'} not"
-        + ("" if mean >= -ROUNDING else " shown to"),
-        f"{_describe_fall(repeats.passed)} ({state_p(repeats.passed.p_value)}): "
-        f"{_count_problems(changes)}. {beside} {moved}.",
-        _judge_fall(repeats.passed),
+        f"{passed} falls while {beside} {'does not' if mean >= -ROUNDING else 'is not shown to'}",
+        f"{_describe_fall(repeats.passed)}: {_count_problems(changes)}. "
+        f"{beside} {said} ({state_p(repeats.mean.p_value)}).",
+        LOST,
     ]
 
 
@@ -167,13 +175,13 @@ def _conclude_accuracy(comparison: Comparison, names: SideNames) -> str:
     if "–]" in cell.interval:
         return f"Accuracy {where} changes by {cell.estimate}; one problem gives no interval."
     tries = min(comparison.samples_before, comparison.samples_after)
-    unseen = detectable(accuracy)
-    limit = (
-        f" Differences below {format_points(unseen)} cannot be seen reliably with "
-        f"{comparison.n_problems:,} problems × {tries} samples (80% power)."
-        if unseen > 0
-        else ""
-    )
+    with_ = f"with {count(comparison.n_problems, 'problem')} × {count(tries, 'sample')} (80% power)"
+    limit = {
+        Bound.KNOWN: f" Differences below {format_points(detectable(accuracy))} cannot be seen "
+        f"reliably {with_}.",
+        Bound.OUT_OF_REACH: f" No difference at all can be seen reliably {with_}.",
+        Bound.UNKNOWN: "",
+    }[_bound(accuracy)]
     return f"Accuracy {where} is not shown to differ: {cell.text} ({p}).{limit}"
 
 
@@ -205,13 +213,15 @@ def _conclude_pass(comparison: Comparison, changes: Sequence[ProblemChange]) -> 
     cell = format_difference(passed.difference, passed.unit)
     if cell.estimate == UNDEFINED:
         return f"{name}: undefined; no problem has that many graded samples on both sides."
+    if _has_fallen(passed):
+        return f"{_describe_fall(passed)}: {_count_problems(changes)}. {LOST}"
+    moved = f"{cell.text} ({state_p(passed.p_value)}); {_count_problems(changes)}."
     if passed.difference.estimate < -ROUNDING:
-        fall = f"{_describe_fall(passed)} ({state_p(passed.p_value)})"
-        return f"{fall}: {_count_problems(changes)}. {_judge_fall(passed)}"
+        return f"{name} is not shown to fall: {moved} {_say_chance(passed)}"
     seen = (
         "rises" if beyond_chance(passed.p_value) else "is not seen to fall, and not shown to rise"
     )
-    return f"{name} {seen}: {cell.text} ({state_p(passed.p_value)}); {_count_problems(changes)}."
+    return f"{name} {seen}: {moved}"
 
 
 def _conclude_aes(comparison: Comparison) -> str:
@@ -268,23 +278,33 @@ def _find_repeats(comparison: Comparison) -> Repeats | None:
     return Repeats(comparison.find(f"pass@{most}", largest), mean)
 
 
+def _has_fallen(measure: Measure) -> bool:
+    return beyond_chance(measure.p_value) and measure.difference.estimate < -ROUNDING
+
+
 def _describe_fall(passed: Measure) -> str:
     cell = format_difference(passed.difference, passed.unit)
-    return f"{label(passed.name)} falls by {_unsigned(cell)} {cell.interval}"
+    fall = f"{label(passed.name)} falls by {_unsigned(cell)} {cell.interval}"
+    return f"{fall} ({state_p(passed.p_value)})"
 
 
-def _judge_fall(passed: Measure) -> str:
-    difference = passed.difference
-    if beyond_chance(passed.p_value):
-        return "Problems are lost beyond chance."
-    unseen = detectable(passed)
-    limit = (
-        f": with {count(difference.n_problems, 'problem')} a change below "
-        f"{format_points(unseen)} cannot be told from chance (80% power)"
-        if unseen > 0
-        else ""
-    )
+def _say_chance(passed: Measure) -> str:
+    given = f"with {count(passed.difference.n_problems, 'problem')}"
+    limit = {
+        Bound.KNOWN: f": {given} a change below {format_points(detectable(passed))} cannot be told "
+        "from chance (80% power)",
+        Bound.OUT_OF_REACH: f": {given} no change can be told from chance reliably (80% power)",
+        Bound.UNKNOWN: "",
+    }[_bound(passed)]
     return f"This may be chance{limit}."
+
+
+def _bound(measure: Measure) -> Bound:
+    """Whether a difference of shares can be as large as the smallest that can be seen."""
+    unseen = detectable(measure)
+    if not unseen > 0:
+        return Bound.UNKNOWN
+    return Bound.KNOWN if unseen < LARGEST else Bound.OUT_OF_REACH
 
 
 def _count_problems(changes: Sequence[ProblemChange]) -> str:

@@ -34,7 +34,8 @@ def describe_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> dict
         "failed": evaluation.failed,
         "ungraded": evaluation.ungraded,
         "missing": evaluation.missing,
-        "detectable": evaluation.detectable,
+        # No two accuracies differ by more than 1.
+        "detectable": evaluation.detectable if evaluation.detectable <= 1 else None,
         "notes": notes,
         "figures": export_evaluation(evaluation),
     }

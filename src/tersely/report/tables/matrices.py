@@ -1,6 +1,5 @@
 """Tables with one heading a column: what an evaluation measured by budget, by length, at once."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -52,7 +51,7 @@ def write_caption(evaluation: Evaluation) -> str:
 
 def tell_detectable(evaluation: Evaluation) -> list[str]:
     """What a comparison of two evaluations of this size could see; nothing if not known."""
-    if not math.isfinite(evaluation.detectable) or evaluation.detectable == 0:
+    if not evaluation.detectable <= 1:
         return []
     return [
         f"Two evaluations of this size can tell accuracies apart that differ by "

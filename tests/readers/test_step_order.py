@@ -1,0 +1,73 @@
+"""Step logs whose rows or cells are not as a trainer writes them."""
+
+import numpy as np
+import pytest
+
+from tersely.core.errors import DataError
+from tersely.dynamics.log import make_log
+from tersely.readers.steplogs import Writer, read_steps
+
+
+def written(path, steps, *, cell="0.5"):
+    rows = "".join(f"{step},{100 - step},{cell}\n" for step in steps)
+    path.write_text(f"step,len,acc\n{rows}")
+    return path
+
+
+def read(file, **columns):
+    return read_steps(file, writer=Writer.CSV, columns={"tokens_mean": "len", **columns})
+
+
+def test_a_log_newest_first_is_read_from_its_end_with_a_note(tmp_path):
+    log = read(written(tmp_path / "a.csv", range(20, 0, -1)))
+    assert log.step_N.tolist() == list(range(1, 21))
+    assert log.columns["tokens_mean"].tolist() == list(range(99, 79, -1))
+    assert log.repeated_steps == 0
+    assert any("newest first" in note for note in log.notes)
+
+
+def test_a_restart_in_a_log_newest_first_supersedes_what_it_repeats():
+    steps = [*range(1, 11), *range(6, 16)]
+    values = [*range(10), *range(100, 110)]
+    log = make_log(steps[::-1], {"loss": values[::-1]})
+    assert log.step_N.tolist() == list(range(1, 16))
+    assert log.columns["loss"].tolist() == [0, 1, 2, 3, 4, *range(100, 110)]
+    assert log.repeated_steps == 5
+
+
+def test_steps_sorted_as_text_lose_nothing():
+    steps = sorted(range(1, 31), key=str)
+    log = make_log(steps, {"loss": steps})
+    assert log.step_N.tolist() == list(range(1, 31)) == log.columns["loss"].tolist()
+    assert log.repeated_steps == 0
+    assert log.notes
+
+
+@pytest.mark.parametrize(
+    "steps", [[1, 2, 3, 2, 3, 4], [1, 1, 2], [0, 1, 0], [1, 0, 1, 0], [10, 11, 12, 5, 6, 7]]
+)
+def test_a_restart_is_no_order(steps):
+    log = make_log(steps, {"loss": np.arange(len(steps))})
+    assert log.notes == ()
+    assert log.repeated_steps > 0
+
+
+def test_percent_in_a_column_that_was_named_are_shares(tmp_path):
+    log = read(written(tmp_path / "a.csv", range(5), cell="50.0%"), accuracy="acc")
+    assert log.columns["accuracy"].tolist() == [0.5] * 5
+
+
+@pytest.mark.parametrize("cell", ["half", "50 percent", "1/2", "$5"])
+def test_what_is_no_number_in_a_named_column_is_refused_with_the_row(tmp_path, cell):
+    with pytest.raises(DataError, match=r"row 1 has .* in column 'acc'.*write it as 0.5 or 50%"):
+        read(written(tmp_path / "a.csv", range(5), cell=cell), accuracy="acc")
+
+
+@pytest.mark.parametrize("cell", ["", "NaN", "None", "null", "NA"])
+def test_a_gap_in_a_named_column_is_no_fault(tmp_path, cell):
+    assert read(written(tmp_path / "a.csv", range(5), cell=cell), accuracy="acc").step_N.size == 5
+
+
+def test_a_named_column_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DataError, match="has no column 'accu'; it has step, len, acc; correct --c"):
+        read(written(tmp_path / "a.csv", range(5)), accuracy="accu")
