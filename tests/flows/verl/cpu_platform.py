@@ -8,8 +8,12 @@ engine. The number of workers is Ray's: ``ray start --num-gpus=2``.
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import Iterator
+from functools import wraps
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -241,11 +245,31 @@ def _adapter() -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """verl's registry of rollouts names a class, which is looked up when one is made."""
+    """verl's registry of rollouts names a class, which a learner looks up when it is made."""
     if name != "Adapter":
         raise AttributeError(name)
     globals()[name] = made = _adapter()
+    _note_batches()
     return made
+
+
+def _note_batches() -> None:
+    """Has this learner write down the rows of every batch, in the order of its updates."""
+    from verl.workers.engine_workers import TrainingWorker
+
+    learn, numbers = TrainingWorker.train_mini_batch, count()
+
+    @wraps(learn)
+    def noting(self: Any, data: Any) -> Any:
+        folder = Path(os.environ["TERSELY_RUN"]) / "verl" / "batches"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{os.environ['TERSELY_ATTEMPT']}-{next(numbers)}-{os.environ['RANK']}.json"
+        columns = ("responses", "advantages", "response_mask")
+        rows = {key: [row.tolist() for row in data[key].unbind()] for key in columns}
+        (folder / name).write_text(json.dumps(rows))
+        return learn(self, data)
+
+    TrainingWorker.train_mini_batch = noting
 
 
 RolloutReplicaRegistry.register(NAME, _replica)
