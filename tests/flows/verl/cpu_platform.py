@@ -123,6 +123,8 @@ class Server:
         self.cap_tokens, self.weights_step = cap_tokens, 0
         self.waiting: list[tuple[Any, dict[str, Any], asyncio.Future[Any]]] = []
         self.task: asyncio.Task[None] | None = None
+        # Weights do not change under a batch.
+        self.sampling = asyncio.Lock()
 
     async def generate(
         self, prompt_ids: Any, sampling_params: Any, request_id: str, **_: Any
@@ -147,14 +149,16 @@ class Server:
         while self.waiting:
             taken, self.waiting = self.waiting, []
             try:
-                rollouts = await asyncio.to_thread(self._sample, taken)
+                async with self.sampling:
+                    rollouts = await asyncio.to_thread(self._sample, taken)
+                    step = self.weights_step
             except Exception as error:  # whatever it is, those who wait are told
                 rollouts = [error] * len(taken)
             for (_, _, done), rollout in zip(taken, rollouts, strict=True):
                 if isinstance(rollout, Exception):
                     done.set_exception(rollout)
                 else:
-                    done.set_result((rollout, self.weights_step))
+                    done.set_result((rollout, step))
 
     def _sample(self, taken: Any) -> list[Any]:
         from tersely.core.types import SamplingSpec
@@ -183,9 +187,10 @@ class Server:
         """Takes over weights; all of them must be the model's."""
         own = self.model.state_dict()
         cast = {name: weight.to(own[name].dtype) for name, weight in state.items()}
-        self.model.load_state_dict(cast, strict=False)
-        self.sampler.refresh()
-        self.weights_step = step or 0
+        async with self.sampling:
+            self.model.load_state_dict(cast, strict=False)
+            self.sampler.refresh()
+            self.weights_step = step or 0
 
     async def ready(self) -> bool:
         return True
@@ -225,6 +230,12 @@ def _adapter() -> Any:
     class Adapter(BaseRollout):
         """Hands the learner's weights to the server of this worker."""
 
+        def __init__(self, *args: Any, replica_rank: int | None = None, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            # A learner's own sampler has its rank.
+            own = int(os.environ["RANK"])
+            self.replica_rank = own if replica_rank is None or replica_rank < 0 else replica_rank
+
         async def resume(self, tags: Any) -> None:
             """Nothing sleeps."""
 
@@ -238,7 +249,7 @@ def _adapter() -> Any:
             else:
                 found = list(weights)
             state = {name: weight.detach().cpu().clone() for name, weight in found}
-            server = ray.get_actor(_server_name(int(os.environ["RANK"])))
+            server = ray.get_actor(_server_name(self.replica_rank))
             await server.load.remote(state, global_steps)
 
     return Adapter

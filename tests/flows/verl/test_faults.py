@@ -170,6 +170,7 @@ LACKS = {
     "another's": (Cluster((4, 4), 3, 64), 2, 2, "has 3 of its 8 GPUs free, fewer than 2 x 2"),
     "processors": (Cluster((2,), 2, 8), 1, 2, r"8 free processors and verl reserves 15 .*=15"),
     "no accelerator": (Cluster((0,), 0, 2), 1, 1, "machines with 1 GPUs"),
+    "a queue of its own": (Cluster((4,), 3, 64, True), 1, 1, "has a run of verl's already"),
     "empty": (Cluster((), 0, 0), 1, 1, "GPUs of its machines: none"),
 }
 

@@ -236,13 +236,23 @@ def run_plainly(launcher: Launcher) -> list[str]:
 
 @pytest.fixture(scope="module")
 def launches(tmp_path_factory: pytest.TempPathFactory) -> Launches:
-    """All runs, two at a time: most of a start is imports, one process after the other."""
+    """All runs, two at a time: most of a start is imports, one process after the other.
+
+    Each on a Ray of its own: verl's queue is one for all of a Ray.
+    """
     folders = tmp_path_factory.mktemp("verl")
-    with ray_cluster() as cluster, ThreadPoolExecutor(2) as threads:
-        of = {name: Launcher(cluster, folders, name) for name in RECIPES}
-        killed = threads.submit(run_killed_twice, of["quantile"])
-        others = [threads.submit(run_plainly, of[name]) for name in ("kimi", "table")]
-        said = dict(zip(RECIPES, [each.result() for each in (killed, *others)], strict=True))
+
+    def chain(names: Sequence[str]) -> dict[str, list[str]]:
+        with ray_cluster() as cluster:
+            of = {name: Launcher(cluster, folders, name) for name in names}
+            return {
+                name: run_killed_twice(of[name]) if name == "quantile" else run_plainly(of[name])
+                for name in names
+            }
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(chain, (["quantile"], ["kimi", "table"]))
+    said = first | second
     merged = folders / "merged"
     run_module("verl.model_merger", "merge", "--backend", "fsdp", "--local_dir",
                str(last(folders / "quantile")), "--target_dir", str(merged))  # fmt: skip

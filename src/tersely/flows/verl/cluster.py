@@ -15,15 +15,21 @@ from tersely.flows.verl.settings import given
 # What verl reserves of Ray's processors: for each GPU, for its queue, and for a storage unit.
 GPU_CPUS, QUEUE_CPUS = 3, 1
 UNITS, DEFAULT_UNITS = "transfer_queue.backend.SimpleStorage.num_data_storage_units", 8
+# All runs on one Ray share the queue of this name: they would train on each other's rollouts.
+QUEUE = "TransferQueueController"
 _ANSWER_S = 5.0
 
 
 class Cluster(NamedTuple):
-    """A Ray that runs: accelerators of its machines, and what is free of it now."""
+    """A Ray that runs: accelerators of its machines, and what is free of it now.
+
+    ``trains``: another run of verl's has its queue there.
+    """
 
     gpus_of_nodes: tuple[int, ...]
     free_gpus: int
     free_cpus: int
+    trains: bool = False
 
 
 def accelerator() -> str:
@@ -78,9 +84,11 @@ def find_cluster() -> Cluster | None:
         raise ConfigError(_say_gone(address, error)) from error
     try:
         alive, free = [each for each in ray.nodes() if each["Alive"]], ray.available_resources()
+        named = [each["name"] for each in ray.util.list_named_actors(all_namespaces=True)]
     finally:
         ray.shutdown()
-    return as_cluster([each["Resources"] for each in alive], free, kind=accelerator())
+    found = as_cluster([each["Resources"] for each in alive], free, kind=accelerator())
+    return found._replace(trains=QUEUE in named)
 
 
 def as_cluster(
@@ -134,6 +142,12 @@ def check_cluster(recipe: Recipe, *, nodes: int, gpus_per_node: int) -> None:
 
 
 def _check_nodes(cluster: Cluster, *, nodes: int, gpus_per_node: int, where: str) -> None:
+    if cluster.trains:
+        raise ConfigError(
+            f"{where} has a run of verl's already, and all runs on one Ray share verl's queue, so "
+            "that they would train on each other's rollouts; wait for its end, or start a Ray on "
+            "another port and set RAY_ADDRESS"
+        )
     large = [gpus for gpus in cluster.gpus_of_nodes if gpus >= gpus_per_node]
     if len(large) < nodes:
         said = ", ".join(map(str, cluster.gpus_of_nodes)) or "none"
