@@ -371,10 +371,9 @@ def as_verl_cuts(folder: Path, step: int) -> Callable[..., list[list[Any]]]:
         for batch in batches(folder, step):
             of_worker = batch["responses"]
             for place, ids in enumerate(of_worker):
-                row = next((r for r in left if list(r.completion_ids) == ids), None)
-                if row is not None:  # else masked
-                    left.remove(row)
-                    updates[place * parts // len(of_worker)].append(row)
+                found = [n for n, row in enumerate(left) if list(row.completion_ids) == ids]
+                if found:  # else masked
+                    updates[place * parts // len(of_worker)].append(left.pop(found[0]))
         assert not left
         return updates
 
@@ -396,9 +395,10 @@ def ours(launches: Launches, tmp_path_factory: pytest.TempPathFactory) -> dict[s
             run = run._replace(sampler=Replay(theirs, run.policy))
             state: Any = {}
             for step in range(STEPS[name]):
-                if name == "kimi":
-                    patch.setattr(learner, "split_by_group", as_verl_cuts(theirs, step))
-                state = take_step(run, step, state).state
+                with pytest.MonkeyPatch.context() as cut:
+                    if name == "kimi":
+                        cut.setattr(learner, "split_by_group", as_verl_cuts(theirs, step))
+                    state = take_step(run, step, state).state
             runs[name] = run
     return runs
 

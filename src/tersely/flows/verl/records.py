@@ -169,10 +169,12 @@ class Transcript:
     def _record(self, step: int, columns: RolloutColumns, shaped: ShapedStep) -> StepRecord:
         figures = in_our_words(self._metrics[step], VERL_NAMES)
         tokens_N = np.array(columns.tokens)
+        # As in our loop, rows without a gradient are not counted.
+        has_gradient_N = (shaped.advantage_N != 0) | (not weighted(self._recipe))
         stats = LearnStats(
             **{name: figures.get(name, float("nan")) for name in _LEARNED},
             sampler_mismatch=float("nan"),
-            update_tokens=int(tokens_N[shaped.keep_N].sum()),
+            update_tokens=int(tokens_N[shaped.keep_N & has_gradient_N].sum()),
             dropped_nonfinite=0,
             updates=self._recipe.learner.staleness,
         )
