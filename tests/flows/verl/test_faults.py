@@ -167,7 +167,12 @@ def test_verl_ends_when_its_launcher_is_killed(tmp_path: Path) -> None:
 LACKS = {
     "machines": (Cluster((8,), 8, 64), 2, 8, "has 1 machines with 8 GPUs and --nodes 2 asks for 2"),
     "GPUs": (Cluster((1, 1), 2, 64), 1, 2, r"has 0 machines with 2 GPUs .*its machines: 1, 1"),
-    "another's": (Cluster((4, 4), 3, 64), 2, 2, "has 3 of its 8 GPUs free, fewer than 2 x 2"),
+    "another's": (
+        Cluster((4, 4), 3, 64),
+        2,
+        2,
+        "has 3 of its 8 GPUs free, fewer than the 4 to train;",
+    ),
     "processors": (Cluster((2,), 2, 8), 1, 2, r"8 free processors and verl reserves 15 .*=15"),
     "no accelerator": (Cluster((0,), 0, 2), 1, 1, "machines with 1 GPUs"),
     "a queue of its own": (Cluster((4,), 3, 64, True), 1, 1, "has a run of verl's already"),
@@ -183,6 +188,19 @@ def test_a_ray_that_lacks_something_is_refused_before_anything_starts(
     monkeypatch.setattr(cluster, "find_cluster", lambda: there)
     with pytest.raises(ConfigError, match=said):
         cluster.check_cluster(tiny(), nodes=nodes, gpus_per_node=gpus)
+
+
+def test_the_gpus_of_a_sampler_apart_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    apart = tiny(
+        "verl.trainer.v1.trainer_mode=separate_async",
+        *(f"verl.{cluster.ROLLOUT}.{key}=1" for key in ("nnodes", "n_gpus_per_node")),
+        f"verl.{cluster.ROLLOUT}.checkpoint_engine.backend=nccl",
+    )
+    monkeypatch.setattr(cluster, "find_cluster", lambda: Cluster((1,), 1, 64))
+    with pytest.raises(ConfigError, match="than the 1 to train and 1 for a sampler apart"):
+        cluster.check_cluster(apart, nodes=1, gpus_per_node=1)
+    monkeypatch.setattr(cluster, "find_cluster", lambda: Cluster((2,), 2, 14))
+    cluster.check_cluster(apart, nodes=1, gpus_per_node=1)
 
 
 def test_a_machine_with_few_processors_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

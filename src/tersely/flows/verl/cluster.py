@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from tersely.core.errors import ConfigError
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.verl.settings import given
+from tersely.flows.verl.settings import FULLY_ASYNC, MODE, ROLLOUT, given
 
-# What verl reserves of Ray's processors: for each GPU, for its queue, and for a storage unit.
-GPU_CPUS, QUEUE_CPUS = 3, 1
+# What verl reserves of Ray's processors: for each GPU of a learner and of a sampler apart, for its
+# queue, and one for each storage unit.
+GPU_CPUS, SAMPLER_CPUS, QUEUE_CPUS = 3, 2, 1
 UNITS, DEFAULT_UNITS = "transfer_queue.backend.SimpleStorage.num_data_storage_units", 8
 # All runs on one Ray share the queue of this name: they would train on each other's rollouts.
 QUEUE = "TransferQueueController"
@@ -124,20 +125,23 @@ def _say_gone(address: str, error: Exception) -> str:
 def check_cluster(recipe: Recipe, *, nodes: int, gpus_per_node: int) -> None:
     """ConfigError where a Ray that runs, or this machine, lacks what verl will wait for."""
     cluster, own = find_cluster(), given(recipe)
-    gpus, here = nodes * gpus_per_node, "the Ray that runs here"
+    gpus, apart = nodes * gpus_per_node, sampler_gpus(recipe)
     units = own.get(UNITS, DEFAULT_UNITS)
-    cpus = GPU_CPUS * gpus + QUEUE_CPUS + (units if isinstance(units, int) else DEFAULT_UNITS)
-    where = os.environ.get("RAY_ADDRESS") or here
+    cpus = GPU_CPUS * gpus + SAMPLER_CPUS * apart + QUEUE_CPUS
+    cpus += units if isinstance(units, int) else DEFAULT_UNITS
+    where = os.environ.get("RAY_ADDRESS") or "the Ray that runs here"
     if cluster is None:
         free_cpus = own.get("ray_kwargs.ray_init.num_cpus") or os.cpu_count() or 1
         fix, where = f"set verl.ray_kwargs.ray_init.num_cpus = {cpus}", "this machine"
     else:
         _check_nodes(cluster, nodes=nodes, gpus_per_node=gpus_per_node, where=where)
+        _check_free(cluster, gpus=gpus, apart=apart, where=where)
         free_cpus, fix = cluster.free_cpus, f"start Ray with --num-cpus={cpus} or more"
     if isinstance(free_cpus, int) and free_cpus < cpus:
         raise ConfigError(
             f"{where} has {free_cpus} free processors and verl reserves {cpus} ({GPU_CPUS} for "
-            f"each of {gpus} GPUs, the rest for its queue), for which it would wait for ever; {fix}"
+            f"each of {gpus} GPUs, the rest for its queue and samplers), for which it would wait "
+            f"for ever; {fix}"
         )
 
 
@@ -156,8 +160,22 @@ def _check_nodes(cluster: Cluster, *, nodes: int, gpus_per_node: int, where: str
             f"for {nodes} (GPUs of its machines: {said}); lower --nodes or --gpus-per-node, or "
             "start Ray with --num-gpus"
         )
-    if cluster.free_gpus < nodes * gpus_per_node:
+
+
+def _check_free(cluster: Cluster, *, gpus: int, apart: int, where: str) -> None:
+    if cluster.free_gpus < gpus + apart:
+        beside = f" and {apart} for a sampler apart" if apart else ""
         raise ConfigError(
             f"{where} has {cluster.free_gpus} of its {sum(cluster.gpus_of_nodes)} GPUs free, fewer "
-            f"than {nodes} x {gpus_per_node}; wait for, or end, what else runs there (ray status)"
+            f"than the {gpus} to train{beside}; end what else runs there (ray status), or start "
+            "Ray with more"
         )
+
+
+def sampler_gpus(recipe: Recipe) -> int:
+    """GPUs of a sampler apart from the learner, which only fully asynchronous training has."""
+    own = given(recipe)
+    if own.get(MODE) != FULLY_ASYNC:
+        return 0
+    nodes, of_each = (own.get(f"{ROLLOUT}.{key}") for key in ("nnodes", "n_gpus_per_node"))
+    return nodes * of_each if isinstance(nodes, int) and isinstance(of_each, int) else 0
