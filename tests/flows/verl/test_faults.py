@@ -118,6 +118,18 @@ def test_an_end_of_verl_s_is_told_in_one_line(
     assert (tmp_path / "run" / "verl" / "output-000.txt").read_text() == output
 
 
+def test_a_ray_that_vanishes_is_told_whatever_verl_says_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = "ray.exceptions.ActorUnavailableError: The actor 3e is unavailable: Socket closed\n"
+    played(monkeypatch, f"import sys\nsys.stdout.write({output!r})\nsys.exit(1)")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(EngineError, match=f"exit code 1: the Ray .* '{address}' is gone; start"):
+        launched(tmp_path / "run")
+
+
 def test_a_hang_is_ended_however_much_is_printed_and_the_run_may_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +237,7 @@ def test_accelerators_of_other_kinds_are_counted_by_ray(monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match="exceeds the 4 GPUs of this machine"):
         cluster.check_gpus(nodes=1, gpus_per_node=5)
     nodes = [{"CPU": 192.0, "NPU": 16.0}, {"CPU": 192.0, "GPU": 1.0}]
-    assert as_cluster(nodes, {"CPU": 300.0, "NPU": 9.0}, kind="NPU") == ((16, 0), 9, 300)
+    assert as_cluster(nodes, {"CPU": 300.0, "NPU": 9.0}, kind="NPU") == Cluster((16, 0), 9, 300)
 
 
 def test_an_address_where_no_ray_answers_is_refused_at_once(

@@ -111,6 +111,15 @@ def _check_answers(address: str | None) -> None:
         raise ConfigError(_say_gone(address or "", error)) from error
 
 
+def gone() -> str:
+    """That the Ray of RAY_ADDRESS does not answer any more; empty if it does or there is none."""
+    try:
+        _check_answers(address := os.environ.get("RAY_ADDRESS"))
+    except ConfigError:
+        return f"the Ray at RAY_ADDRESS = {address!r} is gone; start it again"
+    return ""
+
+
 def _say_gone(address: str, error: Exception) -> str:
     cause: BaseException = error
     while cause.__cause__ is not None:

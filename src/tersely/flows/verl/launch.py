@@ -213,7 +213,7 @@ def _go(
     if code:
         log = output_file(folder, attempt)
         by = f"exit code {code}" if code > 0 else Signals(-code).name
-        why = process.reason(log) or "see above"
+        why = cluster.gone() or process.reason(log) or "see above"
         raise EngineError(
             f"verl stopped with {by}: {why}; its output is in {log}; {_say_resume(folder)}"
         )

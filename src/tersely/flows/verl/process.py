@@ -82,25 +82,36 @@ def follow(
             start_new_session=True,
         ) as process,
     ):
-        seen, changed = -1, time.monotonic()
+
+        def tick() -> None:
+            sys.stderr.write(told.read().decode(errors="replace"))
+            look()
+
         try:
-            while process.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=POLL_S)
-                sys.stderr.write(told.read().decode(errors="replace"))
-                look()
-                if (now := _written(folder)) != seen:
-                    seen, changed = now, time.monotonic()
-                if time.monotonic() - changed > stall_s:
-                    raise HangError(
-                        f"verl hangs: for {stall_s:g} s it has written no rollout, record or "
-                        "checkpoint; if its steps take longer, set --stall-s higher"
-                    )
+            _watch(process, folder, tick, stall_s=stall_s)
         finally:
             _end(process)
             sys.stderr.write(told.read().decode(errors="replace"))
     look()
     return process.returncode
+
+
+def _watch(
+    process: "subprocess.Popen[bytes]", folder: Path, tick: Callable[[], None], *, stall_s: float
+) -> None:
+    """Calls ``tick`` until the process ends; HangError if nothing is written for too long."""
+    seen, changed = -1, time.monotonic()
+    while process.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=POLL_S)
+        tick()
+        if (now := _written(folder)) != seen:
+            seen, changed = now, time.monotonic()
+        if time.monotonic() - changed > stall_s:
+            raise HangError(
+                f"verl hangs: for {stall_s:g} s it has written no rollout, record or checkpoint; "
+                "if its steps take longer, set --stall-s higher"
+            )
 
 
 def _written(folder: Path) -> int:
