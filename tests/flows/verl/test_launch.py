@@ -8,6 +8,7 @@ writes what it would.
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -337,6 +338,29 @@ def test_records_are_never_dropped_for_a_checkpoint_that_was_made_and_is_gone(
     with pytest.raises(ConfigError, match=r"checkpoint of step 1 is missing .*restore it or start"):
         launched(folder, resume=True)
     assert (folder / "steps.jsonl").read_bytes() == kept
+
+
+def test_steps_that_a_killed_launch_did_not_record_are_recorded_when_it_goes_on(
+    tmp_path: Path, played: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setenv("DIES", "3")
+    with pytest.raises(EngineError, match="step 2 is the last checkpoint"):
+        launched(folder, resume=False)
+    lost = [folder / "steps.jsonl", folder / "rollouts" / "step-000001.jsonl"]
+    kept = [file.read_bytes() for file in lost]
+    # As a launch leaves it that was killed in the second step, while verl saved and logged it.
+    lost[0].write_bytes(kept[0].splitlines(keepends=True)[0])
+    lost[1].unlink()
+    shutil.rmtree(folder / "eval")
+    launched(folder, resume=True)
+    assert lost[0].read_bytes().startswith(kept[0])
+    assert [r.step for r in jsonl.read(lost[0], StepRecord)] == [0, 1, 2]
+    assert lost[1].read_bytes() == kept[1]
+    assert sorted(file.name for file in (folder / "eval").iterdir()) == [
+        "step-000000.jsonl",
+        "step-000003.jsonl",
+    ]
 
 
 def test_verl_ends_with_its_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

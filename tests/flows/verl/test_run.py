@@ -152,9 +152,10 @@ def pids_of(folder: Path, *, named: str = "") -> list[int]:
     return found
 
 
-def steps_in(folder: Path) -> int:
-    file = folder / "steps.jsonl"
-    return file.read_bytes().count(b"\n") if file.is_file() else 0
+def steps_logged(folder: Path) -> int:
+    """By verl itself, in all starts: the next step has just begun, and its checkpoint is far."""
+    files = folder.glob("verl/metrics-*.jsonl")
+    return sum(file.read_bytes().count(b"training/global_step") for file in files)
 
 
 class Launcher(NamedTuple):
@@ -196,7 +197,7 @@ class Launcher(NamedTuple):
         return done.stderr
 
     def run_until(self, after_steps: int, kill: Callable[[int], None]) -> tuple[int, str]:
-        """Kills something once so many steps are recorded; the exit code and stderr."""
+        """Kills something once verl has logged so many steps; the exit code and stderr."""
         more = ["--resume"] if self.folder.exists() else []
         with (
             tempfile.TemporaryFile() as said,
@@ -204,7 +205,9 @@ class Launcher(NamedTuple):
                 [*self.command, *more], env=self.cluster.environment, stderr=said
             ) as process,
         ):
-            wait_until(lambda: steps_in(self.folder) >= after_steps or process.poll() is not None)
+            wait_until(
+                lambda: steps_logged(self.folder) >= after_steps or process.poll() is not None
+            )
             kill(process.pid)
             code = process.wait(timeout=LIMIT_S)
             said.seek(0)

@@ -21,12 +21,13 @@ from tersely.core.types import Problem
 from tersely.flows.curate.files import verl_frame
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.train.folder import count_steps
 from tersely.flows.train.monitor import AlarmMonitor
 from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
 from tersely.flows.train.step import all_steps_problems
 from tersely.flows.verl import cluster, process
 from tersely.flows.verl.estimator import TESTED, check_versions
-from tersely.flows.verl.records import Transcript, metrics_file
+from tersely.flows.verl.records import Transcript, metrics_file, read_metrics
 from tersely.flows.verl.schema import ENVIRONMENT, check_composed, known_keys
 from tersely.flows.verl.settings import (
     ATTEMPT,
@@ -185,7 +186,36 @@ def launch_verl(
             go_back(folder, resume_from)
         done = last_checkpoint(folder)
         go_on(session, found=done, older=resume_from is not None)
+        catch_up(session, done)
         _go(session, overrides, done, stall_s=stall_s, observer=observer)
+
+
+def catch_up(session: Session, done: int) -> None:
+    """Records the steps that verl saved and logged while nobody followed it: its launch was killed.
+
+    Args:
+        done: the step of the newest checkpoint.
+    """
+    recorded = count_steps(session.folder)
+    for file in sorted((session.folder / "verl").glob("metrics-*.jsonl"), reverse=True):
+        logged = read_metrics(file)
+        if recorded < done and recorded + 1 in logged:
+            transcript = Transcript(
+                session.recipe,
+                session.folder,
+                *_by_id(session),
+                attempt=file.stem.removeprefix("metrics-"),
+                done=recorded,
+                start=min(logged) - 1,
+                until=done,
+            )
+            transcript.take_evaluations()
+            transcript.take()
+            return
+
+
+def _by_id(session: Session) -> list[dict[str, Problem]]:
+    return [{problem.id: problem for problem in side} for side in (session.train, session.test)]
 
 
 def _go(
@@ -198,13 +228,12 @@ def _go(
     """
     recipe, folder = session.recipe, session.folder
     attempt = f"{len(list((folder / 'verl').glob('metrics-*.jsonl'))):03d}"
-    by_id = [{problem.id: problem for problem in side} for side in (session.train, session.test)]
     monitor = make_monitor(
         session,
         observer=observer,
         latest=lambda: folder / CHECKPOINTS if last_checkpoint(folder) else None,
     )
-    transcript = Transcript(recipe, folder, *by_id, attempt=attempt, done=done)
+    transcript = Transcript(recipe, folder, *_by_id(session), attempt=attempt, done=done)
     following = _Following(recipe, transcript, observer, monitor)
     try:
         code = _run(overrides, folder, following.look, attempt=attempt, stall_s=stall_s)
