@@ -62,10 +62,13 @@ RECIPES = {
             "loss.aggregation='sequence_mean'",
         ),
     ),
+    # With rows enough that every step has a signal: without one our loop leaves the weights as they
+    # are, and verl's optimizer moves them on by what it remembers.
     "table": (
         1,
         (
-            "target={name='fixed',tokens=20}",
+            "sampling.prompts_per_step=8",
+            "target={name='fixed',tokens=32}",
             "treatment.cells='no-long-correct'",
             "treatment.mask_scope='loss-only'",
         ),
