@@ -42,6 +42,14 @@ def launch_verl(
         typer.Option("--dry-run", help="Check all, print verl's settings and the price, and stop."),
     ] = False,
     mean_tokens: MeanTokens = None,
+    stall_s: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            help="Seconds without a new rollout, record or checkpoint, after which verl counts as "
+            "hung and is ended.",
+        ),
+    ] = 7200,
 ) -> None:
     """Train with verl on Ray: our grader, rewards, masks and records, its sharding and sampling."""
     from tersely.flows.recipe.recipe import find_recipe, keys_of, read_recipe
@@ -57,7 +65,7 @@ def launch_verl(
             _show(lines)
             return
         start = Resumption(resume, resume_from, keys_of(set_ or []))
-        _launch(settings, folder, start, nodes=nodes, gpus_per_node=gpus_per_node)
+        _launch(settings, folder, start, nodes=nodes, gpus_per_node=gpus_per_node, stall_s=stall_s)
 
 
 def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
@@ -103,13 +111,19 @@ def _show(lines: "list[str] | None") -> None:
     if lines is None:
         messages.print(f"note: verl has neither composed nor checked its configuration; {needed}")
         return
-    from tersely.flows.verl.launch import MAIN
+    from tersely.flows.verl.process import MAIN
 
     messages.print(f"starts: python -m {MAIN} with the lines above")
 
 
 def _launch(
-    settings: "Recipe", folder: Path, start: "Resumption", *, nodes: int, gpus_per_node: int
+    settings: "Recipe",
+    folder: Path,
+    start: "Resumption",
+    *,
+    nodes: int,
+    gpus_per_node: int,
+    stall_s: float,
 ) -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
 
@@ -124,6 +138,7 @@ def _launch(
             nodes=nodes,
             gpus_per_node=gpus_per_node,
             **start._asdict(),
+            stall_s=stall_s,
             observer=progress,
         ),
         again=f"tersely launch verl {folder / RECIPE_FILE} --out {folder} --nodes {nodes} "

@@ -34,6 +34,8 @@ from tersely.engines.models import Model, device, sampling_dtype
 # Where nothing else needs a GPU; a CPU's memory is always shared.
 _GPU_SHARE, _CPU_SHARE = 0.9, 0.3
 _REASON_CHARS = 300
+# Words of a reason that is about the size of what was asked for.
+_SIZES = ("memory", "max_num_seqs")
 
 
 class _Settings(NamedTuple):
@@ -130,11 +132,10 @@ class VLLMSampler:
         except TerselyError:
             raise
         except Exception as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            reason = (lines or [type(error).__name__])[0][:_REASON_CHARS].rstrip(".")
-            short = is_out_of_memory(error) or "memory" in reason.lower()
+            reason = _reason(error)
+            sized = is_out_of_memory(error) or any(sign in reason.lower() for sign in _SIZES)
             raise EngineError(
-                f"vLLM {what}: {reason}; its own messages are above; {self._fix if short else fix}"
+                f"vLLM {what}: {reason}; its own messages are above; {self._fix if sized else fix}"
             ) from error
 
     def sample(
@@ -221,6 +222,15 @@ class VLLMSampler:
         return self.codec.rollout(
             job, SampledTrace(np.array(ids), np.array(logprobs), unknown_T), spec
         )
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something; a settings class of vLLM's puts its name before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and " validation error" in lines[0]:
+        lines = lines[1:]
+    said = (lines or [type(error).__name__])[0].removeprefix("Value error, ")
+    return said[:_REASON_CHARS].rstrip(".")
 
 
 def _import_vllm() -> Any:

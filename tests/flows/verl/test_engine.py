@@ -28,7 +28,8 @@ from tersely.flows.recipe.recipe import Recipe, read_recipe
 from tersely.flows.recipe.shaping import columns_of, graded_view, shape_step, shaping_of
 from tersely.flows.verl import hooks as verl_hooks
 from tersely.flows.verl.estimator import JudgedLine, score_of
-from tersely.flows.verl.launch import compose_config, plan_verl
+from tersely.flows.verl.launch import plan_verl
+from tersely.flows.verl.schema import compose_config
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 CAP = 48

@@ -32,10 +32,13 @@ from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import Recipe, read_recipe, shipped
 from tersely.flows.train.session import begin
 from tersely.flows.train.step import all_steps_problems
+from tersely.flows.verl import cluster, process
 from tersely.flows.verl import hooks as verl_hooks
 from tersely.flows.verl import launch as launch_verl
+from tersely.flows.verl.cluster import Cluster
 from tersely.flows.verl.estimator import GradedLine
-from tersely.flows.verl.launch import compose_config, plan_verl, write_inputs
+from tersely.flows.verl.launch import plan_verl, write_inputs
+from tersely.flows.verl.schema import compose_config
 from tersely.flows.verl.settings import HOOKS, RUN
 from tersely.report.pages.run import write_report
 
@@ -77,6 +80,18 @@ COMPOSED = {
             "verl.actor_rollout_ref.rollout.nnodes=1",
             "verl.actor_rollout_ref.rollout.n_gpus_per_node=1",
             "verl.actor_rollout_ref.rollout.checkpoint_engine.backend=nccl",
+        ],
+        1,
+        1,
+    ),
+    # Fields of verl's dataclasses that its YAML leaves out, beside one that it has.
+    "left out": (
+        TINY,
+        [
+            "loss.importance_cap=2.0",
+            "verl.actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype=fp32",
+            "verl.actor_rollout_ref.rollout.enable_sleep_mode=false",
+            "verl.critic.optim.lr_scheduler_type=constant",
         ],
         1,
         1,
@@ -267,13 +282,16 @@ for step in range(done + 1, 4):
 
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch_verl, "check_gpus", lambda **_: None)
-    monkeypatch.setattr(launch_verl, "command", lambda lines: [sys.executable, "-c", PLAYED])
+    monkeypatch.setattr(cluster, "check_gpus", lambda **_: None)
+    monkeypatch.setattr(cluster, "find_cluster", lambda: Cluster((1,), 1, 16))
+    monkeypatch.setattr(process, "command", lambda lines: [sys.executable, "-c", PLAYED])
 
 
 def launched(folder: Path, *, resume: bool) -> None:
     recipe = tiny("learner.steps=3", "evaluation.every_steps=3", "checkpoint.every_steps=1")
-    launch_verl.launch_verl(recipe, folder, nodes=1, gpus_per_node=1, resume=resume, observer=QUIET)
+    launch_verl.launch_verl(
+        recipe, folder, nodes=1, gpus_per_node=1, resume=resume, stall_s=60.0, observer=QUIET
+    )
 
 
 def test_a_template_that_leaves_a_message_out_as_verl_uses_it_is_refused(
@@ -346,12 +364,35 @@ def test_records_are_never_dropped_for_a_checkpoint_that_was_made_and_is_gone(
     assert (folder / "steps.jsonl").read_bytes() == kept
 
 
+def test_steps_that_a_killed_launch_did_not_record_are_recorded_when_it_goes_on(
+    tmp_path: Path, played: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setenv("DIES", "3")
+    with pytest.raises(EngineError, match="step 2 is the last checkpoint"):
+        launched(folder, resume=False)
+    lost = [folder / "steps.jsonl", folder / "rollouts" / "step-000001.jsonl"]
+    kept = [file.read_bytes() for file in lost]
+    # As a launch leaves it that was killed in the second step, while verl saved and logged it.
+    lost[0].write_bytes(kept[0].splitlines(keepends=True)[0])
+    lost[1].unlink()
+    shutil.rmtree(folder / "eval")
+    launched(folder, resume=True)
+    assert lost[0].read_bytes().startswith(kept[0])
+    assert [r.step for r in jsonl.read(lost[0], StepRecord)] == [0, 1, 2]
+    assert lost[1].read_bytes() == kept[1]
+    assert sorted(file.name for file in (folder / "eval").iterdir()) == [
+        "step-000000.jsonl",
+        "step-000003.jsonl",
+    ]
+
+
 def test_verl_ends_with_its_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(launch_verl, "POLL_S", 0.5)
-    monkeypatch.setattr(launch_verl, "GRACE_S", 2.0)
+    monkeypatch.setattr(process, "POLL_S", 0.5)
+    monkeypatch.setattr(process, "GRACE_S", 2.0)
     # One that goes on at Ctrl-C is killed.
     stubborn = "import signal, time; signal.signal(signal.SIGINT, lambda *_: None); time.sleep(60)"
     started: list[subprocess.Popen[bytes]] = []
@@ -361,10 +402,10 @@ def test_verl_ends_with_its_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyP
         started.append(popen([sys.executable, "-c", stubborn], start_new_session=True))
         return started[-1]
 
-    monkeypatch.setattr(launch_verl.subprocess, "Popen", noted)
+    monkeypatch.setattr(process.subprocess, "Popen", noted)
     (tmp_path / "verl").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        launch_verl._run([], tmp_path, interrupted, attempt="000")
+        launch_verl._run([], tmp_path, interrupted, attempt="000", stall_s=60.0)
     assert started[0].poll() is not None
 
 
@@ -383,10 +424,10 @@ def test_a_machine_without_gpus_is_refused_before_anything_starts(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ConfigError, match="exceeds the 0 GPUs of this machine; start Ray"):
-        launch_verl.check_gpus(nodes=1, gpus_per_node=8)
+        cluster.check_gpus(nodes=1, gpus_per_node=8)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
-    launch_verl.check_gpus(nodes=1, gpus_per_node=8)
+    cluster.check_gpus(nodes=1, gpus_per_node=8)
     with pytest.raises(ConfigError, match="--nodes 4 needs a Ray cluster"):
-        launch_verl.check_gpus(nodes=4, gpus_per_node=8)
+        cluster.check_gpus(nodes=4, gpus_per_node=8)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    launch_verl.check_gpus(nodes=4, gpus_per_node=8)
+    cluster.check_gpus(nodes=4, gpus_per_node=8)

@@ -120,9 +120,7 @@ class LocalLearner:
             raise ConfigError(f"temperature {temperature} must be > 0: a greedy policy has no loss")
         if gradient_checkpointing:
             _refuse_dropout(model)
-            # Its name before transformers 5.23 is the other.
-            old = getattr(model, "gradient_checkpointing_enable", None)
-            getattr(model, "activation_checkpointing_enable", old)({"use_reentrant": False})
+            _checkpoint_activations(model)
         self.model = model
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -341,6 +339,14 @@ def _logits_where(model: PreTrainedModel, keep_BT: Tensor, **inputs: Any) -> Ten
 
 def _ratio(total: int | float, count: int) -> float:
     return total / count if count else math.nan
+
+
+def _checkpoint_activations(model: PreTrainedModel) -> None:
+    """By the name that this version of transformers has for it: the second one is before 5.23."""
+    for name in ("activation_checkpointing_enable", "gradient_checkpointing_enable"):
+        if hasattr(model, name):
+            getattr(model, name)({"use_reentrant": False})
+            return
 
 
 def _refuse_dropout(model: PreTrainedModel) -> None:

@@ -5,8 +5,11 @@ every process that grades writes what it graded into a file of its own.
 """
 
 import asyncio
+import ctypes
 import os
+import signal
 import socket
+import sys
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -30,9 +33,20 @@ from tersely.flows.verl.estimator import (
     register,
     row_of,
 )
-from tersely.flows.verl.settings import ATTEMPT, GRADED, JUDGED, RUN, update_rows, weighted
+from tersely.flows.verl.settings import (
+    ATTEMPT,
+    GRADED,
+    JUDGED,
+    LAUNCHER,
+    RUN,
+    update_rows,
+    weighted,
+)
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import has_thought
+
+# PR_SET_PDEATHSIG of prctl.
+_DEATH_SIGNAL = 1
 
 
 @cache
@@ -108,4 +122,14 @@ class RecipeReward:
         return {"reward_score": score, "reward_extra_info": {"acc": float(right)}}
 
 
+def end_with_launcher() -> None:
+    """Has verl's main process end when the process that started it does, however that ends.
+
+    Otherwise a launch that was killed would train on beside the one that continues its run.
+    """
+    if os.environ.get(LAUNCHER) == str(os.getppid()) and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
+
+
+end_with_launcher()
 register(lambda: record_calls(make_estimator(recipe_of_run()), own_file(JUDGED)))

@@ -3,16 +3,13 @@
 All that can be refused is refused before Ray is started or a GPU is taken.
 """
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import polars as pl
@@ -24,17 +21,21 @@ from tersely.core.types import Problem
 from tersely.flows.curate.files import verl_frame
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.train.folder import count_steps
 from tersely.flows.train.monitor import AlarmMonitor
 from tersely.flows.train.seams import check_engine
 from tersely.flows.train.session import Session, begin, go_on, make_monitor, open_folder
 from tersely.flows.train.step import all_steps_problems
+from tersely.flows.verl import cluster, process
 from tersely.flows.verl.estimator import VERL
-from tersely.flows.verl.records import Transcript, metrics_file
+from tersely.flows.verl.records import Transcript, metrics_file, read_metrics
+from tersely.flows.verl.schema import ENVIRONMENT, check_composed, known_keys
 from tersely.flows.verl.settings import (
     ATTEMPT,
     CHECKPOINTS,
     ENGINE,
     HOOKS,
+    LAUNCHER,
     RUN,
     TEST_FILE,
     TRAIN_FILE,
@@ -43,13 +44,11 @@ from tersely.flows.verl.settings import (
     verl_settings,
 )
 
-MAIN = "verl.trainer.main_ppo"
+MODULES = "VERL_USE_EXTERNAL_MODULES"
 NEWEST_FILE, _STEPS = "latest_checkpointed_iteration.txt", "global_step_[0-9]*"
-POLL_S, GRACE_S = 2.0, 30.0
 # verl's own default, where the prompts are not at hand to be measured.
 PROMPT_TOKENS = 512
 _SETTINGS = "data.apply_chat_template_kwargs."
-SCHEMA, SCHEMA_FOLDER = "ppo_trainer", "verl.trainer.config"
 # What hydra takes for text without quotes.
 _WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z_/][\w./:-]*", re.IGNORECASE)
 
@@ -89,64 +88,37 @@ def template_settings(recipe: Recipe) -> dict[str, Any]:
     return {**settings, "chat_template": own[custom]} if own.get(custom) else settings
 
 
-def known_keys(engine: str | None = None) -> frozenset[str]:
-    """The dotted keys of verl's own schema, with this ``model_engine``."""
-    overrides = ["actor_rollout_ref.rollout.name=vllm"]
-    composed = compose_config(overrides + ([f"{ENGINE}={engine}"] if engine else []))
-    return frozenset(_keys(composed))
-
-
-def _keys(node: Any, prefix: str = "") -> list[str]:
-    """Of leaves; a part without any is a key that takes others."""
-    from omegaconf import DictConfig
-
-    found: list[str] = []
-    for key in node:
-        inner = node._get_node(key)
-        is_part = isinstance(inner, DictConfig) and not inner._is_none() and len(inner)
-        found += _keys(inner, f"{prefix}{key}.") if is_part else [f"{prefix}{key}"]
-    return found
-
-
-def compose_config(overrides: Sequence[str]) -> Any:
-    """verl's configuration with these overrides.
-
-    Raises:
-        ConfigError: one is of no key of verl's.
-    """
-    from hydra import compose, initialize_config_module
-    from hydra.errors import HydraException
-
-    try:
-        with initialize_config_module(SCHEMA_FOLDER, version_base=None):
-            return compose(SCHEMA, overrides=list(overrides))
-    except HydraException as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"verl cannot compose its configuration: {first}; see [verl]") from error
-
-
 def as_overrides(settings: Mapping[str, Any], *, folder: Path, known: frozenset[str]) -> list[str]:
     """Hydra's overrides; ``+`` adds keys that verl leaves open, and Ray's environment."""
+    own = {key: value for key, value in settings.items() if not key.startswith(ENVIRONMENT)}
     environment = {
-        "VERL_USE_EXTERNAL_MODULES": HOOKS,
-        RUN: str(folder.absolute()),
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
+        **{key.rpartition(".")[2]: str(settings[key]) for key in settings.keys() - own.keys()},
+        RUN: str(folder.absolute()),
     }
+    environment[MODULES] = external_modules(environment.get(MODULES))
     lines = [
         f"{'+' if is_open(key, known) else ''}{key}={_hydra(value)}"
-        for key, value in sorted(settings.items())
+        for key, value in sorted(own.items())
     ]
     # Not left in the folder where it was started.
     logs = f"hydra.run.dir={_hydra(str(folder.absolute() / 'verl' / 'hydra'))}"
     return [*lines, *for_ray(environment), logs]
 
 
+def external_modules(listed: str | None = None) -> str:
+    """What verl's processes load: what the user has them load, a platform perhaps, and ours.
+
+    Args:
+        listed: in ``[verl]``; None: the environment's.
+    """
+    theirs = os.environ.get(MODULES, "") if listed is None else listed
+    return ",".join(dict.fromkeys([*filter(None, map(str.strip, theirs.split(","))), HOOKS]))
+
+
 def for_ray(environment: Mapping[str, str]) -> list[str]:
     """Overrides by which Ray's processes, on whatever machine, get these variables."""
-    return [
-        f"+ray_kwargs.ray_init.runtime_env.env_vars.{name}={_hydra(value)}"
-        for name, value in environment.items()
-    ]
+    return [f"+{ENVIRONMENT}.{name}={_hydra(value)}" for name, value in environment.items()]
 
 
 def _hydra(value: Any) -> str:
@@ -164,31 +136,6 @@ def _hydra(value: Any) -> str:
             text = str(value)
             escaped = text.replace("\\", "\\\\").replace("'", "\\'")
             return text if _WORD.fullmatch(text) else f"'{escaped}'"
-
-
-def check_composed(overrides: Sequence[str]) -> None:
-    """Has verl compose and validate its configuration, as its trainer will.
-
-    Raises:
-        ConfigError: verl refuses it, in verl's words.
-    """
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from verl.trainer.ppo.utils import need_critic, need_reference_policy
-    from verl.utils.config import validate_config
-
-    config = compose_config(overrides)
-    try:
-        OmegaConf.resolve(config)
-        validate_config(
-            config,
-            use_reference_policy=need_reference_policy(config),
-            use_critic=need_critic(config),
-        )
-    except (AssertionError, ValueError, TypeError, HydraException, OmegaConfBaseException) as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"verl refuses its configuration: {said}; see [verl]") from error
 
 
 def write_files(
@@ -216,6 +163,7 @@ def launch_verl(
     resume: bool = False,
     resume_from: int | None = None,
     changes: Sequence[str] = (),
+    stall_s: float,
     observer: Observer,
 ) -> None:
     """Trains a recipe with verl, or goes on from its last checkpoint, and keeps its records.
@@ -223,13 +171,15 @@ def launch_verl(
     Args:
         resume_from: the step of an older checkpoint to go back to; later ones are dropped.
         changes: keys of the recipe that were set by hand and may differ from the run's.
+        stall_s: seconds without a rollout, a record or a checkpoint, after which verl is ended.
     Raises:
         ConfigError: the folder, recipe, model, problems or machine cannot be used as given, or
             another process writes to the folder.
         EngineError: verl failed, or an alarm stops the run; the last checkpoint stands.
     """
     plan_verl(recipe, folder, nodes=nodes, gpus_per_node=gpus_per_node)
-    check_gpus(nodes=nodes, gpus_per_node=gpus_per_node)
+    cluster.check_gpus(nodes=nodes, gpus_per_node=gpus_per_node)
+    cluster.check_cluster(recipe, nodes=nodes, gpus_per_node=gpus_per_node)
     with lock_folder(folder):
         session = begin(
             recipe,
@@ -245,27 +195,75 @@ def launch_verl(
             go_back(folder, resume_from)
         done = last_checkpoint(folder)
         go_on(session, found=done, older=resume_from is not None)
-        _go(session, overrides, done, observer=observer)
+        catch_up(session, done)
+        _go(session, overrides, done, stall_s=stall_s, observer=observer)
 
 
-def _go(session: Session, overrides: Sequence[str], done: int, *, observer: Observer) -> None:
-    """Starts verl and keeps its records to its end."""
+def catch_up(session: Session, done: int) -> None:
+    """Records the steps that verl saved and logged while nobody followed it: its launch was killed.
+
+    Args:
+        done: the step of the newest checkpoint.
+    """
+    recorded = count_steps(session.folder)
+    for file in sorted((session.folder / "verl").glob("metrics-*.jsonl"), reverse=True):
+        logged = read_metrics(file)
+        if recorded < done and recorded + 1 in logged:
+            transcript = Transcript(
+                session.recipe,
+                session.folder,
+                *_by_id(session),
+                attempt=file.stem.removeprefix("metrics-"),
+                done=recorded,
+                start=min(logged) - 1,
+                until=done,
+            )
+            transcript.take_evaluations()
+            transcript.take()
+            return
+
+
+def _by_id(session: Session) -> list[dict[str, Problem]]:
+    return [{problem.id: problem for problem in side} for side in (session.train, session.test)]
+
+
+def _go(
+    session: Session, overrides: Sequence[str], done: int, *, stall_s: float, observer: Observer
+) -> None:
+    """Starts verl and keeps its records to its end.
+
+    Raises:
+        EngineError: verl failed or hangs; says why and how to go on.
+    """
     recipe, folder = session.recipe, session.folder
     attempt = f"{len(list((folder / 'verl').glob('metrics-*.jsonl'))):03d}"
-    by_id = [{problem.id: problem for problem in side} for side in (session.train, session.test)]
     monitor = make_monitor(
         session,
         observer=observer,
         latest=lambda: folder / CHECKPOINTS if last_checkpoint(folder) else None,
     )
-    transcript = Transcript(recipe, folder, *by_id, attempt=attempt, done=done)
+    transcript = Transcript(recipe, folder, *_by_id(session), attempt=attempt, done=done)
     following = _Following(recipe, transcript, observer, monitor)
-    code = _run(overrides, folder, following.look, attempt=attempt)
+    try:
+        code = _run(overrides, folder, following.look, attempt=attempt, stall_s=stall_s)
+    except process.HangError as error:
+        raise EngineError(f"{error}; {_say_resume(folder)}") from error
     if code:
+        log = output_file(folder, attempt)
+        by = f"exit code {code}" if code > 0 else Signals(-code).name
+        why = cluster.gone() or process.reason(log) or "see above"
         raise EngineError(
-            f"verl stopped with exit code {code}, see above; step {last_checkpoint(folder)} is the "
-            "last checkpoint: go on with --resume"
+            f"verl stopped with {by}: {why}; its output is in {log}; {_say_resume(folder)}"
         )
+
+
+def _say_resume(folder: Path) -> str:
+    return f"step {last_checkpoint(folder)} is the last checkpoint: go on with --resume"
+
+
+def output_file(folder: Path, attempt: str) -> Path:
+    """What verl printed in one start of a run."""
+    return folder / "verl" / f"output-{attempt}.txt"
 
 
 def write_inputs(session: Session, *, nodes: int, gpus_per_node: int) -> list[str]:
@@ -282,23 +280,6 @@ def write_inputs(session: Session, *, nodes: int, gpus_per_node: int) -> list[st
     )
     write_atomically(folder / "verl" / "overrides.json", json.dumps(overrides, indent=1))
     return overrides
-
-
-def check_gpus(*, nodes: int, gpus_per_node: int) -> None:
-    """ConfigError where nothing can sample or learn as verl does."""
-    import torch
-
-    found = torch.cuda.device_count()
-    if not os.environ.get("RAY_ADDRESS") and found < gpus_per_node:
-        raise ConfigError(
-            f"--gpus-per-node {gpus_per_node} exceeds the {found} GPUs of this machine; start Ray "
-            "where they are and set RAY_ADDRESS, or train with tersely train or launch trl"
-        )
-    if nodes > 1 and not os.environ.get("RAY_ADDRESS"):
-        raise ConfigError(
-            f"--nodes {nodes} needs a Ray cluster: run `ray start --head` on one machine, `ray "
-            "start --address=...` on the others, and set RAY_ADDRESS=auto"
-        )
 
 
 def last_checkpoint(folder: Path) -> int:
@@ -340,11 +321,6 @@ def go_back(folder: Path, step: int) -> None:
             shutil.rmtree(path)
 
 
-def command(overrides: Sequence[str]) -> list[str]:
-    """What starts verl."""
-    return [sys.executable, "-m", MAIN, *overrides]
-
-
 class _Following:
     """What verl writes, shown and checked for alarms as it comes."""
 
@@ -367,34 +343,29 @@ class _Following:
             self._monitor.after(record)
 
 
-def _run(overrides: Sequence[str], folder: Path, look: Callable[[], None], *, attempt: str) -> int:
-    """Starts verl, calls ``look`` again and again until it ends, and returns its exit code."""
+def _run(
+    overrides: Sequence[str],
+    folder: Path,
+    look: Callable[[], None],
+    *,
+    attempt: str,
+    stall_s: float,
+) -> int:
+    """Has verl run to its end, and returns its exit code."""
     log = metrics_file(folder, attempt).absolute()
     # Made here: a start that dies before verl logs anything has its number all the same.
     log.touch()
     attempt_variables = {ATTEMPT: attempt, "VERL_FILE_LOGGER_PATH": str(log)}
-    own = {**attempt_variables, "VERL_USE_EXTERNAL_MODULES": HOOKS, RUN: str(folder.absolute())}
-    # A session of its own: Ctrl-C reaches verl once, from here.
-    with subprocess.Popen(
-        command([*overrides, *for_ray(attempt_variables)]),
-        env={**os.environ, **own},
-        start_new_session=True,
-    ) as process:
-        try:
-            while process.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=POLL_S)
-                look()
-        finally:
-            _end(process)
-    look()
-    return process.returncode
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Has verl, if it still runs, shut Ray down and leave; kills it if it does not."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is None:
-            os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=GRACE_S)
+    return process.follow(
+        process.command([*overrides, *for_ray(attempt_variables)]),
+        folder,
+        look,
+        environment={
+            **attempt_variables,
+            MODULES: external_modules(),
+            RUN: str(folder.absolute()),
+            LAUNCHER: str(os.getpid()),
+        },
+        log=output_file(folder, attempt),
+        stall_s=stall_s,
+    )

@@ -21,8 +21,9 @@ from tersely.core.types import Problem
 from tersely.engines.models import load_tokenizer
 from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, as_toml, read_recipe, shipped
 from tersely.flows.verl.estimator import ESTIMATOR
-from tersely.flows.verl.launch import compose_config, plan_verl, write_files
+from tersely.flows.verl.launch import plan_verl, write_files
 from tersely.flows.verl.records import read_metrics
+from tersely.flows.verl.schema import compose_config
 from tersely.flows.verl.settings import HOOKS, RUN, TRAIN_FILE
 
 EXTERNAL, LOG = "VERL_USE_EXTERNAL_MODULES", "VERL_FILE_LOGGER_PATH"

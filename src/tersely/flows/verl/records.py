@@ -44,7 +44,9 @@ class Transcript:
         problems: training problems by id.
         test: held-out problems by id.
         attempt: the number of the start, three digits, which its files begin with.
-        done: verl's steps before it.
+        done: verl's steps that have a record.
+        start: verl's steps before this start; None: ``done``.
+        until: the last step to take; None: every one.
     """
 
     def __init__(
@@ -56,10 +58,14 @@ class Transcript:
         *,
         attempt: str = "000",
         done: int = 0,
+        start: int | None = None,
+        until: int | None = None,
     ) -> None:
         self._recipe, self._folder, self._problems, self._test = recipe, folder, problems, test
         self._shaping = shaping_of(recipe)
-        self._attempt, self._start, self._done = attempt, done, done
+        self._attempt, self._done = attempt, done
+        self._start = done if start is None else start
+        self._until = float("inf") if until is None else until
         self._graded, self._judged = Tail(GradedLine), Tail(JudgedLine)
         self._metrics: dict[int, dict[str, float]] = {}
         self._calls: list[JudgedLine] = []
@@ -102,7 +108,9 @@ class Transcript:
         )
         taken = []
         for step in sorted(
-            s for s, lines in self._tests.items() if len(lines) >= whole or s < latest
+            s
+            for s, lines in self._tests.items()
+            if (len(lines) >= whole or s < latest) and s <= self._until
         ):
             records = [self._evaluated(line) for line in self._tests.pop(step)]
             (self._folder / "eval").mkdir(exist_ok=True)
@@ -143,6 +151,8 @@ class Transcript:
     def _seen(self, step: int) -> Counter[str] | None:
         """How many rollouts of which prompts the step was trained on; None if it is not whole."""
         calls = calls_a_step(self._recipe)
+        if step > self._until:
+            return None
         first = (step - self._start - 1) * calls
         lines = self._calls[first : first + calls]
         if step not in self._metrics or len(lines) < calls:
@@ -169,10 +179,12 @@ class Transcript:
     def _record(self, step: int, columns: RolloutColumns, shaped: ShapedStep) -> StepRecord:
         figures = in_our_words(self._metrics[step], VERL_NAMES)
         tokens_N = np.array(columns.tokens)
+        # As in our loop, rows without a gradient are not counted.
+        has_gradient_N = (shaped.advantage_N != 0) | (not weighted(self._recipe))
         stats = LearnStats(
             **{name: figures.get(name, float("nan")) for name in _LEARNED},
             sampler_mismatch=float("nan"),
-            update_tokens=int(tokens_N[shaped.keep_N].sum()),
+            update_tokens=int(tokens_N[shaped.keep_N & has_gradient_N].sum()),
             dropped_nonfinite=0,
             updates=self._recipe.learner.staleness,
         )

@@ -16,12 +16,12 @@ from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
 from tersely.flows.verl.estimator import ESTIMATOR
 
-# What verl's processes load, and the variables that name their run and which start of it this is.
-HOOKS, RUN, ATTEMPT = "tersely.flows.verl.hooks", "TERSELY_RUN", "TERSELY_ATTEMPT"
+# What verl's processes load, and what they are told: the run, its start, and who started verl.
+HOOKS, RUN = "tersely.flows.verl.hooks", "TERSELY_RUN"
+ATTEMPT, LAUNCHER = "TERSELY_ATTEMPT", "TERSELY_LAUNCHER"
 # Where graders and the estimator write in RUN/verl, one file a process and attempt.
 GRADED, JUDGED = "graded", "judged"
-TRAIN_FILE, TEST_FILE = "train.parquet", "test.parquet"
-CHECKPOINTS = "checkpoints"
+TRAIN_FILE, TEST_FILE, CHECKPOINTS = "train.parquet", "test.parquet", "checkpoints"
 # verl's defaults: of a GPU's memory for the sampler, and rows that one has in flight.
 MEMORY_SHARE, ROWS = 0.5, 256
 # A bound that no ratio reaches: verl's loss always has the second clip.
@@ -100,7 +100,7 @@ def verl_settings(
     Args:
         folder: the run's, as every machine sees it.
         prompt_tokens: of the longest prompt.
-        known: verl's own keys.
+        known: verl's own keys, as ``known_keys`` gives them.
     Raises:
         ConfigError: verl cannot do what the recipe asks for, or ``[verl]`` contradicts it.
     """
@@ -120,7 +120,7 @@ def _check_given(
     key: str, value: object, *, fixed: Mapping[str, object], known: AbstractSet[str]
 ) -> None:
     if key != ENGINE and key not in known and not is_open(key, known):
-        near = get_close_matches(key, known, n=1)
+        near = get_close_matches(key, [name.lstrip("+") for name in known], n=1)
         raise ConfigError(
             f"verl.{key} = {value!r} is no setting of verl's ppo_trainer; "
             + (f"did you mean {near[0]}?" if near else "leave it out")
@@ -134,8 +134,12 @@ def _check_given(
 
 
 def is_open(key: str, known: AbstractSet[str]) -> bool:
-    """Whether it lies in a part of verl's that takes any key, such as ``engine_kwargs.vllm``."""
-    return any(key.rsplit(".", n)[0] in known for n in range(1, key.count(".") + 1))
+    """Whether verl's YAML does not have it and verl takes it: it lies in a part that takes any key,
+    such as ``engine_kwargs.vllm``, or it is or lies in a field of verl's dataclasses, ``+KEY``."""
+    if key in known:
+        return False
+    parts = [key.rsplit(".", n)[0] for n in range(key.count(".") + 1)]
+    return any(part in known or f"+{part}" in known for part in parts)
 
 
 def _check_division(recipe: Recipe, *, gpus: int) -> None:
@@ -392,6 +396,5 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
         "0 and entropy_coef = 0, or treatment.cells, [filter] and without_signal so that none "
         "is masked": not weighted(recipe) and masks,
     }
-    for message, broken in cannot.items():
-        if broken:
-            raise ConfigError(f"verl cannot do {message}")
+    for message in (message for message, broken in cannot.items() if broken):
+        raise ConfigError(f"verl cannot do {message}")
