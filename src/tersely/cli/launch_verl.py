@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 NEEDED = ("verl", "ray", "torch", "transformers", "hydra", "omegaconf")
 
 
+StallSeconds = Annotated[
+    float,
+    typer.Option(
+        min=1,
+        help="Seconds without a new rollout, record or checkpoint, after which verl counts as hung "
+        "and is ended.",
+    ),
+]
+
+
 def launch_verl(
     recipe: Annotated[
         Path,
@@ -42,14 +52,7 @@ def launch_verl(
         typer.Option("--dry-run", help="Check all, print verl's settings and the price, and stop."),
     ] = False,
     mean_tokens: MeanTokens = None,
-    stall_s: Annotated[
-        float,
-        typer.Option(
-            min=1,
-            help="Seconds without a new rollout, record or checkpoint, after which verl counts as "
-            "hung and is ended.",
-        ),
-    ] = 7200,
+    stall_s: StallSeconds = 7200,
 ) -> None:
     """Train with verl on Ray: our grader, rewards, masks and records, its sharding and sampling."""
     from tersely.flows.recipe.recipe import find_recipe, keys_of, read_recipe

@@ -166,7 +166,13 @@ def template_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _given(recipe: Recipe) -> dict[str, Any]:
-    return recipe.trl.settings if recipe.trl else {}
+    """``[trl]``; where the recipe samples with vLLM, TRL does, on the GPUs that learn."""
+    sampling, own = recipe.sampling, recipe.trl.settings if recipe.trl else {}
+    if sampling.engine == "local":
+        return own
+    share = sampling.vllm_memory_share
+    ours = {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": share}
+    return {**ours, **own}
 
 
 def _check_given(
