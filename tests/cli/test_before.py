@@ -47,7 +47,7 @@ def test_it_is_compared(tmp_path: Path) -> None:
     before, after = copied("evaluation", tmp_path), copied("evaluation", tmp_path / "other")
     file = after / "manifest.json"
     file.write_text(file.read_text().replace('"temperature": "1"', '"temperature": "0.6"'))
-    told = call("compare", before, after, "--out", tmp_path / "page.html")
+    told = call("compare", before, after, "--out", tmp_path / "page")
     assert told.exit_code == 0, told.output
     assert "Temperature differs: 1 in" in " ".join(told.output.split())
 

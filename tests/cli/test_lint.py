@@ -138,7 +138,7 @@ def test_a_peers_table_is_read(records, tmp_path):
         (("--records", "{records}", "--tokens-per-second", "0"), "must be above 0"),
         (("--records", "{records}", "--set", "problems.band=[5, 6]"), "holds none of the records'"),
         (("--records", "{records}", "--set", "target.tokens=999"), "exceeds sampling.cap_tokens"),
-        (("nowhere.toml", "--records", "{records}"), "no recipe 'nowhere.toml'"),
+        (("nowhere.toml", "--records", "{records}"), "no such file: nowhere.toml"),
     ],
 )
 def test_what_cannot_be_linted_is_refused_in_one_line(records, words, message):

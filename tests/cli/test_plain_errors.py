@@ -65,7 +65,7 @@ def test_a_side_that_is_not_there_is_told_which_are(table):
 
 
 def test_a_table_that_is_read_as_ours_names_the_option(table):
-    refused(("compare", table, table), "holds no records of tersely's", "--from table")
+    refused(("compare", table, table), "holds no records of tersely's", "--from 1:table")
 
 
 def test_a_tokenizer_that_is_not_there_is_named_with_its_side(table):

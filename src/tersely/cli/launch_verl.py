@@ -73,8 +73,8 @@ def launch_verl(
 
 def _price(settings: "Recipe", *, gpus: int, mean_tokens: int | None) -> None:
     from tersely.cli.price import show_price
-    from tersely.flows.verl.launch import template_settings
     from tersely.flows.verl.settings import setup_of, validates
+    from tersely.flows.verl.template import template_settings
 
     show_price(
         settings,

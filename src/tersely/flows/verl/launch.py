@@ -43,12 +43,12 @@ from tersely.flows.verl.settings import (
     is_open,
     verl_settings,
 )
+from tersely.flows.verl.template import template_settings
 
 MODULES = "VERL_USE_EXTERNAL_MODULES"
 NEWEST_FILE, _STEPS = "latest_checkpointed_iteration.txt", "global_step_[0-9]*"
 # verl's own default, where the prompts are not at hand to be measured.
 PROMPT_TOKENS = 512
-_SETTINGS = "data.apply_chat_template_kwargs."
 # What hydra takes for text without quotes.
 _WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z_/][\w./:-]*", re.IGNORECASE)
 
@@ -79,13 +79,6 @@ def plan_verl(
     overrides = as_overrides(settings, folder=folder, known=known)
     check_composed(overrides)
     return overrides
-
-
-def template_settings(recipe: Recipe) -> dict[str, Any]:
-    """What verl gives the chat template beside the messages, a template of its own among it."""
-    own, custom = given(recipe), "actor_rollout_ref.model.custom_chat_template"
-    settings = {k.removeprefix(_SETTINGS): own[k] for k in own if k.startswith(_SETTINGS)}
-    return {**settings, "chat_template": own[custom]} if own.get(custom) else settings
 
 
 def as_overrides(settings: Mapping[str, Any], *, folder: Path, known: frozenset[str]) -> list[str]:
