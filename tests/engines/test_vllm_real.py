@@ -135,18 +135,9 @@ def last_lines(done):
 
 def test_an_evaluation_from_the_command_line_to_its_report(wide_lab, tmp_path):
     run = tmp_path / "run"
-    arguments = (
-        "eval",
-        "--model",
-        wide_lab,
-        "--benchmark",
-        "lab",
-        "--engine",
-        "vllm",
-        "--limit",
-        "5",
-    )
-    arguments += ("--budgets", "8,16,32", "--cap-tokens", "32", "--out", run, "--rows", "8")
+    arguments = ("eval", "--model", wide_lab, "--benchmark", "lab", "--engine", "vllm")
+    arguments += ("--limit", "5", "--samples", "2", "--budgets", "8,16,32", "--cap-tokens", "32")
+    arguments += ("--out", run, "--rows", "8")
     done = tersely(*arguments)
     assert done.returncode == 0, last_lines(done)
     asked = 2 * len(load_benchmark("lab", limit=5))
