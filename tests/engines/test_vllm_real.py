@@ -143,7 +143,7 @@ def test_an_evaluation_from_the_command_line_to_its_report(wide_lab, tmp_path):
     asked = 2 * len(load_benchmark("lab", limit=5))
     assert len((run / "records.jsonl").read_text().splitlines()) == asked
     assert json.loads((run / "manifest.json").read_text())["engine"] == "vllm"
-    assert "within 32 tokens" in done.stdout
+    assert "right within each budget" in done.stdout
     assert (run / "report.html").is_file()
 
 
