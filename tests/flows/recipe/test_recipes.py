@@ -177,7 +177,9 @@ def test_an_unknown_name_is_answered_with_the_shipped_ones(name: str) -> None:
         "demo, qwen3-0.6b, qwen3-1.7b, qwen3-30b-a3b-instruct, qwen3-30b-a3b-thinking, "
         "qwen3-4b-instruct, qwen3-4b-thinking, qwen3-8b, r1-distill-1.5b"
     )
-    if "/" in name or "." in name.removeprefix("qwen3-0.7b"):
+    # What looks like a file is answered as one.
+    if name in ("studies/base", "none.toml"):
         assert told == f"no such file: {name}; give a TOML file, or one of {named}"
     else:
-        assert told == f"there is no recipe {name!r}; choose one of {named}, or give a TOML file"
+        assert told.startswith(f"there is no recipe {name!r}; ")
+        assert told.endswith(f"choose one of {named}, or give a TOML file")
