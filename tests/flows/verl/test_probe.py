@@ -14,7 +14,8 @@ from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, as_toml, read_recip
 from tersely.flows.train import seams
 from tersely.flows.verl import hooks, probe
 from tersely.flows.verl.estimator import VERL
-from tersely.flows.verl.launch import compose_config, plan_verl, write_files
+from tersely.flows.verl.launch import plan_verl, write_files
+from tersely.flows.verl.schema import compose_config
 from tersely.flows.verl.settings import RUN
 
 
