@@ -309,7 +309,9 @@ def test_a_template_that_leaves_a_message_out_as_verl_uses_it_is_refused(
     longest = max(map(len, begin(tiny(*settings), tmp_path / "run").prompts))
     brief = tiny(*settings, "verl.data.apply_chat_template_kwargs.brief=true")
     with pytest.raises(ConfigError, match=r"role 'system' before .*leaves out"):
-        launch_verl.launch_verl(brief, tmp_path / "run", nodes=1, gpus_per_node=1, observer=QUIET)
+        launch_verl.launch_verl(
+            brief, tmp_path / "run", nodes=1, gpus_per_node=1, stall_s=60.0, observer=QUIET
+        )
     assert not (tmp_path / "run").exists()
     # Prompts are as long as verl's own template makes them.
     own = "{% for m in messages %}<user><user>{{ m['content'] }}{% endfor %}<assistant>"

@@ -353,22 +353,6 @@ class Replay:
         )
 
 
-def load_older(path: str) -> Any:
-    """A policy whose forward keeps logits by row, which verl's transformers does not know yet."""
-    policy = load_policy(path)
-    forward = policy.model.forward
-
-    def by_row(*, logits_to_keep: Any = 0, **settings: Any) -> Any:
-        if not torch.is_tensor(logits_to_keep):
-            return forward(logits_to_keep=logits_to_keep, **settings)
-        found = forward(**settings)
-        found.logits = found.logits[logits_to_keep]
-        return found
-
-    policy.model.forward = by_row
-    return policy
-
-
 def as_verl_cuts(folder: Path, step: int) -> Callable[..., list[list[Any]]]:
     """In place of ``split_by_group``: the updates that verl's workers made of the rows."""
 
@@ -391,21 +375,19 @@ def ours(launches: Launches, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """Our own loop's runs of the same recipes on the same rollouts."""
     torch.set_num_threads(1)
     runs = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "load_policy", load_older)
-        for name in RECIPES:
-            folder, theirs = tmp_path_factory.mktemp("ours") / name, launches.folders / name
-            session = begin(read_recipe(theirs / "recipe.toml"), folder, resume=False)
-            run = loop.load_run(session, observer=QUIET)
-            open_folder(session)
-            run = run._replace(sampler=Replay(theirs, run.policy))
-            state: Any = {}
-            for step in range(STEPS[name]):
-                with pytest.MonkeyPatch.context() as cut:
-                    if name == "kimi":
-                        cut.setattr(learner, "split_by_group", as_verl_cuts(theirs, step))
-                    state = take_step(run, step, state).state
-            runs[name] = run
+    for name in RECIPES:
+        folder, theirs = tmp_path_factory.mktemp("ours") / name, launches.folders / name
+        session = begin(read_recipe(theirs / "recipe.toml"), folder, resume=False)
+        run = loop.load_run(session, observer=QUIET)
+        open_folder(session)
+        run = run._replace(sampler=Replay(theirs, run.policy))
+        state: Any = {}
+        for step in range(STEPS[name]):
+            with pytest.MonkeyPatch.context() as cut:
+                if name == "kimi":
+                    cut.setattr(learner, "split_by_group", as_verl_cuts(theirs, step))
+                state = take_step(run, step, state).state
+        runs[name] = run
     return runs
 
 
