@@ -114,7 +114,7 @@ def learn_speed(
     learner.step(rows[: micro_batch_tokens // context], updates=1)
     seconds = timed(lambda: learner.step(rows, updates=1))
     # Backward is twice the work of forward; what checkpointing recomputes is no useful work.
-    work = 3 * len(rows) * forward_flops(shape, context)
+    work = 3 * len(rows) * forward_flops(shape, tokens=context, squares=float(context**2))
     return {
         "micro_batch_tokens": micro_batch_tokens,
         "tokens_per_s": len(rows) * context / seconds,

@@ -248,7 +248,7 @@ def test_a_model_that_vllm_refuses_is_said_in_one_line(monkeypatch):
         raise ValueError("No available memory for the cache blocks.\nmore")
 
     monkeypatch.setattr(LLMEngine, "__init__", refuse)
-    with pytest.raises(EngineError, match=r"No available memory for the cache blocks\.; its own"):
+    with pytest.raises(EngineError, match=r"No available memory for the cache blocks; its own"):
         VLLMSampler(lab_folder(), load_tokenizer("lab"))
 
 

@@ -146,7 +146,7 @@ def test_an_older_transformers_is_named_instead_of_the_model(flow, tmp_path, mon
     model = folder_of(tmp_path, hf.MiniMaxConfig(**size))
     monkeypatch.setattr(agreement, "version", lambda _: "5.10.4")
     said = (
-        r"transformers 5.10.4 is older than 5.16.1; run pip install 'transformers>=5.16.1', in ano"
+        r"transformers 5.10.4 is older than 5.19; run pip install 'transformers>=5.19', in ano"
     )
     with pytest.raises(ConfigError, match=said):
         flow(tmp_path / "run", model)

@@ -50,7 +50,7 @@ TRL = ForeignEngine(
     extra="trl",
     tested={
         "trl": ("1.16", "1.17"),
-        "transformers": ("5.23", "5.25"),
+        "transformers": ("5.19", "5.25"),
         "accelerate": ("1.15", "1.16"),
     },
     seams=(
