@@ -145,9 +145,7 @@ def test_an_older_transformers_is_named_instead_of_the_model(flow, tmp_path, mon
     size = {**SIZE, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8}
     model = folder_of(tmp_path, hf.MiniMaxConfig(**size))
     monkeypatch.setattr(agreement, "version", lambda _: "5.10.4")
-    said = (
-        r"transformers 5.10.4 is older than 5.19; run pip install 'transformers>=5.19', in ano"
-    )
+    said = r"transformers 5.10.4 is older than 5.19; run pip install 'transformers>=5.19', in ano"
     with pytest.raises(ConfigError, match=said):
         flow(tmp_path / "run", model)
     extras = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]

@@ -347,6 +347,7 @@ def _checkpoint_activations(model: PreTrainedModel) -> None:
         if hasattr(model, name):
             getattr(model, name)({"use_reentrant": False})
             return
+    raise ConfigError("this model knows no gradient checkpointing; leave it out")
 
 
 def _refuse_dropout(model: PreTrainedModel) -> None:
