@@ -110,9 +110,10 @@ def misfit(seam: Seam) -> str | None:
     where = f"{seam.module}.{seam.name}"
     try:
         held = reduce(getattr, seam.name.split("."), import_module(seam.module))
-        known = signature(held).parameters  # type: ignore[arg-type]
-    except (ImportError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # a library that is imported raises what it likes
         return f"{where} is not there ({_one_line(str(error))})"
+    try:
+        known = signature(held).parameters  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return f"{where} is no function"
     kinds = {each.kind for each in known.values()}

@@ -127,8 +127,9 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     """Has verl, if it still runs, shut Ray down and leave; kills it if it does not."""
     for number in (signal.SIGINT, signal.SIGKILL):
         if process.poll() is None:
-            os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            # It may end by itself before it is told to.
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
                 process.wait(timeout=GRACE_S)
 
 
