@@ -122,7 +122,10 @@ class VLLMSampler:
             weights = {"weights_iterator": iter(merged_weights(self._policy))}
             self._engine.collective_rpc("reload_weights", kwargs=weights)
             # Keys and values of prompts are those of the old weights.
-            self._engine.reset_prefix_cache()
+            if not self._engine.reset_prefix_cache():
+                raise EngineError(
+                    "vLLM keeps what it made with the old weights; train with the local engine"
+                )
 
     @contextmanager
     def _said(self, what: str, *, fix: str) -> Iterator[None]:
