@@ -217,7 +217,7 @@ def test_the_section_is_kept_with_the_recipe() -> None:
     [
         ({"trl": "1.17.0"}, r"trl 1.17.0: outside the tested range, trl>=1.16,<1.17; trying trl"),
         ({"trl": "1.9.0"}, "trl 1.9.0: outside"),
-        ({"transformers": "6.0.1"}, "transformers 6.0.1: outside.*>=5.23,<5.25"),
+        ({"transformers": "6.0.1"}, "transformers 6.0.1: outside.*>=5.19,<5.25"),
         (
             {"trl": "1.17.0", "accelerate": "1.16"},
             "trl 1.17.0, accelerate 1.16: outside .*, trl>=1.16,<1.17, accelerate>=1.15,<1.16;",
