@@ -121,6 +121,8 @@ class Completion:
     engine's own count, stop token included where the engine counts it. ``pieces`` is the decoded
     text of each token, in order; None from engines that do not give token ids.
     ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
+    ``thinking_tokens``: those up to the end of the thinking, its mark included; 0 without any,
+    all if it never ended, None where the engine does not tell.
     ``failure``: why the sample could not be made; it then has no text and no tokens.
     """
 
@@ -131,6 +133,7 @@ class Completion:
     finish: Finish
     pieces: tuple[str, ...] | None = None
     thinking_open: bool = False
+    thinking_tokens: int | None = None
     failure: str | None = None
 
 
@@ -172,6 +175,9 @@ class GroupView(NamedTuple):
         reference_tokens: mean length of a reference policy on this prompt; NaN if not given.
         reference_accuracy: its share of right answers there; NaN if not given.
         thought_G: the thinking is not empty; None if this was not checked.
+        thinking_G: tokens up to the end of the thinking, its mark included; None if not counted.
+        first_right_G: tokens until a right answer first stands, all of them where none does; None
+            if it was not looked for.
         pay_unfinished: a rollout that was cut with its answer already written may be right.
         problem: the problem's id, for targets that keep state; a reward must not use it.
     """
@@ -186,6 +192,8 @@ class GroupView(NamedTuple):
     reference_tokens: float = np.nan
     reference_accuracy: float = np.nan
     thought_G: Bool[np.ndarray, " G"] | None = None
+    thinking_G: Int[np.ndarray, " G"] | None = None
+    first_right_G: Int[np.ndarray, " G"] | None = None
     pay_unfinished: bool = False
     problem: str = ""
 
@@ -215,6 +223,9 @@ class EvalRecord:
     text of each token, in order, kept for few samples only.
     ``score`` is the verdict's: the share of tests passed, where the grader gives one.
     ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
+    ``thinking_tokens``: those up to the end of the thinking, its mark included; 0 without any,
+    all if it never ended, None where it is not known. ``turns``: how often the model spoke;
+    ``tool_tokens``: of ``tokens``, those that tools wrote; None where it is not known.
     ``failure``: why the sample could not be made, where its finish is ERROR.
     """
 
@@ -238,6 +249,9 @@ class EvalRecord:
     score: float | None = None
     thinking_open: bool = False
     failure: str | None = None
+    thinking_tokens: int | None = None
+    turns: int | None = None
+    tool_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +296,9 @@ class StepRecord:
     groups with a correct rollout (Pass@N of the step's prompts; NaN in records of before it).
     ``update_tokens`` counts the tokens that entered the loss. ``dropped_groups`` were left out of
     it for being all right or all wrong, and in ``refill_rounds`` further rounds other prompts were
-    sampled for them; every other figure covers all that was sampled.
+    sampled for them; every other figure covers all that was sampled. ``thinking_tokens_mean`` are
+    up to the end of the thinking, ``reply_tokens_mean`` what follows it, and
+    ``after_right_tokens_mean`` what correct rollouts write after their first right answer.
     """
 
     step: int
@@ -314,6 +330,9 @@ class StepRecord:
     dropped_groups: int = 0
     refill_rounds: int = 0
     solved_share: float = float("nan")
+    thinking_tokens_mean: float = float("nan")
+    reply_tokens_mean: float = float("nan")
+    after_right_tokens_mean: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,6 +352,7 @@ class RolloutRecord:
     """One training rollout as the learner saw it; one JSON line in the step's file.
 
     ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
+    ``thinking_tokens`` and ``answer_tokens`` are as in an evaluation's record.
     """
 
     step: int
@@ -347,6 +367,8 @@ class RolloutRecord:
     kept: bool
     text: str
     thinking_open: bool = False
+    thinking_tokens: int | None = None
+    answer_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
