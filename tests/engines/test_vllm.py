@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Finish, SamplingSpec
 from tersely.engines.local.jobs import Engine, Sampler
-from tersely.engines.models import lab_folder, load_tokenizer
+from tersely.engines.models import lab_folder, load_policy, load_tokenizer
 from tersely.engines.vllm import VLLMSampler
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import load_benchmark, run_evaluation
@@ -227,6 +227,27 @@ def test_an_end_that_is_no_end_is_an_error(sampler, reason, message, monkeypatch
 def test_it_cannot_follow_a_policy_in_training(sampler):
     with pytest.raises(EngineError, match="follows no weights"):
         sampler.refresh()
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_what_vllm_made_with_the_old_weights_must_go_with_them(monkeypatch, emptied):
+    policy, tokenizer = load_policy("lab")
+    given = dict[str, torch.Tensor]()
+
+    def take(self, method, kwargs):
+        assert method == "reload_weights"
+        given.update(kwargs["weights_iterator"])
+
+    monkeypatch.setattr(LLMEngine, "collective_rpc", take, raising=False)
+    monkeypatch.setattr(LLMEngine, "reset_prefix_cache", lambda self: emptied, raising=False)
+    follower = VLLMSampler(lab_folder(), tokenizer, rows=8, policy=policy)
+    if emptied:
+        follower.refresh()
+    else:
+        with pytest.raises(EngineError, match="vLLM keeps what it made with the old weights"):
+            follower.refresh()
+    for name, weight in policy.named_parameters():
+        assert torch.equal(given[name], weight)
 
 
 def test_without_vllm_the_error_names_the_extra(monkeypatch):

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("verl", reason="verl's pins conflict with ours; runs beside 0.9.1")
 
 import torch
+from ray._private import utils
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.flows.observer import QUIET
@@ -35,7 +36,6 @@ def tiny(*overrides: str) -> Recipe:
 
 def played(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """A script in the place of verl's main process, on a Ray that has enough."""
-    monkeypatch.setattr(cluster, "check_gpus", lambda **_: None)
     monkeypatch.setattr(cluster, "find_cluster", lambda: Cluster((1,), 1, 16))
     monkeypatch.setattr(process, "command", lambda lines: [sys.executable, "-c", code])
     monkeypatch.setattr(process, "POLL_S", 0.1)
@@ -151,11 +151,27 @@ def test_slow_progress_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "for n in range(8): time.sleep(.5); (kept / str(n)).write_text('weights')\n"
     )
     played(monkeypatch, code)
-    launched(tmp_path / "run", stall_s=2.0)
+    launched(tmp_path / "run", stall_s=2.5)
+
+
+def ended(pid: int, *, within_s: float = 30.0) -> bool:
+    """Whether a process ends in time; one that nobody has waited for has ended too."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_verl_ends_when_its_launcher_is_killed(tmp_path: Path) -> None:
-    code = f"import {HOOKS}, time; print('ready', flush=True); time.sleep(120)"
+    code = (
+        f"import sys; sys.orig_argv = ['', '-m', {process.MAIN!r}]\n"
+        f"import {HOOKS}, time; print('ready', flush=True); time.sleep(120)"
+    )
     launcher = (
         "import os, subprocess, sys\n"
         f"child = subprocess.Popen([sys.executable, '-c', {code!r}], start_new_session=True,\n"
@@ -167,13 +183,50 @@ def test_verl_ends_when_its_launcher_is_killed(tmp_path: Path) -> None:
         pid, ready = started.stdout.readline().split()
         assert ready == b"ready"
         started.kill()
-    ended_by = time.monotonic() + 30
-    while Path(f"/proc/{int(pid)}").exists() and time.monotonic() < ended_by:
-        time.sleep(0.1)
-        with_state = Path(f"/proc/{int(pid)}/stat")
-        if with_state.exists() and with_state.read_text().split()[2] == "Z":
-            return
-    assert not Path(f"/proc/{int(pid)}").exists()
+    assert ended(int(pid))
+
+
+def test_verl_does_not_start_without_its_launcher() -> None:
+    code = f"import sys; sys.orig_argv = ['', '-m', {process.MAIN!r}]; import {HOOKS}"
+    gone = {**os.environ, LAUNCHER: str(os.getpid() + 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=gone, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("continue its run with --resume")
+
+
+def test_what_verl_leaves_behind_is_killed(tmp_path: Path) -> None:
+    left = "import time; print('ready', flush=True); time.sleep(120)"
+    code = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {left!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\nprint(child.pid, flush=True)\n"
+    )
+    log = tmp_path / "output.txt"
+    assert not process.follow(
+        [sys.executable, "-c", code], tmp_path, lambda: None, environment={}, log=log, stall_s=60.0
+    )
+    assert ended(int(log.read_text()))
+
+
+def test_a_letter_that_is_half_written_is_said_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "POLL_S", 0.1)
+    code = (
+        "import os, time\n"
+        "os.write(1, 'ü'.encode()[:1]); time.sleep(1); os.write(1, 'ü'.encode()[1:])\n"
+    )
+    process.follow(
+        [sys.executable, "-c", code],
+        tmp_path,
+        lambda: None,
+        environment={},
+        log=tmp_path / "output.txt",
+        stall_s=60.0,
+    )
+    assert capsys.readouterr().err == "ü"
 
 
 LACKS = {
@@ -217,11 +270,31 @@ def test_the_gpus_of_a_sampler_apart_are_counted(monkeypatch: pytest.MonkeyPatch
 
 def test_a_machine_with_few_processors_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "find_cluster", lambda: None)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(cluster, "check_gpus", lambda **_: None)
+    monkeypatch.setattr(cluster, "count_cpus", lambda: 4)
     with pytest.raises(ConfigError, match=r"this machine has 4 .*set verl.ray_kwargs.*= 12"):
         cluster.check_cluster(tiny(), nodes=1, gpus_per_node=1)
     few = tiny(f"verl.{cluster.UNITS}=1", "verl.ray_kwargs.ray_init.num_cpus=5")
     cluster.check_cluster(few, nodes=1, gpus_per_node=1)
+    monkeypatch.setattr(cluster, "find_cluster", lambda: Cluster((1,), 1, 16))
+    with pytest.raises(ConfigError, match=r"num_cpus = 5 is for a Ray that verl starts"):
+        cluster.check_cluster(few, nodes=1, gpus_per_node=1)
+
+
+def test_processors_are_those_that_ray_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utils, "get_num_cpus", lambda: 3)
+    assert cluster.count_cpus() == 3
+
+
+def test_gpus_of_a_ray_that_runs_count_and_not_those_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(cluster, "find_cluster", lambda: Cluster((1,), 1, 16))
+    cluster.check_cluster(tiny(), nodes=1, gpus_per_node=1)
+    monkeypatch.setattr(cluster, "find_cluster", lambda: None)
+    with pytest.raises(ConfigError, match="exceeds the 0 GPUs of this machine"):
+        cluster.check_cluster(tiny(), nodes=1, gpus_per_node=1)
 
 
 def test_accelerators_of_other_kinds_are_counted_by_ray(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,7 +282,6 @@ for step in range(done + 1, 4):
 
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "check_gpus", lambda **_: None)
     monkeypatch.setattr(cluster, "find_cluster", lambda: Cluster((1,), 1, 16))
     monkeypatch.setattr(process, "command", lambda lines: [sys.executable, "-c", PLAYED])
 
@@ -431,5 +430,3 @@ def test_a_machine_without_gpus_is_refused_before_anything_starts(
     cluster.check_gpus(nodes=1, gpus_per_node=8)
     with pytest.raises(ConfigError, match="--nodes 4 needs a Ray cluster"):
         cluster.check_gpus(nodes=4, gpus_per_node=8)
-    monkeypatch.setenv("RAY_ADDRESS", "auto")
-    cluster.check_gpus(nodes=4, gpus_per_node=8)

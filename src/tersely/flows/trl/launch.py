@@ -3,6 +3,7 @@
 All that can be refused is refused before a process is started or a GPU is taken.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from tersely.flows.trl.settings import CHECKPOINTS, template_settings, trl_setti
 from tersely.flows.trl.trainer import TRL
 from tersely.flows.trl.worker import LAUNCHED, MODULE, config_fields
 
-POLL_S = 0.5
+POLL_S, GRACE_S = 0.5, 60.0
 
 
 def plan_trl(recipe: Recipe, folder: Path, *, processes: int, dry: bool = False) -> dict[str, Any]:
@@ -210,6 +211,9 @@ def _run(
         except BaseException:
             # torchrun passes this on to its processes and waits for them.
             process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE_S)
+            process.kill()
             raise
     if code:
         saved = latest(folder / CHECKPOINTS)

@@ -16,6 +16,7 @@ from tersely.flows.verl.settings import FULLY_ASYNC, MODE, ROLLOUT, given
 # queue, and one for each storage unit.
 GPU_CPUS, SAMPLER_CPUS, QUEUE_CPUS = 3, 2, 1
 UNITS, DEFAULT_UNITS = "transfer_queue.backend.SimpleStorage.num_data_storage_units", 8
+CPUS = "ray_kwargs.ray_init.num_cpus"
 # All runs on one Ray share the queue of this name: they would train on each other's rollouts.
 QUEUE = "TransferQueueController"
 _ANSWER_S = 5.0
@@ -51,10 +52,15 @@ def count_here() -> int:
     return int(kind.get_current_node_num_accelerators()) if kind else 0
 
 
+def count_cpus() -> int:
+    """The processors of a Ray started here: in a container fewer than the machine has."""
+    from ray._private.utils import get_num_cpus
+
+    return int(get_num_cpus())
+
+
 def check_gpus(*, nodes: int, gpus_per_node: int) -> None:
-    """ConfigError where nothing can sample or learn as verl does."""
-    if os.environ.get("RAY_ADDRESS"):
-        return
+    """ConfigError where this machine, on which verl would start a Ray, has not the GPUs."""
     if (found := count_here()) < gpus_per_node:
         raise ConfigError(
             f"--gpus-per-node {gpus_per_node} exceeds the {found} GPUs of this machine; start Ray "
@@ -134,14 +140,21 @@ def _say_gone(address: str, error: Exception) -> str:
 def check_cluster(recipe: Recipe, *, nodes: int, gpus_per_node: int) -> None:
     """ConfigError where a Ray that runs, or this machine, lacks what verl will wait for."""
     cluster, own = find_cluster(), given(recipe)
+    asked = own.get(CPUS)
     gpus, apart = nodes * gpus_per_node, sampler_gpus(recipe)
     units = own.get(UNITS, DEFAULT_UNITS)
     cpus = GPU_CPUS * gpus + SAMPLER_CPUS * apart + QUEUE_CPUS
     cpus += units if isinstance(units, int) else DEFAULT_UNITS
     where = os.environ.get("RAY_ADDRESS") or "the Ray that runs here"
     if cluster is None:
-        free_cpus = own.get("ray_kwargs.ray_init.num_cpus") or os.cpu_count() or 1
-        fix, where = f"set verl.ray_kwargs.ray_init.num_cpus = {cpus}", "this machine"
+        check_gpus(nodes=nodes, gpus_per_node=gpus_per_node)
+        free_cpus = asked or count_cpus()
+        fix, where = f"set verl.{CPUS} = {cpus}", "this machine"
+    elif asked is not None:
+        raise ConfigError(
+            f"verl.{CPUS} = {asked} is for a Ray that verl starts, and {where} runs already and "
+            "takes none; leave it out, or stop that Ray (ray stop)"
+        )
     else:
         _check_nodes(cluster, nodes=nodes, gpus_per_node=gpus_per_node, where=where)
         _check_free(cluster, gpus=gpus, apart=apart, where=where)

@@ -33,6 +33,7 @@ from tersely.flows.verl.estimator import (
     register,
     row_of,
 )
+from tersely.flows.verl.process import MAIN
 from tersely.flows.verl.settings import (
     ATTEMPT,
     GRADED,
@@ -127,8 +128,14 @@ def end_with_launcher() -> None:
 
     Otherwise a launch that was killed would train on beside the one that continues its run.
     """
-    if os.environ.get(LAUNCHER) == str(os.getppid()) and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
+    launcher = os.environ.get(LAUNCHER)
+    # Ray's processes inherit the variable.
+    if launcher is None or sys.orig_argv[1:3] != ["-m", MAIN] or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
+    # One that ended before that would never be heard of.
+    if launcher != str(os.getppid()):
+        sys.exit("the launch that started verl has ended; continue its run with --resume")
 
 
 end_with_launcher()

@@ -171,7 +171,6 @@ def launch_verl(
         EngineError: verl failed, or an alarm stops the run; the last checkpoint stands.
     """
     plan_verl(recipe, folder, nodes=nodes, gpus_per_node=gpus_per_node)
-    cluster.check_gpus(nodes=nodes, gpus_per_node=gpus_per_node)
     cluster.check_cluster(recipe, nodes=nodes, gpus_per_node=gpus_per_node)
     with lock_folder(folder):
         session = begin(

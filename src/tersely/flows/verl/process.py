@@ -3,6 +3,7 @@
 verl writes to a file, which is passed on to stderr. So the file outlives whoever started the run.
 """
 
+import codecs
 import contextlib
 import os
 import re
@@ -82,16 +83,18 @@ def follow(
             start_new_session=True,
         ) as process,
     ):
+        # A letter of several bytes may be half written.
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
         def tick() -> None:
-            sys.stderr.write(told.read().decode(errors="replace"))
+            sys.stderr.write(decoder.decode(told.read()))
             look()
 
         try:
             _watch(process, folder, tick, stall_s=stall_s)
         finally:
             _end(process)
-            sys.stderr.write(told.read().decode(errors="replace"))
+            sys.stderr.write(decoder.decode(told.read(), final=True))
     look()
     return process.returncode
 
@@ -124,13 +127,17 @@ def _written(folder: Path) -> int:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Has verl, if it still runs, shut Ray down and leave; kills it if it does not."""
-    for number in (signal.SIGINT, signal.SIGKILL):
+    """Has verl, if it still runs, shut Ray down and leave; kills what is left of its group."""
+    try:
         if process.poll() is None:
             # It may end by itself before it is told to.
             with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, number)
+                os.killpg(process.pid, signal.SIGINT)
                 process.wait(timeout=GRACE_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def reason(log: Path) -> str:
