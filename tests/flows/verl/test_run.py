@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -120,12 +120,19 @@ def ray_cluster() -> Iterator[Cluster]:
     with subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: answers(port), seconds=120)
-            time.sleep(5)  # its machine joins after its port answers
+            wait_until(lambda: has_joined(environment), seconds=120)
             yield Cluster(environment)
         finally:
             process.terminate()
             process.wait(timeout=60)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def has_joined(environment: Mapping[str, str]) -> bool:
+    """Whether Ray lends its GPUs: its machine joins after its port answers."""
+    code = "import ray; ray.init(log_to_driver=False); assert ray.cluster_resources()['GPU'] == 4"
+    asked = [sys.executable, "-c", code]
+    return not subprocess.run(asked, env=environment, capture_output=True, check=False).returncode
 
 
 def answers(port: int) -> bool:
