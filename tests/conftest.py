@@ -1,11 +1,15 @@
-"""One thread for every test: a second one only waits when tests share a machine."""
+"""One thread for every test: a second one only waits when tests share a machine. And the command
+line's own environment, which transformers reads when it is imported, whichever test does it."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 @pytest.fixture(scope="session")
