@@ -54,5 +54,5 @@ def test_a_run_that_never_had_a_right_answer_keeps_its_budget(group, run):
 
 
 def test_weights_that_do_not_rise_are_refused():
-    with pytest.raises(ConfigError, match="start_weight = 0.7 is outside"):
+    with pytest.raises(ConfigError, match=r"start_weight = 0\.7 is outside"):
         check("accuracy_control", {"start_tokens": 30, "start_weight": 0.7})

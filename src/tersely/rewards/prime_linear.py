@@ -30,4 +30,4 @@ def prime_linear(
     """
     right_G = g.right_G
     price = output_weight * float(right_G.mean())
-    return np.where(right_G, 1.0, 0.0) - price * g.tokens_G / g.tokens_G.max()
+    return np.asarray(right_G - price * g.tokens_G / g.tokens_G.max())

@@ -80,6 +80,8 @@ def _moved(
     means: dict[str, float | None] = {}
     for name, new in seen.items():
         old = state.get(name)
-        known = old is not None and new is not None
-        means[name] = gain * new + (1 - gain) * old if known else old if new is None else new
+        if new is None or old is None:
+            means[name] = old if new is None else new
+        else:
+            means[name] = gain * new + (1 - gain) * old
     return means
