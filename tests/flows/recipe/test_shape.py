@@ -295,7 +295,8 @@ def recipe(**changes):
         ({"target": None}, "reward truncation needs target_tokens, and the recipe has no target"),
         (
             {"reward": {"name": "a_dlp"}},
-            "reward a_dlp needs weight, which target fixed does not give; use one of accuracy_control, dual_weight",
+            "reward a_dlp needs weight, which target fixed does not give; "
+            "use one of accuracy_control, dual_weight",
         ),
         (
             {"target": {"name": "dual_weight", "accuracy": 0.5}},
