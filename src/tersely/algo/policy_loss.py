@@ -5,6 +5,8 @@ changes neither the loss nor its gradient. In every loss
 
 - ``loss_mask_BT`` is True on completion tokens, the stop token included; it applies before ``exp``,
   so masked entries may hold anything;
+- ``adv_BT``, in the losses that take it, gives each token an advantage of its own in place of its
+  row's; with the row's on every token it changes nothing, to the bit;
 - ``weight_BT`` weighs each token, or with T = 1 each row, without gradient: this is where
   ``aggregations`` and ``truncated_importance`` come in (multiply them for both); None is 1;
 - ``denominator`` is > 0 and of the whole update, never of this micro-batch: its loss tokens, or

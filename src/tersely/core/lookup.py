@@ -21,6 +21,7 @@ _SAID = {
     "rewards": ("reward", "reward.name: "),
     "targets": ("target", "target.name: "),
     "advantages": ("advantage", "advantage.name: "),
+    "credit": ("credit rule", "credit.name: "),
     "losses": ("loss", "loss.name: "),
     "aggregations": ("aggregation", "loss.aggregation: "),
     "formats": ("reader", "--from: "),

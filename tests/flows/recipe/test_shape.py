@@ -295,7 +295,8 @@ def recipe(**changes):
         ({"target": None}, "reward truncation needs target_tokens, and the recipe has no target"),
         (
             {"reward": {"name": "a_dlp"}},
-            "reward a_dlp needs weight, which target fixed does not give; use one of dual_weight",
+            "reward a_dlp needs weight, which target fixed does not give; "
+            "use one of accuracy_control, dual_weight",
         ),
         (
             {"target": {"name": "dual_weight", "accuracy": 0.5}},
@@ -328,7 +329,10 @@ def recipe(**changes):
             {"target": {"name": "decaying", "start_tokens": 60, "factor": 0.5, "every_steps": 5}},
             r"target.start_tokens = 60 \(L_T\) exceeds sampling.cap_tokens = 50",
         ),
-        ({"reward": {"name": "a_dlp"}, "target": None}, "one of dual_weight for its name"),
+        (
+            {"reward": {"name": "a_dlp"}, "target": None},
+            "one of accuracy_control, dual_weight for its name",
+        ),
         ({"reward": {"name": "kimi", "alpha": 3.0}}, "reward.alpha = 3 is above 2"),
         ({"reward": {"name": "kimi", "beta": 3.0}}, "no parameter 'beta' of the reward kimi"),
         ({"advantage": {"name": "decoupled", "weight": 1}}, "choose one of length_weight, scaled"),

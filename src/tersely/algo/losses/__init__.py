@@ -3,7 +3,8 @@
 ``losses/gspo.py`` holds ``gspo`` and a recipe says ``gspo``. A loss takes log-probs, the sampler's
 log-probs, advantages and the mask, then by keyword its own bounds, ``weight_BT`` and
 ``denominator`` (see ``policy_loss``). The defaults of ``clip_low`` and ``clip_high`` are the
-recipe's; a recipe may set ``dual_clip`` where the loss takes it. A file declares beside it
+recipe's; a recipe may set ``dual_clip`` where the loss takes it, and credit its tokens apart where
+the loss takes ``adv_BT``. A file declares beside it
 
 ``TRL: TrlLoss | None``
     How TRL spells the loss; None: TRL does not have it, and a launch on TRL refuses it.
@@ -62,6 +63,11 @@ def default_clips(name: str) -> Clips:
 def takes_dual_clip(name: str) -> bool:
     """Whether the loss has a second bound of negative terms; ConfigError if it is unknown."""
     return "dual_clip" in signature(load(name)).parameters
+
+
+def takes_token_advantages(name: str) -> bool:
+    """Whether tokens of a row may differ in advantage; ConfigError if the loss is unknown."""
+    return "adv_BT" in signature(load(name)).parameters
 
 
 def in_trl(name: str) -> TrlLoss | None:

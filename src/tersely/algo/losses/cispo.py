@@ -22,6 +22,7 @@ def cispo(
     *,
     clip_low: float = 1.0,
     clip_high: float = 4.0,
+    adv_BT: Float[Tensor, "B T"] | None = None,
     weight_BT: Float[Tensor, "B #T"] | None = None,
     denominator: int,
 ) -> PolicyLoss:
@@ -46,6 +47,7 @@ def cispo(
         raise ValueError(f"clip bounds must be at least 0, got {clip_low} and {clip_high}")
     seen = compare(logp_BT, old_logp_BT, loss_mask_BT)
     bounded_BT = seen.ratio_BT.detach().clamp(1 - clip_low, 1 + clip_high)
-    gain_BT = bounded_BT * adv_B[:, None] * logp_BT.where(seen.used_BT, 0.0)
+    own_BT = adv_B[:, None] if adv_BT is None else adv_BT
+    gain_BT = bounded_BT * own_BT * logp_BT.where(seen.used_BT, 0.0)
     clipped_BT = bounded_BT != seen.ratio_BT.detach()
     return summed(seen, gain_BT, clipped_BT, weight_BT=weight_BT, denominator=denominator)

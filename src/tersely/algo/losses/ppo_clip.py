@@ -18,6 +18,7 @@ def ppo_clip(
     clip_low: float = 0.2,
     clip_high: float = 0.28,
     dual_clip: float | None = None,
+    adv_BT: Float[Tensor, "B T"] | None = None,
     weight_BT: Float[Tensor, "B #T"] | None = None,
     denominator: int,
 ) -> PolicyLoss:
@@ -37,14 +38,14 @@ def ppo_clip(
     if dual_clip is not None and not dual_clip > 1:
         raise ValueError(f"dual_clip must be above 1, got {dual_clip}; 3 is usual, None is none")
     seen = compare(logp_BT, old_logp_BT, loss_mask_BT)
-    adv_B1 = adv_B[:, None]
-    free_BT = seen.ratio_BT * adv_B1
-    bounded_BT = seen.ratio_BT.clamp(1 - clip_low, 1 + clip_high) * adv_B1
+    own_BT = adv_B[:, None] if adv_BT is None else adv_BT
+    free_BT = seen.ratio_BT * own_BT
+    bounded_BT = seen.ratio_BT.clamp(1 - clip_low, 1 + clip_high) * own_BT
     gain_BT = free_BT.minimum(bounded_BT)
     clipped_BT = bounded_BT < free_BT
     if dual_clip is not None:
-        least_BT = (dual_clip * adv_B1).expand_as(gain_BT)
-        below_BT = (adv_B1 < 0) & (gain_BT < least_BT)
+        least_BT = (dual_clip * own_BT).expand_as(gain_BT)
+        below_BT = (own_BT < 0) & (gain_BT < least_BT)
         gain_BT = least_BT.where(below_BT, gain_BT)
         clipped_BT = clipped_BT | below_BT
     return summed(seen, gain_BT, clipped_BT, weight_BT=weight_BT, denominator=denominator)

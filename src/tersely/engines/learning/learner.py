@@ -225,7 +225,7 @@ class LocalLearner:
         signal = [
             replace(row, weight=float(weight))
             for row, weight in zip(rows, aggregation.weight_B, strict=True)
-            if row.advantage != 0 or self._objective.moves_without_advantage
+            if row.teaches or self._objective.moves_without_advantage
         ]
         tally = _UpdateTally()
         self.optimizer.zero_grad(set_to_none=True)

@@ -86,8 +86,15 @@ def batch_loss(
         )
         mask_BT, dropped = corrected.used_BT, corrected.dropped_tokens
         weight_BT = corrected.weight_BT * row_weight_B1
+    credited = {} if batch.adv_BT is None else {"adv_BT": batch.adv_BT}
     policy = objective.policy(
-        logp_BT, old_BT, batch.adv_B, mask_BT, weight_BT=weight_BT, denominator=denominator
+        logp_BT,
+        old_BT,
+        batch.adv_B,
+        mask_BT,
+        weight_BT=weight_BT,
+        denominator=denominator,
+        **credited,
     )
     loss, kl_sum = policy.loss, 0.0
     if ref_logp_BT is not None:

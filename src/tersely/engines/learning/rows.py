@@ -22,6 +22,8 @@ class TrainRow:
         group: any number that rollouts of one problem share.
         completion_ids: with the stop token when there is one.
         logprobs: the sampler's.
+        advantage: of every token, unless ``token_advantages`` are given.
+        token_advantages: each token's own; None: all have the row's.
         weight: of the row in its update's loss; the learner fills it in.
         old_logprobs: the learner's own before the step's first update, which it fills in where
             the objective corrects for the sampler; None: it does not, or there is one update only.
@@ -34,6 +36,14 @@ class TrainRow:
     advantage: float
     weight: float = 1.0
     old_logprobs: Float[np.ndarray, " T"] | None = None
+    token_advantages: Float[np.ndarray, " T"] | None = None
+
+    @property
+    def teaches(self) -> bool:
+        """Whether a token has an advantage."""
+        if self.token_advantages is None:
+            return self.advantage != 0
+        return bool(self.token_advantages.any())
 
     @property
     def tokens(self) -> int:
@@ -42,7 +52,11 @@ class TrainRow:
 
 
 class MicroBatch(NamedTuple):
-    """Right-padded rows of one forward pass; the mask is True on completion tokens."""
+    """Right-padded rows of one forward pass; the mask is True on completion tokens.
+
+    Args:
+        adv_BT: each token's advantage; None: all have their row's.
+    """
 
     token_ids_BT: Int[Tensor, "B T"]
     loss_mask_BT: Bool[Tensor, "B T"]
@@ -50,6 +64,7 @@ class MicroBatch(NamedTuple):
     old_logp_BT: Float[Tensor, "B T"] | None
     adv_B: Float[Tensor, " B"]
     weight_B: Float[Tensor, " B"]
+    adv_BT: Float[Tensor, "B T"] | None = None
 
 
 def split_by_group(rows: Sequence[TrainRow], *, parts: int) -> list[list[TrainRow]]:
@@ -101,7 +116,21 @@ def pack(rows: Sequence[TrainRow], *, device: torch.device) -> MicroBatch:
         old_logp_BT=torch.from_numpy(old_logp_BT).to(device) if recomputed else None,
         adv_B=torch.tensor([row.advantage for row in rows], dtype=torch.float32, device=device),
         weight_B=torch.tensor([row.weight for row in rows], dtype=torch.float32, device=device),
+        adv_BT=_token_advantages(rows, shape, device=device),
     )
+
+
+def _token_advantages(
+    rows: Sequence[TrainRow], shape: tuple[int, int], *, device: torch.device
+) -> Float[Tensor, "B T"] | None:
+    """Every token's advantage, the row's where it has none of its own; None if none has any."""
+    if all(row.token_advantages is None for row in rows):
+        return None
+    adv_BT = np.zeros(shape, dtype=np.float32)
+    for i, row in enumerate(rows):
+        own = row.advantage if row.token_advantages is None else row.token_advantages
+        adv_BT[i, len(row.prompt_ids) : row.tokens] = own
+    return torch.from_numpy(adv_BT).to(device)
 
 
 def check_rows(rows: Sequence[TrainRow], *, updates: int) -> None:
@@ -120,6 +149,16 @@ def check_rows(rows: Sequence[TrainRow], *, updates: int) -> None:
             raise EngineError(
                 f"row {i} (group {row.group}) has {len(row.logprobs)} log-probs for "
                 f"{len(row.completion_ids)} completion tokens; the sampler must give one for each"
+            )
+        credited = row.token_advantages
+        if credited is not None and len(credited) != len(row.completion_ids):
+            raise EngineError(
+                f"row {i} (group {row.group}) has {len(credited)} token advantages for "
+                f"{len(row.completion_ids)} completion tokens; give one for each"
+            )
+        if credited is not None and not np.isfinite(credited).all():
+            raise EngineError(
+                f"row {i} (group {row.group}) has a token advantage that is no number"
             )
         if not math.isfinite(row.advantage):
             raise EngineError(f"row {i} (group {row.group}) has advantage {row.advantage}")
