@@ -28,6 +28,7 @@ class Samples(NamedTuple):
         answer_tokens_N: tokens until a correct answer first stands; UNKNOWN_TOKENS if not known.
         prefix_budgets_C: the budgets whose prefixes were graded; may be empty.
         prefix_NC: the prefix of that many tokens grades correct.
+        thinking_N: tokens up to the end of the thinking; UNKNOWN_TOKENS if not known.
     """
 
     runs: tuple[str, ...]
@@ -45,6 +46,7 @@ class Samples(NamedTuple):
     answer_tokens_N: Int[np.ndarray, " N"]
     prefix_budgets_C: Int[np.ndarray, " C"]
     prefix_NC: Bool[np.ndarray, "N C"]
+    thinking_N: Int[np.ndarray, " N"]
 
 
 class SampleTable(NamedTuple):
@@ -60,8 +62,8 @@ class SampleTable(NamedTuple):
         tokens_PS: completion tokens, stop token included.
         cap_tokens: the cap all were sampled at, the largest where they differ; None: no bound.
         missing: padded places, that is samples that were never made.
-        answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC: as in ``Samples``; None where
-            the records hold nothing of the kind.
+        answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC, thinking_PS: as in ``Samples``;
+            None where the records hold nothing of the kind.
         ends_known: of every graded sample it is known whether it ended by itself.
         answers_known: of every graded sample it is known whether it holds an answer.
     """
@@ -79,6 +81,7 @@ class SampleTable(NamedTuple):
     prefix_PSC: Bool[np.ndarray, "P S C"] | None = None
     ends_known: bool = True
     answers_known: bool = True
+    thinking_PS: Int[np.ndarray, "P S"] | None = None
 
     @property
     def reach_tokens(self) -> int:
@@ -142,6 +145,7 @@ def arrange(samples: Samples) -> SampleTable:
         prefix_PSC=spread(samples.prefix_NC, False) if with_prefixes else None,
         ends_known=not (samples.graded_N & samples.end_unknown_N).any(),
         answers_known=NO_ANSWER in answers or UNKNOWN_ANSWER not in answers,
+        thinking_PS=spread(samples.thinking_N, UNKNOWN_TOKENS),
     )
 
 
@@ -160,6 +164,7 @@ def select(table: SampleTable, *, rows_P: Int[np.ndarray, " Q"]) -> SampleTable:
         answer_PS=take(table.answer_PS),
         answer_tokens_PS=take(table.answer_tokens_PS),
         prefix_PSC=take(table.prefix_PSC),
+        thinking_PS=take(table.thinking_PS),
     )
 
 
@@ -179,13 +184,14 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
             f"resample with --cap-tokens {cap_tokens}"
         )
     finished_PS = table.finished_PS & (table.tokens_PS <= cap_tokens)
-    answer_PS = table.answer_PS
+    answer_PS, thinking_PS = table.answer_PS, table.thinking_PS
     return table._replace(
         cap_tokens=cap_tokens,
         tokens_PS=np.minimum(table.tokens_PS, cap_tokens),
         finished_PS=finished_PS,
         correct_PS=table.correct_PS & finished_PS,
         answer_PS=None if answer_PS is None else np.where(finished_PS, answer_PS, NO_ANSWER),
+        thinking_PS=None if thinking_PS is None else np.minimum(thinking_PS, cap_tokens),
     )
 
 
@@ -211,13 +217,15 @@ def _columns(records: Sequence[EvalRecord]) -> Samples:
         end_unknown_N=np.array([r.finish is Finish.UNKNOWN for r in records], dtype=bool),
         tokens_N=np.array([r.tokens for r in records], dtype=np.int64),
         answer_N=np.array([_answer_code(r, codes) for r in records], dtype=np.int64),
-        answer_tokens_N=np.array(
-            [UNKNOWN_TOKENS if r.answer_tokens is None else r.answer_tokens for r in records],
-            dtype=np.int64,
-        ),
+        answer_tokens_N=_known_tokens([r.answer_tokens for r in records]),
         prefix_budgets_C=np.array(budgets, dtype=np.int64),
         prefix_NC=prefix_NC,
+        thinking_N=_known_tokens([r.thinking_tokens for r in records]),
     )
+
+
+def _known_tokens(tokens: Sequence[int | None]) -> Int[np.ndarray, " N"]:
+    return np.array([UNKNOWN_TOKENS if n is None else n for n in tokens], dtype=np.int64)
 
 
 def _check(samples: Samples) -> None:

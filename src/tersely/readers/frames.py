@@ -42,6 +42,7 @@ _SCHEMA: dict[str, Any] = {
     "cap_tokens": pl.Int64,
     "extracted": pl.String,
     "answer_tokens": pl.Int64,
+    "thinking_tokens": pl.Int64,
     "answered_budgets": pl.List(pl.Int64),
     "difficulty": pl.Float64,
     "failure": pl.String,
@@ -114,6 +115,7 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         graded=(pl.col("grade") != Grade.UNGRADED.value) & (pl.col("finish") != Finish.ERROR.value),
         answer=_answer_numbers(),
         answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
+        thinking=pl.col("thinking_tokens").fill_null(UNKNOWN_TOKENS),
         **{
             f"within {b}": pl.col("answered_budgets").list.contains(b).fill_null(False)
             for b in prefix_budgets
@@ -139,6 +141,7 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         prefix_NC=columns.select([f"within {b}" for b in used]).to_numpy().astype(bool)
         if used
         else np.zeros((len(frame), 0), dtype=bool),
+        thinking_N=columns["thinking"].to_numpy(),
     )
 
 

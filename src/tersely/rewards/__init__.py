@@ -53,6 +53,8 @@ _TRIAL = GroupView(
     reference_tokens=25.0,
     reference_accuracy=0.5,
     thought_G=np.array([False, True, True, True]),
+    thinking_G=np.array([0, 30, 10, 50]),
+    first_right_G=np.array([8, 20, 20, 50]),
 )
 
 

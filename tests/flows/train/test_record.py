@@ -30,7 +30,9 @@ def columns(*rows: tuple[str, Grade, int, Finish]) -> RolloutColumns:
     problem, grade, tokens, finish = zip(*rows, strict=True)
     texts = [f"text {number}" for number in range(len(rows))]
     samples, unsaid, closed = list(range(len(rows))), [None] * len(rows), [False] * len(rows)
-    return RolloutColumns(problem, samples, grade, unsaid, tokens, finish, texts, closed)
+    return RolloutColumns(
+        problem, samples, grade, unsaid, tokens, finish, texts, closed, unsaid, unsaid
+    )
 
 
 # a: right, cut with its right answer written, ungraded. b: wrong and unparsed, a dropped group.

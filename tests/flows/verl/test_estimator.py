@@ -170,6 +170,7 @@ def grader(*, pay_unfinished: bool = False) -> RolloutGrader:
             grade=Grade.CORRECT if text.endswith(problem.answer) else Grade.WRONG, extracted=text
         ),
         decode=lambda ids: "".join(map(str, ids)),
+        split_text=lambda ids: [str(number) for number in ids],
         has_thought=lambda text: len(text) > 1,
         stop_ids=frozenset({0}),
         cap_tokens=3,
@@ -196,6 +197,8 @@ def test_a_rollout_was_cut_if_it_reaches_the_cap_without_a_stop_token() -> None:
         tokens=3,
         finish=Finish.STOP,
         text="14",
+        thinking_tokens=0,
+        answer_tokens=3,  # nothing marks its answer, so that it stands at its end
     )
     cut = grader().grade_rollout(row(1, 1, 4))
     assert (cut[1], cut[2].finish) == (False, Finish.LENGTH)

@@ -20,7 +20,8 @@ from tersely.core.types import (
 from tersely.engines.local.jobs import Sampler
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import opened
-from tersely.tasks.grading.prefixes import answered_budgets, first_correct_tokens
+from tersely.tasks.grading.parts import answer_tokens, thinking_tokens
+from tersely.tasks.grading.prefixes import answered_budgets
 
 # Texts are kept for the first samples of each problem only: enough to read, small to keep.
 SAMPLES_WITH_TEXT = 1
@@ -117,14 +118,16 @@ def as_completion(
     rollout: Rollout, *, split_text: Callable[[Sequence[int]], tuple[str, ...]]
 ) -> Completion:
     """A local rollout as an evaluation needs it."""
+    pieces = split_text(rollout.completion_ids)
     return Completion(
         problem_id=rollout.problem_id,
         sample=rollout.sample,
         text=rollout.text,
         tokens=rollout.tokens,
         finish=rollout.finish,
-        pieces=split_text(rollout.completion_ids),
+        pieces=pieces,
         thinking_open=rollout.thinking_open,
+        thinking_tokens=thinking_tokens(pieces, thinking_open=rollout.thinking_open),
     )
 
 
@@ -147,9 +150,11 @@ def record_of(
     whole = opened(completion.text, thinking_open=completion.thinking_open)
     verdict = Verdict(grade=Grade.UNGRADED) if failed else grading.grade(problem, whole)
     pieces = completion.pieces
-    answered = None
-    if prefix_budgets and pieces is not None:
-        answered = _answered(problem, completion, verdict, budgets=prefix_budgets)
+    answered = first_right = None
+    if pieces is not None:
+        first_right = answer_tokens(problem, pieces, verdict.grade, tokens=completion.tokens)
+        if prefix_budgets:
+            answered = _answered(problem, completion, verdict, budgets=prefix_budgets)
     return EvalRecord(
         run=run,
         benchmark=problem.source,
@@ -161,7 +166,7 @@ def record_of(
         cap_tokens=spec.cap_tokens,
         seed=spec.seed,
         difficulty=problem.difficulty,
-        answer_tokens=_answer_tokens(problem, completion, verdict),
+        answer_tokens=first_right,
         prompt=problem.prompt if with_text else None,
         text=completion.text if with_text and (completion.text or not completion.failure) else None,
         pieces=pieces if with_text and with_pieces else None,
@@ -171,6 +176,7 @@ def record_of(
         score=verdict.score,
         thinking_open=completion.thinking_open,
         failure=completion.failure or (OTHER_END if failed else None),
+        thinking_tokens=None if failed else completion.thinking_tokens,
     )
 
 
@@ -191,10 +197,3 @@ def _answered(
         is_right=is_right,
     )
     return tuple(sorted((*parts, *whole)))
-
-
-def _answer_tokens(problem: Problem, completion: Completion, verdict: Verdict) -> int | None:
-    if completion.pieces is None or verdict.grade is not Grade.CORRECT:
-        return None
-    found = first_correct_tokens(problem, completion.pieces)
-    return completion.tokens if found is None else found

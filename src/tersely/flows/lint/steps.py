@@ -13,6 +13,7 @@ from tersely.flows.lint.forecast import Pushed
 from tersely.flows.lint.pool import LintRecords, prefix_right, without_answer
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.shaping import GradedView, ShapedStep, shape_step, shaping_of
+from tersely.metrics.records import UNKNOWN_TOKENS
 
 
 class Cut(NamedTuple):
@@ -88,9 +89,31 @@ def _view(pool: LintRecords, recipe: Recipe, cut: Cut, row: int, members: np.nda
         reference_tokens=_or_nan(problem.reference_tokens),
         reference_accuracy=_or_nan(problem.reference_accuracy),
         thought_G=None if thought_PS is None else thought_PS[row, members],
+        thinking_G=_at_most(pool.table.thinking_PS, cut, row, members),
+        first_right_G=_first_right(pool, cut, row, members),
         pay_unfinished=recipe.treatment.unfinished == "graded",
         problem=problem.id,
     )
+
+
+def _at_most(
+    part_PS: Int[np.ndarray, "P S"] | None, cut: Cut, row: int, members: np.ndarray
+) -> Int[np.ndarray, " G"] | None:
+    """A part of the samples' lengths, cut as they are; None if it is not known of each."""
+    if part_PS is None or (part_PS[row, members] == UNKNOWN_TOKENS).any():
+        return None
+    return np.minimum(part_PS[row, members], cut.tokens_PS[row, members])
+
+
+def _first_right(
+    pool: LintRecords, cut: Cut, row: int, members: np.ndarray
+) -> Int[np.ndarray, " G"] | None:
+    """As in training: all tokens of a rollout that is not right."""
+    found_PS, correct_G = pool.table.answer_tokens_PS, cut.correct_PS[row, members]
+    if found_PS is None or (found_PS[row, members][correct_G] == UNKNOWN_TOKENS).any():
+        return None
+    tokens_G = cut.tokens_PS[row, members]
+    return np.where(correct_G, np.minimum(found_PS[row, members], tokens_G), tokens_G)
 
 
 def push_all(recipe: Recipe, steps: Sequence[LintStep]) -> tuple[Pushed, Float[np.ndarray, " K"]]:

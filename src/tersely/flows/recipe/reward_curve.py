@@ -109,6 +109,8 @@ def trace_reward(
                 reference_tokens=cap_tokens / 2,
                 reference_accuracy=0.5,
                 thought_G=np.ones(len(rows), dtype=bool),
+                thinking_G=tokens_G,
+                first_right_G=tokens_G,
             )
             curve.append(CurvePoint(tokens, right, float(rewards.load(name)(g, **parameters)[-1])))
     return curve

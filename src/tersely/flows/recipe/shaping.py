@@ -1,6 +1,6 @@
 """From a step's graded groups to advantages: what our own loop, TRL, verl and lint all call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from tersely.core.errors import GradingError
 from tersely.core.types import Finish, Grade, Group, GroupView, Problem, RewardBreakdown
 from tersely.flows.recipe.recipe import Recipe
 from tersely.tasks.grading.answer import has_thought, opened
+from tersely.tasks.grading.parts import LengthParts, length_parts
 
 UNGRADED_SHARE_BOUND = 0.05
 
@@ -75,6 +76,7 @@ class RolloutColumns(NamedTuple):
         tokens: completion tokens, stop token included.
         text: the completion without its stop token.
         thinking_open: the prompt ended inside the thinking, so the text begins there.
+        thinking_tokens, answer_tokens: as in an evaluation's record; None where not counted.
     """
 
     problem: Sequence[str]
@@ -85,6 +87,8 @@ class RolloutColumns(NamedTuple):
     finish: Sequence[Finish]
     text: Sequence[str]
     thinking_open: Sequence[bool]
+    thinking_tokens: Sequence[int | None]
+    answer_tokens: Sequence[int | None]
 
 
 class GradedView(NamedTuple):
@@ -117,9 +121,26 @@ class ShapedStep(NamedTuple):
         return self.layout.spread(np.arange(len(self.dropped_P)))
 
 
-def columns_of(group: Group) -> RolloutColumns:
-    """The group's rollouts as columns."""
+def columns_of(
+    group: Group, split_text: Callable[[Sequence[int]], Sequence[str]] | None = None
+) -> RolloutColumns:
+    """The group's rollouts as columns.
+
+    Args:
+        split_text: token ids to the text of each; without it no length is counted in parts.
+    """
     rollouts, verdicts = group.rollouts, group.verdicts
+    parts: list[LengthParts | None] = [None] * len(rollouts)
+    if split_text is not None:
+        parts = [
+            length_parts(
+                group.problem,
+                split_text(rollout.completion_ids),
+                verdict.grade,
+                thinking_open=rollout.thinking_open,
+            )
+            for rollout, verdict in zip(rollouts, verdicts, strict=True)
+        ]
     return RolloutColumns(
         problem=[group.problem.id] * len(rollouts),
         sample=[rollout.sample for rollout in rollouts],
@@ -129,6 +150,8 @@ def columns_of(group: Group) -> RolloutColumns:
         finish=[rollout.finish for rollout in rollouts],
         text=[rollout.text for rollout in rollouts],
         thinking_open=[rollout.thinking_open for rollout in rollouts],
+        thinking_tokens=[part and part.thinking_tokens for part in parts],
+        answer_tokens=[part and part.answer_tokens for part in parts],
     )
 
 
@@ -150,10 +173,30 @@ def graded_view(problem: Problem, columns: RolloutColumns, *, pay_unfinished: bo
         reference_tokens=_or_nan(problem.reference_tokens),
         reference_accuracy=_or_nan(problem.reference_accuracy),
         thought_G=np.array(thought)[graded_G],
+        thinking_G=_thinking(columns, graded_G),
+        first_right_G=_first_right(columns, graded_G),
         pay_unfinished=pay_unfinished,
         problem=problem.id,
     )
     return GradedView(graded_G, view)
+
+
+def _thinking(
+    columns: RolloutColumns, graded_G: Bool[np.ndarray, " G"]
+) -> Int[np.ndarray, " G"] | None:
+    counted = [tokens for tokens in columns.thinking_tokens if tokens is not None]
+    return np.array(counted)[graded_G] if len(counted) == len(graded_G) else None
+
+
+def _first_right(
+    columns: RolloutColumns, graded_G: Bool[np.ndarray, " G"]
+) -> Int[np.ndarray, " G"] | None:
+    """Only right rollouts are looked at; where one of them has none, it was not looked for."""
+    found = list(zip(columns.grade, columns.tokens, columns.answer_tokens, strict=True))
+    if any(grade is Grade.CORRECT and answer is None for grade, _, answer in found):
+        return None
+    all_G = np.array([tokens if answer is None else answer for _, tokens, answer in found])
+    return np.asarray(all_G[graded_G])
 
 
 def shape_step(

@@ -31,6 +31,7 @@ class FlatRow:
         completion_ids: without padding, with the stop token when there is one.
         text: decoded, without the stop token.
         thinking_open: the prompt ended inside the thinking.
+        thinking_tokens, answer_tokens: as in an evaluation's record; None where not counted.
     """
 
     key: str
@@ -39,6 +40,8 @@ class FlatRow:
     text: str
     verdict: Verdict
     thinking_open: bool = False
+    thinking_tokens: int | None = None
+    answer_tokens: int | None = None
 
 
 class Grouped(NamedTuple):
@@ -163,6 +166,8 @@ def _columns(members: Sequence[FlatRow], *, stop_ids: AbstractSet[int]) -> Rollo
         finish=[Finish.STOP if end else Finish.LENGTH for end in ends],
         text=[row.text for row in members],
         thinking_open=[row.thinking_open for row in members],
+        thinking_tokens=[row.thinking_tokens for row in members],
+        answer_tokens=[row.answer_tokens for row in members],
     )
 
 

@@ -67,7 +67,20 @@ def step_record(
         dropped_groups=int(shaped.dropped_P.sum()),
         refill_rounds=refill_rounds,
         solved_share=_mean(layout.sums(correct_N) > 0, graded_P),
+        **_part_means(columns, correct_N),
     )
+
+
+def _part_means(columns: RolloutColumns, correct_N: np.ndarray) -> dict[str, float]:
+    """Mean lengths in parts, each over the rollouts of which the part is known."""
+    tokens_N = np.array(columns.tokens)
+    thinking_N = np.array(columns.thinking_tokens, dtype=float)
+    answer_N = np.array(columns.answer_tokens, dtype=float)
+    return {
+        "thinking_tokens_mean": _mean(thinking_N, ~np.isnan(thinking_N)),
+        "reply_tokens_mean": _mean(tokens_N - thinking_N, ~np.isnan(thinking_N)),
+        "after_right_tokens_mean": _mean(tokens_N - answer_N, correct_N & ~np.isnan(answer_N)),
+    }
 
 
 def write_rollouts(folder: Path, step: int, columns: RolloutColumns, shaped: ShapedStep) -> None:

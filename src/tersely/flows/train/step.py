@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -24,11 +25,13 @@ from tersely.engines.learning.learner import LearnStats, LocalLearner
 from tersely.engines.learning.rows import TrainRow
 from tersely.engines.local.jobs import Sampler
 from tersely.engines.models import Policy
+from tersely.engines.pieces import split_text
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sampling import REFILL_STREAM, training_spec
 from tersely.flows.recipe.shaping import (
     GradedView,
+    RolloutColumns,
     ShapedStep,
     Shaping,
     check_graded,
@@ -98,7 +101,7 @@ class Taken(NamedTuple):
 def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
     """Takes one step and records it."""
     began, shaping = perf_counter(), shaping_of(run.recipe)
-    groups, graded_views, rounds, sample_s = _sample_step(run, step, shaping)
+    groups, parts, graded_views, rounds, sample_s = _sample_step(run, step, shaping)
     shaped = shape_step(shaping, graded_views, state)
     check_graded(graded_views)
     rollouts = [rollout for group in groups for rollout in group.rollouts]
@@ -106,7 +109,7 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
     stats = _learn(run, step, rollouts, shaped)
     run.sampler.refresh()
     learned = perf_counter()
-    columns = joined([columns_of(group) for group in groups])
+    columns = joined(parts)
     write_rollouts(run.folder, step, columns, shaped)
     record = step_record(
         step,
@@ -132,6 +135,7 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
 
 class _Sampled(NamedTuple):
     groups: list[Group]
+    parts: list[RolloutColumns]
     graded_views: list[GradedView]
     refill_rounds: int
     sample_s: float
@@ -146,7 +150,8 @@ def _sample_step(run: Run, step: int, shaping: Shaping) -> _Sampled:
         seed=run.recipe.seed,
     )
     groups, sample_s = _sample(run, step, chosen)
-    graded_views, rounds = _views(groups, shaping), 0
+    parts = _columns(run, groups)
+    graded_views, rounds = _views(groups, parts, shaping), 0
     while rounds < _refill_rounds(run.recipe) and (missing := _missing(run.recipe, graded_views)):
         more = refill_problems(
             run.train_problems, [g.problem for g in groups], step, missing, seed=run.recipe.seed
@@ -155,8 +160,10 @@ def _sample_step(run: Run, step: int, shaping: Shaping) -> _Sampled:
             break
         refilled, more_s = _sample(run, step, more)
         groups, sample_s, rounds = [*groups, *refilled], sample_s + more_s, rounds + 1
-        graded_views += _views(refilled, shaping)
-    return _Sampled(groups, graded_views, rounds, sample_s)
+        more_parts = _columns(run, refilled)
+        parts += more_parts
+        graded_views += _views(refilled, more_parts, shaping)
+    return _Sampled(groups, parts, graded_views, rounds, sample_s)
 
 
 def refill_problems(
@@ -178,10 +185,17 @@ def _missing(recipe: Recipe, graded_views: Sequence[GradedView]) -> int:
     return recipe.sampling.prompts_per_step - sum(has_signal(each.view) for each in graded_views)
 
 
-def _views(groups: Sequence[Group], shaping: Shaping) -> list[GradedView]:
+def _columns(run: Run, groups: Sequence[Group]) -> list[RolloutColumns]:
+    split = partial(split_text, run.policy.tokenizer)
+    return [columns_of(group, split) for group in groups]
+
+
+def _views(
+    groups: Sequence[Group], parts: Sequence[RolloutColumns], shaping: Shaping
+) -> list[GradedView]:
     return [
-        graded_view(group.problem, columns_of(group), pay_unfinished=shaping.pay_unfinished)
-        for group in groups
+        graded_view(group.problem, columns, pay_unfinished=shaping.pay_unfinished)
+        for group, columns in zip(groups, parts, strict=True)
     ]
 
 

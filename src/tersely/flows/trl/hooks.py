@@ -14,6 +14,7 @@ from tersely.core.parsing import parse_json
 from tersely.core.types import Problem
 from tersely.engines.local.jobs import check_chat, make_codec, prompt_opens_thinking
 from tersely.engines.models import load_settings, load_tokenizer
+from tersely.engines.pieces import split_text
 from tersely.engines.tokens import decode_whole
 from tersely.flows.recipe.objective import objective_of
 from tersely.flows.recipe.problems import load_problems
@@ -140,6 +141,7 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
         recorder=recorder,
         grade_all=grading.grade_all,
         decode=partial(decode_whole, tokenizer),
+        split_text=partial(split_text, tokenizer),
         opens=lambda problem, settings: prompt_opens_thinking(
             tokenizer, problem.prompt, earlier=problem.earlier, settings=settings
         ),

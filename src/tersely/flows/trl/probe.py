@@ -102,6 +102,7 @@ def _make(recipe: Recipe, output: Path) -> tuple[GroupReward, Any]:
         recorder=recorder,
         grade_all=lambda _: (Verdict(grade=Grade.CORRECT), Verdict(grade=Grade.WRONG)),
         decode=lambda _: "",
+        split_text=lambda ids: [""] * len(ids),
         opens=lambda *_: False,
         stop_ids=make_codec(load_settings("lab"), tokenizer).stop_ids,
         aggregate=partial(constant, tokens_per_row=TOKENS_PER_ROW),

@@ -44,6 +44,7 @@ from tersely.flows.train.groups import (
 from tersely.flows.train.seams import ForeignEngine, Seam, check_engine
 from tersely.flows.trl.records import StepRecorder
 from tersely.tasks.grading.answer import opened
+from tersely.tasks.grading.parts import length_parts
 
 SEAM, FORWARD = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
 TRL = ForeignEngine(
@@ -96,6 +97,7 @@ class GroupReward:
         problems: by id.
         recorder: is told of every step, and gives figures for TRL's own log.
         decode: token ids to text, special tokens included.
+        split_text: token ids to the text that each adds.
         opens: whether a question's prompt ends inside the thinking, given what else TRL gives its
             chat template (``template_settings``, set once training begins).
         stop_ids: tokens that end a completion.
@@ -112,6 +114,7 @@ class GroupReward:
         recorder: StepRecorder,
         grade_all: Callable[[Sequence[tuple[Problem, str]]], Sequence[Verdict]],
         decode: Callable[[Sequence[int]], str],
+        split_text: Callable[[Sequence[int]], Sequence[str]],
         opens: Callable[[Problem, Mapping[str, Any]], bool],
         stop_ids: AbstractSet[int],
         aggregate: Aggregate,
@@ -129,6 +132,7 @@ class GroupReward:
         self.entropies: list[Any] = []
         self._shaping, self._problems, self._recorder = shaping_of(recipe), problems, recorder
         self._grade_all, self._decode, self._aggregate = grade_all, decode, aggregate
+        self._split_text = split_text
         self._opens, self.template_settings = opens, dict[str, Any]()
         self._step = first_step
 
@@ -195,19 +199,36 @@ class GroupReward:
             (self._problems[name], opened(text, thinking_open=open_by_id[name]))
             for name, text in zip(ids, texts, strict=True)
         ]
+        graded = zip(ids, completions, texts, self._grade_all(pairs), strict=True)
         return [
-            FlatRow(
-                key=name,
-                problem=name,
-                completion_ids=tuple(tokens),
-                text=text,
-                verdict=verdict,
-                thinking_open=open_by_id[name],
-            )
-            for name, tokens, text, verdict in zip(
-                ids, completions, texts, self._grade_all(pairs), strict=True
-            )
+            self._row(name, tokens, text, verdict, thinking_open=open_by_id[name])
+            for name, tokens, text, verdict in graded
         ]
+
+    def _row(
+        self,
+        name: str,
+        tokens: Sequence[int],
+        text: str,
+        verdict: Verdict,
+        *,
+        thinking_open: bool,
+    ) -> FlatRow:
+        parts = length_parts(
+            self._problems[name],
+            self._split_text(tokens),
+            verdict.grade,
+            thinking_open=thinking_open,
+        )
+        return FlatRow(
+            key=name,
+            problem=name,
+            completion_ids=tuple(tokens),
+            text=text,
+            verdict=verdict,
+            thinking_open=thinking_open,
+            **parts._asdict(),
+        )
 
 
 def _gather(own: Sequence[FlatRow]) -> Gathered:

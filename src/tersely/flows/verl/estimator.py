@@ -21,6 +21,7 @@ from tersely.flows.recipe.shaping import GradedView, Shaping, shape_step, weigh
 from tersely.flows.train.groups import in_batch_order, places_of, tokens_of
 from tersely.flows.train.seams import ForeignEngine, Seam
 from tersely.tasks.grading.answer import opened, opens_thinking
+from tersely.tasks.grading.parts import length_parts
 
 VERL = ForeignEngine(
     extra="verl",
@@ -206,6 +207,7 @@ class GradedLine:
         step: verl's, of the step that asked for it, from 1 on; 0 before training.
         uid: what the rollouts of one prompt share and no others do.
         thinking_open: the prompt ended inside the thinking.
+        thinking_tokens, answer_tokens: as in an evaluation's record.
     """
 
     step: int
@@ -219,6 +221,8 @@ class GradedLine:
     finish: Finish
     text: str
     thinking_open: bool = False
+    thinking_tokens: int | None = None
+    answer_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,12 +295,14 @@ class RolloutGrader:
     Args:
         grade: a completion's text, without its stop token, by the problem's grader.
         decode: token ids to text, special tokens included.
+        split_text: token ids to the text that each adds.
         has_thought: whether a text's thinking is not empty.
         stop_ids: tokens that end a completion.
     """
 
     grade: Callable[[Problem, str], Verdict]
     decode: Callable[[Sequence[int]], str]
+    split_text: Callable[[Sequence[int]], Sequence[str]]
     has_thought: Callable[[str], bool]
     stop_ids: AbstractSet[int]
     cap_tokens: int
@@ -320,6 +326,9 @@ class RolloutGrader:
         begun = opened(text, thinking_open=is_open)
         verdict = self.grade(row.problem, begun)
         right = verdict.grade is Grade.CORRECT and (finished or self.pay_unfinished)
+        parts = length_parts(
+            row.problem, self.split_text(ids), verdict.grade, thinking_open=is_open
+        )
         score = score_of(verdict, finished=finished, thought=self.has_thought(begun), right=right)
         line = GradedLine(
             step=row.step,
@@ -333,6 +342,7 @@ class RolloutGrader:
             finish=Finish.STOP if finished else Finish.LENGTH,
             text=text,
             thinking_open=is_open,
+            **parts._asdict(),
         )
         return score, right, line
 

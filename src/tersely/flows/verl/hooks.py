@@ -20,6 +20,7 @@ import numpy as np
 from tersely.core import jsonl
 from tersely.engines.local.jobs import make_codec
 from tersely.engines.models import load_settings
+from tersely.engines.pieces import split_text
 from tersely.engines.tokens import decode_whole
 from tersely.flows.recipe.objective import objective_of
 from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
@@ -76,6 +77,7 @@ def make_rollout_grader(recipe: Recipe, tokenizer: Any) -> RolloutGrader:
     return RolloutGrader(
         grade=grading.grade,
         decode=partial(decode_whole, tokenizer),
+        split_text=partial(split_text, tokenizer),
         has_thought=has_thought,
         stop_ids=make_codec(load_settings(recipe.model.path), tokenizer).stop_ids,
         cap_tokens=recipe.sampling.cap_tokens,

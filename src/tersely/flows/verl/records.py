@@ -134,6 +134,8 @@ class Transcript:
             extracted=line.extracted,
             text=line.text,
             thinking_open=line.thinking_open,
+            thinking_tokens=line.thinking_tokens,
+            answer_tokens=line.answer_tokens,
         )
 
     def _read(self) -> None:

@@ -36,6 +36,7 @@ _NO_GRADERS = {
     "math_answers",
     "math_reading",
     "math_text",
+    "parts",
     "plain_math",
     "prefixes",
     "quantities",
