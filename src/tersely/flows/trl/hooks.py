@@ -142,7 +142,9 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
         grade_all=grading.grade_all,
         decode=partial(decode_whole, tokenizer),
         split_text=partial(split_text, tokenizer),
-        opens=lambda prompt, settings: prompt_opens_thinking(tokenizer, prompt, settings=settings),
+        opens=lambda problem, settings: prompt_opens_thinking(
+            tokenizer, problem.prompt, earlier=problem.earlier, settings=settings
+        ),
         stop_ids=codec.stop_ids,
         aggregate=objective_of(recipe).aggregate,
         first_step=start,
