@@ -11,7 +11,6 @@ from tersely.core.errors import ConfigError
 from tersely.core.manifest import FILE, EvaluationManifest, read_manifest
 from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
-from tersely.readers.evaluations import RECORDS_FILE
 
 SWEEP_FILE = "sweep.json"
 SCHEMA = 1
@@ -127,6 +126,9 @@ def expand_sweeps(paths: Sequence[Path]) -> list[Path]:
 
 
 def _has_records(folder: Path) -> bool:
+    # Loads polars, which the command line does without until it reads records.
+    from tersely.readers.evaluations import RECORDS_FILE
+
     file = folder / RECORDS_FILE
     return file.is_file() and file.stat().st_size > 0
 
