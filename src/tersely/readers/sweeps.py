@@ -102,16 +102,21 @@ def is_level_name(name: object) -> bool:
 
 
 def list_levels(folder: Path) -> tuple[Path, ...]:
-    """The evaluations of a sweep's levels, in order; without those that nothing was sampled at.
+    """The evaluations of a sweep's levels, in order; without those that failed or have no samples.
+
+    Few samples of a level that failed would leave few problems to compare the others on.
 
     Raises:
         ConfigError: the list cannot be read, no level was sampled, or levels were evaluated on
             different problems.
     """
-    folders = [folder / level.name for level in read_sweep(folder).levels]
-    sampled = [each for each in folders if _has_records(each)]
+    sampled = [
+        folder / level.name
+        for level in read_sweep(folder).levels
+        if level.refused is None and _has_records(folder / level.name)
+    ]
     if not sampled:
-        raise ConfigError(f"{folder} is a sweep of which no level was sampled; run it again")
+        raise ConfigError(f"{folder} is a sweep of which no level was sampled; sweep again")
     _check_problems(sampled)
     return tuple(sampled)
 

@@ -93,7 +93,7 @@ def run_sweep(sweep: Sweep, *, observer: Observer, on_first: OnFirst | None = No
                 run_evaluation(
                     sweep.plan_of(level),
                     observer=told,
-                    on_first=on_first,
+                    on_first=on_first if place == 1 else None,
                     problems=_asked(level, problems),
                 )
                 reason = None

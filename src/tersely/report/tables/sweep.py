@@ -8,6 +8,7 @@ from tersely.flows.evaluate.swept import MeasuredSweep
 from tersely.metrics.adherence import (
     MATERIAL_SHARE,
     MOST,
+    CountedTokens,
     LengthPair,
     LevelAdherence,
     Obedience,
@@ -125,7 +126,15 @@ def write_sweep_caption(sweep: MeasuredSweep) -> str:
     counted = sweep.adherence.levels[0].counted
     over = ""
     if any(level.budget_tokens is not None for level in sweep.levels):
-        over = f" Over budget: the share of samples with more {counted} than it."
+        over = f" Over budget: the share of samples with more {counted} than it"
+        over += (
+            "."
+            if counted is CountedTokens.THINKING
+            else (
+                ", the answer's included, for the thinking of some samples is not known: at most "
+                "so many are over it."
+            )
+        )
     return (
         f"{describe_protocol(sweep.sides[0].protocol)} n = {count(len(table.keys), 'problem')} × "
         f"{count(table.tokens_PS.shape[1], 'sample')}, {say_cap(table.cap_tokens)}. Brackets: 95% "
@@ -144,12 +153,16 @@ def _tell(sweep: MeasuredSweep, place: int) -> str:
         case Obedience.OBEYED:
             p = max((pair.tokens.p_holm for _, pair in against), default=math.nan)
             how = "differs as it should" if sweep.adherence.ordered else "differs in length"
-            return f"{own}; every other level {how} ({state_p(p)} or below)"
+            return f"{own}; every other level {how} ({_at_most(p)})"
         case Obedience.REVERSED:
             name, pair = against[0]
             other = sweep.adherence.levels[level.against[0]]
             more = "more" if level.tokens.estimate > other.tokens.estimate else "fewer"
             return f"{own}, {more} than {name} with {_tokens(other)} ({_state(pair)})"
+        case Obedience.IN_PART:
+            rest = [at for at in range(len(sweep.levels)) if at not in (place, *level.against)]
+            others = _all([(_name(sweep, at), None) for at in rest])
+            return f"{own}; differs from {others}, but {_tell_apart(sweep, level, against)}"
         case _:
             return f"{own}; {_tell_apart(sweep, level, against)}"
 
@@ -178,7 +191,8 @@ def _tell_apart(
 def _tell_budget(sweep: MeasuredSweep, level: LevelAdherence) -> str:
     """By the share over the budget."""
     over = format_level(level.over, Unit.SHARE).text
-    said = f"{over} of samples take more than {level.budget_tokens:,} {level.counted}"
+    kind = "thinking tokens" if level.counted is CountedTokens.THINKING else "tokens in all"
+    said = f"{over} of samples take more than {level.budget_tokens:,} {kind}"
     wanted = format_level(level.wanted, Unit.SHARE).text
     others = _all([(_name(sweep, at), None) for at in level.against])
     match level.verdict:
@@ -211,6 +225,10 @@ def _all(against: Sequence[tuple[str, object]]) -> str:
 
 def _tokens(level: LevelAdherence) -> str:
     return f"{format_level(level.tokens, Unit.TOKENS).text} tokens"
+
+
+def _at_most(p: float) -> str:
+    return state_p(p) if p < 0.001 else f"p at most {format_p(p)}"
 
 
 def _state(pair: LengthPair) -> str:
