@@ -19,6 +19,7 @@ from tersely.cli.sampling import (
     DrawOptions,
     LocalOptions,
     ModelOptions,
+    PromptOptions,
     ServerOptions,
     check_engine,
     make_endpoint,
@@ -100,6 +101,7 @@ class CurateOptions:
     samples: Annotated[int, typer.Option(max=MOST_SAMPLES, help="Samples a prompt, k.")] = 8
     cap_tokens: Annotated[int, typer.Option(max=MOST_TOKENS, help="Sampled cap in tokens.")] = 16384
     draw: DrawOptions
+    prompt: PromptOptions
     seed: Annotated[
         int, typer.Option(max=MOST_SEED, help="Seed of sampling, and of --set-size's draw.")
     ] = 0
@@ -178,6 +180,8 @@ def _plan(options: CurateOptions) -> "Plan":
         rows=options.local.rows,
         engine=options.local.engine,
         retry_failed=options.server.retry_failed,
+        chat_template_kwargs=options.prompt.template,
+        system_prompt=options.prompt.system,
     )
 
 
@@ -252,6 +256,8 @@ def _facts(plan: "Plan", choice: "Choice") -> dict[str, str]:
         "top-p": f"{plan.spec.top_p:g}",
         "top-k": str(plan.spec.top_k),
         "seed": str(plan.spec.seed),
+        **({"chat template kwargs": there} if (there := manifest.chat_template_kwargs) else {}),
+        **({"system prompt": manifest.system_prompt} if manifest.system_prompt else {}),
         "near-duplicates": "kept" if choice.keep_duplicates else "removed, the first kept",
         "chosen on": date.today().isoformat(),
         "tersely": __version__,

@@ -15,6 +15,7 @@ from tersely.cli.sampling import (
     DrawOptions,
     LocalOptions,
     ModelOptions,
+    PromptOptions,
     ServerOptions,
     check_engine,
     make_endpoint,
@@ -57,6 +58,7 @@ class EvalOptions:
         Protocol.FINISHED
     )
     draw: DrawOptions
+    prompt: PromptOptions
     seed: Annotated[int, typer.Option(max=MOST_SEED, help="Seed of all sampling.")] = 0
     limit: Annotated[int | None, typer.Option(help="Only the first problems.")] = None
     local: LocalOptions
@@ -120,6 +122,8 @@ def _plan(options: EvalOptions) -> "Plan":
         allowance_tokens=options.allowance,
         accept_first=options.accept_first,
         retry_failed=options.server.retry_failed,
+        chat_template_kwargs=options.prompt.template,
+        system_prompt=options.prompt.system,
     )
 
 

@@ -52,7 +52,7 @@ def show_price(
     from tersely.flows.recipe.recipe import as_toml
     from tersely.report.tables.documents import describe_price
 
-    _check_start(recipe, test_cap_tokens=test_cap_tokens, template=template or {})
+    _check_start(recipe, test_cap_tokens=test_cap_tokens, template=template)
     cost = describe_cost(recipe, evaluations=evaluations)
     model = None if recipe.model.path == LAB else find_architecture(recipe.model.path)
     prices = [] if model is None else _price(recipe, model, setup, mean_tokens)
@@ -87,7 +87,7 @@ def _say_no_price(path: str) -> str:
 
 
 def _check_start(
-    recipe: "Recipe", *, test_cap_tokens: int | None, template: Mapping[str, Any]
+    recipe: "Recipe", *, test_cap_tokens: int | None, template: Mapping[str, Any] | None
 ) -> None:
     """Refuses what the run itself would refuse before it loads weights, and says what is not here
     yet; a price is of use before anything is fetched or installed."""

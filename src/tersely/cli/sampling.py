@@ -49,6 +49,48 @@ class DrawOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptOptions:
+    """How a problem becomes a prompt."""
+
+    chat_template_kwargs: Annotated[
+        str | None,
+        typer.Option(
+            help="JSON object given to the chat template, here or by the server: "
+            """'{"enable_thinking": false}', or @FILE."""
+        ),
+    ] = None
+    system_prompt: Annotated[
+        str | None, typer.Option(help="System message before every problem; @FILE reads a file.")
+    ] = None
+
+    @property
+    def template(self) -> dict[str, object]:
+        """What the chat template is given beside the messages."""
+        option = "--chat-template-kwargs"
+        return _read_json_object(read_text(self.chat_template_kwargs, option=option), option=option)
+
+    @property
+    def system(self) -> str | None:
+        """The system message."""
+        return read_text(self.system_prompt, option="--system-prompt")
+
+
+def read_text(given: str | None, *, option: str) -> str | None:
+    """An option's text; of ``@FILE`` what the file holds, without the blanks at its end.
+
+    Raises:
+        ConfigError: the file cannot be read as text.
+    """
+    if given is None or not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").rstrip()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"{option} {given}: {reason}; name a text file after the @") from error
+
+
+@dataclass(frozen=True, kw_only=True)
 class LocalOptions:
     """How this process samples."""
 
@@ -100,7 +142,7 @@ def make_endpoint(
     Raises:
         ConfigError: the model is not named, or a tokenizer is given without a server.
     """
-    extra_body = _read_json_object(server.extra_body)
+    extra_body = _read_json_object(server.extra_body, option="--extra-body")
     if source.endpoint is None:
         if tokenizer is not None:
             raise ConfigError(
@@ -143,10 +185,10 @@ def check_engine(local: LocalOptions) -> None:
         refuse_absent("vllm", what="--engine vllm", extra="vllm")
 
 
-def _read_json_object(text: str | None) -> dict[str, object]:
+def _read_json_object(text: str | None, *, option: str) -> dict[str, object]:
     if text is None:
         return {}
-    shown = f"--extra-body {shortened(text)!r}"
+    shown = f"{option} {shortened(text)!r}"
     try:
         value = json.loads(text)
         # What is sent: no NaN, no half of a character, not too deep.

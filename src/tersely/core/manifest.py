@@ -85,7 +85,7 @@ class EvaluationManifest:
 
     ``files`` None: sampled through a server, with ``request_settings`` and the tokenizer of
     ``counting_digest``. ``engine`` None: the local one. ``budgets``: those that prefixes are
-    graded at, None under the protocol *finished*.
+    graded at, None under the protocol *finished*. ``chat_template_kwargs`` is a JSON object.
     """
 
     model: str
@@ -106,6 +106,8 @@ class EvaluationManifest:
     budgets: tuple[int, ...] | None = None
     close_text: str | None = None
     allowance_tokens: int | None = None
+    chat_template_kwargs: str | None = None
+    system_prompt: str | None = None
     facts: Facts
 
 

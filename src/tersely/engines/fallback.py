@@ -1,6 +1,6 @@
 """The fallback sampler for any causal language model, through its own Hugging Face forward."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from inspect import signature
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from tersely.engines.learning.memory import memory_errors, sampling_memory
 from tersely.engines.local.decoder import supports
 from tersely.engines.local.draw import Draw, draw
 from tersely.engines.local.jobs import (
+    NOTHING_MORE,
     Job,
     OnRollout,
     SampledTrace,
@@ -49,13 +50,20 @@ class HFSampler:
     Args:
         dtype: None is bfloat16 on a GPU, in a copy of 2 bytes a weight, and float32 on a CPU,
             where the model's own weights are used.
+        template: what the chat template is given beside the messages.
 
     Raises:
         EngineError: the model takes no cache of keys and values.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, rows: int = 256, dtype: torch.dtype | None = None
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        rows: int = 256,
+        dtype: torch.dtype | None = None,
+        template: Mapping[str, Any] = NOTHING_MORE,
     ) -> None:
         if "past_key_values" not in signature(model.forward).parameters:
             raise EngineError(
@@ -64,7 +72,7 @@ class HFSampler:
             )
         self._policy, self._rows = model, rows
         self._model = sampling_copy(model, dtype=dtype or sampling_dtype(model.device))
-        self.codec = make_codec(model, tokenizer)
+        self.codec = make_codec(model, tokenizer, template=template)
         self._stop_ids = torch.tensor(sorted(self.codec.stop_ids), device=model.device)
 
     def refresh(self) -> None:
@@ -186,8 +194,14 @@ class HFSampler:
         )
 
 
-def make_sampler(model: Any, tokenizer: Any, *, rows: int = 256) -> Sampler:
+def make_sampler(
+    model: Any, tokenizer: Any, *, rows: int = 256, template: Mapping[str, Any] = NOTHING_MORE
+) -> Sampler:
     """A sampler of ``model`` that follows its weights: the fast one where the architecture allows
-    it, else the fallback."""
+    it, else the fallback.
+
+    Args:
+        template: what the chat template is given beside the messages.
+    """
     kind = LocalSampler if supports(model.config) else HFSampler
-    return kind(model, tokenizer, rows=rows)
+    return kind(model, tokenizer, rows=rows, template=template)

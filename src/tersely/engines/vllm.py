@@ -6,7 +6,7 @@ the other samplers.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +21,7 @@ from tersely.engines.learning.lora import merged_weights
 from tersely.engines.learning.memory import is_out_of_memory
 from tersely.engines.local.agreement import CHECKED_TOKENS
 from tersely.engines.local.jobs import (
+    NOTHING_MORE,
     Job,
     OnRollout,
     SampledTrace,
@@ -56,6 +57,7 @@ class VLLMSampler:
         room_tokens: of the longest prompt and its answer; None: all that the model has.
         policy: the model in training, whose weights are followed; None: the folder's stay.
         memory_share: of the GPU's memory (of the machine's on a CPU) for weights, keys and values.
+        template: what the chat template is given beside the messages.
 
     Raises:
         ConfigError: vLLM is not installed.
@@ -71,13 +73,14 @@ class VLLMSampler:
         room_tokens: int | None = None,
         policy: Model | None = None,
         memory_share: float | None = None,
+        template: Mapping[str, Any] = NOTHING_MORE,
     ) -> None:
         # In this process: its weights can be reached, and its batches are the same every time.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         self._vllm, self._rows, self._policy = _import_vllm(), rows, policy
         loaded = _read_settings(folder)
-        self.codec = make_codec(loaded, tokenizer)
+        self.codec = make_codec(loaded, tokenizer, template=template)
         switch = rotation_switch(loaded.config.get_text_config())
         # vLLM rotates by longrope's long factors as soon as it may ever need them.
         bound = self.codec.max_positions if switch is not None else None

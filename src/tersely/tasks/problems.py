@@ -4,6 +4,7 @@ import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
@@ -64,6 +65,26 @@ class _ProblemLine(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
     reference_tokens: Annotated[float, Field(gt=0)] | None = None
     reference_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     earlier: list[_ChatLine] = []
+
+
+def with_system(problems: Sequence[Problem], text: str, *, where: str) -> list[Problem]:
+    """The problems with a system message before everything else.
+
+    Args:
+        where: the option or key that gives it, for errors.
+    Raises:
+        ConfigError: it is empty, or a problem has a system message of its own.
+    """
+    if not text.strip():
+        raise ConfigError(f"{where} is empty; write a text, or leave it out")
+    for problem in problems:
+        if any(message.role in ("system", "developer") for message in problem.earlier):
+            raise ConfigError(
+                f"{where}: problem {problem.id!r} has a {problem.earlier[0].role} message of its "
+                "own, and a chat has one; leave this one out, or take that one out of the problems"
+            )
+    message = Message(role="system", content=text)
+    return [replace(problem, earlier=(message, *problem.earlier)) for problem in problems]
 
 
 def digest(problems: Sequence[Problem]) -> str:

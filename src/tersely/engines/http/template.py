@@ -1,9 +1,10 @@
 """What a served model's own tokenizer says of the prompts and the ends of its completions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tersely.core.types import Message
 from tersely.engines.local.jobs import prompt_opens_thinking
 
 SETTINGS = "chat_template_kwargs"
@@ -22,13 +23,18 @@ class Template(NamedTuple):
 
 
 def read_template(
-    tokenizer: str | None, *, prompt: str, extra_body: Mapping[str, object]
+    tokenizer: str | None,
+    *,
+    prompt: str,
+    extra_body: Mapping[str, object],
+    earlier: Sequence[Message] = (),
 ) -> Template:
     """Reads the template with a question; nothing is known of a tokenizer that cannot be loaded.
 
     Args:
         tokenizer: its folder; None or a single ``tokenizer.json`` tells nothing.
         extra_body: a request's, whose ``chat_template_kwargs`` the template gets too.
+        earlier: the messages before the question.
     """
     if tokenizer is None or not Path(tokenizer).is_dir():
         return Template()
@@ -42,6 +48,9 @@ def read_template(
         return Template(stop_text=loaded.eos_token)
     settings = extra_body.get(SETTINGS)
     opens = prompt_opens_thinking(
-        loaded, prompt, settings=settings if isinstance(settings, dict) else {}
+        loaded,
+        prompt,
+        earlier=earlier,
+        settings=settings if isinstance(settings, dict) else {},
     )
     return Template(opens, loaded.eos_token)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from tersely.core.errors import ConfigError, EngineError, shortened
-from tersely.core.types import Finish, Problem, Rollout, SamplingSpec
+from tersely.core.types import Finish, Message, Problem, Rollout, SamplingSpec
 from tersely.tasks.grading.answer import opens_thinking
 
 OnRollout = Callable[[Rollout], None]
@@ -117,7 +117,7 @@ class RolloutCodec(NamedTuple):
                     "together: use the tokenizer the model came with"
                 )
             thinking_open = prompt_opens_thinking(
-                self.tokenizer, problem.prompt, settings=self.template
+                self.tokenizer, problem.prompt, earlier=problem.earlier, settings=self.template
             )
             jobs += [
                 Job(index, problem.id, s, tuple(ids), thinking_open)
@@ -197,14 +197,20 @@ class RolloutCodec(NamedTuple):
 
 
 def prompt_opens_thinking(
-    tokenizer: Any, prompt: str, *, settings: Mapping[str, Any] = NOTHING_MORE
+    tokenizer: Any,
+    prompt: str,
+    *,
+    earlier: Sequence[Message] = (),
+    settings: Mapping[str, Any] = NOTHING_MORE,
 ) -> bool:
     """Whether the chat template ends this question's prompt inside the thinking.
 
     Args:
+        earlier: the messages before the question; templates read "/no_think" in the system's.
         settings: what else the template is given, such as ``enable_thinking``.
     """
-    chat = [{"role": "user", "content": prompt}]
+    before = [{"role": message.role, "content": message.content} for message in earlier]
+    chat = [*before, {"role": "user", "content": prompt}]
     written = _write(tokenizer, chat, of=repr(shortened(prompt)), tokenize=False, **settings)
     return opens_thinking(written, asked=prompt)
 
@@ -284,11 +290,14 @@ def _write(tokenizer: Any, chat: Sequence[Mapping[str, str]], *, of: str, **sett
         ) from error
 
 
-def make_codec(model: Any, tokenizer: Any) -> RolloutCodec:
+def make_codec(
+    model: Any, tokenizer: Any, *, template: Mapping[str, Any] = NOTHING_MORE
+) -> RolloutCodec:
     """Stop tokens are the tokenizer's and the generation config's; one of them must exist.
 
     Args:
         model: or anything else with its ``config`` and ``generation_config``.
+        template: what the chat template is given beside the messages.
 
     Raises:
         ConfigError: a stop token is not in the model's vocabulary.
@@ -318,13 +327,14 @@ def make_codec(model: Any, tokenizer: Any) -> RolloutCodec:
     positions = int(getattr(text_config, "max_position_embeddings", None) or _NO_BOUND)
     switch = rotation_switch(text_config)
     if switch is None or switch >= positions:
-        return RolloutCodec(tokenizer, stop_ids, positions, vocabulary)
+        return RolloutCodec(tokenizer, stop_ids, positions, vocabulary, template=template)
     return RolloutCodec(
         tokenizer,
         stop_ids,
         switch,
         vocabulary,
         "positions up to which longrope rotates by its short factors",
+        template,
     )
 
 

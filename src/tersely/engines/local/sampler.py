@@ -7,7 +7,7 @@ Axes: N active rows, S steps of a segment.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -21,7 +21,14 @@ from tersely.engines.learning.memory import memory_errors, sampling_memory
 from tersely.engines.local.cache import KVCache, Span
 from tersely.engines.local.decoder import Decoder
 from tersely.engines.local.draw import Draw, draw
-from tersely.engines.local.jobs import Job, OnRollout, SampledTrace, check_spec, make_codec
+from tersely.engines.local.jobs import (
+    NOTHING_MORE,
+    Job,
+    OnRollout,
+    SampledTrace,
+    check_spec,
+    make_codec,
+)
 from tersely.engines.local.noise import row_keys, uniforms
 
 _BLOCK_ROWS = 64
@@ -38,13 +45,20 @@ class LocalSampler:
         rows: most rollouts in flight at once; the cache holds that many rows.
         dtype: of weights and cache; None is bfloat16 on a GPU, where the copy takes 2 bytes a
             weight beside the model's own, and float32 on a CPU.
+        template: what the chat template is given beside the messages.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, rows: int = 256, dtype: torch.dtype | None = None
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        rows: int = 256,
+        dtype: torch.dtype | None = None,
+        template: Mapping[str, Any] = NOTHING_MORE,
     ) -> None:
         self._model, self._rows = model, rows
-        self.codec = make_codec(model, tokenizer)
+        self.codec = make_codec(model, tokenizer, template=template)
         self._decoder = Decoder(model, dtype=dtype)
         self._cache: KVCache | None = None
 

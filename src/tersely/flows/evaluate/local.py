@@ -9,7 +9,8 @@ from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import OnCompletion, Problem, Rollout, TokenRecord
 from tersely.engines.local.jobs import Engine, rendered
-from tersely.flows.evaluate.plan import Plan
+from tersely.engines.local.template import warn_unread
+from tersely.flows.evaluate.plan import TEMPLATE_OPTION, Plan
 from tersely.flows.evaluate.records import Source, as_completion
 from tersely.metrics.budgets import Protocol
 
@@ -28,7 +29,9 @@ def local_source(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local
     """What samples the problems from a model in this process, loaded and checked."""
     from tersely.engines.pieces import split_text
 
+    problems = plan.asked(problems)
     local = _open(plan, problems)
+    warn_unread(local.tokenizer, plan.chat_template_kwargs, where=TEMPLATE_OPTION)
     _check_positions(plan, problems, local)
     if local.model is not None:
         from tersely.engines.local.agreement import check_sampler, forward_score
@@ -36,7 +39,7 @@ def local_source(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local
         check_sampler(
             local.sampler,
             (forward_score(local.model),),
-            prompt_ids=rendered(local.tokenizer, problems[0]),
+            prompt_ids=rendered(local.tokenizer, problems[0], settings=plan.chat_template_kwargs),
             room_tokens=local.sampler.codec.max_positions,
             dtype=local.model.dtype,
             model_type=local.model.config.model_type,
@@ -68,19 +71,23 @@ def _open(plan: Plan, problems: Sequence[Problem]) -> Local:
         sampling_dtype,
     )
 
+    settings = plan.chat_template_kwargs
     if plan.engine is Engine.VLLM:
         from tersely.engines.vllm import VLLMSampler
 
         tokenizer = load_tokenizer(plan.model)
-        prompt_tokens = max(len(rendered(tokenizer, problem)) for problem in problems)
+        prompt_tokens = max(
+            len(rendered(tokenizer, problem, settings=settings)) for problem in problems
+        )
         room_tokens = prompt_tokens + _answer_tokens(plan, tokenizer)
         folder = folder_of(plan.model)
-        return Local(
-            tokenizer, VLLMSampler(folder, tokenizer, rows=plan.rows, room_tokens=room_tokens)
+        sampler = VLLMSampler(
+            folder, tokenizer, rows=plan.rows, room_tokens=room_tokens, template=settings
         )
+        return Local(tokenizer, sampler)
     model, tokenizer = load_policy(plan.model, dtype=sampling_dtype(device()))
-    sampler = make_sampler(model, tokenizer, rows=plan.rows)
-    return Local(tokenizer, sampler, model)
+    ours = make_sampler(model, tokenizer, rows=plan.rows, template=settings)
+    return Local(tokenizer, ours, model)
 
 
 def _check_positions(plan: Plan, problems: Sequence[Problem], local: Local) -> None:

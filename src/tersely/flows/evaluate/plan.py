@@ -1,17 +1,23 @@
 """The settings of an evaluation, and which of them must be equal for a session to continue it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tersely.core.digests import digest_model, digest_prompts, digest_tokenizer
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.manifest import EvaluationManifest, Facts, ModelFiles, gather_facts
 from tersely.core.types import Problem, SamplingSpec
 from tersely.engines.http.sampler import Endpoint
+from tersely.engines.http.template import SETTINGS
 from tersely.engines.local.jobs import Engine, check_spec, rendered
+from tersely.engines.local.template import check_settings
 from tersely.metrics.budgets import Protocol
-from tersely.tasks.problems import digest
+from tersely.tasks.problems import digest, with_system
+
+TEMPLATE_OPTION = "--chat-template-kwargs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +27,9 @@ class Plan:
     ``budgets`` are reported; under *answered* and *forced* prefixes are graded at them.
     ``close_text`` ends the thinking of a forced answer, ``allowance_tokens`` bounds what follows.
     ``accept_first`` goes on where the first samples of a server would stop the evaluation;
-    ``retry_failed`` asks it again for samples that failed.
+    ``retry_failed`` asks it again for samples that failed. ``chat_template_kwargs`` are given to
+    the chat template beside the messages, here or by the server; ``system_prompt`` is put before
+    every problem.
     """
 
     model: str
@@ -38,6 +46,26 @@ class Plan:
     allowance_tokens: int = 32
     accept_first: bool = False
     retry_failed: bool = False
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    system_prompt: str | None = None
+
+    def asked(self, problems: Sequence[Problem]) -> Sequence[Problem]:
+        """The problems as the model gets them.
+
+        Raises:
+            ConfigError: one of them has a system message of its own.
+        """
+        if self.system_prompt is None:
+            return problems
+        return with_system(problems, self.system_prompt, where="--system-prompt")
+
+    @property
+    def server(self) -> Endpoint | None:
+        """The endpoint, with what its requests give the chat template."""
+        if self.endpoint is None or not self.chat_template_kwargs:
+            return self.endpoint
+        body = {**self.endpoint.extra_body, SETTINGS: dict(self.chat_template_kwargs)}
+        return replace(self.endpoint, extra_body=body)
 
 
 def check_plan(plan: Plan) -> None:
@@ -46,6 +74,12 @@ def check_plan(plan: Plan) -> None:
         check_spec(plan.spec, rows=plan.rows)
     except EngineError as error:
         raise ConfigError(str(error)) from error
+    check_settings(plan.chat_template_kwargs, where=TEMPLATE_OPTION)
+    if plan.chat_template_kwargs and plan.endpoint and SETTINGS in plan.endpoint.extra_body:
+        raise ConfigError(
+            f"--extra-body has {SETTINGS} too, and {TEMPLATE_OPTION} would replace them; give one "
+            "of the two"
+        )
     cap = plan.spec.cap_tokens
     for budget in plan.budgets:
         if not 1 <= budget <= cap:
@@ -89,6 +123,8 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> EvaluationManifest:
         budgets=None if protocol is Protocol.FINISHED else tuple(sorted(set(plan.budgets))),
         close_text=plan.close_text if forced else None,
         allowance_tokens=plan.allowance_tokens if forced else None,
+        chat_template_kwargs=_as_json(plan.chat_template_kwargs),
+        system_prompt=plan.system_prompt,
         facts=Facts(),
     )
 
@@ -106,6 +142,10 @@ def facts_of(plan: Plan, planned: int) -> Facts:
     )
 
 
+def _as_json(settings: Mapping[str, Any]) -> str | None:
+    return json.dumps(settings, sort_keys=True, ensure_ascii=False) if settings else None
+
+
 def _request_settings(endpoint: Endpoint) -> str:
     unseeded = {} if endpoint.seeded else {"seed": None}
     told = {**endpoint.extra_body, "stop texts": endpoint.stop_texts, **unseeded}
@@ -116,5 +156,6 @@ def _digest_files(plan: Plan, problems: Sequence[Problem]) -> ModelFiles:
     from tersely.engines.models import folder_of, load_tokenizer
 
     tokenizer = load_tokenizer(plan.model)
-    prompts = (rendered(tokenizer, problem) for problem in problems)
+    settings = plan.chat_template_kwargs
+    prompts = (rendered(tokenizer, each, settings=settings) for each in plan.asked(problems))
     return replace(digest_model(folder_of(plan.model)), prompts_digest=digest_prompts(prompts))

@@ -71,6 +71,7 @@ class Served:
         return read_template(
             self.endpoint.tokenizer,
             prompt=self.problems[0].prompt,
+            earlier=self.problems[0].earlier,
             extra_body=self.endpoint.extra_body,
         )
 

@@ -248,11 +248,11 @@ def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | No
 
 
 def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
-    assert plan.endpoint is not None
+    assert plan.server is not None
     by_id = {problem.id: problem for problem in problems}
     return Served(
-        endpoint=plan.endpoint,
-        problems=problems,
+        endpoint=plan.server,
+        problems=plan.asked(problems),
         spec=plan.spec,
         file=plan.out / RECORDS_FILE,
         accept_first=plan.accept_first,

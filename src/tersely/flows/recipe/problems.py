@@ -11,7 +11,7 @@ from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.tasks import grading, sources
-from tersely.tasks.problems import in_band, of_sources
+from tersely.tasks.problems import in_band, of_sources, with_system
 from tersely.tasks.repeats import check_apart, check_set, leave_out_shared, say_shared
 
 LAB = "lab"
@@ -50,7 +50,13 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
         )
     test = _check_repeats(recipe, training, test)
     grading.refuse_bad_gold([*training, *test])
-    return _announce(training, recipe.target), _announce(test, recipe.target)
+    sides = (_with_system(each, recipe.model.system_prompt) for each in (training, test))
+    training, test = (_announce(each, recipe.target) for each in sides)
+    return training, test
+
+
+def _with_system(problems: list[Problem], text: str | None) -> list[Problem]:
+    return problems if text is None else with_system(problems, text, where="model.system_prompt")
 
 
 def _check_repeats(recipe: Recipe, training: list[Problem], test: list[Problem]) -> list[Problem]:

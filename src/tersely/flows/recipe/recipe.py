@@ -1,7 +1,9 @@
 """Recipes: TOML in, checked settings out. Every error names the value, the bound and the fix."""
 
 import re
+import warnings
 from collections.abc import Sequence
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tersely import rewards, targets
 from tersely.algo import advantages
 from tersely.algo.masks import VANILLA
-from tersely.core.errors import ConfigError, no_such, shortened
+from tersely.core.errors import ConfigError, TerselyWarning, no_such, shortened
 from tersely.core.lookup import BROKEN
 from tersely.core.parsing import parse_toml
 from tersely.flows.recipe.sections import (
@@ -52,6 +54,11 @@ MOVED = {
 }
 
 
+# Where an engine's section may have what a chat template is given; it is the model's now.
+_TEMPLATE = "chat_template_kwargs"
+_OLD_TEMPLATES = {"trl": (_TEMPLATE,), "verl": ("data", "apply_chat_template_kwargs")}
+
+
 class Recipe(Section):
     """All settings of a run."""
 
@@ -72,6 +79,14 @@ class Recipe(Section):
     on_alarm: Literal["warn", "stop"] = "warn"
     trl: EngineSection | None = None
     verl: EngineSection | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_templates(cls, settings: Any) -> Any:
+        """What an engine's own section gives the chat template becomes the model's."""
+        for section, keys in _OLD_TEMPLATES.items() if isinstance(settings, dict) else ():
+            settings = _move_template(settings, section, keys)
+        return settings
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Recipe":
@@ -134,6 +149,35 @@ class Recipe(Section):
                 f"filter.keep = {self.filter.keep} keeps all of sampling.samples_per_prompt = "
                 f"{samples} rollouts; set filter.keep < {samples} or leave [filter] out"
             )
+
+
+def _move_template(settings: dict[str, Any], section: str, keys: Sequence[str]) -> dict[str, Any]:
+    """The settings with the table at ``section.keys`` in the model's section, if there is one.
+
+    Raises:
+        ConfigError: the model's section says something else.
+    """
+    settings = deepcopy(settings)
+    *outer, last = keys
+    place, model = settings.get(section), settings.setdefault("model", {})
+    for key in outer:
+        place = place.get(key) if isinstance(place, dict) else None
+    # What is no table is said where it is used.
+    if not (isinstance(place, dict) and isinstance(place.get(last), dict)):
+        return settings
+    if not isinstance(model, dict):
+        return settings
+    given, name = place.pop(last), ".".join((section, *keys))
+    if model.setdefault(_TEMPLATE, given) != given:
+        raise ConfigError(
+            f"{name} = {given} contradicts model.{_TEMPLATE} = {model[_TEMPLATE]}; leave it out"
+        )
+    warnings.warn(
+        f"{name} is model.{_TEMPLATE} now, and holds wherever the model is used; write it there",
+        TerselyWarning,
+        stacklevel=2,
+    )
+    return settings
 
 
 def shipped(name: str) -> Path:

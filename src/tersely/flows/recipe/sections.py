@@ -18,6 +18,7 @@ from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank
 from tersely.algo.masks import MASKED, STRATEGIES, Cells
 from tersely.core.errors import TerselyWarning, no_such
+from tersely.engines.local.template import check_settings
 
 ShareBound = Annotated[float, Field(ge=0, le=1)]
 # Far beyond any run, and small enough for every sum and product of a price.
@@ -41,6 +42,8 @@ class ModelSection(Section):
 
     ``lora_rank``: train low-rank adapters of this rank on ``lora_targets`` (names of linear layers;
     none: all but the head) scaled by ``lora_alpha`` / rank (none: 2); none trains every weight.
+    ``chat_template_kwargs`` are given to the chat template beside the messages, whoever trains or
+    evaluates; ``system_prompt`` is put before every problem.
     """
 
     path: Named = "lab"
@@ -49,6 +52,14 @@ class ModelSection(Section):
     lora_targets: Annotated[tuple[str, ...], TomlArray] = ()
     gradient_checkpointing: bool = False
     cpu_threads: Count | None = None
+    chat_template_kwargs: dict[str, Any] = {}
+    system_prompt: Named | None = None
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _are_of_templates(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        check_settings(settings, where="model.chat_template_kwargs")
+        return settings
 
 
 class ProblemsSection(Section):

@@ -163,6 +163,7 @@ def _sample(
         budgets=(sampling.cap_tokens,),
         protocol=Protocol.FINISHED,
         rows=sampling.rows,
+        chat_template_kwargs=recipe.model.chat_template_kwargs,
     )
     return sample_pool(problems, plan, observer=observer)
 

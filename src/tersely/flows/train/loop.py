@@ -139,8 +139,9 @@ def load_run(session: Session, *, observer: Observer) -> Run:
 def _make_sampler(session: Session, policy: Policy) -> Sampler:
     """What the recipe samples with; vLLM is given room for the longest prompt and answer."""
     recipe, rows = session.recipe, session.recipe.sampling.rows
+    template = recipe.model.chat_template_kwargs
     if recipe.sampling.engine == "local":
-        return make_sampler(policy.model, policy.tokenizer, rows=rows)
+        return make_sampler(policy.model, policy.tokenizer, rows=rows, template=template)
     answer_tokens = max(recipe.sampling.cap_tokens, *recipe.evaluation.budgets)
     return VLLMSampler(
         folder_of(recipe.model.path),
@@ -148,6 +149,7 @@ def _make_sampler(session: Session, policy: Policy) -> Sampler:
         rows=rows,
         room_tokens=max(map(len, session.prompts)) + answer_tokens,
         policy=policy.model,
+        template=template,
         memory_share=recipe.sampling.vllm_memory_share,
     )
 

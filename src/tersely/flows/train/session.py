@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import AlarmRecord, Problem, StepRecord, StepTiming
-from tersely.engines.local.jobs import NOTHING_MORE, make_codec
+from tersely.engines.local.jobs import make_codec
+from tersely.engines.local.template import warn_unread
 from tersely.engines.models import folder_of, load_settings, load_tokenizer
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import load_problems
@@ -46,7 +47,7 @@ def begin(
     resume_from: int | None = None,
     changes: Sequence[str] = (),
     test_cap_tokens: int | None = None,
-    template: Mapping[str, Any] = NOTHING_MORE,
+    template: Mapping[str, Any] | None = None,
 ) -> Session:
     """A session that may write to ``folder``; nothing is written yet, and no weights are loaded.
 
@@ -65,29 +66,32 @@ def prepare(
     folder: Path,
     *,
     test_cap_tokens: int | None = None,
-    template: Mapping[str, Any] = NOTHING_MORE,
+    template: Mapping[str, Any] | None = None,
 ) -> Session:
     """The recipe's problems, with room behind every prompt for what is sampled after it.
 
     Args:
         test_cap_tokens: of evaluations that the engine makes itself; None: ours, to the recipe's
             largest budget.
-        template: what the engine gives the chat template beside the messages.
+        template: what the engine gives the chat template beside the messages; None: the
+            recipe's.
     Raises:
         ConfigError: model or problems cannot be used, the chat template leaves a message out, or a
             prompt leaves no room for the cap in the model's positions.
     """
     train, test = load_problems(recipe)
     path = recipe.model.path
-    ours = make_codec(load_settings(path), load_tokenizer(path))
-    engines = ours._replace(template=template)
+    tokenizer, settings = load_tokenizer(path), recipe.model.chat_template_kwargs
+    warn_unread(tokenizer, settings, where="model.chat_template_kwargs")
+    given = settings if template is None else template
+    codec = make_codec(load_settings(path), tokenizer, template=given)
     prompts: list[tuple[int, ...]] = []
     evaluation = evaluation_spec(recipe, 0)
     if test_cap_tokens is not None:
         evaluation = replace(evaluation, cap_tokens=test_cap_tokens)
-    for key, problems, spec, codec in (
-        ("sampling.cap_tokens", train, training_spec(recipe, 0), engines),
-        ("evaluation.budgets", test, evaluation, ours if test_cap_tokens is None else engines),
+    for key, problems, spec in (
+        ("sampling.cap_tokens", train, training_spec(recipe, 0)),
+        ("evaluation.budgets", test, evaluation),
     ):
         try:
             jobs = codec.jobs(problems, replace(spec, samples=1))

@@ -140,7 +140,9 @@ def trl_hooks(recipe: Recipe, folder: Path | None = None, *, saved: Saved | None
         recorder=recorder,
         grade_all=grading.grade_all,
         decode=partial(decode_whole, tokenizer),
-        opens=lambda prompt, settings: prompt_opens_thinking(tokenizer, prompt, settings=settings),
+        opens=lambda problem, settings: prompt_opens_thinking(
+            tokenizer, problem.prompt, earlier=problem.earlier, settings=settings
+        ),
         stop_ids=codec.stop_ids,
         aggregate=objective_of(recipe).aggregate,
         first_step=start,

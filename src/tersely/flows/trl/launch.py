@@ -176,7 +176,12 @@ def _evaluate(
         recipe,
         folder,
         step,
-        sampler=make_sampler(policy.model, policy.tokenizer, rows=recipe.sampling.rows),
+        sampler=make_sampler(
+            policy.model,
+            policy.tokenizer,
+            rows=recipe.sampling.rows,
+            template=template_settings(recipe),
+        ),
         tokenizer=policy.tokenizer,
         problems=test,
         observer=observer,

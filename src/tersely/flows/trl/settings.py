@@ -156,10 +156,10 @@ def template_settings(recipe: Recipe) -> dict[str, Any]:
     Raises:
         ConfigError: ``[trl]`` says something that is no table.
     """
-    settings = _given(recipe).get(TEMPLATE) or {}
+    settings = _given(recipe).get(TEMPLATE) or recipe.model.chat_template_kwargs
     if not isinstance(settings, dict):
         raise ConfigError(
-            f"trl.{TEMPLATE} = {settings!r} is no table; write [trl.{TEMPLATE}] and a line for "
+            f"trl.{TEMPLATE} = {settings!r} is no table; write [model.{TEMPLATE}] and a line for "
             "each setting"
         )
     return settings
@@ -168,6 +168,8 @@ def template_settings(recipe: Recipe) -> dict[str, Any]:
 def _given(recipe: Recipe) -> dict[str, Any]:
     """``[trl]``; where the recipe samples with vLLM, TRL does, on the GPUs that learn."""
     sampling, own = recipe.sampling, recipe.trl.settings if recipe.trl else {}
+    if recipe.model.chat_template_kwargs:
+        own = {TEMPLATE: recipe.model.chat_template_kwargs, **own}
     if sampling.engine == "local":
         return own
     share = sampling.vllm_memory_share

@@ -112,7 +112,7 @@ class GroupReward:
         recorder: StepRecorder,
         grade_all: Callable[[Sequence[tuple[Problem, str]]], Sequence[Verdict]],
         decode: Callable[[Sequence[int]], str],
-        opens: Callable[[str, Mapping[str, Any]], bool],
+        opens: Callable[[Problem, Mapping[str, Any]], bool],
         stop_ids: AbstractSet[int],
         aggregate: Aggregate,
         first_step: int = 0,
@@ -189,8 +189,7 @@ class GroupReward:
             for tokens in completions
         ]
         open_by_id = {
-            name: self._opens(self._problems[name].prompt, self.template_settings)
-            for name in set(ids)
+            name: self._opens(self._problems[name], self.template_settings) for name in set(ids)
         }
         pairs = [
             (self._problems[name], opened(text, thinking_open=open_by_id[name]))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from tersely.core.errors import ConfigError
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.verl.settings import FULLY_ASYNC, MODE, ROLLOUT, given
+from tersely.flows.verl.given import given
+from tersely.flows.verl.settings import FULLY_ASYNC, MODE, ROLLOUT
 
 # What verl reserves of Ray's processors: for each GPU of a learner and of a sampler apart, for its
 # queue, and one for each storage unit.

@@ -28,6 +28,7 @@ from tersely.flows.train.session import Session, begin, go_on, make_monitor, ope
 from tersely.flows.train.step import all_steps_problems
 from tersely.flows.verl import cluster, process
 from tersely.flows.verl.estimator import VERL
+from tersely.flows.verl.given import given
 from tersely.flows.verl.records import Transcript, metrics_file, read_metrics
 from tersely.flows.verl.schema import ENVIRONMENT, check_composed, known_keys
 from tersely.flows.verl.settings import (
@@ -39,7 +40,6 @@ from tersely.flows.verl.settings import (
     RUN,
     TEST_FILE,
     TRAIN_FILE,
-    given,
     is_open,
     verl_settings,
 )

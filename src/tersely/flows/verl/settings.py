@@ -15,6 +15,7 @@ from tersely.flows.price.memory import Setup
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
 from tersely.flows.verl.estimator import ESTIMATOR
+from tersely.flows.verl.given import given
 
 # What verl's processes load, and what they are told: the run, its start, and who started verl.
 HOOKS, RUN = "tersely.flows.verl.hooks", "TERSELY_RUN"
@@ -71,19 +72,6 @@ SET_BY = {
     "trainer.default_local_dir": "--out",
     "trainer.v1.separate_async.parameter_sync_step": "learner.staleness",
 }
-
-
-def given(recipe: Recipe) -> dict[str, Any]:
-    """``[verl]`` as verl's dotted keys."""
-    return _flat(recipe.verl.settings) if recipe.verl else {}
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {}
-        flat |= inner or {f"{prefix}{key}": value}
-    return flat
 
 
 def verl_settings(
