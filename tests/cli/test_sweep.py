@@ -231,7 +231,7 @@ def test_a_file_of_bodies_that_cannot_be_used_is_one_line(
 
 def test_a_local_model_takes_no_budgets(benchmark, tmp_path) -> None:
     result = call("sweep", benchmark, "--budgets", "10,20", "--out", tmp_path / "s")
-    refused(result, "--budgets")
+    refused(result, "only servers take", "--budget-field chat_template_kwargs.NAME")
 
 
 def test_options_of_single_files_are_refused_for_a_sweeps_folder(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.frame import check_folder, plain_errors, show
+from tersely.cli.frame import check_folder, messages, plain_errors, show, use_threads
 from tersely.cli.options import AllowUnsandboxed, flattened
 from tersely.cli.report import PAGE, Files, show_sweep
 from tersely.cli.sampling import (
@@ -14,8 +14,11 @@ from tersely.cli.sampling import (
     MOST_SEED,
     MOST_TOKENS,
     DrawOptions,
+    LocalOptions,
     ModelOptions,
+    PromptOptions,
     ServerOptions,
+    check_engine,
     make_endpoint,
     sampling_progress,
 )
@@ -27,6 +30,8 @@ from tersely.metrics.budgets import Protocol, spectrum
 if TYPE_CHECKING:
     from tersely.flows.evaluate.sweep import Sweep
     from tersely.readers.sweeps import SweepKind, SweepLevel
+
+TEMPLATE = "chat_template_kwargs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +59,12 @@ class LevelOptions:
         ),
     ] = None
     effort_field: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Field of the request that holds the effort; dots go into objects, as in "
-            "chat_template_kwargs.reasoning_effort."
+            help="Field of the request that holds the effort; dots go into objects. Default: "
+            "reasoning_effort; here, without a server: chat_template_kwargs.reasoning_effort."
         ),
-    ] = EFFORT_FIELD
+    ] = None
     budget_field: Annotated[
         str,
         typer.Option(
@@ -79,6 +84,7 @@ class SweepOptions:
     ]
     levels: LevelOptions
     source: ModelOptions
+    prompt: PromptOptions
     samples: Annotated[int, typer.Option(max=MOST_SAMPLES, help="Samples a problem.")] = 8
     cap_tokens: Annotated[
         int,
@@ -91,6 +97,7 @@ class SweepOptions:
         int, typer.Option(max=MOST_SEED, help="Seed of all sampling, the same at every level.")
     ] = 0
     limit: Annotated[int | None, typer.Option(help="Only the first problems.")] = None
+    local: LocalOptions
     server: ServerOptions
     tokenizer: Annotated[
         str | None,
@@ -126,19 +133,21 @@ def sweep(
 
         sandbox.allow_unsandboxed(options.allow_unsandboxed)
         check_folder(out=options.out)
+        check_engine(options.local)
         planned = _plan(benchmark, options)
         check_sweep(planned)
         if options.dry_run:
             _show_plan(planned)
             return
-        _run(planned)
+        _run(planned, threads=options.local.threads)
 
 
 def _plan(benchmark: str, options: SweepOptions) -> "Sweep":
     from tersely.flows.evaluate.plan import Plan
     from tersely.flows.evaluate.sweep import Sweep
 
-    kind, levels = _levels(options.levels, cap_tokens=options.cap_tokens)
+    is_served = options.source.endpoint is not None
+    kind, levels = _levels(options.levels, cap_tokens=options.cap_tokens, is_served=is_served)
     spec = SamplingSpec(
         samples=options.samples,
         cap_tokens=options.cap_tokens,
@@ -156,14 +165,18 @@ def _plan(benchmark: str, options: SweepOptions) -> "Sweep":
         protocol=Protocol.FINISHED,
         endpoint=make_endpoint(options.source, options.server, tokenizer=options.tokenizer),
         limit=options.limit,
+        rows=options.local.rows,
+        engine=options.local.engine,
         accept_first=options.accept_first,
         retry_failed=options.server.retry_failed,
+        chat_template_kwargs=options.prompt.template,
+        system_prompt=options.prompt.system,
     )
     return Sweep(plan=plan, kind=kind, levels=levels)
 
 
 def _levels(
-    options: LevelOptions, *, cap_tokens: int
+    options: LevelOptions, *, cap_tokens: int, is_served: bool
 ) -> "tuple[SweepKind, tuple[SweepLevel, ...]]":
     from tersely.flows.evaluate import levels
     from tersely.readers.sweeps import SweepKind
@@ -182,7 +195,8 @@ def _levels(
             f"({said}); give one, or put all that differs into --extra-body-each"
         )
     if options.efforts:
-        return kinds[0], levels.effort_levels(options.efforts, field=options.effort_field)
+        usual = EFFORT_FIELD if is_served else f"{TEMPLATE}.{EFFORT_FIELD}"
+        return kinds[0], levels.effort_levels(options.efforts, field=options.effort_field or usual)
     if options.budgets:
         field = options.budget_field
         found = levels.budget_levels(options.budgets, cap_tokens=cap_tokens, field=field)
@@ -221,10 +235,13 @@ def _show_plan(sweep: "Sweep") -> None:
     )
 
 
-def _run(sweep: "Sweep") -> None:
+def _run(sweep: "Sweep", *, threads: int) -> None:
     from tersely.flows.evaluate.sweep import run_sweep
 
-    with sampling_progress(sweep.plan.out) as progress:
+    if sweep.plan.endpoint is None:
+        messages.print(f"loading {sweep.plan.model} ...")
+        use_threads(threads)
+    with sampling_progress(None) as progress:
         record = run_sweep(sweep, observer=progress, on_first=progress.on_first)
     show_sweep(sweep.plan.out, Files(sweep.plan.out / PAGE))
     if any(level.refused is not None for level in record.levels):

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import ConfigError, EngineError, shortened
 from tersely.core.lock import contents, lock_folder
 from tersely.core.manifest import FILE, EvaluationManifest, read_manifest
-from tersely.core.types import EvalRecord, Message, Problem, StepRecord, StepTiming
+from tersely.core.types import EvalRecord, Problem, StepRecord, StepTiming
 from tersely.dynamics.alarms import Alarm
 from tersely.engines.http.request import check_endpoint
+from tersely.engines.http.template import SETTINGS
 from tersely.flows.evaluate.levels import check_levels, merge
 from tersely.flows.evaluate.plan import Plan, check_plan
 from tersely.flows.evaluate.session import load_benchmark, run_evaluation, say_repeats
@@ -43,11 +44,18 @@ class Sweep:
 
     def plan_of(self, level: SweepLevel) -> Plan:
         """The evaluation of one level."""
-        plan = replace(self.plan, out=self.plan.out / level.name)
-        if plan.endpoint is None:
-            return plan
-        body = merge(plan.endpoint.extra_body, level.sends)
-        return replace(plan, endpoint=replace(plan.endpoint, extra_body=body))
+        plan, sends = self.plan, level.sends
+        if plan.endpoint is not None:
+            sends = merge(plan.endpoint.extra_body, sends)
+            rest = {key: value for key, value in sends.items() if key != SETTINGS}
+            plan = replace(plan, endpoint=replace(plan.endpoint, extra_body=rest))
+        template = sends.get(SETTINGS)
+        return replace(
+            plan,
+            out=self.plan.out / level.name,
+            chat_template_kwargs=merge(plan.chat_template_kwargs, template or {}),  # type: ignore[arg-type]
+            system_prompt=level.system_prompt or plan.system_prompt,
+        )
 
 
 def check_sweep(sweep: Sweep) -> None:
@@ -57,16 +65,35 @@ def check_sweep(sweep: Sweep) -> None:
         ConfigError: naming the level, the bound and the fix.
     """
     check_levels(sweep.levels, option=f"--{sweep.kind}")
-    if sweep.plan.endpoint is None:
+    if sweep.kind is SweepKind.PROMPTS and sweep.plan.system_prompt is not None:
         raise ConfigError(
-            f"--{sweep.kind} is asked of a server: give --endpoint, or serve the model, for "
-            "example with `transformers serve`"
+            "--system-prompt and --prompts both give the system prompt; leave out --system-prompt"
         )
     for level in sweep.levels:
+        _check_sends(sweep, level)
         plan = sweep.plan_of(level)
         check_plan(plan)
         if plan.endpoint is not None:
             check_endpoint(plan.endpoint)
+
+
+def _check_sends(sweep: Sweep, level: SweepLevel) -> None:
+    """A model in this process takes no requests, and its template's settings are an object."""
+    endpoint = sweep.plan.endpoint
+    base = endpoint.extra_body if endpoint is not None else {}
+    template = merge(base, level.sends).get(SETTINGS, {})
+    if not isinstance(template, dict):
+        raise ConfigError(
+            f"the level {level.name!r}: {SETTINGS} is {shortened(template)!r}, and must be an "
+            'object; write it as {"reasoning_effort": "low"}'
+        )
+    others = sorted(level.sends.keys() - {SETTINGS})
+    if others and endpoint is None:
+        raise ConfigError(
+            f"the level {level.name!r} sends {others[0]}, which only servers take: give "
+            f"--endpoint, or the name under which the model's chat template reads it, as in "
+            f"--{'budget' if sweep.kind is SweepKind.BUDGETS else 'effort'}-field {SETTINGS}.NAME"
+        )
 
 
 def run_sweep(sweep: Sweep, *, observer: Observer, on_first: OnFirst | None = None) -> SweepRecord:
@@ -94,7 +121,7 @@ def run_sweep(sweep: Sweep, *, observer: Observer, on_first: OnFirst | None = No
                     sweep.plan_of(level),
                     observer=told,
                     on_first=on_first if place == 1 else None,
-                    problems=_asked(level, problems),
+                    problems=problems,
                 )
                 reason = None
             except EngineError as error:
@@ -167,20 +194,12 @@ def _check_same_problems(sweep: Sweep, problems: Sequence[Problem]) -> None:
             continue
         with suppress(OSError):
             there = read_manifest(folder, EvaluationManifest).benchmark_digest
-            here = digest(_asked(level, problems))
+            here = digest(problems)
             if here != there:
                 raise ConfigError(
                     f"cannot resume {sweep.plan.out}: the level {level.name} was sampled on other "
                     f"problems (digest {there}, and {here} now); choose another --out"
                 )
-
-
-def _asked(level: SweepLevel, problems: Sequence[Problem]) -> list[Problem]:
-    """The problems as a level asks them."""
-    if level.system_prompt is None:
-        return list(problems)
-    first = Message(role="system", content=level.system_prompt)
-    return [replace(problem, earlier=(first, *problem.earlier)) for problem in problems]
 
 
 @dataclass(frozen=True, slots=True)
