@@ -11,6 +11,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from tersely import __version__
+from tersely.cli.advise import advise
 from tersely.cli.benchmarks import benchmarks
 from tersely.cli.compare import compare
 from tersely.cli.curate import curate
@@ -65,6 +66,7 @@ add(app, evaluate, name="eval", old=CAP)
 add(app, sweep, name="sweep")
 add(app, report, name="report", old=NAME)
 add(app, compare, name="compare", old=NAME)
+add(app, advise, name="advise")
 add(app, benchmarks, name="benchmarks", old={"write": "out"})
 add(app, curate, name="curate", old={**CAP, "pool": "limit"})
 add(app, lint, name="lint", old=NAME)

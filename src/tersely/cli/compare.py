@@ -56,10 +56,10 @@ def compare(
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
         read = [
-            _load(side, place=place, budgets=budgets, protocol=options.protocol)
+            load_side(side, place=place, budgets=budgets, protocol=options.protocol)
             for place, side in enumerate(sides, start=1)
         ]
-        loaded = _name_apart(read, evaluations)
+        loaded = name_apart(read, evaluations)
         files = _name_files(loaded, given[-1], options)
         ks = numbers(options.k, option="--k")
         show = _show_several if len(loaded) > MOST_NAMED else _show_two
@@ -75,9 +75,10 @@ def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions)
     return Files(page, *options.files)
 
 
-def _load(
+def load_side(
     side: SideToRead, *, place: int, budgets: Sequence[int], protocol: "Protocol | None"
 ) -> "Loaded":
+    """One evaluation as it is asked to be read; errors name its place."""
     from tersely.readers.evaluations import load
     from tersely.readers.packing import plain_stem
 
@@ -90,7 +91,7 @@ def _load(
         raise type(error)(with_number(str(error), place)) from error
 
 
-def _name_apart(loaded: "Sequence[Loaded]", paths: Sequence[Path]) -> "list[Loaded]":
+def name_apart(loaded: "Sequence[Loaded]", paths: Sequence[Path]) -> "list[Loaded]":
     """Evaluations of one name are called by their folder, too, and then by their number."""
     names = [side.name for side in loaded]
     names = [

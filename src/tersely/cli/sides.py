@@ -1,6 +1,7 @@
 """Options of ``tersely compare`` that belong to one evaluation: given once for all, once a side in
 order, or with the side's number in front, ``2:lighteval``."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersely.cli.options import READERS, ReadOptions, reader_options
-from tersely.core.errors import ConfigError, no_such
+from tersely.core.errors import ConfigError, no_such, shortened
 
 if TYPE_CHECKING:
     from tersely.readers.formats import Options
@@ -117,6 +118,28 @@ def read_sides(paths: Sequence[Path], given: SideOptions, *, by_row: bool) -> li
         stated = replace(stated, grader=graders[at], by_row=by_row, unnamed=UNNAMED)
         sides.append(SideToRead(path, reader, stated))
     return sides
+
+
+def read_amounts(given: Many, n: int, *, option: str) -> list[float | None]:
+    """A number from 0 on for each side, such as a price; None where it is not stated.
+
+    Raises:
+        ConfigError: a value is no number or below 0, or is given for a side that is not there.
+    """
+    values = []
+    for entry in _assign(given, n, option=option):
+        try:
+            value = None if entry is None else float(entry)
+        except ValueError:
+            value = math.nan
+        if value is not None and not 0 <= value < math.inf:
+            below = "is below 0" if value < 0 else "is no number"
+            raise ConfigError(
+                f"{option} {shortened(entry)} {below}; give a number from 0 on, such as "
+                f"{option} 0.6 for all, or {option} 2:0.6 for the second evaluation"
+            )
+        values.append(value)
+    return values
 
 
 def _stated(reading: ReadOptions, place: int) -> "Options":

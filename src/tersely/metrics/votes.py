@@ -1,0 +1,206 @@
+"""What k votes under a cap do, exactly: over all subsets of k of a problem's samples.
+
+A sample capped at b is the b-token prefix of one capped higher: it is right iff it is correct,
+ended by itself and took at most b tokens, and it costs ``min(tokens, b)``. So samples made once, at
+the largest cap, answer for every lower cap and for every number of votes up to their own.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import comb
+
+from tersely.metrics.records import UNKNOWN_ANSWER, SampleTable
+
+# Binomials of more are not exact in double precision for the numbers of samples there are.
+MOST_VOTES = 64
+
+
+class Ballots(NamedTuple):
+    """What N problems' samples say: how many are right, silent, and of each wrong answer.
+
+    Args:
+        size_NW: samples of each wrong answer of the problem, the most frequent first, 0 for none.
+    """
+
+    right_N: Int[np.ndarray, " N"]
+    silent_N: Int[np.ndarray, " N"]
+    size_NW: Int[np.ndarray, "N W"]
+
+
+class Cast(NamedTuple):
+    """What a setting of a cap and a number of votes gives each problem; NaN where undefined.
+
+    Args:
+        right_P: the chance that the most frequent answer is right; of one vote, the share right.
+        tokens_P: tokens that all votes take together.
+        longest_P: tokens of the longest vote.
+    """
+
+    right_P: Float[np.ndarray, " P"]
+    tokens_P: Float[np.ndarray, " P"]
+    longest_P: Float[np.ndarray, " P"]
+
+
+def cast(
+    table: SampleTable, *, caps: Sequence[int], votes: Sequence[int], timed: bool = True
+) -> Iterator[tuple[int, int, Cast]]:
+    """Cap, number of votes, and what they give: expected accuracy and tokens of each problem.
+
+    Means over all subsets of that many graded samples of a problem: Majority@k with ties shared,
+    as ``majority_at_k``; k times the mean tokens; and the mean of the longest. NaN where a problem
+    has fewer graded samples; accuracy of two and more votes also where a wrong answer that counts
+    is not known.
+
+    Args:
+        timed: whether the longest vote is wanted; else it is NaN.
+    """
+    n_P = table.graded_PS.sum(axis=1)
+    sorted_PS = np.sort(np.where(table.graded_PS, table.tokens_PS, -1), axis=1)
+    named = _name_answers(table) if max(votes) > 1 else None
+    for cap_tokens in caps:
+        capped_PS = np.minimum(sorted_PS, cap_tokens)
+        total_P = np.maximum(capped_PS, 0).sum(axis=1, dtype=np.float64)
+        mean_P = np.where(n_P > 0, total_P / np.maximum(n_P, 1), np.nan)
+        box = None if named is None else _fill_box(table, named, cap_tokens=cap_tokens)
+        for k in votes:
+            longest_P = np.full(n_P.shape, np.nan)
+            if timed:
+                longest_P = mean_P if k == 1 else _expect_longest(capped_PS, n_P, votes=k)
+            if k == 1 or box is None:
+                yield cap_tokens, k, Cast(_score_alone(table, cap_tokens), mean_P, longest_P)
+                continue
+            won_P = expect_majority(box.kinds, votes=k)[box.which_P]
+            won_P[box.unknown_P] = np.nan
+            yield cap_tokens, k, Cast(won_P, np.where(n_P >= k, k * mean_P, np.nan), longest_P)
+
+
+def expect_majority(ballots: Ballots, *, votes: int) -> Float[np.ndarray, " N"]:
+    """Chance that a right answer is the most frequent of ``votes`` drawn without replacement.
+
+    ``sum_j C(r, j) sum_t F_j(k - j, t) / (1 + t) / C(n, k)``: j right votes win if no wrong answer
+    has more, and share the win with the t that have as many; F_j counts the ways to draw the rest
+    so. An answer of fewer than j samples can only lose and is drawn like a silent one. No vote at
+    all is wrong; fewer samples than votes → NaN.
+    """
+    n_N = ballots.right_N + ballots.silent_N + ballots.size_NW.sum(axis=1)
+    won_N = np.zeros(n_N.shape)
+    for j in range(1, votes + 1):
+        rows_U = np.flatnonzero((ballots.right_N >= j) & (n_N >= votes))
+        if rows_U.size:
+            some = Ballots(*(each[rows_U] for each in ballots))
+            won_N[rows_U] += comb(some.right_N, j) * _share_wins(some, right=j, votes=votes)
+    ways_N = comb(np.maximum(n_N, votes), votes)
+    return np.where(n_N >= votes, won_N / ways_N, np.nan)
+
+
+def _share_wins(ballots: Ballots, *, right: int, votes: int) -> Float[np.ndarray, " U"]:
+    """Ways to draw the other votes so that none beats ``right``; with t ties, 1 / (1 + t) each."""
+    rest = votes - right
+    rival_UW = ballots.size_NW >= right
+    rivals = int(rival_UW.sum(axis=1).max(initial=0))
+    harmless_U = ballots.silent_N + np.where(rival_UW, 0, ballots.size_NW).sum(axis=1)
+    ties = min(rivals, rest // right)
+    ways_TDU = np.zeros((ties + 1, rest + 1, len(harmless_U)))
+    ways_TDU[0, 0] = 1.0
+    for w in range(rivals):
+        size_U = np.where(rival_UW[:, w], ballots.size_NW[:, w], 0)
+        more_TDU = ways_TDU.copy()
+        for drawn in range(1, min(right - 1, rest) + 1):
+            more_TDU[:, drawn:] += comb(size_U, drawn) * ways_TDU[:, : rest + 1 - drawn]
+        if ties and right <= rest:
+            tied_U = comb(size_U, right)
+            more_TDU[1:, right:] += tied_U * ways_TDU[:-1, : rest + 1 - right]
+        ways_TDU = more_TDU
+    left_DU = np.array([comb(harmless_U, rest - drawn) for drawn in range(rest + 1)])
+    shares_T = 1.0 / (1.0 + np.arange(ties + 1))
+    return np.asarray(np.einsum("t,tdu,du->u", shares_T, ways_TDU, left_DU))
+
+
+class _Box(NamedTuple):
+    """The kinds of ballots that there are, which of them each problem has, and where votes are not
+    known."""
+
+    kinds: Ballots
+    which_P: Int[np.ndarray, " P"]
+    unknown_P: Bool[np.ndarray, " P"]
+
+
+class _NamedAnswers(NamedTuple):
+    """Each sample's wrong answer, numbered from 0 within its problem; ``width`` where it has none.
+
+    Args:
+        unknown_PS: it is not known what it answers.
+    """
+
+    place_PS: Int[np.ndarray, "P S"]
+    unknown_PS: Bool[np.ndarray, "P S"]
+    width: int
+
+
+def _in_time(table: SampleTable, cap_tokens: int) -> Bool[np.ndarray, "P S"]:
+    return np.asarray(table.graded_PS & table.finished_PS & (table.tokens_PS <= cap_tokens))
+
+
+def _score_alone(table: SampleTable, cap_tokens: int) -> Float[np.ndarray, " P"]:
+    right_P = (_in_time(table, cap_tokens) & table.correct_PS).sum(axis=1)
+    n_P = table.graded_PS.sum(axis=1)
+    return np.where(n_P > 0, right_P / np.maximum(n_P, 1), np.nan)
+
+
+def _name_answers(table: SampleTable) -> _NamedAnswers:
+    if table.answer_PS is None:
+        nothing_PS = np.zeros(table.tokens_PS.shape, dtype=np.int64)
+        return _NamedAnswers(nothing_PS, table.graded_PS & ~table.correct_PS, 0)
+    order_PS = np.argsort(table.answer_PS, axis=1)
+    sorted_PS = np.take_along_axis(table.answer_PS, order_PS, axis=1)
+    new_PS = sorted_PS > 0
+    new_PS[:, 1:] &= sorted_PS[:, 1:] != sorted_PS[:, :-1]
+    width = int(new_PS.sum(axis=1).max(initial=0))
+    place_PS = np.where(sorted_PS > 0, np.cumsum(new_PS, axis=1) - 1, width)
+    back_PS = np.empty_like(place_PS)
+    np.put_along_axis(back_PS, order_PS, place_PS, axis=1)
+    return _NamedAnswers(back_PS, table.graded_PS & (table.answer_PS == UNKNOWN_ANSWER), width)
+
+
+def _fill_box(table: SampleTable, named: _NamedAnswers, *, cap_tokens: int) -> _Box:
+    in_time_PS = _in_time(table, cap_tokens)
+    right_P = (in_time_PS & table.correct_PS).sum(axis=1)
+    voting_PS = in_time_PS & ~table.correct_PS & (named.place_PS < named.width)
+    problems = len(right_P)
+    cells_N = (np.arange(problems)[:, None] * named.width + named.place_PS)[voting_PS]
+    size_PW = np.bincount(cells_N, minlength=problems * named.width)
+    size_PW = -np.sort(-size_PW.reshape(problems, named.width), axis=1)
+    silent_P = table.graded_PS.sum(axis=1) - right_P - size_PW.sum(axis=1)
+    ballots = Ballots(right_P, silent_P, size_PW)
+    keys_P = _key_rows(np.hstack([np.stack([right_P, silent_P], axis=1), size_PW]))
+    _, first_U, which_P = np.unique(keys_P, return_index=True, return_inverse=True)
+    kinds = Ballots(*(each[first_U] for each in ballots))
+    return _Box(kinds, which_P, (in_time_PS & named.unknown_PS).any(axis=1))
+
+
+def _key_rows(rows_PC: Int[np.ndarray, "P C"]) -> np.ndarray:
+    """One value for each row, the same for like rows: a number where it fits, else its bytes."""
+    base, columns = int(rows_PC.max(initial=0)) + 1, rows_PC.shape[1]
+    if base**columns < 2**62:
+        return np.asarray(rows_PC @ (base ** np.arange(columns, dtype=np.int64)))
+    wide_PC = np.ascontiguousarray(rows_PC.astype(np.int32))
+    return np.asarray(wide_PC.view(f"S{4 * columns}")[:, 0])
+
+
+def _expect_longest(
+    sorted_PS: Int[np.ndarray, "P S"], n_P: Int[np.ndarray, " P"], *, votes: int
+) -> Float[np.ndarray, " P"]:
+    """Mean of the largest of ``votes`` samples: the i-th smallest is it in C(i-1, k-1) subsets.
+
+    The n graded samples stand last in their row.
+    """
+    samples = sorted_PS.shape[1]
+    rank_PS = np.arange(samples) - (samples - n_P)[:, None]
+    subsets_R = comb(np.arange(samples), votes - 1)
+    share_PS = np.where(rank_PS >= 0, subsets_R[np.maximum(rank_PS, 0)], 0.0)
+    ways_N = comb(np.maximum(np.arange(samples + 1), votes), votes)
+    longest_P = (share_PS * sorted_PS).sum(axis=1) / ways_N[n_P]
+    return np.where(n_P >= votes, longest_P, np.nan)

@@ -1,0 +1,364 @@
+"""What to serve, in sentences and tables."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from tersely.flows.evaluate.advising import ServingAdvice, SideAdvice, TargetAdvice
+from tersely.metrics.frontier import JudgedChoice
+from tersely.metrics.intervals import Interval
+from tersely.metrics.measures import Unit
+from tersely.metrics.numbers import (
+    UNDEFINED,
+    Cell,
+    bracket,
+    count,
+    fixed,
+    format_level,
+    format_ratio,
+    percent,
+    signed,
+)
+from tersely.metrics.serving import CostAxis
+from tersely.metrics.simultaneous import ChangeFamily
+from tersely.report.tables.matrices import Matrix, MatrixRow
+
+THOUSAND = 1000.0
+# A setting that fewer halves agree on is one of several that cannot be told apart.
+AGREED = 0.5
+NOUNS = {CostAxis.TOKENS: "tokens", CostAxis.MONEY: "money", CostAxis.SECONDS: "time"}
+HEADS = {
+    CostAxis.TOKENS: "tokens a question",
+    CostAxis.MONEY: "cost of 1,000 questions",
+    CostAxis.SECONDS: "seconds a question",
+}
+
+
+def name_setting(advice: ServingAdvice, place: int, *, names: Sequence[str] | None = None) -> str:
+    """``B, cap 8,192, 4 votes``; what all settings have in common is left out."""
+    setting = advice.grid.settings[place]
+    name = [(names or advice.names)[setting.side]] if len(advice.names) > 1 else []
+    votes = [count(setting.votes, "vote")] if _has_votes(advice) else []
+    return ", ".join([*name, f"cap {setting.cap_tokens:,}", *votes])
+
+
+def format_cost(interval: Interval, axis: CostAxis) -> Cell:
+    """Tokens, money for 1,000 questions, or seconds."""
+    if axis is CostAxis.TOKENS:
+        return format_level(interval, Unit.TOKENS)
+    values = [v * (THOUSAND if axis is CostAxis.MONEY else 1.0) for v in interval[:3]]
+    if not math.isfinite(values[0]):
+        return Cell(UNDEFINED, "")
+    digits = max(0, 2 - math.floor(math.log10(values[0]))) if values[0] > 0 else 2
+    estimate, low, high = (fixed(v, digits=digits) for v in values)
+    return Cell(estimate, bracket(low, high))
+
+
+def conclude_advice(advice: ServingAdvice) -> list[str]:
+    """What may be concluded, one sentence each."""
+    lines = [
+        line
+        for at, side in enumerate(advice.sides)
+        for line in (*_conclude_caps(advice, at, side), *_conclude_votes(advice, at, side))
+    ]
+    lines += [_conclude_target(advice, target) for target in advice.targets]
+    lines += [_conclude_routing(advice, at, side) for at, side in enumerate(advice.sides)]
+    return lines
+
+
+def _has_votes(advice: ServingAdvice) -> bool:
+    return any(setting.votes > 1 for setting in advice.grid.settings)
+
+
+def _of(advice: ServingAdvice, side: int) -> str:
+    return f"{advice.names[side]}: " if len(advice.names) > 1 else ""
+
+
+def _points(change: Interval, *, sign: float = 1.0) -> str:
+    """``0.4 points [0.1, 0.9]``; a loss is written without its sign where ``sign`` is -1."""
+    low, high = sorted((sign * change.low, sign * change.high))
+    values = (100 * v for v in (sign * change.estimate, low, high))
+    estimate, *ends = (fixed(v) if sign < 0 else signed(v, digits=1) for v in values)
+    return f"{estimate} points {bracket(*ends)}"
+
+
+def _saving(ratio: Interval) -> str:
+    """``41% [39, 43]``."""
+    low, high = 1 - ratio.high, 1 - ratio.low
+    ends = bracket(*(fixed(100 * v, digits=0) for v in (low, high)))
+    return f"{fixed(100 * (1 - ratio.estimate), digits=0)}% {ends}"
+
+
+def _conclude_caps(advice: ServingAdvice, at: int, side: SideAdvice) -> Iterator[str]:
+    """The lowest cap that is sure to cost no more than the tolerance, or that none is."""
+    if not side.caps.pairs:
+        return
+    most = 100 * advice.tolerance
+    of, noun = _of(advice, at), NOUNS[advice.axis]
+    rows = list(zip(side.caps.pairs, side.caps.accuracy, side.caps.cost, strict=True))
+    sure = [row for row in rows if -row[1].low <= advice.tolerance]
+    if sure:
+        (place, _), change, cost = sure[0]
+        yield (
+            f"{of}cap {advice.grid.settings[place].cap_tokens:,} instead of {side.cap_tokens:,} "
+            f"costs {_points(change, sign=-1)} and saves {_saving(cost)} of the {noun}; it is the "
+            f"lowest cap looked at that costs less than {most:g} points for sure."
+        )
+        return
+    (place, _), change, cost = rows[-1]
+    cap = f"{advice.grid.settings[place].cap_tokens:,}"
+    if -change.high > advice.tolerance:
+        yield (
+            f"{of}every lower cap that was looked at costs more than {most:g} points: cap {cap} "
+            f"instead of {side.cap_tokens:,} costs {_points(change, sign=-1)}."
+        )
+        return
+    yield (
+        f"{of}cannot tell whether a lower cap costs less than {most:g} points: cap {cap} instead "
+        f"of {side.cap_tokens:,} costs {_points(change, sign=-1)} and saves {_saving(cost)} of the "
+        f"{noun}."
+    )
+
+
+def _conclude_votes(advice: ServingAdvice, at: int, side: SideAdvice) -> Iterator[str]:
+    """The fewest votes above one, and the most, against one vote at the cap of the same cost."""
+    settings, family = advice.grid.settings, side.votes
+    rows = list(enumerate(family.pairs))
+    apart = [i for i, (m, of) in rows if settings[m].cap_tokens < settings[of].cap_tokens]
+    along = [
+        i
+        for i, (m, of) in rows
+        if settings[m].cap_tokens == settings[of].cap_tokens == side.cap_tokens
+    ]
+    chosen = [max(apart, key=lambda i: settings[family.pairs[i][1]].cap_tokens)] if apart else []
+    for i in [*chosen, *along[-1:]]:
+        yield _of(advice, at) + _compare_votes(advice, family, i)
+
+
+def _compare_votes(advice: ServingAdvice, family: ChangeFamily, i: int) -> str:
+    new, old = (advice.grid.settings[m] for m in family.pairs[i])
+    change, cost = family.accuracy[i], family.cost[i]
+    many = f"{new.votes} votes at {new.cap_tokens:,}"
+    one = f"one at {old.cap_tokens:,}"
+    figures = f"{_points(change)} for {format_ratio(cost).text} the {NOUNS[advice.axis]}"
+    if change.low > 0:
+        return f"{many} are better than {one}: {figures}."
+    if change.high < 0:
+        return f"{many} are worse than {one}: {figures}."
+    return f"cannot tell whether {many} are better or worse than {one}: {figures}."
+
+
+def _conclude_target(advice: ServingAdvice, target: TargetAdvice) -> str:
+    asked, best = percent(target.accuracy), target.best
+    if not best.met:
+        level = advice.levels.accuracy[best.setting]
+        return (
+            f"{asked} is not reached: the most is {format_level(level, Unit.SHARE).text} by "
+            f"{name_setting(advice, best.setting)}."
+        )
+    name = name_setting(advice, best.setting)
+    judged = (
+        f"on problems that had no part in the choice it is right on "
+        f"{format_level(best.accuracy, Unit.SHARE).text} for "
+        f"{say_cost(best, advice.axis)}"
+    )
+    if math.isnan(best.agreement):
+        return f"For {asked} accuracy the cheapest is {name}; too few problems to judge the choice."
+    if target.rival is None or target.ratio is None:
+        if best.agreement < AGREED:
+            return (
+                f"For {asked} accuracy: cannot tell which is the cheapest; {name} is on all "
+                f"problems, but only {best.agreement:.0%} of halves agree; {judged}."
+            )
+        return f"For {asked} accuracy the cheapest is {name}; {judged}."
+    return f"For {asked} accuracy {_against_rival(advice, target)}; {judged}."
+
+
+def _against_rival(advice: ServingAdvice, target: TargetAdvice) -> str:
+    rival, ratio = target.rival, target.ratio
+    assert rival is not None
+    assert ratio is not None
+    name, other = (name_setting(advice, each.setting) for each in (target.best, rival))
+    if not rival.met:
+        return f"the cheapest is {name}, and {_others(advice, target)} does not reach it"
+    cell = format_ratio(ratio).text
+    if ratio.high < 1:
+        return f"the cheapest is {name}, {cell} of {other}"
+    return f"cannot tell which is the cheapest: {name} costs {cell} of {other}"
+
+
+def _others(advice: ServingAdvice, target: TargetAdvice) -> str:
+    if advice.grid.settings[target.best.setting].side or len(advice.names) < 3:
+        assert target.rival is not None
+        return advice.names[advice.grid.settings[target.rival.setting].side]
+    return "any other"
+
+
+def say_cost(choice: JudgedChoice, axis: CostAxis) -> str:
+    """``2,310 [2,104, 2,536] tokens a question``."""
+    return f"{format_cost(choice.cost, axis).text} {_unit_of(axis)}"
+
+
+def _unit_of(axis: CostAxis) -> str:
+    return {
+        CostAxis.TOKENS: "tokens a question",
+        CostAxis.MONEY: "for 1,000 questions",
+        CostAxis.SECONDS: "seconds a question",
+    }[axis]
+
+
+def _conclude_routing(advice: ServingAdvice, at: int, side: SideAdvice) -> str:
+    routed, of = side.routed, _of(advice, at)
+    said = (
+        f"{of}a router that knew what each problem needs would save at most "
+        f"{_saving(routed.bound.cost)} of the tokens at cap {side.cap_tokens:,}"
+    )
+    held = routed.held_out
+    if held is None:
+        return f"{said}; how much of it can be known takes two samples a problem or more."
+    kept, all_ = (format_level(each, Unit.SHARE).text for each in (held.accuracy, routed.unrouted))
+    return (
+        f"{said}; one that knows it from the problem's other samples saves {_saving(held.cost)} "
+        f"and is right on {kept} instead of {all_}."
+    )
+
+
+def tabulate_frontier(advice: ServingAdvice, *, names: Sequence[str] | None = None) -> Matrix:
+    """The settings that none beats on both axes, the cheapest first."""
+    against = dict(zip((m for m, _ in advice.against.pairs), advice.against.cost, strict=True))
+    timed = advice.axis is not CostAxis.SECONDS and not _untimed(advice)
+    rows = []
+    for place in advice.frontier:
+        m, judged = place.setting, place.judged
+        ratio = format_ratio(against[m]) if m in against else Cell("1", "")
+        seconds = fixed(float(advice.grid.seconds_PM[:, m].mean()), digits=1)
+        agreed = UNDEFINED if math.isnan(judged.agreement) else f"{judged.agreement:.0%}"
+        rows.append(
+            MatrixRow(
+                name_setting(advice, m, names=names),
+                [
+                    format_level(advice.levels.accuracy[m], Unit.SHARE),
+                    format_cost(advice.levels.cost[m], advice.axis),
+                    ratio,
+                    *([Cell(seconds, "")] if timed else []),
+                    format_level(judged.accuracy, Unit.SHARE),
+                    Cell(agreed, ""),
+                ],
+            )
+        )
+    heads = ["accuracy", HEADS[advice.axis], "× reference", *(["seconds"] if timed else [])]
+    return Matrix("setting", [*heads, "judged", "agree"], rows, caption_advice(advice))
+
+
+def _untimed(advice: ServingAdvice) -> bool:
+    return bool(math.isnan(float(advice.grid.seconds_PM.sum())))
+
+
+def caption_advice(advice: ServingAdvice) -> str:
+    """How the frontier is to be read."""
+    first = max(m for m, s in enumerate(advice.grid.settings) if s.side == 0 and s.votes == 1)
+    return (
+        f"Protocol finished. n = {count(advice.n_problems, 'problem')}, "
+        f"{count(sum(advice.n_samples), 'sample')}. Settings that none of the "
+        f"{len(advice.grid.settings)} looked at beats on both axes by the estimates. Brackets: 95% "
+        "intervals that hold for all settings at once. × reference: cost as a multiple of "
+        f"{name_setting(advice, first)}. Judged: what the most accurate setting for at most this "
+        "cost does when it is chosen on half of the problems and judged on the others, over 200 "
+        "halves, with an ordinary 95% interval; agree: the share of halves that choose this very "
+        "setting."
+    )
+
+
+def tabulate_targets(advice: ServingAdvice, *, names: Sequence[str] | None = None) -> Matrix:
+    """The cheapest setting for each accuracy, and what it does on other problems."""
+    rows = []
+    for target in advice.targets:
+        best = target.best
+        name = name_setting(advice, best.setting, names=names) if best.met else "not reached"
+        shown = best.met and not math.isnan(best.agreement)
+        dash = Cell(UNDEFINED, "")
+        cells = [
+            Cell(name, ""),
+            format_level(best.accuracy, Unit.SHARE) if shown else dash,
+            format_cost(best.cost, advice.axis) if shown else dash,
+            Cell(f"{best.agreement:.0%}", "") if shown else dash,
+        ]
+        if len(advice.names) > 1:
+            rival = target.rival is not None and target.rival.met and best.met
+            cells.append(format_ratio(target.ratio) if rival and target.ratio else dash)
+        rows.append(MatrixRow(percent(target.accuracy), cells))
+    heads = ["cheapest", "judged", HEADS[advice.axis], "agree"]
+    heads += ["× next"] if len(advice.names) > 1 else []
+    return Matrix(
+        "accuracy",
+        heads,
+        rows,
+        "Chosen on half of the problems and judged on the others, over 200 halves; the accuracy "
+        "judged may fall short of the one asked for. × next: cost as a multiple of the cheapest of "
+        "the first evaluation, or of the others where the first is the cheapest.",
+    )
+
+
+def tabulate_needed(advice: ServingAdvice, *, names: Sequence[str] | None = None) -> Matrix:
+    """Cap and cost that one vote needs for each accuracy."""
+    rows = []
+    for at, side in enumerate(advice.sides):
+        for needed in side.needed:
+            name = f"{(names or advice.names)[at]}, " if len(advice.names) > 1 else ""
+            rows.append(
+                MatrixRow(
+                    f"{name}{percent(needed.accuracy)}",
+                    [
+                        _bound_needed(needed.cap, CostAxis.TOKENS),
+                        _bound_needed(needed.cost, advice.axis),
+                    ],
+                    first=needed is side.needed[0],
+                )
+            )
+    return Matrix(
+        "accuracy",
+        ["cap", HEADS[advice.axis]],
+        rows,
+        "What one vote needs. ∞: the data do not rule out that the accuracy is not reached at all; "
+        "a dash: it is not reached.",
+    )
+
+
+def _bound_needed(interval: Interval, axis: CostAxis) -> Cell:
+    cell = format_cost(interval._replace(high=interval.estimate), axis)
+    if cell.estimate == UNDEFINED:
+        return cell
+    low, high = (format_cost(interval._replace(estimate=v), axis) for v in interval[1:3])
+    return Cell(
+        cell.estimate, bracket(low.estimate, "∞" if high.estimate == UNDEFINED else high[0])
+    )
+
+
+def tabulate_routing(advice: ServingAdvice, *, names: Sequence[str] | None = None) -> Matrix:
+    """Where tokens go under each cap of one vote."""
+    rows = []
+    for at, side in enumerate(advice.sides):
+        name = f"{(names or advice.names)[at]}, " if len(advice.names) > 1 else ""
+        for shares in side.routed.shares:
+            cells = [format_level(each, Unit.SHARE) for each in shares[1:]]
+            first = shares is side.routed.shares[0]
+            rows.append(MatrixRow(f"{name}cap {shares.cap_tokens:,}", cells, first=first))
+    return Matrix(
+        "one vote",
+        ["starved", "futile", "overthought"],
+        rows,
+        "Starved: share of samples that the cap cuts although a sample of the problem is right "
+        "within the sampled cap. Futile: share of tokens spent on problems that no sample solves. "
+        "Overthought: share of tokens that right samples spend beyond the shortest right one of "
+        "their problem; it grows with the number of samples. 95% intervals, each by itself.",
+    )
+
+
+def tell_gaps(advice: ServingAdvice) -> list[str]:
+    """Figures that an evaluation cannot give, and why."""
+    reasons: dict[tuple[int, str], list[int]] = {}
+    for gap in advice.gaps:
+        reasons.setdefault((gap.side, gap.reason), []).append(gap.votes)
+    return [
+        f"{advice.names[side]}: {UNDEFINED} for {', '.join(map(str, votes))} votes: {reason}."
+        for (side, reason), votes in reasons.items()
+    ]
