@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tersely.metrics.lengths import QUANTILES, Among, LengthSummary
+from tersely.metrics.lengths import MEANS, QUANTILES, LengthSummary, Part, mean_name
 from tersely.metrics.measures import Evaluation, Unit
 from tersely.metrics.numbers import UNDEFINED, Cell, count, format_level, say_cap
 from tersely.report.tables.words import describe_protocol, label
@@ -92,7 +92,7 @@ def tabulate_lengths(evaluation: Evaluation) -> Matrix:
         rows=[_length_row(evaluation, summary) for summary in evaluation.lengths],
         caption="Of all samples at the cap, whatever the budget: correct and wrong are grades "
         "there, and a truncated sample counts with the length at which it was cut. Percent: "
-        f"quantiles. {_write_basis(evaluation)}",
+        f"quantiles. {_write_basis(evaluation)}{_tell_unknown(evaluation)}",
     )
 
 
@@ -101,7 +101,9 @@ def tabulate_scores(evaluation: Evaluation) -> Matrix:
     kept = [
         (quantity, value)
         for quantity, value in evaluation.measured
-        if quantity.budget_tokens is None and not quantity.name.startswith("mean tokens")
+        if quantity.budget_tokens is None
+        and not quantity.name.startswith("mean tokens")
+        and quantity.name not in MEANS.values()
     ]
     return Matrix(
         title=f"shares and scores (protocol {evaluation.protocol.value})",
@@ -143,10 +145,28 @@ def largest(evaluation: Evaluation) -> int:
 
 
 def _length_row(evaluation: Evaluation, summary: LengthSummary) -> MatrixRow:
-    given = "" if summary.among is Among.ALL else f" given {summary.among.value}"
-    values = [evaluation.value(f"mean tokens{given}"), *summary.quantiles]
+    values = [evaluation.value(mean_name(summary.among)), *summary.quantiles]
     cells = [format_level(value, Unit.TOKENS) for value in values]
-    return MatrixRow(summary.among.value, [*cells, Cell(f"{summary.n_samples:,}", "")])
+    samples = Cell(UNDEFINED if summary.unknown else f"{summary.n_samples:,}", "")
+    return MatrixRow(summary.among.value, [*cells, samples], first=summary.among is Part.THINKING)
+
+
+def _tell_unknown(evaluation: Evaluation) -> str:
+    """Of how many samples a part of their length is not known, and what would tell it."""
+    unknown = {summary.among: summary.unknown for summary in evaluation.lengths}
+    said = ""
+    if unknown[Part.THINKING]:
+        said += (
+            f" Thinking and reply: not known of {count(unknown[Part.THINKING], 'sample')}, whose "
+            "thinking neither the records nor the server count; evaluate or read them with "
+            "--tokenizer."
+        )
+    if unknown[Part.AFTER_RIGHT]:
+        said += (
+            f" After the first right answer: not looked for in "
+            f"{count(unknown[Part.AFTER_RIGHT], 'right sample')}; it needs the tokens' texts."
+        )
+    return said
 
 
 def _write_basis(evaluation: Evaluation) -> str:
