@@ -232,8 +232,9 @@ def _reasoning(
     model = str(log["eval"].get("model"))
     whole = as_dict(as_dict(sample["model_usage"]).get(model)) or as_dict(output.get("usage"))
     found = whole.get("reasoning_tokens")
-    believed = isinstance(found, int) and not model.startswith(ALL_IN_OUTPUT)
-    return found if believed and found >= 0 else None
+    if not isinstance(found, int) or found < 0 or model.startswith(ALL_IN_OUTPUT):
+        return None
+    return found
 
 
 def _usage(usage: Mapping[str, Any], *, model: str) -> Usage:

@@ -60,6 +60,24 @@ def tell_detectable(evaluation: Evaluation) -> list[str]:
     ]
 
 
+def tell_unknown(evaluation: Evaluation) -> list[str]:
+    """Of how many samples a part of the length is not known, and what would tell it."""
+    unknown = {summary.among: summary.unknown for summary in evaluation.lengths}
+    said = []
+    if thinking := unknown.get(Part.THINKING, 0):
+        said.append(
+            f"Lengths of thinking and reply are left open: the thinking of "
+            f"{count(thinking, 'sample')} was not counted, neither by who sampled it nor with "
+            "--tokenizer."
+        )
+    if right := unknown.get(Part.AFTER_RIGHT, 0):
+        said.append(
+            f"What follows the first right answer is left open: in {count(right, 'right sample')} "
+            "it was not looked for, which needs the text of every token."
+        )
+    return said
+
+
 def tabulate_budgets(evaluation: Evaluation) -> Matrix:
     """What is measured at each budget, one column a budget. Pass@1 is accuracy."""
     names = list(
@@ -92,7 +110,7 @@ def tabulate_lengths(evaluation: Evaluation) -> Matrix:
         rows=[_length_row(evaluation, summary) for summary in evaluation.lengths],
         caption="Of all samples at the cap, whatever the budget: correct and wrong are grades "
         "there, and a truncated sample counts with the length at which it was cut. Percent: "
-        f"quantiles. {_write_basis(evaluation)}{_tell_unknown(evaluation)}",
+        f"quantiles. {_write_basis(evaluation)}",
     )
 
 
@@ -149,24 +167,6 @@ def _length_row(evaluation: Evaluation, summary: LengthSummary) -> MatrixRow:
     cells = [format_level(value, Unit.TOKENS) for value in values]
     samples = Cell(UNDEFINED if summary.unknown else f"{summary.n_samples:,}", "")
     return MatrixRow(summary.among.value, [*cells, samples], first=summary.among is Part.THINKING)
-
-
-def _tell_unknown(evaluation: Evaluation) -> str:
-    """Of how many samples a part of their length is not known, and what would tell it."""
-    unknown = {summary.among: summary.unknown for summary in evaluation.lengths}
-    said = ""
-    if unknown[Part.THINKING]:
-        said += (
-            f" Thinking and reply: not known of {count(unknown[Part.THINKING], 'sample')}, whose "
-            "thinking neither the records nor the server count; evaluate or read them with "
-            "--tokenizer."
-        )
-    if unknown[Part.AFTER_RIGHT]:
-        said += (
-            f" After the first right answer: not looked for in "
-            f"{count(unknown[Part.AFTER_RIGHT], 'right sample')}; it needs the tokens' texts."
-        )
-    return said
 
 
 def _write_basis(evaluation: Evaluation) -> str:
