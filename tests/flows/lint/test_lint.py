@@ -397,6 +397,23 @@ def test_a_reward_of_thinking_needs_texts(records):
     assert not read_pool(records(MIXED, text="4"), thought).thought_PS.any()
 
 
+def test_views_hold_the_parts_of_lengths_cut_as_the_samples_are(records):
+    file = records({"p": "c10 c150 w15 w30"}, thinking_tokens=40, answer_tokens=120)
+    settings = recipe(sampling={"cap_tokens": 100})
+    ((view,),) = [step.views for step in make_steps(read_pool(file, settings), settings)]
+    assert view.tokens_G.tolist() == [10, 100, 15, 30]
+    # The cap cuts the second, which is wrong then: all of it stands before a right answer.
+    assert view.thinking_G.tolist() == [10, 40, 15, 30]
+    assert view.first_right_G.tolist() == [10, 100, 15, 30]
+
+
+def test_records_without_parts_of_lengths_give_views_without(records):
+    file = records({"p": "c10 c20 w15 w30"})
+    ((view,),) = [step.views for step in make_steps(read_pool(file, recipe()), recipe())]
+    assert view.thinking_G is None
+    assert view.first_right_G is None
+
+
 @pytest.mark.parametrize(
     ("target", "says"),
     [
