@@ -40,7 +40,6 @@ FLOWS = {
 FUNCTION_LINES = 40
 LONGER = {
     "flows.trl.settings._refuse": 47,  # one line or two for each thing that TRL cannot do
-    "flows.verl.settings.refuse": 42,  # and verl
 }
 # Loaded only inside the modules that need them, so that reading records needs none of them.
 HEAVY = {"torch", "transformers", "trl", "verl", "vllm"}

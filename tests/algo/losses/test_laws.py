@@ -170,3 +170,81 @@ def test_a_weight_of_one_is_no_weight_and_weights_are_linear(loss: Loss, random_
         loss(*batch, weight_BT=2.5 * ones_B1.expand(7, 9), denominator=3).loss,
         2.5 * plain.loss,
     )
+
+
+CREDITED = {
+    name: loss for name, loss in CASES.items() if losses.takes_token_advantages(name.split()[0])
+}
+every_credited_loss = pytest.mark.parametrize("loss", CREDITED.values(), ids=CREDITED)
+
+
+def loss_and_gradient(loss: Loss, batch, **settings: object) -> tuple[PolicyLoss, torch.Tensor]:
+    found = loss(*batch, denominator=9, **settings)
+    return found, torch.autograd.grad(found.loss, batch.logp_BT)[0]
+
+
+def test_the_losses_with_a_ratio_for_each_token_take_an_advantage_for_each() -> None:
+    taking = [name for name in losses.available() if losses.takes_token_advantages(name)]
+    assert taking == ["cispo", "ppo_clip"]
+
+
+@every_credited_loss
+def test_the_rows_advantage_on_every_token_changes_nothing_to_the_bit(
+    loss: Loss, random_batch
+) -> None:
+    for seed in range(5):
+        batch = random_batch(seed)
+        own_BT = batch.adv_B[:, None].expand(batch.logp_BT.shape).contiguous()
+        plain, plain_BT = loss_and_gradient(loss, batch)
+        credited, credited_BT = loss_and_gradient(loss, batch, adv_BT=own_BT)
+        assert credited._replace(loss=plain.loss) == plain
+        assert torch.equal(credited.loss, plain.loss)
+        assert torch.equal(credited_BT, plain_BT)
+
+
+@every_credited_loss
+def test_tokens_before_a_place_do_not_see_what_is_credited_after_it(
+    loss: Loss, random_batch
+) -> None:
+    batch = random_batch(5)
+    after_BT = torch.arange(9)[None] >= torch.tensor([1, 2, 3, 4, 5, 6, 7])[:, None]
+    own_BT = batch.adv_B[:, None].expand(after_BT.shape)
+    _, whole_BT = loss_and_gradient(loss, batch)
+    for share in (0.0, 0.5, 2.0, -1.0):
+        lowered_BT = torch.where(after_BT, own_BT * share, own_BT)
+        _, grad_BT = loss_and_gradient(loss, batch, adv_BT=lowered_BT)
+        assert torch.equal(grad_BT[~after_BT], whole_BT[~after_BT])
+        if share > 0:  # powers of two, so exact; below 0 the clip is on the other side
+            assert torch.equal(grad_BT[after_BT], whole_BT[after_BT] * share)
+        assert (grad_BT[after_BT] != whole_BT[after_BT]).any()
+
+
+@every_credited_loss
+def test_each_token_is_a_row_of_its_own_with_its_own_advantage(loss: Loss, random_batch) -> None:
+    logp_BT, old_logp_BT, _, mask_BT = random_batch(6)
+    own_BT = torch.tensor(np.random.default_rng(0).normal(0, 1, mask_BT.shape))
+    credited = loss(logp_BT, old_logp_BT, own_BT[:, 0], mask_BT, adv_BT=own_BT, denominator=9)
+    alone = [
+        loss(
+            logp_BT[row : row + 1, t : t + 1],
+            old_logp_BT[row : row + 1, t : t + 1],
+            own_BT[row, t : t + 1],
+            mask_BT[row : row + 1, t : t + 1],
+            denominator=9,
+        )
+        for row, t in mask_BT.nonzero().tolist()
+    ]
+    assert credited.loss.item() == pytest.approx(sum(each.loss.item() for each in alone))
+    for field in ("loss_tokens", "clipped_tokens", "dropped_tokens"):
+        assert sum(getattr(each, field) for each in alone) == getattr(credited, field)
+
+
+@every_credited_loss
+def test_a_masked_token_may_have_any_advantage(loss: Loss, random_batch) -> None:
+    batch = random_batch(7)
+    own_BT = batch.adv_B[:, None].expand(batch.logp_BT.shape)
+    clean, clean_BT = loss_and_gradient(loss, batch)
+    dirty_BT = torch.where(batch.loss_mask_BT, own_BT, math.nan)
+    dirty, grad_BT = loss_and_gradient(loss, batch, adv_BT=dirty_BT)
+    assert torch.equal(dirty.loss, clean.loss)
+    assert torch.equal(grad_BT, clean_BT)

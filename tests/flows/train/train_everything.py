@@ -15,7 +15,7 @@ from runpy import run_path
 import torch
 
 from tersely import rewards, targets
-from tersely.algo import advantages, aggregations, losses
+from tersely.algo import advantages, aggregations, credit, losses
 from tersely.algo.masks import STRATEGIES
 from tersely.core import jsonl
 from tersely.core.types import StepRecord
@@ -48,6 +48,10 @@ SETTINGS: dict[str, dict[str, object]] = {
     **{
         f"kl {name}": {"loss": {"kl": name, "kl_coef": 0.0 if name == "k1" else 0.01}}
         for name in ("k1", "k2", "k3")
+    },
+    **{
+        f"credit {name}": {"credit": {"name": name}, "reward": {"name": "correctness"}}
+        for name in credit.available()
     },
     "entropy bonus": {"loss": {"entropy_coef": 0.01}},
     "importance cap": {

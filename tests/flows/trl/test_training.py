@@ -74,6 +74,12 @@ RECIPES = {
         "sampling.temperature=0.8",
     ),
     "kl": ("loss.name='cispo'", "loss.kl='k3'", "loss.kl_coef=0.05"),
+    # An advantage for each token, and each row's weight on all of its own.
+    "credited": (
+        "credit={name='after_right', share=-0.5}",
+        "loss.aggregation='sequence_mean'",
+        "reward.name='correctness'",
+    ),
     # Two updates of each batch, which TRL cuts by rows and our loop by groups.
     "stale": ("learner.staleness=2", "sampling.prompts_per_step=4"),
 }
@@ -253,6 +259,7 @@ def weights(recipe: Recipe, records: Sequence[RolloutRecord]) -> tuple[list[floa
 def test_trl_s_loss_is_given_the_advantages_the_masks_and_the_denominator(
     trained: Trained, name: str
 ) -> None:
+    apart = 0
     for step in range(STEPS):
         records = rollouts(trained.folders / name, step)
         weight, denominator = weights(recipe_of(name), records)
@@ -264,10 +271,13 @@ def test_trl_s_loss_is_given_the_advantages_the_masks_and_the_denominator(
             assert part["num_items_in_batch"] == pytest.approx(max(denominator, 1))
             for row, problem in enumerate(part["problem"].tolist()):
                 advantage, kept, tokens = wanted[problem].pop(0)
-                assert part["advantages"][row] == pytest.approx(advantage, abs=1e-6)
+                own = np.atleast_1d(part["advantages"][row])
+                assert own[0] == pytest.approx(advantage, abs=1e-6)
+                apart += len(set(own[:tokens].tolist())) > 1
                 loss_mask = part["completion_mask"][row] * part["tool_mask"][row]
                 assert loss_mask.sum() == tokens * kept
         assert not any(wanted.values())
+    assert (apart > 0) == (name == "credited")
 
 
 @pytest.mark.parametrize("name", SAME_UPDATES)

@@ -9,7 +9,7 @@ from tersely.algo.credit import Credit, CreditStep
 
 
 def after_right(step: CreditStep, *, share: Annotated[float, Ge(-1), Le(1)] = 0.0) -> Credit:
-    """``A_t = share * A`` on the excess of a rollout with ``A > 0``, and ``A`` on every other token.
+    """``A_t = share * A`` on the excess of a rollout with ``A > 0``, ``A`` on every other token.
 
     Our own, after the finding of arXiv:2509.25827 (DECS) that an advantage of the whole rollout
     reinforces what a right answer is followed by. A negative advantage stays whole on all tokens:

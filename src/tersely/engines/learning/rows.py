@@ -36,7 +36,7 @@ class TrainRow:
     advantage: float
     weight: float = 1.0
     old_logprobs: Float[np.ndarray, " T"] | None = None
-    token_advantages: Float[np.ndarray, " T"] | None = None
+    token_advantages: Float[np.ndarray, " _"] | None = None
 
     @property
     def teaches(self) -> bool:

@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tersely import rewards, targets
-from tersely.algo import advantages
+from tersely.algo import advantages, credit, losses
 from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError, TerselyWarning, no_such, shortened
 from tersely.core.lookup import BROKEN
@@ -71,6 +71,7 @@ class Recipe(Section):
     treatment: TreatmentSection = TreatmentSection()
     filter: FilterSection | None = None
     advantage: AdvantageSection = AdvantageSection()
+    credit: NamedSection | None = None
     loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
     learner: LearnerSection
     evaluation: EvaluationSection
@@ -92,6 +93,7 @@ class Recipe(Section):
     def _agrees_with_itself(self) -> "Recipe":
         self._check_target()
         self._check_treatment()
+        self._check_credit()
         if self.learner.staleness > self.sampling.prompts_per_step:
             raise ValueError(
                 f"learner.staleness = {self.learner.staleness} exceeds sampling.prompts_per_step = "
@@ -148,6 +150,32 @@ class Recipe(Section):
             raise ValueError(
                 f"filter.keep = {self.filter.keep} keeps all of sampling.samples_per_prompt = "
                 f"{samples} rollouts; set filter.keep < {samples} or leave [filter] out"
+            )
+
+    def _check_credit(self) -> None:
+        if self.credit is None:
+            return
+        name = self.credit.name
+        credit.check(name, self.credit.parameters)
+        if not losses.takes_token_advantages(self.loss.name):
+            fit = [n for n in losses.available() if losses.takes_token_advantages(n)]
+            raise ValueError(
+                f"credit.name = {name!r} gives tokens of one rollout different advantages, and "
+                f"loss.name = {self.loss.name!r} has one ratio for the whole rollout; set "
+                f"loss.name to one of {', '.join(fit)}, or leave [credit] out"
+            )
+        made = f"credit.name = {name!r} makes the advantages itself, from verdicts"
+        if not credit.from_verdicts(name):
+            return
+        if Trait.VERDICT_ONLY not in rewards.traits(self.reward.name):
+            raise ValueError(
+                f"{made}, so that reward.name = {self.reward.name!r} would not be learned from; "
+                'set reward.name = "correctness"'
+            )
+        if self.advantage != AdvantageSection():
+            raise ValueError(
+                f"{made}, so that advantage.name = {self.advantage.name!r} would have no effect; "
+                "leave [advantage] out"
             )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tersely import rewards, targets
-from tersely.algo import advantages
+from tersely.algo import advantages, credit
 from tersely.algo.advantages import MaskScope
 from tersely.algo.aggregations import Aggregate, Aggregation
 from tersely.algo.filters import GfpoRank, gfpo_keep
@@ -32,6 +32,7 @@ class Shaping:
         keep_best: rollouts of a group that the loss sees, the best by ``rank``; None: all.
         drop_silent: leave groups that are all right or all wrong out of the loss.
         target: the rule that sets the target lengths; None: there are none.
+        credit: the rule that gives tokens advantages of their own; None: all have their rollout's.
     """
 
     reward: str
@@ -47,6 +48,8 @@ class Shaping:
     advantage_parameters: Mapping[str, object] = field(default_factory=dict)
     target: str | None = None
     target_parameters: Mapping[str, Any] = field(default_factory=dict)
+    credit: str | None = None
+    credit_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def shaping_of(recipe: Recipe) -> Shaping:
@@ -65,6 +68,10 @@ def shaping_of(recipe: Recipe) -> Shaping:
         advantage_parameters=recipe.advantage.parameters,
         target=recipe.target.name if recipe.target else None,
         target_parameters=recipe.target.parameters if recipe.target else {},
+        credit=recipe.credit.name if recipe.credit else None,
+        credit_parameters=credit.check(recipe.credit.name, recipe.credit.parameters)
+        if recipe.credit
+        else {},
     )
 
 
@@ -106,6 +113,7 @@ class ShapedStep(NamedTuple):
         reward_N: NaN where a rollout is ungraded.
         keep_N: True where the loss sees the rollout.
         dropped_P: True where a group without signal is left out of the loss.
+        token_advantages: each rollout's, see ``crediting``; None: all have ``advantage_N``.
     """
 
     target: targets.Target
@@ -114,6 +122,7 @@ class ShapedStep(NamedTuple):
     keep_N: Bool[np.ndarray, " N"]
     advantage_N: Float[np.ndarray, " N"]
     dropped_P: Bool[np.ndarray, " P"]
+    token_advantages: tuple[np.ndarray, ...] | None = None
 
     @property
     def group_N(self) -> Int[np.ndarray, " N"]:

@@ -27,6 +27,7 @@ from tersely.engines.local.jobs import Sampler
 from tersely.engines.models import Policy
 from tersely.engines.pieces import split_text
 from tersely.flows.observer import Observer
+from tersely.flows.recipe.crediting import credited
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sampling import REFILL_STREAM, training_spec
 from tersely.flows.recipe.shaping import (
@@ -102,7 +103,7 @@ def take_step(run: Run, step: int, state: targets.TargetState) -> Taken:
     """Takes one step and records it."""
     began, shaping = perf_counter(), shaping_of(run.recipe)
     groups, parts, graded_views, rounds, sample_s = _sample_step(run, step, shaping)
-    shaped = shape_step(shaping, graded_views, state)
+    shaped = credited(shaping, graded_views, shape_step(shaping, graded_views, state))
     check_graded(graded_views)
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     graded = perf_counter()
@@ -226,17 +227,18 @@ def _sample(run: Run, step: int, chosen: Sequence[Problem]) -> tuple[list[Group]
 
 
 def _learn(run: Run, step: int, rollouts: Sequence[Rollout], shaped: ShapedStep) -> LearnStats:
+    tokens = shaped.token_advantages or [None] * len(rollouts)
+    each = zip(rollouts, shaped.advantage_N, tokens, shaped.keep_N, shaped.group_N, strict=True)
     rows = [
         TrainRow(
             prompt_ids=rollout.prompt_ids,
             completion_ids=rollout.completion_ids,
             logprobs=rollout.logprobs,
             advantage=float(advantage),
+            token_advantages=advantage_T,
             group=int(group),
         )
-        for rollout, advantage, keep, group in zip(
-            rollouts, shaped.advantage_N, shaped.keep_N, shaped.group_N, strict=True
-        )
+        for rollout, advantage, advantage_T, keep, group in each
         if keep
     ]
     with stopping(run, f"step {step + 1}", weights_step=step, sampling=False):

@@ -24,7 +24,8 @@ from tersely.flows.recipe.recipe import Recipe, read_recipe, shipped
 from tersely.flows.trl.hooks import make_dataset
 from tersely.flows.trl.records import StepRecorder
 from tersely.flows.trl.settings import trl_settings
-from tersely.flows.trl.trainer import GroupReward, ProcessShare, attach, make_callback
+from tersely.flows.trl.share import ProcessShare
+from tersely.flows.trl.trainer import GroupReward, attach, make_callback
 from tersely.flows.trl.worker import config_fields
 
 # The cap is the target: a wrong row is then short, and so masked.

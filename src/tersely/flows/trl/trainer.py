@@ -12,38 +12,33 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
-
-import numpy as np
-from jaxtyping import Bool, Float
+from typing import Any
 
 from tersely import targets
 from tersely.algo import losses
 from tersely.algo.aggregations import Aggregate
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import ConfigError
 from tersely.core.types import Problem, Verdict
 from tersely.engines.local.jobs import check_chat
+from tersely.flows.recipe.crediting import credited
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.shaping import (
-    ShapedStep,
     check_graded,
     graded_view,
     joined,
     shape_step,
     shaping_of,
-    weigh,
 )
 from tersely.flows.train.groups import (
     FlatRow,
     Gathered,
     gathered,
-    in_batch_order,
     regroup,
     row_of,
-    unpad,
 )
 from tersely.flows.train.seams import ForeignEngine, Seam, check_engine
 from tersely.flows.trl.records import StepRecorder
+from tersely.flows.trl.share import ProcessShare, overwrite, share_of
 from tersely.tasks.grading.answer import opened
 
 SEAM, FORWARD = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
@@ -67,23 +62,6 @@ TRL = ForeignEngine(
 # Of TRL's losses ours are those that it divides by a count of the whole step, which can be set to
 # any denominator.
 LOSS_TYPES = frozenset(spelled.loss_type for n in losses.of_trl() if (spelled := losses.in_trl(n)))
-
-
-class ProcessShare(NamedTuple):
-    """What one process gets of a shaped step, its own rows in its own order.
-
-    Args:
-        advantage_B: times the row's weight in the loss.
-        denominator: of the whole step, all processes together.
-        silent: no row of the step, on whatever process, has an advantage.
-    """
-
-    completion_ids: list[tuple[int, ...]]
-    reward_B: Float[np.ndarray, " B"]
-    advantage_B: Float[np.ndarray, " B"]
-    keep_B: Bool[np.ndarray, " B"]
-    denominator: float
-    silent: bool
 
 
 class GroupReward:
@@ -163,10 +141,14 @@ class GroupReward:
             graded_view(problem, part, pay_unfinished=self._shaping.pay_unfinished)
             for problem, part in zip(grouped.problems, grouped.parts, strict=True)
         ]
-        shaped = shape_step(self._shaping, graded_views, self.state)
+        shaped = credited(
+            self._shaping,
+            graded_views,
+            shape_step(self._shaping, graded_views, self.state),
+        )
         figures = self._recorder.on_shaped(self._step, joined(grouped.parts), shaped)
         check_graded(graded_views)
-        self.share = _share(every, grouped.places, shaped, self._aggregate)
+        self.share = share_of(every, grouped.places, shaped, self._aggregate)
         self.state, self._step = shaped.target.state, self._step + 1
         for name, value in figures.items():
             if log_metric is not None and math.isfinite(value):
@@ -223,23 +205,6 @@ def _gather(own: Sequence[FlatRow]) -> Gathered:
     return gathered(parts, rank=state.process_index)
 
 
-def _share(
-    every: Gathered, places: Sequence[np.ndarray], shaped: ShapedStep, aggregate: Aggregate
-) -> ProcessShare:
-    """The weight and the denominator are of all kept rows of the step, whoever holds them."""
-    tokens_N = np.array([len(row.completion_ids) for row in every.rows])[np.concatenate(places)]
-    made = weigh(shaped, tokens_N, aggregate)
-    adv_N = shaped.advantage_N * made.weight_B
-    return ProcessShare(
-        completion_ids=[row.completion_ids for row in every.rows[every.own]],
-        reward_B=in_batch_order(shaped.reward_N, places)[every.own],
-        advantage_B=in_batch_order(adv_N, places)[every.own],
-        keep_B=in_batch_order(shaped.keep_N, places)[every.own],
-        denominator=float(made.denominator),
-        silent=not adv_N.any(),
-    )
-
-
 def attach(trainer: Any, reward: GroupReward) -> None:
     """From now on this trainer learns from the reward's own advantages and masks.
 
@@ -255,7 +220,7 @@ def attach(trainer: Any, reward: GroupReward) -> None:
     def generate_and_score(inputs: list[dict[str, Any]]) -> dict[str, Any]:
         began, reward.share = perf_counter(), None
         output: dict[str, Any] = inner(inputs)
-        _overwrite(output, reward.share)
+        overwrite(output, reward.share)
         reward.generate_s = perf_counter() - began - reward.grade_s
         return output
 
@@ -335,25 +300,6 @@ def check_arguments(args: Any, *, samples: int) -> None:
             'eval_strategy must be "no": an evaluation would move the target and be recorded as '
             "a step; evaluate checkpoints with `tersely eval`"
         )
-
-
-def _overwrite(output: dict[str, Any], share: ProcessShare | None) -> None:
-    """Puts our own advantages, mask and denominator where TRL's loss reads them."""
-    import torch
-
-    ids_BT, mask_BT = output["completion_ids"], output["completion_mask"]
-    seen = unpad(ids_BT.cpu().numpy(), mask_BT.bool().cpu().numpy())
-    if share is None or seen != share.completion_ids:
-        raise EngineError(
-            "TRL learns from other rows than the reward was asked about; give the trainer the "
-            "attached reward as its only reward function"
-        )
-    device = ids_BT.device
-    output["advantages"] = torch.tensor(share.advantage_B, dtype=torch.float32, device=device)
-    keep_B1 = torch.tensor(share.keep_B, dtype=mask_BT.dtype, device=device)[:, None]
-    # TRL multiplies this onto the completion mask for the loss only: attention is as sampled.
-    output["tool_mask"] = keep_B1.expand_as(mask_BT).contiguous()
-    output["num_items_in_batch"] = torch.tensor(share.denominator, device=device)
 
 
 def make_callback(recorder: StepRecorder, reward: GroupReward) -> Any:

@@ -347,11 +347,8 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
     """ConfigError for the first setting that verl cannot do."""
     loss, own = recipe.loss, given(recipe)
     untold = sorted(UNTOLD & rewards.needs(recipe.reward.name))
-    masks = (
-        recipe.treatment.table != VANILLA
-        or recipe.filter is not None
-        or recipe.sampling.without_signal == "drop"
-    )
+    masks = recipe.treatment.table != VANILLA or recipe.filter is not None
+    masks = masks or recipe.sampling.without_signal == "drop"
     cannot = {
         f"loss.name = {loss.name!r}: it has no such loss; set loss.name to one of "
         f"{', '.join(losses.of_verl())}": losses.in_verl(loss.name) is None,
@@ -361,6 +358,8 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
         **_check_target(recipe.target),
         f"reward.name = {recipe.reward.name!r}: it needs {', '.join(untold)}, of which verl tells "
         "its estimator nothing; use tersely launch trl, or another reward": bool(untold),
+        "[credit]: it tells its estimator of no text, so nobody knows where an answer stands; use "
+        "tersely launch trl, or leave [credit] out": recipe.credit is not None,
         f"learner.rollout_tokens = {recipe.learner.rollout_tokens}: verl counts steps only; leave "
         "it out and set learner.steps": recipe.learner.rollout_tokens is not None,
         "a recipe without loss.importance_cap: verl makes the old policy's log-probs anew, so "
