@@ -1,14 +1,14 @@
 """The problems that a recipe trains and tests on."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tersely import rewards, targets
 from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.core.types import Problem
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.recipe.sections import NamedSection
+from tersely.flows.recipe.sections import EffortLevel, NamedSection
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.tasks import grading, sources
 from tersely.tasks.problems import in_band, of_sources, with_system
@@ -51,8 +51,27 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
     test = _check_repeats(recipe, training, test)
     grading.refuse_bad_gold([*training, *test])
     sides = (_with_system(each, recipe.model.system_prompt) for each in (training, test))
-    training, test = (_announce(each, recipe.target) for each in sides)
+    training, test = (at_levels(_announce(each, recipe.target), recipe.effort) for each in sides)
     return training, test
+
+
+def at_levels(problems: Sequence[Problem], levels: Mapping[str, EffortLevel]) -> list[Problem]:
+    """Every problem once for each level, as a problem of its own; as they are without levels."""
+    if not levels:
+        return list(problems)
+    return [
+        _at_level(problem, name, level) for problem in problems for name, level in levels.items()
+    ]
+
+
+def _at_level(problem: Problem, name: str, level: EffortLevel) -> Problem:
+    asked = replace(
+        problem, id=f"{problem.id} {name}", prompt=problem.prompt + level.phrase, effort=name
+    )
+    if level.system_prompt is None:
+        return asked
+    where = f"effort.{name}.system_prompt"
+    return with_system([asked], level.system_prompt, where=where)[0]
 
 
 def _with_system(problems: list[Problem], text: str | None) -> list[Problem]:
