@@ -23,6 +23,7 @@ from tersely.cli.register import add
 from tersely.cli.report import report
 from tersely.cli.rewards import rewards
 from tersely.cli.study import study
+from tersely.cli.sweep import sweep
 from tersely.cli.train import lab_pretrain, train
 from tersely.cli.watch import watch
 
@@ -61,6 +62,7 @@ NAME = {"benchmark": "benchmark-name"}
 
 add(app, train, name="train", old=FOLDER)
 add(app, evaluate, name="eval", old=CAP)
+add(app, sweep, name="sweep")
 add(app, report, name="report", old=NAME)
 add(app, compare, name="compare", old=NAME)
 add(app, benchmarks, name="benchmarks", old={"write": "out"})

@@ -13,6 +13,7 @@ from tersely.cli.report import Files, WrittenOptions, say_where
 from tersely.cli.sides import SideOptions, SideToRead, read_sides, with_number
 from tersely.core.errors import ConfigError, DataError
 from tersely.flows.evaluate.pairing import PairBy
+from tersely.readers.sweeps import expand_sweeps
 
 if TYPE_CHECKING:
     from tersely.metrics.budgets import Protocol
@@ -28,7 +29,7 @@ def compare(
         list[Path],
         typer.Argument(
             help="Two or more evaluations, folders or files, on the same problems. The first is "
-            "the reference.",
+            "the reference. A sweep's folder stands for its levels.",
             metavar="REFERENCE OTHER...",
         ),
     ],
@@ -46,6 +47,7 @@ def compare(
     """Paired differences at every budget, with intervals; of three or more, a Pareto front too."""
     with plain_errors():
         options.check()
+        given, evaluations = evaluations, expand_sweeps(evaluations)
         if len(evaluations) < 2:
             raise ConfigError(
                 f"compare takes two evaluations or more, and {evaluations[0]} is one; for the "
@@ -58,7 +60,7 @@ def compare(
             for place, side in enumerate(sides, start=1)
         ]
         loaded = _name_apart(read, evaluations)
-        files = _name_files(loaded, evaluations[-1], options)
+        files = _name_files(loaded, given[-1], options)
         ks = numbers(options.k, option="--k")
         show = _show_several if len(loaded) > MOST_NAMED else _show_two
         show(loaded, files, budgets=budgets, ks=ks, pair_by=pair_by)

@@ -19,6 +19,7 @@ from tersely.cli.frame import (
 from tersely.cli.options import ReadOptions, flattened, reader_options
 from tersely.core.errors import ConfigError, TerselyWarning, no_such
 from tersely.metrics.budgets import Protocol
+from tersely.readers.sweeps import is_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,13 +76,20 @@ class ReportOptions:
 
 @flattened
 def report(
-    path: Annotated[Path, typer.Argument(help="Evaluation or run folder, or a file of records.")],
+    path: Annotated[
+        Path, typer.Argument(help="Evaluation, sweep or run folder, or a file of records.")
+    ],
     reading: ReadOptions,
     options: ReportOptions,
 ) -> None:
-    """Tables and pictures of one evaluation (or of a training run): terminal and report.html."""
+    """Tables and pictures of one evaluation, sweep or training run: terminal and report.html."""
     with plain_errors():
         options.written.check()
+        if is_sweep(path):
+            _refuse_for_sweep(path, reading, options)
+            page = (options.written.out or path) / PAGE
+            show_sweep(path, Files(page, png=options.written.png))
+            return
         if (path / "steps.jsonl").is_file():
             _refuse_for_run(path, reading, options)
             _report_run(path, options)
@@ -122,6 +130,31 @@ def _refuse_for_run(path: Path, reading: ReadOptions, options: ReportOptions) ->
             raise ConfigError(
                 f"{path} is a run folder, which {name} does not apply to; leave it out, or give "
                 f"one of the evaluations in {path / 'eval'}"
+            )
+
+
+def _refuse_for_sweep(path: Path, reading: ReadOptions, options: ReportOptions) -> None:
+    """ConfigError for an option that the levels of a sweep take one by one."""
+    written = options.written
+    stated = {
+        "--from": reading.from_ != "tersely",
+        "--tokenizer": reading.tokenizer,
+        "--cap-tokens": reading.cap_tokens,
+        "--column": reading.column,
+        "--only-model": reading.only_model,
+        "--benchmark-name": reading.benchmark_name,
+        "--regrade": options.regrade,
+        "--budgets": written.budgets,
+        "--k": written.k,
+        "--protocol": written.protocol not in (None, Protocol.FINISHED),
+        "--md": written.markdown,
+        "--csv": written.csv,
+    }
+    for name, given in stated.items():
+        if given:
+            raise ConfigError(
+                f"{path} is a sweep's folder, which {name} does not apply to here; give it to "
+                f"tersely compare {path}, or to tersely report with a level's folder in it"
             )
 
 
@@ -187,6 +220,21 @@ def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -
     if files.png:
         exports.write_pngs(pages.draw_figures(loaded, measured), files.png)
     say_where(pages.write_evaluation(loaded, measured, out=files.page))
+
+
+def show_sweep(folder: Path, files: Files) -> None:
+    """Measures a sweep, prints its tables and writes its page and pictures."""
+    from tersely.flows.evaluate.swept import measure_sweep
+    from tersely.report.pages import exports
+    from tersely.report.pages import sweep as pages
+    from tersely.report.tables.documents import describe_sweep
+
+    measured = measure_sweep(folder)
+    show(pages.draw_sweep(measured), describe_sweep(measured))
+    messages.print("drawing the report ...")
+    if files.png:
+        exports.write_pngs([pages.draw_figure(measured)], files.png)
+    say_where(pages.write_sweep_page(measured, out=files.page))
 
 
 def say_where(page: Path) -> None:

@@ -19,6 +19,7 @@ class EvalProgress:
 
     def __init__(self, console: Console) -> None:
         self.done = self._failed = 0
+        self._what = ""
         self._total, self._new, self._right, self._tokens = 0, 0, 0, 0
         self._began = self._spoke = monotonic()
         self.display = Display(
@@ -35,6 +36,8 @@ class EvalProgress:
     def on_sampling(self, what: str, total: int, done: int) -> None:
         """Starts the bar anew."""
         self.done, self._total, self._new, self._failed = done, total, 0, 0
+        # Of several batches, which it is; of one, there is nothing to say.
+        self._what = "" if what == "sampling" else f"{what}: "
         self._right = self._tokens = 0
         self._began = self._spoke = monotonic()
         self._bars.reset(self._task, total=total, completed=done, description=what, numbers="")
@@ -71,7 +74,7 @@ class EvalProgress:
             self._spoke = monotonic()
             left_s = seconds / (self._new + self._failed) * (self._total - self.done)
             self.display.say(
-                f"{self.done:,} of {self._total:,} samples  {numbers}  about {left_s:,.0f} s left"
+                f"{self._what}{self.done:,} of {self._total:,} samples  {numbers}  about {left_s:,.0f} s left"
             )
 
     # An evaluation has no steps and no alarms, and is stopped by an exception.

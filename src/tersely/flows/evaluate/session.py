@@ -95,7 +95,7 @@ def run_evaluation(
         check_plan(plan)
         if problems is None:
             problems = load_benchmark(plan.benchmark, limit=plan.limit)
-            _say_repeats(plan, problems)
+            say_repeats(plan, problems)
         _evaluate(plan, problems, observer=observer, on_first=on_first)
         files = {name: file for name in FINISHED_FILES if (file := plan.out / name).is_file()}
         note_digests(plan.out, files)
@@ -207,7 +207,7 @@ def _ask_again(folder: Path) -> None:
         log.warning("asking again for %s that failed", count(failed, "sample"))
 
 
-def _say_repeats(plan: Plan, problems: Sequence[Problem]) -> None:
+def say_repeats(plan: Plan, problems: Sequence[Problem]) -> None:
     """Warns of problems that stand twice, or that the model of a run folder was trained on.
 
     Raises:

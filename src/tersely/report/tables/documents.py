@@ -5,11 +5,14 @@ are documented in docs/json.md.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from tersely.flows.evaluate.several import ComparedSeveral
+from tersely.flows.evaluate.swept import MeasuredSweep
 from tersely.flows.price.architecture import Architecture
 from tersely.flows.price.total import Price
+from tersely.metrics.allpairs import PairDifference
 from tersely.metrics.changes import ProblemChange
 from tersely.metrics.comparison import Comparison
 from tersely.metrics.measures import Evaluation
@@ -17,6 +20,7 @@ from tersely.metrics.passrates import PassRate
 from tersely.report.pages.exports import export_comparison, export_evaluation
 from tersely.report.tables.conclusions import conclude, warn_of_lost_problems
 from tersely.report.tables.curated import SetView, summarise_rates
+from tersely.report.tables.sweep import summarise_sweep, tell_failed_levels, tell_levels
 from tersely.tasks.benchmarks import Benchmark
 
 
@@ -91,6 +95,61 @@ def describe_several(several: ComparedSeveral) -> dict[str, Any]:
             }
             for name, each in zip(several.names[1:], several.against, strict=True)
         },
+    }
+
+
+def describe_sweep(sweep: MeasuredSweep) -> dict[str, Any]:
+    """Every figure of a sweep: its levels in order, and every pair of those that were sampled."""
+    names = [level.name for level in sweep.levels]
+    sentences = tell_levels(sweep)
+    levels = []
+    for level in sweep.record.levels:
+        entry: dict[str, Any] = asdict(level)
+        entry["failed"] = entry.pop("refused")
+        if level.name in names:
+            at = names.index(level.name)
+            point = sweep.front.points[at]
+            judged = {**sweep.adherence.levels[at]._asdict(), "against": None}
+            judged["against"] = [names[other] for other in sweep.adherence.levels[at].against]
+            entry |= judged | {
+                "conclusion": sentences[at],
+                "accuracy": point.accuracy,
+                "dominated_by": [names[other] for other in point.dominated_by],
+                "settled": point.settled,
+            }
+        levels.append(entry)
+    return {
+        "kind": "sweep",
+        "name": sweep.name,
+        "over": sweep.kind,
+        "protocol": sweep.sides[0].protocol,
+        "cap_tokens": sweep.sides[0].table.cap_tokens,
+        "n_problems": len(sweep.sides[0].table.keys),
+        "samples_per_problem": sweep.sides[0].table.tokens_PS.shape[1],
+        "conclusions": [*summarise_sweep(sweep), *tell_failed_levels(sweep)],
+        "notes": sweep.notes,
+        "levels": levels,
+        "pairs": [
+            {
+                "first": names[length.tokens.first],
+                "second": names[length.tokens.second],
+                "state": length.state,
+                "equal_texts": length.equal_texts,
+                "texts": length.texts,
+                "tokens": _describe_pair(length.tokens),
+                "accuracy": _describe_pair(accuracy),
+            }
+            for length, accuracy in zip(sweep.adherence.pairs, sweep.accuracy, strict=True)
+        ],
+    }
+
+
+def _describe_pair(pair: PairDifference) -> dict[str, Any]:
+    return {
+        "difference": pair.difference,
+        "p": pair.p,
+        "p_holm": pair.p_holm,
+        "detectable": pair.detectable,
     }
 
 

@@ -1,0 +1,68 @@
+"""Accuracy over realised tokens, one dot a level, in the order of the levels."""
+
+import altair as alt
+
+from tersely.flows.evaluate.swept import MeasuredSweep
+from tersely.metrics.numbers import defined
+from tersely.report.charts.figures import Spec
+from tersely.report.charts.style import FAINT, MANY, Datasets, arrange, hold
+
+WIDTH_PX, HEIGHT_PX = 560, 320
+
+
+def draw_levels(sweep: MeasuredSweep) -> Spec:
+    """The levels joined in order; lines: 95% intervals in both directions."""
+    datasets: Datasets = {}
+    rows = [
+        {
+            "level": level.name,
+            "order": place,
+            "verdict": str(judged.verdict),
+            "tokens": defined(judged.tokens.estimate),
+            "tokens_low": defined(judged.tokens.low),
+            "tokens_high": defined(judged.tokens.high),
+            "accuracy": defined(point.accuracy.estimate),
+            "accuracy_low": defined(point.accuracy.low),
+            "accuracy_high": defined(point.accuracy.high),
+        }
+        for place, (level, point, judged) in enumerate(
+            zip(sweep.levels, sweep.front.points, sweep.adherence.levels, strict=True)
+        )
+    ]
+    data = hold(rows, datasets=datasets)
+    x = alt.X(
+        "tokens:Q",
+        title="mean tokens that samples took",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(format=",~r", tickCount=5, labelOverlap=True),
+    )
+    y = alt.Y(
+        "accuracy:Q",
+        title="accuracy at the cap",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(format="~%", tickCount=6),
+    )
+    names = [level.name for level in sweep.levels]
+    colour = alt.Color(
+        "level:N",
+        scale=alt.Scale(domain=names, range=[MANY[at % len(MANY)] for at in range(len(names))]),
+        sort=names,
+        legend=alt.Legend(title=None, orient="top", columns=3, symbolType="circle"),
+    )
+    base = alt.Chart(data).encode(x=x, y=y, color=colour)
+    tooltip = [
+        "level:N",
+        "verdict:N",
+        alt.Tooltip("tokens:Q", title="mean tokens", format=",.1f"),
+        alt.Tooltip("accuracy:Q", format=".1%"),
+    ]
+    layers = [
+        alt.Chart(data)
+        .mark_line(color=FAINT, strokeDash=[4, 3], strokeWidth=1.2)
+        .encode(x=x, y=y, order="order:Q"),
+        base.mark_rule(opacity=0.55).encode(x="tokens_low:Q", x2="tokens_high:Q"),
+        base.mark_rule(opacity=0.55).encode(y="accuracy_low:Q", y2="accuracy_high:Q"),
+        base.mark_point(size=95, filled=True, opacity=1).encode(tooltip=tooltip),
+    ]
+    chart = alt.layer(*layers, width=WIDTH_PX, height=HEIGHT_PX)
+    return arrange([chart], shared=("color",), datasets=datasets)

@@ -1,0 +1,272 @@
+"""A sweep's folder: the same seeds at every level, resumed, added to, and refused."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from serving import PROBLEMS, Order, plan, records_of
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "cli"))
+import sweeping
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "engines" / "http"))
+from faulty_server import choice, completion, reply
+
+from tersely.core.errors import ConfigError, EngineError
+from tersely.flows.evaluate.levels import effort_levels, merge, nest, ranks_of
+from tersely.flows.evaluate.sweep import Sweep, run_sweep
+from tersely.flows.evaluate.swept import measure_sweep
+from tersely.readers.sweeps import (
+    SweepKind,
+    SweepLevel,
+    expand_sweeps,
+    is_sweep,
+    list_levels,
+    read_sweep,
+)
+
+SAMPLES = 2
+EACH = PROBLEMS * SAMPLES
+
+
+def sweep(server, benchmark, out, efforts="low,medium,high", *, kind=SweepKind.EFFORTS, **rest):
+    endpoint = {"concurrency": 1} | rest.pop("endpoint", {})
+    one = plan(server, benchmark, out, samples=SAMPLES, endpoint=endpoint, **rest)
+    levels = effort_levels(efforts) if isinstance(efforts, str) else efforts
+    return Sweep(plan=one, kind=kind, levels=levels)
+
+
+class Killed(Order):
+    """Ends the process, as far as a test can, after so many samples."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def on_sample(self, record):
+        super().on_sample(record)
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def test_every_level_is_asked_the_same_problems_with_the_same_seeds(
+    server, benchmark, tmp_path
+) -> None:
+    server.answer = sweeping.working
+    run_sweep(sweep(server, benchmark, tmp_path / "s"), observer=Order())
+    asked = {}
+    for body in server.bodies:
+        key = json.dumps(body["messages"]), body["seed"]
+        asked.setdefault(body["reasoning_effort"], []).append(key)
+    assert list(asked) == ["low", "medium", "high"]
+    assert sorted(asked["low"]) == sorted(asked["medium"]) == sorted(asked["high"])
+    assert len(set(asked["low"])) == EACH
+    # All else is equal as well.
+    rests = {
+        json.dumps(
+            {k: v for k, v in b.items() if k not in ("reasoning_effort", "messages", "seed")}
+        )
+        for b in server.bodies
+    }
+    assert len(rests) == 1
+
+
+@pytest.mark.parametrize("after", [3, EACH, EACH + 4, 3 * EACH - 1])
+def test_a_sweep_that_was_killed_goes_on_and_asks_nothing_twice(
+    server, benchmark, tmp_path, after
+) -> None:
+    server.answer = sweeping.working
+    asked = sweep(server, benchmark, tmp_path / "s")
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(asked, observer=Killed(after))
+    seen = [len(records_of(each)) for each in list_levels(tmp_path / "s")]
+    assert sum(seen) == after
+    run_sweep(asked, observer=Order())
+    # The request that was under way when it was killed may be asked again.
+    assert 3 * EACH <= len(server.bodies) <= 3 * EACH + 1
+    assert [len(records_of(each)) for each in list_levels(tmp_path / "s")] == [EACH] * 3
+    run_sweep(asked, observer=Order())
+    assert len(server.bodies) <= 3 * EACH + 1
+
+
+def test_the_samples_of_a_level_are_those_of_an_evaluation_with_its_body(
+    server, benchmark, tmp_path
+) -> None:
+    from tersely.flows.evaluate.session import run_evaluation
+
+    server.answer = sweeping.working
+    run_sweep(sweep(server, benchmark, tmp_path / "s", "low,high"), observer=Order())
+    body = {"extra_body": {"reasoning_effort": "high"}}
+    alone = plan(server, benchmark, tmp_path / "high", samples=SAMPLES, endpoint=body)
+    run_evaluation(alone, observer=Order())
+    key = lambda record: (record.problem, record.sample)  # noqa: E731
+    one, other = (
+        sorted(records_of(f), key=key) for f in (tmp_path / "s" / "high", tmp_path / "high")
+    )
+    assert one == other
+
+
+def test_the_levels_stand_in_their_order_and_where_a_sweep_stands_for_them(
+    server, benchmark, tmp_path
+) -> None:
+    server.answer = sweeping.working
+    out = tmp_path / "s"
+    run_sweep(sweep(server, benchmark, out, "high,low"), observer=Order())
+    assert is_sweep(out)
+    assert not is_sweep(out / "low")
+    assert list_levels(out) == (out / "high", out / "low")
+    assert expand_sweeps([tmp_path, out]) == [tmp_path, out / "high", out / "low"]
+    assert read_sweep(out).levels[1] == SweepLevel(name="low", sends={"reasoning_effort": "low"})
+
+
+def test_a_level_may_be_added_and_only_it_is_asked_for(server, benchmark, tmp_path) -> None:
+    server.answer = sweeping.working
+    out = tmp_path / "s"
+    run_sweep(sweep(server, benchmark, out, "low,high"), observer=Order())
+    run_sweep(sweep(server, benchmark, out, "low,medium,high"), observer=Order())
+    assert [body["reasoning_effort"] for body in server.bodies[2 * EACH :]] == ["medium"] * EACH
+    assert [each.name for each in list_levels(out)] == ["low", "medium", "high"]
+
+
+REFUSED = {
+    "which is not asked for now": {"efforts": "low,medium"},
+    "sends something else": {
+        "efforts": (
+            SweepLevel(name="low", sends={"effort": "low"}),
+            SweepLevel(name="high", sends={"reasoning_effort": "high"}),
+        )
+    },
+    "is a sweep over efforts, not over extra-body-each": {"kind": SweepKind.BODIES},
+    "was sampled on other problems": {"limit": 3},
+    "seed is": {"endpoint": {"extra_body": {"top_min": 1}}},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_folder_of_another_sweep_is_refused_and_nothing_is_asked(
+    server, benchmark, tmp_path, reason
+) -> None:
+    server.answer = sweeping.working
+    out = tmp_path / "s"
+    run_sweep(sweep(server, benchmark, out, "low,high"), observer=Order())
+    before = len(server.bodies)
+    given = {"efforts": "low,high"} | REFUSED[reason]
+    expected = "request settings" if "endpoint" in given else reason
+    with pytest.raises(ConfigError, match=expected):
+        run_sweep(sweep(server, benchmark, out, **given), observer=Order())
+    assert len(server.bodies) == before
+    assert [len(records_of(each)) for each in list_levels(out)] == [EACH, EACH]
+
+
+def test_a_folder_of_something_else_is_refused(server, benchmark, tmp_path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"is no sweep \(it holds notes.txt\)"):
+        run_sweep(sweep(server, benchmark, tmp_path / "s"), observer=Order())
+
+
+def test_a_level_that_the_server_refuses_is_named_and_the_others_go_on(
+    server, benchmark, tmp_path, caplog
+) -> None:
+    server.answer = sweeping.refusing
+    out = tmp_path / "s"
+    asked = sweep(server, benchmark, out)
+    record = run_sweep(asked, observer=Order())
+    assert "level medium failed" in caplog.text
+    assert "no such level" in caplog.text
+    assert [level.refused is None for level in record.levels] == [True, False, True]
+    assert read_sweep(out) == record
+    assert [each.name for each in list_levels(out)] == ["low", "high"]
+    # The server learns it, and the same command asks for that level alone.
+    server.answer, before = sweeping.working, len(server.bodies)
+    assert all(level.refused is None for level in run_sweep(asked, observer=Order()).levels)
+    assert {body["reasoning_effort"] for body in server.bodies[before:]} == {"medium"}
+
+
+def test_a_level_that_fails_after_its_first_samples_leaves_the_others_whole(
+    server, benchmark, tmp_path
+) -> None:
+    """Its few samples would leave few problems to compare on."""
+
+    def answer(body):
+        if body["reasoning_effort"] != "medium":
+            return sweeping.working(body)
+        return reply(completion(choice(f"It is {body['seed']}.<|im_end|>"), tokens=60))
+
+    server.answer = answer
+    run_sweep(sweep(server, benchmark, tmp_path / "s"), observer=Order())
+    measured = measure_sweep(tmp_path / "s")
+    assert [level.name for level in measured.levels] == ["low", "high"]
+    assert "stop token <|im_end|>" in measured.record.levels[1].refused
+    assert {len(side.table.keys) for side in measured.sides} == {PROBLEMS}
+    assert len(records_of(tmp_path / "s" / "medium")) > 0
+
+
+def test_where_every_level_fails_the_sweep_does(server, benchmark, tmp_path) -> None:
+    server.answer = lambda body: reply({"error": "no"}, status=400)
+    with pytest.raises(EngineError, match="every level failed; the first, low"):
+        run_sweep(sweep(server, benchmark, tmp_path / "s"), observer=Order())
+    with pytest.raises(ConfigError, match="no level was sampled"):
+        measure_sweep(tmp_path / "s")
+
+
+def test_levels_that_were_sampled_on_different_problems_are_refused_when_read(
+    server, benchmark, tmp_path
+) -> None:
+    server.answer = sweeping.working
+    out = tmp_path / "s"
+    run_sweep(sweep(server, benchmark, out, "low,high"), observer=Order())
+    manifest = json.loads((out / "high" / "manifest.json").read_text())
+    (out / "high" / "manifest.json").write_text(json.dumps(manifest | {"benchmark_digest": "x"}))
+    with pytest.raises(ConfigError, match=r"low and high of .* differ in benchmark digest"):
+        list_levels(out)
+
+
+def test_progress_names_the_level_and_its_place(server, benchmark, tmp_path) -> None:
+    server.answer = sweeping.working
+    order = Order()
+    run_sweep(sweep(server, benchmark, tmp_path / "s", "low,high"), observer=order)
+    said = [each[0] for each in order.seen if len(each) == 3]
+    assert said == ["sampling low (1 of 2)", "sampling high (2 of 2)"]
+
+
+def test_a_level_is_merged_into_the_objects_of_all_requests() -> None:
+    base = {"chat_template_kwargs": {"enable_thinking": True}, "min_p": 0.1}
+    merged = merge(base, nest("chat_template_kwargs.reasoning_effort", "low"))
+    expected = {"enable_thinking": True, "reasoning_effort": "low"}
+    assert merged == {"chat_template_kwargs": expected, "min_p": 0.1}
+    assert base["chat_template_kwargs"] == {"enable_thinking": True}
+
+
+def test_known_efforts_have_their_order_whatever_order_they_are_given_in() -> None:
+    def ranks(names):
+        return ranks_of(SweepKind.EFFORTS, effort_levels(names))
+
+    high, low, none = ranks("high,low,none")
+    assert none < low < high
+    assert ranks("brief,long") == (0, 1)
+    assert ranks_of(SweepKind.BODIES, effort_levels("low,high")) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": 2}',
+        '{"schema": 1, "kind": "efforts", "levels": []}',
+        '{"schema": 1, "kind": "moods", "levels": [{"name": "a"}]}',
+        '{"schema": 1, "kind": "efforts", "levels": [{"name": "../x"}]}',
+        '{"schema": 1, "kind": "efforts", "levels": [{"nam": "a"}]}',
+        "\x00",
+    ],
+)
+def test_a_damaged_list_of_levels_is_named(tmp_path, content) -> None:
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"sweep\.json is no list of a sweep's levels"):
+        read_sweep(tmp_path)
