@@ -33,6 +33,16 @@ BINS = {"name": "difficulty_bins", "start_tokens": 160, "step_tokens": 10, "ever
 # Targets that belong to a reward; the others get the demo's fixed one.
 TARGETS = {
     "a_dlp": {"name": "dual_weight", "accuracy": 0.55},
+    "acoer": {
+        "name": "accuracy_control",
+        "start_tokens": 160,
+        "floor_tokens": 8,
+        "warmup_steps": 2,
+        "window_steps": 2,
+        "span_steps": 4,
+        "up": 1.2,
+    },
+    "expthink": {"name": "history_quantile"},
     "hapo": {"name": "history_minimum"},
     "laser_d": BINS,
     "laser_de": BINS,

@@ -59,6 +59,19 @@ def varied_group() -> GroupView:
     return next(g for g in groups if len(set(g.tokens_G[g.right_G])) > 2 and not g.right_G.all())
 
 
+def solved_group() -> GroupView:
+    """Right answers of one length but for one that is far longer, as no random group has them."""
+    g = take(varied_group(), np.zeros(24, dtype=np.int64))
+    everyone_G = np.ones(24, dtype=np.bool_)
+    return g._replace(
+        correct_G=everyone_G,
+        finished_G=everyone_G,
+        tokens_G=np.array([100] * 23 + [5000]),
+        cap_tokens=6000.0,
+        target_tokens=6000.0,
+    )
+
+
 @cache
 def random_settings(name: str, seed: int) -> dict[str, float | int]:
     """Settings that the reward's own bounds let pass; the laws must hold under all of them."""
@@ -224,7 +237,7 @@ def test_right_ones_are_paid_alike_and_wrong_ones_too_where_it_says_so_and_only_
     name: str,
 ) -> None:
     alike = True
-    for g in map(random_group, SEEDS):
+    for g in (*map(random_group, SEEDS), solved_group()):
         reward_G = load(name)(g)
         alike &= all(len(set(reward_G[each_G])) <= 1 for each_G in (g.right_G, ~g.right_G))
     assert alike == (Trait.VERDICT_ONLY in traits(name))

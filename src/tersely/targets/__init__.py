@@ -12,8 +12,9 @@ A file may declare beside its function, each read by ``declared``:
     clause that ``tersely lint`` says. No declaration: they depend on the problem alone.
 ``KEEPS: str``
     What its state remembers, which a trainer must save. No declaration: the state stays empty.
-``GIVES: str``
-    The field of ``GroupView`` that it sets for rewards. No declaration: ``target_tokens``.
+``GIVES: frozenset[str]``
+    The fields of ``GroupView`` that it sets for rewards, of ``target_tokens`` and ``weight``. No
+    declaration: ``target_tokens``.
 ``NEEDS: frozenset[str]``
     Fields of ``GroupView`` that it reads besides the rollouts. No declaration: none.
 ``announced(prompt, problem, **settings) -> str``
@@ -49,7 +50,7 @@ class Declared(NamedTuple):
 
     moves: str
     keeps: str
-    gives: str
+    gives: frozenset[str]
     needs: frozenset[str]
     announced: Callable[..., str] | None
 
@@ -72,7 +73,7 @@ def declared(name: str) -> Declared:
     return Declared(
         moves=lookup.declared(__name__, name, "MOVES", ""),
         keeps=lookup.declared(__name__, name, "KEEPS", ""),
-        gives=lookup.declared(__name__, name, "GIVES", "target_tokens"),
+        gives=lookup.declared(__name__, name, "GIVES", frozenset({"target_tokens"})),
         needs=lookup.declared(__name__, name, "NEEDS", frozenset()),
         announced=lookup.declared(__name__, name, "announced", None),
     )
@@ -80,7 +81,7 @@ def declared(name: str) -> Declared:
 
 def giving(field: str) -> list[str]:
     """The targets that set the field of ``GroupView``, sorted."""
-    return [name for name in available() if declared(name).gives == field]
+    return [name for name in available() if field in declared(name).gives]
 
 
 def check(name: str, settings: Mapping[str, object]) -> None:

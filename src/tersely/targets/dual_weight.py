@@ -11,7 +11,7 @@ from tersely.targets import Target, TargetState
 
 MOVES = "the price of length begins at target.start_weight and moves with accuracy"
 KEEPS = "the price per token"
-GIVES = "weight"
+GIVES = frozenset({"weight"})
 
 
 def dual_weight(

@@ -31,7 +31,7 @@ def of_target(name: str) -> dict[str, object]:
     """The settings of its own file of tests, and a reward that needs what it gives."""
     file = Path(__file__).parents[2] / "targets" / f"test_{name}.py"
     target = {"name": name, **run_path(str(file))["SETTINGS"]}
-    reward = "a_dlp" if targets.declared(name).gives == "weight" else "l1_max"
+    reward = "a_dlp" if "weight" in targets.declared(name).gives else "l1_max"
     return {"reward": {"name": reward}, "target": target}
 
 
@@ -79,11 +79,15 @@ def recipe_of(changes: Mapping[str, object], *, steps: int, problems: Path) -> R
 
 
 def of_reward(name: str) -> dict[str, object]:
+    needed = rewards.needs(name)
+    priced: dict[str, object] = (
+        {"name": "accuracy_control", "start_tokens": 20}
+        if "target_tokens" in needed
+        else {"name": "dual_weight", "accuracy": 0.5}
+    )
     return {
         "reward": {"name": name},
-        "target": {"name": "dual_weight", "accuracy": 0.5}
-        if "weight" in rewards.needs(name)
-        else {"name": "fixed", "tokens": 20},
+        "target": priced if "weight" in needed else {"name": "fixed", "tokens": 20},
         "advantage": {"name": "batch_normalised" if name == "kimi" else "group_normalised"},
     }
 

@@ -134,7 +134,7 @@ class Recipe(Section):
                     f"so no rollout could be too long; set target.{key} <= {cap}"
                 )
         given = targets.declared(self.target.name).gives
-        for field in sorted(needs & {"target_tokens", "weight"} - {given}):
+        for field in sorted(needs & {"target_tokens", "weight"} - given):
             raise ValueError(
                 f"reward {self.reward.name} needs {field}, which target {self.target.name} "
                 f"does not give; use one of {', '.join(targets.giving(field))}"

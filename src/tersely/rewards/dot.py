@@ -1,0 +1,41 @@
+"""DOT: in a group that is solved, right answers of outlying length get nothing."""
+
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Float
+
+from tersely.core.types import GroupView
+
+
+def dot(
+    g: GroupView,
+    *,
+    deviations: Annotated[float, Ge(0), Le(100)] = 3.0,
+    margin_tokens: Annotated[int, Ge(1)] = 32,
+    solved: Annotated[float, Gt(0), Le(1)] = 1.0,
+) -> Float[np.ndarray, " G"]:
+    """``1[right_i]``, but 0 where ``L_i - T >= margin_tokens`` in a group that is solved.
+
+    ``T = floor(mean + deviations * std)`` of all lengths of the group, with the sample std. Source:
+    the authors' code for arXiv:2601.03969 (``projects/dot/length_truncation.py``); the paper's
+    equations were not read. There an outlier is cut at T, graded anew, and its tokens beyond T
+    leave the loss; the answer stands at the end, so what is left is nearly always wrong. Here the
+    whole rollout gets 0, and all of its tokens are trained.
+
+    Of n lengths none can lie more than (n - 1) / sqrt(n) deviations above the mean: with fewer than
+    11 rollouts a group, 3 deviations are never reached, and this is plain correctness (the paper
+    samples 32). All wrong, or a group of one: plain correctness.
+
+    Args:
+        deviations: standard deviations above the mean from which on a length is an outlier.
+        margin_tokens: an outlier is longer than T by at least as many, >= 1.
+        solved: share of right rollouts from which on a group is looked at, in (0, 1].
+    """
+    right_G = g.right_G
+    reward_G = np.where(right_G, 1.0, 0.0)
+    if g.tokens_G.size < 2 or right_G.mean() < solved:
+        return reward_G
+    longest = np.floor(g.tokens_G.mean() + deviations * g.tokens_G.std(ddof=1))
+    return np.where(g.tokens_G - longest >= margin_tokens, 0.0, reward_G)
