@@ -20,7 +20,7 @@ def effort(
     """``r_i + r_i * max(l_i, 0) + penalty * min(l_i, 0)``, ``r_i = 1[right_i]``,
     ``l_i = min(1, weight * (1 - L_i / target))``; a group without a target gets ``r_i``.
 
-    Source: NVIDIA-NeMo/RL, nemo_rl/experience/rollouts.py, EffortLevelsConfig. There one level,
+    Source: NeMo-RL's code (nemo_rl/experience/rollouts.py, EffortLevelsConfig). There one level,
     "low", has a bound, its share of the rollouts is found by a text in the prompt, and the bound's
     default is 64,000 tokens; here every level may have one, by the target ``by_effort``, and a
     level without one is the "high" of that code. Wrong rollouts gain nothing by being short, and

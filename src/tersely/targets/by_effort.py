@@ -20,8 +20,8 @@ def by_effort(
 ) -> Target:
     """``L_T = tokens[level]`` of the group's level; none (NaN) where the level has no entry.
 
-    Source: NVIDIA-NeMo/RL, nemo_rl/experience/rollouts.py, EffortLevelsConfig, with a bound for
-    one level; ThinkDial (arXiv:2508.18773, whose equations we did not read) has three levels.
+    Source: NeMo-RL's code (nemo_rl/experience/rollouts.py, EffortLevelsConfig), which has a bound
+    for one level; ThinkDial (arXiv:2508.18773, whose equations we did not read) has three levels.
 
     Args:
         state: passed on as it is.

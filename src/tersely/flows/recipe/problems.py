@@ -51,7 +51,8 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
     test = _check_repeats(recipe, training, test)
     grading.refuse_bad_gold([*training, *test])
     sides = (_with_system(each, recipe.model.system_prompt) for each in (training, test))
-    training, test = (at_levels(_announce(each, recipe.target), recipe.effort) for each in sides)
+    levels, target = recipe.effort, recipe.target
+    training, test = (_announce(at_levels(each, levels), target) for each in sides)
     return training, test
 
 

@@ -1,4 +1,4 @@
-"""Nemotron's group penalties: thinking and answer are priced apart, each against its group."""
+"""Nemotron's group relative length control: thinking and answer have prices of their own."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -12,12 +12,12 @@ from tersely.rewards import bounded, require
 
 NEEDS: frozenset[str] = frozenset({"thinking_G"})
 EXCEPTIONS: Mapping[str, str] = {
-    "shorter_pays_no_less": "NVIDIA-NeMo/Gym, genrm_compare: thinking and answer have prices of "
-    "their own, and a shorter whole may hold the dearer part"
+    "shorter_pays_no_less": "arXiv:2512.20848: thinking and answer have prices of their own, and "
+    "a shorter whole may hold the dearer part"
 }
 
 
-def nemotron(
+def grlc(
     g: GroupView,
     *,
     thinking_coef: Annotated[float, Ge(0), Le(1)] = 0.1,
@@ -26,11 +26,12 @@ def nemotron(
     """``1[right_i] + thinking_coef * w(thinking_i) + answer_coef * w(answer_i)``,
     ``w(x_i) = s_i - mean(s)``, ``s_i = 1 - (x_i - x_min) / (x_max - x_min)``.
 
-    Source: NVIDIA-NeMo/Gym, resources_servers/genrm_compare/utils.py, whose settings
-    ``group_reasoning_length_penalty_coeff`` and ``group_answer_length_penalty_coeff`` NeMo-RL's
-    public Nemotron recipes use. There the terms are added to a judge's scores of 1 to 5 and the
-    lengths are characters; here they are added to the verdict, and the lengths are tokens. Each
-    term sums to zero over the group, wrong rollouts included, so it moves no mean; a part that is
+    Source: arXiv:2512.20848 (Nemotron 3 Nano), whose equations we did not read; the formula is that
+    of its code (NVIDIA-NeMo/Gym, resources_servers/genrm_compare/utils.py), whose settings are
+    ``group_reasoning_length_penalty_coeff`` and ``group_answer_length_penalty_coeff``. There the
+    terms are added to a judge's scores of 1 to 5, with coefficients of 0.08 to 0.5, and lengths are
+    characters; here they are added to the verdict, and lengths are tokens. The code's bonuses for
+    the shortest of the best are left out. Each term sums to zero over the group, wrong rollouts included, so it moves no mean; a part that is
     as long in all of them, and a group of one, has 0. A cut rollout that never ended its thinking
     has the shortest answer, as there. All wrong: the two terms alone.
 
@@ -39,7 +40,7 @@ def nemotron(
         answer_coef: the same of the answer, in [0, 1 - thinking_coef]; above that a right rollout
             could get less than a wrong one.
     """
-    bounded("answer_coef", answer_coef, high=1.0 - thinking_coef)
+    bounded("answer_coef", answer_coef, high=round(1.0 - thinking_coef, 9))
     require(g, NEEDS)
     assert g.thinking_G is not None
     answer_G = g.tokens_G - g.thinking_G
