@@ -31,9 +31,10 @@ def grlc(
     ``group_reasoning_length_penalty_coeff`` and ``group_answer_length_penalty_coeff``. There the
     terms are added to a judge's scores of 1 to 5, with coefficients of 0.08 to 0.5, and lengths are
     characters; here they are added to the verdict, and lengths are tokens. The code's bonuses for
-    the shortest of the best are left out. Each term sums to zero over the group, wrong rollouts included, so it moves no mean; a part that is
-    as long in all of them, and a group of one, has 0. A cut rollout that never ended its thinking
-    has the shortest answer, as there. All wrong: the two terms alone.
+    the shortest of the best are left out. Each term sums to zero over the group, wrong rollouts
+    included, so it moves no mean; a part that is as long in all of them, and a group of one, has 0.
+    A cut rollout that never ended its thinking has the shortest answer, as there. All wrong: the
+    two terms alone.
 
     Args:
         thinking_coef: reward between the shortest and the longest thinking, in [0, 1].

@@ -4,9 +4,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from tersely import rewards, targets
 from tersely.core.errors import ConfigError, TerselyWarning
-from tersely.core.types import Problem
+from tersely.core.types import GroupView, Problem
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import EffortLevel, NamedSection
 from tersely.lab.problems import FAMILIES, Split, draw_problems
@@ -73,6 +75,33 @@ def _at_level(problem: Problem, name: str, level: EffortLevel) -> Problem:
         return asked
     where = f"effort.{name}.system_prompt"
     return with_system([asked], level.system_prompt, where=where)[0]
+
+
+def budgets_of(recipe: Recipe, problems: Sequence[Problem]) -> dict[str, float]:
+    """The budget that each problem's prompt states, by its id; none where prompts state none."""
+    if recipe.target is None or targets.declared(recipe.target.name).announced is None:
+        return {}
+    none_G = np.zeros(0, dtype=np.int64)
+    views = [
+        GroupView(
+            correct_G=none_G > 0,
+            tokens_G=none_G,
+            finished_G=none_G > 0,
+            formatted_G=none_G > 0,
+            effort=problem.effort or "",
+            problem=problem.id,
+        )
+        for problem in problems
+    ]
+    target = targets.load(recipe.target.name)({}, views, **recipe.target.parameters)
+    return {p.id: float(t) for p, t in zip(problems, target.tokens_P, strict=True)}
+
+
+def lengths_by_level(recipe: Recipe) -> dict[str, float]:
+    """The target length of each level that the recipe's target gives one, in tokens."""
+    if recipe.target is None or "effort" not in targets.declared(recipe.target.name).needs:
+        return {}
+    return {level: float(n) for level, n in recipe.target.parameters["tokens"].items()}
 
 
 def _with_system(problems: list[Problem], text: str | None) -> list[Problem]:
