@@ -21,6 +21,7 @@ ALONE = GroupView(
     reference_tokens=80.0,
     reference_accuracy=0.5,
     thought_G=np.array([True]),
+    thinking_G=np.array([30]),
 )
 # The same, with two wrong answers of 40 and 80 tokens.
 WRONG = ALONE._replace(
@@ -29,6 +30,7 @@ WRONG = ALONE._replace(
     finished_G=np.array([True, True]),
     formatted_G=np.array([True, True]),
     thought_G=np.array([True, True]),
+    thinking_G=np.array([30, 50]),
 )
 
 # Reward of the one right rollout; rewards of the two wrong ones. A reward that is not in this table

@@ -14,7 +14,7 @@ from tersely.rewards import available, load
 # answer       right  right  right  wrong  wrong  read as right, but cut off: wrong
 # tokens       40     80     120    60     160    200
 # readable     yes    yes    yes    yes    no     yes
-# thinking     none   yes    yes    none   yes    yes
+# thinking     none   50     90     none   160    150
 # mean length 660 / 6 = 110; right lengths 40, 80, 120: mean 80, var 3200 / 3, std 32.66
 GROUP = GroupView(
     correct_G=np.array([True, True, True, False, False, True]),
@@ -27,6 +27,7 @@ GROUP = GroupView(
     reference_tokens=100.0,
     reference_accuracy=0.5,
     thought_G=np.array([False, True, True, False, True, True]),
+    thinking_G=np.array([0, 50, 90, 0, 160, 150]),
 )
 
 Case = tuple[Mapping[str, float], list[float]]
@@ -107,6 +108,7 @@ def right(*tokens: int) -> GroupView:
         finished_G=everyone,
         formatted_G=everyone,
         thought_G=everyone,
+        thinking_G=np.array(tokens),
     )
 
 

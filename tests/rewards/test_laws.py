@@ -21,6 +21,7 @@ OPTIONAL = (
     "reference_tokens",
     "reference_accuracy",
     "thought_G",
+    "thinking_G",
 )
 VALUES = (-1.0, -0.5, 0.0, 0.001, 0.05, 0.4, 0.5, 1.0, 2.0, 5.0)
 every_reward = pytest.mark.parametrize("name", available())
@@ -47,6 +48,7 @@ def random_group(seed: int) -> GroupView:
         reference_accuracy=float(rng.random()),
         thought_G=rng.random(samples) < 0.5,
         pay_unfinished=bool(rng.random() < 0.2),
+        thinking_G=rng.integers(0, tokens_G + 1),
     )
     for array in arrays(g).values():
         array.flags.writeable = False
@@ -170,7 +172,8 @@ def test_what_a_reward_does_not_declare_it_does_not_see(name: str, field: str) -
         return
     for seed in SEEDS:
         g, other = random_group(seed), random_group(seed + 1000)
-        other = other._replace(thought_G=~g.thought_G)  # as long as the group
+        # as long as the group
+        other = other._replace(thought_G=~g.thought_G, thinking_G=g.tokens_G - g.thinking_G)
         changed = g._replace(**{field: getattr(other, field)})
         np.testing.assert_array_equal(load(name)(changed), load(name)(g))
 
@@ -277,7 +280,7 @@ def test_a_cut_rollout_read_as_right_is_right_where_the_recipe_pays_it(name: str
 def test_refuses_a_group_that_lacks_what_it_needs_and_misses_nothing_else(name: str) -> None:
     g = varied_group()
     assert needs(name) <= set(OPTIONAL)
-    missing = {key: None if key == "thought_G" else np.nan for key in OPTIONAL}
+    missing = {key: None if key.endswith("_G") else np.nan for key in OPTIONAL}
     for field in needs(name):
         with pytest.raises(ValueError, match=f"needs {field}"):
             load(name)(g._replace(**{field: missing[field]}))

@@ -29,6 +29,7 @@ def make_group(lengths, right, *, problem="p", finished=None):
         tokens_G=tokens_G,
         finished_G=np.ones(len(lengths), bool) if finished is None else np.array(finished, bool),
         formatted_G=np.ones(len(lengths), bool),
+        effort="high",
         problem=problem,
     )
 

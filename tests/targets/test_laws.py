@@ -72,7 +72,15 @@ def test_it_looks_at_the_problem_where_it_says_so_and_only_there(name, run, rand
     one, _ = run(name, random_steps(3, 4))
     other, _ = run(name, random_steps(3, 4, problems=("a", "a", "b", "f", "g")))
     assert same(one, other) != ("problem" in declared(name).needs)
-    assert declared(name).needs <= {"problem"}
+    assert declared(name).needs <= {"problem", "effort"}
+
+
+@every_target
+def test_it_looks_at_the_level_of_effort_where_it_says_so_and_only_there(name, run, random_steps):
+    steps = random_steps(3, 4)
+    one, _ = run(name, steps)
+    other, _ = run(name, [[g._replace(effort="low") for g in groups] for groups in steps])
+    assert same(one, other) != ("effort" in declared(name).needs)
 
 
 @every_target

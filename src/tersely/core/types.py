@@ -47,7 +47,8 @@ class Problem:
 
     ``reference_tokens`` and ``reference_accuracy`` are a reference policy's mean length and share
     of right answers on it, for rewards that compare with one. ``earlier`` are the messages before
-    the prompt, which is the chat's last message, of the user. ``place`` is where it was read
+    the prompt, which is the chat's last message, of the user. ``effort`` is the level of effort
+    that the prompt asks for. ``place`` is where it was read
     (``file:line``), for errors to name; it is not stored.
     """
 
@@ -60,6 +61,7 @@ class Problem:
     reference_tokens: float | None = None
     reference_accuracy: float | None = None
     earlier: tuple[Message, ...] = ()
+    effort: str | None = None
     place: str | None = field(default=None, compare=False, metadata={"stored": False})
 
     @property
@@ -179,6 +181,7 @@ class GroupView(NamedTuple):
         first_right_G: tokens until a right answer first stands, all of them where none does; None
             if it was not looked for.
         pay_unfinished: a rollout that was cut with its answer already written may be right.
+        effort: the level of effort that the prompt asks for; empty if none.
         problem: the problem's id, for targets that keep state; a reward must not use it.
     """
 
@@ -195,6 +198,7 @@ class GroupView(NamedTuple):
     thinking_G: Int[np.ndarray, " G"] | None = None
     first_right_G: Int[np.ndarray, " G"] | None = None
     pay_unfinished: bool = False
+    effort: str = ""
     problem: str = ""
 
     @property
@@ -226,7 +230,8 @@ class EvalRecord:
     ``thinking_tokens``: those up to the end of the thinking, its mark included; 0 without any,
     all if it never ended, None where it is not known. ``turns``: how often the model spoke;
     ``tool_tokens``: of ``tokens``, those that tools wrote; None where it is not known.
-    ``failure``: why the sample could not be made, where its finish is ERROR.
+    ``effort``: the level that the prompt asks for. ``failure``: why the sample could not be made,
+    where its finish is ERROR.
     """
 
     run: str
@@ -252,6 +257,7 @@ class EvalRecord:
     thinking_tokens: int | None = None
     turns: int | None = None
     tool_tokens: int | None = None
+    effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,10 @@ def of_target(name: str) -> dict[str, object]:
     file = Path(__file__).parents[2] / "targets" / f"test_{name}.py"
     target = {"name": name, **run_path(str(file))["SETTINGS"]}
     reward = "a_dlp" if "weight" in targets.declared(name).gives else "l1_max"
-    return {"reward": {"name": reward}, "target": target}
+    changes: dict[str, object] = {"reward": {"name": reward}, "target": target}
+    if "effort" in targets.declared(name).needs:
+        changes["effort"] = {"high": {}, "low": {"phrase": "="}}
+    return changes
 
 
 # Everything of a recipe but its reward: sections that replace the plain ones.

@@ -166,6 +166,7 @@ def record_of(
         cap_tokens=spec.cap_tokens,
         seed=spec.seed,
         difficulty=problem.difficulty,
+        effort=problem.effort,
         answer_tokens=first_right,
         prompt=problem.prompt if with_text else None,
         text=completion.text if with_text and (completion.text or not completion.failure) else None,

@@ -1,14 +1,16 @@
 """The problems that a recipe trains and tests on."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from tersely import rewards, targets
 from tersely.core.errors import ConfigError, TerselyWarning
-from tersely.core.types import Problem
+from tersely.core.types import GroupView, Problem
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.recipe.sections import NamedSection
+from tersely.flows.recipe.sections import EffortLevel, NamedSection
 from tersely.lab.problems import FAMILIES, Split, draw_problems
 from tersely.tasks import grading, sources
 from tersely.tasks.problems import in_band, of_sources, with_system
@@ -51,8 +53,55 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
     test = _check_repeats(recipe, training, test)
     grading.refuse_bad_gold([*training, *test])
     sides = (_with_system(each, recipe.model.system_prompt) for each in (training, test))
-    training, test = (_announce(each, recipe.target) for each in sides)
+    levels, target = recipe.effort, recipe.target
+    training, test = (_announce(at_levels(each, levels), target) for each in sides)
     return training, test
+
+
+def at_levels(problems: Sequence[Problem], levels: Mapping[str, EffortLevel]) -> list[Problem]:
+    """Every problem once for each level, as a problem of its own; as they are without levels."""
+    if not levels:
+        return list(problems)
+    return [
+        _at_level(problem, name, level) for problem in problems for name, level in levels.items()
+    ]
+
+
+def _at_level(problem: Problem, name: str, level: EffortLevel) -> Problem:
+    asked = replace(
+        problem, id=f"{problem.id} {name}", prompt=problem.prompt + level.phrase, effort=name
+    )
+    if level.system_prompt is None:
+        return asked
+    where = f"effort.{name}.system_prompt"
+    return with_system([asked], level.system_prompt, where=where)[0]
+
+
+def budgets_of(recipe: Recipe, problems: Sequence[Problem]) -> dict[str, float]:
+    """The budget that each problem's prompt states, by its id; none where prompts state none."""
+    if recipe.target is None or targets.declared(recipe.target.name).announced is None:
+        return {}
+    none_G = np.zeros(0, dtype=np.int64)
+    views = [
+        GroupView(
+            correct_G=none_G > 0,
+            tokens_G=none_G,
+            finished_G=none_G > 0,
+            formatted_G=none_G > 0,
+            effort=problem.effort or "",
+            problem=problem.id,
+        )
+        for problem in problems
+    ]
+    target = targets.load(recipe.target.name)({}, views, **recipe.target.parameters)
+    return {p.id: float(t) for p, t in zip(problems, target.tokens_P, strict=True)}
+
+
+def lengths_by_level(recipe: Recipe) -> dict[str, float]:
+    """The target length of each level that the recipe's target gives one, in tokens."""
+    if recipe.target is None or "effort" not in targets.declared(recipe.target.name).needs:
+        return {}
+    return {level: float(n) for level, n in recipe.target.parameters["tokens"].items()}
 
 
 def _with_system(problems: list[Problem], text: str | None) -> list[Problem]:

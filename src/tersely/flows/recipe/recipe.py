@@ -20,12 +20,14 @@ from tersely.core.parsing import parse_toml
 from tersely.flows.recipe.sections import (
     AdvantageSection,
     CheckpointSection,
+    EffortLevel,
     EngineSection,
     EvaluationSection,
     FilterSection,
     LearnerSection,
     LossSection,
     ModelSection,
+    Named,
     NamedSection,
     ProblemsSection,
     SamplingSection,
@@ -65,6 +67,8 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     model: ModelSection = ModelSection()
     problems: ProblemsSection = ProblemsSection()
+    # Levels of effort by name: every problem is asked at each of them.
+    effort: dict[Named, EffortLevel] = Field(default_factory=dict)
     sampling: SamplingSection
     reward: NamedSection
     target: NamedSection | None = None
@@ -92,6 +96,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Recipe":
         self._check_target()
+        self._check_effort()
         self._check_treatment()
         self._check_credit()
         if self.learner.staleness > self.sampling.prompts_per_step:
@@ -124,7 +129,7 @@ class Recipe(Section):
         for key, value in self.target.parameters.items():
             if key != "tokens" and not key.endswith("_tokens"):
                 continue
-            tokens = max(value) if isinstance(value, list) else value
+            tokens = max(_values(value))
             if tokens > cap:
                 raise ValueError(
                     f"target.{key} = {tokens} (L_T) exceeds sampling.cap_tokens = {cap} (L_R), "
@@ -135,6 +140,36 @@ class Recipe(Section):
             raise ValueError(
                 f"reward {self.reward.name} needs {field}, which target {self.target.name} "
                 f"does not give; use one of {', '.join(targets.giving(field))}"
+            )
+
+    def _check_effort(self) -> None:
+        """Levels differ in their prompts, and targets by level are of levels that there are."""
+        asked = [(level.phrase, level.system_prompt) for level in self.effort.values()]
+        if len(set(asked)) < len(asked):
+            raise ValueError(
+                f"effort: two of the levels {', '.join(self.effort)} ask alike, so nothing could "
+                "tell them apart; give each a phrase or a system_prompt of its own"
+            )
+        if self.model.system_prompt and any(each for _, each in asked):
+            raise ValueError(
+                "model.system_prompt and the system_prompt of a level are two system messages; "
+                "set one of them"
+            )
+        if self.target is None or "effort" not in targets.declared(self.target.name).needs:
+            return
+        if not self.effort:
+            raise ValueError(
+                f"target {self.target.name} needs levels, and the recipe has none; add "
+                '[effort.low] with phrase = "..." and others like it'
+            )
+        given = self.target.parameters["tokens"]
+        for level in given.keys() - self.effort.keys():
+            raise ValueError(no_such("level", level, self.effort, fix="leave it out"))
+        needed = "target_tokens" in rewards.needs(self.reward.name)
+        for level in sorted(self.effort.keys() - given.keys()) if needed else ():
+            raise ValueError(
+                f"reward {self.reward.name} needs target_tokens, and target.tokens has none for "
+                f"the level {level}; add it"
             )
 
     def _check_treatment(self) -> None:
@@ -206,6 +241,12 @@ def _move_template(settings: dict[str, Any], section: str, keys: Sequence[str]) 
         stacklevel=2,
     )
     return settings
+
+
+def _values(value: Any) -> Sequence[Any]:
+    if isinstance(value, dict):
+        return [*value.values()]
+    return value if isinstance(value, list) else [value]
 
 
 def shipped(name: str) -> Path:

@@ -74,6 +74,16 @@ class ProblemsSection(Section):
     test_limit: Count = 400
 
 
+class EffortLevel(Section):
+    """How a prompt asks for a level of effort; nothing of either leaves it as it is.
+
+    ``phrase`` is put after the question; ``system_prompt`` before everything.
+    """
+
+    phrase: str = ""
+    system_prompt: Named | None = None
+
+
 class SamplingSection(Section):
     """How a step's rollouts are drawn; ``cap_tokens`` is L_R.
 

@@ -185,6 +185,7 @@ def graded_view(problem: Problem, columns: RolloutColumns, *, pay_unfinished: bo
         thinking_G=_thinking(columns, graded_G),
         first_right_G=_first_right(columns, graded_G),
         pay_unfinished=pay_unfinished,
+        effort=problem.effort or "",
         problem=problem.id,
     )
     return GradedView(graded_G, view)

@@ -28,7 +28,7 @@ MEMORY_SHARE, ROWS = 0.5, 256
 # A bound that no ratio reaches: verl's loss always has the second clip.
 NO_DUAL_CLIP = 1e6
 # What rewards and targets may need and verl's estimator is not told: of the problem, and parts.
-UNTOLD = rewards.REFERENCES | {"problem", "thinking_G", "first_right_G"}
+UNTOLD = rewards.REFERENCES | {"problem", "effort", "thinking_G", "first_right_G"}
 ENGINE, FSDP, MODE = "model_engine", "dp", "trainer.v1.trainer_mode"
 SYNC, ONE_STEP_OFF, FULLY_ASYNC = "sync", "colocate_async", "separate_async"
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"

@@ -30,6 +30,13 @@ from tersely.report.charts.figures import (
 )
 from tersely.report.charts.training import EvalPoint, draw_training
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
+from tersely.report.pages.levels import (
+    RunLevels,
+    draw_levels,
+    measure_levels,
+    tabulate_levels,
+    tell_stated,
+)
 from tersely.report.pages.traces import pair_traces
 from tersely.report.tables.comparison import (
     BOLD,
@@ -41,6 +48,7 @@ from tersely.report.tables.comparison import (
     write_caption,
 )
 from tersely.report.tables.conclusions import warn_of_lost_problems
+from tersely.report.tables.matrices import Matrix
 from tersely.report.tables.stages import describe_stages, tell_alarms
 from tersely.report.tables.words import define, describe_protocol
 
@@ -72,6 +80,7 @@ class MeasuredRun(NamedTuple):
     points: list[EvalPoint]
     stages: Stages
     budgets: list[int]
+    levels: RunLevels
 
 
 class Report(NamedTuple):
@@ -99,6 +108,7 @@ class RunPage(NamedTuple):
     figures: Sequence[Figure]
     facts: Mapping[str, Mapping[str, Any]]
     glossary: Mapping[str, str]
+    efforts: Matrix | None
 
 
 def write_report(
@@ -210,6 +220,9 @@ def measure(run: RunFolder, *, budgets: Sequence[int] = (), ks: Sequence[int] = 
             np.array([r.tokens_mean for r in run.steps]),
         ),
         budgets=budgets,
+        levels=measure_levels(
+            run.recipe, run.evaluations, problems=[*run.problems.values()], rng=rng
+        ),
     )
 
 
@@ -232,7 +245,7 @@ def build_page(run: RunFolder, measured: MeasuredRun) -> RunPage:
             if alarm
         ],
         protocol=f"protocol {overall.protocol.value}",
-        notes=overall.notes,
+        notes=[*overall.notes, *tell_stated(measured.levels)],
         tiles=_tiles(overall),
         overall=_block(overall),
         everything=_block(overall)._replace(rows=format_rows(overall.measures)),
@@ -241,6 +254,7 @@ def build_page(run: RunFolder, measured: MeasuredRun) -> RunPage:
         figures=_figures(run, measured),
         facts=_facts(run, measured),
         glossary=define(m.name for m in overall.measures),
+        efforts=tabulate_levels(measured.levels),
     )
 
 
@@ -320,6 +334,7 @@ def _figures(run: RunFolder, measured: MeasuredRun) -> list[Figure]:
             draw_length_histograms(measured.before, measured.after),
         ),
     ]
+    figures += draw_levels(measured.levels)
     if run.steps:
         last_step = max(record.step for record in run.steps)
         figures.append(
