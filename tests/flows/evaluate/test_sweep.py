@@ -1,7 +1,9 @@
 """A sweep's folder: the same seeds at every level, resumed, added to, and refused."""
 
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,23 @@ import sweeping
 sys.path.insert(0, str(Path(__file__).parents[2] / "engines" / "http"))
 from faulty_server import choice, completion, reply
 
+from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
-from tersely.flows.evaluate.levels import effort_levels, merge, nest, ranks_of
+from tersely.core.types import SamplingSpec
+from tersely.engines.models import lab_folder
+from tersely.flows.evaluate.levels import (
+    budget_levels,
+    effort_levels,
+    merge,
+    nest,
+    prompt_levels,
+    ranks_of,
+)
+from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.sweep import Sweep, run_sweep
 from tersely.flows.evaluate.swept import measure_sweep
+from tersely.metrics.adherence import CountedTokens
+from tersely.metrics.budgets import Protocol
 from tersely.readers.sweeps import (
     SweepKind,
     SweepLevel,
@@ -270,3 +285,82 @@ def test_a_damaged_list_of_levels_is_named(tmp_path, content) -> None:
     (tmp_path / "sweep.json").write_text(content)
     with pytest.raises(ConfigError, match=r"sweep\.json is no list of a sweep's levels"):
         read_sweep(tmp_path)
+
+
+def test_a_prompt_stands_before_every_problem_and_the_problems_stay_the_same(
+    server, benchmark, tmp_path
+) -> None:
+    server.answer = lambda body: sweeping.said(body, 300 if "long" in str(body) else 100)
+    for name in ("brief", "long"):
+        (tmp_path / f"{name}.txt").write_text(f"Be {name}.\n")
+    levels = prompt_levels([tmp_path / "brief.txt", tmp_path / "long.txt"])
+    out = tmp_path / "s"
+    run_sweep(sweep(server, benchmark, out, levels, kind=SweepKind.PROMPTS), observer=Order())
+    first, *_, last = server.bodies
+    assert first["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert last["messages"][0] == {"role": "system", "content": "Be long."}
+    assert [each.name for each in list_levels(out)] == ["brief", "long"]
+    assert not measure_sweep(out).adherence.ordered
+
+
+def test_two_system_prompts_are_refused(server, benchmark, tmp_path) -> None:
+    levels = (SweepLevel(name="a", system_prompt="A"), SweepLevel(name="b", system_prompt="B"))
+    asked = sweep(server, benchmark, tmp_path / "s", levels, kind=SweepKind.PROMPTS)
+    asked = replace(asked, plan=replace(asked.plan, system_prompt="C"))
+    with pytest.raises(ConfigError, match="leave out --system-prompt"):
+        run_sweep(asked, observer=Order())
+
+
+def test_settings_of_the_template_are_merged_from_all_that_give_them(
+    server, benchmark, tmp_path
+) -> None:
+    body = {"extra_body": {"chat_template_kwargs": {"a": 1}, "min_p": 0.1}}
+    levels = effort_levels("low,high", field="chat_template_kwargs.effort")
+    asked = sweep(server, benchmark, tmp_path / "s", levels, endpoint=body)
+    asked = replace(asked, plan=replace(asked.plan, chat_template_kwargs={"b": 2}))
+    sent = asked.plan_of(levels[0]).server.extra_body
+    assert sent == {"chat_template_kwargs": {"a": 1, "b": 2, "effort": "low"}, "min_p": 0.1}
+
+
+def test_a_budget_is_held_against_the_thinking_where_records_know_it(
+    server, benchmark, tmp_path
+) -> None:
+    server.answer = sweeping.ignoring_budgets
+    out, levels = tmp_path / "s", budget_levels("100,900", cap_tokens=900)
+    kind = SweepKind.BUDGETS
+    run_sweep(sweep(server, benchmark, out, levels, kind=kind, cap_tokens=900), observer=Order())
+    assert measure_sweep(out).adherence.levels[0].over.estimate == 1
+    for folder in list_levels(out):
+        # Without a note of the file's digest it may be edited.
+        (folder / "digests.json").unlink()
+        known = [replace(record, thinking_tokens=100) for record in records_of(folder)]
+        jsonl.write(folder / "records.jsonl", known)
+    first = measure_sweep(out).adherence.levels[0]
+    assert (first.counted, first.over.estimate) == (CountedTokens.THINKING, 0)
+
+
+def test_a_model_in_this_process_reads_its_level_in_the_template(tmp_path) -> None:
+    """Where low closes the thinking at once."""
+    model = tmp_path / "model"
+    shutil.copytree(lab_folder(), model)
+    template = (model / "chat_template.jinja").read_text()
+    closed = "{% if reasoning_effort == 'low' %}<think></think>{% endif %}"
+    begins = "{% if add_generation_prompt %}<assistant>"
+    assert begins in template
+    (model / "chat_template.jinja").write_text(template.replace(begins, begins + closed))
+    one = Plan(
+        model=str(model),
+        benchmark="lab",
+        out=tmp_path / "s",
+        spec=SamplingSpec(samples=2, cap_tokens=24, seed=0),
+        budgets=(24,),
+        protocol=Protocol.FINISHED,
+        limit=8,
+    )
+    levels = effort_levels("low,high", field="chat_template_kwargs.reasoning_effort")
+    run_sweep(Sweep(plan=one, kind=SweepKind.EFFORTS, levels=levels), observer=Order())
+    low, high = (level.tokens.estimate for level in measure_sweep(tmp_path / "s").adherence.levels)
+    assert low < high / 2
+    asked = Sweep(plan=one, kind=SweepKind.EFFORTS, levels=effort_levels("low,high"))
+    with pytest.raises(ConfigError, match="sends reasoning_effort, which only servers take"):
+        run_sweep(asked, observer=Order())

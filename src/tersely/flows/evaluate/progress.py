@@ -74,7 +74,8 @@ class EvalProgress:
             self._spoke = monotonic()
             left_s = seconds / (self._new + self._failed) * (self._total - self.done)
             self.display.say(
-                f"{self._what}{self.done:,} of {self._total:,} samples  {numbers}  about {left_s:,.0f} s left"
+                f"{self._what}{self.done:,} of {self._total:,} samples  {numbers}  "
+                f"about {left_s:,.0f} s left"
             )
 
     # An evaluation has no steps and no alarms, and is stopped by an exception.

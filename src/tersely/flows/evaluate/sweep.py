@@ -28,6 +28,10 @@ from tersely.readers.sweeps import (
 from tersely.tasks.problems import digest
 
 log = logging.getLogger(__name__)
+_FIELDS = {
+    kind: f"; where the server has another name for it, give that with --{option}-field"
+    for kind, option in ((SweepKind.EFFORTS, "effort"), (SweepKind.BUDGETS, "budget"))
+}
 OnFirst = Callable[[Problem, EvalRecord], None]
 
 
@@ -134,6 +138,7 @@ def run_sweep(sweep: Sweep, *, observer: Observer, on_first: OnFirst | None = No
         if len(failed) == len(record.levels):
             raise EngineError(
                 f"every level failed; the first, {failed[0].name}: {failed[0].refused}"
+                f"{_FIELDS.get(sweep.kind, '')}"
             )
     return record
 

@@ -20,9 +20,9 @@ from tersely.metrics.pareto import Front, place_on_fronts
 from tersely.metrics.sharing import share
 from tersely.readers.evaluations import RECORDS_FILE, Loaded, load
 from tersely.readers.frames import scan
+from tersely.readers.questions import Key
 from tersely.readers.sweeps import SweepKind, SweepLevel, SweepRecord, list_levels, read_sweep
 
-Key = tuple[str, str]
 _COLUMNS: dict[str, Any] = {
     "benchmark": pl.String,
     "problem": pl.String,

@@ -1,10 +1,12 @@
 """Accuracy over realised tokens, one dot a level, in the order of the levels."""
 
+from collections.abc import Sequence
+
 import altair as alt
 
 from tersely.flows.evaluate.swept import MeasuredSweep
 from tersely.metrics.numbers import defined
-from tersely.report.charts.figures import Spec
+from tersely.report.charts.figures import ChartRow, Spec
 from tersely.report.charts.style import FAINT, MANY, Datasets, arrange, hold
 
 WIDTH_PX, HEIGHT_PX = 560, 320
@@ -13,23 +15,7 @@ WIDTH_PX, HEIGHT_PX = 560, 320
 def draw_levels(sweep: MeasuredSweep) -> Spec:
     """The levels joined in order; lines: 95% intervals in both directions."""
     datasets: Datasets = {}
-    rows = [
-        {
-            "level": level.name,
-            "order": place,
-            "verdict": str(judged.verdict),
-            "tokens": defined(judged.tokens.estimate),
-            "tokens_low": defined(judged.tokens.low),
-            "tokens_high": defined(judged.tokens.high),
-            "accuracy": defined(point.accuracy.estimate),
-            "accuracy_low": defined(point.accuracy.low),
-            "accuracy_high": defined(point.accuracy.high),
-        }
-        for place, (level, point, judged) in enumerate(
-            zip(sweep.levels, sweep.front.points, sweep.adherence.levels, strict=True)
-        )
-    ]
-    data = hold(rows, datasets=datasets)
+    data = hold(_list_points(sweep), datasets=datasets)
     x = alt.X(
         "tokens:Q",
         title="mean tokens that samples took",
@@ -42,14 +28,7 @@ def draw_levels(sweep: MeasuredSweep) -> Spec:
         scale=alt.Scale(zero=False),
         axis=alt.Axis(format="~%", tickCount=6),
     )
-    names = [level.name for level in sweep.levels]
-    colour = alt.Color(
-        "level:N",
-        scale=alt.Scale(domain=names, range=[MANY[at % len(MANY)] for at in range(len(names))]),
-        sort=names,
-        legend=alt.Legend(title=None, orient="top", columns=3, symbolType="circle"),
-    )
-    base = alt.Chart(data).encode(x=x, y=y, color=colour)
+    base = alt.Chart(data).encode(x=x, y=y, color=_colour([each.name for each in sweep.levels]))
     tooltip = [
         "level:N",
         "verdict:N",
@@ -66,3 +45,30 @@ def draw_levels(sweep: MeasuredSweep) -> Spec:
     ]
     chart = alt.layer(*layers, width=WIDTH_PX, height=HEIGHT_PX)
     return arrange([chart], shared=("color",), datasets=datasets)
+
+
+def _list_points(sweep: MeasuredSweep) -> list[ChartRow]:
+    places = zip(sweep.front.points, sweep.adherence.levels, strict=True)
+    return [
+        {
+            "level": level.name,
+            "order": place,
+            "verdict": str(level.verdict),
+            "tokens": defined(level.tokens.estimate),
+            "tokens_low": defined(level.tokens.low),
+            "tokens_high": defined(level.tokens.high),
+            "accuracy": defined(point.accuracy.estimate),
+            "accuracy_low": defined(point.accuracy.low),
+            "accuracy_high": defined(point.accuracy.high),
+        }
+        for place, (point, level) in enumerate(places)
+    ]
+
+
+def _colour(names: Sequence[str]) -> alt.Color:
+    return alt.Color(
+        "level:N",
+        scale=alt.Scale(domain=names, range=[MANY[at % len(MANY)] for at in range(len(names))]),
+        sort=names,
+        legend=alt.Legend(title=None, orient="top", columns=3, symbolType="circle"),
+    )

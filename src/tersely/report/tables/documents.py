@@ -12,11 +12,13 @@ from tersely.flows.evaluate.several import ComparedSeveral
 from tersely.flows.evaluate.swept import MeasuredSweep
 from tersely.flows.price.architecture import Architecture
 from tersely.flows.price.total import Price
+from tersely.metrics.adherence import LengthPair
 from tersely.metrics.allpairs import PairDifference
 from tersely.metrics.changes import ProblemChange
 from tersely.metrics.comparison import Comparison
 from tersely.metrics.measures import Evaluation
 from tersely.metrics.passrates import PassRate
+from tersely.readers.sweeps import SweepLevel
 from tersely.report.pages.exports import export_comparison, export_evaluation
 from tersely.report.tables.conclusions import conclude, warn_of_lost_problems
 from tersely.report.tables.curated import SetView, summarise_rates
@@ -100,24 +102,6 @@ def describe_several(several: ComparedSeveral) -> dict[str, Any]:
 
 def describe_sweep(sweep: MeasuredSweep) -> dict[str, Any]:
     """Every figure of a sweep: its levels in order, and every pair of those that were sampled."""
-    names = [level.name for level in sweep.levels]
-    sentences = tell_levels(sweep)
-    levels = []
-    for level in sweep.record.levels:
-        entry: dict[str, Any] = asdict(level)
-        entry["failed"] = entry.pop("refused")
-        if level.name in names:
-            at = names.index(level.name)
-            point = sweep.front.points[at]
-            judged = {**sweep.adherence.levels[at]._asdict(), "against": None}
-            judged["against"] = [names[other] for other in sweep.adherence.levels[at].against]
-            entry |= judged | {
-                "conclusion": sentences[at],
-                "accuracy": point.accuracy,
-                "dominated_by": [names[other] for other in point.dominated_by],
-                "settled": point.settled,
-            }
-        levels.append(entry)
     return {
         "kind": "sweep",
         "name": sweep.name,
@@ -128,23 +112,48 @@ def describe_sweep(sweep: MeasuredSweep) -> dict[str, Any]:
         "samples_per_problem": sweep.sides[0].table.tokens_PS.shape[1],
         "conclusions": [*summarise_sweep(sweep), *tell_failed_levels(sweep)],
         "notes": sweep.notes,
-        "levels": levels,
+        "levels": [_describe_level(sweep, level) for level in sweep.record.levels],
         "pairs": [
-            {
-                "first": names[length.tokens.first],
-                "second": names[length.tokens.second],
-                "state": length.state,
-                "equal_texts": length.equal_texts,
-                "texts": length.texts,
-                "tokens": _describe_pair(length.tokens),
-                "accuracy": _describe_pair(accuracy),
-            }
+            _describe_pair(sweep, length, accuracy)
             for length, accuracy in zip(sweep.adherence.pairs, sweep.accuracy, strict=True)
         ],
     }
 
 
-def _describe_pair(pair: PairDifference) -> dict[str, Any]:
+def _describe_level(sweep: MeasuredSweep, level: SweepLevel) -> dict[str, Any]:
+    """What it sends, and what came of it where it was sampled."""
+    entry: dict[str, Any] = asdict(level)
+    entry["failed"] = entry.pop("refused")
+    names = [each.name for each in sweep.levels]
+    if level.name not in names:
+        return entry
+    at = names.index(level.name)
+    point, judged = sweep.front.points[at], sweep.adherence.levels[at]
+    return entry | {
+        **judged._asdict(),
+        "against": [names[other] for other in judged.against],
+        "conclusion": tell_levels(sweep)[at],
+        "accuracy": point.accuracy,
+        "dominated_by": [names[other] for other in point.dominated_by],
+        "settled": point.settled,
+    }
+
+
+def _describe_pair(
+    sweep: MeasuredSweep, length: LengthPair, accuracy: PairDifference
+) -> dict[str, Any]:
+    return {
+        "first": sweep.levels[accuracy.first].name,
+        "second": sweep.levels[accuracy.second].name,
+        "state": length.state,
+        "equal_texts": length.equal_texts,
+        "texts": length.texts,
+        "tokens": _describe_difference(length.tokens),
+        "accuracy": _describe_difference(accuracy),
+    }
+
+
+def _describe_difference(pair: PairDifference) -> dict[str, Any]:
     return {
         "difference": pair.difference,
         "p": pair.p,

@@ -76,19 +76,20 @@ def tabulate_levels(sweep: MeasuredSweep) -> Matrix:
     """Accuracy, realised tokens and adherence of each level, in order."""
     names = [level.name for level in sweep.levels]
     with_budgets = any(level.budget_tokens is not None for level in sweep.levels)
+    with_thinking = any(level.thinking.n_samples for level in sweep.adherence.levels)
     rows = []
     for name, point, level in zip(names, sweep.front.points, sweep.adherence.levels, strict=True):
         cells = [
             Cell(level.verdict, ""),
             format_level(point.accuracy, Unit.SHARE),
             format_level(level.tokens, Unit.TOKENS),
-            format_level(level.thinking, Unit.TOKENS),
+            *([format_level(level.thinking, Unit.TOKENS)] if with_thinking else []),
             *([format_level(level.over, Unit.SHARE)] if with_budgets else []),
             format_level(level.cut, Unit.SHARE),
             describe_place(point, names=names),
         ]
         rows.append(MatrixRow(name, cells))
-    heads = ["verdict", "accuracy", "tokens", "thinking"]
+    heads = ["verdict", "accuracy", "tokens", *(["thinking"] if with_thinking else [])]
     heads += [*(["over budget"] if with_budgets else []), "cut", "Pareto front"]
     return Matrix(title="level", heads=heads, rows=rows, caption=write_sweep_caption(sweep))
 
