@@ -11,28 +11,31 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import t
 
 from tersely.metrics.intervals import LEVEL, Interval, averages
 from tersely.metrics.serving import ServingGrid
-from tersely.metrics.simultaneous import bound_ratios, bound_shares
+from tersely.metrics.simultaneous import bound_ratios, bound_shares, draw_normal, one_critical
 
 SPLITS = 100
 FEWEST_PROBLEMS = 4
 AT_ONCE = 25
+DRAWS = 2000
+SLACK = 1.02
 
 
 class Goal(StrEnum):
     """What a rule looks for."""
 
     ACCURACY = "at least that accuracy"
-    COST = "at most that cost"
+    COST = "at most that multiple of the reference's cost"
 
 
 class ChoiceRule(NamedTuple):
     """The cheapest setting with an accuracy, or the most accurate within a cost.
 
     Where none reaches the accuracy it is the most accurate, where none is as cheap the cheapest.
+    A cost is a multiple of the reference's on the same problems: whether these are long or short
+    then matters little.
 
     Args:
         allowed_M: the settings to choose from.
@@ -69,6 +72,7 @@ class Halves(NamedTuple):
     """Means of every setting over both halves of every split.
 
     Args:
+        cost_HM: as a multiple of the reference's.
         chosen_HP: the problems that the half chooses by; judged by all others.
     """
 
@@ -78,7 +82,7 @@ class Halves(NamedTuple):
 
 
 def split_halves(
-    grid: ServingGrid, *, rng: np.random.Generator, splits: int = SPLITS
+    grid: ServingGrid, *, reference: int, rng: np.random.Generator, splits: int = SPLITS
 ) -> Halves | None:
     """Random halves, each used both ways; None for fewer than four problems."""
     problems = len(grid.right_PM)
@@ -97,7 +101,8 @@ def split_halves(
             ]
         )
         means.append(np.vstack([sums_SM / sizes[0], (values_PM.sum(axis=0) - sums_SM) / sizes[1]]))
-    return Halves(np.vstack([first_SP, ~first_SP]), *means)
+    right_HM, cost_HM = means
+    return Halves(np.vstack([first_SP, ~first_SP]), right_HM, cost_HM / cost_HM[:, [reference]])
 
 
 def choose(
@@ -123,10 +128,16 @@ def _first_best(main_HM: np.ndarray, second_HM: np.ndarray) -> Int[np.ndarray, "
 
 
 def judge_rule(
-    grid: ServingGrid, halves: Halves | None, rule: ChoiceRule, *, n_samples: int
+    grid: ServingGrid,
+    halves: Halves | None,
+    rule: ChoiceRule,
+    *,
+    reference: int,
+    n_samples: int,
 ) -> JudgedChoice:
     """What the rule chooses on all problems, and how its choices on halves do on the others."""
     right_1M, cost_1M = grid.right_PM.mean(axis=0)[None], grid.cost_PM.mean(axis=0)[None]
+    cost_1M = cost_1M / cost_1M[:, [reference]]
     setting = int(choose(right_1M, cost_1M, rule)[0])
     right, cost = float(right_1M[0, setting]), float(cost_1M[0, setting])
     met = right >= rule.bound if rule.goal is Goal.ACCURACY else cost <= rule.bound
@@ -136,7 +147,7 @@ def judge_rule(
     choice_H = choose(halves.right_HM, halves.cost_HM, rule)
     right_P, cost_P = _cross(grid, halves, choice_H)
     samples_1 = np.array([n_samples])
-    critical = float(t.ppf(1 - (1 - LEVEL) / 2, len(right_P) - 1))
+    critical = one_critical(len(right_P))
     return JudgedChoice(
         setting,
         met,
@@ -165,25 +176,78 @@ def _cross(
 
 
 def find_frontier(grid: ServingGrid) -> list[int]:
-    """The settings that none beats on both axes by the estimates, the cheapest first."""
+    """The settings that none beats on both axes by the estimates, the cheapest first.
+
+    One that a more accurate one follows for 2% more is left out.
+    """
     right_M, cost_M = grid.right_PM.mean(axis=0), grid.cost_PM.mean(axis=0)
-    found, best = [], -np.inf
+    found: list[int] = []
     for m in np.lexsort((-right_M, cost_M)).tolist():
-        if right_M[m] > best:
+        if not found or right_M[m] > right_M[found[-1]]:
+            if found and cost_M[m] <= SLACK * cost_M[found[-1]]:
+                found.pop()
             found.append(m)
-            best = float(right_M[m])
     return found
 
 
-def compare_choices(one: JudgedChoice, other: JudgedChoice, *, n_samples: int) -> Interval:
-    """Judged cost of ``one`` as a multiple of that of ``other``, paired by problem."""
-    critical = float(t.ppf(1 - (1 - LEVEL) / 2, max(len(one.cost_P) - 1, 1)))
-    return bound_ratios(
-        one.cost_P[:, None],
-        other.cost_P[:, None],
-        n_samples_M=np.array([n_samples]),
-        critical=critical,
-    )[0]
+class MeanDraws(NamedTuple):
+    """Draws of the means of every setting, from their joint normal law."""
+
+    right_RM: Float[np.ndarray, "R M"]
+    cost_RM: Float[np.ndarray, "R M"]
+
+
+def draw_means(grid: ServingGrid, *, rng: np.random.Generator) -> MeanDraws | None:
+    """Where the means might as well lie, by how they vary over problems; None for one problem."""
+    problems, settings = grid.right_PM.shape
+    if problems < 2:
+        return None
+    means_M = np.hstack([grid.right_PM.mean(axis=0), grid.cost_PM.mean(axis=0)])
+    scale_M = np.where(means_M > 0, means_M, 1.0)
+    scaled_PM = np.hstack([grid.right_PM, grid.cost_PM]) / scale_M
+    scaled_PM -= scaled_PM.mean(axis=0)
+    covariance_MM = scaled_PM.T @ scaled_PM / (problems * (problems - 1))
+    noise_RM = draw_normal(covariance_MM, rng=rng, draws=DRAWS)
+    noise_RM /= np.sqrt(rng.chisquare(problems - 1, size=(DRAWS, 1)) / (problems - 1))
+    drawn_RM = scale_M * (means_M / scale_M + noise_RM)
+    return MeanDraws(drawn_RM[:, :settings], drawn_RM[:, settings:])
+
+
+def compare_cheapest(
+    grid: ServingGrid,
+    drawn: MeanDraws | None,
+    one: ChoiceRule,
+    other: ChoiceRule,
+    *,
+    n_samples: int,
+    level: float = LEVEL,
+) -> Interval:
+    """Cost of the cheapest of one set of settings as a multiple of the cheapest of another.
+
+    Both are chosen anew in each draw, so the interval holds the chance that another setting is
+    the cheapest; a draw in which only the first reaches the accuracy counts as 0.
+    """
+    means = MeanDraws(grid.right_PM.mean(axis=0)[None], grid.cost_PM.mean(axis=0)[None])
+    value = float(_divide_costs(means, one, other)[0])
+    low = high = np.nan
+    if drawn is not None:
+        ratio_R = _divide_costs(drawn, one, other)
+        ratio_R = ratio_R[~np.isnan(ratio_R)]
+        if ratio_R.size:
+            tails = (1 - level) / 2, (1 + level) / 2
+            low, high = np.quantile(ratio_R, tails, method="inverted_cdf").tolist()
+    return Interval(value, low, high, len(grid.right_PM), n_samples)
+
+
+def _divide_costs(drawn: MeanDraws, one: ChoiceRule, other: ChoiceRule) -> Float[np.ndarray, " R"]:
+    costs = []
+    for rule in (one, other):
+        reached_RM = (drawn.right_RM >= rule.bound) & rule.allowed_M
+        costs.append(np.where(reached_RM, drawn.cost_RM, np.inf).min(axis=1))
+    reached_R = np.isfinite(costs[0]) | np.isfinite(costs[1])
+    ratio_R = np.where(np.isfinite(costs[0]), costs[0], 1.0) / costs[1]
+    ratio_R = np.where(np.isfinite(costs[0]), ratio_R, np.inf)
+    return np.where(reached_R, ratio_R, np.nan)
 
 
 def allow(grid: ServingGrid, sides: Sequence[int]) -> Bool[np.ndarray, " M"]:

@@ -83,8 +83,8 @@ class Laid(NamedTuple):
 def choose_caps(table: SampleTable) -> tuple[int, ...]:
     """The cap, its halves and three quarters of each: 32,768, 24,576, 16,384, 12,288, ...
 
-    None that more than nine in ten samples would not end within. Where there is no cap, the
-    longest sample stands in its place.
+    None that more than nine in ten samples would not end within, nor one that all do but the
+    sampled cap itself. Where there is none, the longest sample stands in its place.
     """
     most = table.reach_tokens
     found = {most >> halving for halving in range(HALVINGS + 1)}
@@ -92,7 +92,8 @@ def choose_caps(table: SampleTable) -> tuple[int, ...]:
     ended_N = np.sort(table.tokens_PS[table.graded_PS & table.finished_PS])
     needed = LEAST_ENDED * int(table.graded_PS.sum())
     least = int(ended_N[int(needed)]) if needed < ended_N.size else most
-    return tuple(sorted({cap for cap in found if cap >= least} | {most}))
+    longest = int(table.tokens_PS[table.graded_PS].max())
+    return tuple(sorted({cap for cap in found if least <= cap < longest} | {most}))
 
 
 def lay_out(

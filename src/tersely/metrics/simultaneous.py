@@ -1,11 +1,11 @@
 """Intervals of many figures that hold all at once, so that any of them may be picked afterwards.
 
 Every figure is a mean over problems, a difference or the logarithm of a ratio of such means. The
-largest of their absolute t-values is drawn from the multivariate t distribution with the figures'
-own correlations, which is the multiplier bootstrap over problems with Gaussian weights; its 95%
-quantile takes the place of Student's. Source: V. Chernozhukov, D. Chetverikov, K. Kato, "Gaussian
-approximations and multiplier bootstrap for maxima of sums of high-dimensional random vectors",
-2013; the correction for few problems is Student's.
+95% quantile of the largest of their absolute t-values takes the place of Student's. Up to 2,000
+problems it is found by resampling problems, each resample with standard errors of its own; above,
+from the normal law with the figures' own correlations, which is the multiplier bootstrap with
+Gaussian weights. Source: V. Chernozhukov, D. Chetverikov, K. Kato, "Gaussian approximations and
+multiplier bootstrap for maxima of sums of high-dimensional random vectors", 2013.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import t
 
-from tersely.metrics.intervals import LEVEL, Interval, Sums, averages, estimate
+from tersely.metrics.intervals import LEVEL, Interval, Sums, averages, estimate, resample_counts
 from tersely.metrics.serving import ServingGrid, ServingSetting
 
 DRAWS = 4000
+RESAMPLES = 1000
+MOST_RESAMPLED = 2000
+# A figure that so few problems move has t-values that run wild.
+FEWEST_APART = 30
 # Below this a standard error is rounding.
 TINY = 1e-12
 
@@ -49,7 +53,8 @@ def find_critical(
 ) -> float:
     """The bound that the largest of M absolute t-values stays within with probability ``level``.
 
-    NaN for fewer than two problems. A figure that is alike in all problems takes no part.
+    NaN for fewer than two problems. A figure that fewer than 30 problems, or half of them,
+    move takes no part.
 
     Args:
         influence_PM: what each problem adds to each figure, mean 0 over problems.
@@ -57,13 +62,38 @@ def find_critical(
     problems = len(influence_PM)
     if problems < 2:
         return np.nan
-    size_M = np.sqrt((influence_PM**2).sum(axis=0))
-    moving_PM = influence_PM[:, size_M > 0] / size_M[size_M > 0]
+    apart_PM = np.abs(influence_PM - np.median(influence_PM, axis=0)) > TINY
+    moving_PM = influence_PM[:, apart_PM.sum(axis=0) >= min(FEWEST_APART, problems // 2)]
     if not moving_PM.size:
-        return float(t.ppf(1 - (1 - level) / 2, problems - 1))
-    draws_RM = draw_normal(moving_PM.T @ moving_PM, rng=rng, draws=DRAWS)
-    scale_R = np.sqrt(rng.chisquare(problems - 1, size=DRAWS) / (problems - 1))
-    return float(np.quantile(np.abs(draws_RM).max(axis=1) / scale_R, level))
+        return one_critical(problems, level=level)
+    if problems <= MOST_RESAMPLED:
+        largest_R = _resample_largest(moving_PM, rng=rng)
+    else:
+        moving_PM = moving_PM / np.sqrt((moving_PM**2).sum(axis=0))
+        normal_RM = draw_normal(moving_PM.T @ moving_PM, rng=rng, draws=DRAWS)
+        largest_R = np.abs(normal_RM).max(axis=1)
+    return float(np.quantile(largest_R, level))
+
+
+def _resample_largest(
+    influence_PM: Float[np.ndarray, "P M"], *, rng: np.random.Generator
+) -> Float[np.ndarray, " R"]:
+    """The largest absolute t-value of each resample of problems."""
+    problems = len(influence_PM)
+    counts_RP = resample_counts(problems, rng=rng, resamples=RESAMPLES)
+    mean_RM = counts_RP @ influence_PM / problems
+    variance_RM = np.maximum(counts_RP @ influence_PM**2 / problems - mean_RM**2, 0.0)
+    error_RM = np.sqrt(variance_RM / (problems - 1))
+    # A resample in which nothing varies says nothing about how far a t-value may go.
+    told_RM = error_RM > TINY * np.sqrt((influence_PM**2).mean(axis=0))
+    return np.asarray(
+        np.where(told_RM, np.abs(mean_RM) / np.where(told_RM, error_RM, 1.0), 0.0).max(axis=1)
+    )
+
+
+def one_critical(problems: int, *, level: float = LEVEL) -> float:
+    """The same for one figure by itself: Student's."""
+    return float(t.ppf(1 - (1 - level) / 2, max(problems - 1, 1)))
 
 
 def draw_normal(
@@ -95,11 +125,15 @@ def bound_changes(
     pairs: Sequence[tuple[int, int]],
     n_samples: int,
     rng: np.random.Generator,
+    together: bool = True,
 ) -> ChangeFamily:
     """The first setting of each pair against the second, paired by problem.
 
     What a lower cap loses with one vote is itself a share of samples and gets Wilson's interval:
     where few problems lose anything, an interval of means is far too short.
+
+    Args:
+        together: the intervals hold all at once; else each by itself.
     """
     if not pairs:
         return ChangeFamily((), (), ())
@@ -108,7 +142,8 @@ def bound_changes(
     mean_M = grid.cost_PM.mean(axis=0)
     share_PM = grid.cost_PM / np.where(mean_M > 0, mean_M, 1.0)
     log_ratio_PM = share_PM[:, new_M] - share_PM[:, old_M]
-    critical = find_critical(np.hstack([change_PM - change_PM.mean(axis=0), log_ratio_PM]), rng=rng)
+    influence_PM = np.hstack([change_PM - change_PM.mean(axis=0), log_ratio_PM])
+    critical = find_critical(influence_PM, rng=rng) if together else one_critical(len(change_PM))
     nested_M = np.array([_is_nested(grid.settings[m], grid.settings[of]) for m, of in pairs])
     n_samples_M = np.full(len(pairs), n_samples)
     return ChangeFamily(
@@ -140,7 +175,7 @@ def bound_shares(
 ) -> list[Interval]:
     """Shares, with Wilson's interval at that many standard errors."""
     problems, settings = sums.a_PM.shape
-    level = 1 - 2 * float(t.sf(critical, max(problems - 1, 1)))
+    level = 1 - 2 * max(float(t.sf(critical, max(problems - 1, 1))), TINY)
     return estimate(
         sums,
         shares_M=np.ones(settings, dtype=bool),

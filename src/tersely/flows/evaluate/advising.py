@@ -4,25 +4,20 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.flows.evaluate.measuring import BOOTSTRAP_SEED
 from tersely.flows.evaluate.none_right import tell_none_right
 from tersely.flows.evaluate.pairing import PairBy, align
-from tersely.metrics.failures import tell_failed
-from tersely.metrics.frontier import (
-    ChoiceRule,
-    Goal,
-    Halves,
-    JudgedChoice,
-    allow,
-    compare_choices,
-    find_frontier,
-    judge_rule,
-    split_halves,
+from tersely.metrics.choosing import (
+    FrontierPlace,
+    TargetAdvice,
+    judge_frontier,
+    make_chooser,
+    reach,
 )
-from tersely.metrics.intervals import LEVEL, Interval
+from tersely.metrics.failures import tell_failed
+from tersely.metrics.intervals import Interval
 from tersely.metrics.needed import NeededTokens, find_needed, trace_curve
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.routing import Routed, route
@@ -36,7 +31,13 @@ from tersely.metrics.serving import (
     lay_out,
 )
 from tersely.metrics.sharing import share_problems
-from tersely.metrics.simultaneous import ChangeFamily, LevelFamily, bound_changes, bound_levels
+from tersely.metrics.simultaneous import (
+    ChangeFamily,
+    LevelFamily,
+    bound_changes,
+    bound_levels,
+    one_critical,
+)
 from tersely.metrics.votes import MOST_VOTES
 from tersely.metrics.windows import Window, find_window
 from tersely.readers.evaluations import Loaded
@@ -62,40 +63,12 @@ class Wanted(NamedTuple):
     tolerance: float = 0.01
 
 
-class FrontierPlace(NamedTuple):
-    """A setting that none beats on both axes by the estimates, and the rule that finds it.
-
-    Args:
-        judged: what the most accurate setting for at most this cost does on problems that had no
-            part in the choice.
-    """
-
-    setting: int
-    judged: JudgedChoice
-
-
-class TargetAdvice(NamedTuple):
-    """The cheapest way to a stated accuracy.
-
-    Args:
-        best: over all evaluations.
-        rival: the cheapest of the first evaluation, or of the others where the best is of the
-            first; None where there is one evaluation.
-        ratio: judged cost of the best as a multiple of the rival's.
-    """
-
-    accuracy: float
-    best: JudgedChoice
-    rival: JudgedChoice | None
-    ratio: Interval | None
-
-
 class SideAdvice(NamedTuple):
     """What can be said of one evaluation by itself.
 
     Args:
         cap_tokens: sampled; the longest sample where there is none.
-        caps: its settings of one vote against that at the sampled cap.
+        caps: its settings of one vote against that at the sampled cap; each interval by itself.
         votes: some votes against one at the cap that costs as much at most.
         needed: cap and cost for each accuracy.
     """
@@ -149,8 +122,8 @@ def advise_serving(
     levels = bound_levels(
         grid, n_samples_M=np.array([n_samples[s.side] for s in grid.settings]), rng=rng
     )
-    halves, total = split_halves(grid, rng=rng), sum(n_samples)
-    frontier = _judge_frontier(grid, halves, n_samples=total)
+    chooser = make_chooser(grid, reference=first, n_samples=sum(n_samples), rng=rng)
+    frontier = judge_frontier(chooser)
     accuracies = wanted.accuracies or _choose_targets(grid, frontier)
     everything = [(m, first) for m in range(len(grid.settings)) if m != first]
     return ServingAdvice(
@@ -159,9 +132,9 @@ def advise_serving(
         tolerance=wanted.tolerance,
         grid=grid,
         levels=levels,
-        against=bound_changes(grid, pairs=everything, n_samples=total, rng=rng),
+        against=bound_changes(grid, pairs=everything, n_samples=sum(n_samples), rng=rng),
         frontier=frontier,
-        targets=tuple(_reach(grid, halves, each, n_samples=total) for each in accuracies),
+        targets=tuple(reach(chooser, each) for each in accuracies),
         sides=tuple(
             _advise_side(grid, at, table, wanted.rates[at], accuracies=accuracies, rng=rng)
             for at, table in enumerate(tables)
@@ -266,25 +239,6 @@ def _full(grid: ServingGrid, side: int) -> int:
     return max(m for m, s in enumerate(grid.settings) if s.side == side and s.votes == 1)
 
 
-def _judge_frontier(
-    grid: ServingGrid, halves: Halves | None, *, n_samples: int
-) -> tuple[FrontierPlace, ...]:
-    every_M = np.ones(len(grid.settings), dtype=bool)
-    cost_M = grid.cost_PM.mean(axis=0)
-    return tuple(
-        FrontierPlace(
-            m,
-            judge_rule(
-                grid,
-                halves,
-                ChoiceRule(Goal.COST, float(cost_M[m]), every_M),
-                n_samples=n_samples,
-            ),
-        )
-        for m in find_frontier(grid)
-    )
-
-
 def _choose_targets(grid: ServingGrid, frontier: Sequence[FrontierPlace]) -> tuple[float, ...]:
     """Whole tens of percent on the frontier, or fives where there are few; the highest four."""
     right_M = grid.right_PM.mean(axis=0)
@@ -293,22 +247,6 @@ def _choose_targets(grid: ServingGrid, frontier: Sequence[FrontierPlace]) -> tup
         [step / 100 for step in range(by, 101, by) if low < step / 100 <= high] for by in (10, 5)
     )
     return tuple((tens if len(tens) > 1 else fives)[-MOST_TARGETS:])
-
-
-def _reach(
-    grid: ServingGrid, halves: Halves | None, accuracy: float, *, n_samples: int
-) -> TargetAdvice:
-    def cheapest(sides: Sequence[int]) -> JudgedChoice:
-        rule = ChoiceRule(Goal.ACCURACY, accuracy, allow(grid, sides))
-        return judge_rule(grid, halves, rule, n_samples=n_samples)
-
-    every = sorted({setting.side for setting in grid.settings})
-    best = cheapest(every)
-    if len(every) < 2:
-        return TargetAdvice(accuracy, best, None, None)
-    rival = cheapest(every[1:] if grid.settings[best.setting].side == 0 else every[:1])
-    ratio = compare_choices(best, rival, n_samples=n_samples)
-    return TargetAdvice(accuracy, best, rival, ratio)
 
 
 def _advise_side(
@@ -323,11 +261,16 @@ def _advise_side(
     own = [m for m, setting in enumerate(grid.settings) if setting.side == side]
     full, n_samples = _full(grid, side), int(table.graded_PS.sum())
     alone = [m for m in own if grid.settings[m].votes == 1]
-    problems = len(table.keys)
     curve = trace_curve(table)
     return SideAdvice(
         table.reach_tokens,
-        bound_changes(grid, pairs=[(m, full) for m in alone[:-1]], n_samples=n_samples, rng=rng),
+        bound_changes(
+            grid,
+            pairs=[(m, full) for m in alone[:-1]],
+            n_samples=n_samples,
+            rng=rng,
+            together=False,
+        ),
         bound_changes(grid, pairs=_pair_votes(grid, own), n_samples=n_samples, rng=rng),
         tuple(
             _in_units(find_needed(curve, accuracy=each, rng=rng), rates, grid.axis)
@@ -336,7 +279,7 @@ def _advise_side(
         route(
             table,
             caps=tuple(grid.settings[m].cap_tokens for m in alone),
-            critical=float(t.ppf(1 - (1 - LEVEL) / 2, max(problems - 1, 1))),
+            critical=one_critical(len(table.keys)),
         ),
     )
 

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
-from tersely.flows.evaluate.advising import ServingAdvice, SideAdvice, TargetAdvice
+from tersely.flows.evaluate.advising import ServingAdvice, SideAdvice
+from tersely.metrics.choosing import TargetAdvice
 from tersely.metrics.frontier import JudgedChoice
 from tersely.metrics.intervals import Interval
 from tersely.metrics.measures import Unit
@@ -26,6 +28,7 @@ THOUSAND = 1000.0
 # A setting that fewer halves agree on is one of several that cannot be told apart.
 AGREED = 0.5
 NOUNS = {CostAxis.TOKENS: "tokens", CostAxis.MONEY: "money", CostAxis.SECONDS: "time"}
+SHORT = {CostAxis.TOKENS: "tokens", CostAxis.MONEY: "cost", CostAxis.SECONDS: "seconds"}
 HEADS = {
     CostAxis.TOKENS: "tokens a question",
     CostAxis.MONEY: "cost of 1,000 questions",
@@ -39,6 +42,13 @@ def name_setting(advice: ServingAdvice, place: int, *, names: Sequence[str] | No
     name = [(names or advice.names)[setting.side]] if len(advice.names) > 1 else []
     votes = [count(setting.votes, "vote")] if _has_votes(advice) else []
     return ", ".join([*name, f"cap {setting.cap_tokens:,}", *votes])
+
+
+def name_short(advice: ServingAdvice, place: int, *, names: Sequence[str] | None = None) -> str:
+    """``B 8,192 ×4``."""
+    setting = advice.grid.settings[place]
+    name = [(names or advice.names)[setting.side]] if len(advice.names) > 1 else []
+    return " ".join([*name, f"{setting.cap_tokens:,} ×{setting.votes}"])
 
 
 def format_cost(interval: Interval, axis: CostAxis) -> Cell:
@@ -89,49 +99,51 @@ def _saving(ratio: Interval) -> str:
 
 
 def _conclude_caps(advice: ServingAdvice, at: int, side: SideAdvice) -> Iterator[str]:
-    """The lowest cap that is sure to cost no more than the tolerance, or that none is."""
-    if not side.caps.pairs:
+    """The lowest cap that costs no more than the tolerance, for sure or by the estimate.
+
+    From the sampled cap downwards until one may cost more: a lower cap can only lose more, so that
+    this sequence needs no correction for how many caps there are.
+    """
+    rows = list(zip(side.caps.pairs, side.caps.accuracy, side.caps.cost, strict=True))[::-1]
+    if not rows:
         return
-    most = 100 * advice.tolerance
-    of, noun = _of(advice, at), NOUNS[advice.axis]
-    rows = list(zip(side.caps.pairs, side.caps.accuracy, side.caps.cost, strict=True))
-    sure = [row for row in rows if -row[1].low <= advice.tolerance]
-    if sure:
-        (place, _), change, cost = sure[0]
-        yield (
-            f"{of}cap {advice.grid.settings[place].cap_tokens:,} instead of {side.cap_tokens:,} "
-            f"costs {_points(change, sign=-1)} and saves {_saving(cost)} of the {noun}; it is the "
-            f"lowest cap looked at that costs less than {most:g} points for sure."
-        )
-        return
-    (place, _), change, cost = rows[-1]
-    cap = f"{advice.grid.settings[place].cap_tokens:,}"
-    if -change.high > advice.tolerance:
-        yield (
-            f"{of}every lower cap that was looked at costs more than {most:g} points: cap {cap} "
-            f"instead of {side.cap_tokens:,} costs {_points(change, sign=-1)}."
-        )
-        return
-    yield (
-        f"{of}cannot tell whether a lower cap costs less than {most:g} points: cap {cap} instead "
-        f"of {side.cap_tokens:,} costs {_points(change, sign=-1)} and saves {_saving(cost)} of the "
-        f"{noun}."
+    within = f"{100 * advice.tolerance:g} {'point' if advice.tolerance == 0.01 else 'points'}"
+    sure = list(takewhile(lambda row: -row[1].low <= advice.tolerance, rows))
+    likely = list(takewhile(lambda row: -row[1].estimate <= advice.tolerance, rows))
+    (place, _), change, cost = (sure or likely or rows[:1])[-1]
+    cap = advice.grid.settings[place].cap_tokens
+    said = (
+        f"{_of(advice, at)}cap {cap:,} instead of {side.cap_tokens:,} costs "
+        f"{_points(change, sign=-1)} and saves {_saving(cost)} of the {NOUNS[advice.axis]}"
     )
+    if sure:
+        yield f"{said}; of the caps looked at it is the lowest that costs less than {within}."
+    elif -change.high > advice.tolerance:
+        yield f"{said}; every other cap looked at costs more."
+    else:
+        yield f"{said}; cannot tell whether that is less than {within}."
 
 
 def _conclude_votes(advice: ServingAdvice, at: int, side: SideAdvice) -> Iterator[str]:
-    """The fewest votes above one, and the most, against one vote at the cap of the same cost."""
+    """The clearest case of the fewest votes against one at the cap of the same cost, and what the
+    most votes bring at the sampled cap."""
     settings, family = advice.grid.settings, side.votes
-    rows = list(enumerate(family.pairs))
-    apart = [i for i, (m, of) in rows if settings[m].cap_tokens < settings[of].cap_tokens]
-    along = [
-        i
-        for i, (m, of) in rows
-        if settings[m].cap_tokens == settings[of].cap_tokens == side.cap_tokens
-    ]
-    chosen = [max(apart, key=lambda i: settings[family.pairs[i][1]].cap_tokens)] if apart else []
+    if not family.pairs:
+        return
+    fewest = min(settings[m].votes for m, _ in family.pairs)
+    apart, along = [], []
+    for i, (m, of) in enumerate(family.pairs):
+        if settings[m].cap_tokens == settings[of].cap_tokens == side.cap_tokens:
+            along.append(i)
+        elif settings[m].cap_tokens < settings[of].cap_tokens and settings[m].votes == fewest:
+            apart.append(i)
+    chosen = [max(apart, key=lambda i: _clearness(family.accuracy[i]))] if apart else []
     for i in [*chosen, *along[-1:]]:
         yield _of(advice, at) + _compare_votes(advice, family, i)
+
+
+def _clearness(change: Interval) -> float:
+    return abs(change.estimate) / max(change.high - change.low, 1e-12)
 
 
 def _compare_votes(advice: ServingAdvice, family: ChangeFamily, i: int) -> str:
@@ -158,8 +170,7 @@ def _conclude_target(advice: ServingAdvice, target: TargetAdvice) -> str:
     name = name_setting(advice, best.setting)
     judged = (
         f"on problems that had no part in the choice it is right on "
-        f"{format_level(best.accuracy, Unit.SHARE).text} for "
-        f"{say_cost(best, advice.axis)}"
+        f"{format_level(best.accuracy, Unit.SHARE).text} at {say_cost(best, advice.axis)}"
     )
     if math.isnan(best.agreement):
         return f"For {asked} accuracy the cheapest is {name}; too few problems to judge the choice."
@@ -201,7 +212,7 @@ def say_cost(choice: JudgedChoice, axis: CostAxis) -> str:
 def _unit_of(axis: CostAxis) -> str:
     return {
         CostAxis.TOKENS: "tokens a question",
-        CostAxis.MONEY: "for 1,000 questions",
+        CostAxis.MONEY: "per 1,000 questions",
         CostAxis.SECONDS: "seconds a question",
     }[axis]
 
@@ -209,8 +220,8 @@ def _unit_of(axis: CostAxis) -> str:
 def _conclude_routing(advice: ServingAdvice, at: int, side: SideAdvice) -> str:
     routed, of = side.routed, _of(advice, at)
     said = (
-        f"{of}a router that knew what each problem needs would save at most "
-        f"{_saving(routed.bound.cost)} of the tokens at cap {side.cap_tokens:,}"
+        f"{of}a router that knew each problem's budget would save {_saving(routed.bound.cost)} of the "
+        f"tokens at cap {side.cap_tokens:,} at most and lose nothing"
     )
     held = routed.held_out
     if held is None:
@@ -234,7 +245,7 @@ def tabulate_frontier(advice: ServingAdvice, *, names: Sequence[str] | None = No
         agreed = UNDEFINED if math.isnan(judged.agreement) else f"{judged.agreement:.0%}"
         rows.append(
             MatrixRow(
-                name_setting(advice, m, names=names),
+                name_short(advice, m, names=names),
                 [
                     format_level(advice.levels.accuracy[m], Unit.SHARE),
                     format_cost(advice.levels.cost[m], advice.axis),
@@ -245,8 +256,9 @@ def tabulate_frontier(advice: ServingAdvice, *, names: Sequence[str] | None = No
                 ],
             )
         )
-    heads = ["accuracy", HEADS[advice.axis], "× reference", *(["seconds"] if timed else [])]
-    return Matrix("setting", [*heads, "judged", "agree"], rows, caption_advice(advice))
+    heads = ["accuracy", SHORT[advice.axis], "× ref."]
+    heads += [*(["seconds"] if timed else []), "judged", "agree"]
+    return Matrix("cap × votes", heads, rows, caption_advice(advice))
 
 
 def _untimed(advice: ServingAdvice) -> bool:
@@ -260,41 +272,43 @@ def caption_advice(advice: ServingAdvice) -> str:
         f"Protocol finished. n = {count(advice.n_problems, 'problem')}, "
         f"{count(sum(advice.n_samples), 'sample')}. Settings that none of the "
         f"{len(advice.grid.settings)} looked at beats on both axes by the estimates. Brackets: 95% "
-        "intervals that hold for all settings at once. × reference: cost as a multiple of "
+        "intervals that hold for all settings at once. "
+        f"{SHORT[advice.axis].capitalize()}: {HEADS[advice.axis]}; × ref.: as a multiple of "
         f"{name_setting(advice, first)}. Judged: what the most accurate setting for at most this "
-        "cost does when it is chosen on half of the problems and judged on the others, over 200 "
-        "halves, with an ordinary 95% interval; agree: the share of halves that choose this very "
-        "setting."
+        "multiple does when it is chosen on half of the problems and judged on the others, over "
+        "200 halves, with an ordinary 95% interval; agree: the share of halves that choose this "
+        "very setting."
     )
 
 
 def tabulate_targets(advice: ServingAdvice, *, names: Sequence[str] | None = None) -> Matrix:
     """The cheapest setting for each accuracy, and what it does on other problems."""
-    rows = []
+    rows, several = [], len(advice.names) > 1
     for target in advice.targets:
         best = target.best
-        name = name_setting(advice, best.setting, names=names) if best.met else "not reached"
-        shown = best.met and not math.isnan(best.agreement)
-        dash = Cell(UNDEFINED, "")
+        setting = advice.grid.settings[best.setting]
         cells = [
-            Cell(name, ""),
-            format_level(best.accuracy, Unit.SHARE) if shown else dash,
-            format_cost(best.cost, advice.axis) if shown else dash,
-            Cell(f"{best.agreement:.0%}", "") if shown else dash,
+            *([Cell((names or advice.names)[setting.side], "")] if several else []),
+            Cell(f"{setting.cap_tokens:,}", ""),
+            Cell(f"{setting.votes}", ""),
+            format_level(best.accuracy, Unit.SHARE),
+            format_cost(best.cost, advice.axis),
+            Cell(UNDEFINED if math.isnan(best.agreement) else f"{best.agreement:.0%}", ""),
+            *([format_ratio(target.ratio)] if several and target.ratio else []),
         ]
-        if len(advice.names) > 1:
-            rival = target.rival is not None and target.rival.met and best.met
-            cells.append(format_ratio(target.ratio) if rival and target.ratio else dash)
+        if not best.met:
+            cells = [Cell("not reached", ""), *[Cell(UNDEFINED, "")] * (len(cells) - 1)]
         rows.append(MatrixRow(percent(target.accuracy), cells))
-    heads = ["cheapest", "judged", HEADS[advice.axis], "agree"]
-    heads += ["× next"] if len(advice.names) > 1 else []
+    heads = ["cap", "votes", "judged", SHORT[advice.axis], "agree"]
+    heads = ["cheapest", *heads, "× next"] if several else heads
     return Matrix(
         "accuracy",
         heads,
         rows,
-        "Chosen on half of the problems and judged on the others, over 200 halves; the accuracy "
-        "judged may fall short of the one asked for. × next: cost as a multiple of the cheapest of "
-        "the first evaluation, or of the others where the first is the cheapest.",
+        "Judged, with its cost: chosen on half of the problems and judged on the others, over 200 "
+        "halves; the accuracy judged may fall short of the one asked for. Agree: the share of "
+        "halves that choose this very setting. × next: cost as a multiple of the cheapest of the "
+        "first evaluation, or of the others where the first is the cheapest.",
     )
 
 
@@ -316,10 +330,10 @@ def tabulate_needed(advice: ServingAdvice, *, names: Sequence[str] | None = None
             )
     return Matrix(
         "accuracy",
-        ["cap", HEADS[advice.axis]],
+        ["cap", SHORT[advice.axis]],
         rows,
-        "What one vote needs. ∞: the data do not rule out that the accuracy is not reached at all; "
-        "a dash: it is not reached.",
+        f"What one vote needs: cap, and {HEADS[advice.axis]}. ∞: the data do not rule out that the "
+        "accuracy is not reached at all; a dash: it is not reached.",
     )
 
 
