@@ -16,6 +16,7 @@ from tersely.metrics.efficiency import (
     ock_score,
     outcome_efficiency,
 )
+from tersely.metrics.endings import share_endings
 from tersely.metrics.failures import FailedSamples
 from tersely.metrics.intervals import (
     RESAMPLES,
@@ -251,13 +252,7 @@ def _lengths(table: SampleTable) -> Sheet:
         known = table.ends_known or among is not Among.TRUNCATED
         among_PS = mask(table, among) & known
         pooled.append((Quantity(f"mean tokens{given}", Unit.TOKENS), tokens_PS, among_PS))
-    ended_PS, answered_PS = (
-        table.graded_PS & known for known in (table.ends_known, table.answers_known)
-    )
-    pooled.append((Quantity("truncated share", Unit.SHARE), ~table.finished_PS, ended_PS))
-    if table.answer_PS is not None:
-        without_PS = table.answer_PS == NO_ANSWER
-        pooled.append((Quantity("share without an answer", Unit.SHARE), without_PS, answered_PS))
+    pooled += [(Quantity(share[0], Unit.SHARE), *share[1:]) for share in share_endings(table)]
     return Sheet(
         tuple(quantity for quantity, _, _ in pooled),
         Sums(

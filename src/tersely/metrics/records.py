@@ -13,6 +13,7 @@ from tersely.core.types import EvalRecord, Finish, Grade
 # Codes of answers in ``answer_PS`` besides those of distinct wrong answers, which are >= 1.
 RIGHT, NO_ANSWER, UNKNOWN_ANSWER = 0, -1, -2
 UNKNOWN_TOKENS = -1
+UNKNOWN_LOOP = -1
 # What counts as ended by itself: a sample of which nothing else is known is not taken as cut.
 ENDED = (Finish.STOP, Finish.UNKNOWN)
 
@@ -28,6 +29,7 @@ class Samples(NamedTuple):
         answer_tokens_N: tokens until a correct answer first stands; UNKNOWN_TOKENS if not known.
         prefix_budgets_C: the budgets whose prefixes were graded; may be empty.
         prefix_NC: the prefix of that many tokens grades correct.
+        loops_N: 1 where the text ends in a loop, else 0; UNKNOWN_LOOP if not known.
     """
 
     runs: tuple[str, ...]
@@ -45,6 +47,7 @@ class Samples(NamedTuple):
     answer_tokens_N: Int[np.ndarray, " N"]
     prefix_budgets_C: Int[np.ndarray, " C"]
     prefix_NC: Bool[np.ndarray, "N C"]
+    loops_N: Int[np.ndarray, " N"]
 
 
 class SampleTable(NamedTuple):
@@ -60,8 +63,8 @@ class SampleTable(NamedTuple):
         tokens_PS: completion tokens, stop token included.
         cap_tokens: the cap all were sampled at, the largest where they differ; None: no bound.
         missing: padded places, that is samples that were never made.
-        answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC: as in ``Samples``; None where
-            the records hold nothing of the kind.
+        answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC, loops_PS: as in ``Samples``;
+            None where the records hold nothing of the kind.
         ends_known: of every graded sample it is known whether it ended by itself.
         answers_known: of every graded sample it is known whether it holds an answer.
     """
@@ -79,6 +82,7 @@ class SampleTable(NamedTuple):
     prefix_PSC: Bool[np.ndarray, "P S C"] | None = None
     ends_known: bool = True
     answers_known: bool = True
+    loops_PS: Int[np.ndarray, "P S"] | None = None
 
     @property
     def reach_tokens(self) -> int:
@@ -142,6 +146,7 @@ def arrange(samples: Samples) -> SampleTable:
         prefix_PSC=spread(samples.prefix_NC, False) if with_prefixes else None,
         ends_known=not (samples.graded_N & samples.end_unknown_N).any(),
         answers_known=NO_ANSWER in answers or UNKNOWN_ANSWER not in answers,
+        loops_PS=spread(samples.loops_N, UNKNOWN_LOOP),
     )
 
 
@@ -160,6 +165,7 @@ def select(table: SampleTable, *, rows_P: Int[np.ndarray, " Q"]) -> SampleTable:
         answer_PS=take(table.answer_PS),
         answer_tokens_PS=take(table.answer_tokens_PS),
         prefix_PSC=take(table.prefix_PSC),
+        loops_PS=take(table.loops_PS),
     )
 
 
@@ -168,7 +174,8 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
 
     Sampling goes token by token, so a completion cut at a lower cap is a prefix of this one. What
     is not finished counts as wrong and without an answer, whatever was read off it, which is what
-    the *finished* protocol makes of it anyway.
+    the *finished* protocol makes of it anyway. Whether the shorter text ends in a loop is not
+    known.
 
     Raises:
         ConfigError: if ``cap_tokens`` is above the sampled cap.
@@ -179,13 +186,15 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
             f"resample with --cap-tokens {cap_tokens}"
         )
     finished_PS = table.finished_PS & (table.tokens_PS <= cap_tokens)
-    answer_PS = table.answer_PS
+    answer_PS, loops_PS = table.answer_PS, table.loops_PS
+    cut_PS = table.tokens_PS > cap_tokens
     return table._replace(
         cap_tokens=cap_tokens,
         tokens_PS=np.minimum(table.tokens_PS, cap_tokens),
         finished_PS=finished_PS,
         correct_PS=table.correct_PS & finished_PS,
         answer_PS=None if answer_PS is None else np.where(finished_PS, answer_PS, NO_ANSWER),
+        loops_PS=None if loops_PS is None else np.where(cut_PS, UNKNOWN_LOOP, loops_PS),
     )
 
 
@@ -217,6 +226,9 @@ def _columns(records: Sequence[EvalRecord]) -> Samples:
         ),
         prefix_budgets_C=np.array(budgets, dtype=np.int64),
         prefix_NC=prefix_NC,
+        loops_N=np.array(
+            [UNKNOWN_LOOP if r.loops is None else int(r.loops) for r in records], dtype=np.int64
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from tersely.metrics.records import (
     NO_ANSWER,
     RIGHT,
     UNKNOWN_ANSWER,
+    UNKNOWN_LOOP,
     UNKNOWN_TOKENS,
     Samples,
 )
@@ -45,6 +46,7 @@ _SCHEMA: dict[str, Any] = {
     "answered_budgets": pl.List(pl.Int64),
     "difficulty": pl.Float64,
     "failure": pl.String,
+    "loops": pl.Boolean,
 }
 
 
@@ -114,6 +116,7 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         graded=(pl.col("grade") != Grade.UNGRADED.value) & (pl.col("finish") != Finish.ERROR.value),
         answer=_answer_numbers(),
         answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
+        loops=pl.col("loops").cast(pl.Int64).fill_null(UNKNOWN_LOOP),
         **{
             f"within {b}": pl.col("answered_budgets").list.contains(b).fill_null(False)
             for b in prefix_budgets
@@ -139,6 +142,7 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         prefix_NC=columns.select([f"within {b}" for b in used]).to_numpy().astype(bool)
         if used
         else np.zeros((len(frame), 0), dtype=bool),
+        loops_N=columns["loops"].to_numpy(),
     )
 
 

@@ -18,6 +18,7 @@ from tersely.core.types import (
     Verdict,
 )
 from tersely.engines.local.jobs import Sampler
+from tersely.metrics.loops import loops
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import opened
 from tersely.tasks.grading.prefixes import answered_budgets, first_correct_tokens
@@ -171,6 +172,7 @@ def record_of(
         score=verdict.score,
         thinking_open=completion.thinking_open,
         failure=completion.failure or (OTHER_END if failed else None),
+        loops=None if failed else loops(completion.text),
     )
 
 
