@@ -230,6 +230,7 @@ class EvalRecord:
     ``thinking_tokens``: those up to the end of the thinking, its mark included; 0 without any,
     all if it never ended, None where it is not known. ``turns``: how often the model spoke;
     ``tool_tokens``: of ``tokens``, those that tools wrote; None where it is not known.
+    ``loops``: the text ends in a loop; None where there is no text to tell it from.
     ``effort``: the level that the prompt asks for. ``failure``: why the sample could not be made,
     where its finish is ERROR.
     """
@@ -258,6 +259,7 @@ class EvalRecord:
     turns: int | None = None
     tool_tokens: int | None = None
     effort: str | None = None
+    loops: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +307,7 @@ class StepRecord:
     sampled for them; every other figure covers all that was sampled. ``thinking_tokens_mean`` are
     up to the end of the thinking, ``reply_tokens_mean`` what follows it, and
     ``after_right_tokens_mean`` what correct rollouts write after their first right answer.
+    ``looping_share`` is of all rollouts, those whose text ends in a loop.
     """
 
     step: int
@@ -339,6 +342,7 @@ class StepRecord:
     thinking_tokens_mean: float = float("nan")
     reply_tokens_mean: float = float("nan")
     after_right_tokens_mean: float = float("nan")
+    looping_share: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,7 +362,7 @@ class RolloutRecord:
     """One training rollout as the learner saw it; one JSON line in the step's file.
 
     ``thinking_open``: the prompt ended inside the thinking, so ``text`` begins there.
-    ``thinking_tokens`` and ``answer_tokens`` are as in an evaluation's record.
+    ``thinking_tokens``, ``answer_tokens`` and ``loops`` are as in an evaluation's record.
     """
 
     step: int
@@ -375,6 +379,7 @@ class RolloutRecord:
     thinking_open: bool = False
     thinking_tokens: int | None = None
     answer_tokens: int | None = None
+    loops: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from tersely.core.order import natural
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.chance import ByChance, resample
 from tersely.metrics.efficiency import aes, reg_gap
+from tersely.metrics.endings import POOLED
 from tersely.metrics.intervals import (
     RESAMPLES,
     Interval,
@@ -265,8 +266,7 @@ def _pick(sheets: tuple[Sheet, Sheet], wanted: Sequence[Quantity]) -> tuple[Sums
 
 
 def _is_averaged(quantity: Quantity) -> bool:
-    pooled = ("truncated share", "share without an answer")
-    return quantity.unit is Unit.SHARE and quantity.name not in pooled
+    return quantity.unit is Unit.SHARE and quantity.name not in POOLED
 
 
 def _rows(

@@ -16,6 +16,7 @@ from tersely.metrics.efficiency import (
     ock_score,
     outcome_efficiency,
 )
+from tersely.metrics.endings import share_endings
 from tersely.metrics.failures import FailedSamples
 from tersely.metrics.intervals import (
     RESAMPLES,
@@ -250,13 +251,7 @@ def _lengths(table: SampleTable) -> Sheet:
         found = lengths_of(table, among)
         quantity = Quantity(found.mean_name, Unit.TOKENS)
         pooled.append((quantity, found.tokens_PS, found.among_PS & known))
-    ended_PS, answered_PS = (
-        table.graded_PS & known for known in (table.ends_known, table.answers_known)
-    )
-    pooled.append((Quantity("truncated share", Unit.SHARE), ~table.finished_PS, ended_PS))
-    if table.answer_PS is not None:
-        without_PS = table.answer_PS == NO_ANSWER
-        pooled.append((Quantity("share without an answer", Unit.SHARE), without_PS, answered_PS))
+    pooled += [(Quantity(share[0], Unit.SHARE), *share[1:]) for share in share_endings(table)]
     return Sheet(
         tuple(quantity for quantity, _, _ in pooled),
         Sums(

@@ -13,6 +13,7 @@ from tersely.core.types import EvalRecord, Finish, Grade
 # Codes of answers in ``answer_PS`` besides those of distinct wrong answers, which are >= 1.
 RIGHT, NO_ANSWER, UNKNOWN_ANSWER = 0, -1, -2
 UNKNOWN_TOKENS = -1
+UNKNOWN_LOOP = -1
 # What counts as ended by itself: a sample of which nothing else is known is not taken as cut.
 ENDED = (Finish.STOP, Finish.UNKNOWN)
 
@@ -29,6 +30,7 @@ class Samples(NamedTuple):
         prefix_budgets_C: the budgets whose prefixes were graded; may be empty.
         prefix_NC: the prefix of that many tokens grades correct.
         thinking_N: tokens up to the end of the thinking; UNKNOWN_TOKENS if not known.
+        loops_N: 1 where the text ends in a loop, else 0; UNKNOWN_LOOP if not known.
     """
 
     runs: tuple[str, ...]
@@ -47,6 +49,7 @@ class Samples(NamedTuple):
     prefix_budgets_C: Int[np.ndarray, " C"]
     prefix_NC: Bool[np.ndarray, "N C"]
     thinking_N: Int[np.ndarray, " N"]
+    loops_N: Int[np.ndarray, " N"]
 
 
 class SampleTable(NamedTuple):
@@ -62,8 +65,8 @@ class SampleTable(NamedTuple):
         tokens_PS: completion tokens, stop token included.
         cap_tokens: the cap all were sampled at, the largest where they differ; None: no bound.
         missing: padded places, that is samples that were never made.
-        answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC, thinking_PS: as in ``Samples``;
-            None where the records hold nothing of the kind.
+        answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC, thinking_PS, loops_PS: as in
+            ``Samples``; None where the records hold nothing of the kind.
         ends_known: of every graded sample it is known whether it ended by itself.
         answers_known: of every graded sample it is known whether it holds an answer.
     """
@@ -82,6 +85,7 @@ class SampleTable(NamedTuple):
     ends_known: bool = True
     answers_known: bool = True
     thinking_PS: Int[np.ndarray, "P S"] | None = None
+    loops_PS: Int[np.ndarray, "P S"] | None = None
 
     @property
     def reach_tokens(self) -> int:
@@ -146,6 +150,7 @@ def arrange(samples: Samples) -> SampleTable:
         ends_known=not (samples.graded_N & samples.end_unknown_N).any(),
         answers_known=NO_ANSWER in answers or UNKNOWN_ANSWER not in answers,
         thinking_PS=spread(samples.thinking_N, UNKNOWN_TOKENS),
+        loops_PS=spread(samples.loops_N, UNKNOWN_LOOP),
     )
 
 
@@ -165,6 +170,7 @@ def select(table: SampleTable, *, rows_P: Int[np.ndarray, " Q"]) -> SampleTable:
         answer_tokens_PS=take(table.answer_tokens_PS),
         prefix_PSC=take(table.prefix_PSC),
         thinking_PS=take(table.thinking_PS),
+        loops_PS=take(table.loops_PS),
     )
 
 
@@ -173,7 +179,8 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
 
     Sampling goes token by token, so a completion cut at a lower cap is a prefix of this one. What
     is not finished counts as wrong and without an answer, whatever was read off it, which is what
-    the *finished* protocol makes of it anyway.
+    the *finished* protocol makes of it anyway. Whether the shorter text ends in a loop is not
+    known.
 
     Raises:
         ConfigError: if ``cap_tokens`` is above the sampled cap.
@@ -184,7 +191,8 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
             f"resample with --cap-tokens {cap_tokens}"
         )
     finished_PS = table.finished_PS & (table.tokens_PS <= cap_tokens)
-    answer_PS, thinking_PS = table.answer_PS, table.thinking_PS
+    answer_PS, thinking_PS, loops_PS = table.answer_PS, table.thinking_PS, table.loops_PS
+    cut_PS = table.tokens_PS > cap_tokens
     return table._replace(
         cap_tokens=cap_tokens,
         tokens_PS=np.minimum(table.tokens_PS, cap_tokens),
@@ -192,6 +200,7 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
         correct_PS=table.correct_PS & finished_PS,
         answer_PS=None if answer_PS is None else np.where(finished_PS, answer_PS, NO_ANSWER),
         thinking_PS=None if thinking_PS is None else np.minimum(thinking_PS, cap_tokens),
+        loops_PS=None if loops_PS is None else np.where(cut_PS, UNKNOWN_LOOP, loops_PS),
     )
 
 
@@ -221,6 +230,9 @@ def _columns(records: Sequence[EvalRecord]) -> Samples:
         prefix_budgets_C=np.array(budgets, dtype=np.int64),
         prefix_NC=prefix_NC,
         thinking_N=_known_tokens([r.thinking_tokens for r in records]),
+        loops_N=np.array(
+            [UNKNOWN_LOOP if r.loops is None else int(r.loops) for r in records], dtype=np.int64
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tersely.core.errors import DataError, no_such
 from tersely.core.types import EvalRecord, Finish, Grade
+from tersely.metrics.loops import loops
 from tersely.readers.reading import CountsAll, Options, RawSample, Reading
 from tersely.readers.scores import are_signs, grade_of, is_right, is_verdict, whole_tokens
 from tersely.readers.thinking import count_thinking, mark_opened
@@ -363,6 +364,7 @@ def _records(
                 extracted=raw.extracted,
                 thinking_open=raw.thinking_open,
                 thinking_tokens=None if failed else thinking_tokens,
+                loops=None if failed or raw.text is None else loops(raw.text),
             )
         )
     return records

@@ -18,6 +18,7 @@ from tersely.metrics.records import (
     NO_ANSWER,
     RIGHT,
     UNKNOWN_ANSWER,
+    UNKNOWN_LOOP,
     UNKNOWN_TOKENS,
     Samples,
 )
@@ -46,6 +47,7 @@ _SCHEMA: dict[str, Any] = {
     "answered_budgets": pl.List(pl.Int64),
     "difficulty": pl.Float64,
     "failure": pl.String,
+    "loops": pl.Boolean,
 }
 
 
@@ -116,6 +118,7 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         answer=_answer_numbers(),
         answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
         thinking=pl.col("thinking_tokens").fill_null(UNKNOWN_TOKENS),
+        loops=pl.col("loops").cast(pl.Int64).fill_null(UNKNOWN_LOOP),
         **{
             f"within {b}": pl.col("answered_budgets").list.contains(b).fill_null(False)
             for b in prefix_budgets
@@ -142,6 +145,7 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         if used
         else np.zeros((len(frame), 0), dtype=bool),
         thinking_N=columns["thinking"].to_numpy(),
+        loops_N=columns["loops"].to_numpy(),
     )
 
 

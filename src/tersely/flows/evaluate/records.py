@@ -18,6 +18,7 @@ from tersely.core.types import (
     Verdict,
 )
 from tersely.engines.local.jobs import Sampler
+from tersely.metrics.loops import loops
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import opened
 from tersely.tasks.grading.parts import answer_tokens, thinking_tokens
@@ -178,6 +179,7 @@ def record_of(
         thinking_open=completion.thinking_open,
         failure=completion.failure or (OTHER_END if failed else None),
         thinking_tokens=None if failed else completion.thinking_tokens,
+        loops=None if failed else loops(completion.text),
     )
 
 

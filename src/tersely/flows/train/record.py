@@ -9,6 +9,7 @@ from tersely.core import jsonl
 from tersely.core.types import Finish, Grade, Rollout, RolloutRecord, StepRecord
 from tersely.engines.learning.learner import LearnStats
 from tersely.flows.recipe.shaping import RolloutColumns, ShapedStep
+from tersely.metrics.loops import loops
 
 
 def step_record(
@@ -68,6 +69,7 @@ def step_record(
         refill_rounds=refill_rounds,
         solved_share=_mean(layout.sums(correct_N) > 0, graded_P),
         **_part_means(columns, correct_N),
+        looping_share=float(np.mean([loops(text) for text in columns.text])),
     )
 
 
@@ -88,7 +90,14 @@ def write_rollouts(folder: Path, step: int, columns: RolloutColumns, shaped: Sha
     rows = [dict(zip(columns._fields, row, strict=True)) for row in zip(*columns, strict=True)]
     learned = (shaped.reward_N.tolist(), shaped.advantage_N.tolist(), shaped.keep_N.tolist())
     records = [
-        RolloutRecord(step=step, reward=reward, advantage=advantage, kept=kept, **row)
+        RolloutRecord(
+            step=step,
+            reward=reward,
+            advantage=advantage,
+            kept=kept,
+            loops=loops(row["text"]),
+            **row,
+        )
         for row, reward, advantage, kept in zip(rows, *learned, strict=True)
     ]
     (folder / "rollouts").mkdir(exist_ok=True)

@@ -30,6 +30,7 @@ from tersely.flows.recipe.shaping import (
 from tersely.flows.train.record import step_record, write_rollouts
 from tersely.flows.verl.estimator import GradedLine, JudgedLine
 from tersely.flows.verl.settings import GRADED, JUDGED, calls_a_step, weighted
+from tersely.metrics.loops import loops
 from tersely.readers.steplogs import VERL_NAMES, in_our_words
 
 _Kind = TypeVar("_Kind")
@@ -136,6 +137,7 @@ class Transcript:
             thinking_open=line.thinking_open,
             thinking_tokens=line.thinking_tokens,
             answer_tokens=line.answer_tokens,
+            loops=loops(line.text),
         )
 
     def _read(self) -> None:

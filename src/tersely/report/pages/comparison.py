@@ -28,7 +28,7 @@ from tersely.report.tables.comparison import (
     name_mean,
     write_caption,
 )
-from tersely.report.tables.conclusions import conclude, warn_of_lost_problems, warn_of_windows
+from tersely.report.tables.conclusions import list_findings, warn_of_lost_problems, warn_of_windows
 from tersely.report.tables.matrices import Matrix
 from tersely.report.tables.pairs import (
     RepeatTable,
@@ -125,7 +125,7 @@ def draw_comparison(
     return Group(
         *top,
         draw_title(title),
-        *(draw_finding(line) for line in conclude(comparison, changes, names=names)),
+        *(draw_finding(line) for line in list_findings(comparison, changes, names=names)),
         Text(),
         draw_title(f"Accuracy within each budget · {named}"),
         draw_sides(accuracy._replace(rows=rows), first="budget"),
@@ -167,7 +167,7 @@ def build_page(
         names=names,
         alarms=[alarm] if (alarm := warn_of_lost_problems(comparison, changes)) else [],
         doubt=warn_of_windows(list(zip(names, comparison.windows, strict=True))),
-        findings=conclude(comparison, changes, names=names),
+        findings=list_findings(comparison, changes, names=names),
         notes=gather_notes(before, after, comparison, names=names),
         tiles=_tiles(comparison),
         accuracy=accuracy,

@@ -17,6 +17,7 @@ from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.pages.problems import count_problems, list_problems
 from tersely.report.pages.traces import PageTrace, group_traces
 from tersely.report.tables.conclusions import list_alarms
+from tersely.report.tables.cut import head_evaluation
 from tersely.report.tables.matrices import (
     Matrix,
     MatrixRow,
@@ -29,7 +30,13 @@ from tersely.report.tables.matrices import (
     tell_unknown,
     write_caption,
 )
-from tersely.report.tables.terminal import FittedTable, draw_alarm, draw_notes, draw_title
+from tersely.report.tables.terminal import (
+    FittedTable,
+    draw_alarm,
+    draw_finding,
+    draw_notes,
+    draw_title,
+)
 from tersely.report.tables.words import define, describe_protocol, label
 
 # The columns of lengths that a terminal has room for.
@@ -42,6 +49,7 @@ class EvaluationPage(NamedTuple):
     title: str
     summary: str
     alarms: Sequence[Sequence[str]]
+    headlines: Sequence[str]
     notes: Sequence[str]
     tiles: Sequence[Tile]
     by_budget: Matrix
@@ -83,6 +91,7 @@ def draw_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> Renderab
     alarms = list_alarms(evaluation)
     return Group(
         *(part for alarm in alarms for part in (draw_alarm(alarm), Text())),
+        *(part for line in head_evaluation(evaluation) for part in (draw_finding(line), Text())),
         draw_title(f"{evaluation.title} · right within each budget · {named}"),
         FittedTable(tabulate_budgets(evaluation)._replace(title="tokens")),
         Text(),
@@ -115,6 +124,7 @@ def build_page(loaded: Loaded, evaluation: Evaluation) -> EvaluationPage:
         title=evaluation.title,
         summary=write_caption(evaluation),
         alarms=list_alarms(evaluation),
+        headlines=head_evaluation(evaluation),
         notes=(*tell_detectable(evaluation), *tell_unknown(evaluation), *loaded.notes),
         tiles=_tiles(evaluation),
         by_budget=tabulate_budgets(evaluation),

@@ -23,11 +23,12 @@ from tersely.report.pages.html import VEGA_LITE, Figure
 from tersely.report.tables import pairs
 from tersely.report.tables.comparison import TableBlock, most_tries
 from tersely.report.tables.conclusions import (
-    conclude,
     list_alarms,
+    list_findings,
     warn_of_lost_problems,
     warn_of_windows,
 )
+from tersely.report.tables.cut import head_evaluation
 from tersely.report.tables.matrices import (
     Matrix,
     tabulate_budgets,
@@ -181,6 +182,7 @@ def format_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> str:
         [
             f"# {_escape(evaluation.title)}",
             *(line for alarm in list_alarms(evaluation) for line in _format_alarm(alarm)),
+            *(f"**{_escape(line)}**" for line in head_evaluation(evaluation)),
             *(_format_matrix(table) for table in tables),
             *(f"> {_escape(note)}" for note in notes),
             "",
@@ -196,7 +198,7 @@ def format_comparison(
     blocks = [accuracy, _place_beside(comparison, names), scores]
     if most_tries(comparison) < 2:
         blocks = [accuracy, scores]
-    findings = conclude(comparison, changes, names=names)
+    findings = list_findings(comparison, changes, names=names)
     return "\n\n".join(
         [
             f"# {_escape(names[0])} → {_escape(names[1])}",

@@ -13,7 +13,7 @@ from tersely.report.charts.figures import draw_budget_curve
 from tersely.report.charts.pareto import MOST_PANELS, draw_fronts
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.tables.comparison import SideNames, TableBlock
-from tersely.report.tables.conclusions import conclude, warn_of_lost_problems, warn_of_windows
+from tersely.report.tables.conclusions import list_findings, warn_of_lost_problems, warn_of_windows
 from tersely.report.tables.matrices import Matrix
 from tersely.report.tables.pairs import name_sides, tabulate_ratios, tabulate_sides
 from tersely.report.tables.several import (
@@ -167,7 +167,10 @@ def _draw_pair(each: AgainstFirst) -> list[RenderableType]:
     return [
         draw_title(f"{each.compared.before.name} → {each.compared.after.name}"),
         *(draw_alarm(alarm) for alarm in _warn(each, names)),
-        *(draw_finding(line) for line in conclude(comparison, each.compared.changes, names=names)),
+        *(
+            draw_finding(line)
+            for line in list_findings(comparison, each.compared.changes, names=names)
+        ),
         Text(),
         draw_sides(accuracy._replace(rows=rows), first="within tokens"),
         Text(),
@@ -183,7 +186,7 @@ def _build_pair(each: AgainstFirst, at: int) -> PagePair:
         name=f"pair-{at}",
         title=f"{each.compared.before.name} → {each.compared.after.name}",
         alarms=_warn(each, names),
-        findings=conclude(comparison, each.compared.changes, names=names),
+        findings=list_findings(comparison, each.compared.changes, names=names),
         accuracy=accuracy,
         scores=scores,
         ratios=tabulate_ratios(comparison),

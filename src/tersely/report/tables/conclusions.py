@@ -28,6 +28,7 @@ from tersely.report.tables.comparison import (
     most_tries,
     name_mean,
 )
+from tersely.report.tables.cut import head_comparison
 from tersely.report.tables.words import label
 
 WHERE = "see failure in records.jsonl"
@@ -53,6 +54,16 @@ class Repeats(NamedTuple):
 
     passed: Measure
     mean: Measure
+
+
+def list_findings(
+    comparison: Comparison, changes: Sequence[ProblemChange], *, names: SideNames
+) -> list[str]:
+    """What stands above the tables: which sides were cut much, then what may be concluded."""
+    return [
+        *head_comparison(comparison, names=names),
+        *conclude(comparison, changes, names=names),
+    ]
 
 
 def conclude(

@@ -20,8 +20,9 @@ from tersely.metrics.measures import Evaluation
 from tersely.metrics.passrates import PassRate
 from tersely.readers.sweeps import SweepLevel
 from tersely.report.pages.exports import export_comparison, export_evaluation
-from tersely.report.tables.conclusions import conclude, warn_of_lost_problems
+from tersely.report.tables.conclusions import list_findings, warn_of_lost_problems
 from tersely.report.tables.curated import SetView, summarise_rates
+from tersely.report.tables.cut import head_evaluation
 from tersely.report.tables.sweep import summarise_sweep, tell_failed_levels, tell_levels
 from tersely.tasks.benchmarks import Benchmark
 
@@ -42,6 +43,7 @@ def describe_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> dict
         "missing": evaluation.missing,
         # No two accuracies differ by more than 1.
         "detectable": evaluation.detectable if evaluation.detectable <= 1 else None,
+        "headlines": head_evaluation(evaluation),
         "notes": notes,
         "figures": export_evaluation(evaluation),
     }
@@ -65,7 +67,7 @@ def describe_comparison(
         "ungraded_after": comparison.ungraded_after,
         "notes": comparison.notes,
         "warning": warn_of_lost_problems(comparison, changes),
-        "conclusions": conclude(comparison, changes, names=names),
+        "conclusions": list_findings(comparison, changes, names=names),
         "figures": export_comparison(comparison),
         "changed_problems": changes,
     }

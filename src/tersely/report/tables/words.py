@@ -24,6 +24,10 @@ DEFINITIONS = {
     'first right answer that stands at a mark (a box, "answer is", the end of a line of thought)',
     "truncated share": "share of graded samples that the cap cut off; a dash where it is not "
     "known why samples ended",
+    "accuracy given finished": "share of right samples among those that ended by themselves, "
+    "pooled; the problems whose samples were cut weigh less in it, so it says nothing of them",
+    "looping share": "share of graded samples whose text ends in one passage written 3 times or "
+    "more, over 200 characters or more; a dash where not all texts are known",
     "share without an answer": "share of graded samples in which no answer was found; a dash where "
     "the file holds only verdicts",
     "tokens per correct answer": "all tokens spent over the correct, finished samples they bought",
