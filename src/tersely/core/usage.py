@@ -92,7 +92,7 @@ def completion_tokens(usage: Usage, *, received: Received) -> Counted:
 
 
 def thinking_tokens(
-    reasoning: int | None, *, tokens: int, least: int, least_reply: int, own: int | None = None
+    reasoning: int, *, tokens: int, least: int, least_reply: int, own: int | None = None
 ) -> int | None:
     """The tokens of the thinking alone, of ``tokens`` in all; None where they cannot be told.
 
@@ -105,7 +105,7 @@ def thinking_tokens(
         least_reply: the same of what follows it.
         own: by a tokenizer of our own, where all of the thinking arrived.
     """
-    if reasoning is not None and 0 <= reasoning <= tokens + 2:
+    if 0 <= reasoning <= tokens + 2:
         room = tokens - reasoning + max(2, int(tokens * SLACK_SHARE))
         if least_reply / JOINED_WORDS <= room and not _is_too_small(
             reasoning, Received(least=least, least_answer=0, own=own)

@@ -24,7 +24,7 @@ from tersely.metrics.intervals import (
     expanded_percentiles,
     resample_counts,
 )
-from tersely.metrics.lengths import Part, average_tokens, lengths_of
+from tersely.metrics.lengths import average_tokens
 from tersely.metrics.measures import AT_CAP, Quantity, Sheet, Unit, ock_column, shares, tally
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.sharing import share
@@ -113,12 +113,6 @@ def pair(before: SampleTable, after: SampleTable) -> Pairing:
         notes.append(
             f"Samples a problem: {tries[0]} before, {tries[1]} after; only k up to {min(tries)} "
             "is compared."
-        )
-    sides = (left, right)
-    if unknown := [p.value for p in Part if any(lengths_of(side, p).unknown for side in sides)]:
-        notes.append(
-            f"Lengths of {', '.join(unknown)} are left open: not all samples tell them on both "
-            "sides."
         )
     return Pairing(left, right, tuple(notes))
 

@@ -160,7 +160,7 @@ def _count(
     raws = [replace(raw, tokens=None) if raw.tokens != raw.tokens else raw for raw in raws]  # NaN
     if any(raw.tokens is not None for raw in raws):
         if options.count_tokens is not None:
-            said.append("token counts are the file's own; --tokenizer was not needed")
+            said.append("token counts are the file's own; --tokenizer counts their thinking alone")
         return [_own_count(path, raw) for raw in raws], False
     if options.count_tokens is None:
         raise DataError(f"{path}: {no_tokens}; give the model's tokenizer with --tokenizer")

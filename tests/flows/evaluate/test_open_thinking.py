@@ -8,7 +8,9 @@ import pytest
 
 from tersely.core import jsonl
 from tersely.core.types import (
+    Completion,
     EvalRecord,
+    Finish,
     ForcedRecord,
     Grade,
     RolloutRecord,
@@ -16,6 +18,7 @@ from tersely.core.types import (
     StepRecord,
 )
 from tersely.engines.models import lab_folder
+from tersely.flows.evaluate.open_thinking import begun
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
 from tersely.flows.lint.pool import read_pool
@@ -83,9 +86,34 @@ def test_a_cut_completion_that_never_closed_its_thinking_has_no_answer(
     assert {r.grade for r in never} == {Grade.UNPARSED}
     assert {r.extracted for r in never} == {None}
     assert {r.answer_tokens for r in never} == {None}
+    assert [r.thinking_tokens for r in never] == [r.tokens for r in never]
+    for record in records:
+        if record.pieces is not None and record not in never:
+            count = record.thinking_tokens or 0
+            assert "</think>" in "".join(record.pieces[:count])
+            assert "</think>" not in "".join(record.pieces[: count - 1])
     # What is stored is what was sampled.
     assert not any((r.text or "").startswith("<think>") for r in records)
     assert any(r.grade is Grade.CORRECT for r in records)
+
+
+def test_a_served_sample_is_all_thinking_once_it_is_known_that_it_began_there() -> None:
+    def said(text: str, thinking_tokens: int | None, *, is_open: bool = False) -> Completion:
+        return Completion(
+            problem_id="a",
+            sample=0,
+            text=text,
+            tokens=9,
+            finish=Finish.STOP,
+            thinking_open=is_open,
+            thinking_tokens=thinking_tokens,
+        )
+
+    assert begun(said("4", None), thinking_open=True).thinking_tokens == 9
+    assert begun(said("5</think>4", 6), thinking_open=True).thinking_tokens == 6
+    assert begun(said("4", 0), thinking_open=False).thinking_tokens == 0
+    # What the first samples seemed to show was wrong: what they hold in truth is not known.
+    assert begun(said("4", 9, is_open=True), thinking_open=False).thinking_tokens is None
 
 
 def test_answered_counts_nothing_before_the_end_of_thinking(

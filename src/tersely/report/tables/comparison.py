@@ -1,5 +1,6 @@
 """Comparisons as rows of text, for the terminal and for the page."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -127,7 +128,18 @@ def write_caption(comparison: Comparison, *, heads: SideNames = ("before", "afte
         f"{describe_protocol(comparison.protocol)} n = {_count_samples(comparison)}, "
         f"{say_cap(comparison.cap_tokens)}. "
         "Brackets: 95% intervals over problems; differences are paired by problem."
-        f"{left_out}"
+        f"{left_out}{_tell_open_parts(comparison)}"
+    )
+
+
+def _tell_open_parts(comparison: Comparison) -> str:
+    """Why parts of lengths are dashes, where some are."""
+    parts = [m for m in comparison.measures if m.name in MEANS.values()]
+    if not any(math.isnan(side.estimate) for m in parts for side in (m.before, m.after)):
+        return ""
+    return (
+        " Thinking, reply and what follows the first right answer are dashes where not every "
+        "sample tells them."
     )
 
 

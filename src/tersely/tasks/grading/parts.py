@@ -64,6 +64,8 @@ def told_thinking(
     # Without marks, thinking may have been kept back: unless the text is all there is.
     if count is not None and (closed or not usage.is_too_small_for(count(text), tokens=tokens)):
         own = count(thinking) if closed else 0
+    if reasoning is None:
+        return None if own is None else min(own, tokens)
     said = thinking.replace(THINK, " ").replace(END_THINK, " ")
     return usage.thinking_tokens(
         reasoning,
