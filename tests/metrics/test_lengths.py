@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tersely.metrics.lengths import Among, mask, summarise_lengths
-from tersely.metrics.records import SampleTable
+from tersely.metrics.lengths import Among, Part, lengths_of, mask, summarise_lengths
+from tersely.metrics.records import SampleTable, cut_at, select
 
 
 def table(correct, finished, tokens, graded, *, cap_tokens=1000):
@@ -79,3 +79,49 @@ def test_quantile_intervals_cover_when_samples_of_a_problem_resemble_each_other(
         (median,) = summarise_lengths(made, Among.ALL, quantiles_Q=(0.5,)).quantiles
         covered += median.low <= 1000 <= median.high
     assert 0.90 <= covered / worlds <= 0.99
+
+
+# Of GOLDEN: thinking 6, 40 (cut within it), 0 and 45; right answers stood at 8 and 20.
+PARTS = GOLDEN._replace(
+    thinking_PS=np.array([[6, 40, 0], [-1, 45, -1]]),
+    answer_tokens_PS=np.array([[8, -1, 20], [-1, -1, -1]]),
+)
+
+
+def part_means(made: SampleTable) -> list[float]:
+    found = [lengths_of(made, part) for part in Part]
+    return [float(x.tokens_PS[x.among_PS].mean()) for x in found if x.among_PS.any()]
+
+
+def test_golden_parts_of_lengths():
+    # thinking (6 + 40 + 0 + 45) / 4, reply (4 + 0 + 20 + 5) / 4, after the right answer (2 + 0) / 2
+    assert part_means(PARTS) == [22.75, 7.25, 1.0]
+    summary = summarise_lengths(PARTS, Part.REPLY, quantiles_Q=(0.0, 1.0))
+    assert [q.estimate for q in summary.quantiles] == [0, 20]
+    assert (summary.n_samples, summary.unknown) == (4, 0)
+
+
+def test_thinking_and_reply_make_up_all_tokens():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, 100, size=(20, 4))
+    made = table(rng.random((20, 4)) < 0.5, tokens < 90, tokens, rng.random((20, 4)) < 0.9)
+    made = made._replace(thinking_PS=rng.integers(0, tokens + 1))
+    thinking, reply = lengths_of(made, Part.THINKING), lengths_of(made, Part.REPLY)
+    np.testing.assert_array_equal(thinking.tokens_PS + reply.tokens_PS, tokens)
+    np.testing.assert_array_equal(thinking.among_PS, reply.among_PS)
+    turned = select(made, rows_P=rng.permutation(20))
+    np.testing.assert_allclose(part_means(turned), part_means(made))
+
+
+def test_a_part_that_is_not_known_of_every_sample_is_shown_of_none():
+    some = PARTS._replace(thinking_PS=np.array([[-1, 40, 0], [-1, 45, -1]]))
+    summary = summarise_lengths(some, Part.THINKING)
+    assert (summary.n_samples, summary.unknown) == (0, 1)
+    assert summarise_lengths(some, Part.AFTER_RIGHT).unknown == 0
+    assert summarise_lengths(GOLDEN, Part.AFTER_RIGHT).unknown == 2
+    assert summarise_lengths(GOLDEN, Part.REPLY).unknown == 4
+
+
+def test_a_lower_cap_cuts_the_thinking_too():
+    made = cut_at(PARTS, cap_tokens=15)
+    assert part_means(made)[:2] == [(6 + 15 + 0 + 15) / 4, (4 + 0 + 15 + 0) / 4]

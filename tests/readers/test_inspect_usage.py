@@ -138,3 +138,31 @@ def test_the_count_of_several_choices_is_not_the_firsts(tmp_path) -> None:
 def test_a_sample_without_usage_failed_and_casts_no_doubt(tmp_path) -> None:
     with pytest.raises(DataError, match="the log holds no token usage"):
         reading(log_of(tmp_path, None))
+
+
+@pytest.mark.parametrize(
+    ("used", "thinking"),
+    [
+        (usage(103, 123, 94), 94),
+        (usage(9, 123, 94), 94),  # left out of the output, and added
+        (usage(103, 123), None),
+        (usage(103, 123, 0), None),  # and yet thinking stands in the log
+        (usage(103, 123, 9), None),
+    ],
+)
+def test_thinking_alone_is_the_logs_count_where_its_text_allows(
+    tmp_path: Path, used: dict[str, object], thinking: int | None
+) -> None:
+    (record,) = reading(log_of(tmp_path, used)).records
+    assert record.thinking_tokens == thinking
+    assert record.tokens == 103
+
+
+def test_a_count_of_a_summary_is_none_of_thinking(tmp_path: Path) -> None:
+    (record,) = reading(log_of(tmp_path, usage(103, 123, 94), model="anthropic/m")).records
+    assert record.thinking_tokens is None
+
+
+def test_hidden_thinking_is_as_long_as_the_log_says(tmp_path: Path) -> None:
+    (record,) = reading(log_of(tmp_path, usage(103, 123, 94), thinking=None)).records
+    assert record.thinking_tokens == 94

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,3 +77,42 @@ def test_without_regrading_the_files_verdicts_stand(tmp_path: Path) -> None:
 def test_each_prompt_speaks_for_its_own_sample(tmp_path: Path) -> None:
     path = written(tmp_path, sample(ENDLESS, prompt="a<think>"), sample(ENDLESS, prompt="a"))
     assert open_ones(path) == [True, False]
+
+
+def thinking(tmp_path: Path, *rows: dict[str, object], **options: Any) -> list[int | None]:
+    found = read(written(tmp_path, *rows), "table", Options(run="run", **options))
+    assert all((r.thinking_tokens or 0) <= r.tokens for r in found.records)
+    return [r.thinking_tokens for r in found.records]
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def test_a_table_may_hold_the_tokens_of_thinking(tmp_path: Path) -> None:
+    row = sample("<think> so 7 </think> 7") | {"tokens": 6}
+    assert thinking(tmp_path, row | {"thinking_tokens": 4}, row) == [4, None]
+    bare = {name: value for name, value in row.items() if name != "text"}
+    assert thinking(tmp_path, bare | {"thinking_tokens": 3}) == [3]
+
+
+def test_a_count_of_thinking_above_all_tokens_is_not_used_and_said(tmp_path: Path) -> None:
+    row = sample("<think> so 7 </think> 7") | {"tokens": 6, "thinking_tokens": 60}
+    found = read(written(tmp_path, row), "table", Options(run="run"))
+    assert found.records[0].thinking_tokens is None
+    assert any("thinking of 1 of 1 samples do not fit" in note for note in found.notes)
+
+
+def test_thinking_is_counted_with_the_tokenizer_where_the_text_holds_it(tmp_path: Path) -> None:
+    texts = "<think> so 7 </think> 7", "7 it is", "<think> so 7"
+    uncounted = [
+        {name: value for name, value in sample(text).items() if name != "tokens"} for text in texts
+    ]
+    # Of 5, 3 and 3 words; the last never ends.
+    assert thinking(tmp_path, *uncounted, count_tokens=words) == [4, 0, 3]
+
+
+def test_a_sample_that_never_ends_what_its_prompt_opened_is_all_thinking(tmp_path: Path) -> None:
+    prompt = "7?<think>"
+    rows = sample(ENDLESS, prompt=prompt), sample(CLOSED, prompt=prompt)
+    assert thinking(tmp_path, *rows) == [5, None]

@@ -91,6 +91,29 @@ def completion_tokens(usage: Usage, *, received: Received) -> Counted:
     )
 
 
+def thinking_tokens(
+    reasoning: int | None, *, tokens: int, least: int, least_reply: int, own: int | None = None
+) -> int | None:
+    """The tokens of the thinking alone, of ``tokens`` in all; None where they cannot be told.
+
+    The server's count of them is believed where it is no more than all, leaves room for what
+    follows the thinking, and is not far too small for the thinking that arrived. It may leave out
+    the marks around it. Otherwise ``own`` stands.
+
+    Args:
+        least: fewest that the thinking that arrived can be, as :func:`least_tokens` says.
+        least_reply: the same of what follows it.
+        own: by a tokenizer of our own, where all of the thinking arrived.
+    """
+    if reasoning is not None and 0 <= reasoning <= tokens + 2:
+        room = tokens - reasoning + max(2, int(tokens * SLACK_SHARE))
+        if least_reply / JOINED_WORDS <= room and not _is_too_small(
+            reasoning, Received(least=least, least_answer=0, own=own)
+        ):
+            return min(reasoning, tokens)
+    return None if own is None else min(own, tokens)
+
+
 def _is_too_small(tokens: int, received: Received) -> bool:
     """A tokenizer of our own splits a text almost as the server's did."""
     least, own = received.least, received.own
@@ -98,6 +121,11 @@ def _is_too_small(tokens: int, received: Received) -> bool:
         return True
     too_few = tokens + SLACK_TOKENS < least and tokens * JOINED_WORDS < least
     return too_few or (tokens == 0 < least)
+
+
+def is_too_small_for(own: int, *, tokens: int) -> bool:
+    """Whether a text of ``own`` tokens by a tokenizer of our own cannot be all of ``tokens``."""
+    return own + SLACK_TOKENS < tokens * (1 - SLACK_SHARE)
 
 
 def _stated(usage: Usage, *, least_answer: int) -> Counted:

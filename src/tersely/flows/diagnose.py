@@ -21,7 +21,15 @@ READ = (
     "target_tokens",
 )
 FEWEST_OF_ALARMS = START + RECENT
-EFFECTS = {"accuracy": "accuracy", "positive_share": "rewarded share", "entropy_mean": "entropy"}
+# What a stage may have moved: our words for it, and the digits that tell it.
+EFFECTS = {
+    "accuracy": ("accuracy", 3),
+    "positive_share": ("rewarded share", 3),
+    "entropy_mean": ("entropy", 3),
+    "thinking_tokens_mean": ("tokens of thinking", 1),
+    "reply_tokens_mean": ("tokens of reply", 1),
+    "after_right_tokens_mean": ("tokens after the first right answer", 1),
+}
 FEWEST_OF_A_STAGE = 5
 
 
@@ -30,7 +38,8 @@ class Diagnosis(NamedTuple):
 
     Args:
         stage: of the last step, in a sentence.
-        effects: what each stage did to accuracy, rewarded share and entropy, a sentence each.
+        effects: what each stage did to accuracy, rewarded share, entropy and the parts of length,
+            a sentence each.
         alarms: each at the step where it was first raised.
         unknown: what cannot be said, and why.
     """
@@ -94,7 +103,7 @@ def _say_stage(log: StepLog, stages: Stages, *, lost: bool) -> str:
 def _say_effects(log: StepLog, stages: Stages) -> list[str]:
     end = stages.stage_end_step
     parts = []
-    for name, words in EFFECTS.items():
+    for name, (words, digits) in EFFECTS.items():
         values_N = log.get(name)
         if values_N is None or not np.isfinite(end):
             continue
@@ -106,8 +115,8 @@ def _say_effects(log: StepLog, stages: Stages) -> list[str]:
             change = float(last.mean() - first.mean())
             half = 1.96 * float(np.sqrt((first.var(ddof=1) + last.var(ddof=1)) / first.size))
             parts.append(
-                f"Stage {stage}: {words} {first.mean():.3f} → {last.mean():.3f} "
-                f"({change:+.3f} ± {half:.3f}, five steps at each end)."
+                f"Stage {stage}: {words} {first.mean():.{digits}f} → {last.mean():.{digits}f} "
+                f"({change:+.{digits}f} ± {half:.{digits}f}, five steps at each end)."
             )
     return parts
 

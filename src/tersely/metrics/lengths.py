@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import t
 
 from tersely.metrics.intervals import LEVEL, Interval, Sums, clustered_errors
-from tersely.metrics.records import SampleTable
+from tersely.metrics.records import UNKNOWN_TOKENS, SampleTable
 
-# Lengths at which the distribution function is given.
+# SampleLengths at which the distribution function is given.
 POINTS = 80
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -24,17 +24,61 @@ class Among(StrEnum):
     TRUNCATED = "truncated"
 
 
-class LengthSummary(NamedTuple):
-    """Lengths of one set of samples, pooled over problems; NaN and empty if there are none.
+class Part(StrEnum):
+    """Parts of a length: the thinking with its marks, what follows it, and what right samples
+    write after a right answer first stands."""
 
-    ``cdf_X`` is the share of the set with at most ``grid_X`` tokens.
+    THINKING = "thinking"
+    REPLY = "reply"
+    AFTER_RIGHT = "after the first right answer"
+
+
+# What the mean of each is called.
+MEANS = {
+    Part.THINKING: "mean thinking tokens",
+    Part.REPLY: "mean reply tokens",
+    Part.AFTER_RIGHT: "mean tokens after the first right answer",
+}
+
+
+SETS: tuple[Among | Part, ...] = (*Among, *Part)
+
+
+def mean_name(among: Among | Part) -> str:
+    """What the mean of these lengths is called."""
+    if isinstance(among, Part):
+        return MEANS[among]
+    return "mean tokens" if among is Among.ALL else f"mean tokens given {among}"
+
+
+class SampleLengths(NamedTuple):
+    """Tokens of every sample, and the samples that are meant.
+
+    Args:
+        mean_name: what their mean is called.
+        unknown: graded samples of which the tokens are not known; then no sample is meant, for
+            those that happen to be known are no fair choice.
     """
 
-    among: Among
+    mean_name: str
+    tokens_PS: Int[np.ndarray, "P S"]
+    among_PS: Bool[np.ndarray, "P S"]
+    unknown: int = 0
+
+
+class LengthSummary(NamedTuple):
+    """SampleLengths of one set of samples, pooled over problems; NaN and empty if there are none.
+
+    ``cdf_X`` is the share of the set with at most ``grid_X`` tokens. ``unknown`` is as in
+    ``SampleLengths``.
+    """
+
+    among: Among | Part
     quantiles: tuple[Interval, ...]
     grid_X: Float[np.ndarray, " X"]
     cdf_X: Float[np.ndarray, " X"]
     n_samples: int
+    unknown: int = 0
 
 
 def mask(table: SampleTable, among: Among) -> Bool[np.ndarray, "P S"]:
@@ -48,9 +92,24 @@ def mask(table: SampleTable, among: Among) -> Bool[np.ndarray, "P S"]:
     return np.asarray(table.graded_PS & kept_PS)
 
 
+def lengths_of(table: SampleTable, among: Among | Part) -> SampleLengths:
+    """Whole lengths of a set of samples, or a part of all lengths."""
+    if isinstance(among, Among):
+        return SampleLengths(mean_name(among), table.tokens_PS, mask(table, among))
+    after = among is Part.AFTER_RIGHT
+    end_PS = table.answer_tokens_PS if after else table.thinking_PS
+    among_PS = table.graded_PS & table.correct_PS if after else table.graded_PS
+    if end_PS is None:
+        end_PS = np.full_like(table.tokens_PS, UNKNOWN_TOKENS)
+    unknown = int((among_PS & (end_PS == UNKNOWN_TOKENS)).sum())
+    end_PS = np.minimum(end_PS, table.tokens_PS)
+    part_PS = end_PS if among is Part.THINKING else table.tokens_PS - end_PS
+    return SampleLengths(MEANS[among], part_PS, among_PS & (unknown == 0), unknown)
+
+
 def summarise_lengths(
     table: SampleTable,
-    among: Among,
+    among: Among | Part,
     *,
     quantiles_Q: tuple[float, ...] = QUANTILES,
 ) -> LengthSummary:
@@ -61,8 +120,8 @@ def summarise_lengths(
     Source: R. Woodruff, JASA 47 (1952). A truncated sample enters with the length it had when it
     was cut, so what is beyond the cap is a lower bound.
     """
-    among_PS = mask(table, among)
-    tokens_N = np.sort(table.tokens_PS[among_PS]).astype(np.float64)
+    _, tokens_PS, among_PS, unknown = lengths_of(table, among)
+    tokens_N = np.sort(tokens_PS[among_PS]).astype(np.float64)
     grid_X = np.geomspace(1.0, float(table.reach_tokens), POINTS)
     cdf_X = (
         np.searchsorted(tokens_N, grid_X, side="right") / tokens_N.size
@@ -71,10 +130,11 @@ def summarise_lengths(
     )
     return LengthSummary(
         among=among,
-        quantiles=tuple(_quantile(table.tokens_PS, among_PS, tokens_N, q) for q in quantiles_Q),
+        quantiles=tuple(_quantile(tokens_PS, among_PS, tokens_N, q) for q in quantiles_Q),
         grid_X=grid_X,
         cdf_X=cdf_X,
         n_samples=tokens_N.size,
+        unknown=unknown,
     )
 
 

@@ -28,7 +28,7 @@ from tersely.metrics.intervals import (
     expanded_percentiles,
     resample_counts,
 )
-from tersely.metrics.lengths import Among, LengthSummary, mask, summarise_lengths
+from tersely.metrics.lengths import SETS, Among, LengthSummary, lengths_of, summarise_lengths
 from tersely.metrics.majority import majority_at_k
 from tersely.metrics.passk import g_pass_at_k, mean_at_k, pass_at_k, pass_hat_k
 from tersely.metrics.records import NO_ANSWER, SampleTable, select
@@ -154,7 +154,7 @@ def measure(
         budgets=tuple(sorted(set(budgets))),
         ks=tuple(sorted(set(ks))),
         measured=tuple(measured),
-        lengths=tuple(summarise_lengths(table, among) for among in Among),
+        lengths=tuple(summarise_lengths(table, among) for among in SETS),
         n_problems=table.graded_problems,
         samples_per_problem=table.tokens_PS.shape[1],
         cap_tokens=table.cap_tokens,
@@ -244,13 +244,12 @@ def check_ks(ks: Sequence[int], *, samples: int) -> None:
 
 
 def _lengths(table: SampleTable) -> Sheet:
-    tokens_PS = table.tokens_PS.astype(np.float64)
     pooled: list[tuple[Quantity, np.ndarray, np.ndarray]] = []
-    for among in Among:
-        given = "" if among is Among.ALL else f" given {among}"
+    for among in SETS:
         known = table.ends_known or among is not Among.TRUNCATED
-        among_PS = mask(table, among) & known
-        pooled.append((Quantity(f"mean tokens{given}", Unit.TOKENS), tokens_PS, among_PS))
+        found = lengths_of(table, among)
+        quantity = Quantity(found.mean_name, Unit.TOKENS)
+        pooled.append((quantity, found.tokens_PS, found.among_PS & known))
     ended_PS, answered_PS = (
         table.graded_PS & known for known in (table.ends_known, table.answers_known)
     )

@@ -14,7 +14,7 @@ from tersely.core.errors import DataError, no_such
 from tersely.core.types import EvalRecord, Finish, Grade
 from tersely.readers.reading import CountsAll, Options, RawSample, Reading
 from tersely.readers.scores import are_signs, grade_of, is_right, is_verdict, whole_tokens
-from tersely.readers.thinking import mark_opened
+from tersely.readers.thinking import count_thinking, mark_opened
 from tersely.readers.values import whole
 
 
@@ -58,7 +58,10 @@ def complete(
     elif not finish_known:
         caps = _raise(counted, caps=caps, recounted=recounted, said=said)
     fix = _score_fix(raws, score_fix, options=options)
-    records = _records(path, counted, caps=caps, options=options, score_fix=fix)
+    thinking = count_thinking(
+        path, counted, count=options.count_tokens, recounted=recounted, said=said
+    )
+    records = _records(path, counted, thinking, caps=caps, options=options, score_fix=fix)
     _check_records(path, records, counted, options=options)
     if verdicts is not None and any(record.grade is not Grade.UNGRADED for record in records):
         of_file = "the file's verdicts are" if options.grader is not None else "verdicts from"
@@ -324,6 +327,7 @@ def _clipped(tokens: int, *, cap_tokens: int) -> int:
 def _records(
     path: Path,
     counted: Sequence[_Counted],
+    thinking: Sequence[int | None],
     *,
     caps: Sequence[int | None],
     options: Options,
@@ -331,7 +335,7 @@ def _records(
 ) -> list[EvalRecord]:
     position: Counter[tuple[str, str]] = Counter()
     records = []
-    for (raw, tokens), cap in zip(counted, caps, strict=True):
+    for (raw, tokens), cap, thinking_tokens in zip(counted, caps, thinking, strict=True):
         key = (raw.benchmark, raw.problem)
         sample = position[key] if raw.sample is None else raw.sample
         position[key] += 1
@@ -358,6 +362,7 @@ def _records(
                 model=raw.model,
                 extracted=raw.extracted,
                 thinking_open=raw.thinking_open,
+                thinking_tokens=None if failed else thinking_tokens,
             )
         )
     return records

@@ -70,6 +70,7 @@ class RawSample:
     ``place`` is where it stands, for errors. ``score`` and ``tokens`` are as they were found.
     ``failed`` says that sampling it broke, so that its score means nothing. ``gold`` is the right
     answer, and ``thinking_open`` says that the prompt opened the thinking that the text is in.
+    ``reasoning`` is the file's own count of the thinking's tokens, as it was found.
     """
 
     place: str
@@ -89,6 +90,7 @@ class RawSample:
     seed: int = 0
     gold: str | None = None
     thinking_open: bool = False
+    reasoning: object = None
 
 
 def benchmark_name(path: Path, options: Options, *, own: str | None = None) -> str:

@@ -34,6 +34,14 @@ def tokens_of(
     return only.tokens
 
 
+def thinking_of(server: Server, usage, *, content=ANSWER, thinking=THINKING, **more) -> int | None:
+    """The thinking's count of the one sample that this usage becomes."""
+    said = choice(content, reasoning_content=thinking)
+    server.answer = lambda body: reply({"choices": [said], "usage": usage})
+    (only,) = sample(server, spec=ONE, **more)
+    return only.thinking_tokens
+
+
 def usage(completion, prompt=None, total=None, reasoning=None, **more):
     found = {"completion_tokens": completion, "prompt_tokens": prompt, "total_tokens": total}
     details = {} if reasoning is None else {"reasoning_tokens": reasoning}
@@ -167,3 +175,33 @@ def test_several_samples_a_request_are_held_against_all_that_was_used(server) ->
     told = completion(*rows, tokens=20, prompt_tokens=7, total_tokens=27)
     server.answer = lambda body: reply(told)
     assert [c.tokens for c in sample(server, samples_per_request=4)] == [5] * 4
+
+
+@pytest.mark.parametrize("way", ONCE)
+def test_thinking_alone_is_what_the_server_counts_of_it_or_not_known(server, way) -> None:
+    said = ONCE[way]
+    known = (said.get("completion_tokens_details") or said).get("reasoning_tokens")
+    # 0 is no count of a thinking that arrived.
+    assert thinking_of(server, said) == (known or None)
+
+
+def test_a_count_of_thinking_that_its_text_contradicts_is_not_believed(server) -> None:
+    # 72 words and numbers of thinking arrived; some servers always write 0.
+    assert thinking_of(server, usage(103, 20, 123, 0)) is None
+    assert thinking_of(server, usage(103, 20, 123, 9)) is None
+
+
+def test_thinking_without_a_count_is_counted_with_the_tokenizer(server) -> None:
+    # The lab's tokenizer splits otherwise: what it counts is at most all that the server counts.
+    found = thinking_of(server, usage(480, 20, 500), tokenizer=str(lab_folder()))
+    assert found is not None
+    assert 72 < found <= 480
+    assert thinking_of(server, usage(480, 20, 500)) is None
+
+
+def test_thinking_of_several_choices_is_not_told_by_their_common_count(server) -> None:
+    said = [{**choice(f"s{i}", index=i), "logprobs": {"content": [{}] * 5}} for i in range(2)]
+    server.answer = lambda body: reply({"choices": said, "usage": usage(10, 20, 30, 4)})
+    two = SamplingSpec(samples=2, cap_tokens=512, seed=0)
+    found = sample(server, spec=two, samples_per_request=2)
+    assert [each.thinking_tokens for each in found] == [None, None]

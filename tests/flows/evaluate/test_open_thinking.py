@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from tersely.core import jsonl
-from tersely.core.types import EvalRecord, ForcedRecord, Grade, RolloutRecord, SamplingSpec
+from tersely.core.types import (
+    EvalRecord,
+    ForcedRecord,
+    Grade,
+    RolloutRecord,
+    SamplingSpec,
+    StepRecord,
+)
 from tersely.engines.models import lab_folder
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
@@ -150,6 +157,15 @@ def test_training_pays_no_rollout_that_never_closed_what_its_prompt_opened(
     if tail == "opened":
         assert len(never) >= 8
         assert (paid, {r.grade for r in never}) == (0, {Grade.UNPARSED})
+    expected = [r.tokens if tail == "opened" else 0 for r in never]
+    assert [r.thinking_tokens for r in never] == expected
+    assert all((r.answer_tokens is None) == (r.grade is not Grade.CORRECT) for r in rollouts)
+    assert all(0 <= (r.thinking_tokens or 0) <= r.tokens for r in rollouts)
+    assert all((r.answer_tokens or 0) <= r.tokens for r in rollouts)
+    steps = jsonl.read(tmp_path / "run" / "steps.jsonl", StepRecord)
+    for step in steps:
+        whole = step.thinking_tokens_mean + step.reply_tokens_mean
+        assert whole == pytest.approx(step.tokens_mean)
     assert all(not r.text.startswith("<assistant>") for r in rollouts)
 
 

@@ -397,6 +397,23 @@ def test_a_reward_of_thinking_needs_texts(records):
     assert not read_pool(records(MIXED, text="4"), thought).thought_PS.any()
 
 
+def test_views_hold_the_parts_of_lengths_cut_as_the_samples_are(records):
+    file = records({"p": "c10 c150 w15 w30"}, thinking_tokens=40, answer_tokens=120)
+    settings = recipe(sampling={"cap_tokens": 100})
+    ((view,),) = [step.views for step in make_steps(read_pool(file, settings), settings)]
+    assert view.tokens_G.tolist() == [10, 100, 15, 30]
+    # The cap cuts the second, which is wrong then: all of it stands before a right answer.
+    assert view.thinking_G.tolist() == [10, 40, 15, 30]
+    assert view.first_right_G.tolist() == [10, 100, 15, 30]
+
+
+def test_records_without_parts_of_lengths_give_views_without(records):
+    file = records({"p": "c10 c20 w15 w30"})
+    ((view,),) = [step.views for step in make_steps(read_pool(file, recipe()), recipe())]
+    assert view.thinking_G is None
+    assert view.first_right_G is None
+
+
 @pytest.mark.parametrize(
     ("target", "says"),
     [
@@ -410,6 +427,13 @@ def test_targets_that_move_are_said_to_be_of_step_one(records, target, says):
     facts = lint(records(MIXED), recipe(reward={"name": reward}, target=target))
     (found,) = [f for f in find(facts) if f.name == "moving-target"]
     assert says in found.evidence
+
+
+def test_credit_of_tokens_is_said_not_to_be_judged(records):
+    facts = lint(records(MIXED), recipe(credit={"name": "after_right"}))
+    (found,) = [f for f in find(facts) if f.name == "credit-not-judged"]
+    assert "credit after_right" in found.title
+    assert "credit-not-judged" not in names(lint(records(MIXED), recipe()), FindingSeverity.INFO)
 
 
 def test_ungraded_samples_are_left_out_and_stop_a_run_above_the_bound(records):

@@ -369,3 +369,40 @@ def test_a_table_of_ones_own_is_what_the_loss_sees():
     only = shape(shaping, [view(FOUR)], targets.Target(np.array([10.0]), {}))
     assert only.keep_N.tolist() == [True, False, True, True]
     assert only.reward_N.tolist() == [1, 0, -1, 0]
+
+
+def words(ids):
+    """The text of each token: the thinking takes three, the answer two, and the stop token one."""
+    told = ["<think>", "x", "</think>", "\\boxed{1}", " and more", "<eos>"]
+    return told[: len(ids)]
+
+
+def test_views_hold_the_parts_of_every_graded_rollout():
+    made = group((6, RIGHT), (6, NONE), (5, WRONG), (2, WRONG, Finish.LENGTH))
+    columns = columns_of(made, words)
+    assert columns.thinking_tokens == [3, 3, 3, 2]
+    assert columns.answer_tokens == [4, None, None, None]
+    seen = graded_view(made.problem, columns, pay_unfinished=False).view
+    assert seen.thinking_G.tolist() == [3, 3, 2]
+    # Before a right answer stands all of a wrong rollout.
+    assert seen.first_right_G.tolist() == [4, 5, 2]
+
+
+def test_views_without_the_text_of_tokens_have_no_parts():
+    seen = view(FOUR).view
+    assert seen.thinking_G is None
+    assert seen.first_right_G is None
+
+
+def test_parts_move_with_their_rollouts():
+    made = group((6, RIGHT), (5, RIGHT), (4, WRONG), (2, WRONG))
+    seen = graded_view(made.problem, columns_of(made, words), pay_unfinished=False).view
+    order = [2, 0, 3, 1]
+    turned = Group(
+        problem=made.problem,
+        rollouts=tuple(made.rollouts[n] for n in order),
+        verdicts=tuple(made.verdicts[n] for n in order),
+    )
+    again = graded_view(made.problem, columns_of(turned, words), pay_unfinished=False).view
+    assert again.thinking_G.tolist() == seen.thinking_G[order].tolist()
+    assert again.first_right_G.tolist() == seen.first_right_G[order].tolist()

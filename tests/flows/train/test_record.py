@@ -72,6 +72,20 @@ def test_golden_record_of_a_step() -> None:
     assert (record.entropy_mean, record.loss, record.update_tokens) == (0.5, 0.25, 30)
 
 
+def test_golden_record_of_lengths_in_parts() -> None:
+    # Thinking is known of four: 4 + 40 + 0 + 24; what follows 6 + 0 + 20 + 0. Of right and finished
+    # rollouts there is one, of 10 tokens, whose answer stood at 7.
+    parts = ROLLOUTS._replace(
+        thinking_tokens=[4, 40, None, 0, 24], answer_tokens=[7, 30, None, None, None]
+    )
+    record = step_record(3, parts, SHAPED, STATS, cap_tokens=40, entropy_mean=0.5)
+    means = record.thinking_tokens_mean, record.reply_tokens_mean, record.after_right_tokens_mean
+    assert means == (17, 6.5, 3)
+    unknown = step_record(3, ROLLOUTS, SHAPED, STATS, cap_tokens=40, entropy_mean=0.5)
+    assert np.isnan(unknown.thinking_tokens_mean)
+    assert np.isnan(unknown.after_right_tokens_mean)
+
+
 def test_a_group_without_a_grade_is_neither_solved_nor_unsolved() -> None:
     ungraded = [("c", Grade.UNGRADED, 5, Finish.STOP)]
     shaped = SHAPED._replace(

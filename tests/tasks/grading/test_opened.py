@@ -2,8 +2,8 @@
 
 import pytest
 
-from tersely.core.types import Grade
-from tersely.tasks.grading import number
+from tersely.core.types import Grade, Problem
+from tersely.tasks.grading import grade, number
 from tersely.tasks.grading.answer import answer_part, has_thought, opened, opens_thinking
 
 ASKED = "What is 3 + 4?"
@@ -37,6 +37,17 @@ def test_a_prompt_without_an_open_mark_at_its_end_does_not(tail: str, asked: str
 def test_nothing_is_an_answer_before_open_thinking_closes(text: str) -> None:
     assert answer_part(opened(text, thinking_open=True)) is None
     assert number.grade(opened(text, thinking_open=True), "7").grade is Grade.UNPARSED
+
+
+@pytest.mark.parametrize("grader", ["exact", "number", "math", "ordered", "choice"])
+@pytest.mark.parametrize("text", [r"\boxed{A}", "The answer is A", r"A. \boxed{A}. Done."])
+def test_no_grader_pays_an_answer_before_open_thinking_closes(grader: str, text: str) -> None:
+    gold = "A" if grader in ("exact", "choice") else "7"
+    text = text.replace("A", gold)
+    problem = Problem(id="p", prompt=ASKED, answer=gold, source="s", grader=grader)
+    assert grade(problem, opened(text, thinking_open=True)).grade is not Grade.CORRECT
+    closed = opened(f"so</think>{text}", thinking_open=True)
+    assert grade(problem, closed) == grade(problem, text)
 
 
 def test_what_follows_the_closed_thinking_is_the_answer_however_it_was_opened() -> None:

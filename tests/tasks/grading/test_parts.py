@@ -5,7 +5,12 @@ import pytest
 
 from tersely.core.types import Grade, Problem
 from tersely.tasks.grading.answer import answer_part, opened
-from tersely.tasks.grading.parts import answer_tokens, length_parts, thinking_tokens
+from tersely.tasks.grading.parts import (
+    answer_tokens,
+    length_parts,
+    thinking_tokens,
+    told_thinking,
+)
 
 PROBLEM = Problem(id="p", prompt="3 + 4", answer="7", source="sums", grader="number")
 
@@ -85,3 +90,54 @@ def test_parts_never_exceed_the_whole() -> None:
     pieces = ["<think>", "= 7", " wait", "</think>", "\\boxed{7}", "<eos>"]
     parts = length_parts(PROBLEM, pieces, Grade.CORRECT, thinking_open=False)
     assert parts == (4, 2)
+
+
+def count(text: str) -> int:
+    """A tokenizer whose tokens are words."""
+    return len(text.split())
+
+
+TEXT = "<think> " + "then 5 apples " * 30 + "</think> It is 35 ."
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "thinking"),
+    [
+        (94, 94),
+        (120, None),  # more than all
+        (0, None),  # and yet thinking arrived
+        (9, None),  # for 60 words and numbers
+        (-1, None),
+        (None, None),
+    ],
+)
+def test_a_servers_count_of_thinking_is_believed_where_nothing_contradicts_it(
+    reasoning: int | None, thinking: int | None
+) -> None:
+    assert told_thinking(TEXT, tokens=103, reasoning=reasoning) == thinking
+
+
+def test_a_count_of_thinking_that_leaves_no_room_for_the_reply_is_not_believed() -> None:
+    assert told_thinking(TEXT + " and so on" * 20, tokens=163, reasoning=103) == 103
+    assert told_thinking(TEXT + " and so on" * 20, tokens=103, reasoning=103) is None
+
+
+def test_thinking_that_no_server_counted_is_counted_with_the_tokenizer() -> None:
+    # "<think>", 90 words, "</think>"; a count of a tokenizer of our own is never more than all.
+    assert told_thinking(TEXT, tokens=96, count=count) == 92
+    assert told_thinking(TEXT, tokens=90, count=count) == 90
+    assert told_thinking(TEXT, tokens=96, reasoning=3, count=count) == 92
+
+
+def test_thinking_that_never_ended_is_all_tokens_whatever_is_counted() -> None:
+    assert told_thinking("<think> then 5", tokens=70, reasoning=3) == 70
+    assert told_thinking("then \\boxed{5}", tokens=70, thinking_open=True) == 70
+
+
+def test_a_text_without_marks_has_no_thinking_only_where_it_is_all_there_is() -> None:
+    words = "so " * 100
+    assert told_thinking(words, tokens=100, count=count) == 0
+    assert told_thinking(words, tokens=400, count=count) is None  # thinking was kept back
+    assert told_thinking(words, tokens=100) is None
+    assert told_thinking(words, tokens=100, reasoning=0) == 0
+    assert told_thinking(words, tokens=400, reasoning=290) == 290

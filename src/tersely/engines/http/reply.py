@@ -39,7 +39,7 @@ class Said(NamedTuple):
 
     ``counted`` says how, where the server's own count is not it; ``failure`` why it does not count,
     where it ended neither by a stop token nor at the cap; ``beside`` counts choices that came with
-    it unasked.
+    it unasked; ``reasoning_tokens`` is the server's own count of the thinking.
     """
 
     reasoning: str
@@ -49,6 +49,7 @@ class Said(NamedTuple):
     counted: str = ""
     failure: str | None = None
     beside: int = 0
+    reasoning_tokens: int | None = None
 
 
 class _Model(BaseModel):
@@ -114,10 +115,12 @@ def read_reply(
             f"are kept already (got: {shown})"
         )
     counts = _token_counts(found, together)
-    return [
+    said = [
         _said(choice, tokens=tokens, cap_tokens=cap_tokens, counted=together.how, beside=beside)
         for choice, tokens in zip(found, counts, strict=True)
     ]
+    # Of several choices, the server counts it together.
+    return [said[0]._replace(reasoning_tokens=usage.reasoning)] if len(said) == 1 else said
 
 
 def _parse(body: bytes, *, secret: str | None) -> Body:

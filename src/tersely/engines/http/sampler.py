@@ -47,6 +47,7 @@ from tersely.engines.http.request import (
 )
 from tersely.engines.local.jobs import check_spec
 from tersely.engines.tokens import make_counter
+from tersely.tasks.grading.parts import told_thinking
 
 __all__ = ["Endpoint", "HTTPSampler"]
 
@@ -342,6 +343,9 @@ class _RequestRun:
             text=text,
             tokens=said.tokens,
             finish=said.finish,
+            thinking_tokens=told_thinking(
+                text, tokens=said.tokens, reasoning=said.reasoning_tokens, count=self.count_text
+            ),
             failure=said.failure,
         )
         _pass_on(completion, self.on_completion)

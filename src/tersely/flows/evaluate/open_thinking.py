@@ -6,7 +6,7 @@ thinking, those that end it show it, and those that never do look like answers.
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tersely.core import jsonl
@@ -55,6 +55,15 @@ class OpenThinking:
         return votes > 0 or (votes == 0 and bool(self.closing or self.template))
 
 
+def begun(completion: Completion, *, thinking_open: bool) -> Completion:
+    """The completion with whether it began inside the thinking: one that never ends it is all
+    thinking, and of one that then has no mark of any it is not known how much there was."""
+    thinking_tokens = completion.thinking_tokens
+    if END_THINK not in completion.text and thinking_open != completion.thinking_open:
+        thinking_tokens = completion.tokens if thinking_open else None
+    return replace(completion, thinking_open=thinking_open, thinking_tokens=thinking_tokens)
+
+
 def settle(
     file: Path, thinking: OpenThinking, *, grade: Callable[[Completion, str], EvalRecord]
 ) -> None:
@@ -79,9 +88,10 @@ def settle(
             text=record.text or "",
             tokens=record.tokens,
             finish=record.finish,
-            thinking_open=thinking.is_open(record),
+            thinking_open=record.thinking_open,
+            thinking_tokens=record.thinking_tokens,
         )
-        return grade(completion, record.run)
+        return grade(begun(completion, thinking_open=thinking.is_open(record)), record.run)
 
     jsonl.write(file, map(settled, records))
     if thinking.prompts_open:

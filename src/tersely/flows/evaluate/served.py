@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tersely.core import jsonl
 from tersely.core.types import Completion, EvalRecord, Finish, OnCompletion, Problem, SamplingSpec
 from tersely.engines.http.sampler import Endpoint, HTTPSampler
 from tersely.engines.http.template import Template, read_template
-from tersely.flows.evaluate.open_thinking import OpenThinking, settle
+from tersely.flows.evaluate.open_thinking import OpenThinking, begun, settle
 from tersely.flows.evaluate.preflight import first_pairs, judge
 
 
@@ -41,7 +41,7 @@ class Served:
 
         def on_completion(completion: Completion) -> None:
             is_open = thinking.note([completion]).is_open(completion)
-            keep(replace(completion, thinking_open=is_open))
+            keep(begun(completion, thinking_open=is_open))
 
         try:
             HTTPSampler(self.endpoint).sample(

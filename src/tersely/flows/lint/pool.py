@@ -17,6 +17,7 @@ from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
 from tersely.flows.recipe.problems import LAB, training_problems
 from tersely.flows.recipe.recipe import Recipe
+from tersely.metrics.lengths import Part, lengths_of
 from tersely.metrics.records import (
     NO_ANSWER,
     UNKNOWN_TOKENS,
@@ -90,6 +91,7 @@ def read_pool(
         thought_PS = _thoughts(said, table) if with_thoughts else None
         problems = tuple(_bare(key, told[key]) for key in table.keys)
         pool = LintRecords(path.stem, problems, table, thought_PS, notes)
+    _check_parts(path, pool.table, rewards.needs(recipe.reward.name))
     graded = pool.table.graded_PS
     if not graded.any():
         raise DataError(f"{path}: no sample has a grade; nothing can be said of it")
@@ -99,6 +101,21 @@ def read_pool(
             "lengths; give records with token counts, or a peer's file with --tokenizer"
         )
     return _as_in_file(pool, recipe)
+
+
+def _check_parts(path: Path, table: SampleTable, needs: frozenset[str]) -> None:
+    """Refuses records without the parts of length that the reward is made of.
+
+    Raises:
+        DataError: naming the part and how many samples lack it.
+    """
+    for name, part in (("thinking_G", Part.THINKING), ("first_right_G", Part.AFTER_RIGHT)):
+        unknown = lengths_of(table, part).unknown
+        if name in needs and unknown:
+            raise DataError(
+                f"{path}: the reward needs {name}, and {unknown:,} graded samples do not say it; "
+                "give those of tersely eval, or a peer's file with --tokenizer"
+            )
 
 
 def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> LintRecords:

@@ -102,7 +102,7 @@ def _at_most(
     """A part of the samples' lengths, cut as they are; None if it is not known of each."""
     if part_PS is None or (part_PS[row, members] == UNKNOWN_TOKENS).any():
         return None
-    return np.minimum(part_PS[row, members], cut.tokens_PS[row, members])
+    return np.asarray(np.minimum(part_PS[row, members], cut.tokens_PS[row, members]))
 
 
 def _first_right(
@@ -113,7 +113,7 @@ def _first_right(
     if found_PS is None or (found_PS[row, members][correct_G] == UNKNOWN_TOKENS).any():
         return None
     tokens_G = cut.tokens_PS[row, members]
-    return np.where(correct_G, np.minimum(found_PS[row, members], tokens_G), tokens_G)
+    return np.asarray(np.where(correct_G, np.minimum(found_PS[row, members], tokens_G), tokens_G))
 
 
 def push_all(recipe: Recipe, steps: Sequence[LintStep]) -> tuple[Pushed, Float[np.ndarray, " K"]]:

@@ -191,21 +191,21 @@ def graded_view(problem: Problem, columns: RolloutColumns, *, pay_unfinished: bo
 
 
 def _thinking(
-    columns: RolloutColumns, graded_G: Bool[np.ndarray, " G"]
+    columns: RolloutColumns, graded_N: Bool[np.ndarray, " N"]
 ) -> Int[np.ndarray, " G"] | None:
     counted = [tokens for tokens in columns.thinking_tokens if tokens is not None]
-    return np.array(counted)[graded_G] if len(counted) == len(graded_G) else None
+    return np.array(counted)[graded_N] if len(counted) == len(graded_N) else None
 
 
 def _first_right(
-    columns: RolloutColumns, graded_G: Bool[np.ndarray, " G"]
+    columns: RolloutColumns, graded_N: Bool[np.ndarray, " N"]
 ) -> Int[np.ndarray, " G"] | None:
     """Only right rollouts are looked at; where one of them has none, it was not looked for."""
     found = list(zip(columns.grade, columns.tokens, columns.answer_tokens, strict=True))
     if any(grade is Grade.CORRECT and answer is None for grade, _, answer in found):
         return None
-    all_G = np.array([tokens if answer is None else answer for _, tokens, answer in found])
-    return np.asarray(all_G[graded_G])
+    all_N = np.array([tokens if answer is None else answer for _, tokens, answer in found])
+    return np.asarray(all_N[graded_N])
 
 
 def shape_step(

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int, Shaped
 from tersely.core.errors import DataError, EngineError
 from tersely.core.types import Finish, Problem, Verdict
 from tersely.flows.recipe.shaping import RolloutColumns
+from tersely.tasks.grading.parts import length_parts
 
 _Item = TypeVar("_Item")
 
@@ -57,6 +58,32 @@ class Gathered(NamedTuple):
 
     rows: list[FlatRow]
     own: slice
+
+
+def row_of(
+    problem: Problem,
+    *,
+    completion_ids: Sequence[int],
+    pieces: Sequence[str],
+    text: str,
+    verdict: Verdict,
+    thinking_open: bool,
+) -> FlatRow:
+    """One graded completion whose group is all rollouts of its problem in the step.
+
+    Args:
+        pieces: decoded text of each token, in order.
+    """
+    parts = length_parts(problem, pieces, verdict.grade, thinking_open=thinking_open)
+    return FlatRow(
+        key=problem.id,
+        problem=problem.id,
+        completion_ids=tuple(completion_ids),
+        text=text,
+        verdict=verdict,
+        thinking_open=thinking_open,
+        **parts._asdict(),
+    )
 
 
 def gathered(parts: Sequence[Sequence[FlatRow]], *, rank: int) -> Gathered:

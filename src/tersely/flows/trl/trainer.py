@@ -34,12 +34,12 @@ from tersely.flows.train.groups import (
     Gathered,
     gathered,
     regroup,
+    row_of,
 )
 from tersely.flows.train.seams import ForeignEngine, Seam, check_engine
 from tersely.flows.trl.records import StepRecorder
 from tersely.flows.trl.share import ProcessShare, overwrite, share_of
 from tersely.tasks.grading.answer import opened
-from tersely.tasks.grading.parts import length_parts
 
 SEAM, FORWARD = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
 TRL = ForeignEngine(
@@ -184,34 +184,16 @@ class GroupReward:
         ]
         graded = zip(ids, completions, texts, self._grade_all(pairs), strict=True)
         return [
-            self._row(name, tokens, text, verdict, thinking_open=open_by_id[name])
+            row_of(
+                self._problems[name],
+                completion_ids=tokens,
+                pieces=self._split_text(tokens),
+                text=text,
+                verdict=verdict,
+                thinking_open=open_by_id[name],
+            )
             for name, tokens, text, verdict in graded
         ]
-
-    def _row(
-        self,
-        name: str,
-        tokens: Sequence[int],
-        text: str,
-        verdict: Verdict,
-        *,
-        thinking_open: bool,
-    ) -> FlatRow:
-        parts = length_parts(
-            self._problems[name],
-            self._split_text(tokens),
-            verdict.grade,
-            thinking_open=thinking_open,
-        )
-        return FlatRow(
-            key=name,
-            problem=name,
-            completion_ids=tuple(tokens),
-            text=text,
-            verdict=verdict,
-            thinking_open=thinking_open,
-            **parts._asdict(),
-        )
 
 
 def _gather(own: Sequence[FlatRow]) -> Gathered:

@@ -26,7 +26,7 @@ TRAIN_FILE, TEST_FILE, CHECKPOINTS = "train.parquet", "test.parquet", "checkpoin
 MEMORY_SHARE, ROWS = 0.5, 256
 # A bound that no ratio reaches: verl's loss always has the second clip.
 NO_DUAL_CLIP = 1e6
-# What a reward or a target may need of the problem, of which verl tells its estimator nothing.
+# What rewards and targets may need and verl's estimator is not told: of the problem, and parts.
 UNTOLD = rewards.REFERENCES | {"problem", "thinking_G", "first_right_G"}
 ENGINE, FSDP, MODE = "model_engine", "dp", "trainer.v1.trainer_mode"
 SYNC, ONE_STEP_OFF, FULLY_ASYNC = "sync", "colocate_async", "separate_async"
@@ -368,8 +368,8 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
             mode not in (SYNC, ONE_STEP_OFF, FULLY_ASYNC)
         ),
         **_check_target(recipe.target),
-        f"reward.name = {recipe.reward.name!r}: it needs {', '.join(untold)}, and verl tells its "
-        "estimator of no problem; use tersely launch trl, or another reward": bool(untold),
+        f"reward.name = {recipe.reward.name!r}: it needs {', '.join(untold)}, of which verl tells "
+        "its estimator nothing; use tersely launch trl, or another reward": bool(untold),
         "[credit]: it tells its estimator of no text, so nobody knows where an answer stands; use "
         "tersely launch trl, or leave [credit] out": recipe.credit is not None,
         f"learner.rollout_tokens = {recipe.learner.rollout_tokens}: verl counts steps only; leave "

@@ -191,6 +191,7 @@ def _sample(
         prompt=_attached(sample, as_text(sample.get("input"))),
         extracted=_attached(sample, score.get("answer")),
         gold=gold_text(sample.get("target")),
+        reasoning=_reasoning(log, sample, output),
     )
 
 
@@ -219,6 +220,21 @@ def _tokens(
         return None
     tally.mended[found.how] += bool(found.how)
     return found.tokens
+
+
+def _reasoning(
+    log: Mapping[str, Any], sample: Mapping[str, Any], output: Mapping[str, Any]
+) -> int | None:
+    """The thinking's own count, of the calls whose output tokens are taken; None without one.
+
+    A count that cannot be, or of a summary, is none.
+    """
+    model = str(log["eval"].get("model"))
+    whole = as_dict(as_dict(sample["model_usage"]).get(model)) or as_dict(output.get("usage"))
+    found = whole.get("reasoning_tokens")
+    if not isinstance(found, int) or found < 0 or model.startswith(ALL_IN_OUTPUT):
+        return None
+    return found
 
 
 def _usage(usage: Mapping[str, Any], *, model: str) -> Usage:

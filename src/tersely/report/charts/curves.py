@@ -63,7 +63,8 @@ def draw_lengths(lengths: Sequence[LengthSummary], *, hits_P: Sequence[tuple[int
         hits_P: hits and graded samples of each problem.
     """
     datasets: Datasets = {}
-    rows = [row for summary in lengths for row in _steps(summary, summary.among.value)]
+    whole = [summary for summary in lengths if summary.among in tuple(Among)]
+    rows = [row for summary in whole for row in _steps(summary, summary.among.value)]
     present = {row["series"] for row in rows}
     colours = {name: colour for name, colour in AMONG.items() if name in present}
     panels: list[Layers | alt.Chart] = [

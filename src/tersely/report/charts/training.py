@@ -60,6 +60,15 @@ PANELS = (
         evaluation="tokens_mean",
     ),
     Panel(
+        "Parts of the rollout length (tokens)",
+        "~s",
+        {
+            "thinking": "thinking_tokens_mean",
+            "reply": "reply_tokens_mean",
+            "after the first right answer": "after_right_tokens_mean",
+        },
+    ),
+    Panel(
         "Accuracy and positive rewards (share of rollouts)",
         ".0%",
         {"accuracy": "accuracy", "reward > 0": "positive_share"},

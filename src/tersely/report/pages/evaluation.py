@@ -26,6 +26,7 @@ from tersely.report.tables.matrices import (
     tabulate_scores,
     tabulate_sources,
     tell_detectable,
+    tell_unknown,
     write_caption,
 )
 from tersely.report.tables.terminal import FittedTable, draw_alarm, draw_notes, draw_title
@@ -93,7 +94,7 @@ def draw_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> Renderab
         *_draw_sources(evaluation),
         Text(),
         Text(write_caption(evaluation), style="dim"),
-        *draw_notes([*tell_detectable(evaluation), *notes]),
+        *draw_notes([*tell_detectable(evaluation), *tell_unknown(evaluation), *notes]),
     )
 
 
@@ -114,7 +115,7 @@ def build_page(loaded: Loaded, evaluation: Evaluation) -> EvaluationPage:
         title=evaluation.title,
         summary=write_caption(evaluation),
         alarms=list_alarms(evaluation),
-        notes=(*tell_detectable(evaluation), *loaded.notes),
+        notes=(*tell_detectable(evaluation), *tell_unknown(evaluation), *loaded.notes),
         tiles=_tiles(evaluation),
         by_budget=tabulate_budgets(evaluation),
         figures={figure.name: figure for figure in draw_figures(loaded, evaluation)},

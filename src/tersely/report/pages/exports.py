@@ -17,7 +17,7 @@ from tersely.metrics.budgets import Protocol
 from tersely.metrics.changes import ProblemChange
 from tersely.metrics.comparison import Comparison
 from tersely.metrics.intervals import Interval
-from tersely.metrics.lengths import QUANTILES, Among
+from tersely.metrics.lengths import QUANTILES, mean_name
 from tersely.metrics.measures import Evaluation
 from tersely.report.pages.html import VEGA_LITE, Figure
 from tersely.report.tables import pairs
@@ -73,11 +73,9 @@ def export_evaluation(evaluation: Evaluation) -> list[Exported]:
         for q, value in evaluation.measured
     ]
     for summary in evaluation.lengths:
-        given = "" if summary.among is Among.ALL else f" given {summary.among.value}"
+        name = mean_name(summary.among).removeprefix("mean ")
         rows += [
-            _export(
-                f"tokens{given}, {q:.0%} quantile", value, unit="tokens", protocol=evaluation[1]
-            )
+            _export(f"{name}, {q:.0%} quantile", value, unit="tokens", protocol=evaluation[1])
             for q, value in zip(QUANTILES, summary.quantiles, strict=True)
         ]
     return [*rows, *of_sources]

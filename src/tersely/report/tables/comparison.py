@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tersely.metrics.comparison import Comparison, Measure
+from tersely.metrics.lengths import MEANS
 from tersely.metrics.numbers import (
     Cell,
     count,
@@ -14,7 +15,11 @@ from tersely.metrics.numbers import (
 )
 from tersely.report.tables.words import describe_protocol, label
 
-LENGTHS = ("mean tokens", "mean tokens given correct", "mean tokens given wrong", "truncated share")
+LENGTHS = (
+    *("mean tokens", "mean tokens given correct", "mean tokens given wrong"),
+    *MEANS.values(),
+    "truncated share",
+)
 BOLD = " Bold: p < .05."
 # How the two sides are headed.
 SideNames = tuple[str, str]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tersely.metrics.lengths import QUANTILES, Among, LengthSummary
+from tersely.metrics.lengths import MEANS, QUANTILES, LengthSummary, Part, mean_name
 from tersely.metrics.measures import Evaluation, Unit
 from tersely.metrics.numbers import UNDEFINED, Cell, count, format_level, say_cap
 from tersely.report.tables.words import describe_protocol, label
@@ -60,6 +60,24 @@ def tell_detectable(evaluation: Evaluation) -> list[str]:
     ]
 
 
+def tell_unknown(evaluation: Evaluation) -> list[str]:
+    """Of how many samples a part of the length is not known, and what would tell it."""
+    unknown = {summary.among: summary.unknown for summary in evaluation.lengths}
+    said = []
+    if thinking := unknown.get(Part.THINKING, 0):
+        said.append(
+            f"Lengths of thinking and reply are left open: the thinking of "
+            f"{count(thinking, 'sample')} was not counted, neither by who sampled it nor with "
+            "--tokenizer."
+        )
+    if right := unknown.get(Part.AFTER_RIGHT, 0):
+        said.append(
+            f"What follows the first right answer is left open: in {count(right, 'right sample')} "
+            "it was not looked for, which needs the text of every token."
+        )
+    return said
+
+
 def tabulate_budgets(evaluation: Evaluation) -> Matrix:
     """What is measured at each budget, one column a budget. Pass@1 is accuracy."""
     names = list(
@@ -101,7 +119,9 @@ def tabulate_scores(evaluation: Evaluation) -> Matrix:
     kept = [
         (quantity, value)
         for quantity, value in evaluation.measured
-        if quantity.budget_tokens is None and not quantity.name.startswith("mean tokens")
+        if quantity.budget_tokens is None
+        and not quantity.name.startswith("mean tokens")
+        and quantity.name not in MEANS.values()
     ]
     return Matrix(
         title=f"shares and scores (protocol {evaluation.protocol.value})",
@@ -143,10 +163,10 @@ def largest(evaluation: Evaluation) -> int:
 
 
 def _length_row(evaluation: Evaluation, summary: LengthSummary) -> MatrixRow:
-    given = "" if summary.among is Among.ALL else f" given {summary.among.value}"
-    values = [evaluation.value(f"mean tokens{given}"), *summary.quantiles]
+    values = [evaluation.value(mean_name(summary.among)), *summary.quantiles]
     cells = [format_level(value, Unit.TOKENS) for value in values]
-    return MatrixRow(summary.among.value, [*cells, Cell(f"{summary.n_samples:,}", "")])
+    samples = Cell(UNDEFINED if summary.unknown else f"{summary.n_samples:,}", "")
+    return MatrixRow(summary.among.value, [*cells, samples], first=summary.among is Part.THINKING)
 
 
 def _write_basis(evaluation: Evaluation) -> str:

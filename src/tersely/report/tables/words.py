@@ -17,6 +17,11 @@ DEFINITIONS = {
     "an answer within the budget do not vote",
     "mean tokens": "completion length up to the cap, pooled over graded samples; given correct, "
     "wrong or truncated: among those only",
+    "mean thinking tokens": "tokens up to the end of the thinking, its mark included; 0 without "
+    "thinking, all where it never ended; a dash where it is not known of every sample",
+    "mean reply tokens": "tokens after the thinking",
+    "mean tokens after the first right answer": "of correct samples: the tokens that follow the "
+    'first right answer that stands at a mark (a box, "answer is", the end of a line of thought)',
     "truncated share": "share of graded samples that the cap cut off; a dash where it is not "
     "known why samples ended",
     "share without an answer": "share of graded samples in which no answer was found; a dash where "

@@ -1,9 +1,10 @@
 """The parts of a completion's length: its thinking, and what follows the first right answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from tersely.core import usage
 from tersely.core.types import Grade, Problem
 from tersely.tasks.grading.answer import END_THINK, THINK
 from tersely.tasks.grading.prefixes import first_correct_tokens
@@ -38,6 +39,39 @@ def thinking_tokens(pieces: Sequence[str], *, thinking_open: bool) -> int:
         return 0
     end = len(before) + len(END_THINK)
     return next(n for n, reached in enumerate(accumulate(map(len, pieces)), 1) if reached >= end)
+
+
+def told_thinking(
+    text: str,
+    *,
+    tokens: int,
+    reasoning: int | None = None,
+    thinking_open: bool = False,
+    count: Callable[[str], int] | None = None,
+) -> int | None:
+    """``thinking_tokens`` of a completion whose tokens are not at hand; None if it cannot be told.
+
+    Args:
+        text: thinking and reply, in their marks.
+        tokens: of the whole completion.
+        reasoning: those of the thinking, as whoever sampled it says.
+        count: counts the tokens of a text with the model's tokenizer.
+    """
+    before, closed, reply = text.rpartition(END_THINK)
+    if THINK in reply or (thinking_open and not closed):
+        return tokens
+    thinking, own = before + closed, None
+    # Without marks, thinking may have been kept back: unless the text is all there is.
+    if count is not None and (closed or not usage.is_too_small_for(count(text), tokens=tokens)):
+        own = count(thinking) if closed else 0
+    said = thinking.replace(THINK, " ").replace(END_THINK, " ")
+    return usage.thinking_tokens(
+        reasoning,
+        tokens=tokens,
+        least=usage.least_tokens(said),
+        least_reply=usage.least_tokens(reply),
+        own=own,
+    )
 
 
 def answer_tokens(
