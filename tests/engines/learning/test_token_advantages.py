@@ -93,10 +93,8 @@ def naive(rows: Sequence[TrainRow]) -> tuple[float, dict[str, Tensor]]:
         for t, old in enumerate(row.logprobs):
             own = row.advantage if row.token_advantages is None else float(row.token_advantages[t])
             ratio = (logp_T[t] - old).exp()
-            if own > 0:
-                total = total - min(ratio, torch.tensor(1.28), key=float) * own
-            else:
-                total = total - max(ratio, torch.tensor(0.8), key=float) * own
+            held = ratio.clamp(max=1.28) if own > 0 else ratio.clamp(min=0.8)
+            total = total - held * own
     loss = total / sum(len(row.completion_ids) for row in rows)
     loss.backward()
     return loss.item(), {name: weight.grad for name, weight in model.named_parameters()}

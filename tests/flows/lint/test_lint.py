@@ -429,6 +429,13 @@ def test_targets_that_move_are_said_to_be_of_step_one(records, target, says):
     assert says in found.evidence
 
 
+def test_credit_of_tokens_is_said_not_to_be_judged(records):
+    facts = lint(records(MIXED), recipe(credit={"name": "after_right"}))
+    (found,) = [f for f in find(facts) if f.name == "credit-not-judged"]
+    assert "credit after_right" in found.title
+    assert "credit-not-judged" not in names(lint(records(MIXED), recipe()), FindingSeverity.INFO)
+
+
 def test_ungraded_samples_are_left_out_and_stop_a_run_above_the_bound(records):
     facts = lint(records({f"p{i}": "c10 w10 u10 u10" for i in range(30)}), recipe())
     assert "ungraded" in names(facts, FindingSeverity.ERROR)

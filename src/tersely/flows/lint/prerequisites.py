@@ -23,6 +23,7 @@ def check_prerequisites(facts: LintFacts) -> Iterator[Finding]:
     yield from _ungraded(facts)
     yield from _unfinished(facts)
     yield from _target(facts)
+    yield from _credit(facts)
     yield from _dropped(facts)
     yield from check_filters(facts)
     yield _cost(facts)
@@ -166,6 +167,17 @@ def _target(facts: LintFacts) -> Iterator[Finding]:
             "unused-target",
             f"reward {recipe.reward.name} does not look at the target",
             "L_T only splits short from long in the tables.",
+        )
+
+
+def _credit(facts: LintFacts) -> Iterator[Finding]:
+    if facts.recipe.credit is not None:
+        yield Finding(
+            FindingSeverity.INFO,
+            "credit-not-judged",
+            f"credit {facts.recipe.credit.name} gives tokens advantages of their own, which lint "
+            "does not see",
+            "Push and drift here are those of whole rollouts, as without [credit].",
         )
 
 
