@@ -170,6 +170,12 @@ class Recipe(Section):
                 f"the level {level}; add it"
             )
 
+    @property
+    def test_samples(self) -> int:
+        """The most samples of one evaluation: problems, at each level of effort if there are any,
+        times samples."""
+        return self.problems.test_limit * max(1, len(self.effort)) * self.evaluation.samples
+
     def _check_treatment(self) -> None:
         if self.treatment.table != VANILLA and Trait.CELLS not in rewards.traits(self.reward.name):
             paid = [n for n in rewards.available() if Trait.CELLS in rewards.traits(n)]
