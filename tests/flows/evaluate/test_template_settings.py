@@ -120,7 +120,7 @@ def test_what_cannot_be_given_is_refused_before_anything_is_written(model, probl
     with pytest.raises(ConfigError, match="problem 'own' has a system message of its own"):
         run_evaluation(replace(plain, system_prompt="7"), observer=QUIET)
     (model / "chat_template.jinja").write_text("{{ raise_exception('no effort') }}")
-    with pytest.raises(ConfigError, match="the chat template fails .*no effort"):
+    with pytest.raises(ConfigError, match=r"the chat template fails .*no effort"):
         run_evaluation(plain, observer=QUIET)
     assert not (tmp_path / "e").exists() or not any((tmp_path / "e").iterdir())
 
