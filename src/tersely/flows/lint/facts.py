@@ -34,6 +34,7 @@ from tersely.flows.price.cost import count_evaluations
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
 from tersely.metrics.intervals import resample_counts
+from tersely.metrics.means import average_defined
 from tersely.targets.fixed import fixed
 
 BOOTSTRAP_SEED = 0
@@ -65,7 +66,8 @@ class LintFacts(NamedTuple):
     Args:
         pool: the prompts and samples looked at.
         group_sizes: of the groups that were judged, smallest and largest.
-        target_tokens: L_T, mean over groups; NaN without, infinite where some prompt has none.
+        target_tokens: L_T, mean over groups that have one; NaN without, infinite where a rule
+            leaves some prompt without a bound.
         silent_at: share of groups without a signal by N.
         kinds: what that estimate tells apart.
         unknown_share: of graded samples, cut by the records' cap where it is below the recipe's.
@@ -112,7 +114,7 @@ def gather(
         pool=pool,
         pushed=pushed,
         group_sizes=(min(sizes), max(sizes)),
-        target_tokens=float(targets_K.mean()),
+        target_tokens=float(average_defined(targets_K, axis=0)),
         shares=measure_shares(pushed, counts_RP=counts_RP),
         correlations=correlate(pushed, counts_RP=counts_RP),
         drift=length_drift(pushed, counts_RP=counts_RP),
@@ -272,7 +274,7 @@ def estimate_cost(
     table = pool.table
     top = max(evaluation.budgets)
     mean = float(np.minimum(table.tokens_PS[table.graded_PS], top).mean())
-    judged = count_evaluations(recipe) * recipe.problems.test_limit * evaluation.samples
+    judged = count_evaluations(recipe) * recipe.test_samples
     rollouts = sampling.prompts_per_step * sampling.samples_per_prompt * (rounds + 1)
     most = learner.rollout_tokens or math.inf
     training = min(learner.steps * step_tokens, most)

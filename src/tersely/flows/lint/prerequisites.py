@@ -142,6 +142,15 @@ def _unfinished(facts: LintFacts) -> Iterator[Finding]:
 
 def _target(facts: LintFacts) -> Iterator[Finding]:
     recipe = facts.recipe
+    if recipe.effort and not any(problem.effort for problem in facts.pool.problems):
+        yield Finding(
+            FindingSeverity.WARNING,
+            "prompts-without-level",
+            f"the run's prompts ask for a level ({', '.join(recipe.effort)}), and the records' "
+            "prompts do not",
+            "The same samples stand for every level here, in turn; how lengths differ between "
+            "levels cannot be seen before training.",
+        )
     if recipe.target is None:
         return
     declared = targets.declared(recipe.target.name)
@@ -160,7 +169,9 @@ def _target(facts: LintFacts) -> Iterator[Finding]:
             "the run's prompts state a budget, and the records' prompts do not",
             "The records cannot show how lengths respond to a stated budget.",
         )
-    unused = "target_tokens" not in rewards.needs(recipe.reward.name)
+    unused = "target_tokens" not in rewards.needs(recipe.reward.name) | rewards.takes(
+        recipe.reward.name
+    )
     if fixed_target(recipe) is not None and unused:
         yield Finding(
             FindingSeverity.INFO,

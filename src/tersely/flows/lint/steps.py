@@ -61,14 +61,17 @@ def make_steps(pool: LintRecords, recipe: Recipe, *, samples: int | None = None)
     Args:
         samples: N; None is the recipe's.
     """
-    size = samples or recipe.sampling.samples_per_prompt
+    size, levels = samples or recipe.sampling.samples_per_prompt, [*recipe.effort] or [""]
     cut = cut_samples(pool, cap_tokens=recipe.sampling.cap_tokens)
     rounds: dict[int, list[tuple[int, GroupView]]] = {}
     for row in np.random.default_rng([recipe.seed, 0]).permutation(len(pool.problems)).tolist():
         (places,) = np.nonzero(pool.table.graded_PS[row])
         for number in range(max(len(places) // size, 1)):
             members = places[number * size : (number + 1) * size]
-            rounds.setdefault(number, []).append((row, _view(pool, recipe, cut, row, members)))
+            # Records that ask for no level stand for each of them in turn.
+            effort = pool.problems[row].effort or levels[(row + number) % len(levels)]
+            view = _view(pool, recipe, cut, row, members)._replace(effort=effort)
+            rounds.setdefault(number, []).append((row, view))
     steps = []
     for _, groups in sorted(rounds.items()):
         count = max(1, round(len(groups) / recipe.sampling.prompts_per_step))

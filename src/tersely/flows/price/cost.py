@@ -7,7 +7,7 @@ def describe_cost(recipe: Recipe, *, evaluations: int) -> str:
     """Upper bounds in tokens; rollouts end on their own, so real runs stay below."""
     sampling, learner, evaluation = recipe.sampling, recipe.learner, recipe.evaluation
     rollouts = sampling.prompts_per_step * sampling.samples_per_prompt
-    samples = recipe.problems.test_limit * evaluation.samples
+    samples = recipe.test_samples
     cap, top = sampling.cap_tokens, max(evaluation.budgets)
     most = learner.rollout_tokens
     early = f"\nthe step that brings the sampled tokens to {most:,} is the last" if most else ""

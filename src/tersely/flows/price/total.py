@@ -203,7 +203,7 @@ def sampling_seconds(
 def _evaluation(recipe: Recipe, model: Architecture, gpu: Gpu, *, mean_tokens: int | None) -> float:
     """Seconds of one evaluation on one GPU, up to the largest budget; NaN if it does not fit."""
     top = max(recipe.evaluation.budgets)
-    rows = recipe.problems.test_limit * recipe.evaluation.samples
+    rows = recipe.test_samples
     loaded = LOADED_BYTES * model.parameters
     fitting = rows_that_fit(model, gpu, Setup(), state=loaded, tokens=PROMPT_TOKENS + top)
     if not fitting:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -171,6 +171,12 @@ class Recipe(Section):
                 f"reward {self.reward.name} needs target_tokens, and target.tokens has none for "
                 f"the level {level}; add it"
             )
+
+    @property
+    def test_samples(self) -> int:
+        """The most samples of one evaluation: problems, at each level of effort if there are any,
+        times samples."""
+        return self.problems.test_limit * max(1, len(self.effort)) * self.evaluation.samples
 
     def _check_treatment(self) -> None:
         if self.treatment.table != VANILLA and Trait.CELLS not in rewards.traits(self.reward.name):
@@ -368,12 +374,11 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _siblings(place: tuple[int | str, ...]) -> list[str]:
-    section: type[BaseModel] = Recipe
+    section: Any = Recipe
     for part in place[:-1]:
-        inner = section.model_fields[str(part)].annotation
-        assert isinstance(inner, type)
-        assert issubclass(inner, BaseModel)
-        section = inner
+        named = get_origin(section) is dict  # sections of any name, such as levels of effort
+        section = get_args(section)[1] if named else section.model_fields[str(part)].annotation
+    assert issubclass(section, BaseModel)
     return [".".join([*map(str, place[:-1]), name]) for name in section.model_fields]
 
 
