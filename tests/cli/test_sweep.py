@@ -70,12 +70,30 @@ KINDS = {
 }
 
 
+SUMMARIES = {
+    "working": "Every level was obeyed.",
+    "idle": "The levels do nothing that could be seen",
+    "deaf": "The levels changed nothing at all: all 48 texts are equal at every level.",
+    "reversed_order": "wrong order: low, medium, high.",
+    "half_idle": "obeyed: high; obeyed in part: low, medium.",
+}
+SENTENCES = {
+    "working": "every other level differs as it should (p ",
+    "idle": "cannot be told apart from medium and high, such as medium with ",
+    "deaf": "all 48 texts are equal to those of medium and high",
+    "reversed_order": "tokens, more than medium with ",
+    "half_idle": "differs from high, but cannot be told apart from medium with ",
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_server_is_named_right(server, benchmark, tmp_path, kind) -> None:
     server.answer = getattr(sweeping, kind)
     document = sweep(server, benchmark, tmp_path / "s", *EFFORTS)
     expected = dict(zip(("low", "medium", "high"), KINDS[kind], strict=True))
     assert verdicts(document) == expected, document["levels"]
+    assert SUMMARIES[kind] in document["conclusions"][0]
+    assert SENTENCES[kind] in document["levels"][0]["conclusion"]
 
 
 BUDGETS = {
@@ -93,6 +111,10 @@ def test_budgets_that_are_ignored_are_named(server, benchmark, tmp_path, kind) -
     assert first["sends"] == {"thinking_token_budget": 100}
     assert first["over"]["estimate"] == (1.0 if kind == "ignoring_budgets" else 0.0)
     assert first["counted"] == "all tokens"
+    assert "of samples take more than 100 tokens in all" in first["conclusion"]
+    said = {"keeping": "at the largest budget 100.0%", "ignoring": "lengths cannot be told apart"}
+    assert said[kind.partition("_")[0]] in first["conclusion"]
+    assert "no level with a larger budget" in document["levels"][2]["conclusion"]
 
 
 def test_a_refused_level_is_named_by_exit_code_1_and_all_else_is_shown(

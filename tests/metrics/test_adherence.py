@@ -179,3 +179,11 @@ def test_means_are_over_samples_with_an_interval_by_problem() -> None:
     assert one.tokens.estimate == pytest.approx(20)  # (10 + 20 + 30) / 3
     assert (one.tokens.n_problems, one.tokens.n_samples) == (2, 3)
     assert other.tokens.estimate == pytest.approx(25)
+
+
+def test_one_small_p_among_six_pairs_is_no_difference() -> None:
+    # Found by trying seeds: the smallest p is .02, after Holm's correction .12.
+    levels = [level(f"level-{at}", lengths(200, 1000 + at), rank=at) for at in range(4)]
+    adherence = judge_adherence(levels, rng=RNG(0))
+    assert min(pair.tokens.p for pair in adherence.pairs) < 0.05
+    assert [each.verdict for each in adherence.levels] == [IGNORED] * 4

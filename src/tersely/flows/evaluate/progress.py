@@ -36,8 +36,8 @@ class EvalProgress:
     def on_sampling(self, what: str, total: int, done: int) -> None:
         """Starts the bar anew."""
         self.done, self._total, self._new, self._failed = done, total, 0, 0
-        # Of several batches, which it is; of one, there is nothing to say.
-        self._what = "" if what == "sampling" else f"{what}: "
+        # The level of a sweep; of an evaluation alone there is nothing to say.
+        self._what = f"{what}: " if what.startswith("sampling ") else ""
         self._right = self._tokens = 0
         self._began = self._spoke = monotonic()
         self._bars.reset(self._task, total=total, completed=done, description=what, numbers="")
