@@ -19,7 +19,7 @@ BEFORE = Path(__file__).parents[1] / "fixtures" / "before_h"
 TINY = Path(__file__).parents[1] / "flows" / "tiny.toml"
 COMMANDS = [
     *("train", "eval", "report", "compare", "benchmarks", "curate", "lint", "diagnose", "watch"),
-    *("rewards", "study", ["launch", "trl"], ["launch", "verl"], ["lab", "pretrain"]),
+    *("advise", "rewards", "study", ["launch", "trl"], ["launch", "verl"], ["lab", "pretrain"]),
 ]
 
 
@@ -68,6 +68,7 @@ def documents(folders):
         "run": ["report", run],
         "evaluation": ["report", evaluation],
         "comparison": ["compare", evaluation, evaluation],
+        "advice": ["advise", evaluation],
         "diagnosis": ["diagnose", run],
         "benchmarks": ["benchmarks"],
         "rewards": ["rewards"],

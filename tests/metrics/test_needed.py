@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tersely.metrics import needed as needed_module
 from tersely.metrics.needed import find_needed, trace_curve
 from tersely.metrics.records import SampleTable
 
@@ -64,14 +65,15 @@ def world(problems, rng):
     return make(right_PS & (tokens_PS < CAP), tokens_PS)
 
 
-def test_the_intervals_hold_the_truth_19_times_in_20():
+def test_the_intervals_hold_the_truth_19_times_in_20(monkeypatch):
+    monkeypatch.setattr(needed_module, "DRAWS", 500)
     truth = need(world(200_000, np.random.default_rng(0)), 0.4)
-    held, worlds = np.zeros(2), 120
+    held, worlds = np.zeros(2), 80
     for seed in range(worlds):
         found = need(world(60, np.random.default_rng([seed, 1])), 0.4, seed)
         for at, part in enumerate(("cap", "cost")):
             interval = getattr(found, part)
             held[at] += interval.low <= getattr(truth, part).estimate <= interval.high
-    # Of 120 worlds, 95% ± 2 standard errors: 109 to 119.
-    assert (held >= 109).all(), held
-    assert (held <= 119).all(), held
+    # Of 80 worlds, 95% less 2 standard errors: 72.
+    assert (held >= 72).all(), held
+    assert (held < 80).all(), held

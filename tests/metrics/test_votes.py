@@ -104,7 +104,8 @@ def test_the_order_of_samples_and_problems_changes_nothing():
     rows, columns = rng.permutation(6), rng.permutation(6)
     names = ("correct_PS", "finished_PS", "graded_PS", "tokens_PS", "answer_PS")
     turned = table._replace(**{n: getattr(table, n)[rows][:, columns] for n in names})
-    for one, other in zip(*(list(cast(t, caps=[50], votes=[1, 2, 4])) for t in (table, turned))):
+    both = (cast(each, caps=[50], votes=[1, 2, 4]) for each in (table, turned))
+    for one, other in zip(*both, strict=True):
         assert np.column_stack(one[2])[rows] == pytest.approx(
             np.column_stack(other[2]), nan_ok=True
         )

@@ -142,7 +142,7 @@ def judge_rule(
     right, cost = float(right_1M[0, setting]), float(cost_1M[0, setting])
     met = right >= rule.bound if rule.goal is Goal.ACCURACY else cost <= rule.bound
     if halves is None:
-        none_P, none = np.full(len(grid.right_PM), np.nan), Interval(*[np.nan] * 3, 0, 0)
+        none_P, none = np.full(len(grid.right_PM), np.nan), Interval(np.nan, np.nan, np.nan, 0, 0)
         return JudgedChoice(setting, met, right, none, none, np.nan, none_P, none_P)
     choice_H = choose(halves.right_HM, halves.cost_HM, rule)
     right_P, cost_P = _cross(grid, halves, choice_H)

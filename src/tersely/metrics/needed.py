@@ -9,7 +9,8 @@ from tersely.metrics.intervals import Interval
 from tersely.metrics.records import SampleTable
 from tersely.metrics.simultaneous import draw_normal
 
-POINTS = 128
+POINTS, FEWER_POINTS = 128, 48
+MANY_PROBLEMS = 20_000
 DRAWS = 2000
 TAILS = (0.025, 0.975)
 
@@ -45,11 +46,13 @@ class AccuracyCurve(NamedTuple):
 
 
 def trace_curve(table: SampleTable) -> AccuracyCurve:
-    """The curve over caps from the shortest sample to the sampled cap, 128 at most."""
+    """The curve over caps from the shortest sample to the sampled cap, 128 at most, 48 for many
+    problems."""
     graded_PS = table.graded_PS
     n_P = graded_PS.sum(axis=1)
+    points = POINTS if len(n_P) <= MANY_PROBLEMS else FEWER_POINTS
     shortest = max(1, int(table.tokens_PS[graded_PS].min()))
-    caps_F = np.unique(np.geomspace(shortest, table.reach_tokens, POINTS).round().astype(np.int64))
+    caps_F = np.unique(np.geomspace(shortest, table.reach_tokens, points).round().astype(np.int64))
     right_PS = graded_PS & table.correct_PS & table.finished_PS
     right_PF = _accumulate(caps_F, table.tokens_PS, right_PS.astype(np.float64))
     ended_PF = _accumulate(caps_F, table.tokens_PS, graded_PS.astype(np.float64))
@@ -60,9 +63,11 @@ def trace_curve(table: SampleTable) -> AccuracyCurve:
     centred_PF = both_PF - both_PF.mean(axis=0)
     weight_PS = right_PS / (n_P[:, None] * problems)
     order_N = np.argsort(table.tokens_PS[right_PS], kind="stable")
+    right_F, tokens_F = np.split(both_PF.mean(axis=0), 2)
     return AccuracyCurve(
         caps_F,
-        *np.split(both_PF.mean(axis=0), 2),
+        right_F,
+        tokens_F,
         centred_PF.T @ centred_PF / (problems * max(problems - 1, 1)),
         table.tokens_PS[right_PS][order_N],
         weight_PS[right_PS][order_N],
@@ -107,8 +112,14 @@ def find_needed(curve: AccuracyCurve, *, accuracy: float, rng: np.random.Generat
     place_R = np.where(above_RF.any(axis=1), above_RF.argmax(axis=1), caps)
     cap_R = _read_off(np.broadcast_to(curve.caps_F, right_RF.shape), right_RF, place_R, accuracy)
     token_R = _read_off(tokens_RF, right_RF, place_R, accuracy)
-    ends = [np.quantile(drawn_R, TAILS, method="inverted_cdf") for drawn_R in (cap_R, token_R)]
-    return NeededTokens(accuracy, _state(cap, *ends[0], curve), _state(tokens, *ends[1], curve))
+    of_cap, of_tokens = (
+        np.quantile(drawn_R, TAILS, method="inverted_cdf").tolist() for drawn_R in (cap_R, token_R)
+    )
+    return NeededTokens(
+        accuracy,
+        _state(cap, of_cap[0], of_cap[1], curve),
+        _state(tokens, of_tokens[0], of_tokens[1], curve),
+    )
 
 
 def _read_off(

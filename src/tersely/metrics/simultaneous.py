@@ -251,4 +251,7 @@ def _as_intervals(
     errors_M: Float[np.ndarray, " M"],
 ) -> list[Interval]:
     rows = zip(*bounds.tolist(), n_samples_M.tolist(), errors_M.tolist(), strict=True)
-    return [Interval(*row[:3], problems, *row[3:]) for row in rows]
+    return [
+        Interval(value, low, high, problems, n_samples, error)
+        for value, low, high, n_samples, error in rows
+    ]

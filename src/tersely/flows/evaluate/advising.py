@@ -305,5 +305,5 @@ def _in_units(needed: NeededTokens, rates: Rates, axis: CostAxis) -> NeededToken
     elif axis is CostAxis.SECONDS:
         scale = rates.seconds_per_token
     of = needed.cost
-    ends = (start + scale * each for each in (of.estimate, of.low, of.high))
-    return needed._replace(cost=Interval(*ends, of.n_problems, of.n_samples))
+    value, low, high = (start + scale * each for each in (of.estimate, of.low, of.high))
+    return needed._replace(cost=Interval(value, low, high, of.n_problems, of.n_samples))

@@ -25,18 +25,7 @@ def draw_frontier(advice: ServingAdvice, *, names: Sequence[str]) -> Spec:
     rows = list_points(advice, names)
     data = hold(rows, datasets=datasets)
     on_front = hold([row for row in rows if row["front"]], datasets=datasets)
-    x = alt.X(
-        "cost:Q",
-        title=TITLES[advice.axis],
-        scale=alt.Scale(type="log", nice=False, padding=14),
-        axis=alt.Axis(format=",~g", tickCount=8, labelOverlap=True),
-    )
-    y = alt.Y(
-        "accuracy:Q",
-        title="accuracy",
-        scale=alt.Scale(zero=False),
-        axis=alt.Axis(format="~%", tickCount=7),
-    )
+    x, y = _draw_axes(advice)
     legend = alt.Legend(title=None, orient="top", columns=2, symbolType="circle")
     domain, colours = list(names), [MANY[at % len(MANY)] for at in range(len(names))]
     colour = alt.Color("evaluation:N", scale=alt.Scale(domain=domain, range=colours), legend=legend)
@@ -64,6 +53,22 @@ def draw_frontier(advice: ServingAdvice, *, names: Sequence[str]) -> Spec:
     ]
     chart = alt.layer(*layers, width=WIDTH_PX, height=HEIGHT_PX)
     return arrange([chart], shared=("color", "size"), datasets=datasets)
+
+
+def _draw_axes(advice: ServingAdvice) -> tuple[alt.X, alt.Y]:
+    x = alt.X(
+        "cost:Q",
+        title=TITLES[advice.axis],
+        scale=alt.Scale(type="log", nice=False, padding=14),
+        axis=alt.Axis(format=",~g", tickCount=8, labelOverlap=True),
+    )
+    y = alt.Y(
+        "accuracy:Q",
+        title="accuracy",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(format="~%", tickCount=7),
+    )
+    return x, y
 
 
 def _list_tooltips(advice: ServingAdvice) -> list[alt.Tooltip]:

@@ -193,7 +193,7 @@ def list_settings(advice: ServingAdvice) -> list[SettingRow]:
     """Every setting that was looked at."""
     judged = {place.setting: place.judged for place in advice.frontier}
     changes = {m: (change, cost) for (m, _), change, cost in zip(*advice.against, strict=True)}
-    none = Interval(*[math.nan] * 3, 0, 0)
+    none = Interval(math.nan, math.nan, math.nan, 0, 0)
     rows = []
     for m, setting in enumerate(advice.grid.settings):
         change, ratio = changes.get(m, (none, none))

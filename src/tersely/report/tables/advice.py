@@ -83,11 +83,13 @@ def _of(advice: ServingAdvice, side: int) -> str:
     return f"{advice.names[side]}: " if len(advice.names) > 1 else ""
 
 
-def _points(change: Interval, *, sign: float = 1.0) -> str:
-    """``0.4 points [0.1, 0.9]``; a loss is written without its sign where ``sign`` is -1."""
-    low, high = sorted((sign * change.low, sign * change.high))
-    values = (100 * v for v in (sign * change.estimate, low, high))
-    estimate, *ends = (fixed(v) if sign < 0 else signed(v, digits=1) for v in values)
+def _points(change: Interval, *, as_loss: bool = False) -> str:
+    """``+0.4 points [−0.1, +0.9]``; a loss without its sign, ``0.4 points [0.1, 0.9]``."""
+    if not as_loss:
+        estimate, *ends = (signed(100 * v, digits=1) for v in change[:3])
+        return f"{estimate} points {bracket(*ends)}"
+    lost = (-change.estimate, -change.high, -change.low)
+    estimate, *ends = (fixed(100 * v) for v in lost)
     return f"{estimate} points {bracket(*ends)}"
 
 
@@ -114,7 +116,7 @@ def _conclude_caps(advice: ServingAdvice, at: int, side: SideAdvice) -> Iterator
     cap = advice.grid.settings[place].cap_tokens
     said = (
         f"{_of(advice, at)}cap {cap:,} instead of {side.cap_tokens:,} costs "
-        f"{_points(change, sign=-1)} and saves {_saving(cost)} of the {NOUNS[advice.axis]}"
+        f"{_points(change, as_loss=True)} and saves {_saving(cost)} of the {NOUNS[advice.axis]}"
     )
     if sure:
         yield f"{said}; of the caps looked at it is the lowest that costs less than {within}."
@@ -220,8 +222,8 @@ def _unit_of(axis: CostAxis) -> str:
 def _conclude_routing(advice: ServingAdvice, at: int, side: SideAdvice) -> str:
     routed, of = side.routed, _of(advice, at)
     said = (
-        f"{of}a router that knew each problem's budget would save {_saving(routed.bound.cost)} of the "
-        f"tokens at cap {side.cap_tokens:,} at most and lose nothing"
+        f"{of}a router that knew each problem's budget would save {_saving(routed.bound.cost)} of "
+        f"the tokens at cap {side.cap_tokens:,} at most and lose nothing"
     )
     held = routed.held_out
     if held is None:
