@@ -13,9 +13,9 @@ from tersely.cli.report import Files, WrittenOptions, say_where
 from tersely.cli.sides import SideOptions, SideToRead, read_sides, with_number
 from tersely.core.errors import ConfigError, DataError
 from tersely.flows.evaluate.pairing import PairBy
+from tersely.metrics.records import BudgetOf
 
 if TYPE_CHECKING:
-    from tersely.metrics.budgets import Protocol
     from tersely.readers.evaluations import Loaded
 
 # A page of many evaluations is named by the first and their number.
@@ -51,10 +51,15 @@ def compare(
                 f"compare takes two evaluations or more, and {evaluations[0]} is one; for the "
                 "figures of one, use tersely report"
             )
+        if len(evaluations) > MOST_NAMED and options.budget_of is not BudgetOf.TOKENS:
+            raise ConfigError(
+                f"--budget-of {options.budget_of!s} compares two evaluations, not "
+                f"{len(evaluations)}, whose front is of tokens; compare them two by two"
+            )
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
         read = [
-            _load(side, place=place, budgets=budgets, protocol=options.protocol)
+            _load(side, place=place, budgets=budgets, written=options)
             for place, side in enumerate(sides, start=1)
         ]
         loaded = _name_apart(read, evaluations)
@@ -74,7 +79,7 @@ def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions)
 
 
 def _load(
-    side: SideToRead, *, place: int, budgets: Sequence[int], protocol: "Protocol | None"
+    side: SideToRead, *, place: int, budgets: Sequence[int], written: WrittenOptions
 ) -> "Loaded":
     from tersely.readers.evaluations import load
     from tersely.readers.packing import plain_stem
@@ -82,7 +87,12 @@ def _load(
     options = replace(side.options, run=plain_stem(side.path))
     try:
         return load(
-            side.path, reader=side.reader, options=options, budgets=budgets, protocol=protocol
+            side.path,
+            reader=side.reader,
+            options=options,
+            budgets=budgets,
+            protocol=written.protocol,
+            budget_of=written.budget_of,
         )
     except (ConfigError, DataError) as error:
         raise type(error)(with_number(str(error), place)) from error

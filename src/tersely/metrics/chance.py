@@ -21,6 +21,9 @@ DEALS = 32
 MeasureBoth = Callable[[SampleTable, SampleTable], tuple[Sums, Sums]]
 Moved = Callable[[Swaps], Float[np.ndarray, "R M"]]
 
+# What only some records hold.
+_KNOWN_SOME = ("loops_PS", "turns_PS", "tool_tokens_PS")
+
 
 def moves(swaps: Swaps) -> Float[np.ndarray, "R M"]:
     """After - before."""
@@ -130,6 +133,7 @@ def _join(before: SampleTable, after: SampleTable) -> SampleTable:
         prefix_PSC=prefix_PSC,
         ends_known=before.ends_known and after.ends_known,
         answers_known=before.answers_known and after.answers_known,
+        **{name: side_by_side(getattr(before, name), getattr(after, name)) for name in _KNOWN_SOME},
     )
 
 
@@ -152,4 +156,5 @@ def _take(table: SampleTable, from_PS: np.ndarray) -> SampleTable:
         answer_PS=take(table.answer_PS),
         answer_tokens_PS=take(table.answer_tokens_PS),
         prefix_PSC=take(table.prefix_PSC),
+        **{name: take(getattr(table, name)) for name in _KNOWN_SOME},
     )

@@ -359,6 +359,8 @@ def _records(
                 model=raw.model,
                 extracted=raw.extracted,
                 thinking_open=raw.thinking_open,
+                turns=raw.turns,
+                tool_tokens=raw.tool_tokens,
                 loops=None if failed or raw.text is None else loops(raw.text),
             )
         )

@@ -70,6 +70,7 @@ class RawSample:
     ``place`` is where it stands, for errors. ``score`` and ``tokens`` are as they were found.
     ``failed`` says that sampling it broke, so that its score means nothing. ``gold`` is the right
     answer, and ``thinking_open`` says that the prompt opened the thinking that the text is in.
+    ``turns`` and ``tool_tokens`` are as in an evaluation's record.
     """
 
     place: str
@@ -89,6 +90,8 @@ class RawSample:
     seed: int = 0
     gold: str | None = None
     thinking_open: bool = False
+    turns: int | None = None
+    tool_tokens: int | None = None
 
 
 def benchmark_name(path: Path, options: Options, *, own: str | None = None) -> str:
