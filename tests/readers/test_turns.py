@@ -93,7 +93,7 @@ def test_a_table_may_hold_turns_and_tool_tokens_under_any_name(tmp_path: Path):
 @pytest.mark.parametrize("value", [-1, 1.5, "many"])
 def test_what_is_no_count_of_turns_is_refused(tmp_path: Path, value: object):
     path = lines(tmp_path / "t.jsonl", [ROW | {"turns": value}])
-    with pytest.raises(DataError, match="turns is .* no whole number from 0"):
+    with pytest.raises(DataError, match=r"turns is .* no whole number from 0"):
         read(path, "table", Options(run="r"))
 
 

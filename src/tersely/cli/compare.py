@@ -46,16 +46,7 @@ def compare(
     """Paired differences at every budget, with intervals; of three or more, a Pareto front too."""
     with plain_errors():
         options.check()
-        if len(evaluations) < 2:
-            raise ConfigError(
-                f"compare takes two evaluations or more, and {evaluations[0]} is one; for the "
-                "figures of one, use tersely report"
-            )
-        if len(evaluations) > MOST_NAMED and options.budget_of is not BudgetOf.TOKENS:
-            raise ConfigError(
-                f"--budget-of {options.budget_of!s} compares two evaluations, not "
-                f"{len(evaluations)}, whose front is of tokens; compare them two by two"
-            )
+        _check_number(evaluations, options)
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
         read = [
@@ -67,6 +58,19 @@ def compare(
         ks = numbers(options.k, option="--k")
         show = _show_several if len(loaded) > MOST_NAMED else _show_two
         show(loaded, files, budgets=budgets, ks=ks, pair_by=pair_by)
+
+
+def _check_number(evaluations: Sequence[Path], options: WrittenOptions) -> None:
+    if len(evaluations) < 2:
+        raise ConfigError(
+            f"compare takes two evaluations or more, and {evaluations[0]} is one; for the "
+            "figures of one, use tersely report"
+        )
+    if len(evaluations) > MOST_NAMED and options.budget_of is not BudgetOf.TOKENS:
+        raise ConfigError(
+            f"--budget-of {options.budget_of!s} compares two evaluations, not "
+            f"{len(evaluations)}, whose front is of tokens; compare them two by two"
+        )
 
 
 def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions) -> Files:
