@@ -21,9 +21,6 @@ DEALS = 32
 MeasureBoth = Callable[[SampleTable, SampleTable], tuple[Sums, Sums]]
 Moved = Callable[[Swaps], Float[np.ndarray, "R M"]]
 
-# What only some records hold.
-_KNOWN_SOME = ("loops_PS", "turns_PS", "tool_tokens_PS")
-
 
 def moves(swaps: Swaps) -> Float[np.ndarray, "R M"]:
     """After - before."""
@@ -133,7 +130,9 @@ def _join(before: SampleTable, after: SampleTable) -> SampleTable:
         prefix_PSC=prefix_PSC,
         ends_known=before.ends_known and after.ends_known,
         answers_known=before.answers_known and after.answers_known,
-        **{name: side_by_side(getattr(before, name), getattr(after, name)) for name in _KNOWN_SOME},
+        loops_PS=side_by_side(before.loops_PS, after.loops_PS),
+        turns_PS=side_by_side(before.turns_PS, after.turns_PS),
+        tool_tokens_PS=side_by_side(before.tool_tokens_PS, after.tool_tokens_PS),
     )
 
 
@@ -156,5 +155,7 @@ def _take(table: SampleTable, from_PS: np.ndarray) -> SampleTable:
         answer_PS=take(table.answer_PS),
         answer_tokens_PS=take(table.answer_tokens_PS),
         prefix_PSC=take(table.prefix_PSC),
-        **{name: take(getattr(table, name)) for name in _KNOWN_SOME},
+        loops_PS=take(table.loops_PS),
+        turns_PS=take(table.turns_PS),
+        tool_tokens_PS=take(table.tool_tokens_PS),
     )
