@@ -42,7 +42,7 @@ def verl(path: Path, *, options: Options) -> Reading:
     gold = {"gold": "gts"} if "gts" in names else {}
     turns = {"turns": NUM_TURNS} if NUM_TURNS in names else {}
     own = {"correct": "acc" if "acc" in names else "score", **gold, **turns}
-    columns = own | options.columns
+    columns = {**own, **options.columns}
     both_sides = columns.get("turns") == NUM_TURNS
     get = map_columns(path, rows, columns)
     read = [_sample(path, row, get, options=options) for row in rows]
