@@ -4,7 +4,11 @@ import pytest
 
 from tersely.metrics.loops import LEAST_CHARACTERS, REPEATS, loops
 
-PASSAGE = "Alternatively, perhaps I need to consider the distance from A to the centre. Wait, no. "
+# Two of them are longer than 200 characters.
+PASSAGE = (
+    "Alternatively, perhaps I need to consider the distance from A to the centre of the circle. "
+    "Wait, no, that is the radius. "
+)
 
 
 def slow(text: str) -> bool:

@@ -16,6 +16,7 @@ from tersely.cli.sides import SideOptions, read_amounts, read_sides
 from tersely.core.errors import ConfigError, shortened
 from tersely.flows.evaluate.pairing import PairBy
 from tersely.metrics.serving import CostAxis
+from tersely.readers.sweeps import expand_sweeps
 
 if TYPE_CHECKING:
     from tersely.flows.evaluate.advising import Wanted
@@ -117,13 +118,13 @@ def advise(
     with plain_errors():
         check_written(csv=options.csv)
         check_folder(out=options.out, png=options.png)
-        paths = [level for path in evaluations for level in expand_levels(path)]
+        paths = [level for path in expand_sweeps(evaluations) for level in expand_levels(path)]
         wanted = _read_wanted(options, prices, n=len(paths))
         _advise(paths, reading, wanted, options, pair_by=pair_by)
 
 
 def expand_levels(path: Path) -> list[Path]:
-    """The evaluations in a folder that holds some and is none itself, as a sweep's; else itself."""
+    """The evaluations in a folder that holds some and is none itself; else itself."""
     if not path.is_dir() or (path / RECORDS).is_file():
         return [path]
     return sorted(inside.parent for inside in path.glob(f"*/{RECORDS}")) or [path]

@@ -13,6 +13,7 @@ from tersely.cli.report import Files, WrittenOptions, say_where
 from tersely.cli.sides import SideOptions, SideToRead, read_sides, with_number
 from tersely.core.errors import ConfigError, DataError
 from tersely.flows.evaluate.pairing import PairBy
+from tersely.metrics.records import BudgetOf
 from tersely.readers.sweeps import expand_sweeps
 
 if TYPE_CHECKING:
@@ -48,15 +49,17 @@ def compare(
     with plain_errors():
         options.check()
         given, evaluations = evaluations, expand_sweeps(evaluations)
-        if len(evaluations) < 2:
-            raise ConfigError(
-                f"compare takes two evaluations or more, and {evaluations[0]} is one; for the "
-                "figures of one, use tersely report"
-            )
+        _check_number(evaluations, options)
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
         read = [
-            load_side(side, place=place, budgets=budgets, protocol=options.protocol)
+            load_side(
+                side,
+                place=place,
+                budgets=budgets,
+                protocol=options.protocol,
+                budget_of=options.budget_of,
+            )
             for place, side in enumerate(sides, start=1)
         ]
         loaded = name_apart(read, evaluations)
@@ -64,6 +67,19 @@ def compare(
         ks = numbers(options.k, option="--k")
         show = _show_several if len(loaded) > MOST_NAMED else _show_two
         show(loaded, files, budgets=budgets, ks=ks, pair_by=pair_by)
+
+
+def _check_number(evaluations: Sequence[Path], options: WrittenOptions) -> None:
+    if len(evaluations) < 2:
+        raise ConfigError(
+            f"compare takes two evaluations or more, and {evaluations[0]} is one; for the "
+            "figures of one, use tersely report"
+        )
+    if len(evaluations) > MOST_NAMED and options.budget_of is not BudgetOf.TOKENS:
+        raise ConfigError(
+            f"--budget-of {options.budget_of!s} compares two evaluations, not "
+            f"{len(evaluations)}, whose front is of tokens; compare them two by two"
+        )
 
 
 def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions) -> Files:
@@ -76,7 +92,12 @@ def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions)
 
 
 def load_side(
-    side: SideToRead, *, place: int, budgets: Sequence[int], protocol: "Protocol | None"
+    side: SideToRead,
+    *,
+    place: int,
+    budgets: Sequence[int],
+    protocol: "Protocol | None",
+    budget_of: BudgetOf = BudgetOf.TOKENS,
 ) -> "Loaded":
     """One evaluation as it is asked to be read; errors name its place."""
     from tersely.readers.evaluations import load
@@ -85,7 +106,12 @@ def load_side(
     options = replace(side.options, run=plain_stem(side.path))
     try:
         return load(
-            side.path, reader=side.reader, options=options, budgets=budgets, protocol=protocol
+            side.path,
+            reader=side.reader,
+            options=options,
+            budgets=budgets,
+            protocol=protocol,
+            budget_of=budget_of,
         )
     except (ConfigError, DataError) as error:
         raise type(error)(with_number(str(error), place)) from error

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -19,6 +19,7 @@ from tersely.cli.frame import (
 from tersely.cli.options import ReadOptions, flattened, reader_options
 from tersely.core.errors import ConfigError, TerselyWarning, no_such
 from tersely.metrics.budgets import Protocol
+from tersely.metrics.records import BudgetOf
 from tersely.readers.sweeps import is_sweep
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ class WrittenOptions:
     """What is measured, and where it is written."""
 
     budgets: Annotated[str | None, typer.Option(help="Budgets in tokens: 2048,4096,8192.")] = None
+    budget_of: Annotated[
+        BudgetOf,
+        typer.Option(
+            help="What budgets count, if not tokens: turns, how often the model spoke; or "
+            "model-tokens, those that no tool wrote."
+        ),
+    ] = BudgetOf.TOKENS
     k: Annotated[str | None, typer.Option(help="Tries for Pass@k and the like: 1,4,8.")] = None
     protocol: Annotated[
         Protocol | None,
@@ -97,7 +105,7 @@ def report(
         load = _loader(reading, regrade=options.regrade)
         written = options.written
         wanted = numbers(written.budgets, option="--budgets")
-        loaded = load(path, budgets=wanted, protocol=written.protocol)
+        loaded = load(path, budgets=wanted, protocol=written.protocol, budget_of=written.budget_of)
         folder = written.out or (path if path.is_dir() else path.parent)
         page = folder / (PAGE if path.is_dir() else f"{loaded.name}-{PAGE}")
         files = Files(page, *written.files)
@@ -124,6 +132,7 @@ def _refuse_for_run(path: Path, reading: ReadOptions, options: ReportOptions) ->
         "--benchmark-name": reading.benchmark_name,
         "--regrade": options.regrade,
         "--protocol": options.written.protocol not in (None, Protocol.FINISHED),
+        "--budget-of": options.written.budget_of is not BudgetOf.TOKENS,
     }
     for name, given in stated.items():
         if given:
@@ -252,8 +261,8 @@ def _loader(reading: ReadOptions, *, regrade: str | None) -> "Callable[..., Load
         raise ConfigError(no_such("grader", regrade, grading.names()))
     stated = replace(reader_options(reading), grader=regrade)
 
-    def load_one(path: Path, *, budgets: Sequence[int], protocol: Protocol | None) -> "Loaded":
+    def load_one(path: Path, **wanted: Any) -> "Loaded":
         options = replace(stated, run=plain_stem(path))
-        return load(path, reader=reading.from_, options=options, budgets=budgets, protocol=protocol)
+        return load(path, reader=reading.from_, options=options, **wanted)
 
     return load_one

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from tersely.core.errors import ConfigError
 from tersely.metrics.means import average_defined
-from tersely.metrics.records import SampleTable
+from tersely.metrics.records import UNKNOWN_TOKENS, UNKNOWN_TURNS, BudgetOf, SampleTable
 
 
 class Protocol(StrEnum):
@@ -52,6 +52,29 @@ def spectrum(cap_tokens: int) -> tuple[int, ...]:
     return tuple(sorted({b for b in doublings if b <= cap_tokens} | {cap_tokens}))
 
 
+def count_budgets_in(table: SampleTable, of: BudgetOf, *, name: str) -> SampleTable:
+    """The table with budgets that count this; ``name`` is of the evaluation, for the error.
+
+    Raises:
+        ConfigError: some graded sample does not say it.
+    """
+    found = {
+        BudgetOf.TOKENS: (None, 0, ""),
+        BudgetOf.TURNS: (table.turns_PS, UNKNOWN_TURNS, "turns"),
+        BudgetOf.MODEL_TOKENS: (table.tool_tokens_PS, UNKNOWN_TOKENS, "tool_tokens"),
+    }
+    values_PS, unknown, column = found[of]
+    if column:
+        lacks_PS = table.graded_PS & (True if values_PS is None else values_PS == unknown)
+        if lacks_PS.any():
+            raise ConfigError(
+                f"--budget-of {of!s}: {int(lacks_PS.sum()):,} of {int(table.graded_PS.sum()):,} "
+                f"graded samples of {name} do not say their {column}; map a column of the file "
+                f"with --column {column}=NAME, or leave --budget-of at tokens"
+            )
+    return table._replace(budget_of=of)
+
+
 def score(
     table: SampleTable, *, budgets_B: Int[np.ndarray, " B"], protocol: Protocol
 ) -> BudgetHits:
@@ -67,10 +90,10 @@ def score(
         return score_budgets(
             table.correct_PS,
             table.finished_PS,
-            table.tokens_PS,
+            table.spent_PS,
             table.graded_PS,
             budgets_B=budgets_B,
-            cap_tokens=table.cap_tokens,
+            cap_tokens=None if table.budget_of is BudgetOf.TURNS else table.cap_tokens,
         )
     _check_budgets(budgets_B, cap_tokens=table.cap_tokens)
     if table.prefix_PSC is None or table.prefix_budgets_C is None:

@@ -130,6 +130,9 @@ def _join(before: SampleTable, after: SampleTable) -> SampleTable:
         prefix_PSC=prefix_PSC,
         ends_known=before.ends_known and after.ends_known,
         answers_known=before.answers_known and after.answers_known,
+        loops_PS=side_by_side(before.loops_PS, after.loops_PS),
+        turns_PS=side_by_side(before.turns_PS, after.turns_PS),
+        tool_tokens_PS=side_by_side(before.tool_tokens_PS, after.tool_tokens_PS),
     )
 
 
@@ -152,4 +155,7 @@ def _take(table: SampleTable, from_PS: np.ndarray) -> SampleTable:
         answer_PS=take(table.answer_PS),
         answer_tokens_PS=take(table.answer_tokens_PS),
         prefix_PSC=take(table.prefix_PSC),
+        loops_PS=take(table.loops_PS),
+        turns_PS=take(table.turns_PS),
+        tool_tokens_PS=take(table.tool_tokens_PS),
     )

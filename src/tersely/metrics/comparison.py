@@ -26,7 +26,7 @@ from tersely.metrics.intervals import (
 )
 from tersely.metrics.lengths import average_tokens
 from tersely.metrics.measures import AT_CAP, Quantity, Sheet, Unit, ock_column, shares, tally
-from tersely.metrics.records import SampleTable, select
+from tersely.metrics.records import BudgetOf, SampleTable, select
 from tersely.metrics.sharing import share
 from tersely.metrics.significance import Swaps
 from tersely.metrics.windows import ShortCut, Window, find_short_cuts, find_window
@@ -79,6 +79,7 @@ class Comparison(NamedTuple):
     aes_p: float = np.nan
     windows: tuple[Window | None, Window | None] = (None, None)
     short_cuts: tuple[ShortCut | None, ShortCut | None] = (None, None)
+    budget_of: BudgetOf = BudgetOf.TOKENS
 
     def find(self, name: str, budget_tokens: int | None = None) -> Measure:
         """The row of that name; KeyError if there is none."""
@@ -170,6 +171,7 @@ def compare(
         ungraded_after=after.ungraded,
         windows=(find_window(before), find_window(after)),
         short_cuts=(find_short_cuts(before), find_short_cuts(after)),
+        budget_of=before.budget_of,
     )
 
 

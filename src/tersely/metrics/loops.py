@@ -3,6 +3,7 @@
 REPEATS = 3
 LEAST_CHARACTERS = 200
 ANCHOR_CHARACTERS = 50
+PROBE_CHARACTERS = 1000
 
 
 def loops(text: str) -> bool:
@@ -27,8 +28,12 @@ def loops(text: str) -> bool:
     anchor, end = backwards[:ANCHOR_CHARACTERS], most + ANCHOR_CHARACTERS
     period = backwards.find(anchor, 1, end)
     while period != -1:
-        length = max(REPEATS * period, LEAST_CHARACTERS)
-        if backwards[: length - period] == backwards[period:length]:
+        same = max(REPEATS * period, LEAST_CHARACTERS) - period
+        # Most other distances fail soon: a long piece is not copied for them.
+        if all(
+            backwards[:size] == backwards[period : period + size]
+            for size in (min(same, PROBE_CHARACTERS), same)
+        ):
             return True
         period = backwards.find(anchor, period + 1, end)
     return False

@@ -32,7 +32,7 @@ from tersely.metrics.intervals import (
 from tersely.metrics.lengths import SETS, Among, LengthSummary, lengths_of, summarise_lengths
 from tersely.metrics.majority import majority_at_k
 from tersely.metrics.passk import g_pass_at_k, mean_at_k, pass_at_k, pass_hat_k
-from tersely.metrics.records import NO_ANSWER, SampleTable, select
+from tersely.metrics.records import NO_ANSWER, BudgetOf, SampleTable, select
 from tersely.metrics.significance import minimum_detectable, resampling_error
 from tersely.metrics.windows import ShortCut, Window, find_short_cuts, find_window
 
@@ -114,6 +114,7 @@ class Evaluation(NamedTuple):
     short_cut: ShortCut | None = None
     ends_known: bool = True
     failed: FailedSamples | None = None
+    budget_of: BudgetOf = BudgetOf.TOKENS
 
     def value(self, name: str, budget_tokens: int | None = None) -> Interval:
         """The value of a quantity; KeyError if it was not measured."""
@@ -165,6 +166,7 @@ def measure(
         window=find_window(table),
         short_cut=find_short_cuts(table),
         ends_known=table.ends_known,
+        budget_of=table.budget_of,
     )
 
 
@@ -307,7 +309,7 @@ def _votes(
     """Answers that stand within each budget; None where they are not known."""
     if table.answer_PS is None or protocol is not Protocol.FINISHED:
         return None
-    in_time_PSB = table.finished_PS[:, :, None] & (table.tokens_PS[:, :, None] <= hits.budgets_B)
+    in_time_PSB = table.finished_PS[:, :, None] & (table.spent_PS[:, :, None] <= hits.budgets_B)
     return np.where(in_time_PSB, table.answer_PS[:, :, None], NO_ANSWER)
 
 
@@ -325,8 +327,9 @@ def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Shee
     if protocol is not Protocol.FINISHED:
         return area
     right_PS = table.correct_PS & table.finished_PS & table.graded_PS
-    at_cap = score(table, budgets_B=np.array([table.reach_tokens]), protocol=protocol)
-    most_tokens = table.cap_tokens or int(hits.budgets_B[-1])
+    at_cap = score(table, budgets_B=np.array([table.reach]), protocol=protocol)
+    in_tokens = table.budget_of is BudgetOf.TOKENS
+    most_tokens = table.cap_tokens or (int(hits.budgets_B[-1]) if in_tokens else table.reach_tokens)
     averaged = {
         AT_CAP: at_cap.accuracy_PB[:, 0],
         "AUC-OAA": auc_oaa(right_PS, table.tokens_PS, table.graded_PS, cap_tokens=most_tokens),

@@ -1,6 +1,7 @@
 """From evaluation samples to arrays of problems by samples."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,18 @@ from tersely.core.types import EvalRecord, Finish, Grade
 # Codes of answers in ``answer_PS`` besides those of distinct wrong answers, which are >= 1.
 RIGHT, NO_ANSWER, UNKNOWN_ANSWER = 0, -1, -2
 UNKNOWN_TOKENS = -1
+UNKNOWN_TURNS = -1
 UNKNOWN_LOOP = -1
 # What counts as ended by itself: a sample of which nothing else is known is not taken as cut.
 ENDED = (Finish.STOP, Finish.UNKNOWN)
+
+
+class BudgetOf(StrEnum):
+    """What a budget counts: all tokens, how often the model spoke, or tokens without tools'."""
+
+    TOKENS = "tokens"
+    TURNS = "turns"
+    MODEL_TOKENS = "model-tokens"
 
 
 class Samples(NamedTuple):
@@ -31,6 +41,8 @@ class Samples(NamedTuple):
         prefix_NC: the prefix of that many tokens grades correct.
         thinking_N: tokens up to the end of the thinking; UNKNOWN_TOKENS if not known.
         loops_N: 1 where the text ends in a loop, else 0; UNKNOWN_LOOP if not known.
+        turns_N: how often the model spoke; UNKNOWN_TURNS if not known.
+        tool_tokens_N: of the tokens, those that tools wrote; UNKNOWN_TOKENS if not known.
     """
 
     runs: tuple[str, ...]
@@ -50,6 +62,8 @@ class Samples(NamedTuple):
     prefix_NC: Bool[np.ndarray, "N C"]
     thinking_N: Int[np.ndarray, " N"]
     loops_N: Int[np.ndarray, " N"]
+    turns_N: Int[np.ndarray, " N"]
+    tool_tokens_N: Int[np.ndarray, " N"]
 
 
 class SampleTable(NamedTuple):
@@ -65,8 +79,9 @@ class SampleTable(NamedTuple):
         tokens_PS: completion tokens, stop token included.
         cap_tokens: the cap all were sampled at, the largest where they differ; None: no bound.
         missing: padded places, that is samples that were never made.
-        answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC, thinking_PS, loops_PS: as in
-            ``Samples``; None where the records hold nothing of the kind.
+        answer_PS, answer_tokens_PS, prefix_budgets_C, prefix_PSC, thinking_PS, loops_PS, turns_PS,
+            tool_tokens_PS: as in ``Samples``; None where the records hold nothing of the kind.
+        budget_of: what budgets count; lengths are tokens whatever it is.
         ends_known: of every graded sample it is known whether it ended by itself.
         answers_known: of every graded sample it is known whether it holds an answer.
     """
@@ -86,11 +101,30 @@ class SampleTable(NamedTuple):
     answers_known: bool = True
     thinking_PS: Int[np.ndarray, "P S"] | None = None
     loops_PS: Int[np.ndarray, "P S"] | None = None
+    turns_PS: Int[np.ndarray, "P S"] | None = None
+    tool_tokens_PS: Int[np.ndarray, "P S"] | None = None
+    budget_of: BudgetOf = BudgetOf.TOKENS
 
     @property
     def reach_tokens(self) -> int:
         """The budget from which on nothing changes: the cap, or without one the longest sample."""
         return max(1, int(self.tokens_PS.max())) if self.cap_tokens is None else self.cap_tokens
+
+    @property
+    def spent_PS(self) -> Int[np.ndarray, "P S"]:
+        """What each sample takes of a budget."""
+        if self.budget_of is BudgetOf.TURNS and self.turns_PS is not None:
+            return self.turns_PS
+        if self.budget_of is BudgetOf.MODEL_TOKENS and self.tool_tokens_PS is not None:
+            return np.asarray(self.tokens_PS - self.tool_tokens_PS)
+        return self.tokens_PS
+
+    @property
+    def reach(self) -> int:
+        """The budget from which on nothing changes, in what budgets count."""
+        if self.budget_of is BudgetOf.TOKENS:
+            return self.reach_tokens
+        return max(1, int(self.spent_PS[self.graded_PS].max(initial=1)))
 
     @property
     def graded_problems(self) -> int:
@@ -151,6 +185,8 @@ def arrange(samples: Samples) -> SampleTable:
         answers_known=NO_ANSWER in answers or UNKNOWN_ANSWER not in answers,
         thinking_PS=spread(samples.thinking_N, UNKNOWN_TOKENS),
         loops_PS=spread(samples.loops_N, UNKNOWN_LOOP),
+        turns_PS=spread(samples.turns_N, UNKNOWN_TURNS),
+        tool_tokens_PS=spread(samples.tool_tokens_N, UNKNOWN_TOKENS),
     )
 
 
@@ -171,6 +207,8 @@ def select(table: SampleTable, *, rows_P: Int[np.ndarray, " Q"]) -> SampleTable:
         prefix_PSC=take(table.prefix_PSC),
         thinking_PS=take(table.thinking_PS),
         loops_PS=take(table.loops_PS),
+        turns_PS=take(table.turns_PS),
+        tool_tokens_PS=take(table.tool_tokens_PS),
     )
 
 
@@ -229,15 +267,15 @@ def _columns(records: Sequence[EvalRecord]) -> Samples:
         answer_tokens_N=_known_tokens([r.answer_tokens for r in records]),
         prefix_budgets_C=np.array(budgets, dtype=np.int64),
         prefix_NC=prefix_NC,
-        thinking_N=_known_tokens([r.thinking_tokens for r in records]),
-        loops_N=np.array(
-            [UNKNOWN_LOOP if r.loops is None else int(r.loops) for r in records], dtype=np.int64
-        ),
+        thinking_N=_known([r.thinking_tokens for r in records]),
+        loops_N=_known([r.loops for r in records]),
+        turns_N=_known([r.turns for r in records]),
+        tool_tokens_N=_known([r.tool_tokens for r in records]),
     )
 
 
-def _known_tokens(tokens: Sequence[int | None]) -> Int[np.ndarray, " N"]:
-    return np.array([UNKNOWN_TOKENS if n is None else n for n in tokens], dtype=np.int64)
+def _known(values: Sequence[int | None]) -> Int[np.ndarray, " N"]:
+    return np.array([-1 if value is None else int(value) for value in values], dtype=np.int64)
 
 
 def _check(samples: Samples) -> None:

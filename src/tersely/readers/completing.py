@@ -364,6 +364,8 @@ def _records(
                 extracted=raw.extracted,
                 thinking_open=raw.thinking_open,
                 thinking_tokens=None if failed else thinking_tokens,
+                turns=raw.turns,
+                tool_tokens=raw.tool_tokens,
                 loops=None if failed or raw.text is None else loops(raw.text),
             )
         )

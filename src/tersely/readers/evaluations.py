@@ -13,9 +13,10 @@ from tersely.core.digests import check_record_file
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE, EvaluationManifest, list_facts, read_manifest
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade
-from tersely.metrics.budgets import Protocol, spectrum
+from tersely.metrics.budgets import Protocol, count_budgets_in, spectrum
 from tersely.metrics.failures import FailedSamples, count_failed
 from tersely.metrics.records import (
+    BudgetOf,
     SampleTable,
     arrange,
     tabulate,
@@ -77,11 +78,13 @@ def load(
     options: readers.Options | None = None,
     budgets: Sequence[int] = (),
     protocol: Protocol | None = None,
+    budget_of: BudgetOf = BudgetOf.TOKENS,
 ) -> Loaded:
     """One evaluation: our folder or records file, or a peer's file through its reader.
 
     ``protocol`` None is the one that our folder was evaluated for, *finished* elsewhere;
-    ``budgets`` empty are the folder's own, else the spectrum up to the cap.
+    ``budgets`` empty are the folder's own, else the spectrum up to the cap. ``budget_of`` says
+    what budgets count.
 
     Raises:
         ConfigError: there is nothing there, or it cannot be read as asked.
@@ -91,28 +94,27 @@ def load(
         raise ConfigError(f"there is no {path}; give an evaluation's folder or a file of records")
     if reader != OURS:
         told = options or readers.Options(run=plain_stem(path))
-        return _load_peer(path, reader, told, budgets, protocol or Protocol.FINISHED)
-    only_model = None if options is None else _only_model(options)
+        return _load_peer(path, reader, told, budgets, protocol or Protocol.FINISHED, budget_of)
     file = _records_file(path)
     has_manifest = (file.parent / FILE).is_file() and file.name == RECORDS_FILE
     manifest = read_manifest(file.parent, EvaluationManifest) if has_manifest else None
     wanted = protocol or _protocol_of(manifest, file)
+    _check_countable(budget_of, wanted)
     graded = manifest.budgets or () if manifest else ()
-    for each in (file.name, FORCED_FILE, PROBLEMS_FILE):
-        check_record_file(file.with_name(each))
-    frame, notes = read_frame(file)
-    if only_model is not None:
-        frame = frame.filter(pl.col("model") == only_model)
+    frame, notes = _read_frame(file, only_model=None if options is None else _only_model(options))
     table = arrange(as_samples(frame, prefix_budgets=graded))
     if wanted is Protocol.FORCED:
         table, cost = _with_forced(table, file.parent / FORCED_FILE, budgets=graded)
         notes.append(cost)
-    stated = manifest.facts.budgets if manifest else None
-    chosen = tuple(budgets) or stated or spectrum(table.reach_tokens)
+    name = path.resolve().name if path.is_dir() else path.stem
+    table = count_budgets_in(table, budget_of, name=name)
+    in_tokens = budget_of is BudgetOf.TOKENS
+    stated = manifest.facts.budgets if manifest and in_tokens else None
+    chosen = tuple(budgets) or stated or spectrum(table.reach)
     notes += _unfinished(table, manifest)
     asked = read_asked(file.parent / PROBLEMS_FILE)
     return Loaded(
-        name=path.resolve().name if path.is_dir() else path.stem,
+        name=name,
         table=table,
         protocol=wanted,
         budgets=tuple(sorted(set(chosen))),
@@ -124,6 +126,13 @@ def load(
         failed=_failed(frame),
         budgets_chosen=bool(budgets or stated),
     )
+
+
+def _read_frame(file: Path, *, only_model: str | None) -> tuple[pl.DataFrame, list[str]]:
+    for each in (file.name, FORCED_FILE, PROBLEMS_FILE):
+        check_record_file(file.with_name(each))
+    frame, notes = read_frame(file)
+    return (frame if only_model is None else frame.filter(pl.col("model") == only_model)), notes
 
 
 def _records_file(path: Path) -> Path:
@@ -148,7 +157,9 @@ def _load_peer(
     options: readers.Options,
     budgets: Sequence[int],
     protocol: Protocol,
+    budget_of: BudgetOf,
 ) -> Loaded:
+    _check_countable(budget_of, protocol)
     prefixes = options.grader is not None and isinstance(options.count_tokens, SplitsTokens)
     if protocol is not Protocol.FINISHED and not (prefixes and protocol is Protocol.ANSWERED):
         raise ConfigError(
@@ -157,7 +168,9 @@ def _load_peer(
             "--tokenizer are given too"
         )
     reading = readers.read(path, reader, options)
-    chosen = tuple(sorted(set(budgets))) or spectrum(tabulate(reading.records).reach_tokens)
+    name = plain_stem(path)
+    table = count_budgets_in(tabulate(reading.records), budget_of, name=name)
+    chosen = tuple(sorted(set(budgets))) or spectrum(table.reach)
     reading = _regraded(path, reading, options=options, budgets=chosen)
     models = {r.model for r in reading.records if r.model is not None}
     facts: dict[str, Any] = {"file": path.name, "read as": reader}
@@ -168,8 +181,8 @@ def _load_peer(
     traces = [r for r in reading.records if r.text is not None and r.sample < TRACES_A_PROBLEM]
     sizes = np.cumsum([len(r.text or "") for r in traces])
     return Loaded(
-        name=plain_stem(path),
-        table=tabulate(reading.records),
+        name=name,
+        table=count_budgets_in(tabulate(reading.records), budget_of, name=name),
         protocol=protocol,
         budgets=chosen,
         notes=reading.notes,
@@ -183,6 +196,14 @@ def _load_peer(
         questions=find_questions({}, reading.records),
         budgets_chosen=bool(budgets),
     )
+
+
+def _check_countable(budget_of: BudgetOf, protocol: Protocol) -> None:
+    if budget_of is not BudgetOf.TOKENS and protocol is not Protocol.FINISHED:
+        raise ConfigError(
+            f"--budget-of {budget_of!s} is for the protocol {Protocol.FINISHED!s}, not "
+            f"{protocol!s}, whose prefixes are of tokens; add --protocol {Protocol.FINISHED!s}"
+        )
 
 
 def _regraded(

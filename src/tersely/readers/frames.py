@@ -20,6 +20,7 @@ from tersely.metrics.records import (
     UNKNOWN_ANSWER,
     UNKNOWN_LOOP,
     UNKNOWN_TOKENS,
+    UNKNOWN_TURNS,
     Samples,
 )
 
@@ -48,6 +49,8 @@ _SCHEMA: dict[str, Any] = {
     "difficulty": pl.Float64,
     "failure": pl.String,
     "loops": pl.Boolean,
+    "turns": pl.Int64,
+    "tool_tokens": pl.Int64,
 }
 
 
@@ -103,14 +106,8 @@ def _answer_numbers() -> pl.Expr:
     )
 
 
-def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Samples:
-    """A frame of records as columns; see ``Samples``."""
-    found = sorted(frame.select("benchmark", "problem").unique().iter_rows(), key=natural_pair)
-    keys = pl.DataFrame(found, schema={"benchmark": pl.String, "problem": pl.String}, orient="row")
-    placed = frame.select("benchmark", "problem").join(
-        keys.with_row_index("row"), on=["benchmark", "problem"], how="left", maintain_order="left"
-    )
-    columns = frame.select(
+def _derive(frame: pl.DataFrame, *, prefix_budgets: Sequence[int]) -> pl.DataFrame:
+    return frame.select(
         correct=pl.col("grade") == Grade.CORRECT.value,
         finished=pl.col("finish").is_in([end.value for end in ENDED]),
         end_unknown=pl.col("finish") == Finish.UNKNOWN.value,
@@ -119,11 +116,23 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         answer_tokens=pl.col("answer_tokens").fill_null(UNKNOWN_TOKENS),
         thinking=pl.col("thinking_tokens").fill_null(UNKNOWN_TOKENS),
         loops=pl.col("loops").cast(pl.Int64).fill_null(UNKNOWN_LOOP),
+        turns=pl.col("turns").fill_null(UNKNOWN_TURNS),
+        tool_tokens=pl.col("tool_tokens").fill_null(UNKNOWN_TOKENS),
         **{
             f"within {b}": pl.col("answered_budgets").list.contains(b).fill_null(False)
             for b in prefix_budgets
         },
     )
+
+
+def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Samples:
+    """A frame of records as columns; see ``Samples``."""
+    found = sorted(frame.select("benchmark", "problem").unique().iter_rows(), key=natural_pair)
+    keys = pl.DataFrame(found, schema={"benchmark": pl.String, "problem": pl.String}, orient="row")
+    placed = frame.select("benchmark", "problem").join(
+        keys.with_row_index("row"), on=["benchmark", "problem"], how="left", maintain_order="left"
+    )
+    columns = _derive(frame, prefix_budgets=prefix_budgets)
     known = bool(frame["answered_budgets"].is_not_null().any())
     used = list(prefix_budgets) if known else []
     return Samples(
@@ -146,6 +155,8 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
         else np.zeros((len(frame), 0), dtype=bool),
         thinking_N=columns["thinking"].to_numpy(),
         loops_N=columns["loops"].to_numpy(),
+        turns_N=columns["turns"].to_numpy(),
+        tool_tokens_N=columns["tool_tokens"].to_numpy(),
     )
 
 

@@ -71,6 +71,7 @@ class RawSample:
     ``failed`` says that sampling it broke, so that its score means nothing. ``gold`` is the right
     answer, and ``thinking_open`` says that the prompt opened the thinking that the text is in.
     ``reasoning`` is the file's own count of the thinking's tokens, as it was found.
+    ``turns`` and ``tool_tokens`` are as in an evaluation's record.
     """
 
     place: str
@@ -91,6 +92,8 @@ class RawSample:
     gold: str | None = None
     thinking_open: bool = False
     reasoning: object = None
+    turns: int | None = None
+    tool_tokens: int | None = None
 
 
 def benchmark_name(path: Path, options: Options, *, own: str | None = None) -> str:

@@ -118,6 +118,23 @@ def whole_tokens(count: object, *, place: str) -> int:
     return tokens
 
 
+def count_of(value: object, *, field: str, place: str) -> int | None:
+    """A count of turns or of tools' tokens; None if the file does not say.
+
+    Raises:
+        DataError: no whole number from 0 to ``MOST_TOKENS``.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    count = whole(value)
+    if count is None or not 0 <= count <= MOST_TOKENS:
+        raise DataError(
+            f"{place}: {field} is {value!r:.80}, which is no whole number from 0 to "
+            f"{MOST_TOKENS:,}; correct it or leave it out"
+        )
+    return count
+
+
 def cap_of(value: object, *, place: str) -> int | None:
     """The sampled cap in tokens; None if the file does not say.
 

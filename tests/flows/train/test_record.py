@@ -119,3 +119,15 @@ def test_the_rollouts_of_a_step_are_written_with_what_was_made_of_them(tmp_path:
     ]
     assert np.isnan(records[2].reward)
     assert {r.step for r in records} == {3}
+
+
+def test_loops_are_told_of_each_rollout_and_their_share_of_all(tmp_path: Path) -> None:
+    looping = "So. " + "Wait, let me look at the angle again. " * 9
+    texts = [looping, "text", looping, "text", "text"]
+    rollouts = ROLLOUTS._replace(text=texts)
+    # Two of five, of which one is ungraded.
+    record = step_record(0, rollouts, SHAPED, STATS, cap_tokens=40, entropy_mean=0.5)
+    assert record.looping_share == pytest.approx(2 / 5)
+    write_rollouts(tmp_path, 0, rollouts, SHAPED)
+    written = jsonl.read(tmp_path / "rollouts" / "step-000000.jsonl", RolloutRecord)
+    assert [each.loops for each in written] == [True, False, True, False, False]

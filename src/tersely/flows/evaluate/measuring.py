@@ -82,7 +82,7 @@ def choose_budgets(sides: Sequence[Loaded]) -> tuple[int, ...]:
 
     Budgets that only follow from a side's own cap bind nobody: *finished* holds at any budget.
     """
-    cap_tokens = max(side.table.reach_tokens for side in sides)
+    cap_tokens = max(side.table.reach for side in sides)
     finished = sides[0].protocol is Protocol.FINISHED
     asked = [side.budgets for side in sides if side.budgets_chosen or not finished]
     if not asked:

@@ -30,6 +30,7 @@ KEYS = (
     "scores",
     "model_usage",
     "attachments",
+    "messages",
     "error",
     "limit",
 )
@@ -56,7 +57,7 @@ class _LogTally:
 
 
 def inspect_ai(path: Path, *, options: Options) -> Reading:
-    """Reads one task's log; epochs are samples.
+    """Reads one task's log; epochs are samples, and the assistant's messages its turns.
 
     Tokens are the output tokens of all calls to the evaluated model; with several calls in a
     sample they are more than its last completion, and a note says so. Where a provider leaves
@@ -169,6 +170,7 @@ def _sample(
     if sample.get("id") is None or not isinstance(sample.get("epoch"), int):
         raise DataError(f"{path}: a sample has no id or epoch; expected {EXPECTED}")
     score = as_dict(as_dict(sample["scores"]).get(scorer))
+    turns = _turns(sample)
     output = as_dict(sample["output"])
     choice = as_dict(next(iter(as_list(output.get("choices"))), None))
     reason = finish_of(choice.get("stop_reason"), place=f"{path}: {place}")
@@ -192,7 +194,17 @@ def _sample(
         extracted=_attached(sample, score.get("answer")),
         gold=gold_text(sample.get("target")),
         reasoning=_reasoning(log, sample, output),
+        turns=turns,
+        # Output tokens are the model's alone.
+        tool_tokens=None if turns is None else 0,
     )
+
+
+def _turns(sample: Mapping[str, Any]) -> int | None:
+    """The assistant's messages, but for those that the prompt held; None without any message."""
+    said = [as_dict(message) for message in as_list(sample["messages"])]
+    of_model = [m for m in said if m.get("role") == "assistant" and m.get("source") != "input"]
+    return len(of_model) if said else None
 
 
 def _tokens(

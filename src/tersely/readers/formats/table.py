@@ -19,13 +19,13 @@ from tersely.readers.rows import (
     say_rows,
     with_parts,
 )
-from tersely.readers.scores import cap_of, finish_of, verdict_names
+from tersely.readers.scores import cap_of, count_of, finish_of, verdict_names
 from tersely.readers.values import as_text, gold_text, prompt_id, whole
 
 SCORES = ("correct", "grade", "score")
 OPTIONAL = (
     *("problem", "sample", "tokens", "finish", "benchmark", "model", "text", "extracted", "prompt"),
-    *("difficulty", "seed", "gold", "cap_tokens", "thinking_tokens"),
+    *("difficulty", "seed", "gold", "cap_tokens", "thinking_tokens", "turns", "tool_tokens"),
 )
 # Where the list of rows stands in a file of one JSON object.
 ROWS = "rows"
@@ -33,7 +33,7 @@ FIELDS = (*SCORES, *OPTIONAL, ROWS)
 # What a row may hold a list of, one entry a sample.
 OF_SAMPLES = (
     *("correct", "text", "extracted", "tokens", "finish", "cap_tokens", "seed"),
-    "thinking_tokens",
+    *("thinking_tokens", "turns", "tool_tokens"),
 )
 EXPECTED = "one sample a row, with columns problem, correct, tokens and finish"
 SCORE_FIX = "map the column of the verdict with --column correct=NAME"
@@ -146,6 +146,8 @@ def _sample(
         cap_tokens=cap_of(get("cap_tokens"), place=place),
         seed=_whole(get("seed"), place=place, column=columns.get("seed")) or 0,
         reasoning=get("thinking_tokens"),
+        turns=count_of(get("turns"), field="turns", place=place),
+        tool_tokens=count_of(get("tool_tokens"), field="tool_tokens", place=place),
     )
 
 

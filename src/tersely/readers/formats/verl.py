@@ -1,6 +1,7 @@
 """verl's dumps, one JSONL file a step: ``trainer.validation_data_dir`` or ``rollout_data_dir``."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,14 @@ from tersely.readers.completing import complete, from_signs
 from tersely.readers.naming import by_question
 from tersely.readers.reading import Options, RawSample, Reading, benchmark_name, check_columns
 from tersely.readers.rows import Row, check_one_step, column_names, demand, map_columns, read_jsonl
-from tersely.readers.scores import finish_of, name_verdicts
+from tersely.readers.scores import count_of, finish_of, name_verdicts
 from tersely.readers.values import as_text, gold_text, prompt_id
 
-OWN = ("input", "output", "gts", "score", "step")
+OWN = ("input", "output", "gts", "score", "step", "num_turns")
 EXPECTED = "one of verl's dumps, with input, output and score on every line"
-FIELDS = ("correct", "tokens", "finish", "gold")
+FIELDS = ("correct", "tokens", "finish", "gold", "turns", "tool_tokens")
+# What verl's agent loops count, where the reward function returns it: messages of both sides.
+NUM_TURNS = "num_turns"
 
 
 def verl(path: Path, *, options: Options) -> Reading:
@@ -23,7 +26,9 @@ def verl(path: Path, *, options: Options) -> Reading:
     or 1, or 1 and -1 alone: with a length term or an overlong penalty in it, it is no verdict.
     verl keeps neither token counts nor reasons why samples ended, unless the reward function
     returns them: ``options.columns`` maps ``correct``, ``tokens``, ``finish`` and ``gold``
-    (else ``gts``).
+    (else ``gts``), and ``turns`` and ``tool_tokens`` of agent loops. verl's ``num_turns`` counts
+    messages of both sides, 2 for one question and its answer: the model's turns are half of it,
+    rounded down.
 
     Raises:
         ConfigError: a column of ours that is unknown.
@@ -35,9 +40,15 @@ def verl(path: Path, *, options: Options) -> Reading:
     check_one_step(path, rows)
     names = column_names(rows)
     gold = {"gold": "gts"} if "gts" in names else {}
-    columns = {"correct": "acc" if "acc" in names else "score", **gold, **options.columns}
+    turns = {"turns": NUM_TURNS} if NUM_TURNS in names else {}
+    own = {"correct": "acc" if "acc" in names else "score", **gold, **turns}
+    columns = {**own, **options.columns}
+    both_sides = columns.get("turns") == NUM_TURNS
     get = map_columns(path, rows, columns)
-    raws, notes = by_question([_sample(path, row, get, options=options) for row in rows])
+    read = [_sample(path, row, get, options=options) for row in rows]
+    if both_sides:
+        read = [replace(raw, turns=None if raw.turns is None else raw.turns // 2) for raw in read]
+    raws, notes = by_question(read)
     raws, signs = (raws, []) if "acc" in names else from_signs(raws)
     others = {n: [row.values.get(n) for row in rows] for n in names if n not in OWN}
     return complete(
@@ -63,4 +74,8 @@ def _sample(path: Path, row: Row, get: Callable[[Row, str], Any], *, options: Op
         prompt=as_text(row.values["input"]),
         extracted=as_text(row.values.get("pred")),
         gold=gold_text(get(row, "gold")),
+        turns=count_of(get(row, "turns"), field="turns", place=f"{path}: {row.place}"),
+        tool_tokens=count_of(
+            get(row, "tool_tokens"), field="tool_tokens", place=f"{path}: {row.place}"
+        ),
     )

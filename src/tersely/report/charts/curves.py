@@ -29,7 +29,7 @@ from tersely.report.charts.style import (
     scale_budgets,
 )
 from tersely.report.tables.comparison import most_tries, name_mean
-from tersely.report.tables.words import label
+from tersely.report.tables.words import label, name_axis, name_counted
 
 HEIGHT_PX = 270
 DOTS = 2000
@@ -39,7 +39,7 @@ AMONG = {"all": INK, **RIGHT_WRONG, "truncated": "#cc79a7"}
 def draw_accuracy(evaluation: Evaluation) -> Spec:
     """Accuracy over budgets with its band; beside it what k tries give, any of them or all."""
     datasets: Datasets = {}
-    x = scale_budgets(evaluation.budgets)
+    x = scale_budgets(evaluation.budgets, counted=name_axis(evaluation.budget_of))
     rows = [
         _point(budget, "accuracy", evaluation.value("accuracy", budget))
         for budget in evaluation.budgets
@@ -51,6 +51,7 @@ def draw_accuracy(evaluation: Evaluation) -> Spec:
         axis=alt.Axis(format="~%", tickCount=6),
         colours={"accuracy": PAIR[1]},
         datasets=datasets,
+        counted=name_counted(evaluation.budget_of),
     )
     fan = _draw_fan(evaluation, x, datasets=datasets)
     return arrange([left] if fan is None else [left, fan], shared=(), datasets=datasets)
@@ -78,7 +79,7 @@ def draw_lengths(lengths: Sequence[LengthSummary], *, hits_P: Sequence[tuple[int
 def draw_repeats(comparison: Comparison, *, names: tuple[str, str]) -> Spec:
     """Pass@k over budgets for both; beside it its difference next to that of Mean@k."""
     datasets: Datasets = {}
-    x = scale_budgets(comparison.budgets)
+    x = scale_budgets(comparison.budgets, counted=name_axis(comparison.budget_of))
     passed, mean = f"pass@{most_tries(comparison)}", name_mean(comparison)
     left = draw_bands(
         [
@@ -91,6 +92,7 @@ def draw_repeats(comparison: Comparison, *, names: tuple[str, str]) -> Spec:
         axis=alt.Axis(format="~%", tickCount=6),
         colours=dict(zip(names, PAIR, strict=True)),
         datasets=datasets,
+        counted=name_counted(comparison.budget_of),
     )
     right = draw_difference_bands(
         [
@@ -102,6 +104,7 @@ def draw_repeats(comparison: Comparison, *, names: tuple[str, str]) -> Spec:
         title="difference (percentage points)",
         colours={label(mean): SERIES[0], label(passed): RIGHT_WRONG["wrong"]},
         datasets=datasets,
+        counted=name_counted(comparison.budget_of),
     )
     return arrange([left, right], shared=("x",), datasets=datasets)
 
@@ -191,7 +194,7 @@ def _draw_fan(evaluation: Evaluation, x: alt.X, *, datasets: Datasets) -> Layers
                 title=None, orient="top", columns=4, symbolType="circle", symbolOpacity=1
             ),
         ),
-        tooltip=_tooltip("figure"),
+        tooltip=_tooltip("figure", counted=name_counted(evaluation.budget_of)),
     )
     return alt.layer(base.mark_line(strokeWidth=2), base.mark_circle(size=40, opacity=1))
 
@@ -329,10 +332,10 @@ def _name_kind(change: ProblemChange) -> str:
     return "lost" if change.lost else "won" if change.won else "neither"
 
 
-def _tooltip(what: str) -> list[alt.Tooltip]:
+def _tooltip(what: str, *, counted: str) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("series:N", title=what),
-        alt.Tooltip("budget:Q", title="budget (tokens)", format=",d"),
+        alt.Tooltip("budget:Q", title=f"budget ({counted})", format=",d"),
         alt.Tooltip("estimate:Q", title="estimate", format=".1%"),
         alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
         alt.Tooltip("high:Q", title="to", format=".1%"),

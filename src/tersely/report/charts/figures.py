@@ -22,6 +22,7 @@ from tersely.report.charts.style import (
     hold,
     scale_budgets,
 )
+from tersely.report.tables.words import name_axis, name_counted
 
 BINS = 40
 
@@ -36,7 +37,10 @@ def draw_budget_curve(
     """Accuracy within each budget, before and after, and their paired difference."""
     datasets: Datasets = {}
     measures = [m for m in comparison.measures if m.name == "accuracy"]
-    x = scale_budgets(sorted({int(m.budget_tokens or 0) for m in measures}))
+    x = scale_budgets(
+        sorted({int(m.budget_tokens or 0) for m in measures}),
+        counted=name_axis(comparison.budget_of),
+    )
     left = draw_bands(
         [
             row
@@ -49,6 +53,7 @@ def draw_budget_curve(
         axis=alt.Axis(format="~%", tickCount=6),
         colours=dict(zip(names, PAIR, strict=True)),
         datasets=datasets,
+        counted=name_counted(comparison.budget_of),
     )
     change = f"{names[1]} − {names[0]}"
     right = draw_difference_bands(
@@ -57,6 +62,7 @@ def draw_budget_curve(
         title="difference (percentage points)",
         colours={change: DIFFERENCE},
         datasets=datasets,
+        counted=name_counted(comparison.budget_of),
     )
     return arrange([left, right], shared=("x",), datasets=datasets)
 
@@ -69,6 +75,7 @@ def draw_bands(
     axis: alt.Axis,
     colours: Mapping[str, str],
     datasets: Datasets,
+    counted: str = "tokens",
 ) -> Layers:
     """Estimates over budgets as lines with dots, each with its 95% band."""
     base = alt.Chart(hold(rows, datasets=datasets), width=PANEL_PX, height=270).encode(
@@ -76,7 +83,7 @@ def draw_bands(
         color=colour_by("series", colours),
         tooltip=[
             alt.Tooltip("series:N", title="evaluation"),
-            alt.Tooltip("budget:Q", title="budget (tokens)", format=",d"),
+            alt.Tooltip("budget:Q", title=f"budget ({counted})", format=",d"),
             alt.Tooltip("estimate:Q", title="estimate", format=".1%"),
             alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
             alt.Tooltip("high:Q", title="to", format=".1%"),
@@ -91,13 +98,21 @@ def draw_bands(
 
 
 def draw_difference_bands(
-    rows: list[ChartRow], x: alt.X, *, title: str, colours: Mapping[str, str], datasets: Datasets
+    rows: list[ChartRow],
+    x: alt.X,
+    *,
+    title: str,
+    colours: Mapping[str, str],
+    datasets: Datasets,
+    counted: str = "tokens",
 ) -> Layers:
     """Differences of shares with their bands, over a dashed line at 0."""
     axis = alt.Axis(
         labelExpr="datum.value == 0 ? '0' : format(100 * datum.value, '+~g')", tickCount=6
     )
-    bands = draw_bands(rows, x, title=title, axis=axis, colours=colours, datasets=datasets)
+    bands = draw_bands(
+        rows, x, title=title, axis=axis, colours=colours, datasets=datasets, counted=counted
+    )
     zero = alt.Chart(hold([{"zero": 0}], datasets=datasets)).mark_rule(color=INK, strokeDash=[4, 3])
     return alt.layer(zero.encode(y="zero:Q"), bands)
 

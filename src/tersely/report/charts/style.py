@@ -90,12 +90,12 @@ def arrange(charts: Sequence[Any], *, shared: Sequence[str], datasets: Datasets)
     }
 
 
-def scale_budgets(budgets: Sequence[int]) -> alt.X:
-    """A logarithmic axis of token budgets, with a tick at each."""
+def scale_budgets(budgets: Sequence[int], *, counted: str = "token") -> alt.X:
+    """A logarithmic axis of budgets of what is ``counted``, with a tick at each."""
     ends = [budgets[0], budgets[-1]] if len(budgets) > 1 else [budgets[0] / 2, budgets[0] * 2]
     return alt.X(
         "budget:Q",
-        title="token budget (log scale)",
+        title=f"{counted} budget (log scale)",
         scale=alt.Scale(type="log", base=2, domain=ends, nice=False),
         axis=_axis_of(budgets),
     )

@@ -12,6 +12,7 @@ from tersely.metrics.changes import ProblemChange
 from tersely.metrics.comparison import Comparison, Measure, pair
 from tersely.metrics.lengths import Among, summarise_lengths
 from tersely.metrics.numbers import format_ratio, name_cap
+from tersely.metrics.records import BudgetOf
 from tersely.readers.evaluations import Loaded
 from tersely.readers.questions import Key
 from tersely.report.charts.curves import draw_both_lengths, draw_problems, thin
@@ -49,7 +50,13 @@ from tersely.report.tables.terminal import (
     draw_text,
     draw_title,
 )
-from tersely.report.tables.words import define, describe_protocol, label
+from tersely.report.tables.words import (
+    define,
+    describe_protocol,
+    label,
+    name_axis,
+    name_counted,
+)
 
 LISTED, LISTED_IN_TERMINAL = 30, 10
 TERMINAL_NAME = 16
@@ -92,7 +99,7 @@ def write_comparison(
         changes: of the same pair at the comparison's largest budget, see ``list_changes``.
     """
     names = name_sides(before.name, after.name)
-    traces = group_traces(before.traces, after.traces, budgets=comparison.budgets)
+    traces = group_traces(before.traces, after.traces, budgets=_marks(comparison))
     shared = {(c.benchmark, c.problem) for c in changes}
     traces = {key: trace for key, trace in traces.items() if key in shared}
     text = render_page(
@@ -128,7 +135,7 @@ def draw_comparison(
         *(draw_finding(line) for line in list_findings(comparison, changes, names=names)),
         Text(),
         draw_title(f"Accuracy within each budget · {named}"),
-        draw_sides(accuracy._replace(rows=rows), first="budget"),
+        draw_sides(accuracy._replace(rows=rows), first=_head_budgets(comparison.budget_of)),
         Text(),
         *_draw_repeats(comparison),
         draw_title(f"Lengths and scores · {named}"),
@@ -141,6 +148,10 @@ def draw_comparison(
         draw_text(write_caption(comparison, heads=names), "dim"),
         *draw_notes(comparison.notes),
     )
+
+
+def _head_budgets(of: BudgetOf) -> str:
+    return "budget" if of is BudgetOf.TOKENS else f"{name_axis(of)} budget"
 
 
 def _draw_sources(comparison: Comparison) -> list[RenderableType]:
@@ -189,13 +200,18 @@ def build_reader(
     """The kept samples of both sides, problem by problem."""
     return Reader(
         sides=names,
-        budgets=comparison.budgets,
+        budgets=_marks(comparison),
         traces=list(traces.values()),
         filters=(),
         note="The problems that the table above shows, in its order. A blue mark stands where "
         "that many tokens have been spent, where the tokens are known. Grades are of the whole "
         "completion at its own cap. One sample is an anecdote: the tables are the measurement.",
     )
+
+
+def _marks(comparison: Comparison) -> tuple[int, ...]:
+    """The budgets that can be marked in a text."""
+    return comparison.budgets if comparison.budget_of is BudgetOf.TOKENS else ()
 
 
 def gather_notes(
@@ -225,7 +241,7 @@ def draw_figures(
     figures = [
         Figure(
             "budgets",
-            f"Accuracy at token budgets {named}",
+            f"Accuracy at {name_axis(comparison.budget_of)} budgets {named}",
             f"Bands: 95% intervals. {caption}",
             draw_budget_curve(comparison, names=names),
         ),
@@ -240,8 +256,9 @@ def draw_figures(
             "problems",
             f"Problem by problem {named}",
             "Left: mean tokens; below the dashed line it became shorter. Right: how many samples "
-            f"are right within {comparison.budgets[-1]:,} tokens. Lost: solved before, by no "
-            f"sample after; won is the reverse.{_say_thinned(changes)} {caption}",
+            f"are right within {comparison.budgets[-1]:,} {name_counted(comparison.budget_of)}. "
+            "Lost: solved before, by no sample after; won is the reverse."
+            f"{_say_thinned(changes)} {caption}",
             draw_problems(changes, names=names),
         ),
     ]
@@ -310,7 +327,7 @@ def _tiles(comparison: Comparison) -> list[Tile]:
         measures.append(comparison.find(f"pass@{most}", budgets[-1]))
     if len(budgets) > 1:
         measures.append(comparison.find("accuracy", budgets[len(budgets) // 2]))
-    rows = format_rows(measures)
+    rows = format_rows(measures, of=comparison.budget_of)
     changes = [
         format_ratio(comparison.token_ratio, p=comparison.token_ratio_p),
         *(row.difference for row in rows[1:]),
@@ -328,8 +345,10 @@ def _facts(
         names[0]: before.facts,
         names[1]: after.facts,
         "Measured": {
-            "protocol": describe_protocol(comparison.protocol),
-            "budgets (tokens)": ", ".join(f"{b:,}" for b in comparison.budgets),
+            "protocol": describe_protocol(comparison.protocol, of=comparison.budget_of),
+            f"budgets ({name_counted(comparison.budget_of)})": ", ".join(
+                f"{b:,}" for b in comparison.budgets
+            ),
             "cap of both (tokens)": name_cap(comparison.cap_tokens),
             "problems": f"{comparison.n_problems:,}",
             "samples a problem": f"{comparison.samples_before:,}, {comparison.samples_after:,}",

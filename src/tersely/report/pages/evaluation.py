@@ -10,6 +10,7 @@ from rich.text import Text
 from tersely.core.storage import write_atomically
 from tersely.metrics.measures import Evaluation, Unit
 from tersely.metrics.numbers import Cell, format_level, name_cap
+from tersely.metrics.records import BudgetOf
 from tersely.readers.evaluations import Loaded
 from tersely.readers.questions import Key
 from tersely.report.charts.curves import draw_accuracy, draw_lengths
@@ -37,7 +38,13 @@ from tersely.report.tables.terminal import (
     draw_notes,
     draw_title,
 )
-from tersely.report.tables.words import define, describe_protocol, label
+from tersely.report.tables.words import (
+    define,
+    describe_protocol,
+    label,
+    name_axis,
+    name_counted,
+)
 
 # The columns of lengths that a terminal has room for.
 LENGTH_HEADS = ("mean", "median", "5%", "95%", "samples")
@@ -66,7 +73,7 @@ def write_evaluation(loaded: Loaded, evaluation: Evaluation, *, out: Path) -> Pa
     problems = count_problems(
         loaded.table, budget_tokens=largest(evaluation), protocol=evaluation.protocol
     )
-    traces = group_traces(loaded.traces, budgets=evaluation.budgets)
+    traces = group_traces(loaded.traces, budgets=_marks(evaluation))
     text = render_page(
         "evaluation.html.j2",
         build_page(loaded, evaluation),
@@ -93,7 +100,9 @@ def draw_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> Renderab
         *(part for alarm in alarms for part in (draw_alarm(alarm), Text())),
         *(part for line in head_evaluation(evaluation) for part in (draw_finding(line), Text())),
         draw_title(f"{evaluation.title} · right within each budget · {named}"),
-        FittedTable(tabulate_budgets(evaluation)._replace(title="tokens")),
+        FittedTable(
+            tabulate_budgets(evaluation)._replace(title=name_counted(evaluation.budget_of))
+        ),
         Text(),
         draw_title(f"{evaluation.title} · lengths of all samples at the cap · {named}"),
         FittedTable(lengths),
@@ -143,13 +152,18 @@ def build_reader(traces: Mapping[Key, PageTrace], evaluation: Evaluation, *, kep
     left = f" {shown:,} of {kept:,} kept samples are shown." if shown < kept else ""
     return Reader(
         sides=(evaluation.title,),
-        budgets=evaluation.budgets,
+        budgets=_marks(evaluation),
         traces=list(traces.values()),
         filters=(),
         note="The problems that the table above shows, in its order. A blue mark stands where "
         "that many tokens have been spent, where the tokens are known. Grades are of the whole "
         f"completion at the cap.{left}",
     )
+
+
+def _marks(evaluation: Evaluation) -> tuple[int, ...]:
+    """The budgets that can be marked in a text."""
+    return evaluation.budgets if evaluation.budget_of is BudgetOf.TOKENS else ()
 
 
 def draw_figures(loaded: Loaded, evaluation: Evaluation) -> list[Figure]:
@@ -163,7 +177,7 @@ def draw_figures(loaded: Loaded, evaluation: Evaluation) -> list[Figure]:
     return [
         Figure(
             "budgets",
-            f"Accuracy at token budgets {named}",
+            f"Accuracy at {name_axis(evaluation.budget_of)} budgets {named}",
             f"Band: 95% interval of accuracy.{several if max(evaluation.ks) > 1 else ''} {caption}",
             draw_accuracy(evaluation),
         ),
@@ -172,7 +186,8 @@ def draw_figures(loaded: Loaded, evaluation: Evaluation) -> list[Figure]:
             f"Completion lengths, and right samples a problem {named}",
             "Left: share of samples with at most that length; correct and wrong are grades at the "
             "cap, truncated ones end at it. Right: problems by how many of their samples are right "
-            f"within {largest(evaluation):,} tokens, of those with all samples graded. {caption}",
+            f"within {largest(evaluation):,} {name_counted(evaluation.budget_of)}, of those with "
+            f"all samples graded. {caption}",
             draw_lengths(evaluation.lengths, hits_P=[(p.hits, p.tries) for p in problems]),
         ),
     ]
@@ -196,7 +211,14 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
         ("truncated share", None, Unit.SHARE),
     ):
         cell = format_level(evaluation.value(name, budget), unit)
-        tiles.append(Tile(label(name, budget), "", cell.estimate, Cell("", cell.interval)))
+        tiles.append(
+            Tile(
+                label(name, budget, of=evaluation.budget_of),
+                "",
+                cell.estimate,
+                Cell("", cell.interval),
+            )
+        )
     return tiles
 
 
@@ -205,8 +227,10 @@ def _facts(loaded: Loaded, evaluation: Evaluation) -> dict[str, Mapping[str, Any
     return {
         "Evaluation": loaded.facts,
         "Measured": {
-            "protocol": describe_protocol(evaluation.protocol),
-            "budgets (tokens)": ", ".join(f"{b:,}" for b in evaluation.budgets),
+            "protocol": describe_protocol(evaluation.protocol, of=evaluation.budget_of),
+            f"budgets ({name_counted(evaluation.budget_of)})": ", ".join(
+                f"{b:,}" for b in evaluation.budgets
+            ),
             "sampled cap (tokens)": name_cap(evaluation.cap_tokens),
             "k": ", ".join(map(str, evaluation.ks)),
             "problems": f"{evaluation.n_problems:,}",

@@ -19,6 +19,7 @@ from tersely.metrics.comparison import Comparison
 from tersely.metrics.intervals import Interval
 from tersely.metrics.lengths import QUANTILES, mean_name
 from tersely.metrics.measures import Evaluation
+from tersely.metrics.records import BudgetOf
 from tersely.report.pages.html import VEGA_LITE, Figure
 from tersely.report.tables import pairs
 from tersely.report.tables.comparison import TableBlock, most_tries
@@ -45,7 +46,8 @@ CAPTION_CHARACTERS = 150
 
 class Exported(NamedTuple):
     """One line of a CSV file. ``side`` is before, after, difference, ratio or score for two
-    evaluations and empty for one; an undefined number is an empty field."""
+    evaluations and empty for one; an undefined number is an empty field. ``budget_tokens`` counts
+    what ``budget_of`` says."""
 
     name: str
     side: str
@@ -60,6 +62,7 @@ class Exported(NamedTuple):
     n_problems: int
     n_samples: int
     source: str = ""
+    budget_of: str = BudgetOf.TOKENS.value
 
 
 def export_evaluation(evaluation: Evaluation) -> list[Exported]:
@@ -79,6 +82,7 @@ def export_evaluation(evaluation: Evaluation) -> list[Exported]:
             _export(f"{name}, {q:.0%} quantile", value, unit="tokens", protocol=evaluation[1])
             for q, value in zip(QUANTILES, summary.quantiles, strict=True)
         ]
+    rows = [row._replace(budget_of=evaluation.budget_of.value) for row in rows]
     return [*rows, *of_sources]
 
 
@@ -105,6 +109,7 @@ def export_comparison(comparison: Comparison) -> list[Exported]:
         for part in comparison.sources
         for row in export_comparison(part)
     ]
+    rows = [row._replace(budget_of=comparison.budget_of.value) for row in rows]
     return [*rows, *of_sources]
 
 

@@ -14,6 +14,7 @@ from tersely.metrics.numbers import (
     format_p,
     say_cap,
 )
+from tersely.metrics.records import BudgetOf
 from tersely.report.tables.words import describe_protocol, label
 
 LENGTHS = (
@@ -81,15 +82,15 @@ def name_mean(comparison: Comparison) -> str:
     return next((m.name for m in comparison.measures if m.name.startswith("mean@")), "accuracy")
 
 
-def format_rows(measures: Iterable[Measure]) -> list[MeasureRow]:
+def format_rows(measures: Iterable[Measure], *, of: BudgetOf = BudgetOf.TOKENS) -> list[MeasureRow]:
     """Measures as text; undefined values read "–"."""
-    return [format_measure(measure) for measure in measures]
+    return [format_measure(measure, of=of) for measure in measures]
 
 
-def format_measure(measure: Measure) -> MeasureRow:
+def format_measure(measure: Measure, *, of: BudgetOf = BudgetOf.TOKENS) -> MeasureRow:
     """One measure as text."""
     return MeasureRow(
-        label=label(measure.name, measure.budget_tokens),
+        label=label(measure.name, measure.budget_tokens, of=of),
         before=format_level(measure.before, measure.unit),
         after=format_level(measure.after, measure.unit),
         difference=format_difference(measure.difference, measure.unit, p=measure.p_value),
@@ -125,8 +126,8 @@ def write_caption(comparison: Comparison, *, heads: SideNames = ("before", "afte
         else ""
     )
     return (
-        f"{describe_protocol(comparison.protocol)} n = {_count_samples(comparison)}, "
-        f"{say_cap(comparison.cap_tokens)}. "
+        f"{describe_protocol(comparison.protocol, of=comparison.budget_of)} "
+        f"n = {_count_samples(comparison)}, {say_cap(comparison.cap_tokens)}. "
         "Brackets: 95% intervals over problems; differences are paired by problem."
         f"{left_out}{_tell_open_parts(comparison)}"
     )

@@ -29,7 +29,7 @@ from tersely.report.tables.comparison import (
     name_mean,
 )
 from tersely.report.tables.cut import head_comparison
-from tersely.report.tables.words import label
+from tersely.report.tables.words import label, name_counted
 
 WHERE = "see failure in records.jsonl"
 FEW_PROBLEMS = 20
@@ -175,7 +175,7 @@ def _conclude_length(comparison: Comparison, names: SideNames) -> str:
 def _conclude_accuracy(comparison: Comparison, names: SideNames) -> str:
     accuracy = full_budget_accuracy(comparison)
     cell = format_difference(accuracy.difference, accuracy.unit)
-    where = f"at {accuracy.budget_tokens:,} tokens"
+    where = f"at {accuracy.budget_tokens:,} {name_counted(comparison.budget_of)}"
     if cell.estimate == UNDEFINED:
         return f"Accuracy {where}: undefined."
     p = state_p(accuracy.p_value)

@@ -5,6 +5,7 @@ from tersely.metrics.comparison import Comparison
 from tersely.metrics.endings import GIVEN_FINISHED, MUCH_CUT, TRUNCATED
 from tersely.metrics.measures import AT_CAP, Evaluation, Unit
 from tersely.metrics.numbers import format_level
+from tersely.metrics.windows import ShortCut
 from tersely.report.tables.comparison import SideNames
 
 
@@ -12,7 +13,8 @@ def head_evaluation(evaluation: Evaluation) -> list[str]:
     """The sentence, where more than 5% of the samples were cut, and how many are right of those
     that were not; else nothing."""
     share = evaluation.value(TRUNCATED).estimate
-    told = _tell(share, "", evaluation.cap_tokens, evaluation.protocol)
+    at = _say_at(evaluation.cap_tokens, evaluation.short_cut)
+    told = _tell(share, "the", at, evaluation.protocol)
     if told and evaluation.protocol is Protocol.FINISHED:
         among, whole = evaluation.value(GIVEN_FINISHED), evaluation.value(AT_CAP)
         told[0] += (
@@ -25,21 +27,27 @@ def head_evaluation(evaluation: Evaluation) -> list[str]:
 def head_comparison(comparison: Comparison, *, names: SideNames) -> list[str]:
     """The same of each side, by name."""
     measure = comparison.find(TRUNCATED)
+    sides = zip(names, (measure.before, measure.after), comparison.short_cuts, strict=True)
     return [
         f"{name}: {told}"
-        for name, side in zip(names, (measure.before, measure.after), strict=True)
-        for told in _tell(side.estimate, "its ", comparison.cap_tokens, comparison.protocol)
+        for name, side, lower in sides
+        for told in _tell(
+            side.estimate, "its", _say_at(comparison.cap_tokens, lower), comparison.protocol
+        )
     ]
 
 
-def _tell(share: float, whose: str, cap_tokens: int | None, protocol: Protocol) -> list[str]:
+def _say_at(cap_tokens: int | None, lower: ShortCut | None) -> str:
+    if cap_tokens is None:
+        return ""
+    return f" at {cap_tokens:,} tokens" if lower is None else f" at {cap_tokens:,} tokens or fewer"
+
+
+def _tell(share: float, whose: str, at: str, protocol: Protocol) -> list[str]:
     """Where prefixes or forced answers count, a cut sample may be right."""
     if not share > MUCH_CUT:
         return []
-    at = "" if cap_tokens is None else f" at {cap_tokens:,} tokens"
-    bound = (
-        "accuracy is a lower bound, lengths are too"
-        if protocol is Protocol.FINISHED
-        else "lengths are lower bounds"
-    )
-    return [f"{100 * share:.0f}% of {whose or 'the '}samples were cut{at}: {whose}{bound}."]
+    bound = "accuracy is a lower bound, lengths are too"
+    if protocol is not Protocol.FINISHED:
+        bound = "lengths are lower bounds"
+    return [f"{100 * share:.0f}% of {whose} samples were cut{at}: {bound}."]

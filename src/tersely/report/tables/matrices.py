@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tersely.metrics.lengths import MEANS, QUANTILES, LengthSummary, Part, mean_name
 from tersely.metrics.measures import Evaluation, Unit
 from tersely.metrics.numbers import UNDEFINED, Cell, count, format_level, say_cap
-from tersely.report.tables.words import describe_protocol, label
+from tersely.report.tables.words import describe_protocol, label, name_counted
 
 PERCENTILES = tuple(f"{q:.0%}" if q != 0.5 else "median" for q in QUANTILES)
 SOURCE_LENGTHS = ("mean tokens", "mean tokens given correct", "mean tokens given wrong")
@@ -43,8 +43,9 @@ def write_caption(evaluation: Evaluation) -> str:
         if n
     ]
     return (
-        f"{describe_protocol(evaluation.protocol)} {_count_samples(evaluation)}, "
-        f"{say_cap(evaluation.cap_tokens)}. Brackets: 95% intervals over problems."
+        f"{describe_protocol(evaluation.protocol, of=evaluation.budget_of)} "
+        f"{_count_samples(evaluation)}, {say_cap(evaluation.cap_tokens)}. "
+        "Brackets: 95% intervals over problems."
         + (f" Left out: {', '.join(left_out)}." if left_out else "")
     )
 
@@ -95,7 +96,8 @@ def tabulate_budgets(evaluation: Evaluation) -> Matrix:
             ]
             rows.append(MatrixRow(label(name), cells, first=name == of_kind[0]))
     return Matrix(
-        title=f"within … tokens (protocol {evaluation.protocol.value})",
+        title=f"within … {name_counted(evaluation.budget_of)} "
+        f"(protocol {evaluation.protocol.value})",
         heads=[f"{b:,}" for b in evaluation.budgets],
         rows=rows,
         caption=write_caption(evaluation),
@@ -152,8 +154,9 @@ def tabulate_sources(evaluation: Evaluation) -> Matrix:
             label("truncated share"),
         ],
         rows=rows,
-        caption="Accuracy within each budget in tokens, then lengths. Every figure of each source "
-        f"is in the CSV. {_write_basis(evaluation)}",
+        caption=f"Accuracy within each budget in {name_counted(evaluation.budget_of)}, then "
+        "lengths. Every figure of each source is in the CSV. "
+        f"{_write_basis(evaluation)}",
     )
 
 

@@ -27,7 +27,7 @@ from tersely.report.tables.comparison import (
     write_caption,
 )
 from tersely.report.tables.matrices import Matrix, MatrixRow
-from tersely.report.tables.words import label
+from tersely.report.tables.words import label, name_counted
 
 NAME_WIDTH = 28
 
@@ -111,9 +111,16 @@ def tabulate_sides(
     accuracy = [m for m in comparison.measures if m.name == "accuracy"]
     scores = [m for m in comparison.measures if m.budget_tokens is None]
     return (
-        TableBlock(f"accuracy {named}", format_rows(accuracy), full, names),
+        TableBlock(
+            f"accuracy {named}", format_rows(accuracy, of=comparison.budget_of), full, names
+        ),
         TableBlock(f"lengths and scores {named}", format_rows(scores), short, names),
-        TableBlock(f"all measures {named}", format_rows(comparison.measures), full, names),
+        TableBlock(
+            f"all measures {named}",
+            format_rows(comparison.measures, of=comparison.budget_of),
+            full,
+            names,
+        ),
     )
 
 
@@ -205,7 +212,8 @@ def tabulate_changed(
             )
             for c in changes[:shown]
         ],
-        caption=f"{names[0]} → {names[1]}; right within {comparison.budgets[-1]:,} tokens, "
+        caption=f"{names[0]} → {names[1]}; right within {comparison.budgets[-1]:,} "
+        f"{name_counted(comparison.budget_of)}, "
         f"protocol {comparison.protocol.value}.{more}",
     )
 

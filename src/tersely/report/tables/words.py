@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from tersely.metrics.budgets import MEANING, Protocol
+from tersely.metrics.records import BudgetOf
 
 DEFINITIONS = {
     "accuracy": "mean over problems of the share of its graded samples that are right within the "
@@ -47,7 +48,24 @@ DEFINITIONS = {
 }
 
 
-def label(name: str, budget_tokens: int | None = None) -> str:
+_COUNTED = {
+    BudgetOf.TOKENS: "tokens",
+    BudgetOf.TURNS: "turns",
+    BudgetOf.MODEL_TOKENS: "tokens without tools",
+}
+
+
+def name_counted(of: BudgetOf) -> str:
+    """What budgets count, in words."""
+    return _COUNTED[of]
+
+
+def name_axis(of: BudgetOf) -> str:
+    """The same before the word *budget*."""
+    return {BudgetOf.TOKENS: "token", BudgetOf.TURNS: "turn"}.get(of, "token without tools")
+
+
+def label(name: str, budget_tokens: int | None = None, *, of: BudgetOf = BudgetOf.TOKENS) -> str:
     """A figure's name as a heading: ``pass@8`` → "Pass@8", with its budget where it has one."""
     threshold = re.fullmatch(r"g-pass@(\d+) \(([\d.]+)\)", name)
     shown = (
@@ -55,7 +73,7 @@ def label(name: str, budget_tokens: int | None = None) -> str:
         if threshold
         else name[0].upper() + name[1:]
     )
-    return shown if budget_tokens is None else f"{shown} within {budget_tokens:,} tokens"
+    return shown if budget_tokens is None else f"{shown} within {budget_tokens:,} {_COUNTED[of]}"
 
 
 def define(names: Iterable[str]) -> dict[str, str]:
@@ -68,9 +86,12 @@ def define(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def describe_protocol(protocol: Protocol) -> str:
+def describe_protocol(protocol: Protocol, *, of: BudgetOf = BudgetOf.TOKENS) -> str:
     """The protocol and what it counts as right at a budget."""
-    return f"Protocol {protocol.value}: {MEANING[protocol]}."
+    meaning = MEANING[protocol]
+    if of is not BudgetOf.TOKENS:
+        meaning = meaning.replace("tokens within", f"{_COUNTED[of]} within")
+    return f"Protocol {protocol.value}: {meaning}."
 
 
 def _heading(stem: str) -> str:

@@ -1,0 +1,70 @@
+"""``--budget-of``: what budgets count, named wherever a budget stands."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tersely.cli import app
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> list[str]:
+    paths = []
+    for side, step in (("one", 1), ("two", 2)):
+        path = tmp_path / f"{side}.jsonl"
+        rows = [
+            {
+                "problem": f"p{at}",
+                "correct": (at * step) % 3 != 0,
+                "tokens": 10 + at,
+                "finish": "stop",
+                "turns": 1 + at % 4,
+                "tool_tokens": at % 5,
+            }
+            for at in range(24)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        paths.append(str(path))
+    return paths
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_report_of_turns_names_them_and_no_token_budget(sides: list[str], tmp_path: Path):
+    said = run("report", sides[0], "--from", "table", "--budget-of", "turns")
+    assert said.exit_code == 0, said.output
+    assert "turns within the budget" in " ".join(said.output.split())
+    page = (tmp_path / "one-report.html").read_text(encoding="utf-8")
+    assert "turn budget (log scale)" in page
+    assert "Accuracy within 4 turns" in page
+    assert "token budget" not in page
+
+
+def test_json_says_what_budgets_count_and_gives_accuracy_within_turns(sides: list[str]):
+    said = run("report", sides[0], "--from", "table", "--budget-of", "turns", "--json", "--quiet")
+    document = json.loads(said.stdout)
+    assert document["budget_of"] == "turns"
+    within = {
+        f["budget_tokens"]: f["estimate"] for f in document["figures"] if f["name"] == "accuracy"
+    }
+    # Of 24 problems 6 have one turn (0, 4, 8, ...), every third of all is wrong: 0 and 12 here.
+    assert within[1] == pytest.approx(4 / 24)
+    assert within[4] == pytest.approx(16 / 24)
+    assert {f["budget_of"] for f in document["figures"]} == {"turns"}
+
+
+def test_a_comparison_of_tokens_without_tools_names_them(sides: list[str]):
+    said = run("compare", *sides, "--from", "table", "--budget-of", "model-tokens")
+    assert said.exit_code == 0, said.output
+    assert "tokens without tools" in said.output
+    assert "at 30 tokens without tools" in " ".join(said.output.split())
+
+
+def test_a_front_of_three_is_of_tokens_alone(sides: list[str]):
+    said = run("compare", *sides, sides[0], "--from", "table", "--budget-of", "turns")
+    assert said.exit_code == 2
+    assert "compares two evaluations, not 3" in said.output
