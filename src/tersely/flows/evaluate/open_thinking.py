@@ -80,6 +80,7 @@ def settle(
             tokens=record.tokens,
             finish=record.finish,
             thinking_open=thinking.is_open(record),
+            endpoint=record.endpoint,
         )
         return grade(completion, record.run)
 

@@ -171,6 +171,7 @@ def record_of(
         score=verdict.score,
         thinking_open=completion.thinking_open,
         failure=completion.failure or (OTHER_END if failed else None),
+        endpoint=completion.endpoint,
     )
 
 
