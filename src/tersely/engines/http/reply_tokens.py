@@ -4,6 +4,9 @@ import codecs
 from collections.abc import Iterator
 from typing import NamedTuple
 
+# Tokens in which a mark stands that was sampled, whatever a token is.
+_LONGEST_BEGINNING = 32
+
 
 class ReplyTokens(NamedTuple):
     """What a choice tells of its tokens, the stop token included; None where it tells nothing."""
@@ -37,7 +40,8 @@ def with_thinking_mark(pieces: tuple[str, ...], text: str) -> tuple[str, ...]:
     as no token of its own.
     """
     mark = "<think>"
-    if not pieces or not text.startswith(mark) or "".join(pieces[:4]).lstrip().startswith(mark):
+    begun = "".join(pieces[:_LONGEST_BEGINNING]).lstrip()
+    if not pieces or not text.startswith(mark) or begun.startswith(mark):
         return pieces
     return (mark + pieces[0], *pieces[1:])
 

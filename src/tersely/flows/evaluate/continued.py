@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -34,6 +35,8 @@ class ServedAnswers:
 
     Args:
         kept: what is said of the samples that are there, where no way is found.
+        measured_tokens: of the closing text, by what the server says it has read.
+        differing: of ``checked`` prefixes, those that the server read as another number of tokens.
     """
 
     endpoint: Endpoint
@@ -41,6 +44,7 @@ class ServedAnswers:
     first: Problem
     close_text: str
     kept: str = ""
+    measured_tokens: int = 1
     differing: int = 0
     worst_tokens: int = 0
     checked: int = 0
@@ -134,15 +138,14 @@ class ServedAnswers:
 
     @cached_property
     def _way(self) -> Way:
-        sampler = HTTPSampler(self.endpoint, with_tokens=True)
-        made = self._first_tokens(sampler)
+        made = self._first_tokens()
         cut = Cut(self.first, 0, len(made.piece_chars), made, self.close_text)
         faults = []
         for way in Way:
             prefix = self._prefix_of(way, cut)
             if prefix.tokens is None and way is not Way.CHAT:
                 continue
-            fault = self._try(sampler, cut, prefix)
+            fault = self._try(cut, prefix)
             if fault is None:
                 return way
             faults.append(f"POST {path_of(prefix)} ({way.name.lower()}): {fault}")
@@ -152,29 +155,32 @@ class ServedAnswers:
             "a server that does, such as vLLM; --tokenizer FOLDER opens its completions endpoint"
         )
 
-    def _try(self, sampler: HTTPSampler, cut: Cut, prefix: Prefix) -> str | None:
+    def _try(self, cut: Cut, prefix: Prefix) -> str | None:
         """Why the server does not go on in this way; None if it does."""
         spec = replace(self.spec, samples=1, cap_tokens=min(PROBE_TOKENS, self.spec.cap_tokens))
 
         def ask(prefix: Prefix) -> Said:
-            return sampler.ask(Chunk(cut.problem, (0,), prefix), spec)
+            return HTTPSampler(self.endpoint).ask(Chunk(cut.problem, (0,), prefix), spec)
 
         control = None
         try:
             said = ask(prefix)
             if prefix.way is Way.CHAT:
-                try:
+                bare = ask(self._prefix_of(Way.CHAT, cut._replace(closing=""))).prompt_tokens
+                if self._closing_ids is None and bare is not None:
+                    self.measured_tokens = max(0, (said.prompt_tokens or bare) - bare)
+                    prefix = self._prefix_of(Way.CHAT, cut)
+                with suppress(EngineError):  # a server may refuse an answer as the last message
                     control = ask(prefix._replace(flags=False)).prompt_tokens
-                except EngineError:
-                    control = None
         except Refused as error:
             return error.said
         except EngineError as error:
             return str(error)
         return fault_of(Tried(prefix, said, control), beginning=self._text_of(cut))
 
-    def _first_tokens(self, sampler: HTTPSampler) -> TokenRecord:
+    def _first_tokens(self) -> TokenRecord:
         """The first tokens of an answer to the first problem."""
+        sampler = HTTPSampler(self.endpoint, with_tokens=True)
         spec = replace(self.spec, samples=1, cap_tokens=min(PROBE_TOKENS, self.spec.cap_tokens))
         said = sampler.ask(Chunk(self.first, (0,)), spec)
         text = text_of(said, stop_texts=self.endpoint.stop_texts)
@@ -257,8 +263,8 @@ class ServedAnswers:
 
     @property
     def _closing_tokens(self) -> int:
-        """How many they are; 1 where nobody tells, as of a mark that is one token."""
-        return 1 if self._closing_ids is None else len(self._closing_ids)
+        ids = self._closing_ids
+        return self.measured_tokens if ids is None else len(ids)
 
 
 def ask_tokens(endpoint: Endpoint, text: str) -> tuple[int, ...] | None:
