@@ -64,7 +64,7 @@ class ServedAnswers:
             ConfigError: it does not, or tells no tokens.
             EngineError: it does not answer.
         """
-        log.info("answers are forced through %s", self._way)
+        log.warning("answers are forced through %s of %s", self._way, self.endpoint.url)
 
     def go_on(
         self,
