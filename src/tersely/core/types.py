@@ -283,10 +283,6 @@ class TokenRecord:
     tokens: int | None = None
     prompt_tokens: int | None = None
 
-    def beginning(self, budget_tokens: int) -> str:
-        """The text of a server's sample up to a budget."""
-        return (self.text or "")[: sum(self.piece_chars[:budget_tokens])]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForcedRecord:

@@ -46,7 +46,7 @@ RETRIED_4XX = (408, 409, 425, 429)
 log = logging.getLogger(__name__)
 
 
-class Stopped(Exception):
+class RunStopped(Exception):
     """Carries an interrupt out of the event loop, which would drop it between two tasks."""
 
     def __init__(self, cause: BaseException) -> None:
@@ -270,7 +270,7 @@ def pass_on(completion: Completion, on_completion: OnCompletion) -> None:
     try:
         on_completion(completion)
     except (KeyboardInterrupt, SystemExit) as cause:
-        raise Stopped(cause) from None
+        raise RunStopped(cause) from None
 
 
 async def sample_all(

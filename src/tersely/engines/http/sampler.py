@@ -29,7 +29,7 @@ from tersely.engines.http.request import (
 from tersely.engines.http.run import (
     CONNECT_TIMEOUT_S,
     RequestRun,
-    Stopped,
+    RunStopped,
     go_on_all,
     pass_on,
     sample_all,
@@ -204,7 +204,7 @@ class HTTPSampler:
 def _drive(work: Coroutine[None, None, None]) -> None:
     try:
         asyncio.run(work)
-    except Stopped as stopped:
+    except RunStopped as stopped:
         raise stopped.cause from None
 
 

@@ -19,8 +19,8 @@ from tersely.engines.http.sampler import HTTPSampler
 from tersely.engines.http.template import load_served, settings_of
 from tersely.engines.http.way import Tried, bound_tokens, fault_of
 from tersely.engines.local.jobs import prompt_opens_thinking, rendered
-from tersely.flows.evaluate.forced import Cut, ForcedAnswer
-from tersely.flows.evaluate.splits import NO_TOKENS, tokens_of
+from tersely.flows.evaluate.forced import CutSample, ForcedAnswer
+from tersely.flows.evaluate.splits import NO_TOKENS, beginning_of, tokens_of
 from tersely.tasks.grading.answer import THINK
 
 # Of the first problem's answer: what is tried to go on from.
@@ -51,7 +51,7 @@ class ServedAnswers:
 
     def beginning(self, made: TokenRecord, budget_tokens: int) -> str:
         """The text of a sample's first tokens."""
-        return made.beginning(budget_tokens)
+        return beginning_of(made, budget_tokens)
 
     def prompt_of(self, problem: Problem, made: TokenRecord) -> str:
         """The prompt as the chat template wrote it; empty without a tokenizer that has one."""
@@ -68,9 +68,9 @@ class ServedAnswers:
 
     def go_on(
         self,
-        cuts: Sequence[Cut],
+        cuts: Sequence[CutSample],
         spec: SamplingSpec,
-        on_answer: Callable[[Cut, ForcedAnswer], None],
+        on_answer: Callable[[CutSample, ForcedAnswer], None],
     ) -> None:
         """Has the model answer after each cut; a prefix that the server reads as far more or fewer
         tokens than it has is refused, and has no answer."""
@@ -91,7 +91,7 @@ class ServedAnswers:
         HTTPSampler(self.endpoint).go_on(chunks(), spec, wanted=len(cuts), on_completion=keep)
         self._say_differing()
 
-    def _answer(self, cut: Cut, completion: Completion, tokens: int | None) -> ForcedAnswer:
+    def _answer(self, cut: CutSample, completion: Completion, tokens: int | None) -> ForcedAnswer:
         failure, read = completion.failure, completion.prompt_tokens
         if failure is None and read is not None and tokens is not None:
             off = abs(read - tokens)
@@ -103,7 +103,7 @@ class ServedAnswers:
                     f"the server read prompt and prefix as {read:,} tokens in place of {tokens:,}, "
                     f"more than {bound_tokens(tokens):,.0f} off"
                 )
-        whole = cut.made.beginning(cut.budget_tokens) + cut.closing + completion.text
+        whole = beginning_of(cut.made, cut.budget_tokens) + cut.closing + completion.text
         return ForcedAnswer(
             whole=whole,
             text=completion.text,
@@ -139,7 +139,7 @@ class ServedAnswers:
     @cached_property
     def _way(self) -> Way:
         made = self._first_tokens()
-        cut = Cut(self.first, 0, len(made.piece_chars), made, self.close_text)
+        cut = CutSample(self.first, 0, len(made.piece_chars), made, self.close_text)
         faults = []
         for way in Way:
             prefix = self._prefix_of(way, cut)
@@ -155,7 +155,7 @@ class ServedAnswers:
             "a server that does, such as vLLM; --tokenizer FOLDER opens its completions endpoint"
         )
 
-    def _try(self, cut: Cut, prefix: Prefix) -> str | None:
+    def _try(self, cut: CutSample, prefix: Prefix) -> str | None:
         """Why the server does not go on in this way; None if it does."""
         spec = replace(self.spec, samples=1, cap_tokens=min(PROBE_TOKENS, self.spec.cap_tokens))
 
@@ -203,7 +203,7 @@ class ServedAnswers:
             )
         )
 
-    def _prefix_of(self, way: Way, cut: Cut) -> Prefix:
+    def _prefix_of(self, way: Way, cut: CutSample) -> Prefix:
         """What is sent; its ``tokens`` are None where this way cannot be gone."""
         made = cut.made
         if way is Way.IDS:
@@ -214,7 +214,7 @@ class ServedAnswers:
                 return Prefix(way)
             text = self._written(cut.problem) + self._text_of(cut)
             return Prefix(way, text=text, tokens=len(self._encoded(text)))
-        begun = made.beginning(cut.budget_tokens)
+        begun = beginning_of(made, cut.budget_tokens)
         # The template writes nothing of its own before a message that is gone on with.
         mark = f"{THINK}\n" if made.thinking_open and not begun.startswith(THINK) else ""
         tokens = None
@@ -223,7 +223,7 @@ class ServedAnswers:
             tokens += self._closing_tokens if cut.closing else 0
         return Prefix(way, text=mark + begun + cut.closing, tokens=tokens)
 
-    def _ids_of(self, cut: Cut) -> tuple[int, ...] | None:
+    def _ids_of(self, cut: CutSample) -> tuple[int, ...] | None:
         """Prompt, prefix and closing text as tokens: those sampled, where the server tells them."""
         made, closing = cut.made, self._closing_ids if cut.closing else ()
         if closing is None:
@@ -236,9 +236,9 @@ class ServedAnswers:
         prompt = rendered(self._tokenizer, cut.problem, settings=settings)
         return (*prompt, *self._encoded(self._text_of(cut._replace(closing=""))), *closing)
 
-    def _text_of(self, cut: Cut) -> str:
+    def _text_of(self, cut: CutSample) -> str:
         """Prefix and closing text, after a prompt that the template wrote: which opens thinking."""
-        begun = cut.made.beginning(cut.budget_tokens)
+        begun = beginning_of(cut.made, cut.budget_tokens)
         if self._opens_thinking:
             begun = begun.removeprefix(THINK)
         return begun + cut.closing

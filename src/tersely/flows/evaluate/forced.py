@@ -28,7 +28,7 @@ from tersely.tasks import grading
 from tersely.tasks.grading.answer import END_THINK, answer_part, closes_thinking, opened
 
 
-class Cut(NamedTuple):
+class CutSample(NamedTuple):
     """One sample cut at one budget, and the text that is put in after it."""
 
     problem: Problem
@@ -66,9 +66,9 @@ class GoesOn(Protocol):
 
     def go_on(
         self,
-        cuts: Sequence[Cut],
+        cuts: Sequence[CutSample],
         spec: SamplingSpec,
-        on_answer: Callable[[Cut, ForcedAnswer], None],
+        on_answer: Callable[[CutSample, ForcedAnswer], None],
     ) -> None:
         """Has the model answer after each cut; each answer is handed over as it ends."""
 
@@ -95,7 +95,7 @@ def force_answers(
     left = [cut for cut in cuts if (cut.problem.id, cut.sample, cut.budget_tokens) not in done]
     observer.on_sampling("forcing answers", len(cuts), len(cuts) - len(left))
 
-    def keep(cut: Cut, answer: ForcedAnswer) -> None:
+    def keep(cut: CutSample, answer: ForcedAnswer) -> None:
         jsonl.append(file, _record(cut, answer))
         observer.on_sample(None)
 
@@ -118,9 +118,9 @@ class LocalAnswers(NamedTuple):
 
     def go_on(
         self,
-        cuts: Sequence[Cut],
+        cuts: Sequence[CutSample],
         spec: SamplingSpec,
-        on_answer: Callable[[Cut, ForcedAnswer], None],
+        on_answer: Callable[[CutSample, ForcedAnswer], None],
     ) -> None:
         """Has the model answer after each cut."""
         tokenizer = self.local.tokenizer
@@ -162,7 +162,7 @@ def _spec(plan: Plan) -> SamplingSpec:
     )
 
 
-def _cuts(plan: Plan, problems: Sequence[Problem], engine: GoesOn) -> list[Cut]:
+def _cuts(plan: Plan, problems: Sequence[Problem], engine: GoesOn) -> list[CutSample]:
     by_id = {problem.id: problem for problem in problems}
     cuts = []
     for made in _made(plan, problems):
@@ -171,7 +171,7 @@ def _cuts(plan: Plan, problems: Sequence[Problem], engine: GoesOn) -> list[Cut]:
             if made.finish is Finish.STOP and _length(made) <= budget:
                 continue
             closing = "" if _answers(engine, problem, made, budget) else plan.close_text
-            cuts.append(Cut(problem, made.sample, budget, made, closing))
+            cuts.append(CutSample(problem, made.sample, budget, made, closing))
     return cuts
 
 
@@ -217,7 +217,7 @@ def _answers(engine: GoesOn, problem: Problem, made: TokenRecord, budget_tokens:
     return closed and answer_part(begun) is not None
 
 
-def _record(cut: Cut, answer: ForcedAnswer) -> ForcedRecord:
+def _record(cut: CutSample, answer: ForcedAnswer) -> ForcedRecord:
     failed = answer.finish is Finish.ERROR
     begun = opened(answer.whole, thinking_open=cut.made.thinking_open)
     verdict = Verdict(grade=Grade.UNGRADED) if failed else grading.grade(cut.problem, begun)

@@ -40,6 +40,11 @@ def pieces_of(made: TokenRecord) -> tuple[str, ...]:
     return tuple(text[a:b] for a, b in itertools.pairwise(ends))
 
 
+def beginning_of(made: TokenRecord, budget_tokens: int) -> str:
+    """The text of a served sample up to a budget."""
+    return (made.text or "")[: sum(made.piece_chars[:budget_tokens])]
+
+
 def check_splits(made: Sequence[TokenRecord], *, warn: bool) -> None:
     """Holds the tokens that samples are cut at against the server's counts of them.
 
