@@ -73,7 +73,8 @@ class EvalOptions:
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="Server: folder of the model's tokenizer, where its token counts are wrong."
+            help="Server: folder of the model's tokenizer, where its token counts are wrong, or "
+            "for answered and forced where it does not tell its tokens."
         ),
     ] = None
     accept_first: Annotated[

@@ -34,8 +34,11 @@ class ModelOptions:
         str, typer.Option(help="'lab', a Hugging Face model folder, or a server's model name.")
     ] = "lab"
     endpoint: Annotated[
-        str | None,
-        typer.Option(help="OpenAI-compatible server, http://localhost:8000/v1. None: local."),
+        list[str] | None,
+        typer.Option(
+            help="OpenAI-compatible server, http://localhost:8000/v1. None: local. Repeatable: "
+            "servers of one model, which share the requests."
+        ),
     ] = None
 
 
@@ -106,7 +109,7 @@ class ServerOptions:
     """How a server is asked."""
 
     concurrency: Annotated[
-        int, typer.Option(max=MOST_SAMPLES, help="Server: most requests in flight.")
+        int, typer.Option(max=MOST_SAMPLES, help="Server: most requests in flight, over all.")
     ] = 64
     timeout_s: Annotated[float, typer.Option(help="Server: seconds a request may take.")] = 1800.0
     tries: Annotated[
@@ -137,13 +140,13 @@ class ServerOptions:
 def make_endpoint(
     source: ModelOptions, server: ServerOptions, *, tokenizer: str | None = None
 ) -> "Endpoint | None":
-    """The server to sample through; None where sampling is done here.
+    """The server or servers to sample through; None where sampling is done here.
 
     Raises:
         ConfigError: the model is not named, or a tokenizer is given without a server.
     """
     extra_body = _read_json_object(server.extra_body, option="--extra-body")
-    if source.endpoint is None:
+    if not source.endpoint:
         if tokenizer is not None:
             raise ConfigError(
                 f"--tokenizer {tokenizer} counts what a server sends, and there is no "
@@ -155,7 +158,8 @@ def make_endpoint(
     from tersely.engines.http.sampler import Endpoint
 
     return Endpoint(
-        url=source.endpoint,
+        url=source.endpoint[0],
+        more_urls=tuple(source.endpoint[1:]),
         model=source.model,
         samples_per_request=server.per_request,
         concurrency=server.concurrency,

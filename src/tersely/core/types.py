@@ -126,6 +126,8 @@ class Completion:
     ``thinking_tokens``: those up to the end of the thinking, its mark included; 0 without any,
     all if it never ended, None where the engine does not tell.
     ``failure``: why the sample could not be made; it then has no text and no tokens.
+    ``endpoint``: the server that made it. ``prompt_tokens`` by the server's count, ``prompt_ids``
+    and ``completion_ids`` where it tells them; None where nobody asked, or it does not.
     """
 
     problem_id: str
@@ -137,6 +139,10 @@ class Completion:
     thinking_open: bool = False
     thinking_tokens: int | None = None
     failure: str | None = None
+    endpoint: str | None = None
+    prompt_tokens: int | None = None
+    prompt_ids: tuple[int, ...] | None = None
+    completion_ids: tuple[int, ...] | None = None
 
 
 OnCompletion = Callable[[Completion], None]
@@ -231,8 +237,9 @@ class EvalRecord:
     all if it never ended, None where it is not known. ``turns``: how often the model spoke;
     ``tool_tokens``: of ``tokens``, those that tools wrote; None where it is not known.
     ``loops``: the text ends in a loop; None where there is no text to tell it from.
-    ``effort``: the level that the prompt asks for. ``failure``: why the sample could not be made,
-    where its finish is ERROR.
+    ``effort``: the level that the prompt asks for. ``endpoint``: the server that made it; None in
+    this process, or where it is not known. ``failure``: why the sample could not be made, where
+    its finish is ERROR.
     """
 
     run: str
@@ -260,13 +267,17 @@ class EvalRecord:
     tool_tokens: int | None = None
     effort: str | None = None
     loops: bool | None = None
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRecord:
-    """The tokens of one evaluation sample, kept where answers are to be forced from prefixes.
+    """The tokens of one evaluation sample, kept where its prefixes are wanted.
 
     ``thinking_open``: the prompt ended inside the thinking, so the completion begins there.
+    Of a server's sample the ids are empty where it does not tell them; ``text`` is cut by
+    ``piece_chars``, the characters that each token adds, and ``tokens`` and ``prompt_tokens`` are
+    the server's counts.
     """
 
     problem: str
@@ -275,6 +286,10 @@ class TokenRecord:
     completion_ids: tuple[int, ...]
     finish: Finish
     thinking_open: bool = False
+    text: str | None = None
+    piece_chars: tuple[int, ...] = ()
+    tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +297,7 @@ class ForcedRecord:
     """An answer forced from the first ``budget_tokens`` of a sample; one JSON line.
 
     ``extra_tokens`` counts what came after the prefix: the closing text and the answer.
+    ``failure``: why there is no answer, where its finish is ERROR; such a one has no grade.
     """
 
     problem: str
@@ -292,6 +308,7 @@ class ForcedRecord:
     finish: Finish
     extracted: str | None
     text: str
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,23 @@ class TokenCounter:
                 cuts = [0, *starts[1:], len(text)] if starts else []
                 yield tuple(text[a:b] for a, b in itertools.pairwise(cuts))
 
+    def split_ids(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """The text that each of these tokens adds, as :mod:`tersely.engines.pieces` has it."""
+        from tersely.engines.pieces import split_text
+
+        return split_text(_Decoder(self._tokenizer), ids)
+
+
+class _Decoder:
+    """A bare tokenizer, decoding as those of transformers do."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.backend_tokenizer = tokenizer
+
+    def decode(self, ids: Sequence[int], **settings: Any) -> str:
+        """Special tokens included."""
+        return str(self.backend_tokenizer.decode(list(ids), skip_special_tokens=False))
+
 
 def make_counter(folder: str) -> TokenCounter:
     """Counts the tokens of a text with the tokenizer of a folder (or of one ``tokenizer.json``).

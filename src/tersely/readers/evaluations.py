@@ -235,18 +235,21 @@ def _with_forced(
     in_time_PSC = table.finished_PS[:, :, None] & (table.tokens_PS[:, :, None] <= budgets_C)
     prefix_PSC = in_time_PSC & table.correct_PS[:, :, None]
     known_PSC = in_time_PSC.copy()
+    graded_PS = table.graded_PS.copy()
     column_of = {budget: column for column, budget in enumerate(budgets_C.tolist())}
     for record in forced:
         place = row_of[record.problem], record.sample, column_of[record.budget_tokens]
         prefix_PSC[place] = record.grade is Grade.CORRECT
         known_PSC[place] = True
+        # Ungraded is not wrong: such a sample is left out.
+        graded_PS[place[:2]] &= record.grade is not Grade.UNGRADED
     left = int((~known_PSC & table.graded_PS[:, :, None]).sum())
     if left:
         raise DataError(f"{file}: {left:,} answers are still to be forced; {AGAIN}")
     extra = sum(record.extra_tokens for record in forced)
     sampled = int(table.tokens_PS.sum())
     return (
-        table._replace(prefix_budgets_C=budgets_C, prefix_PSC=prefix_PSC),
+        table._replace(prefix_budgets_C=budgets_C, prefix_PSC=prefix_PSC, graded_PS=graded_PS),
         f"Forced answers: {len(forced):,} extra generations, {extra:,} extra tokens "
         f"({extra / max(sampled, 1):.1%} of the {sampled:,} sampled). A forced answer comes after "
         "the budget: up to the stated allowance on top of it.",

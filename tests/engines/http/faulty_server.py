@@ -97,6 +97,7 @@ class Server:
     in_flight: int = 0
     most_in_flight: int = 0
     delay_s: float = 0.0
+    is_dead: bool = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, request after request."""
@@ -111,6 +112,8 @@ class Server:
         self.headers.append(head)
         size = next((h for h in head.split("\r\n") if h.lower().startswith("content-length")), ":0")
         raw = await reader.readexactly(int(size.split(":")[1]))
+        if self.is_dead:
+            return False
         if head.startswith("GET"):
             return await self.send(writer, self.models)
         self.in_flight += 1
@@ -124,7 +127,8 @@ class Server:
         """Answers one request for a completion, or does not."""
         body = json.loads(raw)
         self.bodies.append(body)
-        self.tries[f"{body['messages'][0]['content']} {body.get('seed')}"].append(raw)
+        asked = body["messages"][0]["content"] if "messages" in body else body.get("prompt")
+        self.tries[f"{asked} {body.get('seed')}"].append(raw)
         await asyncio.sleep(self.delay_s)
         match self.faults.draw(raw) if self.faults else None:
             case "429":

@@ -14,7 +14,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, SamplingSpec, TokenRecord
-from tersely.engines.http.sampler import Endpoint
 from tersely.engines.models import lab_folder, load_policy
 from tersely.engines.pieces import split_text
 from tersely.flows.evaluate.plan import Plan
@@ -214,10 +213,6 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path):
         ({"budgets": (10, 61)}, "budget 61 is outside 1 to the cap 60"),
         ({"limit": 0}, "--limit 0 is below 1"),
         ({"benchmark": "nothing.jsonl"}, "no problem file at"),
-        (
-            {"endpoint": Endpoint(url="http://x/v1", model="m"), "protocol": Protocol.FORCED},
-            "forced needs the tokens of each sample",
-        ),
         ({"spec": SamplingSpec(samples=2, cap_tokens=60, seed=0, top_p=2.0)}, "top_p 2"),
         ({"spec": SamplingSpec(samples=2, cap_tokens=60, seed=0, temperature=-1.0)}, "temperature"),
         ({"spec": SamplingSpec(samples=2, cap_tokens=9000, seed=0)}, "leaves no room for a prompt"),

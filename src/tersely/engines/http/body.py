@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from tersely.core.usage import Usage
+from tersely.engines.http.reply_tokens import ReplyTokens, read_ids, read_tokens
 
 LONGEST_COUNT = 18  # digits; Python refuses to read a number of thousands
 _KINDS = {
@@ -21,13 +22,15 @@ class OddReply(ValueError):
 
 
 class ReplyChoice(NamedTuple):
-    """One choice; ``place`` is its index, ``logprobs`` the tokens that have one; None: not told."""
+    """One choice; ``place`` is its index, ``logprobs`` the tokens that have one, ``made`` what it
+    tells of its tokens; None: not told."""
 
     place: int | None
     thinking: str
     content: str
     finish_reason: str | None
     logprobs: int | None
+    made: ReplyTokens = ReplyTokens()
 
 
 class Body(NamedTuple):
@@ -40,11 +43,14 @@ class Body(NamedTuple):
     usage: Usage
     error: bool = False
     odd_count: str = ""
+    prompt_ids: tuple[int, ...] | None = None
 
 
-def read_body(found: object) -> Body:
+def read_body(found: object, *, of_texts: bool = False) -> Body:
     """The parts of a reply's JSON. What no sample needs is not looked at.
 
+    Args:
+        of_texts: the completions endpoint's, whose choices have a text and no message.
     Raises:
         OddReply: naming the part and what it is.
     """
@@ -58,12 +64,17 @@ def read_body(found: object) -> Body:
     if choices is not None and not isinstance(choices, list):
         raise OddReply(f"choices is {_kind(choices)}, not a list")
     try:
-        read = [_choice(choice, f"choices.{place}") for place, choice in enumerate(listed)]
+        read = [
+            _choice(_as_chat(choice) if of_texts else choice, f"choices.{place}")
+            for place, choice in enumerate(listed)
+        ]
     except RecursionError:
         raise OddReply("it is nested too deeply") from None
     usage = found.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    return Body(read, _usage(usage), odd_count=_odd_count(usage))
+    # The completions endpoint tells the prompt's ids beside each choice.
+    told = next((part["prompt_token_ids"] for part in parts if part.get("prompt_token_ids")), None)
+    return Body(read, _usage(usage), odd_count=_odd_count(usage), prompt_ids=read_ids(told))
 
 
 def _says(error: object) -> bool:
@@ -75,6 +86,12 @@ def _says(error: object) -> bool:
 
 def _kind(value: object) -> str:
     return _KINDS[type(value)]
+
+
+def _as_chat(choice: object) -> object:
+    if not isinstance(choice, dict) or "text" not in choice:
+        return choice
+    return {**choice, "message": {"content": choice["text"]}}
 
 
 def _choice(found: object, where: str) -> ReplyChoice:
@@ -94,6 +111,7 @@ def _choice(found: object, where: str) -> ReplyChoice:
         content=_whole_text(_text(content, f"{where}.message.content")),
         finish_reason=finish,
         logprobs=len(listed) if isinstance(listed, list) else None,
+        made=read_tokens(found),
     )
 
 

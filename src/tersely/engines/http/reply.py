@@ -11,6 +11,7 @@ from tersely.core.parsing import parse_json
 from tersely.core.types import Finish
 from tersely.core.usage import Counted, Received, Usage, completion_tokens, least_tokens
 from tersely.engines.http.body import Body, OddReply, ReplyChoice, read_body
+from tersely.engines.http.reply_tokens import ReplyTokens
 from tersely.engines.http.stream import EndedEarly, is_stream, joined
 
 MESSAGE_CHARS = 200
@@ -27,11 +28,15 @@ BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "timeout")
 
 
 class Transient(Exception):
-    """A failure that the same request may not meet again; ``asked_wait_s`` is Retry-After."""
+    """A failure that the same request may not meet again.
 
-    def __init__(self, reason: str, *, asked_wait_s: float = 0.0) -> None:
+    ``asked_wait_s`` is Retry-After; ``is_lost``: nobody answered for the server.
+    """
+
+    def __init__(self, reason: str, *, asked_wait_s: float = 0.0, is_lost: bool = False) -> None:
         super().__init__(reason)
         self.asked_wait_s = asked_wait_s
+        self.is_lost = is_lost
 
 
 class Said(NamedTuple):
@@ -39,7 +44,9 @@ class Said(NamedTuple):
 
     ``counted`` says how, where the server's own count is not it; ``failure`` why it does not count,
     where it ended neither by a stop token nor at the cap; ``beside`` counts choices that came with
-    it unasked; ``reasoning_tokens`` is the server's own count of the thinking.
+    it unasked; ``reasoning_tokens`` is the server's own count of the thinking. ``prompt_tokens``,
+    ``prompt_ids`` and ``made``: what the server tells of the prompt's tokens and of those it made;
+    ``endpoint``: the server.
     """
 
     reasoning: str
@@ -50,14 +57,23 @@ class Said(NamedTuple):
     failure: str | None = None
     beside: int = 0
     reasoning_tokens: int | None = None
+    prompt_tokens: int | None = None
+    prompt_ids: tuple[int, ...] | None = None
+    made: ReplyTokens = ReplyTokens()
+    endpoint: str = ""
 
 
-class _Model(BaseModel):
+class ListedModel(BaseModel):
+    """A model as GET /models lists it; servers of vLLM say what it is loaded from, and how long
+    prompt and completion together may be."""
+
     id: str
+    root: str | None = None
+    max_model_len: int | None = None
 
 
 class _Models(BaseModel):
-    data: list[_Model]
+    data: list[ListedModel]
 
 
 def excerpt(text: str, *, secret: str | None = None) -> str:
@@ -67,12 +83,18 @@ def excerpt(text: str, *, secret: str | None = None) -> str:
     return shown if len(shown) <= MESSAGE_CHARS else shown[: MESSAGE_CHARS - 1] + "…"
 
 
-def read_models(body: bytes) -> list[str] | None:
-    """The ids that GET /models lists; None if the body is no such list."""
+def read_listed(body: bytes) -> list[ListedModel] | None:
+    """The models that GET /models lists; None if the body is no such list."""
     try:
-        return [model.id for model in _Models.model_validate_json(body).data]
+        return _Models.model_validate_json(body).data
     except ValidationError:
         return None
+
+
+def read_models(body: bytes) -> list[str] | None:
+    """Their ids."""
+    models = read_listed(body)
+    return None if models is None else [model.id for model in models]
 
 
 def read_reply(
@@ -83,6 +105,7 @@ def read_reply(
     prompt: str = "",
     count_text: Callable[[str], int] | None = None,
     secret: str | None = None,
+    of_texts: bool = False,
 ) -> list[Said]:
     """The choices of a reply, in the order of their indices.
 
@@ -92,11 +115,12 @@ def read_reply(
         prompt: where a content repeats it, it is not of the tokens.
         count_text: counts the tokens of a text, where the server's counts cannot be right.
         secret: kept out of the messages that quote the body.
+        of_texts: it is the completions endpoint's.
     Raises:
         Transient: the body is no JSON, as when it was cut off, or says that an error came between.
         EngineError: the reply lacks what a sample needs, or is not what was asked for.
     """
-    reply = _parse(body, secret=secret)
+    reply = _parse(body, secret=secret, of_texts=of_texts)
     shown = _shown(body, secret=secret)
     if reply.error:
         raise Transient(f"HTTP 200 with an error: {shown}")
@@ -115,22 +139,30 @@ def read_reply(
             f"are kept already (got: {shown})"
         )
     counts = _token_counts(found, together)
-    said = [
+    saids = [
         _said(choice, tokens=tokens, cap_tokens=cap_tokens, counted=together.how, beside=beside)
         for choice, tokens in zip(found, counts, strict=True)
     ]
-    # Of several choices, the server counts it together.
-    return [said[0]._replace(reasoning_tokens=usage.reasoning)] if len(said) == 1 else said
+    prompt_ids, prompt_tokens = reply.prompt_ids, reply.usage.prompt
+    # Of several choices, the server counts the thinking together.
+    reasoning = usage.reasoning if len(saids) == 1 else None
+    return [
+        said._replace(
+            prompt_ids=prompt_ids, prompt_tokens=prompt_tokens, reasoning_tokens=reasoning
+        )
+        for said in saids
+    ]
 
 
-def _parse(body: bytes, *, secret: str | None) -> Body:
+def _parse(body: bytes, *, secret: str | None, of_texts: bool) -> Body:
     """The reply, sent whole or as a stream."""
     if not body.strip():
         raise Transient("the server sent an empty reply")
     shown = _shown(body, secret=secret)
     try:
         text = as_utf8(body)
-        return read_body(joined(text) if is_stream(text) else parse_json(text))
+        whole = joined(text) if is_stream(text) else parse_json(text)
+        return read_body(whole, of_texts=of_texts)
     except EndedEarly as error:
         raise Transient(f"{error} (got: {shown})") from None
     except OddReply as error:
@@ -288,6 +320,7 @@ def _said(choice: ReplyChoice, *, tokens: int, cap_tokens: int, counted: str, be
         counted=counted,
         failure=ended if finish is Finish.ERROR else None,
         beside=beside,
+        made=choice.made,
     )
 
 

@@ -14,6 +14,7 @@ import httpx
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Problem, SamplingSpec
+from tersely.engines.http.continuing import Prefix, asked_of
 from tersely.engines.http.reply import Transient, excerpt
 
 LONGEST_ASKED_WAIT_S = 120.0
@@ -31,6 +32,9 @@ OWN_KEYS = frozenset(
         "n",
         "stream",
         "logprobs",
+        "return_token_ids",
+        "continue_final_message",
+        "add_generation_prompt",
     }
 )
 FIXES = {
@@ -44,19 +48,24 @@ FIXES = {
 
 
 class Refused(EngineError):
-    """A request that the server will not answer, however often it is sent."""
+    """A request that the server will not answer, however often it is sent; ``said``: its words."""
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, said: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.said = status, said
 
 
 class Dialect(NamedTuple):
-    """How a server wants its requests, learned from what it refuses."""
+    """How a server wants its requests, learned from what it refuses.
+
+    ``token_ids`` and ``logprobs``: it is asked for the tokens of its replies, in these ways.
+    """
 
     cap_field: str = "max_tokens"
     stream: bool = False
     temperature: bool = True
+    token_ids: bool = False
+    logprobs: bool = False
 
     def learn(self, reply: httpx.Response, spec: SamplingSpec) -> "Dialect":
         """How to ask after this refusal; the same where it says nothing of the kind.
@@ -70,6 +79,10 @@ class Dialect(NamedTuple):
             return self._replace(cap_field="max_completion_tokens")
         if self.temperature and spec.temperature == 1 and "temperature" in said:
             return self._replace(temperature=False)
+        if self.token_ids and "return_token_ids" in said:
+            return self._replace(token_ids=False)
+        if self.logprobs and "logprob" in said:
+            return self._replace(logprobs=False)
         if not self.stream and "stream" in said:
             return self._replace(stream=True)
         return self
@@ -80,10 +93,11 @@ PLAIN = Dialect()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A server and how to use it.
+    """A server, or several of one model, and how to use it.
 
     Args:
         url: up to and with the version, as in ``http://localhost:8000/v1``.
+        more_urls: of further servers of the same model; requests are spread over all.
         model: the name that the server knows it by.
         concurrency: most requests in flight.
         timeout_s: for a whole request, queueing at the server included.
@@ -111,13 +125,20 @@ class Endpoint:
     stop_texts: tuple[str, ...] = ()
     tokenizer: str | None = None
     seeded: bool = True
+    more_urls: tuple[str, ...] = ()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All servers, each once."""
+        return tuple(dict.fromkeys((self.url, *self.more_urls)))
 
 
 class Chunk(NamedTuple):
-    """The samples of one problem that one request asks for."""
+    """The samples of one problem that one request asks for, or goes on with from a prefix."""
 
     problem: Problem
     samples: tuple[int, ...]
+    prefix: Prefix | None = None
 
 
 def seed_of(spec: SamplingSpec, problem_id: str, sample: int) -> int:
@@ -153,7 +174,7 @@ def body_of(
     """The request, to the byte: the same for the same samples, whenever it is sent."""
     body: dict[str, object] = {
         "model": endpoint.model,
-        "messages": chunk.problem.chat,
+        **asked_of(chunk.problem, chunk.prefix),
         dialect.cap_field: cap_tokens,
     }
     if dialect.temperature:
@@ -168,6 +189,10 @@ def body_of(
         body["top_k"] = spec.top_k
     if len(chunk.samples) > 1:
         body |= {"n": len(chunk.samples), "logprobs": True}
+    if dialect.token_ids:
+        body["return_token_ids"] = True
+    if dialect.logprobs:
+        body["logprobs"] = True
     return json.dumps(body | dict(endpoint.extra_body)).encode()
 
 
@@ -206,7 +231,8 @@ def unreachable(
 
 
 def postponed(reply: httpx.Response, endpoint: Endpoint) -> Transient:
-    """The failure to retry that a status of 429 or 5xx stands for."""
+    """The failure to retry that a status of 429 or 5xx stands for; of a proxy, 502 and 503, that
+    its server is lost."""
     # Retry-After may also be a date; then the backoff alone decides.
     try:
         asked_s = float(reply.headers.get("Retry-After", "0"))
@@ -215,20 +241,26 @@ def postponed(reply: httpx.Response, endpoint: Endpoint) -> Transient:
     return Transient(
         f"HTTP {reply.status_code} {excerpt(reply.text, secret=endpoint.api_key)}".rstrip(),
         asked_wait_s=min(asked_s, LONGEST_ASKED_WAIT_S) if asked_s > 0 else 0.0,
+        is_lost=reply.status_code in (502, 503),
     )
 
 
-def refused(reply: httpx.Response, endpoint: Endpoint) -> Refused:
-    """The failure for good that any other status stands for, with the server's words."""
+def refused(reply: httpx.Response, endpoint: Endpoint, *, url: str | None = None) -> Refused:
+    """The failure for good that any other status stands for, with the server's words.
+
+    Args:
+        url: of the server, where there are several.
+    """
     fix = FIXES.get(reply.status_code, "see what the server says and correct the settings")
     if reply.is_redirect:
         fix = _follow(reply, endpoint)
     elif reply.status_code in (400, 422) and endpoint.seeded and "seed" in reply.text.lower():
         fix = "leave the seed out with --no-seed"
+    said = f"HTTP {reply.status_code} {excerpt(reply.text, secret=endpoint.api_key)}"
     return Refused(
-        f"the server at {endpoint.url} refuses: HTTP {reply.status_code} "
-        f"{excerpt(reply.text, secret=endpoint.api_key)}; {fix}",
+        f"the server at {url or endpoint.url} refuses: {said}; {fix}",
         status=reply.status_code,
+        said=said.rstrip(),
     )
 
 
@@ -255,7 +287,8 @@ def _follow(reply: httpx.Response, endpoint: Endpoint) -> str:
 
 def check_endpoint(endpoint: Endpoint) -> None:
     """Raises :class:`ConfigError` naming the first setting that is out of its bounds."""
-    _check_url(endpoint.url)
+    for url in endpoint.urls:
+        _check_url(url)
     own = sorted(OWN_KEYS & endpoint.extra_body.keys())
     key_chars = set(endpoint.api_key or "") - set(string.ascii_letters + string.digits)
     bounds = {

@@ -74,6 +74,8 @@ def _add(piece: dict[str, Any], choices: dict[int, dict[str, Any]]) -> None:
             value = said[key]
             parts = choice["message"].setdefault(key, [])
             parts += value if isinstance(value, list) else [value]
+    if isinstance(piece.get("text"), str):
+        choice["text"] = choice.get("text", "") + piece["text"]
     logprobs = piece.get("logprobs")
     if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
         tokens = choice.setdefault("logprobs", {"content": []})["content"]

@@ -36,21 +36,28 @@ def read_template(
         extra_body: a request's, whose ``chat_template_kwargs`` the template gets too.
         earlier: the messages before the question.
     """
-    if tokenizer is None or not Path(tokenizer).is_dir():
-        return Template()
-    from transformers import AutoTokenizer
-
-    try:
-        loaded: Any = AutoTokenizer.from_pretrained(tokenizer)
-    except (OSError, ValueError, KeyError):
+    loaded = load_served(tokenizer)
+    if loaded is None:
         return Template()
     if not loaded.chat_template:
         return Template(stop_text=loaded.eos_token)
-    settings = extra_body.get(SETTINGS)
-    opens = prompt_opens_thinking(
-        loaded,
-        prompt,
-        earlier=earlier,
-        settings=settings if isinstance(settings, dict) else {},
-    )
+    opens = prompt_opens_thinking(loaded, prompt, earlier=earlier, settings=settings_of(extra_body))
     return Template(opens, loaded.eos_token)
+
+
+def load_served(tokenizer: str | None) -> Any | None:
+    """The tokenizer in a folder, with its template; None where it cannot be loaded."""
+    if tokenizer is None or not Path(tokenizer).is_dir():
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(tokenizer)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def settings_of(extra_body: Mapping[str, object]) -> Mapping[str, Any]:
+    """What requests have the server give the template beside the messages."""
+    settings = extra_body.get(SETTINGS)
+    return settings if isinstance(settings, dict) else {}

@@ -1,63 +1,153 @@
 """The *forced* protocol: at each budget the thinking is closed and the model has to answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tersely.core import jsonl
 from tersely.core.errors import DataError
-from tersely.core.types import Finish, ForcedRecord, Problem, Rollout, SamplingSpec, TokenRecord
+from tersely.core.types import (
+    EvalRecord,
+    Finish,
+    ForcedRecord,
+    Grade,
+    Problem,
+    Rollout,
+    SamplingSpec,
+    TokenRecord,
+    Verdict,
+)
 from tersely.engines.local.jobs import Job
 from tersely.engines.tokens import decode_whole
 from tersely.flows.evaluate.local import TOKENS_FILE, Local
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.observer import Observer
+from tersely.readers.evaluations import RECORDS_FILE
 from tersely.tasks import grading
 from tersely.tasks.grading.answer import END_THINK, answer_part, closes_thinking, opened
 
 
-class _Cut(NamedTuple):
-    """One sample cut at one budget: the tokens to go on from, and how many were put in."""
+class CutSample(NamedTuple):
+    """One sample cut at one budget, and the text that is put in after it."""
 
     problem: Problem
     sample: int
     budget_tokens: int
-    thinking_open: bool
-    prompt_ids: tuple[int, ...]
-    prefix_ids: tuple[int, ...]
+    made: TokenRecord
+    closing: str
+
+    @property
+    def job_id(self) -> str:
+        """Its own random numbers: a function of problem, budget and sample."""
+        return f"{self.problem.id} forced at {self.budget_tokens}"
+
+
+class ForcedAnswer(NamedTuple):
+    """What the model went on with; ``whole`` is prefix, closing text and answer."""
+
+    whole: str
+    text: str
+    tokens: int
     closing_tokens: int
+    finish: Finish
+    failure: str | None = None
+
+
+@runtime_checkable
+class GoesOn(Protocol):
+    """What has a model go on from the beginning of a sample: in this process, or on a server."""
+
+    def beginning(self, made: TokenRecord, budget_tokens: int) -> str:
+        """The text of a sample's first tokens."""
+
+    def prompt_of(self, problem: Problem, made: TokenRecord) -> str:
+        """The prompt as the chat template wrote it; empty where that is not known."""
+
+    def go_on(
+        self,
+        cuts: Sequence[CutSample],
+        spec: SamplingSpec,
+        on_answer: Callable[[CutSample, ForcedAnswer], None],
+    ) -> None:
+        """Has the model answer after each cut; each answer is handed over as it ends."""
 
 
 def force_answers(
-    plan: Plan, problems: Sequence[Problem], local: Local, *, observer: Observer, file: Path
+    plan: Plan, problems: Sequence[Problem], engine: GoesOn, *, observer: Observer, file: Path
 ) -> None:
     """Generates and grades an answer for every sample that a budget cuts; appends to ``file``.
 
     What is there already is not generated again. The closing text is put in only where the
     prefix, or the prompt, has not closed the thinking already.
     """
-    cuts = _cuts(plan, problems, local.tokenizer)
+    cuts = _cuts(plan, problems, engine)
     done = set()
     if file.is_file():
         jsonl.repair_torn_tail(file)
         records = jsonl.read(file, ForcedRecord)
+        if plan.retry_failed and any(record.finish is Finish.ERROR for record in records):
+            records = [record for record in records if record.finish is not Finish.ERROR]
+            jsonl.write(file, records)
         done = {(r.problem, r.sample, r.budget_tokens) for r in records}
     else:
         jsonl.write(file, [])
-    left = {_key(cut): cut for cut in cuts if (cut.problem.id, *_key(cut)[1:]) not in done}
+    left = [cut for cut in cuts if (cut.problem.id, cut.sample, cut.budget_tokens) not in done]
     observer.on_sampling("forcing answers", len(cuts), len(cuts) - len(left))
-    jobs = [
-        Job(number, _job_id(cut), cut.sample, cut.prompt_ids + cut.prefix_ids)
-        for number, cut in enumerate(left.values())
-    ]
-    by_job = {(_job_id(cut), cut.sample): cut for cut in left.values()}
 
-    def keep(rollout: Rollout) -> None:
-        cut = by_job[rollout.problem_id, rollout.sample]
-        jsonl.append(file, _record(cut, rollout, local.tokenizer))
+    def keep(cut: CutSample, answer: ForcedAnswer) -> None:
+        jsonl.append(file, _record(cut, answer))
         observer.on_sample(None)
 
-    local.sampler.run(jobs, _spec(plan), on_rollout=keep)
+    engine.go_on(left, _spec(plan), keep)
+
+
+class LocalAnswers(NamedTuple):
+    """A model in this process goes on, token by token, from what it sampled."""
+
+    local: Local
+    close_text: str
+
+    def beginning(self, made: TokenRecord, budget_tokens: int) -> str:
+        """The text of a sample's first tokens."""
+        return decode_whole(self.local.tokenizer, made.completion_ids[:budget_tokens])
+
+    def prompt_of(self, problem: Problem, made: TokenRecord) -> str:
+        """The prompt as the chat template wrote it."""
+        return decode_whole(self.local.tokenizer, made.prompt_ids)
+
+    def go_on(
+        self,
+        cuts: Sequence[CutSample],
+        spec: SamplingSpec,
+        on_answer: Callable[[CutSample, ForcedAnswer], None],
+    ) -> None:
+        """Has the model answer after each cut."""
+        tokenizer = self.local.tokenizer
+        closing = tuple(tokenizer(self.close_text, add_special_tokens=False)["input_ids"])
+        put_in = [closing if cut.closing else () for cut in cuts]
+        prefixes = [
+            cut.made.completion_ids[: cut.budget_tokens] + after
+            for cut, after in zip(cuts, put_in, strict=True)
+        ]
+        jobs = [
+            Job(number, cut.job_id, cut.sample, cut.made.prompt_ids + prefix)
+            for number, (cut, prefix) in enumerate(zip(cuts, prefixes, strict=True))
+        ]
+        place_of = {(cut.job_id, cut.sample): place for place, cut in enumerate(cuts)}
+
+        def keep(rollout: Rollout) -> None:
+            place = place_of[rollout.problem_id, rollout.sample]
+            answer = ForcedAnswer(
+                whole=decode_whole(tokenizer, prefixes[place]) + rollout.text,
+                text=rollout.text,
+                tokens=rollout.tokens,
+                closing_tokens=len(put_in[place]),
+                finish=rollout.finish,
+            )
+            on_answer(cuts[place], answer)
+
+        self.local.sampler.run(jobs, spec, on_rollout=keep)
 
 
 def _spec(plan: Plan) -> SamplingSpec:
@@ -72,68 +162,73 @@ def _spec(plan: Plan) -> SamplingSpec:
     )
 
 
-def _cuts(plan: Plan, problems: Sequence[Problem], tokenizer: Any) -> list[_Cut]:
+def _cuts(plan: Plan, problems: Sequence[Problem], engine: GoesOn) -> list[CutSample]:
     by_id = {problem.id: problem for problem in problems}
-    closing = tuple(tokenizer(plan.close_text, add_special_tokens=False)["input_ids"])
-    # A sample whose record was torn off by a crash was made again: its tokens stand twice, alike.
-    file = plan.out / TOKENS_FILE
-    made = (
-        {(t.problem, t.sample): t for t in jsonl.read(file, TokenRecord)} if file.is_file() else {}
-    )
-    if len(made) < len(problems) * plan.spec.samples:
-        raise DataError(
-            f"{file} holds the tokens of {len(made):,} of "
-            f"{len(problems) * plan.spec.samples:,} samples; start anew in another folder"
-        )
     cuts = []
-    for tokens in made.values():
+    for made in _made(plan, problems):
+        problem = by_id[made.problem]
         for budget in sorted(plan.budgets):
-            if tokens.finish is Finish.STOP and len(tokens.completion_ids) <= budget:
+            if made.finish is Finish.STOP and _length(made) <= budget:
                 continue
-            prefix = tokens.completion_ids[:budget]
-            put_in = () if _answers(tokenizer, tokens, prefix) else closing
-            cuts.append(
-                _Cut(
-                    problem=by_id[tokens.problem],
-                    sample=tokens.sample,
-                    budget_tokens=budget,
-                    thinking_open=tokens.thinking_open,
-                    prompt_ids=tokens.prompt_ids,
-                    prefix_ids=prefix + put_in,
-                    closing_tokens=len(put_in),
-                )
-            )
+            closing = "" if _answers(engine, problem, made, budget) else plan.close_text
+            cuts.append(CutSample(problem, made.sample, budget, made, closing))
     return cuts
 
 
-def _answers(tokenizer: Any, tokens: TokenRecord, prefix: Sequence[int]) -> bool:
+def _made(plan: Plan, problems: Sequence[Problem]) -> list[TokenRecord]:
+    """The tokens of all samples but those that failed.
+
+    Raises:
+        DataError: some are missing.
+    """
+    # A sample whose record was torn off by a crash was made again: its tokens stand twice; the
+    # last are those of the record.
+    file = plan.out / TOKENS_FILE
+    read = jsonl.read(file, TokenRecord) if file.is_file() else []
+    made = {(t.problem, t.sample): t for t in read}
+    wanted = len(problems) * plan.spec.samples
+    if plan.endpoint is not None:
+        records = jsonl.read(plan.out / RECORDS_FILE, EvalRecord)
+        # Whether prompts open the thinking is settled once all samples are there.
+        opens = {
+            (r.problem, r.sample): r.thinking_open for r in records if r.finish is not Finish.ERROR
+        }
+        made = {
+            key: replace(t, thinking_open=opens[key]) for key, t in made.items() if key in opens
+        }
+        wanted -= len(records) - len(opens)
+    if len(made) < wanted:
+        raise DataError(
+            f"{file} holds the tokens of {len(made):,} of {wanted:,} samples; start anew in "
+            "another folder"
+        )
+    return list(made.values())
+
+
+def _length(made: TokenRecord) -> int:
+    return len(made.completion_ids) if made.tokens is None else made.tokens
+
+
+def _answers(engine: GoesOn, problem: Problem, made: TokenRecord, budget_tokens: int) -> bool:
     """Whether the thinking is over at the end of the prefix, in it or in the prompt's own end."""
-    text = decode_whole(tokenizer, prefix)
-    begun = opened(text, thinking_open=tokens.thinking_open)
-    closed = END_THINK in text or closes_thinking(decode_whole(tokenizer, tokens.prompt_ids))
+    text = engine.beginning(made, budget_tokens)
+    begun = opened(text, thinking_open=made.thinking_open)
+    closed = END_THINK in text or closes_thinking(engine.prompt_of(problem, made))
     return closed and answer_part(begun) is not None
 
 
-def _key(cut: _Cut) -> tuple[str, int, int]:
-    return cut.problem.id, cut.sample, cut.budget_tokens
-
-
-def _job_id(cut: _Cut) -> str:
-    """Its own random numbers: a function of problem, budget and sample."""
-    return f"{cut.problem.id} forced at {cut.budget_tokens}"
-
-
-def _record(cut: _Cut, rollout: Rollout, tokenizer: Any) -> ForcedRecord:
-    prefix = decode_whole(tokenizer, cut.prefix_ids)
-    begun = opened(prefix + rollout.text, thinking_open=cut.thinking_open)
-    verdict = grading.grade(cut.problem, begun)
+def _record(cut: CutSample, answer: ForcedAnswer) -> ForcedRecord:
+    failed = answer.finish is Finish.ERROR
+    begun = opened(answer.whole, thinking_open=cut.made.thinking_open)
+    verdict = Verdict(grade=Grade.UNGRADED) if failed else grading.grade(cut.problem, begun)
     return ForcedRecord(
         problem=cut.problem.id,
         sample=cut.sample,
         budget_tokens=cut.budget_tokens,
         grade=verdict.grade,
-        extra_tokens=cut.closing_tokens + rollout.tokens,
-        finish=rollout.finish,
+        extra_tokens=answer.closing_tokens + answer.tokens,
+        finish=answer.finish,
         extracted=verdict.extracted,
-        text=rollout.text,
+        text=answer.text,
+        failure=answer.failure,
     )

@@ -90,6 +90,7 @@ def settle(
             finish=record.finish,
             thinking_open=record.thinking_open,
             thinking_tokens=record.thinking_tokens,
+            endpoint=record.endpoint,
         )
         return grade(begun(completion, thinking_open=thinking.is_open(record)), record.run)
 

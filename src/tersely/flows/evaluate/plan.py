@@ -93,11 +93,6 @@ def check_plan(plan: Plan) -> None:
             f"--engine {plan.engine!s} samples in this process, and --endpoint on its server; "
             "leave one of them out"
         )
-    if plan.endpoint is not None and plan.protocol is not Protocol.FINISHED:
-        raise ConfigError(
-            f"the protocol {plan.protocol!s} needs the tokens of each sample, which servers do "
-            "not give; evaluate a local --model, or use --protocol finished"
-        )
 
 
 def describe(plan: Plan, problems: Sequence[Problem]) -> EvaluationManifest:
@@ -135,7 +130,7 @@ def facts_of(plan: Plan, planned: int) -> Facts:
     packages += ("vllm",) if not plan.endpoint and plan.engine is Engine.VLLM else ()
     return replace(
         gather_facts(*packages),
-        endpoint=plan.endpoint.url if plan.endpoint else None,
+        endpoint=", ".join(plan.endpoint.urls) if plan.endpoint else None,
         planned_samples=planned,
         budgets=tuple(sorted(set(plan.budgets))),
         name=plan.out.resolve().name,

@@ -180,6 +180,7 @@ def record_of(
         failure=completion.failure or (OTHER_END if failed else None),
         thinking_tokens=None if failed else completion.thinking_tokens,
         loops=None if failed else loops(completion.text),
+        endpoint=completion.endpoint,
     )
 
 

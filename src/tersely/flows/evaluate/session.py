@@ -21,8 +21,9 @@ from tersely.core.manifest import (
 )
 from tersely.core.types import Completion, EvalRecord, Finish, Problem
 from tersely.engines.http.sampler import HTTPSampler
-from tersely.flows.evaluate.forced import force_answers
-from tersely.flows.evaluate.local import Local, local_source
+from tersely.flows.evaluate.continued import ServedAnswers
+from tersely.flows.evaluate.forced import GoesOn, LocalAnswers, force_answers
+from tersely.flows.evaluate.local import TOKENS_FILE, local_source
 from tersely.flows.evaluate.plan import Plan, check_plan, describe, facts_of
 from tersely.flows.evaluate.records import (
     Source,
@@ -116,14 +117,12 @@ def _evaluate(
             _served(plan, problems).check()
         return
     grading.refuse_bad_gold(problems)
-    source_for = _remote if plan.endpoint is not None else local_source
-    source, local = source_for(plan, problems)
+    source, engine = (_local if plan.endpoint is None else _remote)(plan, problems)
     _open_folder(plan, problems, made_of, planned=planned)
     observer.on_sampling("sampling", planned, _count(plan.out / RECORDS_FILE))
     _sample_missing(plan, problems, source, made_of, observer=observer, on_first=on_first)
     if plan.protocol is Protocol.FORCED:
-        assert local is not None
-        force_answers(plan, problems, local, observer=observer, file=plan.out / FORCED_FILE)
+        force_answers(plan, problems, engine, observer=observer, file=plan.out / FORCED_FILE)
 
 
 def _check_folder(
@@ -241,10 +240,26 @@ def _record(plan: Plan, problem: Problem, completion: Completion, *, run: str) -
     )
 
 
-def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local | None]:
+def _local(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, GoesOn]:
+    source, local = local_source(plan, problems)
+    return source, LocalAnswers(local, plan.close_text)
+
+
+def _remote(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, GoesOn]:
     served = _served(plan, problems)
     HTTPSampler(served.endpoint).check()
-    return served.sample, None
+    made = _count(plan.out / RECORDS_FILE)
+    kept = f"{count(made, 'sample')} in {plan.out} stay (tersely report --protocol finished); "
+    answers = ServedAnswers(
+        endpoint=served.endpoint,
+        spec=plan.spec,
+        first=problems[0],
+        close_text=plan.close_text,
+        kept=kept if made else "",
+    )
+    if plan.protocol is Protocol.FORCED and made < len(problems) * plan.spec.samples:
+        answers.prepare()
+    return served.sample, answers
 
 
 def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
@@ -257,6 +272,7 @@ def _served(plan: Plan, problems: Sequence[Problem]) -> Served:
         file=plan.out / RECORDS_FILE,
         accept_first=plan.accept_first,
         grade=lambda c, run: _record(plan, by_id[c.problem_id], c, run=run),
+        tokens_file=None if plan.protocol is Protocol.FINISHED else plan.out / TOKENS_FILE,
     )
 
 
