@@ -6,8 +6,9 @@ import pytest
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
+from tersely.core.forcing import ForcedRecord
 from tersely.core.manifest import EvaluationManifest, Facts, write_manifest
-from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade
+from tersely.core.types import EvalRecord, Finish, Grade
 from tersely.metrics.budgets import Protocol, score, spectrum
 from tersely.metrics.records import SampleTable, arrange, tabulate
 from tersely.readers import frames

@@ -52,16 +52,7 @@ def compare(
         _check_number(evaluations, options)
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
-        read = [
-            load_side(
-                side,
-                place=place,
-                budgets=budgets,
-                protocol=options.protocol,
-                budget_of=options.budget_of,
-            )
-            for place, side in enumerate(sides, start=1)
-        ]
+        read = _load_all(sides, options, budgets=budgets)
         loaded = name_apart(read, evaluations)
         files = _name_files(loaded, given[-1], options)
         ks = numbers(options.k, option="--k")
@@ -89,6 +80,16 @@ def _name_files(loaded: "Sequence[Loaded]", last: Path, options: WrittenOptions)
         names = f"{loaded[0].name}-and-{len(loaded) - 1}-others"
     page = folder / f"compare-{names}.html"
     return Files(page, *options.files)
+
+
+def _load_all(
+    sides: Sequence[SideToRead], options: WrittenOptions, *, budgets: Sequence[int]
+) -> "list[Loaded]":
+    protocol, budget_of = options.protocol, options.budget_of
+    return [
+        load_side(side, place=place, budgets=budgets, protocol=protocol, budget_of=budget_of)
+        for place, side in enumerate(sides, start=1)
+    ]
 
 
 def load_side(

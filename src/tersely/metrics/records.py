@@ -264,7 +264,7 @@ def _columns(records: Sequence[EvalRecord]) -> Samples:
         end_unknown_N=np.array([r.finish is Finish.UNKNOWN for r in records], dtype=bool),
         tokens_N=np.array([r.tokens for r in records], dtype=np.int64),
         answer_N=np.array([_answer_code(r, codes) for r in records], dtype=np.int64),
-        answer_tokens_N=_known_tokens([r.answer_tokens for r in records]),
+        answer_tokens_N=_known([r.answer_tokens for r in records]),
         prefix_budgets_C=np.array(budgets, dtype=np.int64),
         prefix_NC=prefix_NC,
         thinking_N=_known([r.thinking_tokens for r in records]),

@@ -342,10 +342,8 @@ def _records(
         position[key] += 1
         failed = raw.failed or raw.finish is Finish.ERROR or raw.finish is None
         grade = Grade.UNGRADED
-        if not failed:
-            place = f"{path}: {raw.place}"
-            known = options.grader is None or is_verdict(raw.score)
-            grade = grade_of(raw.score, place=place, fix=score_fix) if known else grade
+        if not failed and (options.grader is None or is_verdict(raw.score)):
+            grade = grade_of(raw.score, place=f"{path}: {raw.place}", fix=score_fix)
         records.append(
             EvalRecord(
                 run=options.run,

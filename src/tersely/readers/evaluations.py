@@ -11,8 +11,9 @@ import polars as pl
 from tersely.core import jsonl
 from tersely.core.digests import check_record_file
 from tersely.core.errors import ConfigError, DataError
+from tersely.core.forcing import ForcedRecord
 from tersely.core.manifest import FILE, EvaluationManifest, list_facts, read_manifest
-from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade
+from tersely.core.types import EvalRecord, Finish, Grade
 from tersely.metrics.budgets import Protocol, count_budgets_in, spectrum
 from tersely.metrics.failures import FailedSamples, count_failed
 from tersely.metrics.records import (

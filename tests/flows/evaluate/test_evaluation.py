@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
-from tersely.core.types import EvalRecord, Finish, ForcedRecord, Grade, SamplingSpec, TokenRecord
+from tersely.core.forcing import ForcedRecord, TokenRecord
+from tersely.core.types import EvalRecord, Finish, Grade, SamplingSpec
 from tersely.engines.models import lab_folder, load_policy
 from tersely.engines.pieces import split_text
 from tersely.flows.evaluate.plan import Plan

@@ -15,7 +15,8 @@ from serving import plan, records_of
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
-from tersely.core.types import Finish, ForcedRecord, Grade, SamplingSpec
+from tersely.core.forcing import ForcedRecord
+from tersely.core.types import Finish, Grade, SamplingSpec
 from tersely.engines.http.request import seed_of
 from tersely.flows.evaluate.session import run_evaluation
 from tersely.flows.observer import QUIET, Quiet

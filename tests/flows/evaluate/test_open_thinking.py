@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tersely.core import jsonl
+from tersely.core.forcing import ForcedRecord
 from tersely.core.types import (
     Completion,
     EvalRecord,
     Finish,
-    ForcedRecord,
     Grade,
     RolloutRecord,
     SamplingSpec,

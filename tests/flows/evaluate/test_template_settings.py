@@ -8,9 +8,10 @@ import pytest
 from serving import answers, plan
 
 from tersely.core.errors import ConfigError, TerselyWarning
+from tersely.core.forcing import TokenRecord
 from tersely.core.jsonl import read
 from tersely.core.manifest import EvaluationManifest, read_manifest
-from tersely.core.types import Message, SamplingSpec, TokenRecord
+from tersely.core.types import Message, SamplingSpec
 from tersely.engines.models import lab_folder, load_tokenizer
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation

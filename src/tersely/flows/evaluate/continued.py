@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import Completion, Finish, Problem, SamplingSpec, TokenRecord
+from tersely.core.forcing import TokenRecord
+from tersely.core.types import Completion, Finish, Problem, SamplingSpec
 from tersely.engines.http.continuing import Prefix, Way, path_of
 from tersely.engines.http.reply import Said, text_of
 from tersely.engines.http.reply_tokens import read_ids

@@ -7,17 +7,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from tersely.core import jsonl
 from tersely.core.errors import DataError
-from tersely.core.types import (
-    EvalRecord,
-    Finish,
-    ForcedRecord,
-    Grade,
-    Problem,
-    Rollout,
-    SamplingSpec,
-    TokenRecord,
-    Verdict,
-)
+from tersely.core.forcing import ForcedRecord, TokenRecord
+from tersely.core.types import EvalRecord, Finish, Grade, Problem, Rollout, SamplingSpec, Verdict
 from tersely.engines.local.jobs import Job
 from tersely.engines.tokens import decode_whole
 from tersely.flows.evaluate.local import TOKENS_FILE, Local

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import OnCompletion, Problem, Rollout, TokenRecord
+from tersely.core.forcing import TokenRecord
+from tersely.core.types import OnCompletion, Problem, Rollout
 from tersely.engines.local.jobs import Engine, rendered
 from tersely.engines.local.template import warn_unread
 from tersely.flows.evaluate.plan import TEMPLATE_OPTION, Plan

@@ -2,21 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
-from tersely.core.types import (
-    Completion,
-    EvalRecord,
-    Finish,
-    OnCompletion,
-    Problem,
-    SamplingSpec,
-    TokenRecord,
-)
+from tersely.core.forcing import TokenRecord
+from tersely.core.types import Completion, EvalRecord, Finish, OnCompletion, Problem, SamplingSpec
 from tersely.engines.http.sampler import Endpoint, HTTPSampler
 from tersely.engines.http.template import Template, read_template
 from tersely.flows.evaluate.open_thinking import OpenThinking, begun, settle

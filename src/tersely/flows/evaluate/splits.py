@@ -5,7 +5,8 @@ import logging
 from collections.abc import Sequence
 
 from tersely.core.errors import ConfigError
-from tersely.core.types import Completion, Finish, TokenRecord
+from tersely.core.forcing import TokenRecord
+from tersely.core.types import Completion, Finish
 
 # A tokenizer that splits the texts into so many more or fewer tokens is another model's.
 MOST_DIFFERENCE = 0.1

@@ -1,9 +1,7 @@
 """Recipes: TOML in, checked settings out. Every error names the value, the bound and the fix."""
 
 import re
-import warnings
 from collections.abc import Sequence
-from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -14,9 +12,10 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tersely import rewards, targets
 from tersely.algo import advantages, credit, losses
 from tersely.algo.masks import VANILLA
-from tersely.core.errors import ConfigError, TerselyWarning, no_such, shortened
+from tersely.core.errors import ConfigError, no_such, shortened
 from tersely.core.lookup import BROKEN
 from tersely.core.parsing import parse_toml
+from tersely.flows.recipe.moved import move_templates
 from tersely.flows.recipe.sections import (
     AdvantageSection,
     CheckpointSection,
@@ -56,11 +55,6 @@ MOVED = {
 }
 
 
-# Where an engine's section may have what a chat template is given; it is the model's now.
-_TEMPLATE = "chat_template_kwargs"
-_OLD_TEMPLATES = {"trl": (_TEMPLATE,), "verl": ("data", "apply_chat_template_kwargs")}
-
-
 class Recipe(Section):
     """All settings of a run."""
 
@@ -89,9 +83,7 @@ class Recipe(Section):
     @classmethod
     def _move_templates(cls, settings: Any) -> Any:
         """What an engine's own section gives the chat template becomes the model's."""
-        for section, keys in _OLD_TEMPLATES.items() if isinstance(settings, dict) else ():
-            settings = _move_template(settings, section, keys)
-        return settings
+        return move_templates(settings) if isinstance(settings, dict) else settings
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Recipe":
@@ -218,35 +210,6 @@ class Recipe(Section):
                 f"{made}, so that advantage.name = {self.advantage.name!r} would have no effect; "
                 "leave [advantage] out"
             )
-
-
-def _move_template(settings: dict[str, Any], section: str, keys: Sequence[str]) -> dict[str, Any]:
-    """The settings with the table at ``section.keys`` in the model's section, if there is one.
-
-    Raises:
-        ConfigError: the model's section says something else.
-    """
-    settings = deepcopy(settings)
-    *outer, last = keys
-    place, model = settings.get(section), settings.setdefault("model", {})
-    for key in outer:
-        place = place.get(key) if isinstance(place, dict) else None
-    # What is no table is said where it is used.
-    if not (isinstance(place, dict) and isinstance(place.get(last), dict)):
-        return settings
-    if not isinstance(model, dict):
-        return settings
-    given, name = place.pop(last), ".".join((section, *keys))
-    if model.setdefault(_TEMPLATE, given) != given:
-        raise ConfigError(
-            f"{name} = {given} contradicts model.{_TEMPLATE} = {model[_TEMPLATE]}; leave it out"
-        )
-    warnings.warn(
-        f"{name} is model.{_TEMPLATE} now, and holds wherever the model is used; write it there",
-        TerselyWarning,
-        stacklevel=2,
-    )
-    return settings
 
 
 def _values(value: Any) -> Sequence[Any]:
