@@ -146,7 +146,7 @@ def _plan(benchmark: str, options: SweepOptions) -> "Sweep":
     from tersely.flows.evaluate.plan import Plan
     from tersely.flows.evaluate.sweep import Sweep
 
-    is_served = options.source.endpoint is not None
+    is_served = bool(options.source.endpoint)
     kind, levels = _levels(options.levels, cap_tokens=options.cap_tokens, is_served=is_served)
     spec = SamplingSpec(
         samples=options.samples,
