@@ -390,7 +390,7 @@ def test_views_hold_the_parts_of_every_graded_rollout():
 
 
 def test_views_without_the_text_of_tokens_have_no_parts():
-    seen = view(FOUR).view
+    seen = graded_view(FOUR.problem, columns_of(FOUR), pay_unfinished=False).view
     assert seen.thinking_G is None
     assert seen.first_right_G is None
 
