@@ -23,8 +23,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed-train
 demo: $(VENV)/.installed-train
 	$(BIN)/tersely train --out $(RUN) $(if $(wildcard $(RUN)/manifest.json),--resume)
 
+# File by file, in as many processes as there are cores.
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
