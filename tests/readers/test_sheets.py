@@ -42,7 +42,7 @@ def refusal(tmp_path: Path, content: bytes | str) -> str:
         PLAIN.replace(",", "\t").encode("utf-16"),
         codecs.BOM_UTF16_BE + PLAIN.encode("utf-16-be"),
         PLAIN.encode("utf-32"),
-        gzip.compress(PLAIN.encode()),
+        gzip.compress(PLAIN.encode(), mtime=0),
         DECIMAL,
         DECIMAL.replace(";", "\t"),
         DECIMAL.encode("utf-16"),

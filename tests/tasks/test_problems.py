@@ -188,7 +188,7 @@ def test_packed_utf_16_listed_and_tabbed_files_are_read(tmp_path: Path, name: st
         ("a.jsonl", LINE + LINE.rstrip() + b",\n", "a.jsonl:2 is not a problem: a comma ends it"),
         ("a.json", b"[\n" + LINE + b",\n]", "a.json:4 is not JSON"),
         ("a.csv", b"prompt,answer\n1, 2 or 3?,2\n", "a.csv:2 has more cells than the 2"),
-        ("a.jsonl.gz", gzip.compress(LINE)[:-9], "a.jsonl.gz is damaged"),
+        ("a.jsonl.gz", gzip.compress(LINE, mtime=0)[:-9], "a.jsonl.gz is damaged"),
         ("a.txt", b"1+1?\n", "others end in .jsonl, .json, .parquet, .csv, .tsv"),
     ],
 )
