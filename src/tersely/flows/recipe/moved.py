@@ -30,16 +30,20 @@ def _move_template(settings: dict[str, Any], section: str, keys: Sequence[str]) 
         ConfigError: the model's section says something else.
     """
     settings = deepcopy(settings)
-    *outer, last = keys
-    place, model = settings.get(section), settings.setdefault("model", {})
+    *outer, last = (section, *keys)
+    tables, model = [settings], settings.setdefault("model", {})
     for key in outer:
-        place = place.get(key) if isinstance(place, dict) else None
-    # What is no table is said where it is used.
-    if not (isinstance(place, dict) and isinstance(place.get(last), dict)):
+        # What is no table is said where it is used.
+        if not isinstance(inner := tables[-1].get(key), dict):
+            return settings
+        tables.append(inner)
+    if not (isinstance(tables[-1].get(last), dict) and isinstance(model, dict)):
         return settings
-    if not isinstance(model, dict):
-        return settings
-    given, name = place.pop(last), ".".join((section, *keys))
+    given, name = tables[-1].pop(last), ".".join((section, *keys))
+    # A table that held nothing else would be an empty setting; the section itself may be empty.
+    for table, key in zip(tables[1:-1], outer[1:], strict=True):
+        if not table[key]:
+            del table[key]
     if model.setdefault(_TEMPLATE, given) != given:
         raise ConfigError(
             f"{name} = {given} contradicts model.{_TEMPLATE} = {model[_TEMPLATE]}; leave it out"
