@@ -43,6 +43,8 @@ def test_what_is_alike_everywhere_takes_no_part_and_one_problem_bounds_nothing()
     assert critical(with_still) == pytest.approx(critical(values_PM))
     assert critical(np.ones((50, 3))) == pytest.approx(one_critical(50))
     assert np.isnan(critical(np.ones((1, 3))))
+    assert np.isnan(critical(values_PM[:9]))
+    assert np.isnan(one_critical(9))
 
 
 CAPS = (800, 1600, 3200, 6400)
@@ -106,3 +108,19 @@ def test_the_order_of_problems_changes_estimates_and_errors_by_nothing():
     for before, after in zip(one.accuracy, other.accuracy, strict=True):
         assert after.estimate == pytest.approx(before.estimate)
         assert after.standard_error == pytest.approx(before.standard_error)
+
+
+def test_a_cost_is_never_said_to_be_more_than_it_can_be():
+    rng = np.random.default_rng(4)
+    low_P, high_P = np.minimum(100.0, tokens_P := rng.integers(20, 400, 12)), 1.0 * tokens_P
+    settings = [ServingSetting(0, cap, votes) for votes in (1, 4) for cap in (100, 400)]
+    right_PM = np.tile(rng.random((12, 1)), 4)
+    cost_PM = np.stack([low_P, high_P, 4 * low_P, 4 * high_P], axis=1)
+    grid = ServingGrid(CostAxis.TOKENS, tuple(settings), right_PM, cost_PM, cost_PM, cost_PM)
+    pairs = [(0, 1), (2, 0), (3, 1), (2, 1)]
+    found = bound_changes(grid, pairs=pairs, n_samples=12, rng=rng)
+    assert found.cost[0].high <= 1.0
+    # Four votes at the same cap cost four times as much, whatever the samples.
+    assert found.cost[1][:3] == found.cost[2][:3] == (4.0, 4.0, 4.0)
+    assert found.cost[3].high <= 4.0
+    assert all(-1 <= each.low <= each.high <= 1 for each in found.accuracy)

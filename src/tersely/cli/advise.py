@@ -214,14 +214,20 @@ def _read_rates(prices: PriceOptions, *, n: int) -> "tuple[Rates, ...]":
 def _choose_axis(prices: PriceOptions, rates: "Sequence[Rates]") -> CostAxis:
     axis = prices.by or (CostAxis.MONEY if prices.price_out else CostAxis.TOKENS)
     needed = {
-        CostAxis.MONEY: ("--price-out", [rate.price_out for rate in rates]),
+        CostAxis.MONEY: (
+            "--price-out",
+            [rate.price_out + rate.price_in * rate.prompt_tokens for rate in rates],
+        ),
         CostAxis.SECONDS: ("--seconds-per-token", [rate.seconds_per_token for rate in rates]),
     }
     option, values = needed.get(axis, ("", [1.0]))
     if any(value != value for value in values):
         raise ConfigError(f"--by {axis.value} needs {option}; give it")
-    if not any(values):
-        raise ConfigError(f"{option} 0 makes everything cost nothing; give a price above 0")
+    if not all(values):
+        raise ConfigError(
+            f"{option} 0 makes evaluation {values.index(0.0) + 1} cost nothing, which nothing can "
+            "be cheaper than; give a price above 0, or leave it out"
+        )
     return axis
 
 

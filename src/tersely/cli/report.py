@@ -156,6 +156,7 @@ def _refuse_for_sweep(path: Path, reading: ReadOptions, options: ReportOptions) 
         "--budgets": written.budgets,
         "--k": written.k,
         "--protocol": written.protocol not in (None, Protocol.FINISHED),
+        "--budget-of": written.budget_of is not BudgetOf.TOKENS,
         "--md": written.markdown,
         "--csv": written.csv,
     }

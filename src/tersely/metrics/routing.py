@@ -79,7 +79,11 @@ def route(table: SampleTable, *, caps: tuple[int, ...], critical: float) -> Rout
         return RoutedCost(
             bound_shares(averages(kept_P[:, None]), n_samples_M=samples_1, critical=critical)[0],
             bound_ratios(
-                spent_P[:, None], mean_P[:, None], n_samples_M=samples_1, critical=critical
+                spent_P[:, None],
+                mean_P[:, None],
+                n_samples_M=samples_1,
+                critical=critical,
+                most_M=np.ones(1),
             )[0],
         )
 

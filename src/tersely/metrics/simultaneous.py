@@ -23,6 +23,8 @@ RESAMPLES = 1000
 MOST_RESAMPLED = 2000
 # A figure that so few problems move has t-values that run wild.
 FEWEST_APART = 30
+# Of fewer problems intervals of many figures at once say nothing, or are without bounds.
+FEWEST_PROBLEMS = 10
 # Below this a standard error is rounding.
 TINY = 1e-12
 
@@ -53,14 +55,14 @@ def find_critical(
 ) -> float:
     """The bound that the largest of M absolute t-values stays within with probability ``level``.
 
-    NaN for fewer than two problems. A figure that fewer than 30 problems, or half of them,
+    NaN for fewer than ten problems. A figure that fewer than 30 problems, or half of them,
     move takes no part.
 
     Args:
         influence_PM: what each problem adds to each figure, mean 0 over problems.
     """
     problems = len(influence_PM)
-    if problems < 2:
+    if problems < FEWEST_PROBLEMS:
         return np.nan
     apart_PM = np.abs(influence_PM - np.median(influence_PM, axis=0)) > TINY
     moving_PM = influence_PM[:, apart_PM.sum(axis=0) >= min(FEWEST_APART, problems // 2)]
@@ -92,7 +94,9 @@ def _resample_largest(
 
 
 def one_critical(problems: int, *, level: float = LEVEL) -> float:
-    """The same for one figure by itself: Student's."""
+    """The same for one figure by itself: Student's; NaN likewise."""
+    if problems < FEWEST_PROBLEMS:
+        return np.nan
     return float(t.ppf(1 - (1 - level) / 2, max(problems - 1, 1)))
 
 
@@ -159,9 +163,16 @@ def bound_changes(
                 grid.cost_PM[:, old_M],
                 n_samples_M=n_samples_M,
                 critical=critical,
+                most_M=np.array([_most(grid.settings[m], grid.settings[of]) for m, of in pairs]),
             )
         ),
     )
+
+
+def _most(new: ServingSetting, old: ServingSetting) -> float:
+    """The largest multiple that the cost can be: a vote under a lower cap costs no more."""
+    known = new.side == old.side and new.cap_tokens <= old.cap_tokens
+    return new.votes / old.votes if known else np.inf
 
 
 def _is_nested(new: ServingSetting, old: ServingSetting) -> bool:
@@ -201,7 +212,7 @@ def bound_differences(
     means_M, errors_M = change_PM.mean(axis=0), _errors(change_PM)
     still = critical**2 / (problems + critical**2)
     half_M = np.where((change_PM == 0).all(axis=0), still, critical * errors_M)
-    bounds = np.array([means_M, means_M - half_M, means_M + half_M])
+    bounds = np.clip([means_M, means_M - half_M, means_M + half_M], -1.0, 1.0)
     if nested_M is not None and nested_M.any():
         lost = bound_shares(
             averages(-change_PM[:, nested_M]),
@@ -218,10 +229,14 @@ def bound_ratios(
     *,
     n_samples_M: Int[np.ndarray, " M"],
     critical: float,
+    most_M: Float[np.ndarray, " M"] | None = None,
 ) -> list[Interval]:
     """Means, or their ratios to those of ``base_PM``, with intervals of their logarithms.
 
     Where no problem differs, ``± z^2 / (P + z^2)`` of it.
+
+    Args:
+        most_M: what each can be at most; one that is that for every problem is exact.
     """
     mean_M = cost_PM.mean(axis=0)
     relative_PM = cost_PM / np.where(mean_M > 0, mean_M, np.nan)
@@ -233,6 +248,10 @@ def bound_ratios(
     still = 1 + critical**2 / (len(cost_PM) + critical**2)
     factor_M = np.where(errors_M > TINY, np.exp(critical * errors_M), still)
     bounds = np.array([mean_M, mean_M / factor_M, mean_M * factor_M])
+    if most_M is not None:
+        exact_M = (errors_M <= TINY) & np.isclose(mean_M, most_M)
+        bounds[1] = np.where(exact_M, mean_M, bounds[1])
+        bounds[2] = np.where(exact_M, mean_M, np.minimum(bounds[2], most_M))
     return _as_intervals(bounds, len(cost_PM), n_samples_M, mean_M * errors_M)
 
 

@@ -371,11 +371,7 @@ def _records(
 
 
 def _check_records(
-    path: Path,
-    records: Sequence[EvalRecord],
-    counted: Sequence[_Counted],
-    *,
-    options: Options,
+    path: Path, records: Sequence[EvalRecord], counted: Sequence[_Counted], *, options: Options
 ) -> None:
     seen: dict[tuple[str, str, int], str] = {}
     for record, (raw, _) in zip(records, counted, strict=True):
@@ -389,6 +385,11 @@ def _check_records(
             raise DataError(
                 f"{path}: {raw.place} has {record.tokens} tokens, above the cap of "
                 f"{record.cap_tokens}; {fix}"
+            )
+        if record.tool_tokens is not None and record.tool_tokens > record.tokens:
+            raise DataError(
+                f"{path}: {raw.place} has {record.tool_tokens} tokens of tools among "
+                f"{record.tokens} in all; correct the file, or leave tool_tokens out"
             )
         key = (record.benchmark, record.problem, record.sample)
         if key in seen:

@@ -2,12 +2,13 @@
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.core.manifest import FILE, EvaluationManifest, read_manifest
 from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
@@ -127,7 +128,20 @@ def expand_sweeps(paths: Sequence[Path]) -> list[Path]:
     Raises:
         ConfigError: as ``list_levels``.
     """
-    return [each for path in paths for each in (list_levels(path) if is_sweep(path) else (path,))]
+    found: list[Path] = []
+    for path in paths:
+        if not is_sweep(path):
+            found.append(path)
+            continue
+        found += list_levels(path)
+        for level in read_sweep(path).levels:
+            if level.refused is not None:
+                warnings.warn(
+                    f"{path}: the level {level.name} failed and is left out ({level.refused})",
+                    TerselyWarning,
+                    stacklevel=2,
+                )
+    return found
 
 
 def _has_records(folder: Path) -> bool:

@@ -35,7 +35,8 @@ def written(question):
 class Talker:
     """``ids``: it knows return_token_ids, /tokenize and prompts of ids; ``logprobs``: it tells.
     ``completions``, ``goes_on``: it has the one endpoint, and honours the flags of the other;
-    ``refuses``: it refuses the flags; ``adds``: tokens that its template puts before a prefix.
+    ``refuses``: it refuses the flags; ``half``: it adds no turn of its own where it is told so, and
+    ends the prefix's all the same; ``adds``: tokens that its template puts before a prefix.
     """
 
     ids: bool = False
@@ -43,6 +44,7 @@ class Talker:
     completions: bool = False
     goes_on: bool = False
     refuses: bool = False
+    half: bool = False
     adds: int = 0
 
     def __call__(self, body):
@@ -76,7 +78,8 @@ class Talker:
             if self.refuses and flags:
                 return reply({"error": "unknown field continue_final_message"}, status=422)
             whole = gone_on(number, rest[0]) if flags and self.goes_on else thought(number, 1)
-            prompt += rest[0] + "+" * self.adds + ("" if flags and self.goes_on else "</s>[a]")
+            end = "</s>" if self.half and not body.get("add_generation_prompt", True) else "</s>[a]"
+            prompt += rest[0] + "+" * self.adds + ("" if flags and self.goes_on else end)
         else:
             whole = thought(number, body["seed"])
         return self.said(body, prompt, whole, cap)

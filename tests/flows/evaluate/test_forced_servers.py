@@ -109,11 +109,12 @@ def test_what_is_forced_already_is_not_asked_again(server, benchmark, tmp_path) 
     [
         (Talker(refuses=True), r"POST chat/completions \(chat\): HTTP 422 .*continue_final"),
         (Talker(), "it ignores continue_final_message"),
+        (Talker(half=True), "it ignores continue_final_message"),
         (Talker(goes_on=True, adds=40), r"it read \d+ tokens where prompt and prefix are \d+"),
         (Talker(ids=True, refuses=True), r"POST completions \(ids\): HTTP 404 .*; POST chat"),
         (Talker(logprobs=False), "does not tell the tokens of its replies"),
     ],
-    ids=["refuses", "ignores", "rewrites", "neither", "silent"],
+    ids=["refuses", "ignores", "half", "rewrites", "neither", "silent"],
 )
 def test_a_server_that_does_not_go_on_is_refused_before_anything_is_paid(
     server, benchmark, tmp_path, talker, said

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "engines" / "http"))
 from faulty_server import choice, completion, reply
 
 from tersely.core import jsonl
-from tersely.core.errors import ConfigError, EngineError
-from tersely.core.types import SamplingSpec
+from tersely.core.errors import ConfigError, EngineError, TerselyWarning
+from tersely.core.types import EvalRecord, Finish, Grade, SamplingSpec
 from tersely.engines.models import lab_folder
 from tersely.flows.evaluate.levels import (
     budget_levels,
@@ -219,6 +220,32 @@ def test_a_level_that_fails_after_its_first_samples_leaves_the_others_whole(
     assert "stop token <|im_end|>" in measured.record.levels[1].refused
     assert {len(side.table.keys) for side in measured.sides} == {PROBLEMS}
     assert len(records_of(tmp_path / "s" / "medium")) > 0
+
+
+def test_every_figure_is_over_the_problems_that_all_levels_have_samples_of(
+    server, benchmark, tmp_path
+) -> None:
+    server.answer = sweeping.working
+    run_sweep(sweep(server, benchmark, tmp_path / "s"), observer=Order())
+    file = tmp_path / "s" / "medium" / "records.jsonl"
+    records = jsonl.read(file, EvalRecord)
+    lost = records[0].problem
+    jsonl.write(
+        file,
+        [
+            replace(r, grade=Grade.UNGRADED, finish=Finish.ERROR, tokens=0, failure="gone")
+            if r.problem == lost
+            else r
+            for r in records
+        ],
+    )
+    (file.parent / "digests.json").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TerselyWarning)
+        measured = measure_sweep(tmp_path / "s")
+    tokens = {level.tokens.n_problems for level in measured.adherence.levels}
+    accuracies = {point.accuracy.n_problems for point in measured.front.points}
+    assert tokens == accuracies == {PROBLEMS - 1}
 
 
 def test_where_every_level_fails_the_sweep_does(server, benchmark, tmp_path) -> None:

@@ -26,7 +26,7 @@ class Prefix(NamedTuple):
         text: prompt and beginning for ``TEXT``, the beginning alone for ``CHAT``.
         tokens: of prompt and beginning, which the server's own count is held against; None where
             they are not known.
-        flags: ask to continue the message; without, only to see what difference they make.
+        flags: ask to continue the message; without, only to see what difference that makes.
     """
 
     way: Way
@@ -54,5 +54,6 @@ def asked_of(problem: Problem, prefix: Prefix | None) -> dict[str, object]:
     if prefix.way is Way.TEXT:
         return {"prompt": prefix.text}
     messages = [*problem.chat, {"role": "assistant", "content": prefix.text}]
-    flags = {"continue_final_message": True, "add_generation_prompt": False}
-    return {"messages": messages, **(flags if prefix.flags else {})}
+    # Some servers know the second flag alone: they end the message and add nothing.
+    flags = {"continue_final_message": True} if prefix.flags else {}
+    return {"messages": messages, "add_generation_prompt": False, **flags}

@@ -14,7 +14,7 @@ REPEATED_CHARS = 12
 
 
 class Tried(NamedTuple):
-    """One way tried: the reply, and the same request without the flags, where it was answered."""
+    """One way tried: the reply, and the tokens read where it was not asked to go on."""
 
     prefix: Prefix
     said: Said

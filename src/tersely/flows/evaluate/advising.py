@@ -153,6 +153,12 @@ def _align(evaluations: Sequence[Loaded], by: PairBy) -> tuple[list[Loaded], lis
         aligned = align(evaluations[0], other, by=by)
         sides.append(aligned.loaded)
         notes += aligned.notes
+    for side in sides:
+        if side.table.reach_tokens < 1:
+            raise DataError(
+                f"{side.name}: no sample has a token, so that nothing costs anything; give counts "
+                "of tokens (--column tokens=NAME, or --tokenizer)"
+            )
     return sides, notes
 
 

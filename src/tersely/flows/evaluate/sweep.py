@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tersely.core.errors import ConfigError, EngineError, shortened
 from tersely.core.lock import contents, lock_folder
@@ -138,9 +139,15 @@ def run_sweep(sweep: Sweep, *, observer: Observer, on_first: OnFirst | None = No
         if len(failed) == len(record.levels):
             raise EngineError(
                 f"every level failed; the first, {failed[0].name}: {failed[0].refused}"
-                f"{_FIELDS.get(sweep.kind, '')}"
+                f"{_fix(sweep.kind, str(failed[0].refused))}"
             )
     return record
+
+
+def _fix(kind: SweepKind, refused: str) -> str:
+    """What to try where a request itself was refused."""
+    of_request = any(status in refused for status in ("HTTP 400", "HTTP 422"))
+    return _FIELDS.get(kind, "") if of_request else ""
 
 
 def _open(sweep: Sweep, problems: Sequence[Problem]) -> SweepRecord:
@@ -150,8 +157,8 @@ def _open(sweep: Sweep, problems: Sequence[Problem]) -> SweepRecord:
         ConfigError: it holds something else, other levels, or levels of other problems.
     """
     folder = sweep.plan.out
-    if not is_sweep(folder):
-        if others := contents(folder):
+    if not is_sweep(folder) or not _is_begun(folder):
+        if not is_sweep(folder) and (others := contents(folder)):
             raise ConfigError(
                 f"{folder} exists and is no sweep (it holds {others[0]}); choose another --out"
             )
@@ -167,6 +174,11 @@ def _open(sweep: Sweep, problems: Sequence[Problem]) -> SweepRecord:
     if record != there:
         write_sweep(folder, record)
     return record
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a level has its folder: a list alone is of a sweep that was refused at once."""
+    return any((folder / level.name).is_dir() for level in read_sweep(folder).levels)
 
 
 def _check_same_levels(sweep: Sweep, there: SweepRecord) -> None:

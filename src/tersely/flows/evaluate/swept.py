@@ -17,6 +17,7 @@ from tersely.metrics.allpairs import PairDifference, compare_all_pairs
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.failures import tell_failed
 from tersely.metrics.pareto import Front, place_on_fronts
+from tersely.metrics.records import SampleTable, select
 from tersely.metrics.sharing import share
 from tersely.readers.evaluations import RECORDS_FILE, Loaded, load
 from tersely.readers.frames import scan
@@ -73,7 +74,7 @@ def measure_sweep(folder: Path) -> MeasuredSweep:
             f"more; sweep again, or give its own folder: tersely report {folders[0]}"
         )
     sides = [load(each, protocol=Protocol.FINISHED) for each in folders]
-    tables = share([side.table for side in sides])
+    tables = _graded_everywhere(share([side.table for side in sides]))
     names = [each.name for each in folders]
     levels = tuple(level for level in record.levels if level.name in names)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
@@ -100,12 +101,21 @@ def measure_sweep(folder: Path) -> MeasuredSweep:
     )
 
 
+def _graded_everywhere(tables: Sequence[SampleTable]) -> list[SampleTable]:
+    """The tables of one list of problems, less those that a level has no grade of: every figure of
+    a sweep is over the same problems."""
+    whole_P = np.all([table.graded_PS.any(axis=1) for table in tables], axis=0)
+    if whole_P.all() or not whole_P.any():
+        return list(tables)
+    return [select(table, rows_P=np.flatnonzero(whole_P)) for table in tables]
+
+
 def _notes(sides: Sequence[Loaded], shared: int) -> list[str]:
     left_out = [(s.name, len(s.table.keys) - shared) for s in sides if len(s.table.keys) > shared]
     notes = []
     if left_out:
         listed = ", ".join(f"{n:,} of {name}" for name, n in left_out)
-        notes.append(f"Problems that not all levels hold, left out: {listed}.")
+        notes.append(f"Problems that not all levels have samples of, left out: {listed}.")
     for side in sides:
         notes += [f"{side.name}: {note}" for note in side.notes]
         if side.failed is not None:

@@ -128,10 +128,12 @@ class Recipe(Section):
                     f"so no rollout could be too long; set target.{key} <= {cap}"
                 )
         given = targets.declared(self.target.name).gives
-        for field in sorted(needs & {"target_tokens", "weight"} - given):
+        wanted = needs & {"target_tokens", "weight"}
+        for field in sorted(wanted - given):
+            fit = [n for n in targets.giving(field) if wanted <= targets.declared(n).gives]
             raise ValueError(
                 f"reward {self.reward.name} needs {field}, which target {self.target.name} "
-                f"does not give; use one of {', '.join(targets.giving(field))}"
+                f"does not give; use one of {', '.join(fit)}"
             )
 
     def _check_effort(self) -> None:

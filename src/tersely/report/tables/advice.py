@@ -283,6 +283,13 @@ def caption_advice(advice: ServingAdvice) -> str:
     )
 
 
+def _next(target: TargetAdvice) -> Cell:
+    """How the cost compares with the next cheapest; a dash where no other gets there."""
+    if target.ratio is None or target.rival is None or not target.rival.met:
+        return Cell(UNDEFINED, "")
+    return format_ratio(target.ratio)
+
+
 def tabulate_targets(advice: ServingAdvice, *, names: Sequence[str] | None = None) -> Matrix:
     """The cheapest setting for each accuracy, and what it does on other problems."""
     rows, several = [], len(advice.names) > 1
@@ -296,7 +303,7 @@ def tabulate_targets(advice: ServingAdvice, *, names: Sequence[str] | None = Non
             format_level(best.accuracy, Unit.SHARE),
             format_cost(best.cost, advice.axis),
             Cell(UNDEFINED if math.isnan(best.agreement) else f"{best.agreement:.0%}", ""),
-            *([format_ratio(target.ratio)] if several and target.ratio else []),
+            *([_next(target)] if several else []),
         ]
         if not best.met:
             cells = [Cell("not reached", ""), *[Cell(UNDEFINED, "")] * (len(cells) - 1)]

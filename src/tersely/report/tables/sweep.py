@@ -64,7 +64,8 @@ def summarise_sweep(sweep: MeasuredSweep) -> list[str]:
     if verdicts == {Obedience.IGNORED}:
         return ["The levels do nothing that could be seen: no two of them differ in length."]
     if verdicts == {Obedience.OBEYED}:
-        return ["Every level was obeyed."]
+        sampled = "" if len(sweep.levels) == len(sweep.record.levels) else " that was sampled"
+        return [f"Every level{sampled} was obeyed."]
     found = (
         (verdict, [each.name for each in adherence.levels if each.verdict is verdict])
         for verdict in Obedience
