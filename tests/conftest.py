@@ -8,6 +8,8 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+# Tables are of a fixed width where nothing says otherwise; a pytest of several processes does.
+os.environ.pop("COLUMNS", None)
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
