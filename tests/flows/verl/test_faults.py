@@ -151,7 +151,7 @@ def test_slow_progress_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "for n in range(8): time.sleep(.5); (kept / str(n)).write_text('weights')\n"
     )
     played(monkeypatch, code)
-    launched(tmp_path / "run", stall_s=2.5)
+    launched(tmp_path / "run", stall_s=2.0)
 
 
 def ended(pid: int, *, within_s: float = 30.0) -> bool:
