@@ -226,9 +226,7 @@ def _fill_box(table: SampleTable, named: _NamedAnswers, *, cap_tokens: int) -> _
     )
 
 
-def _size_wrong(
-    named: _NamedAnswers, voting_PS: Bool[np.ndarray, "P S"]
-) -> Int[np.ndarray, "P W"]:
+def _size_wrong(named: _NamedAnswers, voting_PS: Bool[np.ndarray, "P S"]) -> Int[np.ndarray, "P W"]:
     """How many samples vote for each wrong answer, the most frequent first."""
     problems = len(voting_PS)
     cells_N = (np.arange(problems)[:, None] * named.width + named.place_PS)[voting_PS]
