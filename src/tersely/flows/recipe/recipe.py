@@ -140,12 +140,6 @@ class Recipe(Section):
 
     def _check_effort(self) -> None:
         """Levels differ in their prompts, and targets by level are of levels that there are."""
-        for name, level in self.effort.items():
-            if level.phrase and not level.phrase.strip():
-                raise ValueError(
-                    f"effort.{name}.phrase = {level.phrase!r} is blank, and asks for nothing; "
-                    "write what the level asks for, or leave it out"
-                )
         asked = [(level.phrase, level.system_prompt) for level in self.effort.values()]
         if len(set(asked)) < len(asked):
             raise ValueError(
