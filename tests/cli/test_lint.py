@@ -156,3 +156,20 @@ def test_nothing_heavy_is_loaded(records):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_lengths_in_parts_are_printed_and_left_open_where_a_sample_does_not_tell(records):
+    known = [
+        replace(r, thinking_tokens=8, answer_tokens=6 if r.grade is Grade.CORRECT else None)
+        for r in jsonl.read(records, EvalRecord)
+    ]
+    # means: 8; (10+15+40+90+12+15+95+150)/8 - 8 = 45.375; of right ones (155 - 24)/4 = 32.75
+    jsonl.write(records, known)
+    parts = json.loads(call("--records", records, "--json").stdout)["figures"]["parts"]
+    assert [p["mean"]["estimate"] for p in parts] == pytest.approx([8.0, 45.375, 32.75])
+    assert [p["mean"]["n_samples"] for p in parts] == [320, 320, 160]
+    jsonl.write(records, [replace(known[0], thinking_tokens=None), *known[1:]])
+    said = call("--records", records)
+    parts = json.loads(call("--records", records, "--json").stdout)["figures"]["parts"]
+    assert [p["mean"]["estimate"] for p in parts] == [None, None, pytest.approx(32.75)]
+    assert "the thinking of 1 sample was not counted" in " ".join(said.stdout.split())

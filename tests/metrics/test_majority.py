@@ -2,10 +2,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy.stats import hypergeom
 
-from tersely.metrics import majority as majority_module
-from tersely.metrics.majority import MOST_SUBSETS, majority_at_k
 from tersely.metrics.records import NO_ANSWER, RIGHT, UNKNOWN_ANSWER
+from tersely.metrics.votes import majority_at_k
 
 
 def majority(votes, *, k, graded=None):
@@ -66,29 +66,28 @@ def test_an_unknown_wrong_answer_or_too_few_samples_are_undefined():
         majority([0], k=0)
 
 
-def test_many_subsets_are_sampled_without_repeats():
-    # 20 right, 12 alike wrong, k = 31 of 32: right always wins; with replacement it might not.
+def test_many_subsets_are_all_counted():
+    # 17 right, 15 alike wrong, k = 31 of 32: right always wins; with replacement it might not.
     assert majority([0] * 17 + [5] * 15, k=31) == pytest.approx(1.0)
-    # k = 16 of 32, 4496388 or more subsets: close to the exact chance by the hypergeometric law
-    from scipy.stats import hypergeom
-
+    # k = 16 of 32, 601080390 subsets: the exact chance by the hypergeometric law
     law = hypergeom(32, 18, 16)
     exact = sum(law.pmf(x) for x in range(9, 17)) + 0.5 * law.pmf(8)
-    error = 4 * np.sqrt(exact * (1 - exact) / MOST_SUBSETS)
-    assert majority([0] * 18 + [5] * 14, k=16) == pytest.approx(exact, abs=error)
+    assert majority([0] * 18 + [5] * 14, k=16) == pytest.approx(exact, rel=1e-12)
+    # 400 samples, half of them right, the others of one mind: by symmetry right wins half
+    assert majority([0] * 200 + [5] * 200, k=128) == pytest.approx(0.5, rel=1e-12)
 
 
 def test_the_same_votes_have_the_same_value_whatever_stands_beside_them():
-    # 12870 subsets of 8 in 16: 2,000 stand for them, and always the same ones
     votes = np.array([0] * 7 + [5] * 6 + [9] * 3)
     alone = majority(votes.tolist(), k=8)
     among = np.stack([np.zeros(16, dtype=np.int64), votes, np.full(16, 5)])[:, :, None]
     together = majority_at_k(among, np.ones((3, 16), dtype=bool), k=8)[:, 0]
-    assert together.tolist() == [1.0, alone, 0.0]
+    assert together.tolist() == pytest.approx([1.0, alone, 0.0])
 
 
-def test_the_subsets_that_stand_for_all_are_the_same_in_another_process():
-    votes = [0] * 7 + [5] * 6 + [9] * 3
-    first = majority(votes, k=8)
-    majority_module._subsets.cache_clear()
-    assert majority(votes, k=8) == first
+def test_more_subsets_than_a_float_counts_are_undefined():
+    # C(1100, 550) is about 1e330; of one vote and of all votes there are few subsets.
+    votes = [0] * 700 + [5] * 400
+    assert np.isnan(majority(votes, k=550))
+    assert majority(votes, k=1) == pytest.approx(7 / 11)
+    assert majority(votes, k=1100) == 1.0

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from tersely.metrics.majority import majority_at_k
 from tersely.metrics.records import NO_ANSWER, RIGHT, UNKNOWN_ANSWER, SampleTable, cut_at
-from tersely.metrics.votes import Ballots, cast, expect_majority
+from tersely.metrics.votes import Ballots, cast, expect_majority, majority_at_k
 
 CAP = 100
 

@@ -236,7 +236,11 @@ def _read_share(text: str) -> float:
     found = re.fullmatch(r"(\d{1,3}(?:\.\d+)?|\.\d+)\s*(%?)", text.strip())
     share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
     if not 0 < share <= 1:
-        fix = f"write --accuracy {text.strip()}%" if found and not found[2] and share <= 100 else ""
+        fix = (
+            f"write --accuracy {text.strip()}%"
+            if found and not found[2] and 1 < share <= 100
+            else ""
+        )
         raise ConfigError(
             f"--accuracy {shortened(text)} is no accuracy above 0% and up to 100%; "
             f"{fix or 'write --accuracy 60%'}"

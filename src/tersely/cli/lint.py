@@ -127,6 +127,7 @@ def _show(
         cells=facts.cells,
         curve=facts.curve,
         target_tokens=facts.target_tokens,
+        parts=facts.parts,
         notes=facts.pool.notes,
     )
     if suggestion is not None:

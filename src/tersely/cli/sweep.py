@@ -36,7 +36,7 @@ TEMPLATE = "chat_template_kwargs"
 
 @dataclass(frozen=True, kw_only=True)
 class LevelOptions:
-    """What the levels are; exactly one of the four kinds."""
+    """What the levels are; exactly one of the kinds."""
 
     efforts: Annotated[
         str | None, typer.Option(help="Levels that differ in effort: low,medium,high.")
@@ -56,6 +56,13 @@ class LevelOptions:
         typer.Option(
             help="JSON list or JSON lines, one object a level: its name, and what is merged into "
             "its requests."
+        ),
+    ] = None
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="Recipe or run folder: ask as in its training, at its levels of effort (or at "
+            "those of --efforts), or with its target's sentence for each of --budgets."
         ),
     ] = None
     effort_field: Annotated[
@@ -181,8 +188,9 @@ def _levels(
     from tersely.flows.evaluate import levels
     from tersely.readers.sweeps import SweepKind
 
+    as_trained = options.recipe is not None and not options.budgets
     given = {
-        SweepKind.EFFORTS: options.efforts,
+        SweepKind.EFFORTS: options.efforts or as_trained,
         SweepKind.BUDGETS: options.budgets,
         SweepKind.PROMPTS: options.prompts,
         SweepKind.BODIES: options.extra_body_each,
@@ -192,8 +200,10 @@ def _levels(
         said = " and ".join(f"--{kind}" for kind in kinds) or "none of them is given"
         raise ConfigError(
             "a sweep is over one of --efforts, --budgets, --prompts or --extra-body-each "
-            f"({said}); give one, or put all that differs into --extra-body-each"
+            f"({said}); give one, put all that differs into --extra-body-each, or give --recipe"
         )
+    if options.recipe is not None:
+        return kinds[0], _trained_levels(options, options.recipe, cap_tokens=cap_tokens)
     if options.efforts:
         usual = EFFORT_FIELD if is_served else f"{TEMPLATE}.{EFFORT_FIELD}"
         return kinds[0], levels.effort_levels(options.efforts, field=options.effort_field or usual)
@@ -205,6 +215,23 @@ def _levels(
         return kinds[0], levels.prompt_levels(options.prompts)
     assert options.extra_body_each is not None
     return kinds[0], levels.body_levels(options.extra_body_each)
+
+
+def _trained_levels(
+    options: LevelOptions, recipe: Path, *, cap_tokens: int
+) -> "tuple[SweepLevel, ...]":
+    from tersely.flows.evaluate.levels import recipe_levels
+    from tersely.flows.recipe.recipe import RECIPE_FILE, find_recipe, read_recipe
+
+    file = recipe / RECIPE_FILE if recipe.is_dir() else recipe
+    if options.prompts or options.extra_body_each:
+        raise ConfigError("--recipe goes with --efforts or --budgets, or alone")
+    return recipe_levels(
+        read_recipe(find_recipe(file)),
+        efforts=options.efforts,
+        budgets=options.budgets,
+        cap_tokens=cap_tokens,
+    )
 
 
 def _show_plan(sweep: "Sweep") -> None:
@@ -220,6 +247,7 @@ def _show_plan(sweep: "Sweep") -> None:
         "over": sweep.kind,
         "levels": [
             {"name": level.name, "sends": level.sends, "system_prompt": level.system_prompt}
+            | ({"phrase": level.phrase} if level.phrase else {})
             for level in sweep.levels
         ],
         "n_problems": problems,

@@ -5,6 +5,7 @@ A parameter's type says what a recipe may set it to, bounds included:
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Set
 from functools import cache
 from importlib import import_module
@@ -27,6 +28,8 @@ _SAID = {
     "formats": ("reader", "--from: "),
     "alarms": ("alarm", ""),
 }
+# No coefficient is larger, and sums of larger ones overflow.
+MOST = 1e12
 # What pydantic calls a broken bound: its key, how we say it, and what to set instead.
 BROKEN = {
     "greater_than_equal": ("ge", "is below", ">="),
@@ -133,6 +136,8 @@ def _reader(wanted: Any) -> Callable[[object], object]:
 
 
 def _take(place: str, wanted: Any, value: object) -> object:
+    if isinstance(value, float) and MOST < abs(value) < math.inf:
+        raise ConfigError(f"{place} = {value:g} is above {MOST:g} in size; set a smaller one")
     try:
         return _reader(wanted)(value)
     except ValidationError as error:
@@ -152,4 +157,5 @@ def _message(place: str, first: ErrorDetails) -> str:
     if kind.endswith("_type"):
         wanted = kind.removesuffix("_type").replace("string", "str")
         return f"{place} = {value!r} must be of type {wanted}"
-    return f"{place} = {value!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{place} = {value!r}: {said[0].lower()}{said[1:]}"

@@ -108,6 +108,7 @@ class EvaluationManifest:
     allowance_tokens: int | None = None
     chat_template_kwargs: str | None = None
     system_prompt: str | None = None
+    phrase: str | None = None
     facts: Facts
 
 

@@ -96,6 +96,7 @@ class LevelAdherence(NamedTuple):
         over: over the budget; NaN without a budget.
         wanted: over this budget at the level with the largest one; NaN where that is this level.
         near: within the budget by 5% at most.
+        of_budget: mean ratio of a sample's tokens to the budget; NaN without one.
         verdict: what to conclude; ``against``: the places of the levels that decided it.
     """
 
@@ -108,6 +109,7 @@ class LevelAdherence(NamedTuple):
     wanted: Interval
     near: float
     cut: Interval
+    of_budget: Interval
     verdict: Obedience
     against: tuple[int, ...]
 
@@ -125,19 +127,24 @@ class Adherence(NamedTuple):
         return all(pair.state is PairState.EQUAL_TEXTS for pair in self.pairs)
 
 
-def judge_adherence(levels: Sequence[LevelSamples], *, rng: np.random.Generator) -> Adherence:
+def judge_adherence(
+    levels: Sequence[LevelSamples], *, rng: np.random.Generator, of_all_tokens: bool = False
+) -> Adherence:
     """Lengths of all levels against each other, and a verdict on each.
 
     Two levels differ if swapping them within random problems rarely gives so large a difference
     (p < .05 after Holm's correction over all pairs). They do nothing if they do not differ and a
     difference of a fifth of their length would have been seen in 80% of tries, or if all of their
     texts are equal. Source of the need to check: vLLM issues 39573 and 54906.
+
+    Args:
+        of_all_tokens: budgets are of all tokens, and not of the thinking where it is known.
     """
     means_LP = np.stack([average_defined(level.tokens_PS, axis=1) for level in levels])
     n_samples_L = [int((~np.isnan(level.tokens_PS)).sum()) for level in levels]
     differences = compare_all_pairs(means_LP, shares=False, n_samples_L=n_samples_L, rng=rng)
     pairs = tuple(_judge_pair(levels, each, means_LP) for each in differences)
-    thinking = all(_knows_thinking(level) for level in levels)
+    thinking = not of_all_tokens and all(_knows_thinking(level) for level in levels)
     judged = tuple(
         _judge_level(levels, place, pairs, thinking=thinking, rng=rng)
         for place in range(len(levels))
@@ -186,10 +193,11 @@ def _judge_level(
     counted = CountedTokens.THINKING if thinking else CountedTokens.ALL
     largest = max(levels, key=lambda each: each.budget_tokens or 0)
     held_PS = _held(level, counted)
-    over = wanted = _NOTHING
+    over = wanted = of_budget = _NOTHING
     near = np.nan
     if budget is not None:
         over = _estimate(np.where(np.isnan(held_PS), np.nan, held_PS > budget), rng, share=True)
+        of_budget = _estimate(held_PS / budget, rng) if budget else _NOTHING
         near_PS = (held_PS >= NEAR_SHARE * budget) & (held_PS <= budget)
         near = float(near_PS.sum() / max(1, (~np.isnan(held_PS)).sum()))
         if largest is not level:
@@ -217,6 +225,7 @@ def _judge_level(
         wanted,
         near,
         _estimate(np.where(np.isnan(level.tokens_PS), np.nan, level.cut_PS), rng, share=True),
+        of_budget,
         *verdict,
     )
 

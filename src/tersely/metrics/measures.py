@@ -30,10 +30,10 @@ from tersely.metrics.intervals import (
     resample_counts,
 )
 from tersely.metrics.lengths import SETS, Among, LengthSummary, lengths_of, summarise_lengths
-from tersely.metrics.majority import majority_at_k
 from tersely.metrics.passk import g_pass_at_k, mean_at_k, pass_at_k, pass_hat_k
 from tersely.metrics.records import NO_ANSWER, BudgetOf, SampleTable, select
 from tersely.metrics.significance import minimum_detectable, resampling_error
+from tersely.metrics.votes import majority_at_k
 from tersely.metrics.windows import ShortCut, Window, find_short_cuts, find_window
 
 G_PASS_THRESHOLD = 0.5

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import comb
 
-from tersely.metrics.records import UNKNOWN_ANSWER, SampleTable
+from tersely.metrics.records import NO_ANSWER, RIGHT, UNKNOWN_ANSWER, SampleTable
 
 # Binomials of more are not exact in double precision for the numbers of samples there are.
 MOST_VOTES = 64
@@ -59,7 +59,7 @@ def cast(
     """
     n_P = table.graded_PS.sum(axis=1)
     sorted_PS = np.sort(np.where(table.graded_PS, table.tokens_PS, -1), axis=1)
-    named = _name_answers(table) if max(votes) > 1 else None
+    named = _name_all(table) if max(votes) > 1 else None
     for cap_tokens in caps:
         capped_PS = np.minimum(sorted_PS, cap_tokens)
         total_P = np.maximum(capped_PS, 0).sum(axis=1, dtype=np.float64)
@@ -77,6 +77,46 @@ def cast(
             yield cap_tokens, k, Cast(won_P, np.where(n_P >= k, k * mean_P, np.nan), longest_P)
 
 
+def majority_at_k(
+    answer_PSB: Int[np.ndarray, "P S B"],
+    graded_PS: Bool[np.ndarray, "P S"],
+    *,
+    k: int,
+) -> Float[np.ndarray, "P B"]:
+    """Chance that the most frequent answer among k of the n graded samples is right.
+
+    The mean over all subsets of k samples. Samples without an answer do not vote; of tied answers
+    each wins equally often; no vote at all is wrong. All answers that the grader accepts are one
+    answer. NaN when ``k > n``, where a wrong sample's answer is not known, and where there are
+    more subsets than a float can count (1,030 samples and more).  Source: arXiv:2203.11171
+    (self-consistency).
+
+    Args:
+        answer_PSB: RIGHT, NO_ANSWER, UNKNOWN_ANSWER or a code >= 1 for each wrong answer.
+        k: votes, >= 1.
+    Raises:
+        ValueError: if k is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}, but must be at least 1")
+    problems, samples, budgets = answer_PSB.shape
+    if not np.isfinite(comb(samples, k)):
+        return np.full((problems, budgets), np.nan)
+    answer_NS = np.moveaxis(answer_PSB, 2, 1).reshape(-1, samples)
+    graded_NS = np.repeat(graded_PS, budgets, axis=0)
+    wrong_NS = graded_NS & (answer_NS > 0)
+    named = _name_answers(np.where(wrong_NS, answer_NS, NO_ANSWER))
+    box = _box(
+        (graded_NS & (answer_NS == RIGHT)).sum(axis=1),
+        graded_NS.sum(axis=1),
+        _size_wrong(named, wrong_NS),
+        unknown_P=(graded_NS & (answer_NS == UNKNOWN_ANSWER)).any(axis=1),
+    )
+    won_N = expect_majority(box.kinds, votes=k)[box.which_P]
+    won_N[box.unknown_P] = np.nan
+    return np.asarray(won_N.reshape(problems, budgets))
+
+
 def expect_majority(ballots: Ballots, *, votes: int) -> Float[np.ndarray, " N"]:
     """Chance that a right answer is the most frequent of ``votes`` drawn without replacement.
 
@@ -87,6 +127,10 @@ def expect_majority(ballots: Ballots, *, votes: int) -> Float[np.ndarray, " N"]:
     """
     n_N = ballots.right_N + ballots.silent_N + ballots.size_NW.sum(axis=1)
     won_N = np.zeros(n_N.shape)
+    if (n_N == votes).all():
+        most_N = ballots.size_NW.max(axis=1, initial=0)
+        ties_N = (ballots.size_NW == ballots.right_N[:, None]).sum(axis=1)
+        return np.where(ballots.right_N >= np.maximum(most_N, 1), 1.0 / (1 + ties_N), 0.0)
     for j in range(1, votes + 1):
         rows_U = np.flatnonzero((ballots.right_N >= j) & (n_N >= votes))
         if rows_U.size:
@@ -99,7 +143,8 @@ def expect_majority(ballots: Ballots, *, votes: int) -> Float[np.ndarray, " N"]:
 def _share_wins(ballots: Ballots, *, right: int, votes: int) -> Float[np.ndarray, " U"]:
     """Ways to draw the other votes so that none beats ``right``; with t ties, 1 / (1 + t) each."""
     rest = votes - right
-    rival_UW = ballots.size_NW >= right
+    # With most of the votes right, no answer can have as many.
+    rival_UW = (ballots.size_NW >= right) & (rest >= right)
     rivals = int(rival_UW.sum(axis=1).max(initial=0))
     harmless_U = ballots.silent_N + np.where(rival_UW, 0, ballots.size_NW).sum(axis=1)
     ties = min(rivals, rest // right)
@@ -150,35 +195,58 @@ def _score_alone(table: SampleTable, cap_tokens: int) -> Float[np.ndarray, " P"]
     return np.where(n_P > 0, right_P / np.maximum(n_P, 1), np.nan)
 
 
-def _name_answers(table: SampleTable) -> _NamedAnswers:
+def _name_all(table: SampleTable) -> _NamedAnswers:
     if table.answer_PS is None:
         nothing_PS = np.zeros(table.tokens_PS.shape, dtype=np.int64)
         return _NamedAnswers(nothing_PS, table.graded_PS & ~table.correct_PS, 0)
-    order_PS = np.argsort(table.answer_PS, axis=1)
-    sorted_PS = np.take_along_axis(table.answer_PS, order_PS, axis=1)
+    named = _name_answers(table.answer_PS)
+    return named._replace(unknown_PS=table.graded_PS & named.unknown_PS)
+
+
+def _name_answers(answer_PS: Int[np.ndarray, "P S"]) -> _NamedAnswers:
+    order_PS = np.argsort(answer_PS, axis=1)
+    sorted_PS = np.take_along_axis(answer_PS, order_PS, axis=1)
     new_PS = sorted_PS > 0
     new_PS[:, 1:] &= sorted_PS[:, 1:] != sorted_PS[:, :-1]
     width = int(new_PS.sum(axis=1).max(initial=0))
     place_PS = np.where(sorted_PS > 0, np.cumsum(new_PS, axis=1) - 1, width)
     back_PS = np.empty_like(place_PS)
     np.put_along_axis(back_PS, order_PS, place_PS, axis=1)
-    return _NamedAnswers(back_PS, table.graded_PS & (table.answer_PS == UNKNOWN_ANSWER), width)
+    return _NamedAnswers(back_PS, answer_PS == UNKNOWN_ANSWER, width)
 
 
 def _fill_box(table: SampleTable, named: _NamedAnswers, *, cap_tokens: int) -> _Box:
     in_time_PS = _in_time(table, cap_tokens)
-    right_P = (in_time_PS & table.correct_PS).sum(axis=1)
     voting_PS = in_time_PS & ~table.correct_PS & (named.place_PS < named.width)
-    problems = len(right_P)
+    return _box(
+        (in_time_PS & table.correct_PS).sum(axis=1),
+        table.graded_PS.sum(axis=1),
+        _size_wrong(named, voting_PS),
+        unknown_P=(in_time_PS & named.unknown_PS).any(axis=1),
+    )
+
+
+def _size_wrong(named: _NamedAnswers, voting_PS: Bool[np.ndarray, "P S"]) -> Int[np.ndarray, "P W"]:
+    """How many samples vote for each wrong answer, the most frequent first."""
+    problems = len(voting_PS)
     cells_N = (np.arange(problems)[:, None] * named.width + named.place_PS)[voting_PS]
     size_PW = np.bincount(cells_N, minlength=problems * named.width)
-    size_PW = -np.sort(-size_PW.reshape(problems, named.width), axis=1)
-    silent_P = table.graded_PS.sum(axis=1) - right_P - size_PW.sum(axis=1)
-    ballots = Ballots(right_P, silent_P, size_PW)
-    keys_P = _key_rows(np.hstack([np.stack([right_P, silent_P], axis=1), size_PW]))
+    return np.asarray(-np.sort(-size_PW.reshape(problems, named.width), axis=1))
+
+
+def _box(
+    right_P: Int[np.ndarray, " P"],
+    n_P: Int[np.ndarray, " P"],
+    size_PW: Int[np.ndarray, "P W"],
+    *,
+    unknown_P: Bool[np.ndarray, " P"],
+) -> _Box:
+    """The kinds of ballots; of n samples, those that are neither right nor sized are silent."""
+    ballots = Ballots(right_P, n_P - right_P - size_PW.sum(axis=1), size_PW)
+    keys_P = _key_rows(np.hstack([np.stack(ballots[:2], axis=1), size_PW]))
     _, first_U, which_P = np.unique(keys_P, return_index=True, return_inverse=True)
     kinds = Ballots(*(each[first_U] for each in ballots))
-    return _Box(kinds, which_P, (in_time_PS & named.unknown_PS).any(axis=1))
+    return _Box(kinds, which_P, unknown_P)
 
 
 def _key_rows(rows_PC: Int[np.ndarray, "P C"]) -> np.ndarray:

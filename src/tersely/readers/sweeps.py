@@ -32,13 +32,16 @@ class SweepKind(StrEnum):
 class SweepLevel:
     """One level: what is sent at it, beyond what all levels send.
 
-    ``sends`` is merged into each request; ``system_prompt`` stands before each problem;
-    ``budget_tokens`` is the budget that it asks for. ``refused``: why nothing came of it.
+    ``sends`` is merged into each request; ``system_prompt`` stands before each problem, and
+    ``phrase`` after it. ``budget_tokens`` is the budget that it asks for: ``of_all_tokens``, or of
+    the thinking where it is known. ``refused``: why nothing came of it.
     """
 
     name: str
     sends: dict[str, object] = field(default_factory=dict)
     system_prompt: str | None = None
+    phrase: str = ""
+    of_all_tokens: bool = False
     budget_tokens: int | None = None
     refused: str | None = None
 

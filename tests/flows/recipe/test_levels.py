@@ -36,6 +36,22 @@ def test_every_problem_is_asked_at_each_level_and_is_a_problem_of_its_own_there(
     assert {problem.effort for problem in test} == {"low", "high"}
 
 
+def test_a_blank_phrase_is_refused_and_targets_that_fall_are_said() -> None:
+    with pytest.raises(ConfigError, match="the phrase '  ' of a level of effort is blank"):
+        tiny('effort.low={phrase="  "}', "effort.high={}")
+    with pytest.warns(TerselyWarning, match="falls from 40 of low to 9 of high"):
+        tiny(*LEVELS, *by_effort("{low=40, high=9}"))
+
+
+def test_a_coefficient_that_would_overflow_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"reward.weight = 1e\+300 is above 1e\+12"):
+        tiny(
+            *LEVELS,
+            'target={name="by_effort", tokens={low=9}}',
+            'reward={name="effort", weight=1e300}',
+        )
+
+
 def test_a_level_may_be_asked_for_by_a_system_message() -> None:
     problem = Problem(id="p", prompt="2+2?", answer="4", source="s")
     levels = {"low": EffortLevel(system_prompt="Be brief."), "high": EffortLevel()}

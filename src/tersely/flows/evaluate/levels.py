@@ -3,12 +3,18 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tersely.core.errors import ConfigError, shortened
+from tersely import targets
+from tersely.core.errors import ConfigError, no_such, shortened
 from tersely.core.parsing import parse_json
+from tersely.engines.http.template import SETTINGS
+from tersely.flows.recipe.problems import lengths_by_level
+from tersely.flows.recipe.recipe import Recipe
 from tersely.readers.sweeps import SWEEP_FILE, SweepKind, SweepLevel, is_level_name
+from tersely.targets.prompt_budget import PHRASE
 
 EFFORT_FIELD, BUDGET_FIELD = "reasoning_effort", "thinking_token_budget"
 # Ascending; of a sweep over these alone the order is known, whatever order they are given in.
@@ -47,6 +53,66 @@ def budget_levels(
         SweepLevel(name=str(each), sends=nest(field, each), budget_tokens=each)
         for each in sorted(found)
     )
+
+
+def recipe_levels(
+    recipe: Recipe, *, efforts: str | None = None, budgets: str | None = None, cap_tokens: int
+) -> tuple[SweepLevel, ...]:
+    """The levels as a recipe asks for them in training: its own, or those of a list; or each
+    budget of a list, in the sentence of its target.
+
+    Raises:
+        ConfigError: the recipe asks for none of the kind.
+    """
+    model = recipe.model
+    settings: dict[str, object] = dict(model.chat_template_kwargs)
+    common = SweepLevel(
+        name="",
+        sends={SETTINGS: settings} if settings else {},
+        system_prompt=model.system_prompt,
+        of_all_tokens=True,
+    )
+    if budgets is not None:
+        phrase = _budget_phrase(recipe)
+        return tuple(
+            replace(
+                common,
+                name=each.name,
+                phrase=phrase.replace("{tokens}", each.name),
+                budget_tokens=each.budget_tokens,
+            )
+            for each in budget_levels(budgets, cap_tokens=cap_tokens)
+        )
+    if not recipe.effort:
+        raise ConfigError(
+            "--recipe: the recipe has no levels of effort; give one with [effort.NAME], or "
+            "--budgets with a recipe whose target is prompt_budget"
+        )
+    names = efforts.replace(",", " ").split() if efforts else [*recipe.effort]
+    held = lengths_by_level(recipe)
+    for name in names:
+        if name not in recipe.effort:
+            raise ConfigError(no_such("level of the recipe", name, recipe.effort))
+    return tuple(
+        replace(
+            common,
+            name=name,
+            phrase=recipe.effort[name].phrase,
+            system_prompt=recipe.effort[name].system_prompt or model.system_prompt,
+            budget_tokens=round(held[name]) if name in held else None,
+        )
+        for name in names
+    )
+
+
+def _budget_phrase(recipe: Recipe) -> str:
+    """The sentence that states a budget in training, with {tokens} for its number."""
+    if recipe.target is None or targets.declared(recipe.target.name).announced is None:
+        raise ConfigError(
+            "--budgets with --recipe are stated as its target states them, and the recipe's "
+            'target states none; set target.name = "prompt_budget", or leave out --recipe'
+        )
+    return str(recipe.target.parameters.get("phrase", PHRASE))
 
 
 def prompt_levels(files: Sequence[Path]) -> tuple[SweepLevel, ...]:
@@ -168,7 +234,8 @@ def describe_sends(level: SweepLevel) -> str:
     """What is sent at a level, in a line."""
     sends = json.dumps(level.sends, ensure_ascii=False) if level.sends else ""
     prompt = f"system prompt: {shortened(level.system_prompt)!r}" if level.system_prompt else ""
-    return ", ".join(filter(None, (sends, prompt))) or "nothing of its own"
+    phrase = f"after the question: {shortened(level.phrase)!r}" if level.phrase else ""
+    return ", ".join(filter(None, (sends, prompt, phrase))) or "nothing of its own"
 
 
 def _objects(content: bytes) -> list[Any]:

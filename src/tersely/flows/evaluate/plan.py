@@ -29,7 +29,7 @@ class Plan:
     ``accept_first`` goes on where the first samples of a server would stop the evaluation;
     ``retry_failed`` asks it again for samples that failed. ``chat_template_kwargs`` are given to
     the chat template beside the messages, here or by the server; ``system_prompt`` is put before
-    every problem.
+    every problem, ``phrase`` after its question.
     """
 
     model: str
@@ -48,6 +48,7 @@ class Plan:
     retry_failed: bool = False
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     system_prompt: str | None = None
+    phrase: str = ""
 
     def asked(self, problems: Sequence[Problem]) -> Sequence[Problem]:
         """The problems as the model gets them.
@@ -55,6 +56,8 @@ class Plan:
         Raises:
             ConfigError: one of them has a system message of its own.
         """
+        if self.phrase:
+            problems = [replace(each, prompt=each.prompt + self.phrase) for each in problems]
         if self.system_prompt is None:
             return problems
         return with_system(problems, self.system_prompt, where="--system-prompt")
@@ -120,6 +123,7 @@ def describe(plan: Plan, problems: Sequence[Problem]) -> EvaluationManifest:
         allowance_tokens=plan.allowance_tokens if forced else None,
         chat_template_kwargs=_as_json(plan.chat_template_kwargs),
         system_prompt=plan.system_prompt,
+        phrase=plan.phrase or None,
         facts=Facts(),
     )
 

@@ -60,6 +60,7 @@ class Sweep:
             out=self.plan.out / level.name,
             chat_template_kwargs=merge(plan.chat_template_kwargs, template or {}),  # type: ignore[arg-type]
             system_prompt=level.system_prompt or plan.system_prompt,
+            phrase=level.phrase,
         )
 
 
@@ -70,9 +71,11 @@ def check_sweep(sweep: Sweep) -> None:
         ConfigError: naming the level, the bound and the fix.
     """
     check_levels(sweep.levels, option=f"--{sweep.kind}")
-    if sweep.kind is SweepKind.PROMPTS and sweep.plan.system_prompt is not None:
+    given = any(level.system_prompt is not None for level in sweep.levels)
+    if given and sweep.plan.system_prompt is not None:
         raise ConfigError(
-            "--system-prompt and --prompts both give the system prompt; leave out --system-prompt"
+            f"--system-prompt and {'--prompts' if sweep.kind is SweepKind.PROMPTS else '--recipe'} "
+            "both give the system prompt; leave out --system-prompt"
         )
     for level in sweep.levels:
         _check_sends(sweep, level)

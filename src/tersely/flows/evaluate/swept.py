@@ -96,7 +96,9 @@ def measure_sweep(folder: Path) -> MeasuredSweep:
         tuple(side._replace(table=table) for side, table in zip(sides, tables, strict=True)),
         front,
         accuracy,
-        judge_adherence(samples, rng=rng),
+        judge_adherence(
+            samples, rng=rng, of_all_tokens=all(level.of_all_tokens for level in levels)
+        ),
         tuple(_notes(sides, len(tables[0].keys))),
     )
 

@@ -13,9 +13,11 @@ from tersely.algo.advantages import AdvantageTrait
 from tersely.flows.lint.figures import (
     Correlations,
     Drift,
+    PartLength,
     Shares,
     correlate,
     length_drift,
+    measure_parts,
     measure_shares,
 )
 from tersely.flows.lint.forecast import (
@@ -72,6 +74,7 @@ class LintFacts(NamedTuple):
         kinds: what that estimate tells apart.
         unknown_share: of graded samples, cut by the records' cap where it is below the recipe's.
         lacking: references that the reward needs and no one gave.
+        parts: the records' lengths in parts, at their own cap.
     """
 
     recipe: Recipe
@@ -92,6 +95,7 @@ class LintFacts(NamedTuple):
     cost: Cost
     unknown_share: float
     lacking: tuple[str, ...]
+    parts: tuple[PartLength, ...]
 
 
 def gather(
@@ -128,6 +132,7 @@ def gather(
         cost=estimate_cost(recipe, pool, pushed, silent_by_verifier, speed=tokens_per_second),
         unknown_share=share_unknown(recipe, pool),
         lacking=lacking,
+        parts=measure_parts(pool.table, counts_RP=counts_RP),
     )
 
 

@@ -17,6 +17,8 @@ from tersely.flows.lint.forecast import (
     sum_ratios,
 )
 from tersely.metrics.intervals import Interval, Sums, estimate, expanded_percentiles
+from tersely.metrics.lengths import Part, lengths_of
+from tersely.metrics.records import SampleTable
 
 
 class Shares(NamedTuple):
@@ -62,6 +64,33 @@ class Drift(NamedTuple):
     wrong: Interval
     tokens: float
     sd_tokens: float
+
+
+class PartLength(NamedTuple):
+    """Mean tokens of a part of the records' lengths; NaN where ``unknown`` samples do not tell."""
+
+    part: Part
+    mean: Interval
+    unknown: int
+
+
+def measure_parts(
+    table: SampleTable, *, counts_RP: Float[np.ndarray, "R P"]
+) -> tuple[PartLength, ...]:
+    """Thinking, reply, and what right samples write after a right answer first stands."""
+    found = [lengths_of(table, part) for part in Part]
+    sums_PM = np.stack([np.where(f.among_PS, f.tokens_PS, 0).sum(axis=1) for f in found], axis=1)
+    n_PM = np.stack([f.among_PS.sum(axis=1) for f in found], axis=1)
+    means = estimate(
+        Sums(sums_PM.astype(np.float64), n_PM.astype(np.float64)),
+        shares_M=np.zeros(len(found), dtype=bool),
+        n_samples_M=n_PM.sum(axis=0),
+        counts_RP=counts_RP,
+    )
+    return tuple(
+        PartLength(part, mean, each.unknown)
+        for part, mean, each in zip(Part, means, found, strict=True)
+    )
 
 
 def measure_shares(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Shares:

@@ -1,8 +1,10 @@
 """Recipes: TOML in, checked settings out. Every error names the value, the bound and the fix."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -12,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tersely import rewards, targets
 from tersely.algo import advantages, credit, losses
 from tersely.algo.masks import VANILLA
-from tersely.core.errors import ConfigError, no_such, shortened
+from tersely.core.errors import ConfigError, TerselyWarning, no_such, shortened
 from tersely.core.lookup import BROKEN
 from tersely.core.parsing import parse_toml
 from tersely.flows.recipe.moved import move_templates
@@ -157,6 +159,15 @@ class Recipe(Section):
                 '[effort.low] with phrase = "..." and others like it'
             )
         given = self.target.parameters["tokens"]
+        held = [(level, given[level]) for level in self.effort if level in given]
+        for (low, tokens), (high, more) in pairwise(held):
+            if more < tokens:
+                warnings.warn(
+                    f"target.tokens falls from {tokens} of {low} to {more} of {high}, and levels "
+                    "stand from the least to the most effort; swap them if that is not meant",
+                    TerselyWarning,
+                    stacklevel=2,
+                )
         for level in given.keys() - self.effort.keys():
             raise ValueError(no_such("level", level, self.effort, fix="leave it out"))
         needed = "target_tokens" in rewards.needs(self.reward.name)

@@ -83,6 +83,16 @@ class EffortLevel(Section):
     phrase: str = ""
     system_prompt: Named | None = None
 
+    @field_validator("phrase")
+    @classmethod
+    def _asks_for_something(cls, phrase: str) -> str:
+        if phrase and not phrase.strip():
+            raise ValueError(
+                f"the phrase {phrase!r} of a level of effort is blank, and asks for nothing; write "
+                "what the level asks for, or leave it out"
+            )
+        return phrase
+
 
 class SamplingSection(Section):
     """How a step's rollouts are drawn; ``cap_tokens`` is L_R.

@@ -9,10 +9,21 @@ from rich.table import Table
 from rich.text import Text
 
 from tersely.flows.lint.facts import LintFacts
+from tersely.flows.lint.figures import PartLength
 from tersely.flows.lint.forecast import CurveRow, Finding, FindingSeverity, LengthCell
 from tersely.flows.lint.suggest import Suggestion
-from tersely.metrics.numbers import Cell, bracket, fixed, percent, plain, signed
-from tersely.report.tables.matrices import Matrix, MatrixRow
+from tersely.metrics.measures import Unit
+from tersely.metrics.numbers import (
+    UNDEFINED,
+    Cell,
+    bracket,
+    fixed,
+    format_level,
+    percent,
+    plain,
+    signed,
+)
+from tersely.report.tables.matrices import Matrix, MatrixRow, tell_unknown_parts
 from tersely.report.tables.terminal import (
     FittedTable,
     draw_finding,
@@ -35,15 +46,19 @@ def draw_lint(
     cells: Sequence[LengthCell],
     curve: Sequence[CurveRow],
     target_tokens: float,
+    parts: Sequence[PartLength],
     notes: Sequence[str],
 ) -> RenderableType:
-    """Findings, the worst first, then what the loss does to each kind of rollout and by target."""
-    parts: list[RenderableType] = [draw_title(title), Text()]
-    parts += [draw_linted(finding) for finding in findings]
-    parts += [Text(), FittedTable(tabulate_cells(cells))]
+    """Findings, the worst first, then what the loss does to each kind of rollout and by target,
+    and the records' lengths in parts."""
+    drawn: list[RenderableType] = [draw_title(title), Text()]
+    drawn += [draw_linted(finding) for finding in findings]
+    drawn += [Text(), FittedTable(tabulate_cells(cells))]
     if len(curve) > 1:
-        parts += [Text(), FittedTable(tabulate_targets(curve, chosen=target_tokens))]
-    parts += [
+        drawn += [Text(), FittedTable(tabulate_targets(curve, chosen=target_tokens))]
+    drawn += [
+        Text(),
+        FittedTable(tabulate_parts(parts)),
         Text(),
         Text(
             "Push: what the loss makes of an advantage, 0 where masked. Drift: push times (length "
@@ -51,9 +66,9 @@ def draw_lint(
             "is shorter. Brackets: 95% intervals over problems.",
             style="dim",
         ),
-        *draw_notes(notes),
+        *draw_notes([*tell_unknown_parts({p.part: p.unknown for p in parts}), *notes]),
     ]
-    return Group(*parts)
+    return Group(*drawn)
 
 
 def draw_linted(finding: Finding) -> Table:
@@ -105,6 +120,21 @@ def tabulate_targets(curve: Sequence[CurveRow], *, chosen: float) -> Matrix:
         mark = " ←" if row.target_tokens == chosen else ""
         rows.append(MatrixRow(f"{row.target_tokens:,}{mark}", shown))
     return Matrix("if L_T were", heads, rows, "")
+
+
+def tabulate_parts(parts: Sequence[PartLength]) -> Matrix:
+    """One row a part of the records' lengths; a dash where not every sample tells it."""
+    rows = [
+        MatrixRow(
+            each.part,
+            [
+                format_level(each.mean, Unit.TOKENS),
+                Cell(UNDEFINED if each.unknown else f"{each.mean.n_samples:,}", ""),
+            ],
+        )
+        for each in parts
+    ]
+    return Matrix("the records' lengths", ["mean tokens", "samples"], rows, "")
 
 
 def draw_suggestion(
@@ -202,4 +232,5 @@ def _figures(facts: LintFacts) -> dict[str, Any]:
         "silent_estimated_by": facts.kinds,
         "cost": facts.cost,
         "unknown_share": facts.unknown_share,
+        "parts": facts.parts,
     }

@@ -1,9 +1,9 @@
 """Tables with one heading a column: what an evaluation measured by budget, by length, at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tersely.metrics.lengths import MEANS, QUANTILES, LengthSummary, Part, mean_name
+from tersely.metrics.lengths import MEANS, QUANTILES, Among, LengthSummary, Part, mean_name
 from tersely.metrics.measures import Evaluation, Unit
 from tersely.metrics.numbers import UNDEFINED, Cell, count, format_level, say_cap
 from tersely.report.tables.words import describe_protocol, label, name_counted
@@ -63,7 +63,11 @@ def tell_detectable(evaluation: Evaluation) -> list[str]:
 
 def tell_unknown(evaluation: Evaluation) -> list[str]:
     """Of how many samples a part of the length is not known, and what would tell it."""
-    unknown = {summary.among: summary.unknown for summary in evaluation.lengths}
+    return tell_unknown_parts({summary.among: summary.unknown for summary in evaluation.lengths})
+
+
+def tell_unknown_parts(unknown: Mapping[Among | Part, int]) -> list[str]:
+    """The same, of the samples that do not tell each part."""
     said = []
     if thinking := unknown.get(Part.THINKING, 0):
         said.append(

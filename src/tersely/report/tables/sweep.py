@@ -85,14 +85,18 @@ def tabulate_levels(sweep: MeasuredSweep) -> Matrix:
             format_level(point.accuracy, Unit.SHARE),
             format_level(level.tokens, Unit.TOKENS),
             *([format_level(level.thinking, Unit.TOKENS)] if with_thinking else []),
-            *([format_level(level.over, Unit.SHARE)] if with_budgets else []),
+            *(_tell_kept(level) if with_budgets else []),
             format_level(level.cut, Unit.SHARE),
             describe_place(point, names=names),
         ]
         rows.append(MatrixRow(name, cells))
     heads = ["verdict", "accuracy", "tokens", *(["thinking"] if with_thinking else [])]
-    heads += [*(["over budget"] if with_budgets else []), "cut", "Pareto front"]
+    heads += [*(["over budget", "of budget"] if with_budgets else []), "cut", "Pareto front"]
     return Matrix(title="level", heads=heads, rows=rows, caption=write_sweep_caption(sweep))
+
+
+def _tell_kept(level: LevelAdherence) -> list[Cell]:
+    return [format_level(each, Unit.SHARE) for each in (level.over, level.of_budget)]
 
 
 def tabulate_level_pairs(sweep: MeasuredSweep) -> Matrix:
@@ -126,17 +130,21 @@ def write_sweep_caption(sweep: MeasuredSweep) -> str:
     """What the numbers of a sweep rest on, and what the verdicts mean."""
     table = sweep.sides[0].table
     counted = sweep.adherence.levels[0].counted
-    over = ""
+    over, kind = "", counted if counted is CountedTokens.THINKING else "tokens"
     if any(level.budget_tokens is not None for level in sweep.levels):
-        over = f" Over budget: the share of samples with more {counted} than it"
+        over = f" Over budget: the share of samples with more {kind} than it"
         over += (
             "."
             if counted is CountedTokens.THINKING
+            else "."
+            if all(level.of_all_tokens for level in sweep.levels)
             else (
                 ", the answer's included, for the thinking of some samples is not known: at most "
                 "so many are over it."
             )
         )
+    if over:
+        over += " Of budget: the mean ratio of a sample's tokens to it."
     return (
         f"{describe_protocol(sweep.sides[0].protocol)} n = {count(len(table.keys), 'problem')} × "
         f"{count(table.tokens_PS.shape[1], 'sample')}, {say_cap(table.cap_tokens)}. Brackets: 95% "
