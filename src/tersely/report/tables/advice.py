@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 from tersely.flows.evaluate.advising import ServingAdvice, SideAdvice
+from tersely.metrics.budgets import Protocol
 from tersely.metrics.choosing import TargetAdvice
 from tersely.metrics.frontier import JudgedChoice
 from tersely.metrics.intervals import Interval
@@ -20,8 +21,9 @@ from tersely.metrics.numbers import (
     percent,
     signed,
 )
-from tersely.metrics.serving import CostAxis
-from tersely.metrics.simultaneous import ChangeFamily
+from tersely.metrics.serving import CostAxis, ServingSetting
+from tersely.metrics.simultaneous import FEWEST_PROBLEMS, ChangeFamily
+from tersely.report.tables.cut import tell_cut
 from tersely.report.tables.matrices import Matrix, MatrixRow
 
 THOUSAND = 1000.0
@@ -41,14 +43,38 @@ def name_setting(advice: ServingAdvice, place: int, *, names: Sequence[str] | No
     setting = advice.grid.settings[place]
     name = [(names or advice.names)[setting.side]] if len(advice.names) > 1 else []
     votes = [count(setting.votes, "vote")] if _has_votes(advice) else []
-    return ", ".join([*name, f"cap {setting.cap_tokens:,}", *votes])
+    return ", ".join([*name, name_cap_of(advice, setting), *votes])
+
+
+def name_cap_of(advice: ServingAdvice, setting: ServingSetting, *, word: str = "cap ") -> str:
+    """``cap 8,192``, or ``longest sample 7,310`` where none is stated and that stands for it."""
+    if _stands_for_cap(advice, setting):
+        return f"longest sample {setting.cap_tokens:,}"
+    return f"{word}{setting.cap_tokens:,}"
+
+
+def _stands_for_cap(advice: ServingAdvice, setting: ServingSetting) -> bool:
+    side = advice.sides[setting.side]
+    return not side.cap_stated and setting.cap_tokens == side.cap_tokens
+
+
+def _at(advice: ServingAdvice, setting: ServingSetting) -> str:
+    """``8,192``, or ``the longest sample (7,310)``."""
+    if _stands_for_cap(advice, setting):
+        return f"the longest sample ({setting.cap_tokens:,})"
+    return f"{setting.cap_tokens:,}"
+
+
+def _top(advice: ServingAdvice, at: int) -> ServingSetting:
+    return ServingSetting(at, advice.sides[at].cap_tokens, 1)
 
 
 def name_short(advice: ServingAdvice, place: int, *, names: Sequence[str] | None = None) -> str:
-    """``B 8,192 ×4``."""
+    """``B 8,192 ×4``; ``B longest 7,310 ×4`` where no cap is stated."""
     setting = advice.grid.settings[place]
     name = [(names or advice.names)[setting.side]] if len(advice.names) > 1 else []
-    return " ".join([*name, f"{setting.cap_tokens:,} ×{setting.votes}"])
+    longest = ["longest"] if _stands_for_cap(advice, setting) else []
+    return " ".join([*name, *longest, f"{setting.cap_tokens:,} ×{setting.votes}"])
 
 
 def format_cost(interval: Interval, axis: CostAxis) -> Cell:
@@ -64,15 +90,37 @@ def format_cost(interval: Interval, axis: CostAxis) -> Cell:
 
 
 def conclude_advice(advice: ServingAdvice) -> list[str]:
-    """What may be concluded, one sentence each."""
-    lines = [
-        line
-        for at, side in enumerate(advice.sides)
-        for line in (*_conclude_caps(advice, at, side), *_conclude_votes(advice, at, side))
-    ]
-    lines += [_conclude_target(advice, target) for target in advice.targets]
-    lines += [_conclude_routing(advice, at, side) for at, side in enumerate(advice.sides)]
+    """What may be concluded, each once; of fewer than ten problems little may."""
+    lines = []
+    few = advice.n_problems < FEWEST_PROBLEMS
+    for at, side in enumerate(advice.sides):
+        lines += [f"{_of(advice, at)}{line}" for line in _conclude_endings(side)]
+        if side.n_right and not few:
+            lines += [*_conclude_caps(advice, at, side), *_conclude_votes(advice, at, side)]
+    if few:
+        lines.append(
+            f"{count(advice.n_problems, 'problem')} cannot tell settings apart: intervals need "
+            f"{FEWEST_PROBLEMS} or more. The tables hold estimates alone."
+        )
+    lines += _conclude_targets(advice, few=few)
+    if any(side.n_right for side in advice.sides):
+        lines += [*_conclude_routing(advice), *_conclude_between(advice)]
     return lines
+
+
+def _conclude_endings(side: SideAdvice) -> list[str]:
+    """That nothing is right, or how many samples were cut."""
+    at = f" at {side.cap_tokens:,} tokens" if side.cap_stated else ""
+    if side.n_right:
+        return tell_cut(side.cut, "the", at, Protocol.FINISHED)
+    if side.cut == 1:
+        whom = "the sample was" if side.n_graded == 1 else "every sample was"
+        return [f"no setting reaches any accuracy: {whom} cut{at}; raise the cap and sample again."]
+    cut = f" ({100 * side.cut:.0f}% were cut{at}; a higher cap may help)" if side.cut else ""
+    none = (
+        f"none of {side.n_graded:,} graded samples is" if side.n_graded > 1 else "its sample is not"
+    )
+    return [f"no setting reaches any accuracy: {none} right{cut}."]
 
 
 def _has_votes(advice: ServingAdvice) -> bool:
@@ -115,7 +163,7 @@ def _conclude_caps(advice: ServingAdvice, at: int, side: SideAdvice) -> Iterator
     (place, _), change, cost = (sure or likely or rows[:1])[-1]
     cap = advice.grid.settings[place].cap_tokens
     said = (
-        f"{_of(advice, at)}cap {cap:,} instead of {side.cap_tokens:,} costs "
+        f"{_of(advice, at)}cap {cap:,} instead of {_at(advice, _top(advice, at))} costs "
         f"{_points(change, as_loss=True)} and saves {_saving(cost)} of the {NOUNS[advice.axis]}"
     )
     if sure:
@@ -151,8 +199,8 @@ def _clearness(change: Interval) -> float:
 def _compare_votes(advice: ServingAdvice, family: ChangeFamily, i: int) -> str:
     new, old = (advice.grid.settings[m] for m in family.pairs[i])
     change, cost = family.accuracy[i], family.cost[i]
-    many = f"{new.votes} votes at {new.cap_tokens:,}"
-    one = f"one at {old.cap_tokens:,}"
+    many = f"{new.votes} votes at {_at(advice, new)}"
+    one = f"one at {_at(advice, old)}"
     figures = f"{_points(change)} for {format_ratio(cost).text} the {NOUNS[advice.axis]}"
     if change.low > 0:
         return f"{many} are better than {one}: {figures}."
@@ -161,21 +209,48 @@ def _compare_votes(advice: ServingAdvice, family: ChangeFamily, i: int) -> str:
     return f"cannot tell whether {many} are better or worse than {one}: {figures}."
 
 
-def _conclude_target(advice: ServingAdvice, target: TargetAdvice) -> str:
-    asked, best = percent(target.accuracy), target.best
+def _conclude_targets(advice: ServingAdvice, *, few: bool) -> Iterator[str]:
+    """One sentence for all neighbouring accuracies that the same holds of."""
+    for _, group in groupby(advice.targets, key=_kind_of):
+        targets = tuple(group)
+        asked = _list_words([percent(target.accuracy) for target in targets])
+        last = targets[-1]
+        if not last.best.met:
+            level = advice.levels.accuracy[last.best.setting]
+            most = format_level(level, Unit.SHARE).text
+            most += f" by {name_setting(advice, last.best.setting)}"
+            verb = "is" if len(targets) == 1 else "are"
+            yield f"{asked} {verb} not reached" + (f": the most is {most}." if level[0] else ".")
+        elif not few:
+            yield _conclude_target(advice, last, asked=asked, several=len(targets) > 1)
+
+
+def _kind_of(target: TargetAdvice) -> tuple[object, ...]:
+    """The same where one sentence says it all."""
+    best, rival, ratio = target.best, target.rival, target.ratio
     if not best.met:
-        level = advice.levels.accuracy[best.setting]
-        return (
-            f"{asked} is not reached: the most is {format_level(level, Unit.SHARE).text} by "
-            f"{name_setting(advice, best.setting)}."
-        )
+        return (False,)
+    other = (rival.setting if rival.met else None) if rival else None
+    sure = best.agreement >= AGREED if ratio is None else ratio.high < 1
+    return True, best.setting, other, sure
+
+
+def _list_words(words: Sequence[str]) -> str:
+    """``40%, 50% and 60%``."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _conclude_target(
+    advice: ServingAdvice, target: TargetAdvice, *, asked: str, several: bool
+) -> str:
+    best = target.best
     name = name_setting(advice, best.setting)
     judged = (
-        f"on problems that had no part in the choice it is right on "
-        f"{format_level(best.accuracy, Unit.SHARE).text} at {say_cost(best, advice.axis)}"
+        f"on problems that had no part in the choice{f' for {percent(target.accuracy)}' * several} "
+        f"it is right on {format_level(best.accuracy, Unit.SHARE).text} at "
+        f"{say_cost(best, advice.axis)}"
     )
-    if math.isnan(best.agreement):
-        return f"For {asked} accuracy the cheapest is {name}; too few problems to judge the choice."
     if target.rival is None or target.ratio is None:
         if best.agreement < AGREED:
             return (
@@ -192,7 +267,8 @@ def _against_rival(advice: ServingAdvice, target: TargetAdvice) -> str:
     assert ratio is not None
     name, other = (name_setting(advice, each.setting) for each in (target.best, rival))
     if not rival.met:
-        return f"the cheapest is {name}, and {_others(advice, target)} does not reach it"
+        sure = "" if ratio.high < 1 else " by the estimates"
+        return f"the cheapest is {name}, and {_others(advice, target)} does not reach it{sure}"
     cell = format_ratio(ratio).text
     if ratio.high < 1:
         return f"the cheapest is {name}, {cell} of {other}"
@@ -219,19 +295,54 @@ def _unit_of(axis: CostAxis) -> str:
     }[axis]
 
 
-def _conclude_routing(advice: ServingAdvice, at: int, side: SideAdvice) -> str:
-    routed, of = side.routed, _of(advice, at)
+def _conclude_routing(advice: ServingAdvice) -> Iterator[str]:
+    """What a budget for each problem would save, of all evaluations in one sentence."""
+    several = len(advice.sides) > 1
+    most, known = [], []
+    for at, side in enumerate(advice.sides):
+        if not side.n_right:
+            continue
+        of, held = f"{advice.names[at]} " if several else "", side.routed.held_out
+        most.append(f"{of}{_saving(side.routed.bound.cost)}")
+        if held is not None:
+            pair = (held.accuracy, side.routed.unrouted)
+            kept, all_ = (format_level(each, Unit.SHARE).text for each in pair)
+            known.append(f"{of}{_saving(held.cost)} and is right on {kept} instead of {all_}")
+    where = "their caps" if several else f"cap {_at(advice, _top(advice, 0))}"
+    where = where.replace("cap the", "the")
     said = (
-        f"{of}a router that knew each problem's budget would save {_saving(routed.bound.cost)} of "
-        f"the tokens at cap {side.cap_tokens:,} at most and lose nothing"
+        f"{'Within each evaluation, a' if several else 'A'} router that knew each problem's budget "
+        f"would save at most {'; '.join(most)} of the tokens at {where}, and lose nothing"
     )
-    held = routed.held_out
+    if not known:
+        yield f"{said}; how much of it can be known takes two samples a problem or more."
+    else:
+        kept = "; ".join(known)
+        yield f"{said}. One that knows it from the problem's other samples saves {kept}."
+
+
+def _conclude_between(advice: ServingAdvice) -> Iterator[str]:
+    """What sending each problem to another evaluation would save."""
+    between = advice.between
+    if between is None:
+        return
+    bound, held, best = between.bound, between.held_out, advice.names[between.best]
+    right, alone = (
+        format_level(each, Unit.SHARE).text for each in (bound.accuracy, between.unrouted)
+    )
+    said = (
+        "Between evaluations, at their caps with one vote, a router that sent each problem to the "
+        "cheapest that is right in at least half of its samples, else to the cheapest, would take "
+        f"{format_ratio(bound.cost).text} the {NOUNS[advice.axis]} of {best} alone, the most "
+        f"accurate, and be right on {right} instead of {alone}: too good, as the same samples "
+        "chose and judge"
+    )
     if held is None:
-        return f"{said}; how much of it can be known takes two samples a problem or more."
-    kept, all_ = (format_level(each, Unit.SHARE).text for each in (held.accuracy, routed.unrouted))
-    return (
-        f"{said}; one that knows it from the problem's other samples saves {_saving(held.cost)} "
-        f"and is right on {kept} instead of {all_}."
+        yield f"{said}; what holds on others takes two samples a problem or more of each."
+        return
+    yield (
+        f"{said}. Chosen by half of a problem's samples and judged by the others: "
+        f"{format_ratio(held.cost).text}, and {format_level(held.accuracy, Unit.SHARE).text}."
     )
 
 
@@ -298,7 +409,7 @@ def tabulate_targets(advice: ServingAdvice, *, names: Sequence[str] | None = Non
         setting = advice.grid.settings[best.setting]
         cells = [
             *([Cell((names or advice.names)[setting.side], "")] if several else []),
-            Cell(f"{setting.cap_tokens:,}", ""),
+            Cell(name_cap_of(advice, setting, word=""), ""),
             Cell(f"{setting.votes}", ""),
             format_level(best.accuracy, Unit.SHARE),
             format_cost(best.cost, advice.axis),
@@ -364,7 +475,8 @@ def tabulate_routing(advice: ServingAdvice, *, names: Sequence[str] | None = Non
         for shares in side.routed.shares:
             cells = [format_level(each, Unit.SHARE) for each in shares[1:]]
             first = shares is side.routed.shares[0]
-            rows.append(MatrixRow(f"{name}cap {shares.cap_tokens:,}", cells, first=first))
+            cap = name_cap_of(advice, ServingSetting(at, shares.cap_tokens, 1))
+            rows.append(MatrixRow(f"{name}{cap}", cells, first=first))
     return Matrix(
         "one vote",
         ["starved", "futile", "overthought"],
