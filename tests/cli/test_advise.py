@@ -224,7 +224,7 @@ def test_fewer_than_ten_problems_have_no_interval_anywhere_and_a_reason(tmp_path
     few = [save(tmp_path / f"{n}.jsonl", rows_of(n, problems=9)) for n in (1, 2)]
     words = (*few, *TABLE, "--accuracy", "40%")
     said = told(call(*words))
-    assert "9 problems: intervals need 10 or more" in said
+    assert "9 problems cannot tell settings apart: intervals need 10 or more" in said
     assert said.count("intervals need 10 or more") == 1
     document = json.loads(call(*words, "--json", "--quiet").stdout)
     needed = [n for side in document["evaluations"].values() for n in side["needed"]]

@@ -98,7 +98,7 @@ def test_no_turn_at_all_is_not_believed(sides: list[str]):
 
 @pytest.mark.parametrize("command", ["report", "compare", "advise"])
 def test_a_file_without_any_token_is_refused_in_one_line(sides: list[str], command: str):
-    zero = change(sides[0], tokens=0, correct=False)
+    zero = change(sides[0], tokens=0, tool_tokens=0, correct=False)
     files = [zero] if command == "report" else [zero, sides[1]]
     said = run(command, *files, "--from", "table")
     assert said.exit_code == 2

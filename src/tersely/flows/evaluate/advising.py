@@ -20,7 +20,6 @@ from tersely.metrics.choosing import (
 from tersely.metrics.failures import tell_failed
 from tersely.metrics.intervals import Interval
 from tersely.metrics.needed import AccuracyCurve, NeededTokens, find_needed, trace_curve
-from tersely.metrics.numbers import count
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.routing import Routed, route
 from tersely.metrics.serving import (
@@ -35,7 +34,6 @@ from tersely.metrics.serving import (
 )
 from tersely.metrics.sharing import share_problems
 from tersely.metrics.simultaneous import (
-    FEWEST_PROBLEMS,
     ChangeFamily,
     LevelFamily,
     bound_changes,
@@ -130,7 +128,7 @@ def advise_serving(
     votes = _choose_votes(sides, wanted.votes)
     tables, left_out = _keep_problems(sides, most_votes=votes if wanted.votes else (1,))
     caps, cap_notes = _choose_caps(sides, tables, wanted.caps)
-    notes += [*_tell_few(len(tables[0].keys)), *left_out, *cap_notes]
+    notes += [*left_out, *cap_notes]
     notes += [note for side in sides for note in _tell_side(side)]
     laid = lay_out(tables, caps=caps, votes=votes, rates=wanted.rates, axis=wanted.axis)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
@@ -331,14 +329,6 @@ def _route_between(
         critical=one_critical(len(tables[0].keys)),
         rng=rng,
     )
-
-
-def _tell_few(problems: int) -> Iterator[str]:
-    if problems < FEWEST_PROBLEMS:
-        yield (
-            f"{count(problems, 'problem')}: intervals need {FEWEST_PROBLEMS} or more, so all are "
-            "left out, and nothing can be told apart."
-        )
 
 
 def _pair_votes(grid: ServingGrid, own: Sequence[int]) -> list[tuple[int, int]]:

@@ -17,13 +17,13 @@ from tersely.metrics.intervals import Interval
 from tersely.report.charts.frontier import draw_frontier
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.tables.advice import (
-    conclude_advice,
     tabulate_frontier,
     tabulate_needed,
     tabulate_routing,
     tabulate_targets,
     tell_gaps,
 )
+from tersely.report.tables.advised import conclude_advice
 from tersely.report.tables.conclusions import warn_of_windows
 from tersely.report.tables.matrices import Matrix
 from tersely.report.tables.several import name_all

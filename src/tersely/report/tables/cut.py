@@ -44,7 +44,7 @@ def _say_at(cap_tokens: int | None, lower: ShortCut | None) -> str:
 
 
 def tell_cut(share: float, whose: str, at: str, protocol: Protocol) -> list[str]:
-    """The sentence if the share is above 5%; under the protocol finished accuracy is bounded too."""
+    """The sentence if the share is above 5%; accuracy is bounded under the protocol finished."""
     if not share > MUCH_CUT:
         return []
     bound = "accuracy is a lower bound, lengths are too"
