@@ -38,6 +38,10 @@ def name_setting(advice: ServingAdvice, place: int, *, names: Sequence[str] | No
     return ", ".join([*name, name_cap_of(advice, setting), *votes])
 
 
+def _has_votes(advice: ServingAdvice) -> bool:
+    return any(setting.votes > 1 for setting in advice.grid.settings)
+
+
 def name_cap_of(advice: ServingAdvice, setting: ServingSetting, *, word: str = "cap ") -> str:
     """``cap 8,192``, or ``longest sample 7,310`` where none is stated and that stands for it."""
     if _stands_for_cap(advice, setting):
@@ -55,10 +59,6 @@ def say_at(advice: ServingAdvice, setting: ServingSetting) -> str:
     if _stands_for_cap(advice, setting):
         return f"the longest sample ({setting.cap_tokens:,})"
     return f"{setting.cap_tokens:,}"
-
-
-def _top(advice: ServingAdvice, at: int) -> ServingSetting:
-    return ServingSetting(at, advice.sides[at].cap_tokens, 1)
 
 
 def name_short(advice: ServingAdvice, place: int, *, names: Sequence[str] | None = None) -> str:

@@ -18,7 +18,7 @@ from tersely.metrics.numbers import (
     percent,
     signed,
 )
-from tersely.metrics.serving import CostAxis
+from tersely.metrics.serving import CostAxis, ServingSetting
 from tersely.metrics.simultaneous import FEWEST_PROBLEMS, ChangeFamily
 from tersely.report.tables.advice import (
     NOUNS,
@@ -30,6 +30,10 @@ from tersely.report.tables.cut import tell_cut
 
 # A setting that fewer halves agree on is one of several that cannot be told apart.
 AGREED = 0.5
+
+
+def _top(advice: ServingAdvice, at: int) -> ServingSetting:
+    return ServingSetting(at, advice.sides[at].cap_tokens, 1)
 
 
 def conclude_advice(advice: ServingAdvice) -> list[str]:
@@ -64,10 +68,6 @@ def _conclude_endings(side: SideAdvice) -> list[str]:
         f"none of {side.n_graded:,} graded samples is" if side.n_graded > 1 else "its sample is not"
     )
     return [f"no setting reaches any accuracy: {none} right{cut}."]
-
-
-def _has_votes(advice: ServingAdvice) -> bool:
-    return any(setting.votes > 1 for setting in advice.grid.settings)
 
 
 def _of(advice: ServingAdvice, side: int) -> str:
