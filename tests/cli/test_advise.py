@@ -220,6 +220,67 @@ def test_what_one_side_alone_cannot_give_is_a_note(files, tmp_path):
     assert "long: 10 of 60 problems left out" in said
 
 
+def test_fewer_than_ten_problems_have_no_interval_anywhere_and_a_reason(tmp_path):
+    few = [save(tmp_path / f"{n}.jsonl", rows_of(n, problems=9)) for n in (1, 2)]
+    words = (*few, *TABLE, "--accuracy", "40%")
+    said = told(call(*words))
+    assert "9 problems cannot tell settings apart: intervals need 10 or more" in said
+    assert said.count("intervals need 10 or more") == 1
+    document = json.loads(call(*words, "--json", "--quiet").stdout)
+    needed = [n for side in document["evaluations"].values() for n in side["needed"]]
+    (target,) = document["targets"]
+    for interval in (target["ratio"], *(n[key] for n in needed for key in ("cap", "cost"))):
+        assert (interval["low"], interval["high"]) == (None, None)
+
+
+def test_where_no_cap_is_stated_the_longest_sample_is_not_called_one(tmp_path):
+    unstated = ("finish", "cap_tokens")
+    rows = [{k: v for k, v in row.items() if k not in unstated} for row in rows_of(6, longest=900)]
+    longest = max(row["tokens"] for row in rows)
+    said = told(call(save(tmp_path / "open.jsonl", rows), *TABLE))
+    assert f"instead of the longest sample ({longest})" in said
+    assert f"cap {longest}" not in said
+    assert f"longest {longest} ×1" in said
+
+
+def test_samples_right_but_cut_are_wrong_here_and_in_report_and_both_say_so(tmp_path):
+    rows = rows_of(1, longest=1200)
+    cut = [row for row in rows if row["finish"] == "length"]
+    for row in cut:
+        row["correct"] = True
+    file = save(tmp_path / "both.jsonl", rows)
+    right = sum(row["correct"] for row in rows) - len(cut)
+    document = json.loads(call(file, *TABLE, "--json", "--quiet").stdout)
+    (full,) = [s for s in document["settings"] if (s["cap_tokens"], s["votes"]) == (1024, 1)]
+    assert full["accuracy"] == pytest.approx(right / len(rows))
+    reported = CliRunner().invoke(app, ["report", str(file), *TABLE], env={"COLUMNS": "80"})
+    for output in (told(call(file, *TABLE)), " ".join(reported.stdout.split())):
+        assert (
+            f"{len(cut)} samples are marked right, but cut: not right within any budget" in output
+        )
+
+
+def test_nothing_right_is_one_plain_sentence(tmp_path):
+    rows = [{**row, "correct": False, "extracted": "1"} for row in rows_of(1, longest=900)]
+    said = told(call(save(tmp_path / "wrong.jsonl", rows), *TABLE, "--accuracy", "50%"))
+    assert "no setting reaches any accuracy: none of 240 graded samples is right." in said
+    assert "router" not in said
+    assert "cannot tell" not in said
+    cut = [{**row, "tokens": 1024, "finish": "length"} for row in rows]
+    said = told(call(save(tmp_path / "cut.jsonl", cut), *TABLE))
+    assert "no setting reaches any accuracy: every sample was cut at 1,024 tokens; raise" in said
+
+
+def test_a_router_between_evaluations_is_judged_by_the_other_half_of_samples(files):
+    words = (*files, *TABLE)
+    assert "Between evaluations, at their caps with one vote, a router" in told(call(*words))
+    between = json.loads(call(*words, "--json", "--quiet").stdout)["router_between"]
+    assert between["against"] == "short"
+    same, others = between["same_samples"], between["other_samples"]
+    assert same["accuracy"]["estimate"] > others["accuracy"]["estimate"]
+    assert sum(between["share_of_problems"].values()) == pytest.approx(1.0)
+
+
 def test_it_starts_without_torch(files):
     code = (
         "import sys; from tersely.cli import app; "

@@ -64,7 +64,44 @@ def test_a_comparison_of_tokens_without_tools_names_them(sides: list[str]):
     assert "at 30 tokens without tools" in " ".join(said.output.split())
 
 
-def test_a_front_of_three_is_of_tokens_alone(sides: list[str]):
-    said = run("compare", *sides, sides[0], "--from", "table", "--budget-of", "turns")
+def test_a_front_of_three_is_of_what_budgets_count(sides: list[str], tmp_path: Path):
+    words = ("compare", *sides, sides[0], "--from", "table", "--budget-of", "turns")
+    said = run(*words)
+    assert said.exit_code == 0, said.output
+    assert "Pareto front: accuracy against mean turns" in said.output
+    assert "within 4 turns" in said.output
+    (file,) = tmp_path.glob("compare-*-and-2-others.html")
+    page = file.read_text(encoding="utf-8")
+    assert "Within 4 turns" in page
+    document = json.loads(run(*words, "--json", "--quiet").stdout)
+    assert document["budget_of"] == "turns"
+    # Turns of 24 samples: 1, 2, 3, 4 six times each; within 4 turns 2.5 of them in the mean.
+    last = document["fronts"][-1]
+    assert last["budget_tokens"] == 4
+    assert all(p["tokens"]["estimate"] == pytest.approx(2.5) for p in last["points"].values())
+
+
+def change(path: str, **values: int) -> str:
+    file = Path(path)
+    rows = [{**json.loads(line), **values} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_no_turn_at_all_is_not_believed(sides: list[str]):
+    said = run("report", change(sides[0], turns=0), "--from", "table", "--budget-of", "turns")
     assert said.exit_code == 2
-    assert "compares two evaluations, not 3" in said.output
+    (line,) = [line for line in said.output.splitlines() if line.startswith("error:")]
+    assert "24 of 24 graded samples of one say that they took 0 turns" in line
+    assert "--column turns=NAME" in line
+
+
+@pytest.mark.parametrize("command", ["report", "compare", "advise"])
+def test_a_file_without_any_token_is_refused_in_one_line(sides: list[str], command: str):
+    zero = change(sides[0], tokens=0, tool_tokens=0, correct=False)
+    files = [zero] if command == "report" else [zero, sides[1]]
+    said = run(command, *files, "--from", "table")
+    assert said.exit_code == 2
+    (line,) = [line for line in said.output.splitlines() if line.startswith("error:")]
+    assert "one: not one of its 24 graded samples has a token" in line
+    assert "tokens=NAME, or --tokenizer MODEL" in line

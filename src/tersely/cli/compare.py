@@ -49,7 +49,7 @@ def compare(
     with plain_errors():
         options.check()
         given, evaluations = evaluations, expand_sweeps(evaluations)
-        _check_number(evaluations, options)
+        _check_number(evaluations)
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
         read = _load_all(sides, options, budgets=budgets)
@@ -60,16 +60,11 @@ def compare(
         show(loaded, files, budgets=budgets, ks=ks, pair_by=pair_by)
 
 
-def _check_number(evaluations: Sequence[Path], options: WrittenOptions) -> None:
+def _check_number(evaluations: Sequence[Path]) -> None:
     if len(evaluations) < 2:
         raise ConfigError(
             f"compare takes two evaluations or more, and {evaluations[0]} is one; for the "
             "figures of one, use tersely report"
-        )
-    if len(evaluations) > MOST_NAMED and options.budget_of is not BudgetOf.TOKENS:
-        raise ConfigError(
-            f"--budget-of {options.budget_of!s} compares two evaluations, not "
-            f"{len(evaluations)}, whose front is of tokens; compare them two by two"
         )
 
 

@@ -207,7 +207,7 @@ def show_run(
 def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -> None:
     """Measures one evaluation, writes exports and page, and prints its tables."""
     from tersely.flows.evaluate.measuring import measure_loaded, tell_basis
-    from tersely.flows.evaluate.none_right import tell_none_right
+    from tersely.flows.evaluate.none_right import tell_none_right, tell_right_but_cut
     from tersely.report.pages import evaluation as pages
     from tersely.report.pages import exports
     from tersely.report.tables.documents import describe_evaluation
@@ -216,7 +216,9 @@ def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -
     doubts = list(tell_none_right(loaded))
     for doubt in doubts:
         warnings.warn(doubt, TerselyWarning, stacklevel=2)
-    loaded = loaded._replace(notes=(*doubts, *tell_basis(measured), *loaded.notes))
+    loaded = loaded._replace(
+        notes=(*doubts, *tell_basis(measured), *tell_right_but_cut(loaded), *loaded.notes)
+    )
     if files.csv:
         exports.write_csv(exports.export_evaluation(measured), files.csv)
     if files.markdown:

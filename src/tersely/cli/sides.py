@@ -12,6 +12,7 @@ import typer
 
 from tersely.cli.options import READERS, ReadOptions, reader_options
 from tersely.core.errors import ConfigError, no_such, shortened
+from tersely.metrics.numbers import count
 
 if TYPE_CHECKING:
     from tersely.readers.formats import Options
@@ -235,7 +236,10 @@ def with_number(message: str, place: int) -> str:
 
 def _place(number: str, n: int, *, entry: str) -> int:
     if not 1 <= int(number) <= n:
-        raise ConfigError(f"{entry}: there are {n} evaluations; give a number from 1 to {n}")
+        raise ConfigError(
+            f"{entry}: there {'is' if n == 1 else 'are'} {count(n, 'evaluation')}; give a number "
+            f"from 1 to {n}"
+        )
     return int(number) - 1
 
 

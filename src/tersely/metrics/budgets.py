@@ -56,7 +56,7 @@ def count_budgets_in(table: SampleTable, of: BudgetOf, *, name: str) -> SampleTa
     """The table with budgets that count this; ``name`` is of the evaluation, for the error.
 
     Raises:
-        ConfigError: some graded sample does not say it.
+        ConfigError: some graded sample does not say it, or says what cannot be.
     """
     found = {
         BudgetOf.TOKENS: (None, 0, ""),
@@ -72,7 +72,29 @@ def count_budgets_in(table: SampleTable, of: BudgetOf, *, name: str) -> SampleTa
                 f"graded samples of {name} do not say their {column}; map a column of the file "
                 f"with --column {column}=NAME, or leave --budget-of at tokens"
             )
-    return table._replace(budget_of=of)
+    counted = table._replace(budget_of=of)
+    _check_counted(counted, name=name)
+    return counted
+
+
+def _check_counted(table: SampleTable, *, name: str) -> None:
+    """ConfigError where budgets count nothing, or where a model that answered never spoke."""
+    of, spent_N = table.budget_of, table.spent_PS[table.graded_PS]
+    none = int((spent_N == 0).sum())
+    if of is BudgetOf.TURNS and none:
+        raise ConfigError(
+            f"--budget-of {of!s}: {none:,} of {spent_N.size:,} graded samples of {name} say that "
+            "they took 0 turns, and a sample takes 1 or more; map another column with --column "
+            "turns=NAME, or leave --budget-of at tokens"
+        )
+    if none and none == spent_N.size:
+        what, fix = "token", "give counts with --column tokens=NAME, or --tokenizer MODEL"
+        if of is BudgetOf.MODEL_TOKENS:
+            what, fix = "token that no tool wrote", "leave --budget-of at tokens"
+        raise ConfigError(
+            f"{name}: not one of its {spent_N.size:,} graded samples has a {what}, so that budgets "
+            f"and lengths say nothing; {fix}"
+        )
 
 
 def score(

@@ -21,6 +21,7 @@ from tersely.metrics.frontier import (
 )
 from tersely.metrics.intervals import LEVEL, Interval
 from tersely.metrics.serving import ServingGrid
+from tersely.metrics.simultaneous import one_critical
 
 
 class FrontierPlace(NamedTuple):
@@ -70,9 +71,11 @@ class Chooser(NamedTuple):
 def make_chooser(
     grid: ServingGrid, *, reference: int, n_samples: int, rng: np.random.Generator
 ) -> Chooser:
-    """Splits the problems into halves and draws where the means might lie."""
+    """Splits the problems into halves and draws where the means might lie, if they are ten or
+    more."""
     halves = split_halves(grid, reference=reference, rng=rng)
-    return Chooser(grid, reference, halves, draw_means(grid, rng=rng), n_samples)
+    few = np.isnan(one_critical(len(grid.right_PM)))
+    return Chooser(grid, reference, halves, None if few else draw_means(grid, rng=rng), n_samples)
 
 
 def judge_frontier(chooser: Chooser) -> tuple[FrontierPlace, ...]:

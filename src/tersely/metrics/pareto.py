@@ -18,7 +18,7 @@ from tersely.metrics.intervals import (
     evaluate,
     resample_counts,
 )
-from tersely.metrics.records import SampleTable, select
+from tersely.metrics.records import BudgetOf, SampleTable, select
 from tersely.metrics.significance import PERMUTATIONS, beyond_chance, holm
 
 # So that Holm's correction can leave the smallest p that permutations give below .05.
@@ -29,7 +29,8 @@ class FrontPoint(NamedTuple):
     """One evaluation at one budget.
 
     Args:
-        tokens: mean of what a sample spends before it ends or reaches the budget.
+        tokens: mean of what a sample spends before it ends or reaches the budget, in what budgets
+            count.
         dominated_by: the places of those with no lower accuracy and no more tokens, one of them
             better, those that are so beyond chance first; empty on the front.
         settled: that it is dominated, or that none dominates it, is beyond chance.
@@ -54,6 +55,7 @@ class Fronts(NamedTuple):
     protocol: Protocol
     fronts: tuple[Front, ...]
     n_tests: int
+    budget_of: BudgetOf = BudgetOf.TOKENS
 
 
 def place_on_fronts(
@@ -83,14 +85,15 @@ def place_on_fronts(
         Front(budget, _place(values_IAB[:, :, at], better_IJAB[:, :, :, at], levels, at=at))
         for at, budget in enumerate(budgets)
     )
-    return Fronts(protocol, fronts, n_tests=len(tables) * (len(tables) - 1))
+    n_tests = len(tables) * (len(tables) - 1)
+    return Fronts(protocol, fronts, n_tests, tables[0].budget_of)
 
 
 def _sum_axes(table: SampleTable, *, budgets: Sequence[int], protocol: Protocol) -> Sums:
     """Accuracy at each budget, then tokens spent within each."""
     budgets_B = np.array(budgets)
     accuracy_PB = score(table, budgets_B=budgets_B, protocol=protocol).accuracy_PB
-    spent_PSB = np.minimum(table.tokens_PS[:, :, None], budgets_B) * table.graded_PS[:, :, None]
+    spent_PSB = np.minimum(table.spent_PS[:, :, None], budgets_B) * table.graded_PS[:, :, None]
     n_PB = np.repeat(table.graded_PS.sum(axis=1)[:, None], len(budgets), axis=1)
     return Sums(
         np.hstack([accuracy_PB, spent_PSB.sum(axis=1).astype(np.float64)]),

@@ -39,6 +39,13 @@ class Rates(NamedTuple):
     seconds_per_token: float = np.nan
 
 
+def line_of(rate: Rates, axis: CostAxis) -> tuple[float, float]:
+    """Cost of one vote: what it is without a token, and what each token adds."""
+    if axis is CostAxis.MONEY:
+        return rate.prompt_tokens * rate.price_in / MILLION, rate.price_out / MILLION
+    return 0.0, rate.seconds_per_token if axis is CostAxis.SECONDS else 1.0
+
+
 class ServingSetting(NamedTuple):
     """One way to serve: which evaluation, under which cap, with how many votes."""
 

@@ -184,16 +184,19 @@ def _is_nested(new: ServingSetting, old: ServingSetting) -> bool:
 def bound_shares(
     sums: Sums, *, n_samples_M: Int[np.ndarray, " M"], critical: float
 ) -> list[Interval]:
-    """Shares, with Wilson's interval at that many standard errors."""
+    """Shares, with Wilson's interval at that many standard errors; none at a critical of NaN."""
     problems, settings = sums.a_PM.shape
     level = 1 - 2 * max(float(t.sf(critical, max(problems - 1, 1))), TINY)
-    return estimate(
+    shares = estimate(
         sums,
         shares_M=np.ones(settings, dtype=bool),
         n_samples_M=n_samples_M,
         counts_RP=np.zeros((0, problems)),
         level=level,
     )
+    if np.isnan(critical):
+        return [share._replace(low=np.nan, high=np.nan) for share in shares]
+    return shares
 
 
 def bound_differences(

@@ -7,8 +7,9 @@ import numpy as np
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.flows.evaluate.measuring import BOOTSTRAP_SEED
-from tersely.flows.evaluate.none_right import tell_none_right
+from tersely.flows.evaluate.none_right import tell_none_right, tell_right_but_cut
 from tersely.flows.evaluate.pairing import PairBy, align
+from tersely.metrics.between import RoutedBetween, route_between
 from tersely.metrics.choosing import (
     FrontierPlace,
     TargetAdvice,
@@ -18,7 +19,7 @@ from tersely.metrics.choosing import (
 )
 from tersely.metrics.failures import tell_failed
 from tersely.metrics.intervals import Interval
-from tersely.metrics.needed import NeededTokens, find_needed, trace_curve
+from tersely.metrics.needed import AccuracyCurve, NeededTokens, find_needed, trace_curve
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.routing import Routed, route
 from tersely.metrics.serving import (
@@ -29,6 +30,7 @@ from tersely.metrics.serving import (
     ServingSetting,
     choose_caps,
     lay_out,
+    line_of,
 )
 from tersely.metrics.sharing import share_problems
 from tersely.metrics.simultaneous import (
@@ -67,13 +69,20 @@ class SideAdvice(NamedTuple):
     """What can be said of one evaluation by itself.
 
     Args:
-        cap_tokens: sampled; the longest sample where there is none.
+        cap_tokens: sampled; the longest sample where none is stated.
+        cap_stated: whether one is.
+        n_right, n_graded: samples that are right, ended by themselves, and all.
+        cut: share of graded samples that were cut.
         caps: its settings of one vote against that at the sampled cap; each interval by itself.
         votes: some votes against one at the cap that costs as much at most.
         needed: cap and cost for each accuracy.
     """
 
     cap_tokens: int
+    cap_stated: bool
+    n_right: int
+    n_graded: int
+    cut: float
     caps: ChangeFamily
     votes: ChangeFamily
     needed: tuple[NeededTokens, ...]
@@ -81,7 +90,11 @@ class SideAdvice(NamedTuple):
 
 
 class ServingAdvice(NamedTuple):
-    """All that ``tersely advise`` says."""
+    """All that ``tersely advise`` says.
+
+    Args:
+        between: the router between evaluations; None of one.
+    """
 
     names: tuple[str, ...]
     axis: CostAxis
@@ -92,6 +105,7 @@ class ServingAdvice(NamedTuple):
     frontier: tuple[FrontierPlace, ...]
     targets: tuple[TargetAdvice, ...]
     sides: tuple[SideAdvice, ...]
+    between: RoutedBetween | None
     gaps: tuple[Gap, ...]
     windows: tuple[Window | None, ...]
     notes: tuple[str, ...]
@@ -114,7 +128,8 @@ def advise_serving(
     votes = _choose_votes(sides, wanted.votes)
     tables, left_out = _keep_problems(sides, most_votes=votes if wanted.votes else (1,))
     caps, cap_notes = _choose_caps(sides, tables, wanted.caps)
-    notes += [*left_out, *cap_notes, *(note for side in sides for note in _tell_side(side))]
+    notes += [*left_out, *cap_notes]
+    notes += [note for side in sides for note in _tell_side(side)]
     laid = lay_out(tables, caps=caps, votes=votes, rates=wanted.rates, axis=wanted.axis)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     grid, n_samples = laid.grid, tuple(int(table.graded_PS.sum()) for table in tables)
@@ -139,6 +154,7 @@ def advise_serving(
             _advise_side(grid, at, table, wanted.rates[at], accuracies=accuracies, rng=rng)
             for at, table in enumerate(tables)
         ),
+        between=_route_between(tables, wanted, rng=rng),
         gaps=laid.gaps,
         windows=tuple(find_window(table) for table in tables),
         notes=tuple(dict.fromkeys(notes)),
@@ -153,12 +169,6 @@ def _align(evaluations: Sequence[Loaded], by: PairBy) -> tuple[list[Loaded], lis
         aligned = align(evaluations[0], other, by=by)
         sides.append(aligned.loaded)
         notes += aligned.notes
-    for side in sides:
-        if side.table.reach_tokens < 1:
-            raise DataError(
-                f"{side.name}: no sample has a token, so that nothing costs anything; give counts "
-                "of tokens (--column tokens=NAME, or --tokenizer)"
-            )
     return sides, notes
 
 
@@ -237,7 +247,10 @@ def _tell_side(side: Loaded) -> Iterator[str]:
         )
     if side.failed is not None:
         said.append(tell_failed(side.failed))
-    yield from (f"{side.name}: {note}" for note in (*said, *tell_none_right(side), *side.notes))
+    yield from (
+        f"{side.name}: {note}"
+        for note in (*said, *tell_none_right(side), *tell_right_but_cut(side), *side.notes)
+    )
 
 
 def _full(grid: ServingGrid, side: int) -> int:
@@ -266,10 +279,15 @@ def _advise_side(
 ) -> SideAdvice:
     own = [m for m, setting in enumerate(grid.settings) if setting.side == side]
     full, n_samples = _full(grid, side), int(table.graded_PS.sum())
+    ended_PS = table.graded_PS & table.finished_PS
     alone = [m for m in own if grid.settings[m].votes == 1]
     curve = trace_curve(table)
     return SideAdvice(
         table.reach_tokens,
+        table.cap_tokens is not None,
+        int((ended_PS & table.correct_PS).sum()),
+        n_samples,
+        1 - int(ended_PS.sum()) / n_samples,
         bound_changes(
             grid,
             pairs=[(m, full) for m in alone[:-1]],
@@ -279,14 +297,37 @@ def _advise_side(
         ),
         bound_changes(grid, pairs=_pair_votes(grid, own), n_samples=n_samples, rng=rng),
         tuple(
-            _in_units(find_needed(curve, accuracy=each, rng=rng), rates, grid.axis)
-            for each in accuracies
+            _in_units(_find_needed(curve, each, rng=rng), rates, grid.axis) for each in accuracies
         ),
         route(
             table,
             caps=tuple(grid.settings[m].cap_tokens for m in alone),
             critical=one_critical(len(table.keys)),
         ),
+    )
+
+
+def _find_needed(
+    curve: AccuracyCurve, accuracy: float, *, rng: np.random.Generator
+) -> NeededTokens:
+    """Without intervals for fewer than ten problems, as all else."""
+    needed = find_needed(curve, accuracy=accuracy, rng=rng)
+    if not np.isnan(one_critical(curve.n_problems)):
+        return needed
+    bare = (each._replace(low=np.nan, high=np.nan) for each in needed[1:])
+    return NeededTokens(accuracy, *bare)
+
+
+def _route_between(
+    tables: Sequence[SampleTable], wanted: Wanted, *, rng: np.random.Generator
+) -> RoutedBetween | None:
+    if len(tables) < 2:
+        return None
+    return route_between(
+        tables,
+        lines=[line_of(rate, wanted.axis) for rate in wanted.rates],
+        critical=one_critical(len(tables[0].keys)),
+        rng=rng,
     )
 
 
@@ -305,11 +346,7 @@ def _pair_votes(grid: ServingGrid, own: Sequence[int]) -> list[tuple[int, int]]:
 
 def _in_units(needed: NeededTokens, rates: Rates, axis: CostAxis) -> NeededTokens:
     """The cost of one vote in the axis's units; it is linear in tokens."""
-    scale, start = 1.0, 0.0
-    if axis is CostAxis.MONEY:
-        scale, start = rates.price_out / 1e6, rates.prompt_tokens * rates.price_in / 1e6
-    elif axis is CostAxis.SECONDS:
-        scale = rates.seconds_per_token
+    start, scale = line_of(rates, axis)
     of = needed.cost
     value, low, high = (start + scale * each for each in (of.estimate, of.low, of.high))
     return needed._replace(cost=Interval(value, low, high, of.n_problems, of.n_samples))

@@ -7,7 +7,7 @@ import numpy as np
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import write_fact
-from tersely.flows.evaluate.none_right import tell_none_right
+from tersely.flows.evaluate.none_right import tell_none_right, tell_right_but_cut
 from tersely.flows.evaluate.pairing import PairBy, align, shorten_question
 from tersely.metrics.budgets import Protocol, spectrum
 from tersely.metrics.changes import ProblemChange, list_changes
@@ -61,7 +61,8 @@ def _notes_of(before: Loaded, after: Loaded, comparison: Comparison) -> Iterator
     for side in (before, after):
         if side.failed is not None:
             yield f"{side.name}: {tell_failed(side.failed)}"
-        yield from (f"{side.name}: {note}" for note in (*tell_none_right(side), *side.notes))
+        said = (*tell_none_right(side), *tell_right_but_cut(side), *side.notes)
+        yield from (f"{side.name}: {note}" for note in said)
 
 
 def check_protocols(before: Loaded, after: Loaded) -> None:

@@ -1,10 +1,11 @@
-"""An evaluation in which nothing is right although most answers hold what is: its grader may not
-read the form that they have."""
+"""Marks to look at twice: nothing is right although most answers hold what is, so that the grader
+may not read the form that they have; and samples are right although they were cut."""
 
 import re
 from collections.abc import Iterator
 
 from tersely.core.types import EvalRecord, Finish, Grade
+from tersely.metrics.budgets import Protocol
 from tersely.readers.evaluations import Loaded
 from tersely.readers.regrading import graded_text
 from tersely.tasks.grading.answer import answer_part
@@ -35,6 +36,19 @@ def tell_none_right(loaded: Loaded) -> Iterator[str]:
         f"looked at hold the right one: the grader ({graders}) may not read answers of this form; "
         f"look at some, and name another with {fix}"
     )
+
+
+def tell_right_but_cut(loaded: Loaded) -> Iterator[str]:
+    """A note on samples that are marked right although they were cut."""
+    table = loaded.table
+    right_PS = table.graded_PS & table.correct_PS
+    cut = int((right_PS & ~table.finished_PS).sum())
+    if cut and loaded.protocol is Protocol.FINISHED:
+        them = "1 sample is" if cut == 1 else f"{cut:,} samples are"
+        yield (
+            f"{them} marked right, but cut: not right within any budget, as an answer that never "
+            "ended is not served; among lengths of correct samples"
+        )
 
 
 def _is_answer(record: EvalRecord) -> bool:

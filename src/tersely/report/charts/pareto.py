@@ -8,6 +8,7 @@ from tersely.metrics.numbers import defined
 from tersely.metrics.pareto import Front, Fronts
 from tersely.report.charts.figures import ChartRow, Layers, Spec
 from tersely.report.charts.style import FAINT, INK, MANY, PANEL_PX, Datasets, arrange, hold
+from tersely.report.tables.words import name_counted
 
 MOST_PANELS = 4
 HEIGHT_PX = 290
@@ -17,7 +18,10 @@ def draw_fronts(fronts: Fronts, *, names: Sequence[str]) -> Spec:
     """One panel a budget, four at most, the largest last; lines: 95% intervals and the front."""
     datasets: Datasets = {}
     chosen = choose_panels(fronts.fronts)
-    panels = [_draw_front(front, names=names, datasets=datasets) for front in chosen]
+    counted = name_counted(fronts.budget_of)
+    panels = [
+        _draw_front(front, names=names, counted=counted, datasets=datasets) for front in chosen
+    ]
     return arrange(panels, shared=("color",), datasets=datasets)
 
 
@@ -27,13 +31,13 @@ def choose_panels(fronts: Sequence[Front]) -> list[Front]:
     return list(fronts[::-1][::step][::-1])
 
 
-def _draw_front(front: Front, *, names: Sequence[str], datasets: Datasets) -> Layers:
+def _draw_front(front: Front, *, names: Sequence[str], counted: str, datasets: Datasets) -> Layers:
     rows = _list_points(front, names)
     data = hold(rows, datasets=datasets)
     on_front = hold([row for row in rows if row["front"]], datasets=datasets)
     x = alt.X(
         "tokens:Q",
-        title="mean tokens",
+        title=f"mean {counted}",
         scale=alt.Scale(zero=False),
         axis=alt.Axis(format=",~r", tickCount=5, labelOverlap=True),
     )
@@ -54,13 +58,13 @@ def _draw_front(front: Front, *, names: Sequence[str], datasets: Datasets) -> La
             stroke=alt.condition("datum.front", alt.value(INK), alt.value(None)),
             tooltip=[
                 "evaluation:N",
-                alt.Tooltip("tokens:Q", title="mean tokens", format=",.1f"),
+                alt.Tooltip("tokens:Q", title=f"mean {counted}", format=",.1f"),
                 alt.Tooltip("accuracy:Q", format=".1%"),
                 alt.Tooltip("front:N", title="on the front"),
             ],
         ),
     ]
-    title = f"Within {front.budget_tokens:,} tokens"
+    title = f"Within {front.budget_tokens:,} {counted}"
     return alt.layer(*layers, width=PANEL_PX, height=HEIGHT_PX, title=title)
 
 

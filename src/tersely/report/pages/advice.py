@@ -12,17 +12,18 @@ from rich.text import Text
 
 from tersely.core.storage import write_atomically
 from tersely.flows.evaluate.advising import ServingAdvice
+from tersely.metrics.between import RoutedBetween
 from tersely.metrics.intervals import Interval
 from tersely.report.charts.frontier import draw_frontier
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
 from tersely.report.tables.advice import (
-    conclude_advice,
     tabulate_frontier,
     tabulate_needed,
     tabulate_routing,
     tabulate_targets,
     tell_gaps,
 )
+from tersely.report.tables.advised import conclude_advice
 from tersely.report.tables.conclusions import warn_of_windows
 from tersely.report.tables.matrices import Matrix
 from tersely.report.tables.several import name_all
@@ -60,6 +61,7 @@ class SettingRow(NamedTuple):
     Args:
         change, ratio: accuracy less that of the reference, and cost as a multiple of its.
         judged: accuracy, judged on other problems, of the rule that finds this setting.
+        cap_stated: False where no cap is stated and the longest sample stands for it.
     """
 
     evaluation: str
@@ -84,6 +86,7 @@ class SettingRow(NamedTuple):
     judged_low: float
     judged_high: float
     agreement: float
+    cap_stated: bool
 
 
 def draw_advice(advice: ServingAdvice) -> RenderableType:
@@ -178,9 +181,24 @@ def describe_advice(advice: ServingAdvice) -> dict[str, Any]:
             for target in advice.targets
         ],
         "evaluations": {
-            name: {"cap_tokens": side.cap_tokens, "needed": side.needed, "routed": side.routed}
+            name: {
+                "cap_tokens": side.cap_tokens if side.cap_stated else None,
+                "needed": side.needed,
+                "routed": side.routed,
+            }
             for name, side in zip(advice.names, advice.sides, strict=True)
         },
+        "router_between": advice.between and _describe_between(advice, advice.between),
+    }
+
+
+def _describe_between(advice: ServingAdvice, between: RoutedBetween) -> Mapping[str, Any]:
+    return {
+        "against": advice.names[between.best],
+        "accuracy_of_it": between.unrouted,
+        "same_samples": between.bound,
+        "other_samples": between.held_out,
+        "share_of_problems": dict(zip(advice.names, between.share_I, strict=True)),
     }
 
 
@@ -197,7 +215,7 @@ def list_settings(advice: ServingAdvice) -> list[SettingRow]:
     rows = []
     for m, setting in enumerate(advice.grid.settings):
         change, ratio = changes.get(m, (none, none))
-        of_rule = judged.get(m)
+        of_rule, side = judged.get(m), advice.sides[setting.side]
         rows.append(
             SettingRow(
                 advice.names[setting.side],
@@ -212,6 +230,7 @@ def list_settings(advice: ServingAdvice) -> list[SettingRow]:
                 of_rule is not None,
                 *(of_rule.accuracy if of_rule else none)[:3],
                 of_rule.agreement if of_rule else math.nan,
+                side.cap_stated or setting.cap_tokens < side.cap_tokens,
             )
         )
     return rows

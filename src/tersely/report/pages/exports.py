@@ -38,7 +38,13 @@ from tersely.report.tables.matrices import (
     tabulate_sources,
 )
 from tersely.report.tables.pairs import tabulate_ratios, tabulate_repeats, tabulate_sides
-from tersely.report.tables.several import caption_front, tabulate_against, tabulate_front
+from tersely.report.tables.several import (
+    caption_front,
+    name_spent,
+    tabulate_against,
+    tabulate_front,
+)
+from tersely.report.tables.words import name_counted
 
 PNG_SCALE = 2.0
 CAPTION_CHARACTERS = 150
@@ -124,20 +130,24 @@ def export_several(several: ComparedSeveral) -> list[ExportedOfSeveral]:
     """Accuracy and tokens of each at each budget, and whether it is on the front; then the rows
     of each pair under the name of the other."""
     rows = []
+    of = several.fronts.budget_of
     for front in several.fronts.fronts:
         for name, point in zip(several.names, front.points, strict=True):
-            values = {"accuracy": point.accuracy, "mean tokens within the budget": point.tokens}
+            values = {
+                "accuracy": point.accuracy,
+                f"{name_spent(several)} within the budget": point.tokens,
+            }
             for figure, value in values.items():
                 row = _export(
                     figure,
                     value,
-                    unit="share" if figure == "accuracy" else "tokens",
+                    unit="share" if figure == "accuracy" else name_counted(of),
                     protocol=several.fronts.protocol,
                     at=front.budget_tokens,
                 )
                 side = "behind" if point.dominated_by else "on the front"
                 side += "" if point.settled else ", not settled"
-                rows.append(ExportedOfSeveral(name, row._replace(side=side)))
+                rows.append(ExportedOfSeveral(name, row._replace(side=side, budget_of=of.value)))
     for name, each in zip(several.names[1:], several.against, strict=True):
         of_pair = export_comparison(each.compared.comparison)
         rows += [ExportedOfSeveral(name, row) for row in of_pair]

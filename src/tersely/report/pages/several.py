@@ -19,6 +19,7 @@ from tersely.report.tables.pairs import name_sides, tabulate_ratios, tabulate_si
 from tersely.report.tables.several import (
     caption_front,
     name_all,
+    name_spent,
     tabulate_against,
     tabulate_front,
 )
@@ -110,7 +111,7 @@ def draw_several(several: ComparedSeveral) -> RenderableType:
         FittedTable(against._replace(title="evaluation")),
         draw_text(against.caption, "dim"),
         Text(),
-        draw_title("Pareto front: accuracy against mean tokens"),
+        draw_title(f"Pareto front: accuracy against {name_spent(several)}"),
     ]
     for front in several.fronts.fronts:
         table = tabulate_front(several, front, names=names)
@@ -126,7 +127,7 @@ def draw_figure(several: ComparedSeveral) -> Figure:
     skipped = "" if len(several.fronts.fronts) <= MOST_PANELS else " Not all budgets are drawn."
     return Figure(
         "pareto",
-        f"Accuracy against mean tokens (protocol {several.fronts.protocol.value})",
+        f"Accuracy against {name_spent(several)} (protocol {several.fronts.protocol.value})",
         "Up and to the left is better. Lines: 95% intervals; dashed: the front by the estimates, "
         f"whose dots are ringed.{skipped}",
         draw_fronts(several.fronts, names=names),

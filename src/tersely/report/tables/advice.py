@@ -1,12 +1,10 @@
-"""What to serve, in sentences and tables."""
+"""What to serve, in tables."""
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Sequence
 
-from tersely.flows.evaluate.advising import ServingAdvice, SideAdvice
+from tersely.flows.evaluate.advising import ServingAdvice
 from tersely.metrics.choosing import TargetAdvice
-from tersely.metrics.frontier import JudgedChoice
 from tersely.metrics.intervals import Interval
 from tersely.metrics.measures import Unit
 from tersely.metrics.numbers import (
@@ -18,15 +16,11 @@ from tersely.metrics.numbers import (
     format_level,
     format_ratio,
     percent,
-    signed,
 )
-from tersely.metrics.serving import CostAxis
-from tersely.metrics.simultaneous import ChangeFamily
+from tersely.metrics.serving import CostAxis, ServingSetting
 from tersely.report.tables.matrices import Matrix, MatrixRow
 
 THOUSAND = 1000.0
-# A setting that fewer halves agree on is one of several that cannot be told apart.
-AGREED = 0.5
 NOUNS = {CostAxis.TOKENS: "tokens", CostAxis.MONEY: "money", CostAxis.SECONDS: "time"}
 SHORT = {CostAxis.TOKENS: "tokens", CostAxis.MONEY: "cost", CostAxis.SECONDS: "seconds"}
 HEADS = {
@@ -41,14 +35,38 @@ def name_setting(advice: ServingAdvice, place: int, *, names: Sequence[str] | No
     setting = advice.grid.settings[place]
     name = [(names or advice.names)[setting.side]] if len(advice.names) > 1 else []
     votes = [count(setting.votes, "vote")] if _has_votes(advice) else []
-    return ", ".join([*name, f"cap {setting.cap_tokens:,}", *votes])
+    return ", ".join([*name, name_cap_of(advice, setting), *votes])
+
+
+def _has_votes(advice: ServingAdvice) -> bool:
+    return any(setting.votes > 1 for setting in advice.grid.settings)
+
+
+def name_cap_of(advice: ServingAdvice, setting: ServingSetting, *, word: str = "cap ") -> str:
+    """``cap 8,192``, or ``longest sample 7,310`` where none is stated and that stands for it."""
+    if _stands_for_cap(advice, setting):
+        return f"longest sample {setting.cap_tokens:,}"
+    return f"{word}{setting.cap_tokens:,}"
+
+
+def _stands_for_cap(advice: ServingAdvice, setting: ServingSetting) -> bool:
+    side = advice.sides[setting.side]
+    return not side.cap_stated and setting.cap_tokens == side.cap_tokens
+
+
+def say_at(advice: ServingAdvice, setting: ServingSetting) -> str:
+    """``8,192``, or ``the longest sample (7,310)``."""
+    if _stands_for_cap(advice, setting):
+        return f"the longest sample ({setting.cap_tokens:,})"
+    return f"{setting.cap_tokens:,}"
 
 
 def name_short(advice: ServingAdvice, place: int, *, names: Sequence[str] | None = None) -> str:
-    """``B 8,192 ×4``."""
+    """``B 8,192 ×4``; ``B longest 7,310 ×4`` where no cap is stated."""
     setting = advice.grid.settings[place]
     name = [(names or advice.names)[setting.side]] if len(advice.names) > 1 else []
-    return " ".join([*name, f"{setting.cap_tokens:,} ×{setting.votes}"])
+    longest = ["longest"] if _stands_for_cap(advice, setting) else []
+    return " ".join([*name, *longest, f"{setting.cap_tokens:,} ×{setting.votes}"])
 
 
 def format_cost(interval: Interval, axis: CostAxis) -> Cell:
@@ -61,178 +79,6 @@ def format_cost(interval: Interval, axis: CostAxis) -> Cell:
     digits = max(0, 2 - math.floor(math.log10(values[0]))) if values[0] > 0 else 2
     estimate, low, high = (fixed(v, digits=digits) for v in values)
     return Cell(estimate, bracket(low, high))
-
-
-def conclude_advice(advice: ServingAdvice) -> list[str]:
-    """What may be concluded, one sentence each."""
-    lines = [
-        line
-        for at, side in enumerate(advice.sides)
-        for line in (*_conclude_caps(advice, at, side), *_conclude_votes(advice, at, side))
-    ]
-    lines += [_conclude_target(advice, target) for target in advice.targets]
-    lines += [_conclude_routing(advice, at, side) for at, side in enumerate(advice.sides)]
-    return lines
-
-
-def _has_votes(advice: ServingAdvice) -> bool:
-    return any(setting.votes > 1 for setting in advice.grid.settings)
-
-
-def _of(advice: ServingAdvice, side: int) -> str:
-    return f"{advice.names[side]}: " if len(advice.names) > 1 else ""
-
-
-def _points(change: Interval, *, as_loss: bool = False) -> str:
-    """``+0.4 points [−0.1, +0.9]``; a loss without its sign, ``0.4 points [0.1, 0.9]``."""
-    if not as_loss:
-        estimate, *ends = (signed(100 * v, digits=1) for v in change[:3])
-        return f"{estimate} points {bracket(*ends)}"
-    lost = (-change.estimate, -change.high, -change.low)
-    estimate, *ends = (fixed(100 * v) for v in lost)
-    return f"{estimate} points {bracket(*ends)}"
-
-
-def _saving(ratio: Interval) -> str:
-    """``41% [39, 43]``."""
-    low, high = 1 - ratio.high, 1 - ratio.low
-    ends = bracket(*(fixed(100 * v, digits=0) for v in (low, high)))
-    return f"{fixed(100 * (1 - ratio.estimate), digits=0)}% {ends}"
-
-
-def _conclude_caps(advice: ServingAdvice, at: int, side: SideAdvice) -> Iterator[str]:
-    """The lowest cap that costs no more than the tolerance, for sure or by the estimate.
-
-    From the sampled cap downwards until one may cost more: a lower cap can only lose more, so that
-    this sequence needs no correction for how many caps there are.
-    """
-    rows = list(zip(side.caps.pairs, side.caps.accuracy, side.caps.cost, strict=True))[::-1]
-    if not rows:
-        return
-    within = f"{100 * advice.tolerance:g} {'point' if advice.tolerance == 0.01 else 'points'}"
-    sure = list(takewhile(lambda row: -row[1].low <= advice.tolerance, rows))
-    likely = list(takewhile(lambda row: -row[1].estimate <= advice.tolerance, rows))
-    (place, _), change, cost = (sure or likely or rows[:1])[-1]
-    cap = advice.grid.settings[place].cap_tokens
-    said = (
-        f"{_of(advice, at)}cap {cap:,} instead of {side.cap_tokens:,} costs "
-        f"{_points(change, as_loss=True)} and saves {_saving(cost)} of the {NOUNS[advice.axis]}"
-    )
-    if sure:
-        yield f"{said}; of the caps looked at it is the lowest that costs less than {within}."
-    elif -change.high > advice.tolerance:
-        yield f"{said}; every other cap looked at costs more."
-    else:
-        yield f"{said}; cannot tell whether that is less than {within}."
-
-
-def _conclude_votes(advice: ServingAdvice, at: int, side: SideAdvice) -> Iterator[str]:
-    """The clearest case of the fewest votes against one at the cap of the same cost, and what the
-    most votes bring at the sampled cap."""
-    settings, family = advice.grid.settings, side.votes
-    if not family.pairs:
-        return
-    fewest = min(settings[m].votes for m, _ in family.pairs)
-    apart, along = [], []
-    for i, (m, of) in enumerate(family.pairs):
-        if settings[m].cap_tokens == settings[of].cap_tokens == side.cap_tokens:
-            along.append(i)
-        elif settings[m].cap_tokens < settings[of].cap_tokens and settings[m].votes == fewest:
-            apart.append(i)
-    chosen = [max(apart, key=lambda i: _clearness(family.accuracy[i]))] if apart else []
-    for i in [*chosen, *along[-1:]]:
-        yield _of(advice, at) + _compare_votes(advice, family, i)
-
-
-def _clearness(change: Interval) -> float:
-    return abs(change.estimate) / max(change.high - change.low, 1e-12)
-
-
-def _compare_votes(advice: ServingAdvice, family: ChangeFamily, i: int) -> str:
-    new, old = (advice.grid.settings[m] for m in family.pairs[i])
-    change, cost = family.accuracy[i], family.cost[i]
-    many = f"{new.votes} votes at {new.cap_tokens:,}"
-    one = f"one at {old.cap_tokens:,}"
-    figures = f"{_points(change)} for {format_ratio(cost).text} the {NOUNS[advice.axis]}"
-    if change.low > 0:
-        return f"{many} are better than {one}: {figures}."
-    if change.high < 0:
-        return f"{many} are worse than {one}: {figures}."
-    return f"cannot tell whether {many} are better or worse than {one}: {figures}."
-
-
-def _conclude_target(advice: ServingAdvice, target: TargetAdvice) -> str:
-    asked, best = percent(target.accuracy), target.best
-    if not best.met:
-        level = advice.levels.accuracy[best.setting]
-        return (
-            f"{asked} is not reached: the most is {format_level(level, Unit.SHARE).text} by "
-            f"{name_setting(advice, best.setting)}."
-        )
-    name = name_setting(advice, best.setting)
-    judged = (
-        f"on problems that had no part in the choice it is right on "
-        f"{format_level(best.accuracy, Unit.SHARE).text} at {say_cost(best, advice.axis)}"
-    )
-    if math.isnan(best.agreement):
-        return f"For {asked} accuracy the cheapest is {name}; too few problems to judge the choice."
-    if target.rival is None or target.ratio is None:
-        if best.agreement < AGREED:
-            return (
-                f"For {asked} accuracy: cannot tell which is the cheapest; {name} is on all "
-                f"problems, but only {best.agreement:.0%} of halves agree; {judged}."
-            )
-        return f"For {asked} accuracy the cheapest is {name}; {judged}."
-    return f"For {asked} accuracy {_against_rival(advice, target)}; {judged}."
-
-
-def _against_rival(advice: ServingAdvice, target: TargetAdvice) -> str:
-    rival, ratio = target.rival, target.ratio
-    assert rival is not None
-    assert ratio is not None
-    name, other = (name_setting(advice, each.setting) for each in (target.best, rival))
-    if not rival.met:
-        return f"the cheapest is {name}, and {_others(advice, target)} does not reach it"
-    cell = format_ratio(ratio).text
-    if ratio.high < 1:
-        return f"the cheapest is {name}, {cell} of {other}"
-    return f"cannot tell which is the cheapest: {name} costs {cell} of {other}"
-
-
-def _others(advice: ServingAdvice, target: TargetAdvice) -> str:
-    if advice.grid.settings[target.best.setting].side or len(advice.names) < 3:
-        assert target.rival is not None
-        return advice.names[advice.grid.settings[target.rival.setting].side]
-    return "any other"
-
-
-def say_cost(choice: JudgedChoice, axis: CostAxis) -> str:
-    """``2,310 [2,104, 2,536] tokens a question``."""
-    return f"{format_cost(choice.cost, axis).text} {_unit_of(axis)}"
-
-
-def _unit_of(axis: CostAxis) -> str:
-    return {
-        CostAxis.TOKENS: "tokens a question",
-        CostAxis.MONEY: "per 1,000 questions",
-        CostAxis.SECONDS: "seconds a question",
-    }[axis]
-
-
-def _conclude_routing(advice: ServingAdvice, at: int, side: SideAdvice) -> str:
-    routed, of = side.routed, _of(advice, at)
-    said = (
-        f"{of}a router that knew each problem's budget would save {_saving(routed.bound.cost)} of "
-        f"the tokens at cap {side.cap_tokens:,} at most and lose nothing"
-    )
-    held = routed.held_out
-    if held is None:
-        return f"{said}; how much of it can be known takes two samples a problem or more."
-    kept, all_ = (format_level(each, Unit.SHARE).text for each in (held.accuracy, routed.unrouted))
-    return (
-        f"{said}; one that knows it from the problem's other samples saves {_saving(held.cost)} "
-        f"and is right on {kept} instead of {all_}."
-    )
 
 
 def tabulate_frontier(advice: ServingAdvice, *, names: Sequence[str] | None = None) -> Matrix:
@@ -298,7 +144,7 @@ def tabulate_targets(advice: ServingAdvice, *, names: Sequence[str] | None = Non
         setting = advice.grid.settings[best.setting]
         cells = [
             *([Cell((names or advice.names)[setting.side], "")] if several else []),
-            Cell(f"{setting.cap_tokens:,}", ""),
+            Cell(name_cap_of(advice, setting, word=""), ""),
             Cell(f"{setting.votes}", ""),
             format_level(best.accuracy, Unit.SHARE),
             format_cost(best.cost, advice.axis),
@@ -364,7 +210,8 @@ def tabulate_routing(advice: ServingAdvice, *, names: Sequence[str] | None = Non
         for shares in side.routed.shares:
             cells = [format_level(each, Unit.SHARE) for each in shares[1:]]
             first = shares is side.routed.shares[0]
-            rows.append(MatrixRow(f"{name}cap {shares.cap_tokens:,}", cells, first=first))
+            cap = name_cap_of(advice, ServingSetting(at, shares.cap_tokens, 1))
+            rows.append(MatrixRow(f"{name}{cap}", cells, first=first))
     return Matrix(
         "one vote",
         ["starved", "futile", "overthought"],

@@ -14,7 +14,7 @@ def head_evaluation(evaluation: Evaluation) -> list[str]:
     that were not; else nothing."""
     share = evaluation.value(TRUNCATED).estimate
     at = _say_at(evaluation.cap_tokens, evaluation.short_cut)
-    told = _tell(share, "the", at, evaluation.protocol)
+    told = tell_cut(share, "the", at, evaluation.protocol)
     if told and evaluation.protocol is Protocol.FINISHED:
         among, whole = evaluation.value(GIVEN_FINISHED), evaluation.value(AT_CAP)
         told[0] += (
@@ -31,7 +31,7 @@ def head_comparison(comparison: Comparison, *, names: SideNames) -> list[str]:
     return [
         f"{name}: {told}"
         for name, side, lower in sides
-        for told in _tell(
+        for told in tell_cut(
             side.estimate, "its", _say_at(comparison.cap_tokens, lower), comparison.protocol
         )
     ]
@@ -43,8 +43,8 @@ def _say_at(cap_tokens: int | None, lower: ShortCut | None) -> str:
     return f" at {cap_tokens:,} tokens" if lower is None else f" at {cap_tokens:,} tokens or fewer"
 
 
-def _tell(share: float, whose: str, at: str, protocol: Protocol) -> list[str]:
-    """Where prefixes or forced answers count, a cut sample may be right."""
+def tell_cut(share: float, whose: str, at: str, protocol: Protocol) -> list[str]:
+    """The sentence if the share is above 5%; accuracy is bounded under the protocol finished."""
     if not share > MUCH_CUT:
         return []
     bound = "accuracy is a lower bound, lengths are too"

@@ -81,6 +81,7 @@ def describe_several(several: ComparedSeveral) -> dict[str, Any]:
         "kind": "comparison of several",
         "names": several.names,
         "protocol": several.fronts.protocol,
+        "budget_of": several.fronts.budget_of,
         "notes": several.notes,
         "fronts": [
             {

@@ -15,10 +15,11 @@ from tersely.metrics.numbers import (
     shorten,
 )
 from tersely.metrics.pareto import Front, FrontPoint
+from tersely.metrics.records import BudgetOf
 from tersely.report.tables.comparison import write_basis
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.pairs import agree
-from tersely.report.tables.words import describe_protocol
+from tersely.report.tables.words import describe_protocol, name_counted
 
 OPEN = "[not settled]"
 
@@ -41,8 +42,8 @@ def tabulate_front(several: ComparedSeveral, front: Front, *, names: Sequence[st
     """The evaluations at one budget, the fewest tokens first."""
     order = sorted(range(len(names)), key=lambda at: front.points[at].tokens.estimate)
     return Matrix(
-        title=f"within {front.budget_tokens:,} tokens",
-        heads=["accuracy", "mean tokens", "Pareto front"],
+        title=f"within {front.budget_tokens:,} {name_counted(several.fronts.budget_of)}",
+        heads=["accuracy", name_spent(several), "Pareto front"],
         rows=[
             MatrixRow(
                 names[at],
@@ -56,6 +57,11 @@ def tabulate_front(several: ComparedSeveral, front: Front, *, names: Sequence[st
         ],
         caption="",
     )
+
+
+def name_spent(several: ComparedSeveral) -> str:
+    """``mean tokens``, or of what else budgets count."""
+    return f"mean {name_counted(several.fronts.budget_of)}"
 
 
 def describe_place(point: FrontPoint, *, names: Sequence[str]) -> Cell:
@@ -72,12 +78,14 @@ def caption_front(several: ComparedSeveral) -> str:
     """How the front is to be read."""
     basis = write_basis(several.against[0].compared.comparison).split(", ", 1)[1]
     return (
-        f"{describe_protocol(several.fronts.protocol)} n = {basis.removeprefix('n = ')} "
-        "Mean tokens: what a sample spends before it ends or reaches the budget. On the front: no "
-        "other evaluation has at least the accuracy for at most the tokens. Not settled: the "
+        f"{describe_protocol(several.fronts.protocol, of=several.fronts.budget_of)} "
+        f"n = {basis.removeprefix('n = ')} "
+        f"{name_spent(several).capitalize()}: what a sample spends before it ends or reaches the "
+        f"budget. On the front: no other evaluation has at least the accuracy for at most the "
+        f"{name_counted(several.fronts.budget_of)}. Not settled: the "
         "differences that decide it are within chance (permutation within problems, p < .05 after "
         f"Holm's correction for the {several.fronts.n_tests} tests at a budget: all pairs, "
-        "accuracy and tokens)."
+        f"accuracy and {name_counted(several.fronts.budget_of)})."
     )
 
 
@@ -97,10 +105,17 @@ def tabulate_against(several: ComparedSeveral, *, names: Sequence[str]) -> Matri
     budget = several.against[0].compared.comparison.budgets[-1]
     return Matrix(
         title=f"against {names[0]}",
-        heads=[f"accuracy within {budget:,}", "Holm's p", "token ratio", "Holm's p"],
+        heads=[_name_accuracy(several, budget), "Holm's p", "token ratio", "Holm's p"],
         rows=rows,
         caption=tell_corrections(several, names=names),
     )
+
+
+def _name_accuracy(several: ComparedSeveral, budget: int) -> str:
+    """``accuracy within 4,096``; what else than tokens is counted is named."""
+    of = several.fronts.budget_of
+    counted = "" if of is BudgetOf.TOKENS else f" {name_counted(of)}"
+    return f"accuracy within {budget:,}{counted}"
 
 
 def tell_corrections(several: ComparedSeveral, *, names: Sequence[str]) -> str:
