@@ -121,16 +121,13 @@ def _errors(records: Sequence[EvalRecord]) -> Iterator[SampleWarning]:
         return
     reasons = {kind_of_failure(each.failure): each.failure for each in records if each.failure}
     others = [reason for reason in reasons.values() if "finish_reason" not in reason]
-    said = "ended neither by a stop token nor at the cap, so none would count; see to the server's "
-    yield SampleWarning(
-        f"all {len(records)} samples "
-        + (
-            f"failed, so none would count: {'; '.join(others)}"
-            if others
-            else f"{said}finish_reason"
-        ),
-        stops=True,
+    said = (
+        f"failed, so none would count: {'; '.join(others)}"
+        if others
+        else "ended neither by a stop token nor at the cap, so none would count; see to the "
+        "server's finish_reason"
     )
+    yield SampleWarning(f"all {len(records)} samples {said}", stops=True)
 
 
 def _marks(records: Sequence[EvalRecord], *, stop_text: str | None) -> Iterator[SampleWarning]:

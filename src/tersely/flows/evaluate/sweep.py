@@ -109,9 +109,9 @@ def _check_own(sweep: Sweep, level: SweepLevel) -> None:
     own = sorted(OWN_KEYS & level.sends.keys())
     if own:
         raise ConfigError(
-            f"--{sweep.kind}: the level {level.name!r} sends {own[0]}, which the sampling settings "
-            "set for all levels; leave it out, and for other sampling settings run tersely eval "
-            "once with each"
+            f"--{sweep.kind}: the level {level.name!r} by its extra_body sets {own}, which the "
+            "sampling settings set for all levels; leave it out, and for other sampling settings "
+            "run tersely eval once with each"
         )
     option = _FIELD_OPTIONS.get(sweep.kind)
     endpoint = sweep.plan.endpoint
