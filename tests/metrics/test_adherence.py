@@ -192,10 +192,8 @@ def test_one_small_p_among_six_pairs_is_no_difference() -> None:
 def test_levels_of_equal_data_have_equal_intervals_and_equal_p() -> None:
     tokens_PS = lengths(200, 1)
     low, high, other = (
-        level(name, each, thinking_PS=each, budget=150, rank=at)
-        for at, (name, each) in enumerate(
-            [("low", tokens_PS), ("high", tokens_PS), ("other", lengths(300, 2))]
-        )
+        level(name, each, thinking_PS=each, budget=150 + 50 * (name == "other"))
+        for name, each in [("low", tokens_PS), ("high", tokens_PS), ("other", lengths(300, 2))]
     )
     adherence = judge_adherence([low, high, other], rng=RNG(0))
     one, two, _ = adherence.levels

@@ -423,5 +423,5 @@ def test_a_report_of_a_level_that_was_refused_says_so_and_names_the_others(tmp_p
     (tmp_path / "low" / "records.jsonl").write_text("{}\n")
     check_sampled(tmp_path / "low")
     check_sampled(tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match="failed: HTTP 400 no such effort; sampled were .*low;"):
+    with pytest.raises(ConfigError, match=r"failed: HTTP 400 no such effort; sampled were .*low;"):
         check_sampled(tmp_path / "max")
