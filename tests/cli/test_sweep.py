@@ -213,6 +213,16 @@ BAD = {
     "a budget below 0": (("--budgets", "-1,100"), "'-1' is no whole number"),
     "a budget that is none": (("--budgets", "1k,2k"), "'1k' is no whole number"),
     "a budget twice": (("--budgets", "100,100"), "'100' twice"),
+    "a field that all have": (
+        (*ONE, "--extra-body", '{"reasoning_effort": "max"}'),
+        "sets already what --efforts sends",
+        "--effort-field",
+    ),
+    "a field within one": (
+        (*ONE, "--effort-field", "a.b", "--extra-body", '{"a": 3}'),
+        "sets already what --efforts sends",
+    ),
+    "a key twice for all": ((*ONE, "--extra-body", '{"a": 1, "a": 2}'), "the key 'a' twice"),
     "a field of its own": ((*ONE, "--effort-field", "seed"), "extra_body sets ['seed']"),
     "a field that is no path": ((*ONE, "--effort-field", "a..b"), "'a..b' is no dotted path"),
     "no such file": (("--extra-body-each", "none.json"), "none.json: No such file"),
@@ -236,7 +246,14 @@ FILES = {
     '{"reasoning_effort": "low"}': 'object 1 has no "name"',
     '{"name": 3}': 'object 1 has no "name"',
     "{": "is not JSON",
-    "": "names 0 levels",
+    "": "names 0 levels: it is empty",
+    " \n ": "names 0 levels: it is empty",
+    '[{"name": "a", "x": NaN}, {"name": "b"}]': "is not JSON: Out of range float",
+    '[{"name": "a", "x": 1e999}, {"name": "b"}]': "is not JSON: Out of range float",
+    '[{"name": "a", "x": 1}, {"name": "b", "x": 1.0}]': "'a' and 'b' send the same",
+    '[{"name": "a", "x": 1, "y": 2}, {"name": "b", "y": 2, "x": 1}]': "'a' and 'b' send the same",
+    '[{"name": "a", "x": {"y": 1, "y": 2}}, {"name": "b"}]': "the key 'y' twice",
+    '[{"name": "a", "temperature": 0.2}, {"name": "b"}]': "the level 'a' by its extra_body sets",
     '[{"name": "a"}, {"name": "a"}]': "'a' twice",
 }
 

@@ -252,3 +252,16 @@ def test_an_evaluation_through_vllm_serve(served, wide_lab, tmp_path):
         assert 1 <= record["tokens"] <= 32
         assert record["tokens"] == 32 or record["finish"] == "stop"
     assert {record["finish"] for record in one} == {"stop", "length"}
+
+
+def test_a_sweep_finds_that_efforts_do_nothing_and_says_why_budgets_are_refused(served, tmp_path):
+    words = ("sweep", "lab", "--model", "wide", "--endpoint", served, "--limit", "4")
+    words += ("--samples", "2", "--cap-tokens", "24", "--accept-first")
+    done = tersely(*words, "--efforts", "low,high", "--out", tmp_path / "efforts", "--json")
+    assert done.returncode == 0, last_lines(done)
+    # The lab's chat template reads no effort.
+    assert [level["verdict"] for level in json.loads(done.stdout)["levels"]] == ["ignored"] * 2
+    assert all(pair["equal_texts"] == pair["texts"] for pair in json.loads(done.stdout)["pairs"])
+    done = tersely(*words, "--budgets", "4,8", "--out", tmp_path / "budgets")
+    assert done.returncode == 1
+    assert "reasoning_config" in last_lines(done)

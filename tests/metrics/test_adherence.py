@@ -187,3 +187,16 @@ def test_one_small_p_among_six_pairs_is_no_difference() -> None:
     adherence = judge_adherence(levels, rng=RNG(0))
     assert min(pair.tokens.p for pair in adherence.pairs) < 0.05
     assert [each.verdict for each in adherence.levels] == [IGNORED] * 4
+
+
+def test_levels_of_equal_data_have_equal_intervals_and_equal_p() -> None:
+    tokens_PS = lengths(200, 1)
+    low, high, other = (
+        level(name, each, thinking_PS=each, budget=150 + 50 * (name == "other"))
+        for name, each in [("low", tokens_PS), ("high", tokens_PS), ("other", lengths(300, 2))]
+    )
+    adherence = judge_adherence([low, high, other], rng=RNG(0))
+    one, two, _ = adherence.levels
+    assert one[2:9] == two[2:9]  # tokens to cut: every figure with an interval
+    _, to_low, to_high = (pair.tokens for pair in adherence.pairs)
+    assert to_low[2:] == to_high[2:]

@@ -20,7 +20,7 @@ from tersely.cli.options import ReadOptions, flattened, reader_options
 from tersely.core.errors import ConfigError, TerselyWarning, no_such
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.records import BudgetOf
-from tersely.readers.sweeps import is_sweep
+from tersely.readers.sweeps import check_sampled, is_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +102,7 @@ def report(
             _refuse_for_run(path, reading, options)
             _report_run(path, options)
             return
+        check_sampled(path)
         load = _loader(reading, regrade=options.regrade)
         written = options.written
         wanted = numbers(written.budgets, option="--budgets")

@@ -1,6 +1,5 @@
 """What ``tersely eval`` and ``tersely curate`` ask about sampling, and show while it goes."""
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import typer
 from tersely.cli.frame import INTERRUPTED, messages, on_signals
 from tersely.core.errors import ConfigError, shortened
 from tersely.core.extras import refuse_absent
+from tersely.core.parsing import parse_sent
 from tersely.engines.local.jobs import Engine
 
 if TYPE_CHECKING:
@@ -194,11 +194,7 @@ def _read_json_object(text: str | None, *, option: str) -> dict[str, object]:
         return {}
     shown = f"{option} {shortened(text)!r}"
     try:
-        value = json.loads(text)
-        # What is sent: no NaN, no half of a character, not too deep.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ConfigError(f"{shown} is nested too deeply; give a flat JSON object") from None
+        value = parse_sent(text)
     except ValueError as error:
         raise ConfigError(f"{shown} is not JSON: {shortened(error)}") from None
     if not isinstance(value, dict):

@@ -22,7 +22,7 @@ from tersely.cli.sampling import (
     make_endpoint,
     sampling_progress,
 )
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import SamplingSpec
 from tersely.flows.evaluate.levels import BUDGET_FIELD, EFFORT_FIELD
 from tersely.metrics.budgets import Protocol, spectrum
@@ -271,6 +271,12 @@ def _run(sweep: "Sweep", *, threads: int) -> None:
         use_threads(threads)
     with sampling_progress(None) as progress:
         record = run_sweep(sweep, observer=progress, on_first=progress.on_first)
+    failed = [level for level in record.levels if level.refused is not None]
+    if len(record.levels) - len(failed) < 2:
+        raise EngineError(
+            f"fewer than two levels were sampled, so that there is nothing to compare; "
+            f"{failed[0].name} failed: {failed[0].refused}"
+        )
     show_sweep(sweep.plan.out, Files(sweep.plan.out / PAGE))
-    if any(level.refused is not None for level in record.levels):
+    if failed:
         raise typer.Exit(1)

@@ -26,6 +26,34 @@ def parse_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None
         raise _named(text) or error from None
 
 
+def parse_sent(text: str | bytes) -> Any:
+    """The value, of JSON that is to be sent as it is written.
+
+    Raises:
+        ValueError: as ``parse_json``, and of NaN or an infinity, half of a character, or a key that
+            stands twice in an object, of which servers may read either value.
+    """
+    try:
+        value = json.loads(
+            as_utf8(text) if isinstance(text, bytes) else text, object_pairs_hook=_each_once
+        )
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise _named(text) or error from None
+    return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {twice!r} twice; keep one of them")
+    return found
+
+
 def _named(text: str | bytes) -> ValueError | None:
     """An error that says what it is instead of text, where that can be told."""
     kind = kind_of(text) if isinstance(text, bytes) else None

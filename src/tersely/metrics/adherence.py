@@ -145,8 +145,9 @@ def judge_adherence(
     differences = compare_all_pairs(means_LP, shares=False, n_samples_L=n_samples_L, rng=rng)
     pairs = tuple(_judge_pair(levels, each, means_LP) for each in differences)
     thinking = not of_all_tokens and all(_knows_thinking(level) for level in levels)
+    counts_RP = resample_counts(means_LP.shape[1], rng=rng)
     judged = tuple(
-        _judge_level(levels, place, pairs, thinking=thinking, rng=rng)
+        _judge_level(levels, place, pairs, thinking=thinking, counts_RP=counts_RP)
         for place in range(len(levels))
     )
     return Adherence(judged, pairs, all(level.rank is not None for level in levels))
@@ -187,7 +188,7 @@ def _judge_level(
     pairs: Sequence[LengthPair],
     *,
     thinking: bool,
-    rng: np.random.Generator,
+    counts_RP: Float[np.ndarray, "R P"],
 ) -> LevelAdherence:
     level, budget = levels[place], levels[place].budget_tokens
     counted = CountedTokens.THINKING if thinking else CountedTokens.ALL
@@ -196,14 +197,16 @@ def _judge_level(
     over = wanted = of_budget = _NOTHING
     near = np.nan
     if budget is not None:
-        over = _estimate(np.where(np.isnan(held_PS), np.nan, held_PS > budget), rng, share=True)
-        of_budget = _estimate(held_PS / budget, rng) if budget else _NOTHING
+        over = _estimate(
+            np.where(np.isnan(held_PS), np.nan, held_PS > budget), counts_RP, share=True
+        )
+        of_budget = _estimate(held_PS / budget, counts_RP) if budget else _NOTHING
         near_PS = (held_PS >= NEAR_SHARE * budget) & (held_PS <= budget)
         near = float(near_PS.sum() / max(1, (~np.isnan(held_PS)).sum()))
         if largest is not level:
             other_PS = _held(largest, counted)
             wanted = _estimate(
-                np.where(np.isnan(other_PS), np.nan, other_PS > budget), rng, share=True
+                np.where(np.isnan(other_PS), np.nan, other_PS > budget), counts_RP, share=True
             )
     states = {
         pair.tokens.first + pair.tokens.second - place: pair.state
@@ -218,13 +221,13 @@ def _judge_level(
     return LevelAdherence(
         level.name,
         budget,
-        _estimate(level.tokens_PS, rng),
-        _estimate(level.thinking_PS, rng) if _knows_thinking(level) else _NOTHING,
+        _estimate(level.tokens_PS, counts_RP),
+        _estimate(level.thinking_PS, counts_RP) if _knows_thinking(level) else _NOTHING,
         counted,
         over,
         wanted,
         near,
-        _estimate(np.where(np.isnan(level.tokens_PS), np.nan, level.cut_PS), rng, share=True),
+        _estimate(np.where(np.isnan(level.tokens_PS), np.nan, level.cut_PS), counts_RP, share=True),
         of_budget,
         *verdict,
     )
@@ -297,7 +300,10 @@ def _share(level: LevelSamples, which_PS: Bool[np.ndarray, "P S"]) -> float:
 
 
 def _estimate(
-    values_PS: Float[np.ndarray, "P S"], rng: np.random.Generator, *, share: bool = False
+    values_PS: Float[np.ndarray, "P S"],
+    counts_RP: Float[np.ndarray, "R P"],
+    *,
+    share: bool = False,
 ) -> Interval:
     """Mean over samples with its interval; the samples of a problem are one cluster."""
     made_PS = ~np.isnan(values_PS)
@@ -309,5 +315,5 @@ def _estimate(
         sums,
         shares_M=np.array([share]),
         n_samples_M=np.array([int(made_PS.sum())]),
-        counts_RP=resample_counts(len(values_PS), rng=rng),
+        counts_RP=counts_RP,
     )[0]

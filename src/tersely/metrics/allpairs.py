@@ -52,7 +52,8 @@ def compare_all_pairs(
     """Every pair of L evaluations, over the problems whose value is defined (not NaN) in both.
 
     p: the two are swapped in random problems; Holm's correction over all pairs. Below two
-    problems → NaN.
+    problems → NaN. Every pair is resampled and swapped alike, so that equal values have equal
+    intervals and p.
 
     Args:
         shares: the values lie in [0, 1].
@@ -61,6 +62,7 @@ def compare_all_pairs(
     pairs = list(combinations(range(len(values_LP)), 2))
     permutations = max(PERMUTATIONS, PERMUTATIONS_A_PAIR * len(pairs))
     found = []
+    resampled, swapped = rng.integers(2**63, size=2).tolist()
     for i, j in pairs:
         both_P = ~np.isnan(values_LP[i] + values_LP[j])
         one, other = values_LP[i][both_P][:, None], values_LP[j][both_P][:, None]
@@ -71,11 +73,15 @@ def compare_all_pairs(
             after,
             shares_M=np.array([shares]),
             n_samples_M=np.array([n_samples_L[i] + n_samples_L[j]]),
-            counts_RP=resample_counts(n_problems, rng=rng, resamples=resamples),
+            counts_RP=resample_counts(
+                n_problems, rng=np.random.default_rng(resampled), resamples=resamples
+            ),
         )[0]
         p = float("nan")
         if n_problems >= 2:
-            swaps = swap(before, after, rng=rng, permutations=permutations)
+            swaps = swap(
+                before, after, rng=np.random.default_rng(swapped), permutations=permutations
+            )
             seen_M = evaluate(after) - evaluate(before)
             p = float(p_values(seen_M, swaps.after_RM - swaps.before_RM)[0])
         least = smallest_seen(float(difference.standard_error), n_problems, tests=len(pairs))

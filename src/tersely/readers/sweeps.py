@@ -105,6 +105,24 @@ def is_level_name(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
+def check_sampled(folder: Path) -> None:
+    """ConfigError for the folder of a sweep's level that was not sampled: why, and what was."""
+    sweep, name = folder.parent, folder.resolve().name
+    if not is_sweep(sweep) or _has_records(folder):
+        return
+    levels = read_sweep(sweep).levels
+    level = next((level for level in levels if level.name == name), None)
+    if level is None:
+        return
+    why = "has not been sampled yet" if level.refused is None else f"failed: {level.refused}"
+    others = [str(sweep / each.name) for each in levels if _has_records(sweep / each.name)]
+    there = f"sampled were {', '.join(others)}" if others else "no level was sampled"
+    raise ConfigError(
+        f"{folder} is a level of the sweep {sweep} that {why}; {there}; the same tersely sweep "
+        "asks for it again"
+    )
+
+
 def list_levels(folder: Path) -> tuple[Path, ...]:
     """The evaluations of a sweep's levels, in order; without those that failed or have no samples.
 

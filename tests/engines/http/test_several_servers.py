@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from faulty_server import SPEC, Server, echo, endpoint, make_problems, pairs, reply, running
+from faulty_server import SPEC, Raw, Server, echo, endpoint, make_problems, pairs, reply, running
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.engines.http.sampler import HTTPSampler
@@ -141,3 +141,57 @@ def test_a_url_given_twice_is_one_server(servers) -> None:
     assert len(endpoint(servers[0], more_urls=(servers[0].url,)).urls) == 1
     with pytest.raises(ConfigError, match="url 'x' must start with http"):
         HTTPSampler(endpoint(servers[0], more_urls=("x",)))
+
+
+def bad(status):
+    return lambda body: reply({"error": "oh"}, status=status)
+
+
+KINDS = {
+    "HTTP 500": bad(500),
+    "HTTP 504": bad(504),
+    "a model that it lacks": bad(404),
+    "a key that it refuses": bad(401),
+    "an error in HTTP 200": lambda body: reply({"error": "out of memory"}),
+    "no choices": lambda body: reply({"choices": []}),
+    "no JSON": lambda body: (200, {}, b"<html>"),
+    "a reset within the reply": lambda body: Raw(b"HTTP/1.1 200 X\r\nContent-Le", reset=True),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_that_fails_beside_others_costs_no_sample(servers, caplog, kind) -> None:
+    servers[1].answer = KINDS[kind]
+    found = sampled(servers, problems=20, tries=1)
+    assert pairs(found) == sorted((f"p/{i}", s) for i in range(20) for s in range(4))
+    assert not any(c.failure for c in found)
+    assert servers[1].url not in {c.endpoint for c in found}
+    assert f"{servers[1].url} is left out" in caplog.text
+
+
+def test_a_request_that_no_server_bears_fails_and_the_others_do_not(servers) -> None:
+    def answer(body):
+        return bad(500)(body) if "Question 3:" in str(body["messages"]) else echo(body)
+
+    for server in servers:
+        server.answer = answer
+    found = sampled(servers, problems=20, tries=2)
+    assert len(found) == 80
+    assert {c.problem_id for c in found if c.failure} == {"p/3"}
+    # Each try asks each server that is there once, at most.
+    hard = [b for s in servers for b in s.bodies if "Question 3:" in str(b["messages"])]
+    assert len(hard) <= 4 * 2 * 3
+
+
+def test_one_that_is_busy_is_asked_again_and_not_left_out(servers, caplog) -> None:
+    asked = Counter()
+
+    def answer(body):
+        asked[str(body)] += 1
+        return bad(429)(body) if asked[str(body)] == 1 else echo(body)
+
+    for server in servers:
+        server.answer = answer
+    assert len(sampled(servers, problems=10, tries=2)) == 40
+    assert "is left out" not in caplog.text
+    assert set(asked.values()) == {2}

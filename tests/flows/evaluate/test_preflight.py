@@ -23,7 +23,8 @@ from faulty_server import make_problems, reply
 
 from tersely.cli import app
 from tersely.core.errors import EngineError
-from tersely.core.types import Finish, Grade, SamplingSpec
+from tersely.core.types import EvalRecord, Finish, Grade, SamplingSpec
+from tersely.flows.evaluate.preflight import findings
 from tersely.flows.evaluate.session import run_evaluation
 
 FIRST = {(f"p{i}", s) for i, count in enumerate((4, 2, 2)) for s in range(count)}
@@ -199,6 +200,21 @@ def test_first_samples_that_fail_do_not_keep_the_others_back(server, benchmark, 
         ("p0", Grade.UNGRADED, "HTTP 500 {}")
     }
     assert (len(failed), len(pairs_of(tmp_path / "run"))) == (6, 30)
+
+
+def test_first_samples_whose_tokens_cannot_be_counted_are_said_to_be_that() -> None:
+    uncounted = "the server's reply is no chat completion with token counts: it has none"
+
+    def record(failure):
+        return EvalRecord(
+            run="r", benchmark="b", problem="p", sample=0, grade=Grade.UNGRADED, tokens=0,
+            finish=Finish.ERROR, cap_tokens=9, seed=0, failure=failure,
+        )  # fmt: skip
+
+    said = findings([record(uncounted)] * 2, spec=SamplingSpec(samples=2, cap_tokens=9))[0]
+    assert said.stops
+    assert uncounted in said.message
+    assert "finish_reason" not in said.message
 
 
 def test_first_samples_are_whole_requests() -> None:

@@ -38,11 +38,16 @@ from tersely.metrics.budgets import Protocol
 from tersely.readers.sweeps import (
     SweepKind,
     SweepLevel,
+    SweepRecord,
+    check_sampled,
     expand_sweeps,
     is_sweep,
     list_levels,
     read_sweep,
+    write_sweep,
 )
+from tersely.report.pages.sweep import build_page
+from tersely.report.tables.documents import describe_sweep
 
 SAMPLES = 2
 EACH = PROBLEMS * SAMPLES
@@ -391,3 +396,32 @@ def test_a_model_in_this_process_reads_its_level_in_the_template(tmp_path) -> No
     asked = Sweep(plan=one, kind=SweepKind.EFFORTS, levels=effort_levels("low,high"))
     with pytest.raises(ConfigError, match="sends reasoning_effort, which only servers take"):
         run_sweep(asked, observer=Order())
+
+
+def test_failed_samples_of_a_level_are_shown_as_an_evaluation_shows_them(
+    server, benchmark, tmp_path
+) -> None:
+    def answer(body):
+        if body["reasoning_effort"] == "high" and body["seed"] % 2:
+            return reply({"error": "bad"}, status=400)
+        return sweeping.working(body)
+
+    server.answer = answer
+    run_sweep(sweep(server, benchmark, tmp_path / "s", "low,high"), observer=Order())
+    measured = measure_sweep(tmp_path / "s")
+    heading, share, *_, fix = build_page(measured).alarms[0]
+    assert heading == "Samples failed at the level high"
+    assert f"of {EACH} samples failed" in share
+    assert "--retry-failed to the same tersely sweep" in fix
+    assert describe_sweep(measured)["levels"][1]["failed_samples"].made == EACH
+
+
+def test_a_report_of_a_level_that_was_refused_says_so_and_names_the_others(tmp_path) -> None:
+    levels = (SweepLevel(name="low"), SweepLevel(name="max", refused="HTTP 400 no such effort"))
+    write_sweep(tmp_path, SweepRecord(kind=SweepKind.EFFORTS, levels=levels))
+    (tmp_path / "low").mkdir()
+    (tmp_path / "low" / "records.jsonl").write_text("{}\n")
+    check_sampled(tmp_path / "low")
+    check_sampled(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match=r"failed: HTTP 400 no such effort; sampled were .*low;"):
+        check_sampled(tmp_path / "max")

@@ -19,6 +19,8 @@ FIRST_REQUESTS = 16
 # be of several problems, for one that the server cannot bear may have many samples.
 ROUNDS_LOST, PROBLEMS_LOST = 3, 3
 SAY_EVERY_S = 10.0
+# Of a key, an account or a model, and not of one request.
+REFUSED_BY_SERVER = (401, 402, 403, 404)
 NAMED_PROBLEMS = 5
 log = logging.getLogger(__name__)
 
@@ -160,7 +162,7 @@ def _coarse(reason: str) -> str:
 def _is_of_server(error: Transient | EngineError) -> bool:
     """Whether a failure may be the server's as a whole, and not one prompt's."""
     if isinstance(error, Refused):
-        return error.status in (401, 402, 403, 404)
+        return error.status in REFUSED_BY_SERVER
     return isinstance(error, Transient)
 
 

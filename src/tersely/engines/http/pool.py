@@ -12,19 +12,26 @@ from tersely.engines.http.reply import read_models
 from tersely.engines.http.request import Dialect, Endpoint, headers_of
 
 LONGEST_PROBE_WAIT_S = 60.0
+# So many failures in a row mean that a server keeps failing, and not that a request is hard.
+KEEPS_FAILING = 3
 PROBE_TIMEOUT_S = 15.0
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class PooledServer:
-    """One server: how it wants its requests, and how many it has."""
+    """One server: how it wants its requests, and how many it has.
+
+    ``in_a_row`` counts its failures since its last answer, ``left_out`` how often it was.
+    """
 
     url: str
     dialect: Dialect
     in_flight: int = 0
     asked: int = 0
     is_up: bool = True
+    in_a_row: int = 0
+    left_out: int = 0
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -41,31 +48,48 @@ class PooledServer:
 class ServerPool:
     """The servers of an endpoint.
 
-    A server that is lost while there are others is left out. It is asked for its models after
-    ``backoff_s``, twice that, and so on up to a minute, and is back once it lists the model.
+    A server that is lost or keeps failing while there are others is left out. It is asked for its
+    models after ``backoff_s``, twice that, and so on up to a minute, and is back once it lists the
+    model; one that is left out again waits from the start for twice as long as before.
     """
 
     endpoint: Endpoint
     servers: Sequence[PooledServer]
     probes: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def take(self) -> PooledServer:
-        """The least busy server of those that are there; of all, where none is."""
-        up = [server for server in self.servers if server.is_up]
+    def take(self, *, beside: Sequence[PooledServer] = ()) -> PooledServer:
+        """The least busy server of those that are there, others than ``beside``; of all, where
+        there is none."""
+        up = [server for server in self.servers if server.is_up and server not in beside]
         return min(up or self.servers, key=lambda server: (server.in_flight, server.asked))
 
-    def leave_out(self, server: PooledServer, why: str) -> bool:
-        """Leaves a lost server out; whether another is there to be asked in its place."""
-        if len(self.servers) > 1 and server.is_up:
-            server.is_up = False
-            log.warning("%s is left out, for it is lost (%s)", server.url, why)
-            probe = asyncio.get_running_loop().create_task(self._wait_for(server))
-            self.probes.add(probe)
-            probe.add_done_callback(self.probes.discard)
-        return any(other.is_up for other in self.servers if other is not server)
+    def has_other(self, tried: Sequence[PooledServer]) -> bool:
+        """Whether a server is there that has not been tried."""
+        return any(server.is_up and server not in tried for server in self.servers)
+
+    def note_failure(self, server: PooledServer, why: str, *, is_lost: bool) -> None:
+        """Leaves a server out that is lost or keeps failing, where it is not the only one."""
+        server.in_a_row += 1
+        if len(self.servers) < 2 or not server.is_up:
+            return
+        if not is_lost and server.in_a_row < KEEPS_FAILING:
+            return
+        server.is_up, server.in_a_row = False, 0
+        server.left_out += 1
+        what = "is lost" if is_lost else "keeps failing"
+        log.warning("%s is left out, for it %s (%s)", server.url, what, why)
+        probe = asyncio.get_running_loop().create_task(self._wait_for(server))
+        self.probes.add(probe)
+        probe.add_done_callback(self.probes.discard)
+
+    def note_answer(self, server: PooledServer, *, was_up: bool) -> None:
+        """A server has answered; one that was asked although it was left out is back."""
+        server.in_a_row = 0
+        if not was_up:
+            self.take_back(server)
 
     def take_back(self, server: PooledServer) -> None:
-        """A server has answered."""
+        """A server that was left out is there again."""
         if not server.is_up:
             server.is_up = True
             log.warning("%s is back", server.url)
@@ -77,7 +101,7 @@ class ServerPool:
         await asyncio.gather(*self.probes, return_exceptions=True)
 
     async def _wait_for(self, server: PooledServer) -> None:
-        wait_s = self.endpoint.backoff_s
+        wait_s = min(self.endpoint.backoff_s * 2 ** (server.left_out - 1), LONGEST_PROBE_WAIT_S)
         async with httpx.AsyncClient(
             headers=headers_of(self.endpoint), timeout=PROBE_TIMEOUT_S
         ) as client:

@@ -30,13 +30,21 @@ BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "timeout")
 class Transient(Exception):
     """A failure that the same request may not meet again.
 
-    ``asked_wait_s`` is Retry-After; ``is_lost``: nobody answered for the server.
+    ``asked_wait_s`` is Retry-After; ``is_lost``: nobody answered for the server;
+    ``is_busy``: it is there and asks for patience.
     """
 
-    def __init__(self, reason: str, *, asked_wait_s: float = 0.0, is_lost: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        asked_wait_s: float = 0.0,
+        is_lost: bool = False,
+        is_busy: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.asked_wait_s = asked_wait_s
-        self.is_lost = is_lost
+        self.is_lost, self.is_busy = is_lost, is_busy
 
 
 class Said(NamedTuple):

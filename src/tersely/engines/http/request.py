@@ -242,6 +242,7 @@ def postponed(reply: httpx.Response, endpoint: Endpoint) -> Transient:
         f"HTTP {reply.status_code} {excerpt(reply.text, secret=endpoint.api_key)}".rstrip(),
         asked_wait_s=min(asked_s, LONGEST_ASKED_WAIT_S) if asked_s > 0 else 0.0,
         is_lost=reply.status_code in (502, 503),
+        is_busy=reply.status_code == 429,
     )
 
 

@@ -21,7 +21,12 @@ from tenacity import (
 from tersely.core.errors import EngineError
 from tersely.core.types import Completion, OnCompletion, SamplingSpec
 from tersely.engines.http.continuing import CHAT_PATH, path_of
-from tersely.engines.http.failures import FIRST_REQUESTS, FailureTally, RetryLines
+from tersely.engines.http.failures import (
+    FIRST_REQUESTS,
+    REFUSED_BY_SERVER,
+    FailureTally,
+    RetryLines,
+)
 from tersely.engines.http.pool import PooledServer, ServerPool
 from tersely.engines.http.repeats import RepeatCount
 from tersely.engines.http.reply import Said, Transient, excerpt, read_reply, text_of
@@ -29,6 +34,7 @@ from tersely.engines.http.request import (
     Chunk,
     Dialect,
     Endpoint,
+    Refused,
     body_of,
     describe,
     headers_of,
@@ -123,20 +129,30 @@ class RequestRun:
     async def ask_somewhere(
         self, client: httpx.AsyncClient, chunk: Chunk, cap_tokens: int
     ) -> list[Said]:
-        """One try of a request; where a server is lost in it, at once on another."""
-        for _ in self.pool.servers:
-            server = self.pool.take()
+        """One try of a request; where a server fails in it, at once on another that is there.
+
+        Raises:
+            Transient: every server that is there failed, or one is busy and says so.
+            EngineError: the request is refused, or the answer cannot be used.
+        """
+        tried: list[PooledServer] = []
+        while True:
+            server = self.pool.take(beside=tried)
+            was_up = server.is_up
+            tried.append(server)
             try:
                 with server.busy():
                     saids = await self.ask_once(client, chunk, cap_tokens, server)
-            except Transient as error:
-                if not error.is_lost or not self.pool.leave_out(server, str(error)):
+            except (Transient, Refused) as error:
+                if not _is_of_one_server(error):
                     raise
-                lost = error
+                is_lost = isinstance(error, Refused) or error.is_lost
+                self.pool.note_failure(server, str(error), is_lost=is_lost)
+                if not self.pool.has_other(tried):
+                    raise
             else:
-                self.pool.take_back(server)
+                self.pool.note_answer(server, was_up=was_up)
                 return [said._replace(endpoint=server.url) for said in saids]
-        raise lost
 
     async def ask_once(
         self, client: httpx.AsyncClient, chunk: Chunk, cap_tokens: int, server: PooledServer
@@ -327,6 +343,13 @@ async def _work_through(run: RequestRun, chunks: Iterable[Chunk]) -> None:
 
 def _asked_wait_s(error: BaseException) -> float:
     return error.asked_wait_s if isinstance(error, Transient) else 0.0
+
+
+def _is_of_one_server(error: Transient | Refused) -> bool:
+    """Whether another server may well answer: not where one is busy, or the request is at fault."""
+    if isinstance(error, Refused):
+        return error.status in REFUSED_BY_SERVER
+    return not error.is_busy
 
 
 def _log_retry(state: RetryCallState, chunk: Chunk, retries: RetryLines) -> None:

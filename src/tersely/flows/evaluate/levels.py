@@ -9,7 +9,7 @@ from typing import Any
 
 from tersely import targets
 from tersely.core.errors import ConfigError, no_such, shortened
-from tersely.core.parsing import parse_json
+from tersely.core.parsing import parse_sent
 from tersely.engines.http.template import SETTINGS
 from tersely.flows.recipe.problems import lengths_by_level
 from tersely.flows.recipe.recipe import Recipe
@@ -149,6 +149,11 @@ def body_levels(file: Path) -> tuple[SweepLevel, ...]:
         found = _objects(content)
     except ValueError as error:
         raise ConfigError(f"{option} is not JSON: {shortened(error)}") from None
+    if not found:
+        raise ConfigError(
+            f"{option} names 0 levels: it is empty; write one JSON object a line, such as "
+            '{"name": "brief", "reasoning_effort": "low"}'
+        )
     levels = []
     for number, each in enumerate(found, start=1):
         if not isinstance(each, dict) or not isinstance(each.get("name"), str):
@@ -230,6 +235,18 @@ def merge(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str, o
     return merged
 
 
+def is_set(fields: Mapping[str, object], sends: Mapping[str, object]) -> bool:
+    """Whether merging ``sends`` into the fields would take the place of one of their values."""
+    for key, value in sends.items():
+        there = fields.get(key)
+        if isinstance(there, Mapping) and isinstance(value, Mapping):
+            if is_set(there, value):
+                return True
+        elif key in fields:
+            return True
+    return False
+
+
 def describe_sends(level: SweepLevel) -> str:
     """What is sent at a level, in a line."""
     sends = json.dumps(level.sends, ensure_ascii=False) if level.sends else ""
@@ -241,6 +258,6 @@ def describe_sends(level: SweepLevel) -> str:
 def _objects(content: bytes) -> list[Any]:
     """The entries of one JSON list, or of JSON lines."""
     if content.lstrip().startswith(b"["):
-        whole = parse_json(content)
+        whole = parse_sent(content)
         return whole if isinstance(whole, list) else [whole]
-    return [parse_json(line) for line in content.splitlines() if line.strip()]
+    return [parse_sent(line) for line in content.splitlines() if line.strip()]

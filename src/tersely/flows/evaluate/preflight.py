@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tersely.core import jsonl
 from tersely.core.errors import EngineError
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, SamplingSpec
+from tersely.metrics.failures import kind_of_failure
 from tersely.tasks.grading.answer import THINK, answer_part
 
 PROBLEMS = 3
@@ -116,12 +117,17 @@ def findings(
 
 
 def _errors(records: Sequence[EvalRecord]) -> Iterator[SampleWarning]:
-    if all(record.finish is Finish.ERROR for record in records):
-        yield SampleWarning(
-            f"all {len(records)} samples ended neither by a stop token nor at the cap, so none "
-            "would count; see to the server's finish_reason",
-            stops=True,
-        )
+    if not all(record.finish is Finish.ERROR for record in records):
+        return
+    reasons = {kind_of_failure(each.failure): each.failure for each in records if each.failure}
+    others = [reason for reason in reasons.values() if "finish_reason" not in reason]
+    said = (
+        f"failed, so none would count: {'; '.join(others)}"
+        if others
+        else "ended neither by a stop token nor at the cap, so none would count; see to the "
+        "server's finish_reason"
+    )
+    yield SampleWarning(f"all {len(records)} samples {said}", stops=True)
 
 
 def _marks(records: Sequence[EvalRecord], *, stop_text: str | None) -> Iterator[SampleWarning]:

@@ -1,5 +1,6 @@
 """``tersely sweep``: the same problems and seeds at every level, in one folder."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,9 +12,9 @@ from tersely.core.lock import contents, lock_folder
 from tersely.core.manifest import FILE, EvaluationManifest, read_manifest
 from tersely.core.types import EvalRecord, Problem, StepRecord, StepTiming
 from tersely.dynamics.alarms import Alarm
-from tersely.engines.http.request import check_endpoint
+from tersely.engines.http.request import OWN_KEYS, check_endpoint
 from tersely.engines.http.template import SETTINGS
-from tersely.flows.evaluate.levels import check_levels, merge
+from tersely.flows.evaluate.levels import check_levels, describe_sends, is_set, merge
 from tersely.flows.evaluate.plan import Plan, check_plan
 from tersely.flows.evaluate.session import load_benchmark, run_evaluation, say_repeats
 from tersely.flows.observer import Observer
@@ -29,9 +30,10 @@ from tersely.readers.sweeps import (
 from tersely.tasks.problems import digest
 
 log = logging.getLogger(__name__)
+_FIELD_OPTIONS = {SweepKind.EFFORTS: "effort", SweepKind.BUDGETS: "budget"}
 _FIELDS = {
     kind: f"; where the server has another name for it, give that with --{option}-field"
-    for kind, option in ((SweepKind.EFFORTS, "effort"), (SweepKind.BUDGETS, "budget"))
+    for kind, option in _FIELD_OPTIONS.items()
 }
 OnFirst = Callable[[Problem, EvalRecord], None]
 
@@ -78,11 +80,53 @@ def check_sweep(sweep: Sweep) -> None:
             "both give the system prompt; leave out --system-prompt"
         )
     for level in sweep.levels:
+        _check_own(sweep, level)
         _check_sends(sweep, level)
         plan = sweep.plan_of(level)
         check_plan(plan)
         if plan.endpoint is not None:
             check_endpoint(plan.endpoint)
+    _check_different(sweep)
+
+
+def _check_different(sweep: Sweep) -> None:
+    """ConfigError where two levels would send the same: they are one level under two names."""
+    seen: dict[str, str] = {}
+    for level in sweep.levels:
+        plan = sweep.plan_of(level)
+        body = plan.endpoint.extra_body if plan.endpoint is not None else {}
+        asked = json.dumps([body, plan.chat_template_kwargs, plan.system_prompt], sort_keys=True)
+        # 1 and 1.0 are one number.
+        asked = json.dumps(json.loads(asked, parse_int=float), sort_keys=True)
+        other = seen.setdefault(asked, level.name)
+        if other != level.name:
+            raise ConfigError(
+                f"--{sweep.kind}: the levels {other!r} and {level.name!r} send the same "
+                f"({describe_sends(level)}), with what all levels send; drop one, or change what "
+                "it sends"
+            )
+
+
+def _check_own(sweep: Sweep, level: SweepLevel) -> None:
+    """A level changes neither what other options set nor, unsaid, what all levels send."""
+    own = sorted(OWN_KEYS & level.sends.keys())
+    if own:
+        raise ConfigError(
+            f"--{sweep.kind}: the level {level.name!r} by its extra_body sets {own}, which the "
+            "sampling settings set for all levels; leave it out, and for other sampling settings "
+            "run tersely eval once with each"
+        )
+    option = _FIELD_OPTIONS.get(sweep.kind)
+    endpoint = sweep.plan.endpoint
+    base = merge(endpoint.extra_body if endpoint is not None else {}, {})
+    if sweep.plan.chat_template_kwargs:
+        base = merge(base, {SETTINGS: sweep.plan.chat_template_kwargs})
+    if option is not None and is_set(base, level.sends):
+        raise ConfigError(
+            f"--extra-body or --chat-template-kwargs sets already what --{sweep.kind} sends in "
+            f"the field of --{option}-field ({describe_sends(level)}); take it out there, or name "
+            f"another field with --{option}-field"
+        )
 
 
 def _check_sends(sweep: Sweep, level: SweepLevel) -> None:

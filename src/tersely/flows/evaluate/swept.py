@@ -15,7 +15,6 @@ from tersely.flows.evaluate.measuring import BOOTSTRAP_SEED
 from tersely.metrics.adherence import UNKNOWN_TEXT, Adherence, LevelSamples, judge_adherence
 from tersely.metrics.allpairs import PairDifference, compare_all_pairs
 from tersely.metrics.budgets import Protocol, score
-from tersely.metrics.failures import tell_failed
 from tersely.metrics.pareto import Front, place_on_fronts
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.sharing import share
@@ -120,8 +119,6 @@ def _notes(sides: Sequence[Loaded], shared: int) -> list[str]:
         notes.append(f"Problems that not all levels have samples of, left out: {listed}.")
     for side in sides:
         notes += [f"{side.name}: {note}" for note in side.notes]
-        if side.failed is not None:
-            notes.append(f"{side.name}: {tell_failed(side.failed)}")
     return notes
 
 

@@ -12,6 +12,7 @@ from tersely.flows.evaluate.swept import MeasuredSweep
 from tersely.metrics.numbers import count
 from tersely.report.charts.sweep import draw_levels
 from tersely.report.pages.html import Figure, Reader, Tile, render_page
+from tersely.report.tables.conclusions import warn_of_failures
 from tersely.report.tables.matrices import Matrix
 from tersely.report.tables.sweep import (
     summarise_sweep,
@@ -115,4 +116,7 @@ def _title(sweep: MeasuredSweep) -> str:
 
 def _alarms(sweep: MeasuredSweep) -> list[Sequence[str]]:
     failed = tell_failed_levels(sweep)
-    return [(FAILED, *failed)] if failed else []
+    of_samples = (
+        warn_of_failures(side.failed, level=side.name, command="sweep") for side in sweep.sides
+    )
+    return [*([(FAILED, *failed)] if failed else []), *filter(None, of_samples)]

@@ -115,14 +115,21 @@ def warn_of_windows(named: Sequence[tuple[str, Window | None]]) -> list[str]:
     return ["Samples look cut although nothing says so", *lines] if lines else []
 
 
-def warn_of_failures(failed: FailedSamples | None) -> list[str]:
-    """A heading, the share of samples that failed and why; else nothing."""
+def warn_of_failures(
+    failed: FailedSamples | None, *, level: str | None = None, command: str = "eval"
+) -> list[str]:
+    """A heading, the share of samples that failed and why; else nothing.
+
+    Args:
+        level: of a sweep, whose samples these are.
+        command: what sampled them, and asks for them again.
+    """
     if failed is None:
         return []
     shown = failed.reasons[:NAMED]
     others = len(failed.reasons) - len(shown)
     return [
-        "Samples failed",
+        "Samples failed" if level is None else f"Samples failed at the level {level}",
         tell_failed(failed),
         *(
             f"{count(each.samples, 'sample')} of {_name_problems(each.problems)}: {each.text}"
@@ -130,7 +137,7 @@ def warn_of_failures(failed: FailedSamples | None) -> list[str]:
         ),
         *([f"and {others:,} other reasons; {WHERE}"] if others else []),
         "If failures go with length or difficulty, the figures below are off. Ask for these "
-        "samples again by adding --retry-failed to the same tersely eval.",
+        f"samples again by adding --retry-failed to the same tersely {command}.",
     ]
 
 

@@ -136,6 +136,7 @@ def _describe_level(sweep: MeasuredSweep, level: SweepLevel) -> dict[str, Any]:
     point, judged = sweep.front.points[at], sweep.adherence.levels[at]
     return entry | {
         **judged._asdict(),
+        "failed_samples": sweep.sides[at].failed,
         "against": [names[other] for other in judged.against],
         "conclusion": tell_levels(sweep)[at],
         "accuracy": point.accuracy,
