@@ -85,9 +85,13 @@ def test_the_same_votes_have_the_same_value_whatever_stands_beside_them():
     assert together.tolist() == pytest.approx([1.0, alone, 0.0])
 
 
-def test_more_subsets_than_a_float_counts_are_undefined():
-    # C(1100, 550) is about 1e330; of one vote and of all votes there are few subsets.
-    votes = [0] * 700 + [5] * 400
-    assert np.isnan(majority(votes, k=550))
-    assert majority(votes, k=1) == pytest.approx(7 / 11)
+def test_more_subsets_than_a_float_counts_are_weighed_all_the_same():
+    # C(1100, 550) is about 1e330. Right wins with more than half of the votes, by the
+    # hypergeometric law: 275 of 550 are half.
+    votes = [0] * 553 + [5] * 547
+    law = hypergeom(1100, 553, 550)
+    exact = law.sf(275) + 0.5 * law.pmf(275)
+    assert 0.5 < exact < 0.99
+    assert majority(votes, k=550) == pytest.approx(exact, rel=1e-11)
+    assert majority(votes, k=1) == pytest.approx(553 / 1100)
     assert majority(votes, k=1100) == 1.0

@@ -11,11 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import comb
+from scipy.stats import binom
 
 from tersely.metrics.records import NO_ANSWER, RIGHT, UNKNOWN_ANSWER, SampleTable
 
-# Binomials of more are not exact in double precision for the numbers of samples there are.
+# Of more votes the frontier would take long.
 MOST_VOTES = 64
+# What this share of all draws does changes no digit that is shown, nor the five after it.
+NEGLIGIBLE = 1e-13
 
 
 class Ballots(NamedTuple):
@@ -87,9 +90,8 @@ def majority_at_k(
 
     The mean over all subsets of k samples. Samples without an answer do not vote; of tied answers
     each wins equally often; no vote at all is wrong. All answers that the grader accepts are one
-    answer. NaN when ``k > n``, where a wrong sample's answer is not known, and where there are
-    more subsets than a float can count (1,030 samples and more).  Source: arXiv:2203.11171
-    (self-consistency).
+    answer. NaN when ``k > n`` and where a wrong sample's answer is not known.  Source:
+    arXiv:2203.11171 (self-consistency).
 
     Args:
         answer_PSB: RIGHT, NO_ANSWER, UNKNOWN_ANSWER or a code >= 1 for each wrong answer.
@@ -100,8 +102,6 @@ def majority_at_k(
     if k < 1:
         raise ValueError(f"k is {k}, but must be at least 1")
     problems, samples, budgets = answer_PSB.shape
-    if not np.isfinite(comb(samples, k)):
-        return np.full((problems, budgets), np.nan)
     answer_NS = np.moveaxis(answer_PSB, 2, 1).reshape(-1, samples)
     graded_NS = np.repeat(graded_PS, budgets, axis=0)
     wrong_NS = graded_NS & (answer_NS > 0)
@@ -126,42 +126,69 @@ def expect_majority(ballots: Ballots, *, votes: int) -> Float[np.ndarray, " N"]:
     all is wrong; fewer samples than votes → NaN.
     """
     n_N = ballots.right_N + ballots.silent_N + ballots.size_NW.sum(axis=1)
-    won_N = np.zeros(n_N.shape)
-    if (n_N == votes).all():
-        most_N = ballots.size_NW.max(axis=1, initial=0)
-        ties_N = (ballots.size_NW == ballots.right_N[:, None]).sum(axis=1)
-        return np.where(ballots.right_N >= np.maximum(most_N, 1), 1.0 / (1 + ties_N), 0.0)
+    won_N = np.full(n_N.shape, np.nan)
+    for n in np.unique(n_N[n_N >= votes]):
+        rows_U = np.flatnonzero(n_N == n)
+        some = Ballots(*(each[rows_U] for each in ballots))
+        if votes == 1:
+            won_N[rows_U] = some.right_N / n
+        elif votes == n:
+            won_N[rows_U] = _all_vote(some)
+        else:
+            won_N[rows_U] = _some_vote(some, int(n), votes=votes)
+    return won_N
+
+
+def _all_vote(ballots: Ballots) -> Float[np.ndarray, " U"]:
+    """The one way to draw all samples."""
+    most_U = ballots.size_NW.max(axis=1, initial=0)
+    ties_U = (ballots.size_NW == ballots.right_N[:, None]).sum(axis=1)
+    return np.where(ballots.right_N >= np.maximum(most_U, 1), 1.0 / (1 + ties_U), 0.0)
+
+
+def _some_vote(ballots: Ballots, n: int, *, votes: int) -> Float[np.ndarray, " U"]:
+    """The chance of every number of right votes, times that of no more votes for another answer.
+
+    Every ``C(x, d)`` stands times ``p^d (1 - p)^(x - d)``, which all draws of k from n have in
+    common: so no number is too large for a float, and what is negligible is seen.
+    """
+    p = votes / n
+    ways_XD = binom.pmf(np.arange(votes + 1), np.arange(n + 1)[:, None], p)
+    won_U = np.zeros(len(ballots.right_N))
     for j in range(1, votes + 1):
-        rows_U = np.flatnonzero((ballots.right_N >= j) & (n_N >= votes))
-        if rows_U.size:
-            some = Ballots(*(each[rows_U] for each in ballots))
-            won_N[rows_U] += comb(some.right_N, j) * _share_wins(some, right=j, votes=votes)
-    ways_N = comb(np.maximum(n_N, votes), votes)
-    return np.where(n_N >= votes, won_N / ways_N, np.nan)
+        chance_U = ways_XD[ballots.right_N, j]
+        rows_V = np.flatnonzero(chance_U > NEGLIGIBLE)
+        if rows_V.size:
+            some = Ballots(*(each[rows_V] for each in ballots))
+            won_U[rows_V] += chance_U[rows_V] * _share_wins(some, ways_XD, right=j, votes=votes)
+    return np.asarray(won_U / ways_XD[n, votes])
 
 
-def _share_wins(ballots: Ballots, *, right: int, votes: int) -> Float[np.ndarray, " U"]:
-    """Ways to draw the other votes so that none beats ``right``; with t ties, 1 / (1 + t) each."""
+def _share_wins(
+    ballots: Ballots, ways_XD: Float[np.ndarray, "X D"], *, right: int, votes: int
+) -> Float[np.ndarray, " U"]:
+    """Share of draws of the other votes that do not beat ``right``; with t ties, 1 / (1 + t)."""
     rest = votes - right
     # With most of the votes right, no answer can have as many.
     rival_UW = (ballots.size_NW >= right) & (rest >= right)
     rivals = int(rival_UW.sum(axis=1).max(initial=0))
     harmless_U = ballots.silent_N + np.where(rival_UW, 0, ballots.size_NW).sum(axis=1)
     ties = min(rivals, rest // right)
-    ways_TDU = np.zeros((ties + 1, rest + 1, len(harmless_U)))
-    ways_TDU[0, 0] = 1.0
+    won_TDU = np.zeros((ties + 1, rest + 1, len(harmless_U)))
+    won_TDU[0, 0] = 1.0
     for w in range(rivals):
         size_U = np.where(rival_UW[:, w], ballots.size_NW[:, w], 0)
-        more_TDU = ways_TDU.copy()
-        for drawn in range(1, min(right - 1, rest) + 1):
-            more_TDU[:, drawn:] += comb(size_U, drawn) * ways_TDU[:, : rest + 1 - drawn]
+        more_TDU = np.zeros_like(won_TDU)
+        for drawn in range(min(right - 1, rest) + 1):
+            drawn_U = ways_XD[size_U, drawn]
+            if drawn_U.max() > NEGLIGIBLE:
+                more_TDU[:, drawn:] += drawn_U * won_TDU[:, : rest + 1 - drawn]
         if ties and right <= rest:
-            tied_U = comb(size_U, right)
-            more_TDU[1:, right:] += tied_U * ways_TDU[:-1, : rest + 1 - right]
-        ways_TDU = more_TDU
-    left_DU = np.array([comb(harmless_U, rest - drawn) for drawn in range(rest + 1)])
+            more_TDU[1:, right:] += ways_XD[size_U, right] * won_TDU[:-1, : rest + 1 - right]
+        won_TDU = more_TDU
+    left_DU = ways_XD[harmless_U, rest - np.arange(rest + 1)[:, None]]
     shares_T = 1.0 / (1.0 + np.arange(ties + 1))
-    return np.asarray(np.einsum("t,tdu,du->u", shares_T, ways_TDU, left_DU))
+    return np.asarray(np.einsum("t,tdu,du->u", shares_T, won_TDU, left_DU))
 
 
 class _Box(NamedTuple):
