@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
+from rich.console import Group
 
 from tersely.cli.frame import (
     check_folder,
@@ -185,6 +186,7 @@ def show_run(
 ) -> None:
     """Draws a run's report, writes exports, prints its table and says where the page is."""
     from tersely.report.pages import exports
+    from tersely.report.pages.levels import describe_run_levels, draw_run_levels
     from tersely.report.pages.run import write_report
     from tersely.report.tables.documents import describe_comparison
     from tersely.report.tables.terminal import draw_headline
@@ -201,7 +203,8 @@ def show_run(
     if files.png:
         exports.write_pngs(written.figures, files.png)
     described = describe_comparison(overall, changes, names=names)
-    show(draw_headline(written.overall), {**described, "kind": "run", "run": str(folder)})
+    described |= {"kind": "run", "run": str(folder), **describe_run_levels(written.levels)}
+    show(Group(draw_headline(overall), *draw_run_levels(written.levels)), described)
     say_where(written.page)
 
 

@@ -197,17 +197,12 @@ def _judge_level(
     over = wanted = of_budget = _NOTHING
     near = np.nan
     if budget is not None:
-        over = _estimate(
-            np.where(np.isnan(held_PS), np.nan, held_PS > budget), counts_RP, share=True
-        )
+        over = _share_over(held_PS, budget, counts_RP)
         of_budget = _estimate(held_PS / budget, counts_RP) if budget else _NOTHING
         near_PS = (held_PS >= NEAR_SHARE * budget) & (held_PS <= budget)
         near = float(near_PS.sum() / max(1, (~np.isnan(held_PS)).sum()))
         if largest is not level:
-            other_PS = _held(largest, counted)
-            wanted = _estimate(
-                np.where(np.isnan(other_PS), np.nan, other_PS > budget), counts_RP, share=True
-            )
+            wanted = _share_over(_held(largest, counted), budget, counts_RP)
     states = {
         pair.tokens.first + pair.tokens.second - place: pair.state
         for pair in pairs
@@ -231,6 +226,13 @@ def _judge_level(
         of_budget,
         *verdict,
     )
+
+
+def _share_over(
+    held_PS: Float[np.ndarray, "P S"], budget: int, counts_RP: Float[np.ndarray, "R P"]
+) -> Interval:
+    over_PS = np.where(np.isnan(held_PS), np.nan, held_PS > budget)
+    return _estimate(over_PS, counts_RP, share=True)
 
 
 class _Verdict(NamedTuple):

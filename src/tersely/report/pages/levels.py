@@ -1,9 +1,11 @@
-"""A run's levels of effort, and the budgets that its prompts state, for the run's page."""
+"""A run's levels of effort, and budgets that its prompts state: its page and its tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import RenderableType
+from rich.text import Text
 
 from tersely.core.types import EvalRecord, Problem
 from tersely.flows.recipe.problems import budgets_of, lengths_by_level
@@ -18,6 +20,7 @@ from tersely.report.charts.efforts import draw_efforts
 from tersely.report.pages.html import Figure
 from tersely.report.tables.efforts import tabulate_efforts, tell_budgets
 from tersely.report.tables.matrices import Matrix
+from tersely.report.tables.terminal import FittedTable, draw_text, draw_title
 
 
 class RunLevels(NamedTuple):
@@ -60,6 +63,36 @@ def tell_stated(levels: RunLevels) -> list[str]:
 def tabulate_levels(levels: RunLevels) -> Matrix | None:
     """Each level before and after training."""
     return None if levels.efforts is None else tabulate_efforts(levels.efforts)
+
+
+def draw_run_levels(levels: RunLevels) -> list[RenderableType]:
+    """The same for the terminal; nothing where the recipe has neither levels nor budgets."""
+    table = tabulate_levels(levels)
+    drawn: list[RenderableType] = []
+    if table is not None:
+        drawn = [Text(), draw_title("By level of effort"), FittedTable(table)]
+        drawn.append(draw_text(table.caption, "dim"))
+    return drawn + [draw_text(sentence) for sentence in tell_stated(levels)]
+
+
+def describe_run_levels(levels: RunLevels) -> dict[str, Any]:
+    """Every figure of them."""
+    efforts = levels.efforts
+    return {
+        "levels": []
+        if efforts is None
+        else [
+            {
+                **judged._asdict(),
+                "against": [efforts.adherence.levels[other].name for other in judged.against],
+                "evaluations": [
+                    point._asdict() for point in efforts.points if point.level == judged.name
+                ],
+            }
+            for judged in efforts.adherence.levels
+        ],
+        "stated_budgets": [each._asdict() for each in levels.stated],
+    }
 
 
 def draw_levels(levels: RunLevels) -> list[Figure]:

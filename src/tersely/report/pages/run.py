@@ -84,11 +84,12 @@ class MeasuredRun(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The written page, and the comparison that it shows."""
+    """The written page, and what it shows."""
 
     page: Path
     overall: Comparison
     changes: list[ProblemChange]
+    levels: RunLevels
     figures: Sequence[Figure]
 
 
@@ -132,15 +133,16 @@ def write_report(
     page = page or run_folder / "report.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(page, drawn.text)
-    return Report(page, drawn.overall, drawn.changes, drawn.figures)
+    return Report(page, drawn.overall, drawn.changes, drawn.levels, drawn.figures)
 
 
 class Drawn(NamedTuple):
-    """The page's text, and the comparison at its top."""
+    """The page's text, and what it shows."""
 
     text: str
     overall: Comparison
     changes: list[ProblemChange]
+    levels: RunLevels
     figures: Sequence[Figure]
 
 
@@ -159,7 +161,7 @@ def draw_report(run_folder: Path, *, budgets: Sequence[int] = (), ks: Sequence[i
         reader=build_reader(run, budgets=measured.budgets),
         grid=None,
     )
-    return Drawn(text, measured.overall, measured.changes, page.figures)
+    return Drawn(text, measured.overall, measured.changes, measured.levels, page.figures)
 
 
 def read_run(run_folder: Path) -> RunFolder:
