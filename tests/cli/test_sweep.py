@@ -117,6 +117,20 @@ def test_budgets_that_are_ignored_are_named(server, benchmark, tmp_path, kind) -
     assert "no level with a larger budget" in document["levels"][2]["conclusion"]
 
 
+def test_a_budget_obeyed_in_part_is_held_against_the_levels_on_either_side(
+    server, benchmark, tmp_path
+) -> None:
+    server.answer = sweeping.loose_budgets
+    document = sweep(server, benchmark, tmp_path / "s", "--budgets", "100,200,400")
+    assert set(verdicts(document).values()) == {"obeyed in part"}
+    said = [level["conclusion"].partition("lengths follow it: ")[2] for level in document["levels"]]
+    assert said == [
+        "fewer tokens than at 200 and 400",
+        "fewer tokens than at 400 and more than at 100",
+        "more tokens than at 100 and 200",
+    ]
+
+
 def test_a_refused_level_is_named_by_exit_code_1_and_all_else_is_shown(
     server, benchmark, tmp_path
 ) -> None:

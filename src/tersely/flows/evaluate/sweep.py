@@ -95,7 +95,8 @@ def _check_different(sweep: Sweep) -> None:
     for level in sweep.levels:
         plan = sweep.plan_of(level)
         body = plan.endpoint.extra_body if plan.endpoint is not None else {}
-        asked = json.dumps([body, plan.chat_template_kwargs, plan.system_prompt], sort_keys=True)
+        sent = [body, plan.chat_template_kwargs, plan.system_prompt, level.phrase]
+        asked = json.dumps(sent, sort_keys=True)
         # 1 and 1.0 are one number.
         asked = json.dumps(json.loads(asked, parse_int=float), sort_keys=True)
         other = seen.setdefault(asked, level.name)

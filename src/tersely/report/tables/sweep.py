@@ -211,7 +211,9 @@ def _tell_budget(sweep: MeasuredSweep, level: LevelAdherence) -> str:
         case Obedience.OBEYED:
             return f"{said}, and {percent(level.near)} end within 5% below it"
         case Obedience.IN_PART:
-            return f"{said}, though fewer tokens than at {others}" if others else said
+            return (
+                f"{said}, though lengths follow it: {_tell_order(sweep, level)}" if others else said
+            )
         case Obedience.IGNORED if others:
             return f"{said}, and lengths cannot be told apart from those of {others}"
         case Obedience.IGNORED:
@@ -224,6 +226,17 @@ def _tell_budget(sweep: MeasuredSweep, level: LevelAdherence) -> str:
             return f"{said}, but no level with a larger budget shows that any would"
         case _:
             return f"{said}, but at the largest budget only {wanted} do: it does not bind"
+
+
+def _tell_order(sweep: MeasuredSweep, level: LevelAdherence) -> str:
+    """Than which levels it is shorter and longer, of those that it can be told apart from."""
+    others = [(_name(sweep, at), sweep.adherence.levels[at]) for at in level.against]
+    own = level.tokens.estimate
+    shorter = _all([each for each in others if each[1].tokens.estimate > own])
+    longer = _all([each for each in others if each[1].tokens.estimate <= own])
+    if not shorter:
+        return f"more tokens than at {longer}"
+    return f"fewer tokens than at {shorter}" + (f" and more than at {longer}" if longer else "")
 
 
 def _all(against: Sequence[tuple[str, object]]) -> str:
