@@ -287,6 +287,15 @@ def test_a_local_model_takes_no_budgets(benchmark, tmp_path) -> None:
     refused(result, "only servers take", "--budget-field chat_template_kwargs.NAME")
 
 
+def test_levels_of_a_recipe_differ_by_their_phrases_alone(tmp_path) -> None:
+    asked = ("sweep", "lab", "--limit", "2", "--cap-tokens", "64", "--dry-run", "--json")
+    result = call(*asked, "--recipe", "effort", "--out", tmp_path / "s")
+    assert result.exit_code == 0, result.output
+    levels = json.loads(result.stdout)["levels"]
+    assert [level["name"] for level in levels] == ["low", "medium", "high"]
+    assert [level["sends"] for level in levels] == [{}, {}, {}]
+
+
 def test_options_of_single_files_are_refused_for_a_sweeps_folder(
     server, benchmark, tmp_path
 ) -> None:
