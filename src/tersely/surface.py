@@ -262,14 +262,15 @@ def reward(
     formatted: "ArrayLike | None" = None,
     target_tokens: "ArrayLike | None" = None,
     cap_tokens: "ArrayLike | None" = None,
-    weight: "ArrayLike | None" = None,
+    target_weight: "ArrayLike | None" = None,
     reference_tokens: "ArrayLike | None" = None,
     reference_accuracy: "ArrayLike | None" = None,
     thought: "ArrayLike | None" = None,
     thinking_tokens: "ArrayLike | None" = None,
     first_right_tokens: "ArrayLike | None" = None,
     effort: str = "",
-    **settings: Any,
+    settings: "Mapping[str, object] | None" = None,
+    **parameters: Any,
 ) -> "np.ndarray":
     """What a published reward pays each rollout: the function that training calls, on arrays.
 
@@ -284,14 +285,16 @@ def reward(
         formatted: an answer could be read; None: of all.
         target_tokens: the target L_T; a number, or one for each group, as the next four.
         cap_tokens: the cap L_R.
-        weight: the price of length, for rewards whose target rule moves it.
+        target_weight: the coefficient of length, where a target rule moves it.
         reference_tokens: mean length of a reference policy on the prompt.
         reference_accuracy: its share of right answers there.
         thought: the thinking is not empty.
         thinking_tokens: length of the thinking.
         first_right_tokens: length until a right answer first stands.
         effort: the level of effort that the prompt asks for.
-        settings: the reward's own parameters, such as ``alpha=0.4``.
+        settings: the reward's own parameters as a dict, for those that are called like an argument
+            here, such as ``correct`` of laser_d.
+        parameters: the others, such as ``alpha=0.4``.
     Raises:
         ConfigError: reward or setting is unknown or out of bounds, or it needs what is not given.
         DataError: the arrays differ in shape, or hold what no rollout can have.
@@ -300,6 +303,7 @@ def reward(
 
     check_kind("name", name, str, "a reward's name, such as 'kimi'")
     check_kind("effort", effort, str, "a level's name, such as 'low'")
+    check_kind("settings", settings, Mapping | None, "a dict of the reward's parameters")
     return pay(
         name,
         group("tokens", tokens, groups),
@@ -315,12 +319,12 @@ def reward(
         of_groups={
             "target_tokens": target_tokens,
             "cap_tokens": cap_tokens,
-            "weight": weight,
+            "target_weight": target_weight,
             "reference_tokens": reference_tokens,
             "reference_accuracy": reference_accuracy,
         },
         effort=effort,
-        settings=settings,
+        settings={**(settings or {}), **parameters},
     )
 
 

@@ -1,5 +1,6 @@
 """Rewards and advantages of plain arrays, whoever sampled them."""
 
+import re
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any, NamedTuple
@@ -24,7 +25,15 @@ OF_ROLLOUTS = {
     "thinking_tokens": "thinking_G",
     "first_right_tokens": "first_right_G",
 }
-NAMES = {field: name for name, field in OF_ROLLOUTS.items()}
+# And those that a group has one of.
+OF_GROUPS = {
+    "target_tokens": "target_tokens",
+    "cap_tokens": "cap_tokens",
+    "target_weight": "weight",
+    "reference_tokens": "reference_tokens",
+    "reference_accuracy": "reference_accuracy",
+}
+NAMES = {field: name for name, field in (OF_ROLLOUTS | OF_GROUPS).items()}
 
 
 class Grouping(NamedTuple):
@@ -86,7 +95,7 @@ def pay(
 
     Args:
         of_rollouts: values by the names of ``OF_ROLLOUTS``; None where it is not known.
-        of_groups: fields of ``GroupView`` that a group has one of: a number for all, or one each.
+        of_groups: values by the names of ``OF_GROUPS``: a number for all groups, or one each.
     Raises:
         ConfigError: reward or setting is unknown or out of bounds, or it needs what is not given.
         DataError: values are none that a rollout can have.
@@ -100,7 +109,7 @@ def pay(
     paid = []
     for place in range(len(sizes_P)):
         fields: dict[str, Any] = {OF_ROLLOUTS[key]: parts[place] for key, parts in splits.items()}
-        fields |= {key: float(values_P[place]) for key, values_P in numbers.items()}
+        fields |= {OF_GROUPS[key]: float(values_P[place]) for key, values_P in numbers.items()}
         try:
             paid.append(rewards.load(name)(GroupView(**fields, effort=effort), **typed))
         except ValueError as error:
@@ -167,8 +176,7 @@ def _read_rollouts(
 
 def _say_needed(name: str, message: str) -> str:
     """A reward's complaint in the names of the caller's arguments."""
-    for field, argument in NAMES.items():
-        message = message.replace(field, argument)
+    message = re.sub(r"\w+", lambda word: NAMES.get(word[0], word[0]), message)
     message = message.replace("the reward needs", f"the reward {name} needs")
     return message.replace(", which this group does not have", "; give it")
 
