@@ -3,11 +3,33 @@
 import re
 from pathlib import Path
 
+import griffe
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 BESIDE = ("CONTRIBUTING.md", "LOG.md")
+_SECTION = re.compile(r"\n+(Args|Raises|Returns):\n")
+_ELSEWHERE = re.compile(
+    r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=[\"']?https?:[^>]*>"
+)
 REWARDS = "<!-- every reward, by its docstring -->"
+
+
+class Sections(griffe.Extension):
+    """Our docstrings have no blank line between their sections; mkdocstrings wants one."""
+
+    def on_object(self, *, obj: griffe.Object, **others) -> None:
+        """Puts it there."""
+        if obj.docstring:
+            obj.docstring.value = _SECTION.sub(r"\n\n\1:\n", obj.docstring.value)
+
+
+def on_post_page(output: str, *, page, config) -> str:
+    """Refuses a page that would load something from elsewhere."""
+    if found := _ELSEWHERE.search(output):
+        raise PluginError(f"{page.file.src_uri} loads {found[0]}; keep it beside the page")
+    return output
 
 
 def on_files(files: Files, *, config) -> Files:
