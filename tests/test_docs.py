@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tersely.core.types import GroupView
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "python.md"
@@ -52,14 +55,27 @@ def test_the_notebook_runs_from_top_to_end_and_is_kept_without_outputs():
     assert int(run(RUN_NOTEBOOK)) >= 4
 
 
+def test_the_reward_of_the_task_page_pays_what_it_says():
+    page = (ROOT / "docs" / "tasks" / "add-a-reward.md").read_text(encoding="utf-8")
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], names)
+    g = GroupView(
+        correct_G=np.array([True, True, False]),
+        tokens_G=np.array([10, 40, 10]),
+        finished_G=np.ones(3, dtype=bool),
+        formatted_G=np.ones(3, dtype=bool),
+        target_tokens=30.0,
+    )
+    assert names["halved"](g, beyond=0.25).tolist() == [1.0, 0.25, 0.0]
+
+
 @pytest.mark.parametrize(
     "page", sorted((ROOT / "docs" / "tasks").glob("*.md")), ids=lambda p: p.stem
 )
 def test_a_task_page_names_only_commands_and_options_that_there_are(page):
     known = {}
     for line in (ROOT / "tests" / "cli" / "options.txt").read_text().splitlines():
-        command, _, rest = line.partition(" -") if " -" in line else (line, "", "")
-        known.setdefault(command.split()[0], set()).update(re.findall(r"--[\w-]+", line))
+        known.setdefault(line.split()[0], set()).update(re.findall(r"--[\w-]+", line))
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     lines = re.findall(r"^    tersely (.*)$", text, re.MULTILINE)
     assert lines

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 HERE = Path(__file__).parent
-COLUMNS = ("benchmark", "problem", "sample", "tokens", "finish", "cap_tokens")
+COLUMNS = ("benchmark", "problem", "sample", "tokens", "finish", "cap_tokens", "extracted")
 LEFT_OUT = ("schema", "kl_mean", "sampler_mismatch", "dropped_groups", "refill_rounds")
 
 

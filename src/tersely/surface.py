@@ -55,7 +55,8 @@ def load(
     Evaluations are folders and records of ``tersely eval``, files of lighteval, lm-eval,
     inspect-ai, TRL's completions and verl's dumps, and tables (JSON lines, JSON, Parquet). Step
     logs are run folders, TRL's state or console output, verl's metrics, and CSV. A folder is read
-    if it holds one such file.
+    if it holds one such file. Public fields of an evaluation are ``name``, ``protocol``,
+    ``budgets``, ``notes`` and ``facts``.
 
     Args:
         source: the tool that wrote it; None: told by what the file holds.

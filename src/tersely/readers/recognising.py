@@ -113,13 +113,15 @@ def _look(path: Path) -> tuple[Holds, str]:
     for reader in formats.available():
         if _has(keys, formats.marks_of(reader)):
             return Holds.SAMPLES, reader
-    if writer := _writer(content, keys):
+    rows_of_samples = keys.keys() & {"problem", "prompt"}
+    if not rows_of_samples and (writer := _writer(content, keys)):
         return Holds.STEPS, writer
     if keys:
         return Holds.SAMPLES, TABLE
     raise DataError(
-        f"{path} is of no kind that is known; if it is, name the tool that wrote it with source, "
-        f"one of {', '.join(sources())}"
+        f"{path} is of no kind that is known (samples are JSON lines, JSON or Parquet, a CSV is of "
+        f"steps and has a column step); name the tool that wrote it with source, one of "
+        f"{', '.join(sources())}"
     )
 
 
