@@ -78,8 +78,9 @@ bench: $(VENV)/.installed-dev bench-trl
 	@touch $@
 
 # Into site/; a link that leads nowhere, or anything that a page would load from elsewhere, is an error.
+# Not with --quiet: MkDocs counts no warning then.
 docs: .venv-docs/.installed
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 # Our losses, advantages and rewards against the trainers' own functions, and runs through our
 # adapters, each beside its trainer.

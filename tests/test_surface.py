@@ -48,7 +48,8 @@ def described():
     for name in tersely.__all__:
         public = getattr(tersely, name)
         if inspect.isfunction(public):
-            yield f"{name}{inspect.signature(public)}"
+            # Python 3.13 says where it hides Path.
+            yield f"{name}{inspect.signature(public)}".replace("pathlib._local.", "pathlib.")
         else:
             fields = FIELDS.get(name, getattr(public, "_fields", ()))
             assert all(hasattr(public, field) for field in fields)
@@ -154,7 +155,7 @@ def test_kimi_on_plain_arrays_is_the_formula():
 
 def test_every_reward_of_labelled_groups_in_any_order_is_that_of_each_group():
     rng = np.random.default_rng(0)
-    label_N = rng.permutation(np.repeat(["c", "a", "b"], [4, 1, 7]))
+    label_N = pl.Series(rng.permutation(np.repeat(["c", "a", "b"], [4, 1, 7])))
     tokens_N, correct_N = rng.integers(1, 90, 12), rng.random(12) < 0.5
     order = list(dict.fromkeys(label_N))
     reference = {"c": 20.0, "a": 30.0, "b": 40.0}
@@ -175,7 +176,7 @@ def test_every_reward_of_labelled_groups_in_any_order_is_that_of_each_group():
             **given,
         )
         for label in order:
-            at = label_N == label
+            at = (label_N == label).to_numpy()
             view = GroupView(
                 correct_G=correct_N[at],
                 tokens_G=tokens_N[at],
@@ -189,6 +190,14 @@ def test_every_reward_of_labelled_groups_in_any_order_is_that_of_each_group():
                 **{key: float(value) for key, value in given.items()},
             )
             np.testing.assert_array_equal(paid_N[at], rewards.load(name)(view), err_msg=name)
+
+
+def test_tensors_are_arrays_too():
+    torch = pytest.importorskip("torch")
+    given = {"correct": torch.tensor([True, False, True]), "tokens": torch.tensor([3, 4, 9])}
+    labels = torch.tensor([5, 7, 5])
+    # Lengths 3 and 9 are 0.5 and -0.5 of one group; 4 is alone in its own.
+    np.testing.assert_allclose(tersely.reward("kimi", **given, groups=labels), [1.2, 0.0, 0.8])
 
 
 def test_rows_of_a_table_are_groups():
@@ -225,6 +234,8 @@ def test_a_setting_that_is_called_like_an_argument_can_be_given_in_a_dict():
 
 WRONG = {
     "tersely.load(3)": "path = 3 is not a path",
+    "tersely.load('')": "path is empty",
+    "tersely.load(FIRST, cap_tokens=0)": "cap_tokens = [0] is no list of whole numbers",
     "tersely.load('nowhere')": "there is no nowhere",
     "tersely.load(FIRST, 'lighteva')": "did you mean 'lighteval'?",
     "tersely.load(FIRST, 5)": "source = 5 is not the name of a tool",
@@ -232,7 +243,7 @@ WRONG = {
     "tersely.load(FIRST, budgets='2048')": "write budgets=[1024, 4096]",
     "tersely.load(FIRST, budgets=[0.5])": "no list of whole numbers",
     "tersely.load(FIRST, protocol='finish')": "did you mean 'finished'?",
-    "tersely.load(FIRST, cap_tokens='4k')": "cap_tokens = '4k' is not a number of tokens",
+    "tersely.load(FIRST, cap_tokens='4k')": "cap_tokens = '4k' is not a whole number of tokens",
     "tersely.load(FIRST, regrade='maths')": "did you mean 'math'?",
     "tersely.load(FIRST, budget_of='steps')": "there is no budget_of 'steps'",
     "tersely.load(RUN, budgets=[8])": "is a step log, which budgets does not apply to",
@@ -267,7 +278,10 @@ WRONG = {
     "tersely.reward('kimi', correct=[[1], [1, 0]], tokens=[[1], [1, 2]])": "is no array",
     "tersely.reward('kimi', correct=[1], tokens=[9], cap_tokens=8)": "above cap_tokens = 8",
     "tersely.reward('kimi', correct=[1], tokens=[9], cap_tokens='8')": "cap_tokens = '8'",
-    "tersely.reward('kimi', correct=[1, 0], tokens=[1, 2], groups=[1])": "groups has the shape",
+    "tersely.reward('kimi', correct=[1, 0], tokens=[1, 2], groups=[])": "groups must be a flat",
+    "tersely.reward('kimi', correct=[1], tokens=[1], groups=[[1]])": "groups has a label that",
+    "tersely.reward('kimi', correct=[1], tokens=[1], groups='ab')": "groups must be a flat list",
+    "tersely.reward('kimi', correct=[1], tokens=[1], groups=3)": "groups must be a flat list",
     "tersely.reward('truncation', correct=[1], tokens=[9])": "needs target_tokens; give it",
     "tersely.reward('truncation', correct=[1], tokens=[9], target_tokens=-1)": "-1",
     "tersely.advantage('group_normalized', rewards=[1])": "did you mean 'group_normalised'?",

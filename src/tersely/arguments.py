@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import polars as pl
 import polars.selectors as cs
 
-from tersely.core.errors import ConfigError, check_kind, no_such, shortened
+from tersely.core.errors import ConfigError, DataError, check_kind, no_such, shortened
 from tersely.core.types import AlarmRecord
 from tersely.dynamics.log import StepLog, as_records
 from tersely.flows.diagnose import diagnose
@@ -53,13 +54,16 @@ class FileArguments:
     def options(self, path: Path) -> Options:
         """As the readers take it."""
         check_kind("columns", self.columns, Mapping, "a dict of our name to the file's")
-        check_kind("cap_tokens", self.cap_tokens, int | None, "a number of tokens")
+        cap = self.cap_tokens
+        if cap is not None:
+            check_kind("cap_tokens", cap, SupportsIndex, "a whole number of tokens")
+            (cap,) = whole_numbers("cap_tokens", [cap])
         if self.regrade is not None and self.regrade not in grading.names():
             raise ConfigError(no_such("grader", self.regrade, grading.names()))
         return Options(
             run=plain_stem(path),
             count_tokens=None if self.tokenizer is None else _counter(self.tokenizer),
-            cap_tokens=self.cap_tokens,
+            cap_tokens=cap,
             benchmark=self.benchmark_name,
             unnamed=UNNAMED,
             model=self.only_model,
@@ -164,7 +168,9 @@ def as_recipe(given: object, overrides: Sequence[str]) -> "Recipe":
 
 def as_path(name: str, value: object) -> Path:
     """A path, whether written as text or not."""
-    check_kind(name, value, str | Path, "a path")
+    check_kind(name, value, str | PathLike, "a path")
+    if not str(value):
+        raise ConfigError(f"{name} is empty; give a file or a folder")
     return Path(str(value)).expanduser()
 
 
@@ -242,6 +248,11 @@ def _counter(tokenizer: str | Path) -> Any:
 def _draw_log(log: StepLog) -> Mapping[str, Any]:
     from tersely.report.charts.training import draw_training
 
+    if not log.step_N.size:
+        raise DataError("the log has no step yet; draw it when it has")
     found = diagnose(log)
     alarms = [AlarmRecord(**alarm._asdict()) for alarm in found.alarms]
-    return draw_training(as_records(log), stages=found.stages, evaluations=(), alarms=alarms)
+    spec = draw_training(as_records(log), stages=found.stages, evaluations=(), alarms=alarms)
+    if not spec["concat"]:
+        raise DataError("the log has none of the columns that are drawn, such as tokens_mean")
+    return spec

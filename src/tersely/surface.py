@@ -1,8 +1,8 @@
 """The Python interface: all that is public, and nothing else is promised.
 
 Every function computes with what the command of the same subject computes with, so that both give
-the same figures. Where a path is taken, so is what ``load`` made of it. Only ``trl_hooks`` and a
-``tokenizer`` need torch or transformers.
+the same figures. An argument that is ``Given`` is what ``load`` made, or the path of it. Only
+``trl_hooks`` and a ``tokenizer`` need torch or transformers.
 
 Errors are one sentence: ``ConfigError`` where something cannot be done as asked, ``DataError``
 where a file or an array does not hold what it should; both are ``TerselyError``. Messages of
@@ -12,7 +12,7 @@ readers name the options of the command line: ``--from`` is ``source`` here, ``-
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tersely.core.errors import ConfigError as ConfigError
 from tersely.core.errors import DataError as DataError
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from tersely.flows.recipe.recipe import Recipe
     from tersely.flows.trl.hooks import Hooks
+
+# What ``load`` made of a file, or its path.
+Given: TypeAlias = str | Path | Loaded | StepLog
 
 # Of these columns of a CSV file a frame of one evaluation has no use.
 _OF_TWO = ("side", "p")
@@ -91,7 +94,7 @@ def load(
     return open_file(path, source, asked)
 
 
-def figures(evaluation: str | Path | Loaded, *, k: Sequence[int] = ()) -> "pl.DataFrame":
+def figures(evaluation: Given, *, k: Sequence[int] = ()) -> "pl.DataFrame":
     """Every figure of one evaluation, a row each, as ``tersely report --csv`` writes them.
 
     ``name`` says which: accuracy, mean@8, pass@4, majority@4, mean tokens, truncated share, ...;
@@ -115,8 +118,8 @@ def figures(evaluation: str | Path | Loaded, *, k: Sequence[int] = ()) -> "pl.Da
 
 
 def compare(
-    before: str | Path | Loaded,
-    after: str | Path | Loaded,
+    before: Given,
+    after: Given,
     *,
     budgets: Sequence[int] = (),
     k: Sequence[int] = (),
@@ -141,8 +144,8 @@ def compare(
 
 
 def conclude(
-    before: str | Path | Loaded,
-    after: str | Path | Loaded,
+    before: Given,
+    after: Given,
     *,
     budgets: Sequence[int] = (),
     k: Sequence[int] = (),
@@ -164,7 +167,7 @@ def conclude(
 
 
 def diagnose(
-    log: str | Path | StepLog,
+    log: Given,
     *,
     source: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -225,8 +228,8 @@ def lint(
 
 
 def draw(
-    data: str | Path | Loaded | StepLog,
-    after: str | Path | Loaded | None = None,
+    data: Given,
+    after: Given | None = None,
     *,
     picture: str | None = None,
 ) -> "alt.ConcatChart":

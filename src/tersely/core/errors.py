@@ -48,7 +48,7 @@ def check_kind(name: str, value: object, kinds: Any, wanted: str) -> None:
     Raises:
         ConfigError: it is; says what is ``wanted``.
     """
-    if not isinstance(value, kinds) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, kinds):
         raise ConfigError(f"{name} = {shortened(repr(value))} is not {wanted}")
 
 

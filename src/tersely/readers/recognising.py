@@ -1,9 +1,11 @@
 """Which tool wrote a file or a folder, told by what it holds."""
 
 import io
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +26,7 @@ TABLE = "table"
 # What tools call the files in their output folders.
 PATTERNS = (
     *(RECORDS_FILE, STEPS_FILE, STATE_FILE, "*.eval", "samples_*.jsonl", "details_*.parquet"),
-    *("completions_*.parquet", "[0-9]*.jsonl"),
+    *("completions_*.parquet", "[0-9]*.jsonl", "step-*.jsonl"),
 )
 MOST_NAMED = 4
 _RECORD = frozenset({"run", "problem", "sample", "grade", "tokens"})
@@ -90,8 +92,7 @@ def _in_folder(folder: Path, *, source: str | None) -> Recognised:
         if (folder / name).is_file() and source in (None, who):
             # Our readers check a folder as a whole.
             return Recognised(folder, holds, str(who))
-    packed = ("", *ENDINGS)
-    found = sorted({f for p in PATTERNS for end in packed for f in folder.rglob(f"{p}{end}")})
+    found = sorted(_files_of_tools(folder))
     if len(found) == 1:
         return recognise(found[0], source=source)
     if not found:
@@ -101,6 +102,16 @@ def _in_folder(folder: Path, *, source: str | None) -> Recognised:
     named = ", ".join(str(file.relative_to(folder)) for file in found[:MOST_NAMED])
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     raise ConfigError(f"{folder} holds {len(found)} files, {named}{more}; give one of them")
+
+
+def _files_of_tools(folder: Path) -> Iterator[Path]:
+    """Files that are called as tools call them, in the folder and those in it; no hidden ones."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            plain = name.removesuffix(Path(name).suffix) if name.endswith(ENDINGS) else name
+            if any(fnmatch(plain, pattern) for pattern in PATTERNS):
+                yield Path(place, name)
 
 
 def _look(path: Path) -> tuple[Holds, str]:

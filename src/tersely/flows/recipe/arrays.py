@@ -1,7 +1,7 @@
 """Rewards and advantages of plain arrays, whoever sampled them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from tersely import rewards
 from tersely.algo import advantages
 from tersely.algo.ragged import Ragged
 from tersely.core import lookup
-from tersely.core.errors import ConfigError, DataError
+from tersely.core.errors import ConfigError, DataError, shortened
 from tersely.core.types import GroupView
 
 # Fields of a ``GroupView`` that hold one value a rollout, by what a caller names them.
@@ -70,15 +70,20 @@ def group(name: str, values: object, labels: object) -> Grouping:
     if labels is None:
         rows, size = found.shape if found.ndim == 2 else (1, found.size)
         return Grouping(found.shape, np.arange(found.size), Ragged(np.full(rows, size)))
-    label_N = _array("groups", labels)
-    if found.ndim != 1 or label_N.shape != found.shape:
+    given: Any = labels
+    # numpy's and torch's, then polars' and pandas'.
+    ways = [name for name in ("tolist", "to_list") if hasattr(given, name)]
+    listed = getattr(given, ways[0])() if ways else given
+    if found.ndim != 1 or not isinstance(listed, Sequence) or len(listed) != found.size:
         raise DataError(
-            f"groups has the shape {label_N.shape} and {name} {found.shape}; give both as flat "
-            "lists, one label a rollout"
+            f"groups must be a flat list with a label for each of the {found.size} rollouts, and "
+            f"{name} a flat list too"
         )
-    _, first_P, group_N = np.unique(label_N, return_index=True, return_inverse=True)
-    # Groups stand in the order in which their labels first appear.
-    place_N = np.argsort(np.argsort(first_P))[group_N]
+    codes: dict[object, int] = {}
+    try:
+        place_N = np.array([codes.setdefault(label, len(codes)) for label in listed])
+    except TypeError as error:
+        raise DataError(f"groups has a label that cannot be one ({error}); give names") from error
     return Grouping(found.shape, np.argsort(place_N, kind="stable"), Ragged(np.bincount(place_N)))
 
 
@@ -240,7 +245,7 @@ def _one_each(name: str, value: object, groups: int) -> Float[np.ndarray, " P"]:
     found = _array(name, np.nan if value is None else value)
     if found.dtype.kind not in "iuf" or found.shape not in ((), (groups,)):
         raise DataError(
-            f"{name} = {value!r}; give a number, or a list of one number for each of the {groups} "
-            "groups, in the order in which they appear"
+            f"{name} = {shortened(repr(value))}; give a number, or a list of one for each group "
+            f"(here {groups}), in the order in which they appear"
         )
     return np.broadcast_to(found.astype(np.float64), (groups,))
