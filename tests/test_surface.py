@@ -144,6 +144,7 @@ def test_a_chart_is_the_picture_of_the_report():
     drawn = {f.name: f.spec for f in draw_figures(loaded, measure_loaded(loaded))}
     chart = tersely.draw(loaded, picture="lengths").to_dict()
     assert chart["datasets"] == drawn["lengths"]["datasets"]
+    assert "(protocol finished)" in chart["title"]
     assert "text/html" in tersely.draw(RUN)._repr_mimebundle_()
 
 
@@ -256,7 +257,7 @@ WRONG = {
     "tersely.diagnose([1, 2])": "log = [1, 2] is not a path",
     "tersely.lint('demoo', FIRST)": "demoo",
     "tersely.lint('demo', RUN)": "is a step log",
-    "tersely.lint('demo', tersely.load(FIRST))": "records = <evaluation step-000000",
+    "tersely.lint('demo', tersely.load(FIRST))": "give lint its path",
     "tersely.lint('demo', FIRST, overrides='a=1')": "overrides = 'a=1' is no list",
     "tersely.lint('demo', FIRST, tokens_per_second=-1)": "tokens_per_second = -1 must be above 0",
     "tersely.draw(FIRST, picture='length')": "did you mean 'lengths'?",

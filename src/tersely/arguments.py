@@ -142,6 +142,8 @@ def lint_file(
     check_kind("tokens_per_second", rate, int | float | None, "a number")
     if rate is not None and not rate > 0:
         raise ConfigError(f"tokens_per_second = {rate:g} must be above 0")
+    if isinstance(records, Loaded):
+        raise ConfigError(f"records is what load made of {records.name}; give lint its path")
     found = recognise(as_path("records", records), source=source)
     if found.holds is Holds.STEPS:
         raise ConfigError(f"{records} is a step log; give the rollouts of the base model")
@@ -213,7 +215,7 @@ def list_pictures(data: object, after: object) -> Mapping[str, Mapping[str, Any]
     if after is not None:
         both = compare_both(data, after, budgets=(), k=(), pair_by="auto")
         drawn = comparison.draw_figures(both.before, both.after, both.comparison, both.changes)
-        return {figure.name: figure.spec for figure in drawn}
+        return {figure.name: {**figure.spec, "title": figure.title} for figure in drawn}
     found = data
     if not isinstance(data, Loaded | StepLog):
         found = open_file(as_path("data", data), None, FileArguments())
@@ -221,7 +223,7 @@ def list_pictures(data: object, after: object) -> Mapping[str, Mapping[str, Any]
         return {"steps": _draw_log(found)}
     loaded = as_evaluation("data", found)
     drawn = evaluation.draw_figures(loaded, measure_loaded(loaded))
-    return {figure.name: figure.spec for figure in drawn}
+    return {figure.name: {**figure.spec, "title": figure.title} for figure in drawn}
 
 
 def as_frame(rows: Sequence[Exported]) -> pl.DataFrame:
