@@ -106,7 +106,10 @@ def as_evaluation(name: str, given: object, asked: FileArguments | None = None) 
     if not isinstance(given, Loaded | StepLog):
         found = open_file(as_path(name, given), None, asked or FileArguments())
     if not isinstance(found, Loaded):
-        raise ConfigError(f"{name} is a step log; give an evaluation, a log is for diagnose")
+        raise ConfigError(
+            f"{name} is a step log, which is for diagnose; give an evaluation, such as one in the "
+            "folder eval of a run"
+        )
     return found
 
 

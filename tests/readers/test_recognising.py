@@ -66,6 +66,14 @@ def test_steps_are_recognised(tmp_path, name):
     assert recognise(file, source=source) == (file, Holds.STEPS, source)
 
 
+@pytest.mark.parametrize("name", ["console", "commas", "printed", "state"])
+def test_steps_are_recognised_in_utf_16_and_packed(tmp_path, name):
+    text, source = STEPS[name]
+    for content in (text.encode("utf-16"), gzip.compress(text.encode())):
+        (file := tmp_path / "log").write_bytes(content)
+        assert recognise(file) == (file, Holds.STEPS, source)
+
+
 def test_of_a_tool_that_writes_both_the_file_says_which_it_is(tmp_path):
     state = tmp_path / "trainer_state.json"
     state.write_text(json.dumps(TRL_STATE))
@@ -117,10 +125,11 @@ def test_a_folder_of_another_tool_is_read_if_one_file_in_it_can_be(tmp_path):
         (b"", "of no kind that is known"),
         (b"hello world\n", "of no kind that is known"),
         (b"problem,correct,tokens\na,1,9\n", "a CSV is of steps"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(40), "of no kind that is known"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "is a PNG image, which is not read"),
+        (bytes(90) + b"events", "is a binary file, which is not read"),
         (b"PAR1 and no more", "cannot be read as Parquet"),
         (b"[]", "of no kind that is known"),
-        (b"\xff\xfe\x00", "of no kind that is known"),
+        (b"\xff\xfe\x00", "is no text"),
     ],
 )
 def test_anything_else_is_refused_with_the_names_there_are(tmp_path, content, said):

@@ -116,8 +116,14 @@ def _files_of_tools(folder: Path) -> Iterator[Path]:
 
 def _look(path: Path) -> tuple[Holds, str]:
     content = _content(path)
-    if kind_of(content) == INSPECT_LOG:
+    kind = kind_of(content)
+    if kind == INSPECT_LOG:
         return Holds.SAMPLES, "inspect_ai"
+    if kind not in (None, PARQUET):
+        raise DataError(
+            f"{path} is {kind}, which is not read; write samples as JSON lines or Parquet, and "
+            "steps as CSV"
+        )
     keys = _keys(path, content)
     if keys.keys() >= _RECORD:
         return Holds.SAMPLES, OURS
@@ -150,7 +156,7 @@ def _writer(content: bytes, keys: Mapping[str, Any]) -> Writer | None:
         return Writer.TERSELY if "schema" in keys else Writer.TRL
     if "step" in keys and (keys.keys() - {"step"}) & {*TRL_NAMES}:
         return Writer.TRL
-    if keys or kind_of(content):
+    if keys:
         return None
     if _VERL_CONSOLE.search(content):
         return Writer.VERL
@@ -161,12 +167,16 @@ def _writer(content: bytes, keys: Mapping[str, Any]) -> Writer | None:
 
 
 def _content(path: Path) -> bytes:
-    """What the file holds; of one that is neither packed nor binary, no more than is looked at."""
+    """What the file holds, unpacked and text in UTF-8; of JSON lines the first line."""
     with path.open("rb") as file:
         head = file.read(8192)
         if head.startswith(b"{") and b"\n" in head and _an_object(head.partition(b"\n")[0]):
             return head.partition(b"\n")[0]
-    return read_unpacked(path)
+    content = read_unpacked(path)
+    try:
+        return content if kind_of(content) else as_utf8(content)
+    except ValueError as error:
+        raise DataError(f"{path} is no text: {error}; save it as UTF-8") from error
 
 
 def _keys(path: Path, content: bytes) -> Mapping[str, Any]:
@@ -177,14 +187,8 @@ def _keys(path: Path, content: bytes) -> Mapping[str, Any]:
             return dict.fromkeys(pl.read_parquet_schema(io.BytesIO(content)))
         except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(f"{path} cannot be read as Parquet; write it anew") from error
-    if kind is not None:
-        return {}
-    try:
-        text = as_utf8(content).strip()
-    except ValueError:
-        return {}
-    first = _an_object(text.partition(b"\n")[0]) or _an_object(text)
-    return first or {}
+    text = b"" if kind else content.strip()
+    return _an_object(text.partition(b"\n")[0]) or _an_object(text)
 
 
 def _an_object(text: bytes) -> dict[str, Any]:
