@@ -25,6 +25,8 @@ FIELDS = {"Loaded": ("name", "protocol", "budgets", "notes", "facts")}
 RUN = HERE / "fixtures" / "before_h" / "run"
 EVALUATION = HERE / "fixtures" / "before_h" / "evaluation"
 FIRST, LAST = (RUN / "eval" / f"step-00000{step}.jsonl" for step in (0, 2))
+VERL = HERE / "readers" / "fixtures" / "verl" / "10.jsonl"
+TRL = HERE / "readers" / "fixtures" / "trl" / "completions_00002.parquet"
 INSPECT_LOG = HERE / "readers" / "fixtures" / "inspect_ai" / "lab.eval"
 
 
@@ -247,6 +249,11 @@ WRONG = {
     "tersely.load(FIRST, cap_tokens='4k')": "cap_tokens = '4k' is not a whole number of tokens",
     "tersely.load(FIRST, regrade='maths')": "did you mean 'math'?",
     "tersely.load(FIRST, budget_of='steps')": "there is no budget_of 'steps'",
+    "tersely.load(VERL)": "give the model's tokenizer with tokenizer",
+    "tersely.load(TRL)": 'say which holds the verdict with columns={"correct": "NAME"}',
+    "tersely.load(VERL, 'lm_eval')": "is source right?",
+    "tersely.load(LAST, 'lighteval')": 'read it with source="table"',
+    "tersely.lint('demo', VERL)": "with tokenizer",
     "tersely.load(RUN, budgets=[8])": "is a step log, which budgets does not apply to",
     "tersely.figures(RUN)": "evaluation is a step log",
     "tersely.figures(None)": "evaluation = None is not a path",
@@ -298,6 +305,7 @@ def test_wrong_arguments_are_refused_in_one_sentence():
 import json
 import tersely
 FIRST, LAST, RUN = {str(FIRST)!r}, {str(LAST)!r}, {str(RUN)!r}
+VERL, TRL = {str(VERL)!r}, {str(TRL)!r}
 said = {{}}
 for call in {list(WRONG)!r}:
     try:

@@ -1,6 +1,8 @@
 """What callers of the Python interface give, as the flows take it; wrong types in one sentence."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from os import PathLike
@@ -23,7 +25,7 @@ from tersely.readers.evaluations import Loaded
 from tersely.readers.formats import Options
 from tersely.readers.packing import plain_stem
 from tersely.readers.reading import UNNAMED
-from tersely.readers.recognising import Holds, recognise
+from tersely.readers.recognising import Holds, recognise, sources
 from tersely.readers.steplogs import Writer, read_steps
 from tersely.report.pages.exports import Exported
 from tersely.tasks import grading
@@ -31,6 +33,19 @@ from tersely.tasks import grading
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
 
+# Options that only reading takes; others may be of the command to run again.
+ARGUMENTS = {
+    "--from": "source",
+    "--column": "columns",
+    "--tokenizer": "tokenizer",
+    "--only-model": "only_model",
+    "--benchmark-name": "benchmark_name",
+    "--regrade": "regrade",
+    "--pair-by": "pair_by",
+}
+_TOOL = re.compile(rf"--from ({'|'.join(sources())})\b")
+_COLUMN = re.compile(r"--column (\w+)=([\w./]+)")
+_OPTION = re.compile("|".join(ARGUMENTS))
 # What a reader of a frame looks for.
 FIRST = ("name", "side", "budget_tokens", "unit", "estimate", "low", "high", "p")
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -73,6 +88,19 @@ class FileArguments:
         )
 
 
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """Messages of readers with our arguments in the place of the command line's options."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        said = _TOOL.sub(r'source="\1"', str(error))
+        said = _COLUMN.sub(r'columns={"\1": "\2"}', said)
+        said = _OPTION.sub(lambda found: ARGUMENTS[found[0]], said)
+        raise type(error)(said) from error
+
+
+@in_our_words()
 def open_file(path: object, source: str | None, asked: FileArguments) -> Loaded | StepLog:
     """What is at the path, through the reader of the tool that wrote it."""
     check_kind("source", source, str | None, "the name of a tool, such as 'trl'")
@@ -151,7 +179,8 @@ def lint_file(
     if found.holds is Holds.STEPS:
         raise ConfigError(f"{records} is a step log; give the rollouts of the base model")
     options = asked.options(found.path)
-    pool = read_pool(found.path, settings, reader=found.source, options=options)
+    with in_our_words():
+        pool = read_pool(found.path, settings, reader=found.source, options=options)
     facts = gather(settings, only_trained(pool, settings), tokens_per_second=rate)
     rows = [(str(each.severity), *each[1:]) for each in find(facts)]
     return pl.DataFrame(rows, schema=dict.fromkeys(Finding._fields, pl.String), orient="row")
@@ -208,7 +237,9 @@ def compare_both(
     if left.name == right.name:
         left = left._replace(name=f"{left.name}-1")
         right = right._replace(name=f"{right.name}-2")
-    return compare_loaded(left, right, budgets=sizes, ks=whole_numbers("k", k), pair_by=by)
+    ks = whole_numbers("k", k)
+    with in_our_words():
+        return compare_loaded(left, right, budgets=sizes, ks=ks, pair_by=by)
 
 
 def list_pictures(data: object, after: object) -> Mapping[str, Mapping[str, Any]]:

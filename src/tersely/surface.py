@@ -5,9 +5,7 @@ the same figures. An argument that is ``Given`` is what ``load`` made, or the pa
 ``trl_hooks`` and a ``tokenizer`` need torch or transformers.
 
 Errors are one sentence: ``ConfigError`` where something cannot be done as asked, ``DataError``
-where a file or an array does not hold what it should; both are ``TerselyError``. Messages of
-readers name the options of the command line: ``--from`` is ``source`` here, ``--column`` is
-``columns``, and every other one has its own name with underscores.
+where a file or an array does not hold what it should; both are ``TerselyError``.
 """
 
 from collections.abc import Mapping, Sequence
