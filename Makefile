@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN ?= runs/demo
 
-.PHONY: demo real test test-trl test-verl test-vllm test-install check bench bench-trl clean
+.PHONY: demo real test test-trl test-verl test-vllm test-install check bench bench-trl docs clean
 
 # torch first and pinned: without the pin an index may answer with a CUDA build of several GB.
 $(VENV)/.installed-train: pyproject.toml constraints.txt
@@ -69,6 +69,18 @@ bench: $(VENV)/.installed-dev bench-trl
 	  --editable '.[train,trl]' beartype pytest
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
+
+# The documentation needs neither torch nor the package's other extras.
+.venv-docs/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[docs]'
+	@touch $@
+
+# Into site/; a link that leads nowhere, or anything that a page would load from elsewhere, is an error.
+# Not with --quiet: MkDocs counts no warning then.
+docs: .venv-docs/.installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 # Our losses, advantages and rewards against the trainers' own functions, and runs through our
 # adapters, each beside its trainer.

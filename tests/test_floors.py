@@ -22,6 +22,8 @@ FLOORS = {
     "flows": 4,
     "report": 5,
     "cli": 6,
+    "arguments": 6,
+    "surface": 7,
     "__main__": 7,
 }
 # Inside flows the folders have an order of their own; a file beside them stands with the first.

@@ -10,7 +10,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-from tersely import __version__
 from tersely.cli.advise import advise
 from tersely.cli.benchmarks import benchmarks
 from tersely.cli.compare import compare
@@ -27,6 +26,7 @@ from tersely.cli.study import study
 from tersely.cli.sweep import sweep
 from tersely.cli.train import lab_pretrain, train
 from tersely.cli.watch import watch
+from tersely.core.version import __version__
 
 app = typer.Typer(
     help="Make reasoning models think shorter and stay right.",

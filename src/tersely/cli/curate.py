@@ -236,8 +236,8 @@ def _ends(text: str | None, *, option: str) -> tuple[float, float] | None:
 
 
 def _facts(plan: "Plan", choice: "Choice") -> dict[str, str]:
-    from tersely import __version__
     from tersely.core.manifest import EvaluationManifest, read_manifest
+    from tersely.core.version import __version__
 
     manifest = read_manifest(plan.out, EvaluationManifest)
     # Of the manifest, for the same folder may be chosen from years later.

@@ -13,13 +13,12 @@ import typer
 from tersely.cli.options import READERS, ReadOptions, reader_options
 from tersely.core.errors import ConfigError, no_such, shortened
 from tersely.metrics.numbers import count
+from tersely.readers.reading import UNNAMED
 
 if TYPE_CHECKING:
     from tersely.readers.formats import Options
 
 OURS = "tersely"
-# Two files that do not name their benchmark are compared as of one.
-UNNAMED = "benchmark"
 _NUMBERED = re.compile(r"(\d{1,3}):(.+)", re.DOTALL)
 
 # An option that a message tells to give, up to its value, which a number may stand before.

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 SHOWN_CHARS = 80
 
@@ -39,6 +40,16 @@ def shortened(value: object) -> str:
     """The value as text, of which an error shows no more than a line."""
     text = str(value)
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+
+
+def check_kind(name: str, value: object, kinds: Any, wanted: str) -> None:
+    """Refuses an argument of another type.
+
+    Raises:
+        ConfigError: it is; says what is ``wanted``.
+    """
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise ConfigError(f"{name} = {shortened(repr(value))} is not {wanted}")
 
 
 def no_such(

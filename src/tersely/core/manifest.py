@@ -14,11 +14,11 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from tersely import __version__
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError, TerselyWarning
 from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
+from tersely.core.version import __version__
 
 MANIFEST_SCHEMA = 2
 FILE = "manifest.json"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -29,6 +29,11 @@ class StepLog(NamedTuple):
     staleness: float = np.nan
     repeated_steps: int = 0
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        span = f", {self.step_N[0]:.0f} to {self.step_N[-1]:.0f}" if self.step_N.size else ""
+        known = [name for name in self.columns if self.get(name) is not None]
+        return f"<step log: {self.step_N.size:,} steps{span}; {', '.join(known)}>"
 
     def get(self, *names: str) -> Float[np.ndarray, " N"] | None:
         """The first of these columns that has a defined value; None if none has."""
@@ -77,6 +82,19 @@ def log_records(records: Iterable[StepRecord], *, staleness: float = np.nan) -> 
         {name: [float(getattr(r, name)) for r in records] for name in COLUMNS},
         staleness=staleness,
     )
+
+
+def as_records(log: StepLog) -> list[StepRecord]:
+    """A log as step records; of what it does not have, a number is NaN and a count 0."""
+    blank_N = np.full(log.step_N.shape, np.nan)
+    columns = {"step": log.step_N} | {n: log.columns.get(n, blank_N) for n in COLUMNS}
+    counts = {field.name for field in fields(StepRecord) if field.type is int}
+    records = []
+    for at in range(log.step_N.size):
+        values: dict[str, Any] = {name: float(values_N[at]) for name, values_N in columns.items()}
+        values |= {name: int(np.nan_to_num(values[name])) for name in counts}
+        records.append(StepRecord(**values))
+    return records
 
 
 def _in_time(step_R: Float[np.ndarray, " R"]) -> tuple[Int[np.ndarray, " R"], tuple[str, ...]]:

@@ -71,6 +71,13 @@ class Loaded(NamedTuple):
     questions: Mapping[tuple[str, str], str] = MappingProxyType({})
     budgets_chosen: bool = True
 
+    def __repr__(self) -> str:
+        problems, samples = self.table.tokens_PS.shape
+        return (
+            f"<evaluation {self.name}: {problems:,} problems, up to {samples:,} samples each, "
+            f"budgets {', '.join(map(str, self.budgets))}, protocol {self.protocol}>"
+        )
+
 
 def load(
     path: Path,

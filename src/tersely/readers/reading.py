@@ -10,6 +10,9 @@ from tersely.core.errors import ConfigError, no_such
 from tersely.core.types import EvalRecord, Finish
 from tersely.readers.packing import plain_stem
 
+# Files that do not name their benchmark are compared as of one.
+UNNAMED = "benchmark"
+
 
 class Reading(NamedTuple):
     """The samples of a foreign file, and what was left out, inferred or counted.

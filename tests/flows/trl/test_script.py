@@ -14,6 +14,7 @@ pytest.importorskip("trl")
 
 import trl
 
+import tersely
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import Message, RolloutRecord, StepRecord
@@ -123,6 +124,15 @@ def with_system(tmp_path: Path, template: str) -> list[str]:
     said = (Message(role="system", content="Be brief."),)
     jsonl.write(file, [dataclasses.replace(problem, earlier=said) for problem in training])
     return [f"model.path={model}", f"problems.train={file}"]
+
+
+def test_the_public_name_takes_a_path_and_overrides(tmp_path: Path) -> None:
+    overrides = ["learner.staleness=1", "learner.steps=2", "checkpoint.every_steps=2"]
+    public = tersely.trl_hooks(TINY, tmp_path / "run", overrides=overrides)
+    assert public.dataset.to_list() == trl_hooks(tiny()).dataset.to_list()
+    assert (tmp_path / "run" / "recipe.toml").is_file()
+    with pytest.raises(ConfigError, match="overrides are for a recipe's file"):
+        tersely.trl_hooks(tiny(), overrides=overrides)
 
 
 def test_a_template_that_leaves_a_message_out_is_refused_with_the_hooks_and_at_launch(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tersely import __version__
+from tersely.core.version import __version__
 from tersely.flows.lint import find
 from tersely.flows.lint.facts import gather
 from tersely.flows.lint.pool import only_trained, read_pool

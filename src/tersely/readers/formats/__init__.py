@@ -47,6 +47,16 @@ def columns_of(name: str) -> tuple[str, ...]:
     return tuple(lookup.declared(__name__, name, "FIELDS", ()))
 
 
+def marks_of(name: str) -> tuple[frozenset[str], ...]:
+    """Columns or keys by which a file is known as that reader's: all those of one set.
+
+    Raises:
+        ConfigError: there is no such reader.
+    """
+    load(name)
+    return tuple(lookup.declared(__name__, name, "MARKS", ()))
+
+
 def read(path: Path, name: str, options: Options) -> Reading:
     """Reads the file as the named tool's.
 

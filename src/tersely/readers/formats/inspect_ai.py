@@ -21,6 +21,7 @@ from tersely.tasks.grading.answer import END_THINK, THINK
 
 EXPECTED = "an inspect-ai log, .eval or .json, with its samples"
 FIELDS = ("correct",)
+MARKS = (frozenset({"eval", "samples"}), frozenset({"eval", "plan"}))
 KEYS = (
     "id",
     "epoch",

@@ -31,6 +31,7 @@ PARTS = {
     "model_response": ("text", "output_tokens"),
 }
 FIELDS = ("correct", "grader")
+MARKS = (frozenset(PARTS), frozenset({"predictions", "full_prompt"}))
 SHARE = re.compile(r"(?:^|_)(?:avg@n|pass@k:k=1(?!\d)|pass@1(?!\d))")
 NUMBER = re.compile(r"(?:n=|pass@1:)(\d+)")
 

@@ -23,6 +23,7 @@ EXPECTED = "lm-eval's samples_*.jsonl of a generate_until task"
 KEYS = ("doc_id", "arguments", "resps", "filtered_resps")
 OWN = (*KEYS, "doc", "target", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash")
 FIELDS = ("filter", "correct")
+MARKS = (frozenset(KEYS),)
 LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 # What its regex filter gives where it finds nothing.
 NOT_FOUND = "[invalid]"

@@ -22,6 +22,7 @@ from tersely.readers.values import as_text, gold_text, prompt_id
 EXPECTED = "a file of TRL's completions, with step, prompt, completion and advantage"
 OWN = ("step", "prompt", "completion", "advantage")
 FIELDS = ("correct", "tokens", "finish", "gold")
+MARKS = (frozenset(OWN),)
 
 
 def trl(path: Path, *, options: Options) -> Reading:

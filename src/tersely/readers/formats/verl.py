@@ -15,6 +15,7 @@ from tersely.readers.values import as_text, gold_text, prompt_id
 OWN = ("input", "output", "gts", "score", "step", "num_turns")
 EXPECTED = "one of verl's dumps, with input, output and score on every line"
 FIELDS = ("correct", "tokens", "finish", "gold", "turns", "tool_tokens")
+MARKS = (frozenset({"input", "output", "score", "step"}),)
 # What verl's agent loops count, where the reward function returns it: messages of both sides.
 NUM_TURNS = "num_turns"
 
