@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-# Nothing is loaded from a hub; the messages of libraries would drown our own.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# The messages of libraries would drown our own.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from tersely import __version__
+from tersely.cli import offline  # noqa: F401, before any library that reads it
 from tersely.cli.advise import advise
 from tersely.cli.benchmarks import benchmarks
 from tersely.cli.compare import compare

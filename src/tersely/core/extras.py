@@ -10,6 +10,7 @@ _LIBRARIES = {
     "trl": ("trl", "accelerate", "datasets"),
     "verl": ("verl", "ray", "hydra", "omegaconf"),
     "vllm": ("vllm",),
+    "track": ("wandb", "tensorboard", "trackio", "mlflow"),
 }
 
 

@@ -26,6 +26,7 @@ _SAID = {
     "aggregations": ("aggregation", "loss.aggregation: "),
     "formats": ("reader", "--from: "),
     "alarms": ("alarm", ""),
+    "trackers": ("tracker", "track.to: "),
 }
 # What pydantic calls a broken bound: its key, how we say it, and what to set instead.
 BROKEN = {

@@ -31,6 +31,7 @@ from tersely.flows.recipe.sections import (
     ProblemsSection,
     SamplingSection,
     Section,
+    TrackSection,
     TreatmentSection,
 )
 from tersely.rewards import Trait
@@ -76,6 +77,7 @@ class Recipe(Section):
     checkpoint: CheckpointSection = CheckpointSection()
     # An alarm that a run is being lost is printed and written down; stop ends the run as well.
     on_alarm: Literal["warn", "stop"] = "warn"
+    track: TrackSection | None = None
     trl: EngineSection | None = None
     verl: EngineSection | None = None
 
@@ -348,8 +350,9 @@ def _siblings(place: tuple[int | str, ...]) -> list[str]:
 
 
 def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:
-    """The settings in which two recipes differ, by name, each with both values."""
-    left, right = _flat(ours.model_dump()), _flat(theirs.model_dump())
+    """The settings in which two recipes differ, by name, each with both values; ``[track]``, on
+    which no step depends, is none of them."""
+    left, right = (flat_settings(without_tracking(each)) for each in (ours, theirs))
     return [
         (key, left.get(key), right.get(key))
         for key in sorted(left.keys() | right.keys())
@@ -366,12 +369,17 @@ def first_difference(ours: Recipe, theirs: Recipe) -> str | None:
 
 def value_of(recipe: Recipe, key: str) -> Any:
     """A setting by its dotted name; None where the recipe has no such setting."""
-    return _flat(recipe.model_dump()).get(key)
+    return flat_settings(recipe).get(key)
 
 
 def keys_of(overrides: Sequence[str]) -> list[str]:
     """The keys that ``--set`` was given."""
     return [override.partition("=")[0].strip() for override in overrides]
+
+
+def flat_settings(recipe: Recipe) -> dict[str, Any]:
+    """All settings by their dotted names."""
+    return _flat(recipe.model_dump())
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -387,3 +395,8 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def as_toml(recipe: Recipe) -> str:
     """The resolved recipe, ready to be read again."""
     return tomli_w.dumps(recipe.model_dump(exclude_none=True))
+
+
+def without_tracking(recipe: Recipe) -> Recipe:
+    """The recipe as far as its steps depend on it."""
+    return recipe.model_copy(update={"track": None})
