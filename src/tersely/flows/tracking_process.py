@@ -48,7 +48,7 @@ class Sent(NamedTuple):
     alarms: tuple[str, ...] = ()
 
 
-class Row(NamedTuple):
+class Entry(NamedTuple):
     """Figures of a moment of the run, or an alarm.
 
     ``rank``: evaluation, step, alarm at the same step. ``note``: what has been sent with it.
@@ -108,20 +108,20 @@ class Sender:
     def _keep(self, sent: Sent) -> None:
         write_atomically(self._file, json.dumps(sent._asdict()))
 
-    def _new(self) -> list[Row]:
+    def _new(self) -> list[Entry]:
         """In the order in which they came about."""
         sent, rows = self._sent, []
         for record in _whole(self._folder / "steps.jsonl", StepRecord):
             if record.step >= sent.steps:
                 figures = {k: float(v) for k, v in _plain(record).items() if k != "step"}
-                rows.append(Row(record.step, 1, figures, None, {"steps": record.step + 1}))
+                rows.append(Entry(record.step, 1, figures, None, {"steps": record.step + 1}))
         for step, file in self._evaluations():
             if step not in sent.evaluations:
                 figures = measured(jsonl.read(file, EvalRecord), self._recipe.evaluation.budgets)
-                rows.append(Row(step, 0, figures, None, {"evaluations": step}))
+                rows.append(Entry(step, 0, figures, None, {"evaluations": step}))
         alarms = _whole(self._folder / ALARMS_FILE, AlarmRecord)
         rows += [
-            Row(a.step, 2, {}, a, {"alarms": a.name}) for a in alarms if a.name not in sent.alarms
+            Entry(a.step, 2, {}, a, {"alarms": a.name}) for a in alarms if a.name not in sent.alarms
         ]
         return sorted(rows, key=lambda row: row[:2])
 
@@ -142,7 +142,7 @@ def read_sent(file: Path) -> Sent | None:
 
 def settings_of(folder: Path) -> dict[str, str | int | float | bool]:
     """The recipe and the facts of a run, by dotted name."""
-    recipe = flat_settings(read_recipe(folder / RECIPE_FILE))
+    recipe = flat_settings(read_recipe(folder / RECIPE_FILE).model_dump())
     facts = list_facts(read_manifest(folder, RunManifest).facts)
     named = {**recipe, **{f"run.{key.replace(' ', '_')}": value for key, value in facts.items()}}
     return {

@@ -352,7 +352,7 @@ def _siblings(place: tuple[int | str, ...]) -> list[str]:
 def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:
     """The settings in which two recipes differ, by name, each with both values; ``[track]``, on
     which no step depends, is none of them."""
-    left, right = (flat_settings(without_tracking(each)) for each in (ours, theirs))
+    left, right = (flat_settings(without_tracking(each).model_dump()) for each in (ours, theirs))
     return [
         (key, left.get(key), right.get(key))
         for key in sorted(left.keys() | right.keys())
@@ -369,7 +369,7 @@ def first_difference(ours: Recipe, theirs: Recipe) -> str | None:
 
 def value_of(recipe: Recipe, key: str) -> Any:
     """A setting by its dotted name; None where the recipe has no such setting."""
-    return flat_settings(recipe).get(key)
+    return flat_settings(recipe.model_dump()).get(key)
 
 
 def keys_of(overrides: Sequence[str]) -> list[str]:
@@ -377,16 +377,12 @@ def keys_of(overrides: Sequence[str]) -> list[str]:
     return [override.partition("=")[0].strip() for override in overrides]
 
 
-def flat_settings(recipe: Recipe) -> dict[str, Any]:
+def flat_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """All settings by their dotted names."""
-    return _flat(recipe.model_dump())
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_settings(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
