@@ -16,7 +16,7 @@ from time import monotonic
 from types import TracebackType
 from typing import NamedTuple
 
-from tersely.core.errors import TerselyError, TerselyWarning, shortened
+from tersely.core.errors import TerselyError, TerselyWarning
 from tersely.core.types import EvalRecord, StepRecord, StepTiming
 from tersely.dynamics.alarms import Alarm
 from tersely.flows.observer import Observer
@@ -27,7 +27,9 @@ MODULE = "tersely.flows.tracking_process"
 TRACK = "track"
 # What a tracker gets to begin a run, and to send what is left at its end.
 START_S, END_S = 120.0, 120.0
+MOST_CHARS = 300
 MORE = b"more\n"
+WHY = "left out: "
 
 
 class Follower(NamedTuple):
@@ -55,11 +57,20 @@ class Follower(NamedTuple):
         with suppress(OSError):
             os.write(self.process.stdin.fileno(), line)
 
+    def forget(self) -> None:
+        """Ends it, if it goes on, and closes what it is told through."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
+
     def last_line(self) -> str:
-        """Why it ended, as far as it says."""
+        """Why it ended, in the line that says so, or else in its last one."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
-        return shortened(said[-1]) if said else f"exit code {self.process.returncode}"
+        why = [line.removeprefix(WHY) for line in said if line.startswith(WHY)]
+        return (why or said or [f"exit code {self.process.returncode}"])[-1][:MOST_CHARS]
 
 
 class Tracking:
@@ -89,7 +100,7 @@ class Tracking:
         until_s = monotonic() + END_S
         for each in self._followers or ():
             each.tell(f"{ending.value}\n".encode())
-        for each in self._followers or ():
+        for each in tuple(self._followers or ()):
             self._see_off(each, until_s)
 
     def on_sampling(self, what: str, total: int, done: int) -> None:
@@ -121,7 +132,6 @@ class Tracking:
             if each.process.poll() is not None:
                 self._leave_out(each, each.last_line())
             elif monotonic() - each.begun_s > START_S and not each.started:
-                each.process.kill()
                 self._leave_out(each, f"it did not begin within {START_S:.0f} s")
             else:
                 each.tell(MORE)
@@ -130,18 +140,19 @@ class Tracking:
         try:
             code = follower.process.wait(timeout=max(0.0, until_s - monotonic()))
         except subprocess.TimeoutExpired:
-            follower.process.kill()
             self._leave_out(follower, f"it was still sending {END_S:.0f} s after the run's end")
             return
         except KeyboardInterrupt:
-            follower.process.kill()
+            follower.forget()
             raise
+        follower.forget()
         if code:
             self._leave_out(follower, follower.last_line())
 
     def _leave_out(self, follower: Follower, reason: str) -> None:
         assert self._followers is not None
         self._followers.remove(follower)
+        follower.forget()
         warnings.warn(
             f"{follower.name} is left out from here on: {reason} (all of it in {follower.log}); "
             "the run's own records are whole, and --resume sends what is missing",
@@ -152,8 +163,8 @@ class Tracking:
 
 def begin(folder: Path, *, environment: Mapping[str, str] | None = None) -> list[Follower]:
     """Starts the trackers of a run folder's recipe."""
-    track = read_recipe(folder / RECIPE_FILE).track
-    return [_follow(name, folder, environment=environment) for name in (track.to if track else ())]
+    names = read_recipe(folder / RECIPE_FILE).trackers
+    return [_follow(name, folder, environment=environment) for name in names]
 
 
 def _follow(name: str, folder: Path, *, environment: Mapping[str, str] | None) -> Follower:

@@ -8,7 +8,9 @@ import json
 import math
 import os
 import sys
+import traceback
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
 from queue import SimpleQueue
 from secrets import token_hex
@@ -25,9 +27,8 @@ from tersely.core.storage import write_atomically
 from tersely.core.types import AlarmRecord, EvalRecord, StepRecord
 from tersely.flows.recipe.recipe import RECIPE_FILE, flat_settings, read_recipe
 from tersely.flows.recipe.sections import TrackSection
-from tersely.flows.tracking import END_S, MORE, TRACK
+from tersely.flows.tracking import END_S, MORE, TRACK, WHY
 from tersely.flows.train.monitor import ALARMS_FILE
-from tersely.metrics.measures import measure
 from tersely.metrics.records import tabulate
 from tersely.trackers import Ending, TrackedRun, Tracker, start
 
@@ -113,7 +114,8 @@ class Sender:
         sent, rows = self._sent, []
         for record in _whole(self._folder / "steps.jsonl", StepRecord):
             if record.step >= sent.steps:
-                figures = {k: float(v) for k, v in _plain(record).items() if k != "step"}
+                names = (name for name in type(record).__slots__ if name != "step")
+                figures = {name: float(getattr(record, name)) for name in names}
                 rows.append(Entry(record.step, 1, figures, None, {"steps": record.step + 1}))
         for step, file in self._evaluations():
             if step not in sent.evaluations:
@@ -154,6 +156,9 @@ def settings_of(folder: Path) -> dict[str, str | int | float | bool]:
 
 def measured(records: list[EvalRecord], budgets: tuple[int, ...]) -> dict[str, float]:
     """An evaluation's accuracy at each budget, its length and its cut share, with intervals."""
+    # It takes seconds to import, and a run begins at its tracker before it has an evaluation.
+    from tersely.metrics.measures import measure
+
     table = tabulate(records)
     within = [budget for budget in budgets if budget <= table.reach_tokens] or [table.reach_tokens]
     found = measure(table, title="", budgets=within, ks=[1], rng=np.random.default_rng(0))
@@ -170,7 +175,8 @@ def measured(records: list[EvalRecord], budgets: tuple[int, ...]) -> dict[str, f
 
 def listen(lines: "SimpleQueue[bytes]") -> None:
     """Takes the run's words; once it has ended, this process ends in time, whatever hangs."""
-    for line in sys.stdin.buffer:
+    # Unbuffered: Python cannot end while a thread waits in a buffered read.
+    for line in FileIO(sys.stdin.fileno(), closefd=False):
         lines.put(line)
         if line != MORE:
             break
@@ -182,8 +188,18 @@ def listen(lines: "SimpleQueue[bytes]") -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Follows the run to its end."""
-    name, folder = arguments[0], Path(arguments[1])
+    """Follows the run to its end; exit code 1, and why in a line, where the tracker fails."""
+    try:
+        follow(arguments[0], Path(arguments[1]))
+    except Exception as error:  # a client raises what it likes
+        traceback.print_exc()
+        print(f"{WHY}{type(error).__name__}: {' '.join(str(error).split())}", flush=True)
+        return 1
+    return 0
+
+
+def follow(name: str, folder: Path) -> None:
+    """Sends what there is whenever there is more, until the run has ended."""
     lines: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=listen, args=(lines,), daemon=True).start()
     track = read_recipe(folder / RECIPE_FILE).track
@@ -200,17 +216,12 @@ def main(arguments: list[str]) -> int:
                 break
             sender.look()
         sender.end(Ending(line.decode().strip() or Ending.STOPPED))
-    return 0
 
 
 def _whole(file: Path, kind: type[Any]) -> list[Any]:
     """The records that are there, without one that is still being written."""
     lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
     return jsonl.parse(lines, kind, name=file.name)
-
-
-def _plain(record: StepRecord) -> dict[str, float]:
-    return {name: getattr(record, name) for name in type(record).__slots__}
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ declares beside it, in ``LIBRARIES``, what has to be installed.
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from tersely.core import lookup
+from tersely.core.errors import ConfigError
 from tersely.core.extras import refuse_absent
 from tersely.core.types import AlarmRecord
 
@@ -40,6 +41,7 @@ class Ending(StrEnum):
     STOPPED = "stopped"
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """A run as a tracker has it; ``continued``: it knew the run already."""
 
@@ -78,6 +80,17 @@ def refuse_uninstalled(names: Sequence[str]) -> None:
     for name in names:
         libraries = lookup.declared(__name__, name, "LIBRARIES", (name,))
         refuse_absent(*libraries, what=f'track.to = ["{name}"]', extra="track")
+
+
+def refuse_twice(ours: Sequence[str], theirs: object, *, key: str) -> None:
+    """ConfigError where an engine's own setting sends the run to a tracker of ``[track]`` too."""
+    named = [theirs] if isinstance(theirs, str) else theirs if isinstance(theirs, list) else []
+    for name in ours:
+        if name in named or "all" in named:
+            raise ConfigError(
+                f"{key} = {theirs!r} and track.to both name {name}, where the run would be twice; "
+                "leave it out of one of them"
+            )
 
 
 def say(alarm: AlarmRecord) -> str:

@@ -8,7 +8,7 @@ from tersely.flows.recipe.recipe import (
     Recipe,
     as_toml,
     check_recipe,
-    first_difference,
+    differences,
     read_recipe,
     shipped,
 )
@@ -21,6 +21,14 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
 
 def tiny(*overrides: str) -> Recipe:
     return read_recipe(TINY, overrides=overrides)
+
+
+def first_difference(ours: Recipe, theirs: Recipe) -> str | None:
+    found = [
+        f"{key} is {here!r} here and {there!r} there"
+        for key, here, there in differences(ours, theirs)
+    ]
+    return found[0] if found else None
 
 
 def refusal(*overrides: str) -> str:

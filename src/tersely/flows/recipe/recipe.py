@@ -169,6 +169,11 @@ class Recipe(Section):
             )
 
     @property
+    def trackers(self) -> tuple[str, ...]:
+        """Where the run is sent."""
+        return self.track.to if self.track else ()
+
+    @property
     def test_samples(self) -> int:
         """The most samples of one evaluation: problems, at each level of effort if there are any,
         times samples."""
@@ -358,13 +363,6 @@ def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:
         for key in sorted(left.keys() | right.keys())
         if left.get(key) != right.get(key)
     ]
-
-
-def first_difference(ours: Recipe, theirs: Recipe) -> str | None:
-    """The first setting in which two recipes differ, with both values; None if none does."""
-    for key, here, there in differences(ours, theirs):
-        return f"{key} is {here!r} here and {there!r} there"
-    return None
 
 
 def value_of(recipe: Recipe, key: str) -> Any:

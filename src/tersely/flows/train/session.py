@@ -56,7 +56,7 @@ def begin(
         ConfigError: a tracker is not installed, or as ``check_folder`` and ``prepare``.
     """
     resume = resume or resume_from is not None
-    trackers.refuse_uninstalled(recipe.track.to if recipe.track else ())
+    trackers.refuse_uninstalled(recipe.trackers)
     check_folder(recipe, folder, resume=resume)
     if resume:
         recipe = resumed_recipe(recipe, folder, changes=changes)
