@@ -142,9 +142,8 @@ def push(
         ConfigError: nobody is logged in, or the repository is public and was to be private.
         EngineError: the hub refuses, or cannot be reached.
     """
-    from httpx import HTTPError
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
     if get_token() is None:
         raise ConfigError("there is no token for the hub; run hf auth login, or set HF_TOKEN")
@@ -157,9 +156,9 @@ def push(
         said = error.server_message or shortened(" ".join(str(error).split()))
         status = error.response.status_code if error.response is not None else "?"
         raise EngineError(f"the hub refused {repo_id} ({status}): {said}") from error
-    except (HTTPError, OSError) as error:
+    except (HTTPError, OSError, ValueError) as error:  # not there, or it answers something else
         said = shortened(str(error) or type(error).__name__)
-        raise EngineError(f"the hub at {api.endpoint} cannot be reached: {said}") from error
+        raise EngineError(f"the upload to the hub at {api.endpoint} failed: {said}") from error
 
 
 def _upload(
