@@ -217,7 +217,7 @@ def test_a_dry_run_lists_the_files_and_asks_no_hub(hub: str, tmp_path: Path) -> 
     [
         ("me/short", {}, 2, "there is no token for the hub; run hf auth login, or set HF_TOKEN"),
         ("me/short", {"HF_TOKEN": "hf_wrong"}, 1, "the hub refused me/short (401): Invalid"),
-        ("me/short", {"HF_TOKEN": "hf_x", "HF_ENDPOINT": NOWHERE}, 1, f"the hub at {NOWHERE} failed"),
+        ("me/short", {"HF_TOKEN": "hf_x", "HF_ENDPOINT": NOWHERE}, 1, f"hub at {NOWHERE} failed"),
         ("me/short", {"HF_TOKEN": "hf_x", "HF_HUB_OFFLINE": "1"}, 2, "HF_HUB_OFFLINE is set"),
         ("short", {}, 2, "'short' is no repository of the hub; give OWNER/NAME"),
         ("me/short//x", {}, 2, "is no repository of the hub"),

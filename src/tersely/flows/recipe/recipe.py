@@ -350,6 +350,8 @@ def _siblings(place: tuple[int | str, ...]) -> list[str]:
     for part in place[:-1]:
         named = get_origin(section) is dict  # sections of any name, such as levels of effort
         section = get_args(section)[1] if named else section.model_fields[str(part)].annotation
+        if type(None) in get_args(section):
+            section = get_args(section)[0]
     assert issubclass(section, BaseModel)
     return [".".join([*map(str, place[:-1]), name]) for name in section.model_fields]
 
