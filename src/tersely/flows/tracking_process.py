@@ -136,8 +136,9 @@ def read_sent(file: Path) -> Sent | None:
     """What was sent by an earlier process; None where there was none, or its note is damaged."""
     try:
         content = parse_json(file.read_bytes())
-        lists = {key: tuple(content.pop(key)) for key in ("evaluations", "alarms")}
-        return Sent(**content, **lists)
+        for key in ("evaluations", "alarms"):
+            content[key] = tuple(content[key])
+        return Sent(**content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
