@@ -177,6 +177,15 @@ def test_one_that_hangs_is_neither_waited_for_nor_blocks(
         go()
 
 
+def test_one_that_cannot_be_started_is_left_out(make_run, monkeypatch) -> None:
+    run = make_run("track.to=['wandb']")
+    (run.folder / "track").write_text("a file in its place", encoding="utf-8")
+    with Tracking(run.folder, Quiet()) as observer:
+        with pytest.warns(TerselyWarning, match="wandb is left out .*could not be started"):
+            observer.on_sampling("step", 1, 0)
+        observer.on_sampling("step", 1, 0)
+
+
 def test_every_event_reaches_the_observer_behind(make_run) -> None:
     heard: list[str] = []
 

@@ -67,7 +67,9 @@ class Follower(NamedTuple):
 
     def last_line(self) -> str:
         """Why it ended, in the line that says so, or else in its last one."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines: list[str] = []
+        with suppress(OSError):
+            lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
         why = [line.removeprefix(WHY) for line in said if line.startswith(WHY)]
         return (why or said or [f"exit code {self.process.returncode}"])[-1][:MOST_CHARS]
@@ -127,7 +129,7 @@ class Tracking:
 
     def _tell(self) -> None:
         if self._followers is None:
-            self._followers = begin(self._folder, environment=self._environment)
+            self._begin()
         for each in tuple(self._followers):
             if each.process.poll() is not None:
                 self._leave_out(each, each.last_line())
@@ -135,6 +137,15 @@ class Tracking:
                 self._leave_out(each, f"it did not begin within {START_S:.0f} s")
             else:
                 each.tell(MORE)
+
+    def _begin(self) -> None:
+        """Starts the trackers of the folder's recipe."""
+        self._followers = []
+        for name in read_recipe(self._folder / RECIPE_FILE).trackers:
+            try:
+                self._followers.append(_follow(name, self._folder, environment=self._environment))
+            except OSError as error:  # no room for its log, or no more processes
+                _warn(name, f"it could not be started ({error})")
 
     def _see_off(self, follower: Follower, until_s: float) -> None:
         try:
@@ -153,18 +164,16 @@ class Tracking:
         assert self._followers is not None
         self._followers.remove(follower)
         follower.forget()
-        warnings.warn(
-            f"{follower.name} is left out from here on: {reason} (all of it in {follower.log}); "
-            "the run's own records are whole, and --resume sends what is missing",
-            TerselyWarning,
-            stacklevel=2,
-        )
+        _warn(follower.name, f"{reason} (all of it in {follower.log})")
 
 
-def begin(folder: Path, *, environment: Mapping[str, str] | None = None) -> list[Follower]:
-    """Starts the trackers of a run folder's recipe."""
-    names = read_recipe(folder / RECIPE_FILE).trackers
-    return [_follow(name, folder, environment=environment) for name in names]
+def _warn(name: str, reason: str) -> None:
+    warnings.warn(
+        f"{name} is left out from here on: {reason}; the run's own records are whole, and --resume "
+        "sends what is missing",
+        TerselyWarning,
+        stacklevel=2,
+    )
 
 
 def _follow(name: str, folder: Path, *, environment: Mapping[str, str] | None) -> Follower:
