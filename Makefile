@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN ?= runs/demo
 
-.PHONY: demo real test test-trl test-verl test-vllm test-install check bench bench-trl docs clean
+.PHONY: demo real test test-trl test-verl test-vllm test-track test-install check bench bench-trl docs clean
 
 # torch first and pinned: without the pin an index may answer with a CUDA build of several GB.
 $(VENV)/.installed-train: pyproject.toml constraints.txt
@@ -95,6 +95,18 @@ test-verl: .venv-verl/.installed
 test-vllm: .venv-vllm/.installed
 	.venv-vllm/bin/pytest -W default tests/engines/test_vllm_real.py tests/engines/learning \
 	  tests/flows/trl/test_vllm_colocate.py
+
+# The clients of trackers bring a hundred packages: an environment apart.
+.venv-track/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-track
+	.venv-track/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
+	.venv-track/bin/pip install --quiet --constraint constraints.txt --editable '.[train,track]' \
+	  beartype pytest
+	@touch $@
+
+# Runs sent to each tracker, offline, and read back from what its own client wrote.
+test-track: .venv-track/.installed
+	.venv-track/bin/pytest -W default tests/trackers
 
 # Every documented install, unconstrained, in an environment of its own, and a small run of each.
 test-install:

@@ -19,6 +19,7 @@ FLOORS = {
     "lab": 2,
     "engines": 3,
     "readers": 3,
+    "trackers": 3,
     "flows": 4,
     "report": 5,
     "cli": 6,

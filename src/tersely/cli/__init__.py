@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-# Nothing is loaded from a hub; the messages of libraries would drown our own.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# The messages of libraries would drown our own.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
+from tersely.cli import offline  # noqa: F401, before any library that reads it
 from tersely.cli.advise import advise
 from tersely.cli.benchmarks import benchmarks
 from tersely.cli.compare import compare
@@ -19,6 +19,7 @@ from tersely.cli.evaluate import evaluate
 from tersely.cli.launch import launch_trl
 from tersely.cli.launch_verl import launch_verl
 from tersely.cli.lint import lint
+from tersely.cli.published import card, push
 from tersely.cli.register import add
 from tersely.cli.report import report
 from tersely.cli.rewards import rewards
@@ -72,6 +73,8 @@ add(app, curate, name="curate", old={**CAP, "pool": "limit"})
 add(app, lint, name="lint", old=NAME)
 add(app, diagnose, name="diagnose")
 add(app, watch, name="watch", as_json=False)
+add(app, card, name="card")
+add(app, push, name="push")
 add(app, rewards, name="rewards", old={"target": "target-tokens", "cap": "cap-tokens"})
 add(app, study, name="study", old={"train": "problems"})
 add(launch_app, launch_verl, name="launch verl", old=FOLDER)

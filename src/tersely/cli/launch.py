@@ -97,14 +97,15 @@ def _launch(settings: "Recipe", folder: Path, start: "Resumption", *, processes:
     from tersely.flows.trl.launch import launch_trl as run_trl
 
     carry_out(
-        lambda progress: run_trl(
+        lambda observer: run_trl(
             settings,
             folder,
             processes=processes,
             **start._asdict(),
-            observer=progress,
+            observer=observer,
         ),
+        folder=folder,
+        report=lambda: show_run(folder),
         again=f"tersely launch trl {folder / RECIPE_FILE} --out {folder} --processes {processes} "
         "--resume",
     )
-    show_run(folder)

@@ -135,19 +135,20 @@ def _launch(
     from tersely.flows.verl.launch import launch_verl as run_verl
 
     carry_out(
-        lambda progress: run_verl(
+        lambda observer: run_verl(
             settings,
             folder,
             nodes=nodes,
             gpus_per_node=gpus_per_node,
             **start._asdict(),
             stall_s=stall_s,
-            observer=progress,
+            observer=observer,
         ),
+        folder=folder,
+        report=lambda: _report(settings, folder),
         again=f"tersely launch verl {folder / RECIPE_FILE} --out {folder} --nodes {nodes} "
         f"--gpus-per-node {gpus_per_node} --resume",
     )
-    _report(settings, folder)
 
 
 def _report(settings: "Recipe", folder: Path) -> None:

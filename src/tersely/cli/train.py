@@ -13,6 +13,7 @@ from tersely.cli.frame import (
     plain_errors,
     use_threads,
 )
+from tersely.cli.offline import outward
 from tersely.cli.options import (
     AllowUnsandboxed,
     MeanTokens,
@@ -92,6 +93,7 @@ def _show_price(settings: "Recipe", *, mean_tokens: int | None) -> None:
 
 def _train(settings: "Recipe", folder: Path, start: "Resumption") -> None:
     from tersely.flows.recipe.recipe import RECIPE_FILE
+    from tersely.flows.tracking import Tracking
     from tersely.flows.train.folder import check_folder
     from tersely.flows.train.progress import Progress
 
@@ -102,21 +104,22 @@ def _train(settings: "Recipe", folder: Path, start: "Resumption") -> None:
     from tersely.flows.train.loop import train as run_training
 
     progress = Progress(messages)
-    with (
-        progress.display.bars,
-        on_signals(progress.display.ask_to_stop, signal.SIGINT, signal.SIGTERM),
-    ):
-        try:
-            outcome = run_training(settings, folder, **start._asdict(), observer=progress)
-            done = f"after step {outcome.steps_done} of {outcome.steps}; all of it is saved"
-        except KeyboardInterrupt:
-            outcome = None
-            done = "at once; what came after the last checkpoint is made again"
-    if outcome is None or not outcome.finished:
-        again = f"tersely train {folder / RECIPE_FILE} --out {folder} --resume"
-        messages.print(f"stopped {done}. Go on with: {again}", soft_wrap=True)
-        raise typer.Exit(INTERRUPTED)
-    show_run(folder)
+    with Tracking(folder, progress, environment=outward()) as observer:
+        with (
+            progress.display.bars,
+            on_signals(progress.display.ask_to_stop, signal.SIGINT, signal.SIGTERM),
+        ):
+            try:
+                outcome = run_training(settings, folder, **start._asdict(), observer=observer)
+                done = f"after step {outcome.steps_done} of {outcome.steps}; all of it is saved"
+            except KeyboardInterrupt:
+                outcome = None
+                done = "at once; what came after the last checkpoint is made again"
+        if outcome is None or not outcome.finished:
+            again = f"tersely train {folder / RECIPE_FILE} --out {folder} --resume"
+            messages.print(f"stopped {done}. Go on with: {again}", soft_wrap=True)
+            raise typer.Exit(INTERRUPTED)
+        show_run(folder)
 
 
 def lab_pretrain(

@@ -27,6 +27,7 @@ _SAID = {
     "aggregations": ("aggregation", "loss.aggregation: "),
     "formats": ("reader", "--from: "),
     "alarms": ("alarm", ""),
+    "trackers": ("tracker", "track.to: "),
 }
 # No coefficient is larger, and sums of larger ones overflow.
 MOST = 1e12

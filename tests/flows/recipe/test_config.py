@@ -8,7 +8,7 @@ from tersely.flows.recipe.recipe import (
     Recipe,
     as_toml,
     check_recipe,
-    first_difference,
+    differences,
     read_recipe,
     shipped,
 )
@@ -21,6 +21,14 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
 
 def tiny(*overrides: str) -> Recipe:
     return read_recipe(TINY, overrides=overrides)
+
+
+def first_difference(ours: Recipe, theirs: Recipe) -> str | None:
+    found = [
+        f"{key} is {here!r} here and {there!r} there"
+        for key, here, there in differences(ours, theirs)
+    ]
+    return found[0] if found else None
 
 
 def refusal(*overrides: str) -> str:
@@ -43,6 +51,8 @@ def test_every_recipe_we_ship_is_accepted(path: Path) -> None:
         ("sampling.max_tokens=9", "sampling.max_tokens = 9", ["cap_tokens", "samples_per_prompt"]),
         ("problems.Band=[1, 2]", "problems.Band = [1, 2]", ["band", "train", "test"]),
         ("sede=3", "sede = 3", ["seed", "model", "checkpoint"]),
+        ("track={to=['wandb'], too=1}", "track.too = 1", ["to", "project", "name"]),
+        ("filter={name='gfpo', keep=2, kep=3}", "filter.kep = 3", ["keep", "by"]),
         ("learn.steps=3", "learn = {'steps': 3}", ["learner"]),
         ("learner..steps=3", "learner. = {'steps': 3}", ["steps"]),
     ],
@@ -318,6 +328,23 @@ def test_a_parameter_that_only_one_side_has_is_a_difference() -> None:
 
 def test_equal_recipes_have_no_difference() -> None:
     assert first_difference(tiny(), tiny("seed=0")) is None
+
+
+def test_trackers_are_known_and_named_once() -> None:
+    recipe = tiny("track.to=['wandb', 'mlflow', 'wandb']")
+    assert recipe.trackers == ("wandb", "mlflow")
+    assert tiny().trackers == ()
+    assert refusal("track.to=['wandv']") == (
+        "track.to: there is no tracker 'wandv'; did you mean 'wandb'? choose one of mlflow, "
+        "tensorboard, trackio, wandb"
+    )
+    assert refusal("track.to=wandb") == "track.to = 'wandb' must be a list, ['wandb']"
+    assert refusal("track.project=p") == "recipe key track.to is missing; add it"
+
+
+def test_where_a_run_is_sent_is_no_difference() -> None:
+    ours, theirs = tiny("track.to=['wandb']"), tiny("track.to=['mlflow']", "track.project=p")
+    assert differences(ours, theirs) == differences(ours, tiny()) == []
 
 
 def test_a_setting_that_moved_is_named_with_its_new_place() -> None:

@@ -16,6 +16,7 @@ from tersely.flows.study.plan import (
     merge,
     read_study,
     resolve,
+    unit_of,
     units_of,
 )
 from tersely.metrics.verdicts import Relation
@@ -76,6 +77,14 @@ def test_arms_that_mean_the_same_run_once(small: dict[str, object], study: Named
         ("hard", 2),
     ]
     assert len({unit.name for unit in units}) == 4
+
+
+def test_where_a_run_is_sent_is_no_part_of_its_name(
+    small: dict[str, object], study: NamedStudy
+) -> None:
+    arm = next(iter(study.study.arms.values()))
+    sent = {**small, "track": {"to": ["wandb"]}}
+    assert unit_of(sent, arm, seed=1) == unit_of(small, arm, seed=1)
 
 
 def test_a_bound_in_words(study: NamedStudy) -> None:

@@ -33,6 +33,7 @@ from tersely.flows.recipe.sections import (
     ProblemsSection,
     SamplingSection,
     Section,
+    TrackSection,
     TreatmentSection,
 )
 from tersely.rewards import Trait
@@ -78,6 +79,7 @@ class Recipe(Section):
     checkpoint: CheckpointSection = CheckpointSection()
     # An alarm that a run is being lost is printed and written down; stop ends the run as well.
     on_alarm: Literal["warn", "stop"] = "warn"
+    track: TrackSection | None = None
     trl: EngineSection | None = None
     verl: EngineSection | None = None
 
@@ -176,6 +178,11 @@ class Recipe(Section):
                 f"reward {self.reward.name} needs target_tokens, and target.tokens has none for "
                 f"the level {level}; add it"
             )
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """Where the run is sent."""
+        return self.track.to if self.track else ()
 
     @property
     def test_samples(self) -> int:
@@ -354,13 +361,16 @@ def _siblings(place: tuple[int | str, ...]) -> list[str]:
     for part in place[:-1]:
         named = get_origin(section) is dict  # sections of any name, such as levels of effort
         section = get_args(section)[1] if named else section.model_fields[str(part)].annotation
+        if type(None) in get_args(section):
+            section = get_args(section)[0]
     assert issubclass(section, BaseModel)
     return [".".join([*map(str, place[:-1]), name]) for name in section.model_fields]
 
 
 def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:
-    """The settings in which two recipes differ, by name, each with both values."""
-    left, right = _flat(ours.model_dump()), _flat(theirs.model_dump())
+    """The settings in which two recipes differ, by name, each with both values; ``[track]``, on
+    which no step depends, is none of them."""
+    left, right = (flat_settings(without_tracking(each).model_dump()) for each in (ours, theirs))
     return [
         (key, left.get(key), right.get(key))
         for key in sorted(left.keys() | right.keys())
@@ -368,16 +378,9 @@ def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def first_difference(ours: Recipe, theirs: Recipe) -> str | None:
-    """The first setting in which two recipes differ, with both values; None if none does."""
-    for key, here, there in differences(ours, theirs):
-        return f"{key} is {here!r} here and {there!r} there"
-    return None
-
-
 def value_of(recipe: Recipe, key: str) -> Any:
     """A setting by its dotted name; None where the recipe has no such setting."""
-    return _flat(recipe.model_dump()).get(key)
+    return flat_settings(recipe.model_dump()).get(key)
 
 
 def keys_of(overrides: Sequence[str]) -> list[str]:
@@ -385,11 +388,12 @@ def keys_of(overrides: Sequence[str]) -> list[str]:
     return [override.partition("=")[0].strip() for override in overrides]
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """All settings by their dotted names."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_settings(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
@@ -398,3 +402,8 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def as_toml(recipe: Recipe) -> str:
     """The resolved recipe, ready to be read again."""
     return tomli_w.dumps(recipe.model_dump(exclude_none=True))
+
+
+def without_tracking(recipe: Recipe) -> Recipe:
+    """The recipe as far as its steps depend on it."""
+    return recipe.model_copy(update={"track": None})

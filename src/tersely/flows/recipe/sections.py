@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from tersely import trackers
 from tersely.algo import aggregations, losses
 from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank
@@ -307,3 +308,25 @@ class CheckpointSection(Section):
     """How often state is saved; the last two are kept, and the final one."""
 
     every_steps: Count = 20
+
+
+class TrackSection(Section):
+    """Where the figures of a run are sent as it goes, beside its folder. No step depends on it, and
+    a run may go on with another.
+
+    ``project``: of W&B and trackio, the experiment of MLflow. ``name``: the run's own there; none
+    is that of its folder.
+    """
+
+    to: Annotated[tuple[Named, ...], TomlArray]
+    project: Named = "tersely"
+    name: Named | None = None
+
+    @field_validator("to")
+    @classmethod
+    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = trackers.available()
+        for name in names:
+            if name not in known:
+                raise ValueError(f"track.to: {no_such('tracker', name, known)}")
+        return tuple(dict.fromkeys(names))

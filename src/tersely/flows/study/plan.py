@@ -237,6 +237,8 @@ def unit_of(base: Mapping[str, Any], arm: Arm, *, seed: int) -> StudyRun:
     settings = recipe.model_dump(mode="json", exclude_none=True)
     # The band chose the pool's prompts; in the pool difficulty is the base model's.
     settings["problems"].pop("band", None)
+    # Nothing of a result depends on it.
+    settings.pop("track", None)
     # Unset, these leave a run what it was, and its results their name.
     for section, key in ((settings["model"], "chat_template_kwargs"), (settings, "effort")):
         if not section[key]:

@@ -32,6 +32,7 @@ from tersely.flows.recipe.recipe import (
     differences,
     read_recipe,
     value_of,
+    without_tracking,
 )
 from tersely.tasks.problems import digest
 
@@ -117,7 +118,8 @@ def check_folder(recipe: Recipe, folder: Path, *, resume: bool) -> None:
 
 
 def resumed_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str]) -> Recipe:
-    """The recipe that a run goes on with: the run's own, with what was changed by hand.
+    """The recipe that a run goes on with: the run's own, with what was changed by hand, and sent to
+    the trackers that are given now.
 
     Args:
         changes: the keys that were set by hand; those of ``MAY_CHANGE`` may be.
@@ -147,7 +149,7 @@ def resumed_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str]) -> R
                 f"cannot resume {folder} with another recipe: {said}; {hint}, "
                 f"resume with {folder / RECIPE_FILE} or choose another folder with --out"
             )
-    changed = check_recipe(settings)
+    changed = check_recipe(settings).model_copy(update={"track": recipe.track})
     _check_changed(changed, current, folder)
     return changed
 
@@ -214,7 +216,7 @@ def open_run(
     The manifest is written first: what else a folder begins with follows from it and from the
     problems, and is written by whoever goes on, should it be missing.
     """
-    text = as_toml(recipe)
+    text = as_toml(without_tracking(recipe))
     if (folder / FILE).is_file():
         there = read_manifest(folder, RunManifest)
         say_uncompared(check_same(manifest, there, folder=folder), folder=folder)
@@ -231,8 +233,9 @@ def open_run(
         check_left_over(folder / PROBLEMS_FILE, jsonl.as_lines(test, path=folder / PROBLEMS_FILE))
         manifest = replace(manifest, recipes=(text,))
         write_manifest(folder, manifest)
-    if _text_of(folder) != text:
-        write_atomically(folder / RECIPE_FILE, text)
+    file, written = folder / RECIPE_FILE, as_toml(recipe)
+    if not file.is_file() or as_toml(read_recipe(file)) != written:
+        write_atomically(file, written)
     if not (folder / PROBLEMS_FILE).is_file():
         jsonl.write(folder / PROBLEMS_FILE, test)
     return manifest
@@ -241,4 +244,4 @@ def open_run(
 def _text_of(folder: Path) -> str:
     """The folder's recipe as we would write it; nothing where there is none."""
     file = folder / RECIPE_FILE
-    return as_toml(read_recipe(file)) if file.is_file() else ""
+    return as_toml(without_tracking(read_recipe(file))) if file.is_file() else ""

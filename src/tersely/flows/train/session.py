@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tersely import trackers
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import AlarmRecord, Problem, StepRecord, StepTiming
@@ -52,9 +53,10 @@ def begin(
     """A session that may write to ``folder``; nothing is written yet, and no weights are loaded.
 
     Raises:
-        ConfigError: as ``check_folder`` and ``prepare``.
+        ConfigError: a tracker is not installed, or as ``check_folder`` and ``prepare``.
     """
     resume = resume or resume_from is not None
+    trackers.refuse_uninstalled(recipe.trackers)
     check_folder(recipe, folder, resume=resume)
     if resume:
         recipe = resumed_recipe(recipe, folder, changes=changes)

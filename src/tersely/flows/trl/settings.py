@@ -10,6 +10,7 @@ from tersely.algo import aggregations, losses
 from tersely.core.errors import ConfigError
 from tersely.flows.price.memory import Setup
 from tersely.flows.recipe.recipe import Recipe
+from tersely.trackers import refuse_twice
 
 # Where to set instead what the recipe decides.
 SET_BY = {
@@ -135,6 +136,7 @@ def trl_settings(
     }
     for key, value in given.items():
         _check_given(key, value, fixed=fixed, known=known)
+    refuse_twice(recipe.trackers, given.get("report_to"), key="trl.report_to")
     return {**_defaults(cuda=cuda), **given, **fixed}
 
 

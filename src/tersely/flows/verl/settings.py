@@ -16,6 +16,7 @@ from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
 from tersely.flows.verl.estimator import ESTIMATOR
 from tersely.flows.verl.given import given
+from tersely.trackers import refuse_twice
 
 # What verl's processes load, and what they are told: the run, its start, and who started verl.
 HOOKS, RUN = "tersely.flows.verl.hooks", "TERSELY_RUN"
@@ -95,6 +96,7 @@ def verl_settings(
     own = given(recipe)
     mode = str(own.get(MODE, SYNC))
     refuse(recipe, mode=mode)
+    refuse_twice(recipe.trackers, own.get("trainer.logger"), key="verl.trainer.logger")
     _check_division(recipe, gpus=nodes * gpus_per_node)
     fixed = _fixed(recipe, folder=folder.absolute(), mode=mode)
     fixed |= {"trainer.nnodes": nodes, "trainer.n_gpus_per_node": gpus_per_node}
@@ -339,7 +341,9 @@ def _check_target(target: NamedSection | None) -> dict[str, bool]:
 
 def check_supported(recipe: Recipe, *, gpus: int) -> None:
     """ConfigError for the first setting that verl cannot do; it need not be installed."""
-    refuse(recipe, mode=str(given(recipe).get(MODE, SYNC)))
+    own = given(recipe)
+    refuse(recipe, mode=str(own.get(MODE, SYNC)))
+    refuse_twice(recipe.trackers, own.get("trainer.logger"), key="verl.trainer.logger")
     _check_division(recipe, gpus=gpus)
 
 

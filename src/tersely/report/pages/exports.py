@@ -162,9 +162,9 @@ def format_several(several: ComparedSeveral) -> str:
     pairs_ = (each.compared for each in several.against)
     return "\n\n".join(
         [
-            f"# {_escape(several.names[0])} against {_escape(', '.join(several.names[1:]))}",
+            f"# {escape(several.names[0])} against {escape(', '.join(several.names[1:]))}",
             *(_format_matrix(table) for table in (*tables, against)),
-            *(f"> {_escape(note)}" for note in several.notes),
+            *(f"> {escape(note)}" for note in several.notes),
             *(
                 format_comparison(c.comparison, c.changes, names=(c.before.name, c.after.name))
                 for c in pairs_
@@ -195,11 +195,11 @@ def format_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> str:
     )
     return "\n\n".join(
         [
-            f"# {_escape(evaluation.title)}",
+            f"# {escape(evaluation.title)}",
             *(line for alarm in list_alarms(evaluation) for line in _format_alarm(alarm)),
-            *(f"**{_escape(line)}**" for line in head_evaluation(evaluation)),
+            *(f"**{escape(line)}**" for line in head_evaluation(evaluation)),
             *(_format_matrix(table) for table in tables),
-            *(f"> {_escape(note)}" for note in notes),
+            *(f"> {escape(note)}" for note in notes),
             "",
         ]
     )
@@ -216,11 +216,11 @@ def format_comparison(
     findings = list_findings(comparison, changes, names=names)
     return "\n\n".join(
         [
-            f"# {_escape(names[0])} → {_escape(names[1])}",
+            f"# {escape(names[0])} → {escape(names[1])}",
             *_format_alarm(warn_of_lost_problems(comparison, changes)),
             *_format_alarm(warn_of_windows(list(zip(names, comparison.windows, strict=True)))),
-            "\n".join(f"- {_escape(line)}" for line in findings),
-            *(_format_block(block) for block in blocks),
+            "\n".join(f"- {escape(line)}" for line in findings),
+            *(format_block(block) for block in blocks),
             _format_matrix(tabulate_ratios(comparison)),
             *([_format_matrix(pairs.tabulate_sources(comparison))] if comparison.sources else []),
             "",
@@ -260,7 +260,7 @@ def write_pngs(figures: Sequence[Figure], folder: Path) -> list[Path]:
 
 
 def _format_alarm(lines: Sequence[str]) -> list[str]:
-    return [f"> **{_escape(lines[0])}.** {_escape(' '.join(lines[1:]))}"] if lines else []
+    return [f"> **{escape(lines[0])}.** {escape(' '.join(lines[1:]))}"] if lines else []
 
 
 def _place_beside(comparison: Comparison, names: tuple[str, str]) -> TableBlock:
@@ -300,7 +300,8 @@ def _format_matrix(matrix: Matrix) -> str:
     return _format_table([matrix.title, *matrix.heads], rows, matrix.caption)
 
 
-def _format_block(block: TableBlock) -> str:
+def format_block(block: TableBlock) -> str:
+    """A table of measures as Markdown, with what it rests on."""
     rows = [[row.label, *(_mark(cell) for cell in row[1:4]), row.p] for row in block.rows]
     return _format_table([block.title, *block.heads, "difference", "p"], rows, block.caption)
 
@@ -312,11 +313,11 @@ def _mark(cell: tuple[str, str, bool]) -> str:
 
 def _format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    drawn = ["| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines]
-    return "\n".join([*drawn, "", _escape(caption)])
+    drawn = ["| " + " | ".join(escape(cell) for cell in line) + " |" for line in lines]
+    return "\n".join([*drawn, "", escape(caption)])
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Text that cannot end its table cell, open a tag or span lines."""
     for character, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("[", "\\[")):
         text = text.replace(character, safe)

@@ -249,10 +249,10 @@ def build_page(run: RunFolder, measured: MeasuredRun) -> RunPage:
         protocol=f"protocol {overall.protocol.value}",
         notes=[*overall.notes, *tell_stated(measured.levels)],
         tiles=_tiles(overall),
-        overall=_block(overall),
-        everything=_block(overall)._replace(rows=format_rows(overall.measures)),
+        overall=block_of(overall),
+        everything=block_of(overall)._replace(rows=format_rows(overall.measures)),
         families=format_families(measured.families),
-        family_tables=[_block(comparison) for comparison in measured.families],
+        family_tables=[block_of(comparison) for comparison in measured.families],
         figures=_figures(run, measured),
         facts=_facts(run, measured),
         glossary=define(m.name for m in overall.measures),
@@ -289,7 +289,8 @@ def _measure_point(step: int, table: SampleTable) -> EvalPoint:
     return EvalPoint(step=step, accuracy=float(at_cap.accuracy_B[0]), tokens_mean=tokens_mean)
 
 
-def _block(comparison: Comparison) -> TableBlock:
+def block_of(comparison: Comparison) -> TableBlock:
+    """The headline of a comparison as a table."""
     return TableBlock(
         title=f"{comparison.title} (protocol {comparison.protocol.value})",
         rows=format_rows(choose_headline(comparison)),
