@@ -10,6 +10,7 @@ _LIBRARIES = {
     "trl": ("trl", "accelerate", "datasets"),
     "verl": ("verl", "ray", "hydra", "omegaconf"),
     "vllm": ("vllm",),
+    "track": ("wandb", "tensorboard", "trackio", "mlflow"),
 }
 
 
@@ -32,8 +33,12 @@ def say_missing(module: str, *, what: str = "this", extra: str | None = None) ->
 
 
 def first_absent(*libraries: str) -> str | None:
-    """The first of these that is not installed; None if all are."""
-    return next((library for library in libraries if find_spec(library) is None), None)
+    """The first of these that is not installed; None if all are.
+
+    A folder of that name which happens to stand here, as ``wandb/`` does, is no library.
+    """
+    specs = ((library, find_spec(library)) for library in libraries)
+    return next((name for name, spec in specs if spec is None or spec.origin is None), None)
 
 
 def refuse_absent(*libraries: str, what: str, extra: str) -> None:
