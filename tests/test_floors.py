@@ -20,6 +20,7 @@ FLOORS = {
     "engines": 3,
     "readers": 3,
     "flows": 4,
+    "callback": 5,
     "report": 5,
     "cli": 6,
     "__main__": 7,

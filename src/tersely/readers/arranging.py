@@ -27,6 +27,8 @@ SLACK = 1e-6
 MOST_FALLS, MOST_LOST = 5, 0.5
 # Steps that stand twice: more than this part of them is no restart.
 MOST_TWICE, FEWEST_TWICE = 0.4, 3
+# Parts that are shorter are no runs one after another.
+MEAN_STEPS_OF_A_RUN = 5
 
 
 class Stepped(NamedTuple):
@@ -200,7 +202,7 @@ def _one_run(
     starts = [at for at in falls if steps[at] <= steps[0]] if len(falls) <= rises else []
     bounds = [0, *starts, len(records)]
     parts = [records[a:b] for a, b in itertools.pairwise(bounds)]
-    if len(parts) == 1:
+    if len(parts) == 1 or len(records) < MEAN_STEPS_OF_A_RUN * len(parts):
         return records, []
     names = [str(place) for place in range(1, len(parts) + 1)]
     if run is not None and run not in names:

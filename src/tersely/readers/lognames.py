@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from tersely.core.errors import ConfigError, no_such
 from tersely.dynamics.log import COLUMNS
 from tersely.readers.logs import LogTool, tools
 
@@ -46,6 +47,13 @@ class NamedColumns(NamedTuple):
     sources: Mapping[str, Sequence[str]]
     choices: Mapping[str, Sequence[str]]
     tool: LogTool | None
+
+
+def check_columns(given: Mapping[str, str]) -> None:
+    """ConfigError for a name that is none of ours; ``given`` is our name to a log's."""
+    for name in given:
+        if name not in (*COLUMNS, "step"):
+            raise ConfigError(no_such("column", name, ("step", *COLUMNS), of="a step log"))
 
 
 def is_known(name: str) -> bool:

@@ -14,13 +14,13 @@ from tersely.core.digests import check_step_log
 from tersely.core.errors import ConfigError, DataError, no_such, shortened
 from tersely.core.parsing import parse_json, parse_toml
 from tersely.core.types import EvalRecord, StepRecord
-from tersely.dynamics.log import COLUMNS, StepLog, log_records
+from tersely.dynamics.log import StepLog, log_records
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.records import tabulate
 from tersely.readers.arranging import arrange, check_bounds, number
 from tersely.readers.jsonrows import read_json
 from tersely.readers.logged import LoggedRun
-from tersely.readers.lognames import is_known
+from tersely.readers.lognames import check_columns, is_known
 from tersely.readers.logs import tools
 from tersely.readers.logtables import read_table, split_runs
 from tersely.readers.packing import read_unpacked
@@ -71,9 +71,7 @@ def read_steps(
             is not installed.
         DataError: the file holds no steps of this kind.
     """
-    for name in columns:
-        if name not in (*COLUMNS, "step"):
-            raise ConfigError(no_such("column", name, ("step", *COLUMNS), of="a step log"))
+    check_columns(columns)
     if not path.exists():
         raise ConfigError(f"no step log at {path}; give a file or a run folder")
     if writer is not None:
