@@ -35,10 +35,10 @@ def say_missing(module: str, *, what: str = "this", extra: str | None = None) ->
 def first_absent(*libraries: str) -> str | None:
     """The first of these that is not installed; None if all are.
 
-    A folder of that name which happens to stand here, as ``wandb/`` does, is no library.
+    A folder of the same name, such as the ``wandb/`` that its client makes, is no library.
     """
-    specs = ((library, find_spec(library)) for library in libraries)
-    return next((name for name, spec in specs if spec is None or spec.origin is None), None)
+    specs = {library: find_spec(library) for library in libraries}
+    return next((name for name, spec in specs.items() if spec is None or not spec.origin), None)
 
 
 def refuse_absent(*libraries: str, what: str, extra: str) -> None:

@@ -71,7 +71,8 @@ def arrange(
     _check_order(records, log, file=file)
     check_bounds(log, sources, file=file)
     taken = {their for theirs in sources.values() for their in theirs}
-    unread = [key for key in keys if key not in taken and _has_number(rows, key)]
+    named_already = taken.union(*named.choices.values())
+    unread = [key for key in keys if key not in named_already and _has_number(rows, key)]
     told = (*run.notes, *said, *notes, *log.notes, *_cautions(named, taken, keys))
     return log._replace(notes=(*told, *_say_unread(unread, set(sources))))
 
@@ -110,10 +111,6 @@ def _choose(
                 f"{our} is not read from {_listed(choices)}, whose values are no shares from 0 "
                 f"to 1; name another column with --column {our}=THEIRS."
             )
-    if "accuracy" not in sources and "eval_accuracy" in sources:
-        notes.append(
-            "The log has no accuracy of its training steps: --column accuracy=THEIRS names one."
-        )
     return sources, notes
 
 

@@ -123,7 +123,7 @@ def _choices(
     keys: Sequence[str], sources: Mapping[str, Sequence[str]], ranked: Sequence[LogTool]
 ) -> dict[str, Sequence[str]]:
     taken = {their for named in sources.values() for their in named}
-    found = {}
+    found: dict[str, Sequence[str]] = {}
     for our, rules in (
         ("accuracy", [each.accuracy for each in ranked]),
         ("eval_accuracy", [_HELD_OUT, *(each.held_out for each in ranked)]),

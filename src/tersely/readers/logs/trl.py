@@ -91,8 +91,8 @@ def trl(path: Path) -> list[LoggedRun]:
         raise DataError(
             f"{path} is no trainer_state.json with a log_history: {error}; {_GIVE}"
         ) from error
-    rows = [entry(row, place=f"{path}: entry {n}") for n, row in enumerate(history, start=1)]
-    return [LoggedRun(path.name, rows)]
+    steps = [entry(row, place=f"{path}: entry {n}") for n, row in enumerate(history, start=1)]
+    return [LoggedRun(path.name, steps)]
 
 
 def _states(folder: Path) -> list[Path]:

@@ -125,7 +125,8 @@ def draw_training(
             panel, log, evaluations, stages=stages, domain=domain, marks=marks, datasets=datasets
         )
         for panel in panels
-        if any(log.get(field) is not None for field in panel.fields.values())
+        if _overlaid(panel, evaluations)
+        or any(log.get(field) is not None for field in panel.fields.values())
     ]
     return arrange(charts, shared=("x",), datasets=datasets)
 
@@ -140,12 +141,14 @@ def _training_panel(
     marks: list[ChartRow],
     datasets: Datasets,
 ) -> Layers:
-    colours = dict(zip(panel.fields, SERIES, strict=False))
-    if "correct" in colours:
-        colours |= RIGHT_WRONG
-    overlaid = panel.evaluation is not None and any(
-        math.isfinite(getattr(point, panel.evaluation)) for point in evaluations
-    )
+    # A log that lacks a column has no place for it in the legend.
+    colours = {
+        label: colour
+        for (label, field), colour in zip(panel.fields.items(), SERIES, strict=False)
+        if field in log.columns
+    }
+    colours |= {label: colour for label, colour in RIGHT_WRONG.items() if label in colours}
+    overlaid = _overlaid(panel, evaluations)
     if overlaid:
         colours["evaluation ◆"] = EVALUATION
     colour = colour_by("series", colours)
@@ -171,6 +174,12 @@ def _training_panel(
             _evaluation_marks(evaluations, str(panel.evaluation), x, y, colour, datasets=datasets)
         )
     return alt.layer(*layers, title=panel.title, width=PANEL_PX, height=190)
+
+
+def _overlaid(panel: Panel, evaluations: Sequence[EvalPoint]) -> bool:
+    """Whether an evaluation has a mark in this panel."""
+    field = panel.evaluation
+    return field is not None and any(math.isfinite(getattr(p, field)) for p in evaluations)
 
 
 def _read_fields(panel: Panel, log: StepLog) -> list[ChartRow]:
