@@ -155,7 +155,8 @@ def _say_contents(folder: Path) -> str:
     if runs:
         return f"{folder} holds {len(runs)} run folders ({_listed(runs)}); give one of them"
     names = [each.name for each in inside]
-    return f"{folder} is no run folder and holds no step log that is known ({_listed(names) or 'it is empty'}); {_GIVE}"
+    seen = _listed(names) or "it is empty"
+    return f"{folder} is no run folder and holds no step log that is known ({seen}); {_GIVE}"
 
 
 def _read(path: Path, writer: Writer, columns: Mapping[str, str], run: str | None) -> StepLog:
