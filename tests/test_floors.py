@@ -21,6 +21,7 @@ FLOORS = {
     "readers": 3,
     "trackers": 3,
     "flows": 4,
+    "callback": 5,
     "report": 5,
     "cli": 6,
     "arguments": 6,

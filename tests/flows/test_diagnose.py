@@ -23,7 +23,8 @@ from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.train.loop import train
 from tersely.flows.train.monitor import AlarmMonitor
 from tersely.flows.trl.launch import follow
-from tersely.readers.steplogs import TRL_NAMES, Writer, in_our_words, read_steps
+from tersely.readers.logs.trl import NAMES as TRL_NAMES
+from tersely.readers.steplogs import Writer, in_our_words, read_steps
 
 TINY = Path(__file__).parent / "tiny.toml"
 DECAY_N = 20 + 80 * np.exp(-np.arange(120) / 15)
@@ -121,8 +122,8 @@ def test_another_tools_log_without_from_is_told_of_from(tmp_path: Path) -> None:
 
 def test_a_csv_without_the_named_columns_shows_those_it_has(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
-    file.write_text("Step,length\n1,20\n2,30\n")
-    with pytest.raises(DataError, match=r"it has Step, length;.*--column step=Step"):
+    file.write_text("It,length\n1,20\n2,30\n")
+    with pytest.raises(DataError, match=r"it has It, length;.*--column step=Step"):
         read_steps(file, writer=Writer.CSV, columns={"tokens_mean": "length"})
 
 
@@ -177,7 +178,7 @@ def test_a_csv_is_read_by_its_columns(tmp_path: Path) -> None:
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     for words, message in [
         ((tmp_path / "none",), "no step log at"),
-        ((tmp_path, "--from", "wandb"), "choose one of tersely, trl, verl, csv"),
+        ((tmp_path, "--from", "walnut"), "choose one of tersely, trl, verl"),
         ((tmp_path, "--column", "x"), "is not OURS=THEIRS"),
     ]:
         done = say(*words)

@@ -9,8 +9,8 @@ import pytest
 from tersely.core.errors import DataError
 from tersely.dynamics.log import StepLog
 from tersely.flows.diagnose import diagnose
+from tersely.readers.logs.trl import COUNTED
 from tersely.readers.steplogs import Writer, read_steps
-from tersely.readers.trl_logs import COUNTED
 
 # As TRL 0.14 to 0.16 printed a step (open-r1 issue 255, trl issue 3452).
 OLD = (

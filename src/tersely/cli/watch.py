@@ -12,7 +12,12 @@ from tersely.core.manifest import FILE, RunManifest, read_manifest
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(help="A run folder; the run may still be in progress.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, or another tool's log; the run may still be in progress."
+        ),
+    ],
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")
     ] = 8765,
@@ -20,11 +25,14 @@ def watch(
         float, typer.Option("--refresh-s", help="Seconds between refreshes of the page.")
     ] = 15.0,
 ) -> None:
-    """Serve a run's report on this machine while it is in progress; the page refreshes."""
+    """Serve a run's report, or the diagnosis of a log, on this machine; the page refreshes."""
     with plain_errors():
-        if not ((run / FILE).is_file() or (run / "steps.jsonl").is_file()):
-            raise ConfigError(f"{run} is no run folder (no {FILE}); give one of tersely train")
-        read_manifest(run, RunManifest)
+        if (run / FILE).is_file():
+            read_manifest(run, RunManifest)
+        else:
+            from tersely.readers.steplogs import read_steps
+
+            read_steps(run, columns={})
         if not 1 <= refresh_s < inf:
             raise ConfigError(f"--refresh-s {refresh_s:g} is below 1 or endless; give seconds")
         from tersely.report.pages.serve import make_server

@@ -1,8 +1,7 @@
-"""Step logs of whoever trained: ours, TRL's, verl's, or a CSV with its columns named."""
+"""Step logs of whoever trained: ours, other trainers', trackers', or tables of any columns."""
 
 import math
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -10,103 +9,213 @@ from typing import Any
 import numpy as np
 
 from tersely.core import jsonl
-from tersely.core.contents import as_utf8, kind_of
+from tersely.core.contents import PARQUET, as_utf8, kind_of
 from tersely.core.digests import check_step_log
 from tersely.core.errors import ConfigError, DataError, no_such, shortened
 from tersely.core.parsing import parse_json, parse_toml
-from tersely.core.types import StepRecord
-from tersely.dynamics.log import COLUMNS, StepLog, log_records, make_log
+from tersely.core.types import EvalRecord, StepRecord
+from tersely.dynamics.log import StepLog, log_records
+from tersely.metrics.budgets import Protocol, score
+from tersely.metrics.records import tabulate
+from tersely.readers.arranging import arrange, check_bounds, number
+from tersely.readers.jsonrows import read_json
+from tersely.readers.logged import LoggedRun
+from tersely.readers.lognames import check_columns, is_known
+from tersely.readers.logs import tools
+from tersely.readers.logtables import read_table, split_runs
 from tersely.readers.packing import read_unpacked
-from tersely.readers.sheets import read_csv
-from tersely.readers.trl_logs import entry, read_trl
+
+STEPS_FILE = "steps.jsonl"
+# How tools write a value that is not there.
+BLANK = ("", "nan", "-nan", "+nan", "none", "null", "na", "n/a", "<na>", "-", "–", "inf", "-inf")
+_ONLY_FOLDERS_OF = ("trl", "wandb", "tensorboard", "mlflow", "trackio")
+# Asked one after another whose file it is; JSON with ``_step`` may be anybody's.
+_TEXT_OF = ("verl", "trl", "wandb")
+_BINARY_OF = ("wandb", "tensorboard", "mlflow", "trackio")
+_MOST_NAMED = 12
 
 
 class Writer(StrEnum):
-    """Who wrote a step log."""
+    """Who wrote a step log: we, a tool of ``readers/logs``, or anybody as JSON or CSV."""
 
     TERSELY = "tersely"
     TRL = "trl"
     VERL = "verl"
+    OPENRLHF = "openrlhf"
+    NEMO_RL = "nemo_rl"
+    PRIME_RL = "prime_rl"
+    SLIME = "slime"
+    WANDB = "wandb"
+    TENSORBOARD = "tensorboard"
+    TRACKIO = "trackio"
+    MLFLOW = "mlflow"
+    JSON = "json"
     CSV = "csv"
 
 
-# Their names to ours, also for the records of runs that they train for us. TRL 1.16's
-# ``log_history``, where clipping is named by the loss, and below it the names of TRL before 0.18
-# and of ms-swift; verl 0.9.1's metrics, whose mismatch of the sampler is of probabilities and so
-# none of ours.
-TRL_NAMES = {
-    "completions/mean_length": "tokens_mean",
-    "completions/clipped_ratio": "truncated_share",
-    "entropy": "entropy_mean",
-    "kl": "kl_mean",
-    "reward": "reward_mean",
-    "frac_reward_zero_std": "zero_signal_share",
-    "sampling/sampling_logp_difference/mean": "sampler_mismatch",
-    "clip_ratio/region_mean": "clip_share",
-    "cispo_clip_ratio": "clip_share",
-    "grad_norm": "grad_norm",
-    "loss": "loss",
-    "learning_rate": "learning_rate",
-    "completion_length": "tokens_mean",
-    "mean_completion_length": "tokens_mean",
-    "clipped_completions_ratio": "truncated_share",
-    "entropy/mean": "entropy_mean",
-    "clip_ratio": "clip_share",
-    **{f"tersely/{name}": name for name in COLUMNS},
-}
-VERL_NAMES = {
-    "response_length/mean": "tokens_mean",
-    "response_length/clip_ratio": "truncated_share",
-    "actor/entropy": "entropy_mean",
-    "actor/kl_loss": "kl_mean",
-    "critic/score/mean": "reward_mean",
-    "actor/grad_norm": "grad_norm",
-    "actor/pg_clipfrac": "clip_share",
-    "actor/pg_loss": "loss",
-    "actor/lr": "learning_rate",
-}
-# Words in other tools' names for what most alarms need.
-HINTS = {
-    "accuracy": ("acc", "correct", "reward", "score"),
-    "tokens_mean": ("length", "tokens"),
-    "entropy_mean": ("entropy",),
-}
-MOST_LISTED = 12
-# How tools write a value that is not there.
-BLANK = ("", "nan", "-nan", "+nan", "none", "null", "na", "n/a", "<na>", "-", "–")
-SLACK = 1e-6
-_CONSOLE = re.compile(r"\bstep:(\d+) - (.*)")
-
-
-def read_steps(path: Path, *, writer: Writer, columns: Mapping[str, str]) -> StepLog:
-    """The log in a file, or in a run's folder.
+def read_steps(
+    path: Path,
+    *,
+    writer: Writer | None = None,
+    columns: Mapping[str, str],
+    run: str | None = None,
+) -> StepLog:
+    """The log in a file or a folder.
 
     Args:
+        writer: who wrote it; None tells it by the file.
         columns: our name to the file's, where the file does not bear ours or those of its writer.
+        run: which one, where there are several.
     Raises:
-        ConfigError: there is no such file, or a column is no name of ours.
+        ConfigError: there is no such file or run, a column is no name of ours, or what reads it
+            is not installed.
         DataError: the file holds no steps of this kind.
     """
-    for name in columns:
-        if name not in (*COLUMNS, "step"):
-            raise ConfigError(no_such("column", name, ("step", *COLUMNS), of="a step log"))
-    file = path / _default_file(writer) if path.is_dir() else path
-    if not file.is_file():
-        raise ConfigError(f"no step log at {file}; give a file or a run folder")
-    if writer is Writer.TERSELY:
-        check_step_log(file.parent)
-        log = log_records(_our_records(file), staleness=_staleness(file.parent))
-        _check_bounds(log, {}, file=file)
+    check_columns(columns)
+    if not path.exists():
+        raise ConfigError(f"no step log at {path}; give a file or a run folder")
+    if writer is not None:
+        return _read(path, writer, columns, run)
+    found = recognise(path)
+    try:
+        log = _read(path, found, columns, run)
+    except DataError as error:
+        raise DataError(f"{error} (read as --from {found})") from error
+    if found is Writer.TERSELY:
         return log
-    names = _names(writer, columns)
-    notes: tuple[str, ...] = ()
-    if writer is Writer.TRL:
-        rows, notes = read_trl(file, known=names)
-    else:
-        rows = _verl_rows(file) if writer is Writer.VERL else read_csv(file, wanted=names)
-    rows = list(rows)
-    _check_named(rows, columns, file=file)
-    return _arranged(rows, names, file=file, notes=notes)
+    return log._replace(notes=(f"Read as --from {found}.", *log.notes))
+
+
+def recognise(path: Path) -> Writer:
+    """Who wrote the log at this place.
+
+    Raises:
+        DataError: it is no log that is known.
+    """
+    if path.is_dir():
+        if (path / STEPS_FILE).is_file() or (path / "manifest.json").is_file():
+            return _of_steps_file(path / STEPS_FILE)
+        for name in _ONLY_FOLDERS_OF:
+            looks_like = tools()[name].looks_like
+            if looks_like is not None and looks_like(path):
+                return Writer(name)
+        raise DataError(_say_contents(path))
+    if path.name == STEPS_FILE:
+        return _of_steps_file(path)
+    is_text = kind_of(read_unpacked(path)) is None
+    for name in _TEXT_OF if is_text else _BINARY_OF:
+        looks_like = tools()[name].looks_like
+        if looks_like is not None and looks_like(path):
+            return Writer(name)
+    return _of_text(path)
+
+
+def _of_steps_file(file: Path) -> Writer:
+    """Ours if its first line is a whole record of ours, or if it is not there."""
+    if not file.is_file():
+        return Writer.TERSELY
+    with file.open("rb") as lines:
+        line = lines.readline()
+    try:
+        known = set(parse_json(line))
+    except (ValueError, TypeError):
+        return Writer.TERSELY
+    return Writer.TERSELY if {"step", "cap_tokens", "sampled_tokens"} <= known else Writer.JSON
+
+
+def _of_text(path: Path) -> Writer:
+    content = read_unpacked(path)
+    kind = kind_of(content)
+    if kind == PARQUET:
+        return Writer.CSV
+    if kind:
+        raise DataError(f"{path} is {kind}, no step log; {_GIVE}")
+    text = as_utf8(content).decode(errors="replace").lstrip()
+    first = text.partition("\n")[0]
+    if not text:
+        raise DataError(f"{path} is empty; {_GIVE}")
+    if text[0] in "{[":
+        return _of_steps_file(path) if text[0] == "{" else Writer.JSON
+    if any(separator in first for separator in ",;\t"):
+        return Writer.CSV
+    raise DataError(
+        f"{path} is no step log that is known: it begins with {shortened(first)!r}; {_GIVE}"
+    )
+
+
+_GIVE = (
+    "give a run folder, trainer_state.json, a trainer's console output, a tracker's folder, or "
+    "its export as CSV or JSON"
+)
+
+
+def _say_contents(folder: Path) -> str:
+    inside = sorted(folder.iterdir())
+    runs = [each.name for each in inside if (each / STEPS_FILE).is_file()]
+    if runs:
+        return f"{folder} holds {len(runs)} run folders ({_listed(runs)}); give one of them"
+    names = [each.name for each in inside]
+    seen = _listed(names) or "it is empty"
+    return f"{folder} is no run folder and holds no step log that is known ({seen}); {_GIVE}"
+
+
+def _read(path: Path, writer: Writer, columns: Mapping[str, str], run: str | None) -> StepLog:
+    if writer is Writer.TERSELY:
+        return _read_ours(path)
+    file = path / STEPS_FILE if path.is_dir() and writer in (Writer.JSON, Writer.CSV) else path
+    if path.is_dir() and writer is Writer.VERL:
+        file = path / STEPS_FILE
+    if not file.exists():
+        raise ConfigError(f"no step log at {file}; give a file or a run folder")
+    found = _choose(_runs(file, writer, columns), run, path=path)
+    _check_named(found.rows, columns, file=file)
+    names = writer if tools().get(writer) and tools()[writer].names else None
+    return arrange(found, columns, file=file, tool=names, chosen=run)
+
+
+def _runs(path: Path, writer: Writer, columns: Mapping[str, str]) -> list[LoggedRun]:
+    read = tools()[writer].read if writer in tools() else None
+    if read is not None:
+        return read(path)
+    if writer in tools():
+        # A trainer without a log of its own: wherever it logs to.
+        inner = recognise(path)
+        if inner is Writer.TERSELY:
+            raise DataError(f"{path} is a log of tersely's own; leave out --from {writer}")
+        return _runs(path, inner, columns)
+    if writer is Writer.JSON:
+        (found,) = read_json(path)
+        return split_runs(found.rows, name=found.name)
+    return read_table(path, is_known=lambda name: is_known(name) or name in columns.values())
+
+
+def _choose(runs: Sequence[LoggedRun], run: str | None, *, path: Path) -> LoggedRun:
+    """The run of that name; the only one where none is named.
+
+    Raises:
+        ConfigError: there is none of that name, or there are several and none is named.
+    """
+    if len(runs) == 1:
+        # Its rows may be of several that were written one after another.
+        return runs[0]
+    names = [each.name for each in runs]
+    if run is None:
+        raise ConfigError(
+            f"{path} holds {len(runs)} runs ({_listed(names)}); choose one with --run {names[-1]!r}"
+        )
+    fitting = [each for each in runs if each.name == run]
+    if len(fitting) > 1:
+        raise ConfigError(
+            f"{path} holds {len(fitting)} runs that are called {run!r}; give one's own folder"
+        )
+    if not fitting:
+        raise ConfigError(no_such("run", run, names, of=str(path)))
+    return fitting[0]
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + rest
 
 
 def _check_named(
@@ -121,24 +230,24 @@ def _check_named(
                 f"{_listed(list(dict.fromkeys(str(key) for row in rows for key in row)))}; "
                 f"correct {named}"
             )
-        for number, row in enumerate(rows, start=1):
+        for place, row in enumerate(rows, start=1):
             value = row.get(their)
             text = "" if value is None else str(value).strip()
-            if text.lower() not in BLANK and math.isnan(_number(value)):
+            if text.lower() not in BLANK and math.isnan(number(value)):
                 raise DataError(
-                    f"{file}: row {number} has {shortened(text)!r} in column {their!r}, which is "
+                    f"{file}: row {place} has {shortened(text)!r} in column {their!r}, which is "
                     f"no number; write it as 0.5 or 50%, leave it empty, or leave out {named}"
                 )
 
 
-def _names(writer: Writer, columns: Mapping[str, str]) -> dict[str, str]:
-    """The file's names to ours, the user's first; a column of theirs takes the place of all others
-    of that name."""
-    known = {Writer.TRL: TRL_NAMES, Writer.VERL: VERL_NAMES}.get(writer, {})
-    every = {"step": "step", **{name: name for name in COLUMNS}, **known}
-    mapped = {their: our for our, their in columns.items()}
-    rest = {t: our for t, our in every.items() if our not in columns and t not in mapped}
-    return {**mapped, **rest}
+def _read_ours(path: Path) -> StepLog:
+    file = path / STEPS_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"no step log at {file}; give a file or a run folder")
+    check_step_log(file.parent)
+    log = log_records(_our_records(file), staleness=_staleness(file.parent))
+    check_bounds(log, {}, file=file)
+    return _with_evaluations(log, file.parent / "eval")
 
 
 def _our_records(file: Path) -> list[StepRecord]:
@@ -149,13 +258,27 @@ def _our_records(file: Path) -> list[StepRecord]:
         raise DataError(f"{error}; for another tool's log say --from {others}") from error
 
 
+def _with_evaluations(log: StepLog, folder: Path) -> StepLog:
+    """The log with the accuracy of the run's evaluations at its largest budget, at their steps:
+    one after n steps stands at the n-th."""
+    held_N = np.full(log.step_N.shape, np.nan)
+    for file in sorted(folder.glob("step-*.jsonl")) if log.step_N.size else ():
+        done = file.stem.removeprefix("step-")
+        records = jsonl.read(file, EvalRecord) if done.isdigit() else []
+        if not records:
+            continue
+        table = tabulate(records)
+        at = score(table, budgets_B=np.array([table.reach_tokens]), protocol=Protocol.FINISHED)
+        place = max(int(np.searchsorted(log.step_N, int(done) - 1, side="right")) - 1, 0)
+        held_N[place] = float(at.accuracy_B[0])
+    if not np.isfinite(held_N).any():
+        return log
+    return log._replace(columns={**log.columns, "eval_accuracy": held_N})
+
+
 def in_our_words(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:
     """What a trainer logged of one update, by our names; ``names`` are its names to ours."""
     return {our: float(row[their]) for their, our in names.items() if row.get(their) is not None}
-
-
-def _default_file(writer: Writer) -> str:
-    return "trainer_state.json" if writer is Writer.TRL else "steps.jsonl"
 
 
 def _staleness(folder: Path) -> float:
@@ -169,122 +292,3 @@ def _staleness(folder: Path) -> float:
         return float("nan")
     except (ValueError, TypeError) as error:
         raise DataError(f"{recipe} is damaged: {error}; restore it or take it away") from error
-
-
-def _verl_rows(file: Path) -> list[Mapping[str, Any]]:
-    """File logger: ``{"step": n, "data": {...}}`` a line; console: ``step:n - name:value``."""
-    rows: list[Mapping[str, Any]] = []
-    content = read_unpacked(file)
-    if kind := kind_of(content):
-        raise DataError(f"{file} is {kind}, no log of verl's; give its metrics or console output")
-    text = as_utf8(content).decode(errors="replace")
-    lines = text.splitlines()
-    for number, line in enumerate(lines, start=1):
-        if line.startswith("{"):
-            try:
-                found = parse_json(line)
-            except ValueError as error:
-                if number == len(lines) and not text.endswith("\n"):
-                    # A run in progress, or one that was killed, is writing this line.
-                    break
-                raise DataError(f"{file}:{number} is not JSON: {error}") from error
-            data = entry(found.get("data", {}), place=f"{file}:{number}: data")
-            rows.append({"step": found.get("step"), **data})
-        elif match := _CONSOLE.search(line):
-            pairs = (part.rpartition(":") for part in match[2].split(" - "))
-            rows.append({"step": match[1], **{name.strip(): value for name, _, value in pairs}})
-    if not rows and lines and re.search(r"[,;\t]", lines[0]) and "step" in lines[0].lower():
-        raise DataError(f"{file} is CSV, no log of verl's; read it with --from csv")
-    return rows
-
-
-def _arranged(
-    rows: Iterable[Mapping[str, Any]],
-    names: Mapping[str, str],
-    *,
-    file: Path,
-    notes: tuple[str, ...] = (),
-) -> StepLog:
-    every = list(rows)
-    # A trainer's summary or evaluation stands beside a step and says nothing of it.
-    rows = [row for row in every if _holds_a_step(row, names)]
-    keys = list(dict.fromkeys(str(key) for row in every for key in row))
-    if not rows:
-        raise DataError(
-            f"{file} has no row with a step and a column that is known; it has "
-            f"{_listed(keys) or 'no rows'}; name them with --column ours=theirs, for instance "
-            "--column step=Step --column tokens_mean=length"
-        )
-    sources: dict[str, list[str]] = {}
-    for their, our in names.items():
-        if their in keys:
-            sources.setdefault(our, []).append(their)
-    arrays = {our: [_first_known(row, theirs) for row in rows] for our, theirs in sources.items()}
-    log = make_log(arrays.pop("step"), arrays)
-    _check_bounds(log, sources, file=file)
-    unread = [key for key in keys if key not in names and _has_number(rows, key)]
-    return log._replace(notes=(*notes, *log.notes, *_say_unread(unread, set(sources))))
-
-
-def _first_known(row: Mapping[str, Any], theirs: Iterable[str]) -> float:
-    values = (_number(row[their]) for their in theirs if their in row)
-    return next((value for value in values if not math.isnan(value)), math.nan)
-
-
-def _has_number(rows: Iterable[Mapping[str, Any]], key: str) -> bool:
-    return any(math.isfinite(_number(row.get(key))) for row in rows)
-
-
-def _listed(keys: Sequence[str]) -> str:
-    rest = f" and {len(keys) - MOST_LISTED} more" if len(keys) > MOST_LISTED else ""
-    return ", ".join(keys[:MOST_LISTED]) + rest
-
-
-def _say_unread(unread: Sequence[str], known: Collection[str]) -> list[str]:
-    """What else the file has, where it lacks what the alarms read most."""
-    lacking = [name for name in HINTS if name not in known]
-    for name in lacking:
-        near = [key for key in unread if any(word in key.lower() for word in HINTS[name])]
-        if near:
-            return [
-                f"Not read: {_listed(near)}; where one of them is {name}, say for instance "
-                f"--column {name}={near[0]}."
-            ]
-    return [f"Not read: {_listed(unread)}."] if unread and lacking else []
-
-
-def _check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:
-    """Refuses a share outside 0 to 1 and a length below 0, which no step can have."""
-    for name, values_N in log.columns.items():
-        share = name == "accuracy" or name.endswith("_share")
-        if not share and "tokens" not in name:
-            continue
-        # Sums of rounded numbers may stand a little above 1.
-        (bad_K,) = np.nonzero((values_N < -SLACK) | (share & (values_N > 1 + SLACK)))
-        if not bad_K.size:
-            continue
-        value, step = values_N[bad_K[0]], log.step_N[bad_K[0]]
-        theirs = " or ".join(sources.get(name, [name]))
-        of = "" if theirs == name else f" (column {theirs})"
-        bound = "a share from 0 to 1" if share else "a number of tokens, at least 0"
-        fix = "divide the column by 100 if it is in percent" if share else "correct the column"
-        raise DataError(
-            f"{file}: {name}{of} is {value:g} at step {step:.0f}, and must be {bound}; {fix}"
-        )
-
-
-def _holds_a_step(row: Mapping[str, Any], names: Mapping[str, str]) -> bool:
-    ours = {names[their]: row[their] for their in row if their in names}
-    return len(ours) > 1 and math.isfinite(_number(ours.get("step")))
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, str):
-        # Consoles print numpy's numbers with their type: np.float64(0.5).
-        value = value.rpartition("(")[2].rstrip(") ")
-        if value.endswith("%"):
-            return _number(value[:-1]) / 100
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return float("nan")

@@ -4,6 +4,7 @@ import numpy as np
 import vl_convert
 
 from tersely.core.types import AlarmRecord
+from tersely.dynamics.log import log_records
 from tersely.dynamics.stages import NO_STAGES, Stages
 from tersely.report.charts.figures import (
     draw_budget_curve,
@@ -44,7 +45,7 @@ def test_every_chart_compiles_and_shows_its_words(run, measured):
         "token budget (log scale)": draw_budget_curve(measured.overall),
         "completion length (tokens)": draw_length_histograms(measured.before, measured.after),
         "Policy entropy (nats per token)": draw_training(
-            run.steps, stages=STAGES, evaluations=measured.points
+            log_records(run.steps), stages=STAGES, evaluations=measured.points
         ),
     }
     for words, spec in specs.items():
@@ -75,7 +76,7 @@ def test_histogram_shares_add_up_to_one_evaluation_each(measured):
 
 
 def test_undefined_steps_are_gaps_and_an_undefined_panel_is_left_out(run):
-    spec = draw_training(run.steps, stages=STAGES, evaluations=[])
+    spec = draw_training(log_records(run.steps), stages=STAGES, evaluations=[])
     gaps = [r for r in rows_with(spec, "step", "series", "value") if r["value"] is None]
     undefined = [r.step for r in run.steps if math.isnan(r.wrong_tokens_mean)]
     assert {row["series"] for row in gaps} == {"wrong"}
@@ -84,7 +85,7 @@ def test_undefined_steps_are_gaps_and_an_undefined_panel_is_left_out(run):
 
 
 def test_stages_are_shaded_only_when_there_are_any(run):
-    steps = run.steps
+    steps = log_records(run.steps)
     shaded = draw_training(steps, stages=STAGES, evaluations=[])
     assert {(r["from"], r["to"]) for r in rows_with(shaded, "stage")} == {(0, 60.0), (60.0, 99)}
     assert not rows_with(draw_training(steps, stages=NO_STAGES, evaluations=[]), "stage")
@@ -94,7 +95,7 @@ def test_stages_are_shaded_only_when_there_are_any(run):
 
 
 def test_evaluations_lie_over_the_panels_they_measure(run):
-    steps = run.steps
+    steps = log_records(run.steps)
     points = [EvalPoint(0, 0.5, 200.0), EvalPoint(160, float("nan"), 80.0)]
     spec = draw_training(steps, stages=NO_STAGES, evaluations=points)
     marks = [r for r in rows_with(spec, "series") if r["series"] == "evaluation ◆"]
@@ -112,14 +113,16 @@ def raised(step, name):
 
 def test_alarms_stand_at_their_steps_in_every_panel_and_near_ones_share_a_line(run):
     alarms = [raised(70, "length rebound"), raised(30, "trap"), raised(31, "KL spike")]
-    spec = draw_training(run.steps, stages=STAGES, evaluations=[], alarms=alarms)
+    spec = draw_training(log_records(run.steps), stages=STAGES, evaluations=[], alarms=alarms)
     marks = [{"step": 30, "alarm": "trap · KL spike"}, {"step": 70, "alarm": "length rebound"}]
     found = rows_with(spec, "alarm")
     assert found == marks * len(spec["concat"])
     assert len(spec["concat"]) > 3
     svg = vl_convert.vegalite_to_svg(spec, vl_version="6.4")
     assert svg.count(">trap · KL spike<") == len(spec["concat"])
-    assert not rows_with(draw_training(run.steps, stages=STAGES, evaluations=[]), "alarm")
+    assert not rows_with(
+        draw_training(log_records(run.steps), stages=STAGES, evaluations=[]), "alarm"
+    )
 
 
 def test_a_mark_gathers_what_is_near_its_first_alarm_only():

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tersely.cli import app
-from tersely.report.pages.serve import make_server
+from tersely.report.pages.serve import LivePage, make_server
 
 
 @pytest.fixture
@@ -78,3 +78,14 @@ def test_bad_input_is_refused(tmp_path, run_folder):
         done = CliRunner().invoke(app, ["watch", *words])
         assert done.exit_code == 2
         assert message in " ".join(done.stderr.split())
+
+
+def test_a_log_of_another_tool_is_served_as_its_diagnosis_and_grows(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("step,tokens_mean\n" + "".join(f"{s},{90 - s}\n" for s in range(20)))
+    page = LivePage(log, refresh_s=5.0)
+    assert "Diagnosis of log.csv" in page.text()
+    assert "20 steps, the last is 19." in page.text()
+    with log.open("a") as lines:
+        lines.write("20,70\n")
+    assert "21 steps, the last is 20." in page.text()

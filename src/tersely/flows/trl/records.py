@@ -19,7 +19,8 @@ from tersely.engines.learning.learner import LearnStats
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.shaping import RolloutColumns, ShapedStep
 from tersely.flows.train.record import step_record, write_rollouts
-from tersely.readers.steplogs import TRL_NAMES, in_our_words
+from tersely.readers.logs.trl import NAMES as TRL_NAMES
+from tersely.readers.steplogs import in_our_words
 
 # Written into a TRL checkpoint once it is whole.
 STATE_FILE = "tersely.json"

@@ -31,7 +31,8 @@ from tersely.flows.train.record import step_record, write_rollouts
 from tersely.flows.verl.estimator import GradedLine, JudgedLine
 from tersely.flows.verl.settings import GRADED, JUDGED, calls_a_step, weighted
 from tersely.metrics.loops import loops
-from tersely.readers.steplogs import VERL_NAMES, in_our_words
+from tersely.readers.logs.verl import NAMES as VERL_NAMES
+from tersely.readers.steplogs import in_our_words
 
 _Kind = TypeVar("_Kind")
 # The sampler's mismatch is not among them: verl's is of probabilities, ours of their logarithms.

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import altair as alt
 
-from tersely.core.types import AlarmRecord, StepRecord
+from tersely.core.types import AlarmRecord
+from tersely.dynamics.alarms import Alarm
+from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import Stages
 from tersely.metrics.numbers import defined
 from tersely.report.charts.figures import ChartRow, Layers, Spec
@@ -88,39 +90,50 @@ PANELS = (
     ),
     Panel("KL to the reference policy (nats per token)", ".3~g", {"KL": "kl_mean"}),
 )
+# What alarms read besides, for a page that has nothing but the log.
+MORE_PANELS = (
+    Panel("Mean reward", ".3~g", {"reward": "reward_mean"}, from_zero=False),
+    Panel(
+        "Prompts solved at least once, rollouts that loop (share)",
+        ".0%",
+        {"solved at least once": "solved_share", "loops": "looping_share"},
+    ),
+    Panel("Sampler against learner (nats per token)", ".3~g", {"mismatch": "sampler_mismatch"}),
+    Panel("Loss", ".3~g", {"loss": "loss"}, from_zero=False),
+)
 
 
 def draw_training(
-    steps: Sequence[StepRecord],
+    log: StepLog,
     *,
     stages: Stages,
     evaluations: Sequence[EvalPoint],
-    alarms: Sequence[AlarmRecord] = (),
+    alarms: Sequence[AlarmRecord | Alarm] = (),
+    panels: Sequence[Panel] = PANELS,
 ) -> Spec:
     """Small multiples over training steps, stages shaded, evaluations as diamonds, alarms as lines.
 
     A panel whose every value is undefined is left out.
     """
     datasets: Datasets = {}
-    last_step = max(record.step for record in steps)
-    first_step = min(record.step for record in steps)
-    drawn = [first_step, last_step, *(p.step for p in evaluations)]
+    drawn = [*log.step_N.astype(int).tolist(), *(p.step for p in evaluations)]
     domain = (min(drawn), max(drawn))
     # Named together where their names would lie on one another.
     marks = gather_alarms(alarms, apart_steps=(domain[1] - domain[0]) / 25)
     charts = [
         _training_panel(
-            panel, steps, evaluations, stages=stages, domain=domain, marks=marks, datasets=datasets
+            panel, log, evaluations, stages=stages, domain=domain, marks=marks, datasets=datasets
         )
-        for panel in PANELS
-        if any(math.isfinite(getattr(r, f)) for r in steps for f in panel.fields.values())
+        for panel in panels
+        if _overlaid(panel, evaluations)
+        or any(log.get(field) is not None for field in panel.fields.values())
     ]
     return arrange(charts, shared=("x",), datasets=datasets)
 
 
 def _training_panel(
     panel: Panel,
-    steps: Sequence[StepRecord],
+    log: StepLog,
     evaluations: Sequence[EvalPoint],
     *,
     stages: Stages,
@@ -128,10 +141,14 @@ def _training_panel(
     marks: list[ChartRow],
     datasets: Datasets,
 ) -> Layers:
-    colours = dict(zip(panel.fields, SERIES, strict=False))
-    if "correct" in colours:
-        colours |= RIGHT_WRONG
-    overlaid = bool(panel.evaluation and evaluations)
+    # A log that lacks a column has no place for it in the legend.
+    colours = {
+        label: colour
+        for (label, field), colour in zip(panel.fields.items(), SERIES, strict=False)
+        if field in log.columns
+    }
+    colours |= {label: colour for label, colour in RIGHT_WRONG.items() if label in colours}
+    overlaid = _overlaid(panel, evaluations)
     if overlaid:
         colours["evaluation ◆"] = EVALUATION
     colour = colour_by("series", colours)
@@ -149,7 +166,7 @@ def _training_panel(
     )
     layers = [
         *_shade(stages, domain, datasets=datasets),
-        *_lines(_read_fields(panel, steps), x, y, colour, steps=len(steps), datasets=datasets),
+        *_lines(_read_fields(panel, log), x, y, colour, steps=log.step_N.size, datasets=datasets),
     ]
     layers += _mark_alarms(marks, x, datasets=datasets)
     if overlaid:
@@ -159,11 +176,18 @@ def _training_panel(
     return alt.layer(*layers, title=panel.title, width=PANEL_PX, height=190)
 
 
-def _read_fields(panel: Panel, steps: Sequence[StepRecord]) -> list[ChartRow]:
+def _overlaid(panel: Panel, evaluations: Sequence[EvalPoint]) -> bool:
+    """Whether an evaluation has a mark in this panel."""
+    field = panel.evaluation
+    return field is not None and any(math.isfinite(getattr(p, field)) for p in evaluations)
+
+
+def _read_fields(panel: Panel, log: StepLog) -> list[ChartRow]:
     return [
-        {"step": r.step, "series": label, "value": defined(getattr(r, field))}
+        {"step": int(step), "series": label, "value": defined(float(value))}
         for label, field in panel.fields.items()
-        for r in steps
+        if field in log.columns
+        for step, value in zip(log.step_N, log.columns[field], strict=True)
     ]
 
 
@@ -213,7 +237,7 @@ def _evaluation_marks(
     return drawn
 
 
-def gather_alarms(alarms: Sequence[AlarmRecord], *, apart_steps: float) -> list[ChartRow]:
+def gather_alarms(alarms: Sequence[AlarmRecord | Alarm], *, apart_steps: float) -> list[ChartRow]:
     """One mark for all alarms that lie closer than so many steps to the first of them."""
     rows: list[ChartRow] = []
     for alarm in sorted(alarms, key=lambda alarm: alarm.step):

@@ -17,6 +17,7 @@ from tersely.core.manifest import (
 )
 from tersely.core.storage import write_atomically
 from tersely.core.types import AlarmRecord, EvalRecord, Problem, StepRecord, StepTiming
+from tersely.dynamics.log import log_records
 from tersely.dynamics.stages import Stages, estimate_stages
 from tersely.flows.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
 from tersely.metrics.budgets import Protocol, score
@@ -350,7 +351,7 @@ def _figures(run: RunFolder, measured: MeasuredRun) -> list[Figure]:
                 + ("Dashed red lines: alarms, where first raised. " if run.alarms else "")
                 + describe_protocol(overall.protocol),
                 draw_training(
-                    run.steps,
+                    log_records(run.steps),
                     stages=measured.stages,
                     evaluations=measured.points,
                     alarms=run.alarms,

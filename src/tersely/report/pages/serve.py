@@ -6,7 +6,11 @@ from pathlib import Path
 from threading import Lock
 
 from tersely.core.errors import DataError
+from tersely.core.manifest import FILE
+from tersely.flows.diagnose import diagnose
 from tersely.flows.recipe.recipe import RECIPE_FILE, read_recipe
+from tersely.readers.steplogs import read_steps
+from tersely.report.pages.diagnosis import draw_diagnosis
 from tersely.report.pages.run import draw_report
 
 HOST = "127.0.0.1"
@@ -21,11 +25,11 @@ _WAITING = """<!doctype html>
 
 
 class LivePage:
-    """The page of a run folder, kept until the run has grown."""
+    """The page of a run folder or of another tool's log, kept until it has grown."""
 
-    def __init__(self, folder: Path, *, refresh_s: float) -> None:
-        self._folder, self._refresh_s = folder, refresh_s
-        self._drawn: tuple[tuple[int, int, int], str] | None = None
+    def __init__(self, place: Path, *, refresh_s: float) -> None:
+        self._folder, self._refresh_s = place, refresh_s
+        self._drawn: tuple[tuple[int, ...], str] | None = None
         self._one_at_a_time = Lock()
 
     def text(self) -> str:
@@ -33,32 +37,44 @@ class LivePage:
         with self._one_at_a_time:
             state = self._state()
             if self._drawn is None or self._drawn[0] != state:
-                self._drawn = (state, self._draw(state[0]))
+                self._drawn = (state, self._draw())
             refresh = f'<meta http-equiv="refresh" content="{self._refresh_s:g}">'
             return self._drawn[1].replace("<head>", f"<head>\n{refresh}", 1)
 
-    def _state(self) -> tuple[int, int, int]:
-        """Steps, evaluations and alarms that are there."""
-        counts = []
-        for name in ("steps.jsonl", "alarms.jsonl"):
-            file = self._folder / name
-            counts.append(file.read_bytes().count(b"\n") if file.is_file() else 0)
+    def _state(self) -> tuple[int, ...]:
+        """Steps, evaluations and alarms that are there; bytes of another tool's log."""
+        if not is_run(self._folder):
+            files = [self._folder, *self._folder.rglob("*")]
+            return (sum(file.stat().st_size for file in files if file.is_file()),)
+        counts = [_count_lines(self._folder / name) for name in ("steps.jsonl", "alarms.jsonl")]
         return counts[0], len(list(self._folder.glob("eval/step-*.jsonl"))), counts[1]
 
-    def _draw(self, steps: int) -> str:
+    def _draw(self) -> str:
+        name = html.escape(self._folder.resolve().name)
         try:
-            return draw_report(self._folder).text
+            if is_run(self._folder):
+                return draw_report(self._folder).text
+            log = read_steps(self._folder, columns={})
+            return draw_diagnosis(log, diagnose(log), name=self._folder.resolve().name)
         except DataError as error:
-            return _WAITING.format(
-                name=html.escape(self._folder.name), steps=steps, reason=html.escape(str(error))
-            )
+            steps = _count_lines(self._folder / "steps.jsonl")
+            return _WAITING.format(name=name, steps=steps, reason=html.escape(str(error)))
 
 
-def make_server(folder: Path, *, port: int, refresh_s: float) -> ThreadingHTTPServer:
+def is_run(place: Path) -> bool:
+    """Whether it is a run folder of ours, with a report to come."""
+    return (place / FILE).is_file()
+
+
+def _count_lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
+
+
+def make_server(place: Path, *, port: int, refresh_s: float) -> ThreadingHTTPServer:
     """A server of the run's page on loopback; port 0 takes a free one."""
-    page = LivePage(folder, refresh_s=refresh_s)
-    if (folder / RECIPE_FILE).is_file():
-        read_recipe(folder / RECIPE_FILE)  # refused here, where somebody reads it
+    page = LivePage(place, refresh_s=refresh_s)
+    if (place / RECIPE_FILE).is_file():
+        read_recipe(place / RECIPE_FILE)  # refused here, where somebody reads it
 
     class Handler(BaseHTTPRequestHandler):
         """Answers ``/`` with the page, and nothing else."""

@@ -1,0 +1,145 @@
+"""Whose names a log bears, and which of its columns is which of ours."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from tersely.core.errors import ConfigError, no_such
+from tersely.dynamics.log import COLUMNS
+from tersely.readers.logs import LogTool, tools
+
+# Where a log has several, the first of each row; the last two count calls of a logger, and are
+# read where there is no other.
+STEPS = (
+    "step",
+    "train/global_step",
+    "training/global_step",
+    "trainer/global_step",
+    "global_step",
+    "eval/global_step",
+    "rollout/step",
+    "train/step",
+    "steps",
+    "iteration",
+)
+CALLS = ("Step", "_step")
+OURS = {name: name for name in COLUMNS}
+_HARDER = {"level": "difficulty", "band": "difficulty"}
+_HELD_OUT = re.compile(r"(eval|val|valid|validation|test)[/_.](accuracy|acc)")
+_HARDNESS = re.compile(r"curriculum/.*(difficulty|level|band).*")
+_PREFIX = "train/"
+# What a reward's name says of it: most like accuracy first; the last are none.
+_LIKELY = (re.compile("acc|correct"), re.compile("verif|solve|exact|outcome|answer|math"))
+_UNLIKELY = re.compile(
+    "format|length|len_|_len|tag|think|repeat|repetition|overlong|penalty|cosine|lang"
+)
+
+
+class NamedColumns(NamedTuple):
+    """Which columns of a log are which of ours.
+
+    Args:
+        sources: the log's names by ours; of each row the first that is known counts.
+        choices: names of ``accuracy`` and ``eval_accuracy`` that could be it, the likeliest first.
+        tool: whose names they are; None if nobody's.
+    """
+
+    sources: Mapping[str, Sequence[str]]
+    choices: Mapping[str, Sequence[str]]
+    tool: LogTool | None
+
+
+def check_columns(given: Mapping[str, str]) -> None:
+    """ConfigError for a name that is none of ours; ``given`` is our name to a log's."""
+    for name in given:
+        if name not in (*COLUMNS, "step"):
+            raise ConfigError(no_such("column", name, ("step", *COLUMNS), of="a step log"))
+
+
+def is_known(name: str) -> bool:
+    """Whether a column of that name says something to us."""
+    return (
+        name in OURS
+        or name in _HARDER
+        or name in (*STEPS, *CALLS)
+        or _HELD_OUT.fullmatch(name) is not None
+        or any(
+            _their(name, tool.names) is not None
+            or any(rule and rule.fullmatch(name) for rule in (tool.accuracy, tool.held_out))
+            for tool in tools().values()
+        )
+    )
+
+
+def name_columns(
+    keys: Sequence[str], given: Mapping[str, str], *, tool: str | None = None
+) -> NamedColumns:
+    """Our names of a log's columns.
+
+    Args:
+        given: our name to the log's, as the user says it; such a column has no other.
+        tool: whose names alone are known beside ours; None takes those of the tool that has most
+            of them, then of all others.
+    """
+    free = [key for key in keys if key not in given.values()]
+    sources: dict[str, Sequence[str]] = {our: [their] for our, their in given.items()}
+    if "step" not in sources:
+        steps = [name for name in STEPS if name in free]
+        sources["step"] = steps or [name for name in CALLS if name in free]
+    ranked = _by_hits(free) if tool is None else [tools()[tool]]
+    tables: list[Mapping[str, str]] = [OURS, *(each.names for each in ranked), _HARDER]
+    for names in tables:
+        found: dict[str, list[str]] = {}
+        for their, our in names.items():
+            found.setdefault(our, []).extend(key for key in (their, _PREFIX + their) if key in free)
+        sources |= {our: named for our, named in found.items() if named and our not in sources}
+    hardness = [key for key in free if _HARDNESS.fullmatch(key)]
+    if hardness and "difficulty" not in sources:
+        sources["difficulty"] = hardness[:1]
+    best = ranked[0] if ranked else None
+    return NamedColumns(sources, _choices(free, sources, ranked), best)
+
+
+def _their(key: str, names: Mapping[str, str]) -> str | None:
+    return names.get(key) or names.get(key.removeprefix(_PREFIX))
+
+
+def _by_hits(keys: Iterable[str]) -> list[LogTool]:
+    """The tools that know a name of these, most names first."""
+    keys = list(keys)
+    hits = {
+        name: sum(
+            (_their(key, tool.names) is not None)
+            + bool(tool.held_out and tool.held_out.fullmatch(key))
+            + bool(tool.accuracy and tool.accuracy.fullmatch(key))
+            for key in keys
+        )
+        for name, tool in tools().items()
+    }
+    return [tools()[name] for name in sorted(hits, key=lambda name: -hits[name]) if hits[name]]
+
+
+def _choices(
+    keys: Sequence[str], sources: Mapping[str, Sequence[str]], ranked: Sequence[LogTool]
+) -> dict[str, Sequence[str]]:
+    taken = {their for named in sources.values() for their in named}
+    found: dict[str, Sequence[str]] = {}
+    for our, rules in (
+        ("accuracy", [each.accuracy for each in ranked]),
+        ("eval_accuracy", [_HELD_OUT, *(each.held_out for each in ranked)]),
+    ):
+        if our in sources:
+            continue
+        fitting = [
+            key
+            for key in keys
+            if key not in taken and any(rule and rule.fullmatch(key) for rule in rules)
+        ]
+        likely = [key for key in fitting if not _UNLIKELY.search(key.lower())]
+        found[our] = sorted(likely, key=_likelihood)
+    return found
+
+
+def _likelihood(key: str) -> int:
+    places = (at for at, words in enumerate(_LIKELY) if words.search(key.lower()))
+    return next(places, len(_LIKELY))

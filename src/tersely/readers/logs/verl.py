@@ -1,0 +1,61 @@
+"""verl's metrics: those of its file logger, or as its console prints them."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tersely.core.errors import DataError
+from tersely.readers.logged import LoggedRun, entry, json_lines, read_text
+
+# verl 0.9.1's; its mismatch of the sampler is of probabilities and so none of ours, but for the
+# divergence that its rollout correction logs.
+NAMES = {
+    "response_length/mean": "tokens_mean",
+    "response_length/clip_ratio": "truncated_share",
+    "actor/entropy": "entropy_mean",
+    "actor/kl_loss": "kl_mean",
+    "critic/score/mean": "reward_mean",
+    "rollout_corr/k3_kl": "sampler_mismatch",
+    "actor/grad_norm": "grad_norm",
+    "actor/pg_clipfrac": "clip_share",
+    "actor/pg_loss": "loss",
+    "actor/lr": "learning_rate",
+}
+HELD_OUT = re.compile(r"val-core/.+/(acc|reward)/mean@\d+")
+CAUTIONS = {
+    "response_length/clip_ratio": (
+        "verl's response_length/clip_ratio is read as the share of cut rollouts, and is wrong in "
+        "versions up to 0.9: the v1 trainer compares with the longest rollout of the batch, so it "
+        "is never 0 (verl issue 7817), and rollouts that max_model_len cuts are not counted (7823)."
+    )
+}
+_GIVE = "give its metrics or console output"
+_CONSOLE = re.compile(r"\bstep:(\d+) - (.*)")
+
+
+def looks_like(path: Path) -> bool:
+    """Lines ``{"step": n, "data": {...}}``, or ``step:n - name:value``."""
+    if not path.is_file():
+        return False
+    text = read_text(path, give=_GIVE)
+    return bool(re.match(r'\s*\{"step": *\d+, *"data": *\{', text)) or any(
+        " - " in found[2] or ":" in found[2] for found in _CONSOLE.finditer(text)
+    )
+
+
+def verl(path: Path) -> list[LoggedRun]:
+    """File logger: ``{"step": n, "data": {...}}`` a line; console: ``step:n - name:value``."""
+    rows: list[Mapping[str, Any]] = []
+    text = read_text(path, give=_GIVE)
+    for number, (line, found) in enumerate(json_lines(path, text), start=1):
+        if found is not None:
+            data = entry(found.get("data", {}), place=f"{path}:{number}: data")
+            rows.append({"step": found.get("step"), **data})
+        elif match := _CONSOLE.search(line):
+            pairs = (part.rpartition(":") for part in match[2].split(" - "))
+            rows.append({"step": match[1], **{name.strip(): value for name, _, value in pairs}})
+    head = text.partition("\n")[0]
+    if not rows and re.search(r"[,;\t]", head) and "step" in head.lower():
+        raise DataError(f"{path} is CSV, no log of verl's; read it with --from csv")
+    return [LoggedRun(path.name, rows)]
