@@ -10,7 +10,10 @@ from numpy.typing import ArrayLike
 
 from tersely.core.types import StepRecord
 
-COLUMNS = tuple(field.name for field in fields(StepRecord) if field.name != "step")
+RECORDED = tuple(field.name for field in fields(StepRecord) if field.name != "step")
+# Held-out accuracy, at the steps that had an evaluation; and how hard the step's prompts are, on
+# any scale that rises with it. No step record has them.
+COLUMNS = (*RECORDED, "eval_accuracy", "difficulty")
 
 
 class StepLog(NamedTuple):
@@ -18,7 +21,7 @@ class StepLog(NamedTuple):
 
     Args:
         step_N: the training steps.
-        columns: arrays over N by the names of ``StepRecord``'s fields; NaN where undefined.
+        columns: arrays over N by the names in ``COLUMNS``; NaN where undefined.
         staleness: updates per rollout batch (S); NaN if not known.
         repeated_steps: records that a later restart superseded, left out here.
         notes: what its reader says of it, a sentence each.
@@ -74,7 +77,7 @@ def log_records(records: Iterable[StepRecord], *, staleness: float = np.nan) -> 
     records = list(records)
     return make_log(
         [float(r.step) for r in records],
-        {name: [float(getattr(r, name)) for r in records] for name in COLUMNS},
+        {name: [float(getattr(r, name)) for r in records] for name in RECORDED},
         staleness=staleness,
     )
 

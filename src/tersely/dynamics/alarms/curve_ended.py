@@ -5,8 +5,9 @@ from jaxtyping import Float
 
 from tersely.dynamics.alarms import Severity
 from tersely.dynamics.log import StepLog
+from tersely.dynamics.noise import NoisyLog
 
-PLACE, SEVERITY = 140, Severity.WARNING
+PLACE, SEVERITY = 40, Severity.ERROR
 # Any of several will do.
 COLUMNS: tuple[str, ...] = ()
 LEAST_RECORDS, LEAST_AFTER_GAPS, GAP_TIMES = 5, 10, 5
@@ -34,10 +35,10 @@ ADVICE = (
 )
 
 
-def curve_ended(log: StepLog) -> str | None:
+def curve_ended(log: NoisyLog) -> str | None:
     """A curve without gaps has had no finite value for 5 records, or one with gaps for 10 records
     and five times its longest gap."""
-    return say_ended(log)
+    return say_ended(log.log)
 
 
 def say_ended(log: StepLog) -> str | None:
@@ -65,5 +66,7 @@ def _end(values_N: Float[np.ndarray, " N"]) -> int | None:
         return None
     at = int(known_K[-1]) + 1
     longest_gap = int(np.diff(known_K).max(initial=1)) - 1
-    least = max(LEAST_AFTER_GAPS, GAP_TIMES * longest_gap) if longest_gap else LEAST_RECORDS
+    least = max(LEAST_AFTER_GAPS, GAP_TIMES * longest_gap)
+    if known_K.size > 1 and not longest_gap:
+        least = LEAST_RECORDS
     return at if values_N.size - at >= least else None
