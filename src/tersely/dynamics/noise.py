@@ -21,14 +21,28 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tersely.dynamics.log import StepLog
 
-WINDOWS = (10, 20, 40, 80)
+WINDOWS = (5, 10, 20, 40, 80)
+START, RECENT = 10, 20
 ERRORS = 4.5
 WILD = 4.0
 MOST_CORRELATED = 0.9
 ROUNDING = 1e-9
+# Records by which the noise is measured.
+LATELY = 400
+# The noise of few records is itself hardly known: 20% more at 30 records.
+UNSURE = 6.0
 # Of the absolute values of a normal variable, three quarters lie below this.
 THREE_QUARTERS = 1.1503
-SHARES = ("accuracy", "eval_accuracy")
+# Shares of the step's prompts, and of its rollouts.
+OF_PROMPTS = ("solved_share", "zero_signal_share")
+OF_ROLLOUTS = (
+    "accuracy",
+    "positive_share",
+    "truncated_share",
+    "unparsed_share",
+    "ungraded_share",
+    "looping_share",
+)
 
 Enough = Callable[[float, float], bool]
 
@@ -71,37 +85,42 @@ class NoisyColumn:
         self._least = least
 
     @cached_property
-    def _scale(self) -> float:
-        return _spread(np.diff(self.value_K))
+    def _spreads(self) -> tuple[float, float]:
+        """Of the differences over one record and over two; 0 for two where most values repeat."""
+        value_K = self.value_K[-LATELY:]
+        near, usual = _spread(value_K[1:] - value_K[:-1])
+        return near, _spread(value_K[2:] - value_K[:-2])[0] if usual else 0.0
 
     @cached_property
     def correlation(self) -> float:
         """Of the noise of neighbouring records: 0 to 0.9, less one standard error of its own."""
-        if self.size < 4 or not _usual(np.diff(self.value_K)):
+        near, over_two = self._spreads
+        if self.size < 4 or not over_two:
             return 0.0
-        over_two = _spread(self.value_K[2:] - self.value_K[:-2])
-        rho = (over_two / self._scale) ** 2 - 1 - 1 / np.sqrt(self.size)
-        return float(np.clip(rho, 0.0, MOST_CORRELATED))
+        rho = (over_two / near) ** 2 - 1 - 1 / min(self.size, LATELY) ** 0.5
+        return min(max(rho, 0.0), MOST_CORRELATED)
 
     @cached_property
     def noise(self) -> float:
         """Standard deviation of one record about its mean."""
-        return max(self._least, float(self._scale / np.sqrt(2 * (1 - self.correlation))))
+        return max(self._least, self._spreads[0] / (2 * (1 - self.correlation)) ** 0.5)
 
     def error(self, records: int) -> float:
         """Standard error of a mean of so many neighbouring records."""
         rho = self.correlation
-        return float(self.noise * np.sqrt((1 + rho) / (1 - rho) / records))
+        unsure = 1 + UNSURE / self.size
+        return unsure * self.noise * ((1 + rho) / (1 - rho) / records) ** 0.5
 
     @cached_property
     def tame_K(self) -> Float[np.ndarray, " K"]:
         """The values, wild ones drawn in to the median of five."""
         if self.size < 5:
             return self.value_K
-        padded = np.pad(self.value_K, 2, mode="edge")
+        first, last = self.value_K[0], self.value_K[-1]
+        padded = np.concatenate(([first, first], self.value_K, [last, last]))
         near_K = np.partition(sliding_window_view(padded, 5), 2, axis=-1)[:, 2]
         far = WILD * self.noise
-        return np.clip(self.value_K, near_K - far, near_K + far)
+        return np.minimum(np.maximum(self.value_K, near_K - far), near_K + far)
 
     @cached_property
     def _sum_K(self) -> Float[np.ndarray, " K1"]:
@@ -111,25 +130,33 @@ class NoisyColumn:
         """Of the records from the first up to, but not including, the last."""
         return float((self._sum_K[last] - self._sum_K[first]) / (last - first))
 
-    def start(self, records: int = WINDOWS[0]) -> float:
+    def start(self, records: int = START) -> float:
         """Mean of the first records."""
         return self.mean(0, min(records, self.size))
 
-    def recent(self, records: int = WINDOWS[1]) -> float:
+    def recent(self, records: int = RECENT) -> float:
         """Mean of the last records."""
         return self.mean(max(0, self.size - records), self.size)
 
-    def fell(self, enough: Enough, *, from_start: bool = False) -> Move | None:
+    def fell(
+        self, enough: Enough, *, from_start: bool = False, shortest: int = START
+    ) -> Move | None:
         """The fall from the highest earlier mean, or from the first, that is large enough (of the
         means before and after) and beyond the noise."""
-        return self._moved(enough, sign=1.0, from_start=from_start)
+        return self._moved(enough, sign=1.0, from_start=from_start, shortest=shortest)
 
-    def rose(self, enough: Enough, *, from_start: bool = False) -> Move | None:
+    def rose(
+        self, enough: Enough, *, from_start: bool = False, shortest: int = START
+    ) -> Move | None:
         """The rise from the lowest earlier mean, or from the first."""
-        return self._moved(enough, sign=-1.0, from_start=from_start)
+        return self._moved(enough, sign=-1.0, from_start=from_start, shortest=shortest)
 
-    def _moved(self, enough: Enough, *, sign: float, from_start: bool) -> Move | None:
+    def _moved(
+        self, enough: Enough, *, sign: float, from_start: bool, shortest: int
+    ) -> Move | None:
         for window in WINDOWS:
+            if window < shortest:
+                continue
             if self.size < 2 * window:
                 return None
             last = 1 if from_start else self.size - 2 * window + 1
@@ -137,7 +164,7 @@ class NoisyColumn:
             mean_W = (self._sum_K[first_W + window] - self._sum_K[first_W]) / window
             best = int(np.argmax(sign * mean_W))
             before, after = float(mean_W[best]), self.mean(self.size - window, self.size)
-            error = float(np.sqrt(2.0)) * self.error(window)
+            error = 2**0.5 * self.error(window)
             moved = sign * (before - after)
             if moved > max(ERRORS * error, ROUNDING * abs(before)) and enough(before, after):
                 at, until = self.step_K[[first_W[best], first_W[best] + window - 1]]
@@ -191,32 +218,24 @@ class NoisyLog:
 
     def _binomial(self, name: str, value_K: Float[np.ndarray, " K"]) -> float:
         """Standard deviation of a share of the step's rollouts, or prompts, drawn independently."""
-        of = "prompts" if name in ("solved_share", "zero_signal_share") else "rollouts"
+        of = "prompts" if name in OF_PROMPTS else "rollouts"
         counts_N = self.log.columns.get(of)
-        if counts_N is None or not (name in SHARES[:1] or name.endswith("_share")):
+        if counts_N is None or name not in (*OF_PROMPTS, *OF_ROLLOUTS):
             return 0.0
-        known_N = counts_N[np.isfinite(counts_N) & (counts_N > 0)]
-        if not known_N.size:
+        count = float(np.nanmean(counts_N)) if np.isfinite(counts_N).any() else 0.0
+        if count <= 0:
             return 0.0
-        count = float(np.median(known_N))
         share = (float(value_K.mean()) * count + 0.5) / (count + 1)
-        return float(np.sqrt(share * (1 - share) / count))
+        return max(share * (1 - share) / count, 0.0) ** 0.5
 
 
-def _spread(difference_K: Float[np.ndarray, " K"]) -> float:
-    """Root mean square about the median; what lies beyond three usual deviations is drawn in."""
+def _spread(difference_K: Float[np.ndarray, " K"]) -> tuple[float, float]:
+    """Root mean square about the median, what lies beyond three usual deviations drawn in; and the
+    usual one, which three quarters fit: 0 where most values repeat the one before."""
     if not difference_K.size:
-        return 0.0
-    size_K = np.abs(difference_K - np.median(difference_K))
-    usual = _usual(difference_K)
+        return 0.0, 0.0
+    size_K = np.sort(np.abs(difference_K - np.sort(difference_K)[difference_K.size // 2]))
+    usual = float(size_K[3 * (size_K.size - 1) // 4]) / THREE_QUARTERS
     if usual > 0:
         size_K = np.minimum(size_K, 3 * usual)
-    return float(np.sqrt(np.mean(size_K**2)))
-
-
-def _usual(difference_K: Float[np.ndarray, " K"]) -> float:
-    """The standard deviation that the smaller three quarters of deviations are of; 0 where most
-    values repeat the one before."""
-    size_K = np.abs(difference_K - np.median(difference_K))
-    place = 3 * (size_K.size - 1) // 4
-    return float(np.partition(size_K, place)[place]) / THREE_QUARTERS
+    return float(size_K @ size_K / size_K.size) ** 0.5, usual

@@ -5,7 +5,11 @@ import numpy as np
 from tersely.dynamics.noise import Enough, Move, NoisyLog
 
 CLEAR_ERRORS, TARGET_MOVED = 2.0, 0.03
-FALL_FROM_START, FALL_FROM_BEST, LEAST_FALL = 0.15, 0.2, 0.04
+FALL_FROM_START, FALL_FROM_BEST, LOST_FROM_BEST, LEAST_FALL = 0.12, 0.15, 0.3, 0.04
+# A run whose accuracy is still so far above its start has lost nothing yet.
+GAINED = 1.1
+# A loss is to be seen early.
+SHORTEST = 5
 HELD_OUT_LEFT = 0.95
 CANNOT_TELL = (
     "; the log does not say how hard its prompts were: if they were made harder on purpose, this "
@@ -30,13 +34,17 @@ def target_moved(log: NoisyLog, move: Move) -> int:
 
 
 def accuracy_fall(log: NoisyLog) -> Move | None:
-    """Accuracy 15% below its start or 20% below its best and 4 points, if prompts did not become
+    """Accuracy 12% below its start, 15% below its best and near its start, or 30% below its best;
+    by 4 points, if prompts did not become
     harder and held-out accuracy, where it is known, fell too."""
     accuracy = log.get("accuracy")
     if accuracy is None:
         return None
-    move = accuracy.fell(_below(1 - FALL_FROM_START), from_start=True)
-    move = move or accuracy.fell(_below(1 - FALL_FROM_BEST))
+    move = accuracy.fell(_below(1 - FALL_FROM_START), from_start=True, shortest=SHORTEST)
+    move = move or accuracy.fell(_below(1 - FALL_FROM_BEST), shortest=SHORTEST)
+    gained = move is not None and move.after > GAINED * accuracy.start()
+    if gained:
+        move = accuracy.fell(_below(1 - LOST_FROM_BEST))
     if move is None or harder(log, move) or _held_out_stands(log, move):
         return None
     return move

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
-FEWEST, BEFORE, LAST, ABOUT = 30, 50, 5, 5
-LARGEST_TIMES, SERIES, ERRORS, LATELY, MOST_SHARE = 3, 3, 4.0, 200, 0.08
+FEWEST, FEWEST_OF_SERIES, BEFORE, LAST, ABOUT = 30, 60, 50, 5, 5
+LARGEST_TIMES, SERIES, ERRORS, LATELY, MOST_SHARE = 3, 3, 4.0, 200, 0.1
 THREE_QUARTERS = 1.1503
 
 
@@ -28,17 +28,18 @@ def jumped(
 def spikes(value_K: Float[np.ndarray, " K"], *, times: float) -> Int[np.ndarray, " S"]:
     """The places of at least 3 among the last 200 records that stand ``times`` above the median of
     eleven and four standard deviations (of logarithms) above it; none where as many, or a third of
-    that, stand as far below it or one in twelve above it, for then the column is so anyway."""
+    that, stand as far below it or a tenth of all above it, for then the column is so anyway."""
     value_K = value_K[-LATELY:]
     none_S = np.zeros(0, dtype=int)
-    if value_K.size < FEWEST or not (value_K > 0).all():
+    if value_K.size < FEWEST_OF_SERIES or not (value_K > 0).all():
         return none_S
     log_K = np.log(value_K)
     window = 2 * ABOUT + 1
-    about_K = np.median(sliding_window_view(np.pad(log_K, ABOUT, mode="edge"), window), axis=-1)
+    padded = np.pad(log_K, ABOUT, mode="reflect")
+    about_K = np.partition(sliding_window_view(padded, window), ABOUT, axis=-1)[:, ABOUT]
     over_K = log_K - about_K
-    usual = float(np.quantile(np.abs(over_K), 0.75)) / THREE_QUARTERS
+    usual = float(np.sort(np.abs(over_K))[3 * over_K.size // 4]) / THREE_QUARTERS
     far = max(np.log(times), ERRORS * usual)
     (up_S,), (down_S,) = np.nonzero(over_K >= far), np.nonzero(over_K <= -far)
-    few = up_S.size <= MOST_SHARE * value_K.size
+    few = up_S.size < MOST_SHARE * value_K.size
     return up_S if few and up_S.size >= max(SERIES, SERIES * down_S.size) else none_S

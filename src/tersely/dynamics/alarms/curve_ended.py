@@ -25,6 +25,8 @@ CURVES = (
     "truncated_share",
     "clip_share",
 )
+# Every step that learns has these.
+ALWAYS = ("loss", "grad_norm")
 REASON = (
     "one loss or gradient that is NaN makes the weights NaN, and every later step is lost; and "
     "where another curve ends, the alarms that read it are silent"
@@ -49,7 +51,10 @@ def say_ended(log: StepLog) -> str | None:
     ended: dict[int, list[str]] = {}
     for name in CURVES:
         values_N = log.columns.get(name)
-        if values_N is not None and (at := _end(values_N[learned_N])) is not None:
+        if values_N is None:
+            continue
+        at = _end(values_N[learned_N], always=name in ALWAYS)
+        if at is not None:
             ended.setdefault(at, []).append(name)
     parts = []
     for at, names in sorted(ended.items()):
@@ -59,11 +64,12 @@ def say_ended(log: StepLog) -> str | None:
     return ", and ".join(parts) or None
 
 
-def _end(values_N: Float[np.ndarray, " N"]) -> int | None:
-    """The record from which a column has no value any more."""
+def _end(values_N: Float[np.ndarray, " N"], *, always: bool) -> int | None:
+    """The record from which a column has no value any more, or the first where it never had one
+    and always should."""
     (known_K,) = np.nonzero(np.isfinite(values_N))
     if not known_K.size:
-        return None
+        return 0 if always and values_N.size >= LEAST_RECORDS else None
     at = int(known_K[-1]) + 1
     longest_gap = int(np.diff(known_K).max(initial=1)) - 1
     least = max(LEAST_AFTER_GAPS, GAP_TIMES * longest_gap)

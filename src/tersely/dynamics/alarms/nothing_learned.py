@@ -8,7 +8,7 @@ from tersely.dynamics.noise import NoisyLog
 PLACE, SEVERITY = 85, Severity.WARNING
 COLUMNS: tuple[str, ...] = ()
 EITHER = ("zero_signal_share", "grad_norm", "reward_mean", "learning_rate")
-MOST, MOST_LEARNED, LEARNED, SMALLEST, WINDOW = 0.75, 0.95, 0.75, 0.0, 20
+MOST, MOST_LEARNED, LEARNED, SMALLEST, WINDOW = 0.8, 0.95, 0.8, 0.0, 20
 REASON = (
     "a group of equal rewards, a gradient of zero or a learning rate of zero moves no weight: its "
     "rollouts are paid for and teach nothing"
@@ -20,7 +20,7 @@ ADVICE = (
 
 
 def nothing_learned(log: NoisyLog) -> str | None:
-    """Of the last 20 records: three quarters of groups without a signal (0.95 where most is right),
+    """Of the last 20 records: 80% of groups without a signal (0.95 where most is right),
     half of gradients zero, a learning rate of zero, or always the same reward."""
     return _groups(log) or _constants(log)
 

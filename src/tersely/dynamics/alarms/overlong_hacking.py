@@ -8,7 +8,7 @@ from tersely.dynamics.purpose import target_moved
 
 PLACE, SEVERITY = 70, Severity.WARNING
 COLUMNS: tuple[str, ...] = ("tokens_mean", "target_tokens")
-TIMES = 1.1
+TIMES = 1.15
 FEWEST = 80
 REASON = (
     "where nothing overlong is punished, being overlong avoids punishment "
@@ -18,7 +18,7 @@ ADVICE = 'do not mask both long cells: set treatment.cells = "no-long-correct" o
 
 
 def overlong_hacking(log: NoisyLog) -> str | None:
-    """Mean length above the target and 10% above its least, while the target did not rise."""
+    """Mean length above the target and 15% above its least, while the target did not rise."""
     tokens, target = log.logarithm("tokens_mean"), log.get("target_tokens")
     if tokens is None or target is None or log.step_N.size < FEWEST:
         return None
