@@ -31,8 +31,8 @@ def test_a_run_that_is_cut_from_its_first_step_on_is_named_at_the_first_look() -
 @pytest.mark.parametrize(
     ("share_N", "expected"),
     [
-        (np.full(40, 0.9), [NAME]),
-        (np.full(40, 0.89), []),
+        (np.full(40, 0.8), [NAME]),
+        (np.full(40, 0.79), []),
         # Medians of 20 at 0, 10 and 20: 0.98 at most, 0.94 and 0.92 lately, 4 and 6 points below.
         (np.r_[np.full(20, 0.98), np.full(20, 0.94)], [NAME]),
         (np.r_[np.full(20, 0.98), np.full(20, 0.92)], []),

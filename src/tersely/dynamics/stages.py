@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 from tersely.dynamics.decay import Data, DecayShape, Fit, best_fit, evaluate, prepare, tau_interval
+from tersely.dynamics.noise import NoisyColumn
 
 REMAINING_DROP = 0.05
 SMALLEST_FALL = 0.20
 FEWEST_STEPS = 8
+PLAIN_R_SQUARED, NOISE_TIMES, TINY = 0.8, 1.4, 1e-9
 # Half the 95% quantile of the chi-square distribution with one degree of freedom.
 HALF_CHI_SQUARE = 1.92
 
@@ -55,7 +57,8 @@ def estimate_stages(
     t counts from the first step. The decay is held against a constant, a line, and itself with a
     drift, a later rise or a restart, by BIC (``decay``). No stages (all NaN but ``shape``) with
     fewer than 8 steps of defined length, when no decay describes them best, or when the decay
-    lowers length by less than 20% between the first and the last step. A decay that is still under
+    lowers length by less than 20% between the first and the last step, and where what it leaves is
+    more than noise. A decay that is still under
     way at the last step gives an extrapolated end past it. After a restart that put back more than
     5% of the drop, stage one ends when 5% of it remains again.
     """
@@ -73,6 +76,8 @@ def estimate_stages(
     plateau, drop = fit.coefficients[:2]
     fall = drop * -np.expm1(-data.elapsed_N[-1] / fit.tau)
     if fall < SMALLEST_FALL * (plateau + drop):
+        return found
+    if not _describes(data, fit):
         return found
     low, high = tau_interval(data, fit, drop=HALF_CHI_SQUARE)
     ends = [_end(fit._replace(tau=tau)) for tau in (low, high)]
@@ -98,6 +103,16 @@ def _end(fit: Fit) -> float:
     log_again = np.log(again / drop) + fit.break_at / fit.tau
     after = fit.tau * float(np.logaddexp(0.0, log_again) - np.log(REMAINING_DROP))
     return after if after > fit.break_at else end
+
+
+def _describes(data: Data, fit: Fit) -> bool:
+    """What the curve leaves is as much as the noise of neighbours, or a fifth of the variance."""
+    if _r_squared(data, fit) >= PLAIN_R_SQUARED:
+        return True
+    curve_N = evaluate(fit, data.elapsed_N)
+    log_N = np.log(np.maximum(data.tokens_N, TINY))
+    residual_N = log_N - np.log(np.maximum(curve_N, TINY))
+    return bool(residual_N.std() <= NOISE_TIMES * NoisyColumn(data.elapsed_N, log_N).noise)
 
 
 def _r_squared(data: Data, fit: Fit) -> float:

@@ -1,16 +1,25 @@
 """What stage a run is in, what is wrong, and what to change, in plain sentences."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tersely.dynamics.alarms import RECENT, START, Alarm, Severity, first_alarms, rules
+from tersely.dynamics.alarms import (
+    RECENT,
+    START,
+    Alarm,
+    Severity,
+    first_alarms,
+    rules,
+    standing_alarms,
+)
 from tersely.dynamics.alarms.curve_ended import say_ended
 from tersely.dynamics.decay import DecayShape
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
 
-# What most rules read; each is said where it is not there.
+# What the rules read, the columns that most need first.
 READ = (
     "tokens_mean",
     "accuracy",
@@ -20,6 +29,8 @@ READ = (
     "truncated_share",
     "target_tokens",
 )
+# Alarms that say that accuracy is being lost.
+LOSSES = ("reasoning collapse", "accuracy falling", "reward hacking", "held out falling")
 FEWEST_OF_ALARMS = START + RECENT
 # What a stage may have moved: our words for it, and the digits that tell it.
 EFFECTS = {
@@ -59,19 +70,19 @@ def diagnose(log: StepLog) -> Diagnosis:
     blank_N = np.full(log.step_N.shape, np.nan)
     stages = estimate_stages(log.step_N, blank_N if tokens_N is None else tokens_N)
     alarms = first_alarms(log)
-    lost = any(alarm.severity is Severity.ERROR for alarm in alarms)
+    standing = [alarm for alarm in standing_alarms(log) if alarm.severity is Severity.ERROR]
     return Diagnosis(
         steps=log.step_N.size,
         last_step=int(log.step_N[-1]) if log.step_N.size else -1,
         stages=stages,
-        stage=_say_stage(log, stages, lost=lost),
+        stage=_say_stage(log, stages, errors=[alarm.name for alarm in standing]),
         effects=_say_effects(log, stages),
         alarms=alarms,
         unknown=_say_unknown(log),
     )
 
 
-def _say_stage(log: StepLog, stages: Stages, *, lost: bool) -> str:
+def _say_stage(log: StepLog, stages: Stages, *, errors: Sequence[str]) -> str:
     if log.step_N.size < FEWEST_STEPS or log.get("tokens_mean") is None:
         return "The stage is not known."
     last = log.step_N[-1]
@@ -79,7 +90,7 @@ def _say_stage(log: StepLog, stages: Stages, *, lost: bool) -> str:
         how = {
             DecayShape.CONSTANT: "length is steady",
             DecayShape.LINE: "length moves along a line",
-        }.get(stages.shape, "length has not fallen by a fifth")
+        }.get(stages.shape, "length has not fallen by a fifth, or along no curve that is known")
         return f"No length adaptation is seen: {how} over {log.step_N.size} steps."
     fell = (
         f"length falls from {stages.initial_tokens:,.0f} towards {stages.plateau_tokens:,.0f} "
@@ -96,7 +107,11 @@ def _say_stage(log: StepLog, stages: Stages, *, lost: bool) -> str:
         DecayShape.REBOUND: f"; length has risen since step {stages.break_step:.0f}",
         DecayShape.RESTART: f"; length jumped back at step {stages.break_step:.0f}",
     }.get(stages.shape, "")
-    now = "Length has adapted, and no refinement follows" if lost else "Reasoning refinement"
+    now = "Reasoning refinement"
+    if set(errors) & set(LOSSES):
+        now = "Length has adapted, and no refinement follows"
+    elif errors:
+        now = f"Length has adapted; this is no refinement while an error stands ({errors[0]})"
     return f"{now}: {fell}; stage one ended about {end}{tail}."
 
 
@@ -121,6 +136,28 @@ def _say_effects(log: StepLog, stages: Stages) -> list[str]:
     return parts
 
 
+def _say_silent(log: StepLog) -> list[str]:
+    """Which alarms cannot be raised for want of what, and what would let them."""
+    lacking = {rule.name: rule.missing(log) for rule in rules()}
+    every = {name for names in lacking.values() for name in names}
+    columns = [n for n in READ if n in every or log.get(n) is None]
+    columns += sorted(every - set(READ) - {"staleness"})
+    silent = [rule for rule, names in lacking.items() if set(names) - {"staleness"}]
+    said = []
+    if columns:
+        said.append(
+            f"Not in the log: {', '.join(columns)}; silent for that: "
+            f"{', '.join(silent) or 'none'}. "
+            f"Where a column of yours is one, say for instance --column {columns[0]}=NAME."
+        )
+    if any(names == ("staleness",) for names in lacking.values()):
+        said.append(
+            "The updates a batch (S) are not known; silent for that: staleness drift. Say for "
+            "instance --staleness 4."
+        )
+    return said
+
+
 def _say_unknown(log: StepLog) -> list[str]:
     unknown = []
     if log.step_N.size < FEWEST_STEPS:
@@ -130,17 +167,18 @@ def _say_unknown(log: StepLog) -> list[str]:
         )
     elif log.step_N.size < FEWEST_OF_ALARMS:
         unknown.append(f"{log.step_N.size} steps are too few for alarms ({FEWEST_OF_ALARMS}).")
-    missing = [name for name in READ if log.get(name) is None]
     blank = [n for n in (*READ, "loss", "grad_norm") if n in log.columns and log.get(n) is None]
-    if missing:
-        silent = [rule.name for rule in rules() if set(rule.columns) & set(missing)]
-        unknown.append(
-            f"Not in the log: {', '.join(missing)}; silent for that: {', '.join(silent) or 'none'}."
-        )
+    unknown += _say_silent(log)
     if blank:
         unknown.append(f"Without a finite value at any step: {', '.join(blank)}.")
     if ended := say_ended(log):
         unknown.append(f"{ended} to {log.step_N[-1]:.0f}, the last.")
     if log.repeated_steps:
         unknown.append(f"{log.repeated_steps} records were superseded by a restart and left out.")
+    difficulty = log.get("difficulty")
+    if difficulty is not None and np.nanmax(difficulty) > np.nanmin(difficulty):
+        unknown.append(
+            "The log says that its prompts change in difficulty: where they became harder, a fall "
+            "of accuracy is not taken for a loss; held-out accuracy (eval_accuracy) would tell."
+        )
     return [*unknown, *log.notes]

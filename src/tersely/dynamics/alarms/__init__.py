@@ -1,13 +1,16 @@
 """Floor 1: what is going wrong in a run, from its step log: one alarm a file.
 
 An alarm is found by its file: ``alarms/kl_spike.py`` holds ``kl_spike``, which looks at the log up
-to its last step and returns None, or the numbers that it went by. Values are medians of the last
-``RECENT`` records against those of the first ``START``: single steps scatter. Thresholds are ours;
-they were set on the published curves of arXiv:2602.20945 that this project holds, and leave its
-healthy runs silent. A file declares beside the function
+to its last step and returns None, or the numbers that it went by. Every rule holds its evidence
+against the noise of its columns (``dynamics/noise.py``): a move counts where it has both the size
+that the rule asks for and enough standard errors. Sizes are ours: the published curves of
+arXiv:2602.20945 that this project holds stay right, and ``bench/alarms.py`` measures the rules on
+made runs. A file declares beside the function
 
 ``COLUMNS: tuple[str, ...]``
-    Columns without any of which it is silent.
+    Columns without any of which it is silent; ``staleness`` stands for S.
+``EITHER: tuple[str, ...]``
+    Columns of which one is enough, if there are such.
 ``SEVERITY``, ``REASON``, ``ADVICE``
     How bad it is, what is known of it and where from, and the setting to change.
 ``PLACE: int``
@@ -22,10 +25,9 @@ from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
-import numpy as np
-
 from tersely.core import lookup
 from tersely.dynamics.log import StepLog
+from tersely.dynamics.noise import NoisyLog
 
 START, RECENT = 10, 20
 STRIDE = 5
@@ -57,25 +59,28 @@ class Alarm(NamedTuple):
     advice: str
 
 
-class ColumnChange(NamedTuple):
-    """A column's median at the start and over the last records, and its extremes in between."""
-
-    start: float
-    recent: float
-    least: float
-    most: float
-
-
 class Rule(NamedTuple):
     """What a file says of its alarm."""
 
     name: str
-    look: Callable[[StepLog], str | None]
+    look: Callable[[NoisyLog], str | None]
     columns: tuple[str, ...]
     severity: Severity
     reason: str
     advice: str
     fewest: int | None = None
+    either: tuple[str, ...] = ()
+
+    def missing(self, log: StepLog) -> tuple[str, ...]:
+        """What this log lacks of what the rule reads; it is silent for that."""
+        lacks = tuple(
+            name
+            for name in self.columns
+            if (log.get(name) is None if name != "staleness" else log.staleness != log.staleness)
+        )
+        if self.either and log.get(*self.either) is None:
+            return (*lacks, self.either[0])
+        return lacks
 
 
 def name_in_words(name: str) -> str:
@@ -96,6 +101,7 @@ def rules() -> tuple[Rule, ...]:
             reason=file.REASON,
             advice=file.ADVICE,
             fewest=getattr(file, "FEWEST", None),
+            either=getattr(file, "EITHER", ()),
         )
         for name, file in sorted(files.items(), key=lambda item: (item[1].PLACE, item[0]))
     )
@@ -105,11 +111,11 @@ def standing_alarms(log: StepLog) -> list[Alarm]:
     """The alarms at the log's last step; few before ``START + RECENT`` steps."""
     if not log.step_N.size:
         return []
-    step = int(log.step_N[-1])
+    step, noisy = int(log.step_N[-1]), NoisyLog(log)
     return [
         Alarm(rule.name, rule.severity, step, evidence, rule.reason, rule.advice)
         for rule in rules()
-        if log.step_N.size >= _fewest(rule) and (evidence := rule.look(log)) is not None
+        if log.step_N.size >= _fewest(rule) and (evidence := rule.look(noisy)) is not None
     ]
 
 
@@ -130,23 +136,3 @@ def first_alarms(log: StepLog) -> list[Alarm]:
             for alarm in standing_alarms(log.until(earlier)):
                 found.setdefault(alarm.name, alarm)
     return list(found.values())
-
-
-def see(log: StepLog, name: str) -> ColumnChange | None:
-    """How a column moved; None where the log does not have it, or not for long enough."""
-    values_N = log.get(name)
-    if values_N is None or not np.isfinite(values_N[-RECENT:]).any():
-        return None
-    known_N = values_N[np.isfinite(values_N)]
-    if known_N.size < START + RECENT:
-        return None
-    # Medians of whole windows from the start on, and of the last records.
-    windows = [known_N[at : at + RECENT] for at in range(0, known_N.size - RECENT + 1, RECENT // 2)]
-    medians = [float(np.median(window)) for window in windows]
-    recent = float(np.median(known_N[-RECENT:]))
-    return ColumnChange(
-        start=float(np.median(known_N[:START])),
-        recent=recent,
-        least=min(*medians, recent),
-        most=max(*medians, recent),
-    )

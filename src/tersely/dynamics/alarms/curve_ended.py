@@ -5,8 +5,9 @@ from jaxtyping import Float
 
 from tersely.dynamics.alarms import Severity
 from tersely.dynamics.log import StepLog
+from tersely.dynamics.noise import NoisyLog
 
-PLACE, SEVERITY = 140, Severity.WARNING
+PLACE, SEVERITY = 40, Severity.ERROR
 # Any of several will do.
 COLUMNS: tuple[str, ...] = ()
 LEAST_RECORDS, LEAST_AFTER_GAPS, GAP_TIMES = 5, 10, 5
@@ -24,6 +25,8 @@ CURVES = (
     "truncated_share",
     "clip_share",
 )
+# Every step that learns has these.
+ALWAYS = ("loss", "grad_norm")
 REASON = (
     "one loss or gradient that is NaN makes the weights NaN, and every later step is lost; and "
     "where another curve ends, the alarms that read it are silent"
@@ -34,10 +37,10 @@ ADVICE = (
 )
 
 
-def curve_ended(log: StepLog) -> str | None:
+def curve_ended(log: NoisyLog) -> str | None:
     """A curve without gaps has had no finite value for 5 records, or one with gaps for 10 records
     and five times its longest gap."""
-    return say_ended(log)
+    return say_ended(log.log)
 
 
 def say_ended(log: StepLog) -> str | None:
@@ -48,7 +51,10 @@ def say_ended(log: StepLog) -> str | None:
     ended: dict[int, list[str]] = {}
     for name in CURVES:
         values_N = log.columns.get(name)
-        if values_N is not None and (at := _end(values_N[learned_N])) is not None:
+        if values_N is None:
+            continue
+        at = _end(values_N[learned_N], always=name in ALWAYS)
+        if at is not None:
             ended.setdefault(at, []).append(name)
     parts = []
     for at, names in sorted(ended.items()):
@@ -58,12 +64,15 @@ def say_ended(log: StepLog) -> str | None:
     return ", and ".join(parts) or None
 
 
-def _end(values_N: Float[np.ndarray, " N"]) -> int | None:
-    """The record from which a column has no value any more."""
+def _end(values_N: Float[np.ndarray, " N"], *, always: bool) -> int | None:
+    """The record from which a column has no value any more, or the first where it never had one
+    and always should."""
     (known_K,) = np.nonzero(np.isfinite(values_N))
     if not known_K.size:
-        return None
+        return 0 if always and values_N.size >= LEAST_RECORDS else None
     at = int(known_K[-1]) + 1
     longest_gap = int(np.diff(known_K).max(initial=1)) - 1
-    least = max(LEAST_AFTER_GAPS, GAP_TIMES * longest_gap) if longest_gap else LEAST_RECORDS
+    least = max(LEAST_AFTER_GAPS, GAP_TIMES * longest_gap)
+    if known_K.size > 1 and not longest_gap:
+        least = LEAST_RECORDS
     return at if values_N.size - at >= least else None

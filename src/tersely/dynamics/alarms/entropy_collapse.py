@@ -1,23 +1,22 @@
 """Rollouts of a prompt become one before the task is learned."""
 
-from tersely.dynamics.alarms import Severity, see
-from tersely.dynamics.log import StepLog
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
 
-PLACE, SEVERITY = 40, Severity.WARNING
-COLUMNS = ("entropy_mean", "accuracy")
-LEFT, LEARNED_ACCURACY = 0.1, 0.9
+PLACE, SEVERITY = 46, Severity.WARNING
+COLUMNS: tuple[str, ...] = ("entropy_mean",)
+LEFT, LEARNED_ACCURACY = 0.15, 0.9
 REASON = "rollouts of a prompt become one: groups lose their signal before the task is learned"
 ADVICE = "raise loss.clip_high or sampling.temperature, or set a small loss.entropy_coef"
 
 
-def entropy_collapse(log: StepLog) -> str | None:
-    """Entropy below a tenth of its start with accuracy still below 0.9."""
-    entropy, accuracy = see(log, "entropy_mean"), see(log, "accuracy")
-    if entropy is None or accuracy is None or accuracy.recent >= LEARNED_ACCURACY:
+def entropy_collapse(log: NoisyLog) -> str | None:
+    """Entropy below 0.15 of its start with accuracy, where it is known, still below 0.9."""
+    entropy, accuracy = log.get("entropy_mean"), log.get("accuracy")
+    if entropy is None or (accuracy is not None and accuracy.recent() >= LEARNED_ACCURACY):
         return None
-    if entropy.recent > LEFT * entropy.start:
+    fall = entropy.fell(lambda b, a: a <= LEFT * b, from_start=True)
+    if fall is None:
         return None
-    return (
-        f"entropy {entropy.start:.3f} → {entropy.recent:.3f} nats a token at accuracy "
-        f"{accuracy.recent:.2f}"
-    )
+    known = "is not in the log" if accuracy is None else f"stands at {accuracy.recent():.2f}"
+    return f"entropy {fall.before:.3f} → {fall.after:.3f} nats a token; accuracy {known}"

@@ -1,10 +1,12 @@
 """The policy spreads over tokens that nothing rewards."""
 
-from tersely.dynamics.alarms import Severity, see
-from tersely.dynamics.log import StepLog
+import numpy as np
+
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
 
 PLACE, SEVERITY = 30, Severity.ERROR
-COLUMNS = ("entropy_mean",)
+COLUMNS: tuple[str, ...] = ("entropy_mean",)
 TIMES = 2.5
 REASON = (
     "the policy spreads over tokens that nothing rewards: the end of the trap, or of many "
@@ -16,9 +18,10 @@ ADVICE = (
 )
 
 
-def entropy_explosion(log: StepLog) -> str | None:
+def entropy_explosion(log: NoisyLog) -> str | None:
     """Entropy above 2.5 times its start."""
-    entropy = see(log, "entropy_mean")
-    if entropy is None or entropy.start <= 0 or entropy.recent < TIMES * entropy.start:
+    entropy = log.logarithm("entropy_mean")
+    rise = entropy and entropy.rose(lambda b, a: a - b >= np.log(TIMES), from_start=True)
+    if not rise:
         return None
-    return f"entropy {entropy.start:.3f} → {entropy.recent:.3f} nats a token"
+    return f"entropy {np.exp(rise.before):.3f} → {np.exp(rise.after):.3f} nats a token"

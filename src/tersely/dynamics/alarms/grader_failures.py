@@ -1,12 +1,12 @@
-"""More answers cannot be read or graded."""
+"""Answers cannot be read or graded."""
 
-from tersely.dynamics.alarms import Severity, see
-from tersely.dynamics.log import StepLog
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
 
 PLACE, SEVERITY = 120, Severity.WARNING
-# Either of two shares will do.
 COLUMNS: tuple[str, ...] = ()
-RISE = 0.05
+EITHER = ("unparsed_share", "ungraded_share")
+RISE, MOST, FALL = 0.05, 0.5, 0.05
 REASON = (
     "a policy that learns to avoid the grader, or a grader that times out, looks like learning "
     "or forgetting (open-r1 issues 420 and 430, verifiers pull request 831)"
@@ -14,11 +14,17 @@ REASON = (
 ADVICE = "read rollouts/ for what is not parsed; ungraded answers are left out, not wrong"
 
 
-def grader_failures(log: StepLog) -> str | None:
-    """Answers that could not be read or graded 5 points above their start."""
-    parts = [see(log, name) for name in ("unparsed_share", "ungraded_share")]
-    known = [part for part in parts if part is not None]
-    start, recent = sum(part.start for part in known), sum(part.recent for part in known)
-    if not known or recent < start + RISE:
-        return None
-    return f"answers not read or not graded {start:.1%} → {recent:.1%}"
+def grader_failures(log: NoisyLog) -> str | None:
+    """Answers that could not be read, or not graded, 5 points above their least; or half of all,
+    and not 5 points fewer than at their most."""
+    for name in EITHER:
+        share = log.get(name)
+        if share is None or share.size < 20:
+            continue
+        words = "not read" if name == "unparsed_share" else "not graded"
+        rise = share.rose(lambda b, a: a - b >= RISE)
+        if rise is not None:
+            return f"answers {words} {rise.before:.1%} → {rise.after:.1%}"
+        if share.recent() >= MOST and share.fell(lambda b, a: b - a >= FALL) is None:
+            return f"{share.recent():.1%} of the last answers were {words}"
+    return None

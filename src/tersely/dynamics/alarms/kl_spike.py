@@ -2,29 +2,34 @@
 
 import numpy as np
 
-from tersely.dynamics.alarms import RECENT, Severity
-from tersely.dynamics.log import StepLog
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
+from tersely.dynamics.spikes import LATELY, jumped, spikes
 
 PLACE, SEVERITY = 100, Severity.WARNING
-COLUMNS = ("kl_mean",)
-LEAST_NATS, TIMES, STEP_TIMES, LARGEST_TIMES = 0.05, 5, 10, 3
+COLUMNS: tuple[str, ...] = ("kl_mean",)
+LEAST_NATS, TIMES, STEP_TIMES, SERIES_TIMES = 0.05, 5.0, 10.0, 1.8
 REASON = "the policy jumped: a batch of odd rewards or too large a step"
 ADVICE = "lower learner.learning_rate or learner.max_grad_norm, and read the step's rollouts"
 
 
-def kl_spike(log: StepLog) -> str | None:
-    """KL of the last five steps above 0.05 nats, and above the 50 before: five times their median
-    for all five, or in one step ten times their median and three times their largest."""
-    kl_N = log.get("kl_mean")
-    known_N = np.array([]) if kl_N is None else kl_N[np.isfinite(kl_N)]
-    if known_N.size < 3 * RECENT:
+def kl_spike(log: NoisyLog) -> str | None:
+    """KL of five steps above 0.05 nats and five times the median of those before, or ten times in
+    one step; or a series of at least 3 single steps above 1.8 times the median about them."""
+    kl = log.get("kl_mean")
+    if kl is None:
         return None
-    before_K, last_K = known_N[-55:-5], known_N[-5:]
-    usual, recent, peak = float(np.median(before_K)), float(np.median(last_K)), float(last_K.max())
-    jumped = recent >= max(LEAST_NATS, TIMES * usual)
-    if not jumped and peak < max(
-        LEAST_NATS, STEP_TIMES * usual, LARGEST_TIMES * float(before_K.max())
-    ):
+    last = jumped(kl.value_K, times=TIMES, step_times=STEP_TIMES, least=LEAST_NATS)
+    if last is not None:
+        return (
+            f"KL to the reference {last[0]:.4f} → {last[1]:.4f} nats a token, within the last five"
+        )
+    found_K = spikes(kl.value_K, times=SERIES_TIMES)
+    if not found_K.size:
         return None
-    seen = f"{recent:.4f} nats a token" if jumped else f"{peak:.4f} nats a token in one step"
-    return f"KL to the reference {usual:.4f} → {seen}, within the last five"
+    steps = ", ".join(f"{step:.0f}" for step in kl.step_K[-LATELY:][found_K][-5:])
+    largest = float(np.max(kl.value_K[-LATELY:][found_K]))
+    return (
+        f"{found_K.size} steps with a spike of KL, up to {largest:.4f} nats a token; the last are "
+        f"{steps}"
+    )

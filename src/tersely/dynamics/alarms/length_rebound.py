@@ -1,25 +1,45 @@
-"""Length comes back, with entropy."""
+"""Length comes back."""
 
-from tersely.dynamics.alarms import Severity, see
-from tersely.dynamics.log import StepLog
+import numpy as np
+
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import ERRORS, RECENT, Move, NoisyLog
+from tersely.dynamics.purpose import harder, left, target_moved
 
 PLACE, SEVERITY = 60, Severity.WARNING
-COLUMNS = ("tokens_mean", "entropy_mean")
-TOKENS_TIMES, ENTROPY_TIMES = 1.15, 1.2
+COLUMNS: tuple[str, ...] = ("tokens_mean",)
+FELL, TIMES, TIMES_WITH_ENTROPY, ENTROPY_TIMES = 0.8, 1.35, 1.15, 1.2
 REASON = "right rollouts become longer again under stale updates (arXiv:2602.20945, Section 3.3)"
 ADVICE = "take the checkpoint at the least length, and lower learner.staleness"
 
 
-def length_rebound(log: StepLog) -> str | None:
-    """Length 15% above its least and entropy 20% above its start."""
-    tokens, entropy = see(log, "tokens_mean"), see(log, "entropy_mean")
-    if tokens is None or entropy is None:
+def length_rebound(log: NoisyLog) -> str | None:
+    """After a fall by a fifth, length 35% above its least, or 15% with entropy 20% above its start.
+
+    Silent where the target rose, prompts became harder or length is beyond the target; and where,
+    with steady entropy, more rollouts are right or rewarded.
+    """
+    tokens = log.logarithm("tokens_mean")
+    if tokens is None:
         return None
-    if tokens.recent < TOKENS_TIMES * tokens.least:
+    times = TIMES_WITH_ENTROPY if left(log, "entropy_mean") >= ENTROPY_TIMES else TIMES
+    rise = tokens.rose(lambda b, a: a - b >= np.log(times), shortest=RECENT)
+    if rise is None:
         return None
-    if entropy.recent < ENTROPY_TIMES * entropy.start:
+    fell = tokens.start() - rise.before
+    if fell < max(-np.log(FELL), ERRORS * rise.error):
         return None
-    return (
-        f"length {tokens.least:,.0f} → {tokens.recent:,.0f} tokens with entropy at "
-        f"{entropy.recent / entropy.start:.1f} times its start"
-    )
+    if times == TIMES and any(_paid(log, name, rise) for name in ("accuracy", "positive_share")):
+        return None
+    target = log.get("target_tokens")
+    beyond = target is not None and np.exp(rise.after) > target.recent()
+    if beyond or target_moved(log, rise) > 0 or harder(log, rise):
+        return None
+    return f"length {np.exp(rise.before):,.0f} → {np.exp(rise.after):,.0f} tokens since its least"
+
+
+def _paid(log: NoisyLog, name: str, rise: Move) -> bool:
+    """A share rose with the length, by three standard errors."""
+    column = log.get(name)
+    change = None if column is None else column.over(rise)
+    return change is not None and change.after - change.before > 3 * change.error

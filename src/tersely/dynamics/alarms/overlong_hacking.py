@@ -1,11 +1,15 @@
 """Overlong rollouts are not punished, and grow."""
 
-from tersely.dynamics.alarms import RECENT, Severity, see
-from tersely.dynamics.log import StepLog
+import numpy as np
+
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
+from tersely.dynamics.purpose import target_moved
 
 PLACE, SEVERITY = 70, Severity.WARNING
-COLUMNS = ("tokens_mean", "target_tokens")
-TIMES = 1.1
+COLUMNS: tuple[str, ...] = ("tokens_mean", "target_tokens")
+TIMES = 1.15
+FEWEST = 80
 REASON = (
     "where nothing overlong is punished, being overlong avoids punishment "
     "(arXiv:2602.20945, Section 3.2, masks of both long cells)"
@@ -13,14 +17,15 @@ REASON = (
 ADVICE = 'do not mask both long cells: set treatment.cells = "no-long-correct" or "vanilla"'
 
 
-def overlong_hacking(log: StepLog) -> str | None:
-    """Mean length above the target and 10% above its least."""
-    tokens, target = see(log, "tokens_mean"), see(log, "target_tokens")
-    if tokens is None or target is None or tokens.recent <= target.recent:
+def overlong_hacking(log: NoisyLog) -> str | None:
+    """Mean length above the target and 15% above its least, while the target did not rise."""
+    tokens, target = log.logarithm("tokens_mean"), log.get("target_tokens")
+    if tokens is None or target is None or log.step_N.size < FEWEST:
         return None
-    if tokens.recent < TIMES * tokens.least or log.step_N.size < 4 * RECENT:
+    rise = tokens.rose(lambda b, a: a - b >= np.log(TIMES))
+    if rise is None or np.exp(rise.after) <= target.recent() or target_moved(log, rise) > 0:
         return None
     return (
-        f"length {tokens.least:,.0f} → {tokens.recent:,.0f} tokens, beyond the target "
-        f"{target.recent:,.0f}"
+        f"length {np.exp(rise.before):,.0f} → {np.exp(rise.after):,.0f} tokens, beyond the target "
+        f"{target.recent():,.0f}"
     )

@@ -1,11 +1,12 @@
 """Accuracy goes with the length."""
 
-from tersely.dynamics.alarms import Severity, see
-from tersely.dynamics.log import StepLog
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
+from tersely.dynamics.purpose import accuracy_fall, cannot_tell, left
 
 PLACE, SEVERITY = 10, Severity.ERROR
-COLUMNS = ("accuracy", "tokens_mean")
-ACCURACY_LEFT, TOKENS_LEFT = 0.8, 0.7
+COLUMNS: tuple[str, ...] = ("accuracy", "tokens_mean")
+TOKENS_LEFT = 0.7
 REASON = (
     "the length penalty on wrong rollouts has taken over: in the paper this happens with hard "
     "prompts alone and with masked wrong rollouts (arXiv:2602.20945, Sections 3.1, 3.2)"
@@ -16,16 +17,12 @@ ADVICE = (
 )
 
 
-def reasoning_collapse(log: StepLog) -> str | None:
-    """Accuracy below 0.8 of its start while length fell below 0.7 of its own."""
-    accuracy, tokens = see(log, "accuracy"), see(log, "tokens_mean")
-    if accuracy is None or tokens is None or accuracy.start <= 0:
-        return None
-    if accuracy.recent > ACCURACY_LEFT * accuracy.start:
-        return None
-    if tokens.recent > TOKENS_LEFT * tokens.start:
+def reasoning_collapse(log: NoisyLog) -> str | None:
+    """Accuracy 12% below its start or 15% below its best, while length is below 0.7 of its own."""
+    fall = accuracy_fall(log)
+    if fall is None or not (kept := left(log, "tokens_mean")) <= TOKENS_LEFT:
         return None
     return (
-        f"accuracy {accuracy.start:.3f} → {accuracy.recent:.3f} while length fell "
-        f"{tokens.start:,.0f} → {tokens.recent:,.0f} tokens"
+        f"accuracy {fall.before:.3f} → {fall.after:.3f} (standard error {fall.error:.3f}) while "
+        f"length fell to {kept:.0%} of its start{cannot_tell(log)}"
     )

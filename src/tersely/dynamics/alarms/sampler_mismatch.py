@@ -1,18 +1,28 @@
 """Sampler and learner are not one policy."""
 
-from tersely.dynamics.alarms import Severity, see
-from tersely.dynamics.log import StepLog
+import numpy as np
+
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
 
 PLACE, SEVERITY = 130, Severity.WARNING
-COLUMNS = ("sampler_mismatch",)
-LEAST_NATS, TIMES = 0.05, 3
+COLUMNS: tuple[str, ...] = ("sampler_mismatch",)
+FEWEST = 10
+MOST_NATS, LEAST_NATS, TIMES = 0.1, 0.05, 3
 REASON = "the rollouts are of another policy than the one that is trained"
 ADVICE = "set loss.importance_cap = 2, or find which side has stale or coarser weights"
 
 
-def sampler_mismatch(log: StepLog) -> str | None:
-    """Sampler and learner differ by more than 0.05 nats a token, and three times their start."""
-    gap = see(log, "sampler_mismatch")
-    if gap is None or gap.recent < LEAST_NATS or gap.recent < TIMES * gap.start:
+def sampler_mismatch(log: NoisyLog) -> str | None:
+    """Sampler and learner differ by 0.1 nats a token, or by 0.05 and three times their start."""
+    gap = log.get("sampler_mismatch")
+    if gap is None or gap.size < FEWEST:
         return None
-    return f"|learner - sampler| log-probability {gap.start:.4f} → {gap.recent:.4f} nats a token"
+    recent = float(np.median(gap.value_K[-20:]))
+    rise = gap.rose(lambda b, a: a >= max(LEAST_NATS, TIMES * b), from_start=True)
+    if recent < MOST_NATS and rise is None:
+        return None
+    return (
+        f"|learner - sampler| log-probability {recent:.4f} nats a token, {gap.start():.4f} at the "
+        "start"
+    )

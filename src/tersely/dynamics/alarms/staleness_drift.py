@@ -1,10 +1,12 @@
 """Entropy rises under many updates a batch."""
 
-from tersely.dynamics.alarms import Severity, see
-from tersely.dynamics.log import StepLog
+import numpy as np
+
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
 
 PLACE, SEVERITY = 50, Severity.WARNING
-COLUMNS = ("entropy_mean",)
+COLUMNS: tuple[str, ...] = ("entropy_mean", "staleness")
 STALE, TIMES = 4, 1.4
 REASON = (
     "in the paper 16 updates a batch adapt fastest, then entropy rises for hundreds of steps "
@@ -13,9 +15,14 @@ REASON = (
 ADVICE = "lower learner.staleness to 1 or 2 once length has adapted"
 
 
-def staleness_drift(log: StepLog) -> str | None:
+def staleness_drift(log: NoisyLog) -> str | None:
     """With four updates a batch or more, entropy above 1.4 times its start."""
-    entropy = see(log, "entropy_mean")
-    if entropy is None or not log.staleness >= STALE or entropy.recent < TIMES * entropy.start:
+    entropy = log.logarithm("entropy_mean")
+    if entropy is None or not log.staleness >= STALE:
         return None
-    return f"entropy {entropy.start:.3f} → {entropy.recent:.3f} at S = {log.staleness:.0f}"
+    rise = entropy.rose(lambda b, a: a - b >= np.log(TIMES), from_start=True)
+    if rise is None:
+        return None
+    return (
+        f"entropy {np.exp(rise.before):.3f} → {np.exp(rise.after):.3f} at S = {log.staleness:.0f}"
+    )

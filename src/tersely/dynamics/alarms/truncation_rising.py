@@ -1,18 +1,19 @@
 """More rollouts are cut at the cap."""
 
-from tersely.dynamics.alarms import Severity, see
-from tersely.dynamics.log import StepLog
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
 
 PLACE, SEVERITY = 90, Severity.WARNING
-COLUMNS = ("truncated_share",)
-RISE, TIMES = 0.05, 1.5
+COLUMNS: tuple[str, ...] = ("truncated_share",)
+RISE, TIMES = 0.1, 1.5
 REASON = "what is cut cannot be right, and pays for tokens that teach little"
 ADVICE = "raise sampling.cap_tokens, or look for texts that repeat themselves in rollouts/"
 
 
-def truncation_rising(log: StepLog) -> str | None:
-    """Cut rollouts 5 points above their least and half as many again."""
-    cut = see(log, "truncated_share")
-    if cut is None or cut.recent < cut.least + RISE or cut.recent < TIMES * cut.least:
+def truncation_rising(log: NoisyLog) -> str | None:
+    """Cut rollouts 10 points above their least and half as many again."""
+    cut = log.get("truncated_share")
+    rise = cut and cut.rose(lambda b, a: a - b >= RISE and a >= TIMES * b)
+    if not rise:
         return None
-    return f"rollouts cut at the cap {cut.least:.1%} → {cut.recent:.1%}"
+    return f"rollouts cut at the cap {rise.before:.1%} → {rise.after:.1%}"

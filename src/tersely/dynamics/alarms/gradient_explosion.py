@@ -1,0 +1,35 @@
+"""The gradient grows out of bounds."""
+
+import numpy as np
+
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
+from tersely.dynamics.spikes import LATELY, jumped, spikes
+
+PLACE, SEVERITY = 102, Severity.WARNING
+COLUMNS: tuple[str, ...] = ("grad_norm",)
+TIMES, STEP_TIMES, SERIES_TIMES = 8.0, 30.0, 8.0
+REASON = (
+    "a batch of odd rewards or a step that is too large; clipped gradients survive it, but the "
+    "optimizer's averages stay spoilt for many steps"
+)
+ADVICE = (
+    "lower learner.learning_rate or learner.max_grad_norm, read the step's rollouts, and go back "
+    "to the checkpoint before it if accuracy fell since"
+)
+
+
+def gradient_explosion(log: NoisyLog) -> str | None:
+    """Gradient norm of five steps eight times the median of those before, or 30 times in one step;
+    or at least 3 single steps above eight times the median about them."""
+    norm = log.get("grad_norm")
+    if norm is None:
+        return None
+    last = jumped(norm.value_K, times=TIMES, step_times=STEP_TIMES, least=0.0)
+    if last is not None:
+        return f"gradient norm {last[0]:.3g} → {last[1]:.3g}, within the last five"
+    found_K = spikes(norm.value_K, times=SERIES_TIMES)
+    if not found_K.size:
+        return None
+    largest = float(np.max(norm.value_K[-LATELY:][found_K]))
+    return f"{found_K.size} steps with a spike of the gradient norm, up to {largest:.3g}"

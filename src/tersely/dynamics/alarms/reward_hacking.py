@@ -1,0 +1,35 @@
+"""Reward rises while accuracy falls."""
+
+from tersely.dynamics.alarms import Severity
+from tersely.dynamics.noise import NoisyLog
+from tersely.dynamics.purpose import harder, target_moved
+
+PLACE, SEVERITY = 14, Severity.ERROR
+COLUMNS: tuple[str, ...] = ("accuracy",)
+EITHER = ("reward_mean", "positive_share")
+FALL, LEAST_FALL, ERRORS = 0.1, 0.03, 3
+REASON = (
+    "the policy is paid for something else than right answers: a format, a length, a hole in the "
+    "grader"
+)
+ADVICE = (
+    "read the rewarded rollouts that are wrong (rollouts/), close what pays them, and go back to "
+    "the checkpoint before it"
+)
+
+
+def reward_hacking(log: NoisyLog) -> str | None:
+    """Accuracy 10% and 3 points below its best while reward rose by three standard errors."""
+    accuracy = log.get("accuracy")
+    fall = accuracy and accuracy.fell(lambda b, a: a <= (1 - FALL) * b and b - a >= LEAST_FALL)
+    if fall is None or harder(log, fall) or target_moved(log, fall) > 0:
+        return None
+    for name in EITHER:
+        paid = log.get(name)
+        change = None if paid is None else paid.over(fall)
+        if change is not None and change.after - change.before >= ERRORS * change.error > 0:
+            return (
+                f"accuracy {fall.before:.3f} → {fall.after:.3f} (standard error {fall.error:.3f}) "
+                f"while {name} rose {change.before:.3f} → {change.after:.3f}"
+            )
+    return None
