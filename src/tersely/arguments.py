@@ -45,7 +45,7 @@ ARGUMENTS = {
 }
 _TOOL = re.compile(rf"--from ({'|'.join(sources())})\b")
 _COLUMN = re.compile(r"--column (\w+)=([\w./]+)")
-_OPTION = re.compile("|".join(ARGUMENTS))
+_OPTION = re.compile(rf"(?:{'|'.join(ARGUMENTS)})\b")
 # What a reader of a frame looks for.
 FIRST = ("name", "side", "budget_tokens", "unit", "estimate", "low", "high", "p")
 _Word = TypeVar("_Word", bound=StrEnum)
