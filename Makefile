@@ -96,12 +96,11 @@ test-vllm: .venv-vllm/.installed
 	.venv-vllm/bin/pytest -W default tests/engines/test_vllm_real.py tests/engines/learning \
 	  tests/flows/trl/test_vllm_colocate.py
 
-# The clients of trackers bring a hundred packages: an environment apart.
+# The clients of trackers bring a hundred packages, and want an older pillow: an environment apart.
 .venv-track/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-track
 	.venv-track/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
-	.venv-track/bin/pip install --quiet --constraint constraints.txt --editable '.[train,track]' \
-	  beartype pytest
+	.venv-track/bin/pip install --quiet --editable '.[train,track]' beartype pytest
 	@touch $@
 
 # Runs sent to each tracker, offline, and read back from what its own client wrote.
