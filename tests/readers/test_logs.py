@@ -261,7 +261,12 @@ OURS = "step,tokens_mean,accuracy\n"
         ("a.csv", "", "is empty; give"),
         ("a.jsonl", " \n", "is empty; give"),
         ("a.txt", "Dear diary\n", "no step log that is known: it begins with 'Dear diary'"),
-        ("a.csv", "accuracy,tokens_mean\n0.5,9\n", "no row with a step and a column that is known"),
+        (
+            "a.csv",
+            "accuracy,tokens_mean\n0.5,9\n",
+            "has no column of steps (step, global_step, Step, ...); it",
+        ),
+        ("a.csv", "step,weight\n1,9\n", "no row with a step and a column that is known; it has"),
         ("a.csv", OURS + "0.02,9,0.5\n", "the step (column step) is 0.02, which counts no steps"),
         ("a.csv", OURS + "-1,9,0.5\n", "the step (column step) is -1"),
         ("a.csv", OURS + "1,9,50\n", "divide the column by 100 if it is in percent"),

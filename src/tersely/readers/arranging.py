@@ -21,6 +21,7 @@ HINTS = {
 }
 # Words in a name that say it counts something else.
 OTHER_UNITS = {"char": "characters", "word": "words", "byte": "bytes", "second": "seconds"}
+NO_STEP = "no column of steps (step, global_step, Step, ...)"
 MOST_LISTED = 12
 SLACK = 1e-6
 # A log that falls back so often, and loses so much by it, was not written step after step.
@@ -57,8 +58,9 @@ def arrange(
     sources, notes = _choose(rows, named)
     records = _merged(_stepped(rows, sources))
     if not records:
+        lacks = "no row with a step and a column that is known"
         raise DataError(
-            f"{file} has no row with a step and a column that is known; it has "
+            f"{file} has {lacks if sources['step'] else NO_STEP}; it has "
             f"{_listed(keys) or 'no rows'}; name them with --column ours=theirs, for instance "
             "--column step=Step --column tokens_mean=length"
         )
@@ -72,7 +74,9 @@ def arrange(
     check_bounds(log, sources, file=file)
     taken = {their for theirs in sources.values() for their in theirs}
     named_already = taken.union(*named.choices.values())
-    unread = [key for key in keys if key not in named_already and _has_number(rows, key)]
+    # What begins so is a logger's own: _step, _timestamp.
+    left = [key for key in keys if key not in named_already and not key.startswith("_")]
+    unread = [key for key in left if _has_number(rows, key)]
     told = (*run.notes, *said, *notes, *log.notes, *_cautions(named, taken, keys))
     return log._replace(notes=(*told, *_say_unread(unread, set(sources))))
 
