@@ -182,6 +182,11 @@ def test_a_chart_of_wandb_is_read_by_its_run(tmp_path: Path) -> None:
         read(tmp_path, CHART)
 
 
+def test_a_dash_in_a_name_makes_no_chart_of_a_table(tmp_path: Path) -> None:
+    log = read(tmp_path, "step,tokens_mean,seconds - wall\n1,9,0.5\n")
+    assert log.columns["tokens_mean"].tolist() == [9]
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -35,7 +35,8 @@ def read_table(file: Path, *, is_known: Callable[[str], bool]) -> list[LoggedRun
 def split_runs(rows: Sequence[Mapping[str, Any]], *, name: str) -> list[LoggedRun]:
     """The rows by run, if they say whose they are; tables with a row a value made wide."""
     names = list(dict.fromkeys(key for row in rows for key in row))
-    if any(_DASH in key for key in names):
+    # Of a chart, only the steps have a name without a run's.
+    if len(names) > 1 and sum(_DASH not in key for key in names) <= 1:
         return _split_chart(rows, names)
     who = next((key for key in RUNS if key in names and _several(rows, key)), None)
     by_run: dict[str, list[Mapping[str, Any]]] = {}
