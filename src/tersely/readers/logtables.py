@@ -42,7 +42,8 @@ def split_runs(rows: Sequence[Mapping[str, Any]], *, name: str) -> list[LoggedRu
     by_run: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_run.setdefault(name if who is None else str(row.get(who)), []).append(row)
-    return [LoggedRun(run, _widened(found, names)) for run, found in by_run.items()]
+    found = [LoggedRun(run, _widened(its, names)) for run, its in by_run.items()]
+    return found or [LoggedRun(name, [])]
 
 
 def _header(file: Path) -> Iterable[str]:
