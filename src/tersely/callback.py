@@ -61,8 +61,9 @@ class AlarmWatch:
             return []
         new = [alarm for alarm in standing_alarms(log) if alarm.name not in self._told]
         self._told |= {alarm.name for alarm in new}
-        for alarm in new if self._folder is not None else ():
-            jsonl.append(self._folder / ALARMS_FILE, AlarmRecord(**alarm._asdict()))
+        if self._folder is not None:
+            for alarm in new:
+                jsonl.append(self._folder / ALARMS_FILE, AlarmRecord(**alarm._asdict()))
         return new
 
     def _log(self, history: Sequence[Mapping[str, Any]]) -> StepLog | None:
@@ -107,10 +108,10 @@ def alarm_callback(
             self._safely(state, lambda: watch.begin(state.log_history))
 
         def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._safely(state, lambda: [_tell(alarm) for alarm in watch.after(state.log_history)])
+            self._safely(state, lambda: _tell(watch.after(state.log_history)))
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._safely(state, lambda: [_tell(alarm) for alarm in watch.look(state.log_history)])
+            self._safely(state, lambda: _tell(watch.look(state.log_history)))
 
         def _safely(self, state: Any, act: Any) -> None:
             """Whatever goes wrong here is said once, and the training goes on without alarms."""
@@ -132,11 +133,12 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | str | None) else str(value)
 
 
-def _tell(alarm: Alarm) -> None:
-    _say(
-        f"{alarm.severity.value}: {alarm.name} at step {alarm.step}: {alarm.evidence}. "
-        f"Why: {alarm.reason}. Change: {alarm.advice}."
-    )
+def _tell(alarms: Sequence[Alarm]) -> None:
+    for alarm in alarms:
+        _say(
+            f"{alarm.severity.value}: {alarm.name} at step {alarm.step}: {alarm.evidence}. "
+            f"Why: {alarm.reason}. Change: {alarm.advice}."
+        )
 
 
 def _say(text: str) -> None:

@@ -182,6 +182,11 @@ def test_a_chart_of_wandb_is_read_by_its_run(tmp_path: Path) -> None:
         read(tmp_path, CHART)
 
 
+def test_a_dash_in_a_name_makes_no_chart_of_a_table(tmp_path: Path) -> None:
+    log = read(tmp_path, "step,tokens_mean,seconds - wall\n1,9,0.5\n")
+    assert log.columns["tokens_mean"].tolist() == [9]
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -261,7 +266,12 @@ OURS = "step,tokens_mean,accuracy\n"
         ("a.csv", "", "is empty; give"),
         ("a.jsonl", " \n", "is empty; give"),
         ("a.txt", "Dear diary\n", "no step log that is known: it begins with 'Dear diary'"),
-        ("a.csv", "accuracy,tokens_mean\n0.5,9\n", "no row with a step and a column that is known"),
+        (
+            "a.csv",
+            "accuracy,tokens_mean\n0.5,9\n",
+            "has no column of steps (step, global_step, Step, ...); it",
+        ),
+        ("a.csv", "step,weight\n1,9\n", "no row with a step and a column that is known; it has"),
         ("a.csv", OURS + "0.02,9,0.5\n", "the step (column step) is 0.02, which counts no steps"),
         ("a.csv", OURS + "-1,9,0.5\n", "the step (column step) is -1"),
         ("a.csv", OURS + "1,9,50\n", "divide the column by 100 if it is in percent"),
@@ -281,6 +291,9 @@ OURS = "step,tokens_mean,accuracy\n"
             OURS + "".join(f"{s * 37 % 101},9,0.5\n" for s in range(1, 90)),
             "so that it is no log of one run in the order of time",
         ),
+        ("a.csv", OURS, "has no column of steps (step, global_step, Step, ...); it has no rows"),
+        ("a.json", "[]", "it has no rows"),
+        ("a.json", "{}", "it has no rows"),
         ("a.json", "3", "no step log that is known"),
         ("a.json", "[3]", "row 1 is a int, no object"),
     ],
@@ -297,6 +310,16 @@ def test_what_is_no_log_is_refused_in_one_line(
 def test_a_length_in_characters_is_refused_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="counts characters; name a column of tokens"):
         read(tmp_path, "step,n_chars\n1,9\n", columns={"tokens_mean": "n_chars"})
+
+
+def test_shares_whose_name_says_percent_are_noticed(tmp_path: Path) -> None:
+    log = read(tmp_path, "step,acc_pct\n1,0.5\n", columns={"accuracy": "acc_pct"})
+    assert any("its name says percent" in note for note in log.notes)
+
+
+def test_a_single_row_that_holds_a_list_is_a_row(tmp_path: Path) -> None:
+    log = read(tmp_path, '{"step": 1, "reward": 0.5, "lengths": [1, 2]}', "a.json")
+    assert log.columns["reward_mean"].tolist() == [0.5]
 
 
 def test_two_runs_one_after_another_are_said_and_chosen(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ HINTS = {
 }
 # Words in a name that say it counts something else.
 OTHER_UNITS = {"char": "characters", "word": "words", "byte": "bytes", "second": "seconds"}
+PERCENT = ("pct", "percent", "%")
+NO_STEP = "no column of steps (step, global_step, Step, ...)"
 MOST_LISTED = 12
 SLACK = 1e-6
 # A log that falls back so often, and loses so much by it, was not written step after step.
@@ -57,8 +59,9 @@ def arrange(
     sources, notes = _choose(rows, named)
     records = _merged(_stepped(rows, sources))
     if not records:
+        lacks = "no row with a step and a column that is known"
         raise DataError(
-            f"{file} has no row with a step and a column that is known; it has "
+            f"{file} has {lacks if sources['step'] else NO_STEP}; it has "
             f"{_listed(keys) or 'no rows'}; name them with --column ours=theirs, for instance "
             "--column step=Step --column tokens_mean=length"
         )
@@ -72,8 +75,11 @@ def arrange(
     check_bounds(log, sources, file=file)
     taken = {their for theirs in sources.values() for their in theirs}
     named_already = taken.union(*named.choices.values())
-    unread = [key for key in keys if key not in named_already and _has_number(rows, key)]
+    # What begins so is a logger's own: _step, _timestamp.
+    left = [key for key in keys if key not in named_already and not key.startswith("_")]
+    unread = [key for key in left if _has_number(rows, key)]
     told = (*run.notes, *said, *notes, *log.notes, *_cautions(named, taken, keys))
+    told = (*told, *_say_percent(log, sources))
     return log._replace(notes=(*told, *_say_unread(unread, set(sources))))
 
 
@@ -261,6 +267,22 @@ def _cautions(named: NamedColumns, taken: Iterable[str], keys: Sequence[str]) ->
     return [said for name, said in named.tool.cautions.items() if name in bare]
 
 
+def _say_percent(log: StepLog, sources: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is read as shares from 0 to 1 though its name says percent."""
+    return [
+        f"{our} is read from {their} as shares from 0 to 1, which its values are; its name says "
+        "percent: if they are, divide the column by 100."
+        for our in log.columns
+        if _is_share(our)
+        for their in sources[our]
+        if any(word in their.lower() for word in PERCENT)
+    ]
+
+
+def _is_share(our: str) -> bool:
+    return our in ("accuracy", "eval_accuracy") or our.endswith("_share")
+
+
 def _say_unread(unread: Sequence[str], known: Iterable[str]) -> list[str]:
     """What else the file has, where it lacks what the alarms read most."""
     lacking = [name for name in HINTS if name not in known]
@@ -278,7 +300,7 @@ def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Pa
     """Refuses what no step can have: a share outside 0 to 1, a length or an entropy below 0, a
     mean length above the cap, a length that counts no tokens."""
     for name, values_N in log.columns.items():
-        share = name in ("accuracy", "eval_accuracy") or name.endswith("_share")
+        share = _is_share(name)
         theirs = " or ".join(sources.get(name, [name]))
         of = "" if theirs == name else f" (column {theirs})"
         unit = next((u for word, u in OTHER_UNITS.items() if word in theirs.lower()), None)

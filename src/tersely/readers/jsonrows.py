@@ -54,7 +54,8 @@ def _from_columns(columns: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         for name, values in columns.items()
         if isinstance(values, list | dict)
     }
-    if not lists:
+    # A row may hold a list beside its numbers.
+    if len(lists) < len(columns) or not lists:
         return [columns]
     places = list(dict.fromkeys(place for values in lists.values() for place in values))
     return [

@@ -35,13 +35,15 @@ def read_table(file: Path, *, is_known: Callable[[str], bool]) -> list[LoggedRun
 def split_runs(rows: Sequence[Mapping[str, Any]], *, name: str) -> list[LoggedRun]:
     """The rows by run, if they say whose they are; tables with a row a value made wide."""
     names = list(dict.fromkeys(key for row in rows for key in row))
-    if any(_DASH in key for key in names):
+    # Of a chart, only the steps have a name without a run's.
+    if len(names) > 1 and sum(_DASH not in key for key in names) <= 1:
         return _split_chart(rows, names)
     who = next((key for key in RUNS if key in names and _several(rows, key)), None)
     by_run: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_run.setdefault(name if who is None else str(row.get(who)), []).append(row)
-    return [LoggedRun(run, _widened(found, names)) for run, found in by_run.items()]
+    found = [LoggedRun(run, _widened(its, names)) for run, its in by_run.items()]
+    return found or [LoggedRun(name, [])]
 
 
 def _header(file: Path) -> Iterable[str]:
