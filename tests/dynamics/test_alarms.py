@@ -110,6 +110,18 @@ def names(log: StepLog) -> set[str]:
         ({"truncated_share": (0.0, 0.3)}, "truncation rising"),
         ({"unparsed_share": (0.0, 0.2), "ungraded_share": 0.0}, "grader failures"),
         ({"sampler_mismatch": (0.001, 0.3)}, "sampler mismatch"),
+        ({"sampler_mismatch": 1.4}, "sampler mismatch"),
+        ({"accuracy": (0.6, 0.3), "tokens_mean": 100}, "accuracy falling"),
+        ({"accuracy": (0.8, 0.71), "reward_mean": (0.3, 0.8)}, "reward hacking"),
+        ({"accuracy": (0.5, 0.8), "eval_accuracy": (0.5, 0.3)}, "held out falling"),
+        ({"tokens_mean": (100, 5)}, "length collapse"),
+        ({"looping_share": (0.0, 0.4)}, "looping"),
+        ({"looping_share": 0.4}, "looping"),
+        ({"zero_signal_share": 0.9}, "nothing learned"),
+        ({"grad_norm": 0.0, "tokens_mean": 100}, "nothing learned"),
+        ({"learning_rate": 0.0}, "nothing learned"),
+        ({"clip_share": 0.98}, "clipping"),
+        ({"unparsed_share": 0.7}, "grader failures"),
     ],
 )
 def test_each_rule_sees_what_it_is_for_and_nothing_else(columns, name) -> None:
@@ -126,6 +138,50 @@ def test_rules_that_need_a_turn() -> None:
     assert names(long) == {"overlong hacking"}
     kl_N = np.r_[np.full(70, 0.005), np.full(6, 0.5)]
     assert names(make_log(range(76), {"kl_mean": kl_N})) == {"kl spike"}
+
+
+def test_a_fall_that_the_log_says_was_on_purpose_is_no_loss() -> None:
+    falls = {"accuracy": (0.8, 0.4), "tokens_mean": (100, 50)}
+    assert names(made(**falls)) == {"reasoning collapse"}
+    (alarm,) = standing_alarms(made(**falls))
+    assert "does not say how hard its prompts were" in alarm.evidence
+    assert names(made(difficulty=(1, 8), **falls)) == set()
+    assert names(made(eval_accuracy=(0.5, 0.6), **falls)) == set()
+    assert names(made(difficulty=3, **falls)) == {"reasoning collapse"}
+    trap = {"tokens_mean": (100, 20), "entropy_mean": (1, 0.3), "positive_share": (0.6, 0.4)}
+    assert names(made(target_tokens=100, **trap)) == {"short is correct trap"}
+    assert names(made(target_tokens=(100, 30), **trap)) == set()
+
+
+def test_a_series_of_spikes_is_named_and_noise_as_wide_is_not() -> None:
+    rng = np.random.default_rng(0)
+    jitter_N = 0.02 * np.exp(rng.normal(0, 0.1, 200))
+    spiked_N = jitter_N.copy()
+    spiked_N[20::30] *= 3
+    assert names(make_log(range(200), {"kl_mean": jitter_N})) == set()
+    assert names(make_log(range(200), {"kl_mean": spiked_N})) == {"kl spike"}
+    wide_N = 0.02 * np.exp(rng.normal(0, 0.6, 200))
+    assert names(make_log(range(200), {"kl_mean": wide_N})) == set()
+
+
+def test_the_trap_is_not_seen_in_the_noise_of_eight_prompts() -> None:
+    rng = np.random.default_rng(0)
+    t_N = np.arange(150)
+    fall_N = np.exp(-t_N / 20)
+    raised = 0
+    for _ in range(20):
+        share_N = rng.binomial(32, 0.6 - 0.35 * fall_N) / 32
+        log = make_log(
+            t_N,
+            {
+                "tokens_mean": (30 + 70 * fall_N) * np.exp(rng.normal(0, 0.1, 150)),
+                "entropy_mean": (0.3 + 0.6 * fall_N) * np.exp(rng.normal(0, 0.1, 150)),
+                "positive_share": share_N,
+                "rollouts": np.full(150, 32.0),
+            },
+        )
+        raised += any(names(log.until(count)) for count in range(30, 151, 20))
+    assert raised == 0
 
 
 def test_one_wild_step_of_kl_is_seen_for_five_steps_and_no_longer() -> None:

@@ -21,16 +21,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tersely.dynamics.log import StepLog
 
-WINDOWS = (5, 10, 20, 40, 80)
+WINDOWS = (10, 20, 40, 80)
 START, RECENT = 10, 20
-ERRORS = 4.5
+# Of a move from the first mean, and of one from the extreme of all earlier means.
+ERRORS, ERRORS_OF_EXTREME = 4.5, 5.0
 WILD = 4.0
 MOST_CORRELATED = 0.9
 ROUNDING = 1e-9
 # Records by which the noise is measured.
 LATELY = 400
-# The noise of few records is itself hardly known: 20% more at 30 records.
-UNSURE = 6.0
+# The noise of few records is itself hardly known: a quarter more at 30 records.
+UNSURE = 8.0
 # Of the absolute values of a normal variable, three quarters lie below this.
 THREE_QUARTERS = 1.1503
 # Shares of the step's prompts, and of its rollouts.
@@ -93,11 +94,11 @@ class NoisyColumn:
 
     @cached_property
     def correlation(self) -> float:
-        """Of the noise of neighbouring records: 0 to 0.9, less one standard error of its own."""
+        """Of the noise of neighbouring records: 0 to 0.9."""
         near, over_two = self._spreads
         if self.size < 4 or not over_two:
             return 0.0
-        rho = (over_two / near) ** 2 - 1 - 1 / min(self.size, LATELY) ** 0.5
+        rho = (over_two / near) ** 2 - 1
         return min(max(rho, 0.0), MOST_CORRELATED)
 
     @cached_property
@@ -166,7 +167,8 @@ class NoisyColumn:
             before, after = float(mean_W[best]), self.mean(self.size - window, self.size)
             error = 2**0.5 * self.error(window)
             moved = sign * (before - after)
-            if moved > max(ERRORS * error, ROUNDING * abs(before)) and enough(before, after):
+            least = (ERRORS if from_start else ERRORS_OF_EXTREME) * error
+            if moved > max(least, ROUNDING * abs(before)) and enough(before, after):
                 at, until = self.step_K[[first_W[best], first_W[best] + window - 1]]
                 return Move(
                     before, after, error, float(at), float(until), float(self.step_K[-window])

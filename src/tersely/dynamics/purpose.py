@@ -8,8 +8,6 @@ CLEAR_ERRORS, TARGET_MOVED = 2.0, 0.03
 FALL_FROM_START, FALL_FROM_BEST, LOST_FROM_BEST, LEAST_FALL = 0.12, 0.15, 0.3, 0.04
 # A run whose accuracy is still so far above its start has lost nothing yet.
 GAINED = 1.1
-# A loss is to be seen early.
-SHORTEST = 5
 HELD_OUT_LEFT = 0.95
 CANNOT_TELL = (
     "; the log does not say how hard its prompts were: if they were made harder on purpose, this "
@@ -40,8 +38,8 @@ def accuracy_fall(log: NoisyLog) -> Move | None:
     accuracy = log.get("accuracy")
     if accuracy is None:
         return None
-    move = accuracy.fell(_below(1 - FALL_FROM_START), from_start=True, shortest=SHORTEST)
-    move = move or accuracy.fell(_below(1 - FALL_FROM_BEST), shortest=SHORTEST)
+    move = accuracy.fell(_below(1 - FALL_FROM_START), from_start=True)
+    move = move or accuracy.fell(_below(1 - FALL_FROM_BEST))
     gained = move is not None and move.after > GAINED * accuracy.start()
     if gained:
         move = accuracy.fell(_below(1 - LOST_FROM_BEST))
