@@ -13,8 +13,7 @@ import polars as pl
 import polars.selectors as cs
 
 from tersely.core.errors import ConfigError, DataError, check_kind, no_such, shortened
-from tersely.core.types import AlarmRecord
-from tersely.dynamics.log import StepLog, as_records
+from tersely.dynamics.log import StepLog
 from tersely.flows.diagnose import diagnose
 from tersely.flows.evaluate.measuring import Compared, compare_loaded, measure_loaded
 from tersely.flows.evaluate.pairing import PairBy
@@ -42,6 +41,7 @@ ARGUMENTS = {
     "--benchmark-name": "benchmark_name",
     "--regrade": "regrade",
     "--pair-by": "pair_by",
+    "--run": "run",
 }
 _TOOL = re.compile(rf"--from ({'|'.join(sources())})\b")
 _COLUMN = re.compile(r"--column (\w+)=([\w./]+)")
@@ -65,6 +65,7 @@ class FileArguments:
     regrade: str | None = None
     budget_of: str = BudgetOf.TOKENS
     by_row: bool = False
+    run: str | None = None
 
     def options(self, path: Path) -> Options:
         """As the readers take it."""
@@ -108,11 +109,11 @@ def open_file(path: object, source: str | None, asked: FileArguments) -> Loaded 
     options = asked.options(found.path)
     if found.holds is Holds.STEPS:
         for each in fields(asked):
-            if each.name != "columns" and getattr(asked, each.name) != each.default:
+            if each.name not in ("columns", "run") and getattr(asked, each.name) != each.default:
                 raise ConfigError(
                     f"{path} is a step log, which {each.name} does not apply to; leave it out"
                 )
-        return read_log(found.path, found.source, options.columns)
+        return read_log(found.path, found.source, options.columns, run=asked.run)
     return evaluations.load(
         found.path,
         reader=found.source,
@@ -123,9 +124,11 @@ def open_file(path: object, source: str | None, asked: FileArguments) -> Loaded 
     )
 
 
-def read_log(path: Path, source: str, columns: Mapping[str, str]) -> StepLog:
+def read_log(
+    path: Path, source: str, columns: Mapping[str, str], *, run: str | None = None
+) -> StepLog:
     """The steps of a file whose tool is known."""
-    return read_steps(path, writer=Writer(source), columns=columns)
+    return read_steps(path, writer=Writer(source), columns=columns, run=run)
 
 
 def as_evaluation(name: str, given: object, asked: FileArguments | None = None) -> Loaded:
@@ -142,12 +145,19 @@ def as_evaluation(name: str, given: object, asked: FileArguments | None = None) 
 
 
 def as_log(
-    name: str, given: object, *, source: str | None, columns: Mapping[str, str] | None
+    name: str,
+    given: object,
+    *,
+    source: str | None,
+    columns: Mapping[str, str] | None,
+    run: str | None = None,
 ) -> StepLog:
     """A step log, or the one at a path."""
     found = given
     if not isinstance(given, Loaded | StepLog):
-        found = open_file(as_path(name, given), source, FileArguments(columns=columns or {}))
+        found = open_file(
+            as_path(name, given), source, FileArguments(columns=columns or {}, run=run)
+        )
     if not isinstance(found, StepLog):
         raise ConfigError(f"{name} is an evaluation; give a step log or a run folder")
     return found
@@ -282,13 +292,11 @@ def _counter(tokenizer: str | Path) -> Any:
 
 
 def _draw_log(log: StepLog) -> Mapping[str, Any]:
-    from tersely.report.charts.training import draw_training
+    from tersely.report.pages.diagnosis import draw_curves
 
     if not log.step_N.size:
         raise DataError("the log has no step yet; draw it when it has")
-    found = diagnose(log)
-    alarms = [AlarmRecord(**alarm._asdict()) for alarm in found.alarms]
-    spec = draw_training(as_records(log), stages=found.stages, evaluations=(), alarms=alarms)
+    spec = draw_curves(log, diagnose(log)).spec
     if not spec["concat"]:
         raise DataError("the log has none of the columns that are drawn, such as tokens_mean")
     return spec

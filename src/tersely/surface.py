@@ -50,6 +50,7 @@ def load(
     regrade: str | None = None,
     budget_of: str = "tokens",
     by_row: bool = False,
+    run: str | None = None,
 ) -> Loaded | StepLog:
     """An evaluation or a step log, from any file or folder that tersely reads.
 
@@ -71,6 +72,7 @@ def load(
         regrade: grader that grades the file's texts again, such as math.
         budget_of: what budgets count: tokens, turns or model-tokens.
         by_row: every row of a table is a problem of its own.
+        run: of a log of several runs, the one to read.
     Raises:
         ConfigError: there is nothing there, or it cannot be read as asked.
         DataError: the file is of no kind that is known, or is damaged.
@@ -88,6 +90,7 @@ def load(
         regrade=regrade,
         budget_of=budget_of,
         by_row=by_row,
+        run=run,
     )
     return open_file(path, source, asked)
 
@@ -169,6 +172,7 @@ def diagnose(
     *,
     source: str | None = None,
     columns: Mapping[str, str] | None = None,
+    run: str | None = None,
 ) -> Diagnosis:
     """The stage that a run is in, its alarms with evidence and advice, and what is not known.
 
@@ -176,13 +180,14 @@ def diagnose(
         log: a step log, or its file or run folder.
         source: the tool that wrote the file; None: told by what it holds.
         columns: our name to the file's, such as ``{"tokens_mean": "length"}``.
+        run: of a log of several runs, the one to read.
     Raises:
         ConfigError, DataError: as ``load``.
     """
     from tersely.arguments import as_log
     from tersely.flows.diagnose import diagnose as find
 
-    return find(as_log("log", log, source=source, columns=columns))
+    return find(as_log("log", log, source=source, columns=columns, run=run))
 
 
 def lint(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -85,19 +85,6 @@ def log_records(records: Iterable[StepRecord], *, staleness: float = np.nan) -> 
         {name: [float(getattr(r, name)) for r in records] for name in RECORDED},
         staleness=staleness,
     )
-
-
-def as_records(log: StepLog) -> list[StepRecord]:
-    """A log as step records; of what it does not have, a number is NaN and a count 0."""
-    blank_N = np.full(log.step_N.shape, np.nan)
-    columns = {"step": log.step_N} | {n: log.columns.get(n, blank_N) for n in COLUMNS}
-    counts = {field.name for field in fields(StepRecord) if field.type is int}
-    records = []
-    for at in range(log.step_N.size):
-        values: dict[str, Any] = {name: float(values_N[at]) for name, values_N in columns.items()}
-        values |= {name: int(np.nan_to_num(values[name])) for name in counts}
-        records.append(StepRecord(**values))
-    return records
 
 
 def _in_time(step_R: Float[np.ndarray, " R"]) -> tuple[Int[np.ndarray, " R"], tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from fnmatch import fnmatch
@@ -14,11 +13,10 @@ import polars as pl
 from tersely.core.contents import INSPECT_LOG, PARQUET, as_utf8, kind_of
 from tersely.core.errors import ConfigError, DataError, no_such
 from tersely.core.parsing import parse_json
-from tersely.dynamics.log import COLUMNS
-from tersely.readers import formats
+from tersely.readers import formats, steplogs
 from tersely.readers.evaluations import OURS, RECORDS_FILE
 from tersely.readers.packing import ENDINGS, read_unpacked
-from tersely.readers.steplogs import TRL_NAMES, Writer
+from tersely.readers.steplogs import Writer
 from tersely.readers.sweeps import is_sweep
 
 STEPS_FILE, STATE_FILE = "steps.jsonl", "trainer_state.json"
@@ -30,8 +28,6 @@ PATTERNS = (
 )
 MOST_NAMED = 4
 _RECORD = frozenset({"run", "problem", "sample", "grade", "tokens"})
-_VERL_CONSOLE = re.compile(rb"\bstep:\d+ - \S+:")
-_PRINTED = re.compile(rb"\{'[^{}]*\}")
 
 
 class Holds(StrEnum):
@@ -87,11 +83,12 @@ def _in_folder(folder: Path, *, source: str | None) -> Recognised:
     for name, holds, who in (
         (STEPS_FILE, Holds.STEPS, Writer.TERSELY),
         (RECORDS_FILE, Holds.SAMPLES, OURS),
-        (STATE_FILE, Holds.STEPS, Writer.TRL),
     ):
         if (folder / name).is_file() and source in (None, who):
             # Our readers check a folder as a whole.
             return Recognised(folder, holds, str(who))
+    if writer := _log_writer(folder, source):
+        return Recognised(folder, Holds.STEPS, writer)
     found = sorted(_files_of_tools(folder))
     if len(found) == 1:
         return recognise(found[0], source=source)
@@ -119,22 +116,25 @@ def _look(path: Path) -> tuple[Holds, str]:
     kind = kind_of(content)
     if kind == INSPECT_LOG:
         return Holds.SAMPLES, "inspect_ai"
-    if kind not in (None, PARQUET):
-        raise DataError(
-            f"{path} is {kind}, which is not read; write samples as JSON lines or Parquet, and "
-            "steps as CSV"
-        )
     keys = _keys(path, content)
     if keys.keys() >= _RECORD:
         return Holds.SAMPLES, OURS
     for reader in formats.available():
         if _has(keys, formats.marks_of(reader)):
             return Holds.SAMPLES, reader
-    rows_of_samples = keys.keys() & {"problem", "prompt"}
-    if not rows_of_samples and (writer := _writer(content, keys)):
-        return Holds.STEPS, writer
-    if keys:
+    steps = any("step" in str(key).lower() for key in keys) or "log_history" in keys
+    if keys and (not steps or keys.keys() & {"problem", "prompt"}):
         return Holds.SAMPLES, TABLE
+    # Anybody's CSV or JSON is of steps only if it says so.
+    named = steps or b"step" in content.partition(b"\n")[0].lower()
+    writer = _log_writer(path, None)
+    if writer and (named or writer not in (Writer.CSV, Writer.JSON)):
+        return Holds.STEPS, writer
+    if kind not in (None, PARQUET):
+        raise DataError(
+            f"{path} is {kind}, which is not read; write samples as JSON lines or Parquet, and "
+            "steps as CSV"
+        )
     raise DataError(
         f"{path} is of no kind that is known (samples are JSON lines, JSON or Parquet, a CSV is of "
         f"steps and has a column step); name the tool that wrote it with source, one of "
@@ -142,28 +142,17 @@ def _look(path: Path) -> tuple[Holds, str]:
     )
 
 
+def _log_writer(path: Path, source: str | None) -> str | None:
+    """Who wrote the steps there; None if there are none, or of another than ``source``."""
+    try:
+        writer = steplogs.recognise(path)
+    except DataError:
+        return None
+    return str(writer) if source in (None, writer) else None
+
+
 def _has(keys: Mapping[str, Any], marks: Iterable[frozenset[str]]) -> bool:
     return any(mark <= keys.keys() for mark in marks)
-
-
-def _writer(content: bytes, keys: Mapping[str, Any]) -> Writer | None:
-    """Who wrote these steps; None if they are none."""
-    if isinstance(keys.get("data"), dict) and "step" in keys:
-        return Writer.VERL
-    if "log_history" in keys or "global_step/max_steps" in keys:
-        return Writer.TRL
-    if "step" in keys and keys.keys() & {*COLUMNS}:
-        return Writer.TERSELY if "schema" in keys else Writer.TRL
-    if "step" in keys and (keys.keys() - {"step"}) & {*TRL_NAMES}:
-        return Writer.TRL
-    if keys:
-        return None
-    if _VERL_CONSOLE.search(content):
-        return Writer.VERL
-    if any(name.encode() in p for p in _PRINTED.findall(content) for name in TRL_NAMES):
-        return Writer.TRL
-    header = content.partition(b"\n")[0].lower()
-    return Writer.CSV if b"step" in header and re.search(rb"[,;\t]", header) else None
 
 
 def _content(path: Path) -> bytes:

@@ -42,14 +42,15 @@ def draw_diagnosis(log: StepLog, found: Diagnosis, *, name: str) -> str:
         ],
         tiles=(),
         effects=found.effects,
-        figure=_figure(log, found),
+        figure=draw_curves(log, found),
         notes=found.unknown,
     )
     nobody = Reader(sides=(), budgets=(), traces=(), filters=(), note="")
     return render_page("diagnosis.html.j2", page, reader=nobody, grid=None)
 
 
-def _figure(log: StepLog, found: Diagnosis) -> Figure:
+def draw_curves(log: StepLog, found: Diagnosis) -> Figure:
+    """The log's curves with stages and alarms."""
     points = _evaluations(log)
     marks = " Diamonds: evaluations." if points else ""
     lines = " Dashed red lines: alarms, where first raised." if found.alarms else ""
