@@ -130,7 +130,7 @@ class Tracking:
     def _tell(self) -> None:
         if self._followers is None:
             self._begin()
-        for each in tuple(self._followers):
+        for each in tuple(self._followers or ()):
             if each.process.poll() is not None:
                 self._leave_out(each, each.last_line())
             elif monotonic() - each.begun_s > START_S and not each.started:

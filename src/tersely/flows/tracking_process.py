@@ -25,8 +25,9 @@ from tersely.core.manifest import RunManifest, list_facts, read_manifest
 from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
 from tersely.core.types import AlarmRecord, EvalRecord, StepRecord
-from tersely.flows.recipe.recipe import RECIPE_FILE, flat_settings, read_recipe
+from tersely.flows.recipe.recipe import RECIPE_FILE, read_recipe
 from tersely.flows.recipe.sections import TrackSection
+from tersely.flows.recipe.settings import flat_settings
 from tersely.flows.tracking import END_S, MORE, TRACK, WHY
 from tersely.flows.train.monitor import ALARMS_FILE
 from tersely.metrics.records import tabulate

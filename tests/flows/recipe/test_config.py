@@ -8,10 +8,10 @@ from tersely.flows.recipe.recipe import (
     Recipe,
     as_toml,
     check_recipe,
-    differences,
     read_recipe,
     shipped,
 )
+from tersely.flows.recipe.settings import differences
 from tersely.tasks.grading import load as load_grader
 
 TINY = Path(__file__).parents[1] / "tiny.toml"

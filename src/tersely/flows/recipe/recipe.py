@@ -367,43 +367,11 @@ def _siblings(place: tuple[int | str, ...]) -> list[str]:
     return [".".join([*map(str, place[:-1]), name]) for name in section.model_fields]
 
 
-def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:
-    """The settings in which two recipes differ, by name, each with both values; ``[track]``, on
-    which no step depends, is none of them."""
-    left, right = (flat_settings(without_tracking(each).model_dump()) for each in (ours, theirs))
-    return [
-        (key, left.get(key), right.get(key))
-        for key in sorted(left.keys() | right.keys())
-        if left.get(key) != right.get(key)
-    ]
-
-
-def value_of(recipe: Recipe, key: str) -> Any:
-    """A setting by its dotted name; None where the recipe has no such setting."""
-    return flat_settings(recipe.model_dump()).get(key)
-
-
 def keys_of(overrides: Sequence[str]) -> list[str]:
     """The keys that ``--set`` was given."""
     return [override.partition("=")[0].strip() for override in overrides]
 
 
-def flat_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """All settings by their dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= flat_settings(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def as_toml(recipe: Recipe) -> str:
     """The resolved recipe, ready to be read again."""
     return tomli_w.dumps(recipe.model_dump(exclude_none=True))
-
-
-def without_tracking(recipe: Recipe) -> Recipe:
-    """The recipe as far as its steps depend on it."""
-    return recipe.model_copy(update={"track": None})

@@ -29,11 +29,9 @@ from tersely.flows.recipe.recipe import (
     Recipe,
     as_toml,
     check_recipe,
-    differences,
     read_recipe,
-    value_of,
-    without_tracking,
 )
+from tersely.flows.recipe.settings import differences, value_of, without_tracking
 from tersely.tasks.problems import digest
 
 PROBLEMS_FILE = "problems.jsonl"

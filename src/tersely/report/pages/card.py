@@ -14,7 +14,8 @@ from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
 from tersely.engines.folders import LAB, lab_folder
 from tersely.flows.published import CARD
-from tersely.flows.recipe.recipe import Recipe, without_tracking
+from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.settings import without_tracking
 from tersely.metrics.comparison import Comparison
 from tersely.report.pages.exports import escape, format_block
 from tersely.report.pages.run import RunFolder, block_of, measure, read_run
