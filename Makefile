@@ -105,7 +105,7 @@ test-vllm: .venv-vllm/.installed
 
 # Runs sent to each tracker, offline, and read back from what its own client wrote.
 test-track: .venv-track/.installed
-	.venv-track/bin/pytest -W default tests/trackers
+	.venv-track/bin/pytest -W default tests/trackers tests/readers/test_logs.py
 
 # Every documented install, unconstrained, in an environment of its own, and a small run of each.
 test-install:
