@@ -183,8 +183,8 @@ class NoisyColumn:
         if not all(counts):
             return None
         error = float(np.hypot(*(self.error(count) for count in counts)))
-        means = (float(self.tame_K[where_K].mean()) for where_K in (before_K, after_K))
-        return Move(*means, error, *move[3:])
+        before, after = (float(self.tame_K[where_K].mean()) for where_K in (before_K, after_K))
+        return Move(before, after, error, move.at, move.until, move.lately)
 
 
 class NoisyLog:
@@ -228,7 +228,7 @@ class NoisyLog:
         if count <= 0:
             return 0.0
         share = (float(value_K.mean()) * count + 0.5) / (count + 1)
-        return max(share * (1 - share) / count, 0.0) ** 0.5
+        return float(max(share * (1 - share) / count, 0.0) ** 0.5)
 
 
 def _spread(difference_K: Float[np.ndarray, " K"]) -> tuple[float, float]:
