@@ -112,7 +112,7 @@ def names(log: StepLog) -> set[str]:
         ({"sampler_mismatch": (0.001, 0.3)}, "sampler mismatch"),
         ({"sampler_mismatch": 1.4}, "sampler mismatch"),
         ({"accuracy": (0.6, 0.3), "tokens_mean": 100}, "accuracy falling"),
-        ({"accuracy": (0.8, 0.71), "reward_mean": (0.3, 0.8)}, "reward hacking"),
+        ({"accuracy": (0.8, 0.68), "reward_mean": (0.3, 0.8)}, "reward hacking"),
         ({"accuracy": (0.5, 0.8), "eval_accuracy": (0.5, 0.3)}, "held out falling"),
         ({"tokens_mean": (100, 5)}, "length collapse"),
         ({"looping_share": (0.0, 0.4)}, "looping"),

@@ -104,13 +104,13 @@ class NoisyColumn:
     @cached_property
     def noise(self) -> float:
         """Standard deviation of one record about its mean."""
-        return max(self._least, self._spreads[0] / (2 * (1 - self.correlation)) ** 0.5)
+        return float(max(self._least, self._spreads[0] / (2 * (1 - self.correlation)) ** 0.5))
 
     def error(self, records: int) -> float:
         """Standard error of a mean of so many neighbouring records."""
         rho = self.correlation
         unsure = 1 + UNSURE / self.size
-        return unsure * self.noise * ((1 + rho) / (1 - rho) / records) ** 0.5
+        return float(unsure * self.noise * ((1 + rho) / (1 - rho) / records) ** 0.5)
 
     @cached_property
     def tame_K(self) -> Float[np.ndarray, " K"]:
@@ -121,7 +121,8 @@ class NoisyColumn:
         padded = np.concatenate(([first, first], self.value_K, [last, last]))
         near_K = np.partition(sliding_window_view(padded, 5), 2, axis=-1)[:, 2]
         far = WILD * self.noise
-        return np.minimum(np.maximum(self.value_K, near_K - far), near_K + far)
+        tame_K: Float[np.ndarray, " K"] = np.clip(self.value_K, near_K - far, near_K + far)
+        return tame_K
 
     @cached_property
     def _sum_K(self) -> Float[np.ndarray, " K1"]:
@@ -182,9 +183,9 @@ class NoisyColumn:
         counts = int(before_K.sum()), int(after_K.sum())
         if not all(counts):
             return None
-        error = float(np.hypot(*(self.error(count) for count in counts)))
-        means = (float(self.tame_K[where_K].mean()) for where_K in (before_K, after_K))
-        return Move(*means, error, *move[3:])
+        error = float(np.hypot(self.error(counts[0]), self.error(counts[1])))
+        before, after = (float(self.tame_K[where_K].mean()) for where_K in (before_K, after_K))
+        return Move(before, after, error, move.at, move.until, move.lately)
 
 
 class NoisyLog:
@@ -228,7 +229,7 @@ class NoisyLog:
         if count <= 0:
             return 0.0
         share = (float(value_K.mean()) * count + 0.5) / (count + 1)
-        return max(share * (1 - share) / count, 0.0) ** 0.5
+        return float(max(share * (1 - share) / count, 0.0) ** 0.5)
 
 
 def _spread(difference_K: Float[np.ndarray, " K"]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ import numpy as np
 from tersely.dynamics.noise import Enough, Move, NoisyLog
 
 CLEAR_ERRORS, TARGET_MOVED = 2.0, 0.03
-FALL_FROM_START, FALL_FROM_BEST, LOST_FROM_BEST, LEAST_FALL = 0.12, 0.15, 0.3, 0.04
+FALL_FROM_START, FALL_FROM_BEST, LOST_FROM_BEST, LEAST_FALL = 0.15, 0.18, 0.3, 0.04
 # A run whose accuracy is still so far above its start has lost nothing yet.
 GAINED = 1.1
 HELD_OUT_LEFT = 0.95
@@ -32,7 +32,7 @@ def target_moved(log: NoisyLog, move: Move) -> int:
 
 
 def accuracy_fall(log: NoisyLog) -> Move | None:
-    """Accuracy 12% below its start, 15% below its best and near its start, or 30% below its best;
+    """Accuracy 15% below its start, 18% below its best and near its start, or 30% below its best;
     by 4 points, if prompts did not become
     harder and held-out accuracy, where it is known, fell too."""
     accuracy = log.get("accuracy")
@@ -43,7 +43,7 @@ def accuracy_fall(log: NoisyLog) -> Move | None:
     gained = move is not None and move.after > GAINED * accuracy.start()
     if gained:
         move = accuracy.fell(_below(1 - LOST_FROM_BEST))
-    if move is None or harder(log, move) or _held_out_stands(log, move):
+    if move is None or harder(log, move) or held_out_stands(log, move):
         return None
     return move
 
@@ -64,10 +64,16 @@ def _below(share: float) -> Enough:
     return lambda before, after: after <= share * before and before - after >= LEAST_FALL
 
 
-def _held_out_stands(log: NoisyLog, move: Move) -> bool:
+def held_out_stands(log: NoisyLog, move: Move) -> bool:
+    """The last two evaluations are as good as the last two up to the earlier window's end."""
     held_out = log.get("eval_accuracy")
-    change = None if held_out is None else held_out.over(move)
-    return change is not None and change.after >= HELD_OUT_LEFT * change.before
+    if held_out is None:
+        return False
+    early_K = held_out.step_K <= move.until
+    before_K, after_K = held_out.value_K[early_K][-2:], held_out.value_K[~early_K][-2:]
+    if not (before_K.size and after_K.size):
+        return False
+    return bool(after_K.mean() >= HELD_OUT_LEFT * before_K.mean())
 
 
 def _clearly(change: Move) -> int:

@@ -18,7 +18,7 @@ ADVICE = (
 
 
 def accuracy_falling(log: NoisyLog) -> str | None:
-    """Accuracy 12% below its start or 15% below its best, at a length above 0.7 of its start."""
+    """Accuracy 15% below its start or 18% below its best, at a length above 0.7 of its start."""
     fall = accuracy_fall(log)
     if fall is None or left(log, "tokens_mean") <= TOKENS_LEFT:
         return None

@@ -18,7 +18,7 @@ ADVICE = (
 
 
 def reasoning_collapse(log: NoisyLog) -> str | None:
-    """Accuracy 12% below its start or 15% below its best, while length is below 0.7 of its own."""
+    """Accuracy 15% below its start or 18% below its best, while length is below 0.7 of its own."""
     fall = accuracy_fall(log)
     if fall is None or not (kept := left(log, "tokens_mean")) <= TOKENS_LEFT:
         return None

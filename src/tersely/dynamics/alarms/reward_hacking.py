@@ -7,7 +7,7 @@ from tersely.dynamics.purpose import harder, target_moved
 PLACE, SEVERITY = 14, Severity.ERROR
 COLUMNS: tuple[str, ...] = ("accuracy",)
 EITHER = ("reward_mean", "positive_share")
-FALL, LEAST_FALL, ERRORS = 0.1, 0.03, 3
+FALL, LEAST_FALL, ERRORS = 0.14, 0.04, 3
 REASON = (
     "the policy is paid for something else than right answers: a format, a length, a hole in the "
     "grader"
@@ -19,9 +19,11 @@ ADVICE = (
 
 
 def reward_hacking(log: NoisyLog) -> str | None:
-    """Accuracy 10% and 3 points below its best while reward rose by three standard errors."""
+    """Accuracy 14% and 4 points below its best while reward rose by three standard errors."""
     accuracy = log.get("accuracy")
-    fall = accuracy and accuracy.fell(lambda b, a: a <= (1 - FALL) * b and b - a >= LEAST_FALL)
+    if accuracy is None:
+        return None
+    fall = accuracy.fell(lambda b, a: a <= (1 - FALL) * b and b - a >= LEAST_FALL)
     if fall is None or harder(log, fall) or target_moved(log, fall) > 0:
         return None
     for name in EITHER:

@@ -2,7 +2,7 @@
 
 from tersely.dynamics.alarms import Severity
 from tersely.dynamics.noise import ERRORS, NoisyLog
-from tersely.dynamics.purpose import harder, left, target_moved
+from tersely.dynamics.purpose import harder, held_out_stands, left, target_moved
 
 PLACE, SEVERITY = 20, Severity.ERROR
 COLUMNS: tuple[str, ...] = ("tokens_mean", "entropy_mean")
@@ -32,6 +32,8 @@ def short_is_correct_trap(log: NoisyLog) -> str | None:
         return None
     fall = share.fell(lambda before, after: after <= SHARE_LEFT * before)
     if fall is None or harder(log, fall) or target_moved(log, fall) < 0:
+        return None
+    if held_out_stands(log, fall):
         return None
     rose = fall.before - share.start() >= ERRORS * fall.error
     plain = entropy < PLAIN_ENTROPY_LEFT or fall.after <= PLAIN_SHARE_LEFT * fall.before
