@@ -132,3 +132,35 @@ def test_a_deal_moves_graded_samples_whole_and_leaves_the_others():
 
     assert pool(sides) == pool(dealt)
     assert (sides[0].tokens_PS != dealt[0].tokens_PS).any()
+
+
+def test_whatever_is_known_of_a_sample_is_dealt_with_it():
+    rng = np.random.default_rng(1)
+    sides = [sample(rng, chances=[0.5] * 9, samples=n, fail=0.3) for n in (3, 5)]
+    # Every array that a table may have besides its first four, told apart by what is added.
+    added = [n for n in SampleTable._fields if n.endswith("_PS")][4:]
+    assert "thinking_PS" in added
+    sides = [
+        side._replace(**{name: side.tokens_PS + place for place, name in enumerate(added, 1000)})
+        for side in sides
+    ]
+    # Codes of wrong answers are no numbers: those of the second side are made others.
+    for table in deal(*sides, rng=rng):
+        for place, name in enumerate(added, 1000):
+            if name != "answer_PS":
+                moved = getattr(table, name) == table.tokens_PS + place
+                assert moved[table.graded_PS].all(), name
+
+
+def test_lengths_of_thinking_are_compared_between_different_numbers_of_samples():
+    rng = np.random.default_rng(2)
+    sides = [sample(rng, chances=[0.5] * 30, samples=n) for n in (3, 6)]
+    thinking = [side._replace(thinking_PS=side.tokens_PS // 2) for side in sides]
+    rows = {m.name: m for m in compare("x", *thinking, budgets=[400], rng=rng).measures}
+    whole, half = rows["mean tokens"].difference, rows["mean thinking tokens"].difference
+    assert half.estimate == pytest.approx(whole.estimate / 2, abs=0.5)
+    # Known on one side only, it is not compared.
+    one = {m.name: m for m in compare("x", thinking[0], sides[1], budgets=[400], rng=rng).measures}
+    assert "mean thinking tokens" not in one or np.isnan(
+        one["mean thinking tokens"].difference.estimate
+    )

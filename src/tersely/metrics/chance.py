@@ -7,13 +7,13 @@ Where the numbers differ, all graded samples of a problem are therefore dealt ou
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from tersely.metrics.intervals import LEVEL, Interval, Sums
-from tersely.metrics.records import SampleTable
+from tersely.metrics.records import SampleTable, arrays_of_samples, take
 from tersely.metrics.significance import PERMUTATIONS, Swaps, p_values, regroup, swap
 
 # Ways to deal out a problem's samples; each permutation takes one of them for each problem.
@@ -100,8 +100,10 @@ def deal(
     from_PN = np.empty_like(drawn_PN)
     np.put_along_axis(from_PN, places_PN, drawn_PN, axis=1)
     joined = _join(before, after)
+    rows_P1 = np.arange(len(from_PN))[:, None]
     split = before.graded_PS.shape[1]
-    return _take(joined, from_PN[:, :split]), _take(joined, from_PN[:, split:])
+    parts = from_PN[:, :split], from_PN[:, split:]
+    return take(joined, (rows_P1, parts[0])), take(joined, (rows_P1, parts[1]))
 
 
 def _join(before: SampleTable, after: SampleTable) -> SampleTable:
@@ -119,43 +121,19 @@ def _join(before: SampleTable, after: SampleTable) -> SampleTable:
             before.prefix_budgets_C, after.prefix_budgets_C, return_indices=True
         )
         prefix_PSC = side_by_side(_columns(before, left_C), _columns(after, right_C))
+    theirs = arrays_of_samples(after)
+    arrays: dict[str, Any] = {
+        name: side_by_side(values, theirs[name])
+        for name, values in arrays_of_samples(before._replace(prefix_PSC=None)).items()
+    }
+    arrays |= {"answer_PS": side_by_side(before.answer_PS, codes), "prefix_PSC": prefix_PSC}
     return before._replace(
-        correct_PS=np.hstack([before.correct_PS, after.correct_PS]),
-        finished_PS=np.hstack([before.finished_PS, after.finished_PS]),
-        graded_PS=np.hstack([before.graded_PS, after.graded_PS]),
-        tokens_PS=np.hstack([before.tokens_PS, after.tokens_PS]),
-        answer_PS=side_by_side(before.answer_PS, codes),
-        answer_tokens_PS=side_by_side(before.answer_tokens_PS, after.answer_tokens_PS),
+        **arrays,
         prefix_budgets_C=budgets_C,
-        prefix_PSC=prefix_PSC,
         ends_known=before.ends_known and after.ends_known,
         answers_known=before.answers_known and after.answers_known,
-        loops_PS=side_by_side(before.loops_PS, after.loops_PS),
-        turns_PS=side_by_side(before.turns_PS, after.turns_PS),
-        tool_tokens_PS=side_by_side(before.tool_tokens_PS, after.tool_tokens_PS),
     )
 
 
 def _columns(table: SampleTable, which_C: np.ndarray) -> np.ndarray | None:
     return None if table.prefix_PSC is None else table.prefix_PSC[:, :, which_C]
-
-
-def _take(table: SampleTable, from_PS: np.ndarray) -> SampleTable:
-    """The samples in these places of a joined table."""
-    rows_P1 = np.arange(from_PS.shape[0])[:, None]
-
-    def take(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else values[rows_P1, from_PS]
-
-    return table._replace(
-        correct_PS=table.correct_PS[rows_P1, from_PS],
-        finished_PS=table.finished_PS[rows_P1, from_PS],
-        graded_PS=table.graded_PS[rows_P1, from_PS],
-        tokens_PS=table.tokens_PS[rows_P1, from_PS],
-        answer_PS=take(table.answer_PS),
-        answer_tokens_PS=take(table.answer_tokens_PS),
-        prefix_PSC=take(table.prefix_PSC),
-        loops_PS=take(table.loops_PS),
-        turns_PS=take(table.turns_PS),
-        tool_tokens_PS=take(table.tool_tokens_PS),
-    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -190,26 +190,23 @@ def arrange(samples: Samples) -> SampleTable:
     )
 
 
+def arrays_of_samples(table: SampleTable) -> dict[str, np.ndarray | None]:
+    """Every array that has an entry for each sample, by its name."""
+    return {n: v for n, v in table._asdict().items() if n.endswith(("_PS", "_PSC"))}
+
+
+def take(table: SampleTable, places: tuple[np.ndarray, ...]) -> SampleTable:
+    """Every sample's entries from these places, an index of rows or of rows and columns."""
+    arrays: dict[str, Any] = {
+        name: None if values is None else values[places]
+        for name, values in arrays_of_samples(table).items()
+    }
+    return table._replace(**arrays)
+
+
 def select(table: SampleTable, *, rows_P: Int[np.ndarray, " Q"]) -> SampleTable:
     """The given rows of a table, in the given order."""
-
-    def take(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else values[rows_P]
-
-    return table._replace(
-        keys=tuple(table.keys[row] for row in rows_P),
-        correct_PS=table.correct_PS[rows_P],
-        finished_PS=table.finished_PS[rows_P],
-        graded_PS=table.graded_PS[rows_P],
-        tokens_PS=table.tokens_PS[rows_P],
-        answer_PS=take(table.answer_PS),
-        answer_tokens_PS=take(table.answer_tokens_PS),
-        prefix_PSC=take(table.prefix_PSC),
-        thinking_PS=take(table.thinking_PS),
-        loops_PS=take(table.loops_PS),
-        turns_PS=take(table.turns_PS),
-        tool_tokens_PS=take(table.tool_tokens_PS),
-    )
+    return take(table, (rows_P,))._replace(keys=tuple(table.keys[row] for row in rows_P))
 
 
 def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
