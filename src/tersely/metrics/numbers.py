@@ -55,10 +55,13 @@ def format_difference(interval: Interval, unit: Unit, *, p: float = math.nan) ->
 
 
 def format_ratio(interval: Interval, *, p: float = math.nan) -> Cell:
-    """A ratio as a multiple; ``p`` is of its being 1."""
+    """A ratio as a multiple, ``<0.01×`` if it is tiny; ``p`` is of its being 1."""
     if not math.isfinite(interval.estimate):
         return Cell(UNDEFINED, "")
     estimate, low, high = (fixed(value, digits=2) for value in interval[:3])
+    if 0 < interval.estimate < 0.005:
+        estimate = "<0.01"
+    high = "∞" if interval.high == math.inf else high
     return Cell(f"{estimate}×", bracket(low, high), clear=beyond_chance(p))
 
 

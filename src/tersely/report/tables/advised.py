@@ -190,8 +190,8 @@ def _conclude_target(
     best = target.best
     name = name_setting(advice, best.setting)
     judged = (
-        f"on problems that had no part in the choice{f' for {percent(target.accuracy)}' * several} "
-        f"it is right on {format_level(best.accuracy, Unit.SHARE).text} at "
+        f"what half of the problems choose{f' for {percent(target.accuracy)}' * several} is right "
+        f"on {format_level(best.accuracy, Unit.SHARE).text} of the other half at "
         f"{say_cost(best, advice.axis)}"
     )
     if target.rival is None or target.ratio is None:

@@ -119,8 +119,9 @@ def tabulate_level_pairs(sweep: MeasuredSweep) -> Matrix:
         title="pair",
         heads=["tokens", "Holm's p", "could see", "accuracy", "Holm's p", "equal texts"],
         rows=rows,
-        caption="The second less the first, paired by problem. p: levels are swapped within random "
-        f"problems; Holm's correction over the {len(rows)} pairs of the column; bold: below "
+        caption="The second less the first, paired by problem; each problem counts once, however "
+        "many of its samples failed. p: levels are swapped within random problems; Holm's "
+        f"correction over the {count(len(rows), 'pair')} of the column; bold: below "
         f"{ALPHA:g}. Could see: the smallest true difference in tokens that this sweep finds in 8 "
         "tries of 10.".replace("0.05", ".05"),
     )
