@@ -27,6 +27,7 @@ from tersely.report.charts.style import (
     hold,
 )
 
+PANEL_HEIGHT_PX = 190
 SMOOTH_FROM_STEPS = 40
 # A background narrower than this part of the picture has no room for its name.
 NAMED_SHARE = 0.27
@@ -173,7 +174,7 @@ def _training_panel(
         layers.append(
             _evaluation_marks(evaluations, str(panel.evaluation), x, y, colour, datasets=datasets)
         )
-    return alt.layer(*layers, title=panel.title, width=PANEL_PX, height=190)
+    return alt.layer(*layers, title=panel.title, width=PANEL_PX, height=PANEL_HEIGHT_PX)
 
 
 def _overlaid(panel: Panel, evaluations: Sequence[EvalPoint]) -> bool:
@@ -255,8 +256,16 @@ def _mark_alarms(marks: list[ChartRow], x: alt.X, *, datasets: Datasets) -> list
     base = alt.Chart(hold(marks, datasets=datasets)).encode(
         x=x, tooltip=[alt.Tooltip("alarm:N"), alt.Tooltip("step:Q", title="raised at step")]
     )
+    # Longer names end in an ellipsis; the tooltip has them whole.
     words = base.mark_text(
-        align="right", baseline="bottom", angle=270, dx=-20, dy=-3, fontSize=10.5, color=ALARM
+        align="right",
+        baseline="bottom",
+        angle=270,
+        dx=-20,
+        dy=-3,
+        fontSize=10.5,
+        color=ALARM,
+        limit=PANEL_HEIGHT_PX - 25,
     )
     return [
         base.mark_rule(color=ALARM, strokeDash=[6, 3], strokeWidth=1.5),
