@@ -47,6 +47,7 @@ _SCHEMA: dict[str, Any] = {
     "thinking_tokens": pl.Int64,
     "answered_budgets": pl.List(pl.Int64),
     "difficulty": pl.Float64,
+    "effort": pl.String,
     "failure": pl.String,
     "loops": pl.Boolean,
     "turns": pl.Int64,

@@ -562,3 +562,18 @@ def test_a_prompt_that_stands_twice_in_the_recipe_is_held_twice_by_the_records(r
     assert any(
         "Training refuses these problems: problems.train: 1 of 4" in n for n in facts.pool.notes
     )
+
+
+def test_a_records_level_of_effort_is_its_problems_where_no_file_of_problems_says_it(tmp_path):
+    file = tmp_path / "records.jsonl"
+    made = [
+        record(f"p{p} {level}", 0, "c30", effort=level)
+        for p in range(3)
+        for level in ("low", "high")
+    ]
+    jsonl.write(file, [*made, record("plain", 0, "c30")])
+    pool = read_pool(file, recipe())
+    assert [p.effort for p in pool.problems] == [
+        None if p.id == "plain" else p.id.split()[1] for p in pool.problems
+    ]
+    assert {p.effort for p in pool.problems} == {"low", "high", None}

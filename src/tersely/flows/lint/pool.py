@@ -84,12 +84,12 @@ def read_pool(
     else:
         reading = readers.read(path, reader, options or readers.Options(run=path.stem))
         table, notes = tabulate(reading.records), reading.notes
-        told = {(r.benchmark, r.problem): r.difficulty for r in reading.records}
+        told = {(r.benchmark, r.problem): (r.difficulty, r.effort) for r in reading.records}
         said = [
             (r.benchmark, r.problem, r.sample, r.text, r.thinking_open) for r in reading.records
         ]
         thought_PS = _thoughts(said, table) if with_thoughts else None
-        problems = tuple(_bare(key, told[key]) for key in table.keys)
+        problems = tuple(_bare(key, *told[key]) for key in table.keys)
         pool = LintRecords(path.stem, problems, table, thought_PS, notes)
     _check_parts(path, pool.table, rewards.needs(recipe.reward.name))
     graded = pool.table.graded_PS
@@ -129,9 +129,9 @@ def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> LintRecords:
     table = arrange(as_samples(frame, prefix_budgets=graded))
     beside = file.parent / PROBLEMS_FILE
     known = {p.id: p for p in jsonl.read(beside, Problem)} if beside.is_file() else {}
-    pairs = frame.select("benchmark", "problem", "difficulty").unique(["benchmark", "problem"])
-    told = {(row[0], row[1]): row[2] for row in pairs.iter_rows()}
-    problems = tuple(known.get(key[1]) or _bare(key, told[key]) for key in table.keys)
+    pairs = frame.select("benchmark", "problem", "difficulty", "effort")
+    told = {row[:2]: row[2:] for row in pairs.unique(["benchmark", "problem"]).iter_rows()}
+    problems = tuple(known.get(key[1]) or _bare(key, *told[key]) for key in table.keys)
     thought_PS = None
     if thoughts:
         kinds = {name: frame.schema[name] for name in ("benchmark", "problem", "sample", "model")}
@@ -175,9 +175,11 @@ def _thoughts(
     return thought_PS
 
 
-def _bare(key: tuple[str, str], difficulty: float | None) -> Problem:
+def _bare(key: tuple[str, str], difficulty: float | None, effort: str | None) -> Problem:
     """A problem of which only its records are known."""
-    return Problem(id=key[1], prompt="", answer="", source=key[0], difficulty=difficulty)
+    return Problem(
+        id=key[1], prompt="", answer="", source=key[0], difficulty=difficulty, effort=effort
+    )
 
 
 def _as_in_file(pool: LintRecords, recipe: Recipe) -> LintRecords:
