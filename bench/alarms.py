@@ -337,13 +337,14 @@ NEEDED = {
 
 
 def onset(rng: np.random.Generator, course: Course) -> tuple[float, np.ndarray]:
+    """When a failure begins, and how far it is: complete 30 to 300 steps later."""
     at = rng.uniform(0.1, 0.4) * course.steps
-    length = max(rng.uniform(0.25, 0.55) * course.steps, 80)
+    length = float(np.exp(rng.uniform(np.log(30), np.log(300))))
     return at, ramp(course.steps, at, length, sharp=bool(rng.integers(2)))
 
 
 def long_base(rng: np.random.Generator, prompts: int) -> Course:
-    return base(rng, prompts, steps=int(rng.integers(160, 500)))
+    return base(rng, prompts, steps=int(rng.integers(160, 600)))
 
 
 def trap(rng: np.random.Generator, prompts: int) -> Course:
