@@ -151,9 +151,7 @@ class NoisyColumn:
         """The fall from the highest earlier mean, or from the first, that is large enough (of the
         means before and after) and beyond the noise; what is beyond the share ``given`` has to be
         3.5 standard errors too."""
-        return self._moved(
-            enough, sign=1.0, from_start=from_start, shortest=shortest, given=given
-        )
+        return self._moved(enough, sign=1.0, from_start=from_start, shortest=shortest, given=given)
 
     def rose(
         self, enough: Enough, *, from_start: bool = False, shortest: int = START
