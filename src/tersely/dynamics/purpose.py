@@ -80,9 +80,8 @@ def held_out_stands(log: NoisyLog, move: Move) -> bool:
     held_out = log.get("eval_accuracy")
     if held_out is None or move.before <= 0:
         return False
-    early_K = held_out.step_K <= move.until
-    if not early_K.any():
-        return False
+    # The first one, where it came only later.
+    early_K = held_out.step_K <= max(move.until, held_out.step_K[0])
     if early_K.all():
         # None since: it may wait for the next one, not for ever.
         usual = float(np.median(np.diff(held_out.step_K))) if held_out.size > 1 else 0.0
