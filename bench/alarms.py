@@ -8,7 +8,9 @@ steps, and the columns are those of our own records, of TRL's or of verl's with 
 
     python bench/alarms.py [--runs 200] [--seed 1000] [--part healthy] [--only trap]
 
-Thresholds were set on seeds below 1000.
+Thresholds were set on seeds below 1000. Failures that come on are complete after 30 to 300 steps
+(log-uniform). "early 9, 8 of 10" reads: in 9 runs an error stood before half of what is lost was
+lost, in 8 of the 10 in which the best possible test would have seen it by then.
 """
 
 import argparse
@@ -337,13 +339,14 @@ NEEDED = {
 
 
 def onset(rng: np.random.Generator, course: Course) -> tuple[float, np.ndarray]:
+    """When a failure begins, and how far it is: complete 30 to 300 steps later."""
     at = rng.uniform(0.1, 0.4) * course.steps
-    length = max(rng.uniform(0.25, 0.55) * course.steps, 80)
+    length = float(np.exp(rng.uniform(np.log(30), np.log(300))))
     return at, ramp(course.steps, at, length, sharp=bool(rng.integers(2)))
 
 
 def long_base(rng: np.random.Generator, prompts: int) -> Course:
-    return base(rng, prompts, steps=int(rng.integers(160, 500)))
+    return base(rng, prompts, steps=int(rng.integers(160, 600)))
 
 
 def trap(rng: np.random.Generator, prompts: int) -> Course:
@@ -594,21 +597,44 @@ def healthy_line(kind: str, prompts: int, runs: int, seed: int) -> tuple[int, in
     return errors, any_, which
 
 
-def failing_line(kind: str, prompts: int, runs: int, seed: int) -> tuple[int, int, int]:
-    """How many were found, of how many by an error before half of what they lose was lost."""
-    found = early = 0
+SEEN_AT = 6.0
+
+
+def could_be_seen(course: Course, log: StepLog, name: str, until: float) -> bool:
+    """Whether a test that knows the loss's course, but not its size nor the level before, has six
+    standard deviations at that step: with a bound of 4.5 it then says so in 93 of 100 runs."""
+    value_N = log.columns[name]
+    known_N = np.isfinite(value_N)
+    mean_K = course.means[name][log.step_N[known_N].astype(int)]
+    noise_K = value_N[known_N] - mean_K
+    rho = max(0.0, float(np.corrcoef(noise_K[1:], noise_K[:-1])[0, 1])) if name == "accuracy" else 0
+    mean_K = mean_K[log.step_N[known_N] <= until]
+    if mean_K.size < 3:
+        return False
+    lost_K = np.maximum.accumulate(mean_K) - mean_K
+    square = float(np.sum((lost_K - lost_K.mean()) ** 2)) * (1 - rho) / (1 + rho)
+    return square**0.5 >= SEEN_AT * float(noise_K.std())
+
+
+def failing_line(kind: str, prompts: int, runs: int, seed: int) -> tuple[int, int, int, int]:
+    """How many were found; how many by an error before half of what they lose was lost; how many
+    could have been, and of these how many were."""
+    found = early = could = both = 0
     failure = FAILING[kind]
     for number in range(runs):
         rng = np.random.default_rng([seed, number, prompts, *map(ord, kind)])
         course = failure.make(rng, prompts)
-        alarms = first_alarms(written(rng, course, columns=chosen(rng, failure.needs)))
+        log = written(rng, course, columns=chosen(rng, failure.needs))
+        alarms = first_alarms(log)
         found += any(alarm.name in failure.names for alarm in alarms)
         if failure.loses:
             lost_N = course.means[failure.loses]
             half = (lost_N.max() + lost_N[-1]) / 2
             at = int(np.flatnonzero(lost_N <= half)[0])
-            early += any(a.severity is Severity.ERROR and a.step <= at for a in alarms)
-    return found, early, runs
+            said = any(a.severity is Severity.ERROR and a.step <= at for a in alarms)
+            seen = could_be_seen(course, log, failure.loses, at)
+            early, could, both = early + said, could + seen, both + (said and seen)
+    return found, early, could, both
 
 
 def main() -> int:
@@ -631,8 +657,8 @@ def main() -> int:
     for kind, failure in FAILING.items() if given.part != "healthy" else ():
         if given.only in kind:
             lines = [failing_line(kind, b, given.runs, given.seed) for b in BATCHES]
-            early = [f" ({e / given.runs:.1%} early)" if failure.loses else "" for _, e, _ in lines]
-            cells = [f"{f / given.runs:.1%}{e}" for (f, *_), e in zip(lines, early, strict=True)]
+            early = [f", early {e}, {b} of {c}" if failure.loses else "" for _, e, c, b in lines]
+            cells = [f"{f}/{given.runs}{e}" for (f, *_), e in zip(lines, early, strict=True)]
             print(f"| {kind} | " + " | ".join(cells) + " |", flush=True)
             bad += sum(f < 0.95 * given.runs for f, *_ in lines)
     return 1 if bad else 0

@@ -120,3 +120,23 @@ def test_steps_without_a_signal_have_no_loss_and_are_no_end() -> None:
 def test_a_curve_that_never_was_is_said_apart_from_what_is_not_in_the_log() -> None:
     found = diagnose(make_log(range(40), {"tokens_mean": np.full(40, 9), "loss": [np.nan] * 40}))
     assert "Without a finite value at any step: loss." in found.unknown
+
+
+def test_single_records_without_a_finite_value_are_named_and_sparse_curves_are_not() -> None:
+    loss_N, norm_N = np.full(60, 0.5), np.full(60, 1.0)
+    loss_N[[20, 41]], norm_N[20] = np.inf, np.nan
+    sparse_N = np.where(np.arange(60) % 5 == 0, 0.5, np.nan)
+    columns = {"loss": loss_N, "grad_norm": norm_N, "kl_mean": sparse_N}
+    said = diagnose(make_log(range(60), columns)).unknown
+    assert "No finite value, alone: loss at step 20, 41; grad_norm at step 20." in said
+    # Nothing was learned at that step, so it has no loss.
+    idle = {"loss": np.where(np.arange(60) == 20, np.nan, 0.5)}
+    idle["update_tokens"] = np.where(np.arange(60) == 20, 0, 500)
+    assert not any("alone" in note for note in diagnose(make_log(range(60), idle)).unknown)
+
+
+def test_a_record_of_nothing_but_nan_is_named() -> None:
+    blank_N = np.where(np.arange(60) == 30, np.nan, 0.5)
+    columns = dict.fromkeys(("loss", "grad_norm", "accuracy", "tokens_mean"), blank_N)
+    (said,) = (n for n in diagnose(make_log(range(60), columns)).unknown if "alone" in n)
+    assert all(f"{name} at step 30" in said for name in columns)

@@ -21,10 +21,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tersely.dynamics.log import StepLog
 
-WINDOWS = (10, 20, 40, 80)
+LATELY_OVER, EARLIER_OVER = (3, 5, 10, 20, 40, 80), (10, 20, 40, 80)
 START, RECENT = 10, 20
 # Of a move from the first mean, and of one from the extreme of all earlier means.
-ERRORS, ERRORS_OF_EXTREME = 4.5, 5.0
+ERRORS, ERRORS_OF_EXTREME, ERRORS_OF_REST = 4.25, 4.75, 3.5
 WILD = 4.0
 MOST_CORRELATED = 0.9
 ROUNDING = 1e-9
@@ -141,11 +141,17 @@ class NoisyColumn:
         return self.mean(max(0, self.size - records), self.size)
 
     def fell(
-        self, enough: Enough, *, from_start: bool = False, shortest: int = START
+        self,
+        enough: Enough,
+        *,
+        from_start: bool = False,
+        shortest: int = START,
+        given: float = 0.0,
     ) -> Move | None:
         """The fall from the highest earlier mean, or from the first, that is large enough (of the
-        means before and after) and beyond the noise."""
-        return self._moved(enough, sign=1.0, from_start=from_start, shortest=shortest)
+        means before and after) and beyond the noise; what is beyond the share ``given`` has to be
+        3.5 standard errors too."""
+        return self._moved(enough, sign=1.0, from_start=from_start, shortest=shortest, given=given)
 
     def rose(
         self, enough: Enough, *, from_start: bool = False, shortest: int = START
@@ -154,26 +160,35 @@ class NoisyColumn:
         return self._moved(enough, sign=-1.0, from_start=from_start, shortest=shortest)
 
     def _moved(
-        self, enough: Enough, *, sign: float, from_start: bool, shortest: int
+        self,
+        enough: Enough,
+        *,
+        sign: float,
+        from_start: bool,
+        shortest: int,
+        given: float = 0.0,
     ) -> Move | None:
-        for window in WINDOWS:
-            if window < shortest:
-                continue
-            if self.size < 2 * window:
-                return None
-            last = 1 if from_start else self.size - 2 * window + 1
-            first_W = np.arange(0, last, window // 2)
-            mean_W = (self._sum_K[first_W + window] - self._sum_K[first_W]) / window
-            best = int(np.argmax(sign * mean_W))
-            before, after = float(mean_W[best]), self.mean(self.size - window, self.size)
-            error = 2**0.5 * self.error(window)
-            moved = sign * (before - after)
-            least = (ERRORS if from_start else ERRORS_OF_EXTREME) * error
-            if moved > max(least, ROUNDING * abs(before)) and enough(before, after):
-                at, until = self.step_K[[first_W[best], first_W[best] + window - 1]]
-                return Move(
-                    before, after, error, float(at), float(until), float(self.step_K[-window])
+        errors = ERRORS if from_start else ERRORS_OF_EXTREME
+        for window in (each for each in LATELY_OVER if shortest <= each <= self.size - START):
+            after = self.mean(self.size - window, self.size)
+            for early in EARLIER_OVER:
+                if not window <= early <= self.size - window:
+                    continue
+                last = 1 if from_start else self.size - window - early + 1
+                first_W = np.arange(0, last, early // 2)
+                mean_W = (self._sum_K[first_W + early] - self._sum_K[first_W]) / early
+                best = int(np.argmax(sign * mean_W))
+                before, moved = float(mean_W[best]), sign * (float(mean_W[best]) - after)
+                error = float(np.hypot(self.error(early), self.error(window)))
+                least = max(
+                    errors * error,
+                    ROUNDING * abs(before),
+                    given * abs(before) + ERRORS_OF_REST * error if given else 0.0,
                 )
+                if moved > least and enough(before, after):
+                    at, until = self.step_K[[first_W[best], first_W[best] + early - 1]]
+                    lately = float(self.step_K[-window])
+                    return Move(before, after, error, float(at), float(until), lately)
         return None
 
     def over(self, move: Move) -> Move | None:

@@ -1,14 +1,21 @@
 """What a log says was changed on purpose, and a fall of accuracy that this does not explain."""
 
+from functools import lru_cache
+
 import numpy as np
 
-from tersely.dynamics.noise import Enough, Move, NoisyLog
+from tersely.dynamics.noise import Move, NoisyLog
 
 CLEAR_ERRORS, TARGET_MOVED = 2.0, 0.03
-FALL_FROM_START, FALL_FROM_BEST, LOST_FROM_BEST, LEAST_FALL = 0.15, 0.18, 0.3, 0.04
-# A run whose accuracy is still so far above its start has lost nothing yet.
-GAINED = 1.1
-HELD_OUT_LEFT = 0.95
+FALL, LEAST_FALL, SHORT = 0.12, 0.04, 3
+# So much of its accuracy a healthy run may give for length: what is beyond it has to be clear too.
+GIVEN = 0.05
+# Where accuracy is still a tenth above its start, it takes more.
+GAINED, FALL_OF_GAIN = 1.1, 0.2
+# In usual distances of two evaluations.
+LONGEST_WAIT = 1.5
+# Two and a half standard errors of an evaluation of 600 samples against two of them.
+LEAST_HELD_OUT = 0.06
 CANNOT_TELL = (
     "; the log does not say how hard its prompts were: if they were made harder on purpose, this "
     "need not be a loss (give --column difficulty= or eval_accuracy=)"
@@ -31,18 +38,17 @@ def target_moved(log: NoisyLog, move: Move) -> int:
     return _clearly(change)
 
 
+@lru_cache(maxsize=1)
 def accuracy_fall(log: NoisyLog) -> Move | None:
-    """Accuracy 15% below its start, 18% below its best and near its start, or 30% below its best;
-    by 4 points, if prompts did not become
-    harder and held-out accuracy, where it is known, fell too."""
+    """Accuracy 12% and 4 points below its start or best (20% where still above its start), if
+    prompts did not become harder and held-out accuracy, where it is known, fell too."""
     accuracy = log.get("accuracy")
     if accuracy is None:
         return None
-    move = accuracy.fell(_below(1 - FALL_FROM_START), from_start=True)
-    move = move or accuracy.fell(_below(1 - FALL_FROM_BEST))
-    gained = move is not None and move.after > GAINED * accuracy.start()
-    if gained:
-        move = accuracy.fell(_below(1 - LOST_FROM_BEST))
+    first = accuracy.fell(_below, from_start=True, shortest=SHORT, given=GIVEN)
+    move = first or accuracy.fell(_below, shortest=SHORT, given=GIVEN)
+    if move is not None and move.after > GAINED * accuracy.start():
+        move = accuracy.fell(_far_below, shortest=SHORT, given=GIVEN)
     if move is None or harder(log, move) or held_out_stands(log, move):
         return None
     return move
@@ -60,20 +66,31 @@ def left(log: NoisyLog, name: str) -> float:
     return np.nan if column is None else float(np.exp(column.recent() - column.start()))
 
 
-def _below(share: float) -> Enough:
-    return lambda before, after: after <= share * before and before - after >= LEAST_FALL
+def _below(before: float, after: float) -> bool:
+    return before - after >= max(FALL * before, LEAST_FALL)
+
+
+def _far_below(before: float, after: float) -> bool:
+    return after <= (1 - FALL_OF_GAIN) * before and before - after >= LEAST_FALL
 
 
 def held_out_stands(log: NoisyLog, move: Move) -> bool:
-    """The last two evaluations are as good as the last two up to the earlier window's end."""
+    """The last evaluation, or the last two, lost less than half of what the column did, compared
+    with the last two up to the earlier window's end."""
     held_out = log.get("eval_accuracy")
-    if held_out is None:
+    if held_out is None or move.before <= 0:
         return False
-    early_K = held_out.step_K <= move.until
-    before_K, after_K = held_out.value_K[early_K][-2:], held_out.value_K[~early_K][-2:]
-    if not (before_K.size and after_K.size):
-        return False
-    return bool(after_K.mean() >= HELD_OUT_LEFT * before_K.mean())
+    # The first one, where it came only later.
+    early_K = held_out.step_K <= max(move.until, held_out.step_K[0])
+    if early_K.all():
+        # None since: it may wait for the next one, not for ever.
+        usual = float(np.median(np.diff(held_out.step_K))) if held_out.size > 1 else 0.0
+        return bool(log.step_N[-1] - held_out.step_K[-1] <= LONGEST_WAIT * usual)
+    half = (1 + move.after / move.before) / 2
+    after_K = held_out.value_K[~early_K][-2:]
+    after = max(float(after_K[-1]), float(after_K.mean()))
+    before = float(held_out.value_K[early_K][-2:].mean())
+    return after >= min(half * before, before - LEAST_HELD_OUT)
 
 
 def _clearly(change: Move) -> int:

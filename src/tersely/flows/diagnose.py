@@ -14,7 +14,7 @@ from tersely.dynamics.alarms import (
     rules,
     standing_alarms,
 )
-from tersely.dynamics.alarms.curve_ended import say_ended
+from tersely.dynamics.alarms.curve_ended import say_ended, say_gaps
 from tersely.dynamics.decay import DecayShape
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
@@ -173,6 +173,8 @@ def _say_unknown(log: StepLog) -> list[str]:
         unknown.append(f"Without a finite value at any step: {', '.join(blank)}.")
     if ended := say_ended(log):
         unknown.append(f"{ended} to {log.step_N[-1]:.0f}, the last.")
+    if gaps := say_gaps(log):
+        unknown.append(gaps)
     if log.repeated_steps:
         unknown.append(f"{log.repeated_steps} records were superseded by a restart and left out.")
     difficulty = log.get("difficulty")

@@ -11,6 +11,7 @@ PLACE, SEVERITY = 40, Severity.ERROR
 # Any of several will do.
 COLUMNS: tuple[str, ...] = ()
 LEAST_RECORDS, LEAST_AFTER_GAPS, GAP_TIMES = 5, 10, 5
+MOST_GAPS = 0.05
 FEWEST = LEAST_RECORDS + 1
 # Not lengths of parts of the rollouts: such a part may come to be empty.
 CURVES = (
@@ -76,3 +77,16 @@ def _end(values_N: Float[np.ndarray, " N"], *, always: bool) -> int | None:
     if known_K.size > 1 and not longest_gap:
         least = LEAST_RECORDS
     return at if values_N.size - at >= least else None
+
+
+def say_gaps(log: StepLog) -> str | None:
+    """``loss has no finite value at step 57``: of curves that nearly every record has."""
+    learned_N = np.asarray(log.columns.get("update_tokens", np.ones(log.step_N.size))) != 0
+    parts = []
+    for name in CURVES:
+        bad_N = ~np.isfinite(np.asarray(log.columns.get(name, np.zeros(log.step_N.size))))
+        bad_N &= learned_N
+        if 0 < bad_N.sum() <= MOST_GAPS * bad_N.size and not bad_N[-1]:
+            steps = ", ".join(f"{step:.0f}" for step in log.step_N[bad_N][:5])
+            parts.append(f"{name} at step {steps}")
+    return f"No finite value, alone: {'; '.join(parts)}." if parts else None

@@ -3,14 +3,14 @@
 import numpy as np
 
 from tersely.dynamics.alarms import Severity
-from tersely.dynamics.noise import NoisyLog
+from tersely.dynamics.noise import ERRORS_OF_REST, NoisyLog
+from tersely.dynamics.purpose import GIVEN
 
 PLACE, SEVERITY = 16, Severity.ERROR
 COLUMNS: tuple[str, ...] = ("eval_accuracy",)
 FEWEST_EVALUATIONS, FALL, LEAST_FALL = 4, 0.08, 0.04
-# Standard errors of the fall of one evaluation, or of the mean of two; and the least standard
-# deviation of an evaluation that is believed.
-ERRORS, LEAST_NOISE = {1: 5.5, 2: 4.75}, 0.015
+# The noise of an evaluation before it is known, and how many evaluations that is worth.
+USUAL_NOISE, KNOWN, ERRORS = 0.02, 3, 5.0
 REASON = (
     "accuracy on problems that are not trained on is what counts: the training set is learned by "
     "heart, or the reward pays for something else"
@@ -22,19 +22,23 @@ ADVICE = (
 
 
 def held_out_falling(log: NoisyLog) -> str | None:
-    """Held-out accuracy 8% and 4 points below its best, by 5.5 standard errors in one evaluation
-    or 4.75 in two; the noise is that of second differences, which no trend enters."""
+    """Held-out accuracy 8% and 4 points below its best mean of up to four evaluations, by 5
+    standard errors, in the last one, two or three; the noise is that of second differences, which
+    no trend enters, and three more of a usual evaluation."""
     held_out = log.get("eval_accuracy")
     if held_out is None or held_out.size < FEWEST_EVALUATIONS:
         return None
     value_K, count = held_out.value_K, held_out.size
-    noise = max(float(np.sqrt(np.mean(np.diff(value_K, n=2) ** 2) / 6)), LEAST_NOISE)
     # The noise of few evaluations is itself hardly known.
-    noise *= 1 + 2 / (count - 2)
-    for window, errors in ERRORS.items():
-        means = [float(value_K[at : at + window].mean()) for at in range(count - window + 1)]
-        best, recent = max(means[:-window]), means[-1]
-        error = float((2 / window) ** 0.5 * noise)
-        if best - recent >= max(FALL * best, LEAST_FALL, errors * error):
-            return f"held-out accuracy {best:.3f} → {recent:.3f} (standard error {error:.3f})"
+    square = np.sum(np.diff(value_K, n=2) ** 2) / 6
+    noise = ((square + KNOWN * USUAL_NOISE**2) / (count - 2 + KNOWN)) ** 0.5
+    for lately in (1, 2, 3):
+        recent = float(value_K[-lately:].mean())
+        for window in range(lately, min(4, count - lately) + 1):
+            starts = range(count - lately - window + 1)
+            best = max(float(value_K[at : at + window].mean()) for at in starts)
+            error = float((1 / window + 1 / lately) ** 0.5 * noise)
+            beyond_given = GIVEN * best + ERRORS_OF_REST * error
+            if best - recent >= max(FALL * best, LEAST_FALL, ERRORS * error, beyond_given):
+                return f"held-out accuracy {best:.3f} → {recent:.3f} (standard error {error:.3f})"
     return None

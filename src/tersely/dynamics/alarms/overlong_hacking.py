@@ -9,7 +9,7 @@ from tersely.dynamics.purpose import target_moved
 PLACE, SEVERITY = 70, Severity.WARNING
 COLUMNS: tuple[str, ...] = ("tokens_mean", "target_tokens")
 TIMES = 1.15
-FEWEST = 80
+FEWEST = 40
 REASON = (
     "where nothing overlong is punished, being overlong avoids punishment "
     "(arXiv:2602.20945, Section 3.2, masks of both long cells)"

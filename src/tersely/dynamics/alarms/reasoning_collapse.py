@@ -4,7 +4,7 @@ from tersely.dynamics.alarms import Severity
 from tersely.dynamics.noise import NoisyLog
 from tersely.dynamics.purpose import accuracy_fall, cannot_tell, left
 
-PLACE, SEVERITY = 10, Severity.ERROR
+PLACE, SEVERITY, FEWEST = 10, Severity.ERROR, 20
 COLUMNS: tuple[str, ...] = ("accuracy", "tokens_mean")
 TOKENS_LEFT = 0.7
 REASON = (
@@ -18,7 +18,7 @@ ADVICE = (
 
 
 def reasoning_collapse(log: NoisyLog) -> str | None:
-    """Accuracy 15% below its start or 18% below its best, while length is below 0.7 of its own."""
+    """Accuracy 12% below its start or best while length is below 0.7 of its own."""
     fall = accuracy_fall(log)
     if fall is None or not (kept := left(log, "tokens_mean")) <= TOKENS_LEFT:
         return None

@@ -2,12 +2,12 @@
 
 from tersely.dynamics.alarms import Severity
 from tersely.dynamics.noise import NoisyLog
-from tersely.dynamics.purpose import harder, target_moved
+from tersely.dynamics.purpose import accuracy_fall, cannot_tell, target_moved
 
-PLACE, SEVERITY = 14, Severity.ERROR
+PLACE, SEVERITY, FEWEST = 14, Severity.ERROR, 20
 COLUMNS: tuple[str, ...] = ("accuracy",)
 EITHER = ("reward_mean", "positive_share")
-FALL, LEAST_FALL, ERRORS = 0.14, 0.04, 3
+ERRORS = 3
 REASON = (
     "the policy is paid for something else than right answers: a format, a length, a hole in the "
     "grader"
@@ -19,12 +19,9 @@ ADVICE = (
 
 
 def reward_hacking(log: NoisyLog) -> str | None:
-    """Accuracy 14% and 4 points below its best while reward rose by three standard errors."""
-    accuracy = log.get("accuracy")
-    if accuracy is None:
-        return None
-    fall = accuracy.fell(lambda b, a: a <= (1 - FALL) * b and b - a >= LEAST_FALL)
-    if fall is None or harder(log, fall) or target_moved(log, fall) > 0:
+    """Accuracy 12% below its start or best while reward rose by three standard errors."""
+    fall = accuracy_fall(log)
+    if fall is None or target_moved(log, fall) > 0:
         return None
     for name in EITHER:
         paid = log.get(name)
@@ -32,6 +29,6 @@ def reward_hacking(log: NoisyLog) -> str | None:
         if change is not None and change.after - change.before >= ERRORS * change.error > 0:
             return (
                 f"accuracy {fall.before:.3f} → {fall.after:.3f} (standard error {fall.error:.3f}) "
-                f"while {name} rose {change.before:.3f} → {change.after:.3f}"
+                f"while {name} rose {change.before:.3f} → {change.after:.3f}{cannot_tell(log)}"
             )
     return None
