@@ -1,7 +1,9 @@
 """A model card says what the run's own files say, and nothing of the machine."""
 
 import shutil
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,3 +149,62 @@ def test_a_card_that_somebody_wrote_is_kept(own: Path) -> None:
         write(own)
     assert card.read_text(encoding="utf-8") == "# My own words\n"
     assert write(own, force=True).startswith("---\n")
+
+
+def recipe_in(text: str) -> dict[str, Any]:
+    """The recipe that a card gives."""
+    return tomllib.loads(text.partition("```toml\n")[2].partition("```")[0])
+
+
+def test_texts_that_look_like_places_stand_in_the_recipe_as_they_are(own: Path) -> None:
+    recipe = own / "recipe.toml"
+    recipe.write_text(
+        '[model]\nsystem_prompt = "Answer, /think first; see ../notes or ~/x"\n'
+        '[model.chat_template_kwargs]\nmode = "/fast/x"\n'
+        '[effort.low]\nphrase = "/no_think"\n[effort.high]\nphrase = "/a/b c, ~/x"\n'
+        + recipe.read_text(),
+        encoding="utf-8",
+    )
+    found = recipe_in(write(own))
+    assert found["model"]["system_prompt"] == "Answer, /think first; see ../notes or ~/x"
+    assert found["model"]["chat_template_kwargs"] == {"mode": "/fast/x"}
+    assert found["effort"]["low"]["phrase"] == "/no_think"
+    assert found["effort"]["high"]["phrase"] == "/a/b c, ~/x"
+
+
+@pytest.mark.parametrize(
+    ("given", "cut"),
+    [
+        ("/home/ann/my data/secret proj/p.jsonl", "p.jsonl"),
+        ("my data/secret proj/p.jsonl", "p.jsonl"),
+        (r"C:\Users\ann\my data\p.jsonl", "p.jsonl"),
+        (r"\\host\share of ann\p.jsonl", "p.jsonl"),
+        ("~/my data/p.jsonl, gym:sums?size=20, aime24", "p.jsonl, gym:sums?size=20, aime24"),
+        ("~ann/my data/p.parquet?prompt=a/b&answer=c", "p.parquet?prompt=a/b&answer=c"),
+    ],
+)
+def test_a_file_of_problems_is_cut_to_its_name(own: Path, given: str, cut: str) -> None:
+    recipe = own / "recipe.toml"
+    recipe.write_text(f"[problems]\ntrain = '{given}'\n" + recipe.read_text(), encoding="utf-8")
+    text = write(own)
+    assert recipe_in(text)["problems"]["train"] == cut
+    assert f"problems from {cut}" in text
+    assert "ann" not in text
+
+
+def test_places_among_a_trainer_s_own_settings_are_cut(own: Path) -> None:
+    recipe = own / "recipe.toml"
+    recipe.write_text(
+        "[trl]\nlogging_dir = 'my logs/of ann'\ndeepspeed = '/home/ann/my ds.json'\n"
+        "hub_model_id = 'ann/short'\nchoice = '/no_think'\n"
+        "[verl.trainer]\nfiles = ['~/a b/x.py', 'y.py']\n" + recipe.read_text(),
+        encoding="utf-8",
+    )
+    found = recipe_in(write(own))
+    assert found["trl"] == {
+        "logging_dir": "of ann",
+        "deepspeed": "my ds.json",
+        "hub_model_id": "ann/short",
+        "choice": "/no_think",
+    }
+    assert found["verl"] == {"trainer": {"files": ["x.py", "y.py"]}}

@@ -27,8 +27,12 @@ from tersely.tasks.benchmarks import ALL
 MARK = "<!-- written by tersely card -->"
 _SNAPSHOT = re.compile(r"models--(?P<owner>[^/]+)--(?P<name>[^/]+)/snapshots/[0-9a-f]+")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-# A place on one machine, alone or after the comma of a list.
-_PATH = re.compile(r"(?<![^,\s])(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^,\s]+")
+# Settings that name places: those of tersely, and those of trainers by a word of their names.
+_PLACES = {"model.path", "problems.train", "problems.test"}
+_PLACE_WORDS = re.compile(r"(?:^|[._])(path|file|dir|directory|folder|root|cache|home)s?$")
+# A whole text that is a place on one machine, as a trainer's other settings may be.
+_PLACE = re.compile(r"(?:file://)?/[^/\n]+/[^\n]+|(?:~|\.{1,2}|[A-Za-z]:)[/\\][^\n]+|\\\\[^\n]+")
+_SEPARATORS = re.compile(r"[/\\]")
 LICENCE_KEYS = ("license", "license_name", "license_link")
 
 
@@ -204,7 +208,7 @@ def _again(run: RunFolder) -> str:
     return (
         f"Save this as `recipe.toml` (paths are cut to their names) and run `{command}`; it was "
         f"made with Python {facts.python}, {packages}, on {facts.machine}.\n\n"
-        f"```toml\n{tomli_w.dumps(_without_paths(settings))}```"
+        f"```toml\n{tomli_w.dumps(_without_places(settings))}```"
     )
 
 
@@ -217,15 +221,37 @@ def _names(where: str) -> list[str]:
 
 
 def _set_name(where: str) -> str:
-    """A set's name, or that of its file."""
-    shown = ", ".join(Path(name.strip()).name for name in where.split(","))
-    return "the lab" if where == LAB else shown
+    """A set's name, or that of its file; of each where several stand between commas."""
+    return "the lab" if where == LAB else _cut_places(where)
 
 
-def _without_paths(value: Any) -> Any:
-    """Settings without the folders of the machine that they were used on."""
+def _cut_places(where: str) -> str:
+    """Sets of problems without folders; a question mark's settings stay."""
+    if Path(where).is_file():
+        return _last_name(where)
+    cut = []
+    for name in where.split(","):
+        place, mark, settings = name.strip().partition("?")
+        cut.append(_last_name(place) + mark + settings)
+    return ", ".join(cut)
+
+
+def _last_name(place: str) -> str:
+    """The last name of a place, as any system writes it; a place of one name stays."""
+    return _SEPARATORS.split(place.rstrip("/\\"))[-1] or place
+
+
+def _without_places(value: Any, key: str = "") -> Any:
+    """Settings without the folders of the machine that they were used on; no other text changes."""
     if isinstance(value, Mapping):
-        return {key: _without_paths(each) for key, each in value.items()}
+        within = f"{key}." if key else ""
+        return {name: _without_places(each, f"{within}{name}") for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_paths(each) for each in value]
-    return _PATH.sub(lambda found: Path(found[0]).name, value) if isinstance(value, str) else value
+        return [_without_places(each, key) for each in value]
+    if not isinstance(value, str):
+        return value
+    if key.startswith("problems.") and key in _PLACES:
+        return _cut_places(value)
+    of_trainer = key.startswith(("trl.", "verl."))
+    named = key in _PLACES or (of_trainer and _PLACE_WORDS.search(key))
+    return _last_name(value) if named or (of_trainer and _PLACE.fullmatch(value)) else value
