@@ -2,6 +2,7 @@
 
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
-from tersely.core.types import AlarmRecord
+from tersely.core.types import AlarmRecord, EvalRecord
 from tersely.report.pages.card import find_base, write_card
 from tersely.report.pages.run import measure, read_run
 
@@ -208,3 +209,54 @@ def test_places_among_a_trainer_s_own_settings_are_cut(own: Path) -> None:
         "choice": "/no_think",
     }
     assert found["verl"] == {"trainer": {"files": ["x.py", "y.py"]}}
+
+
+def test_a_card_that_was_changed_is_kept(own: Path) -> None:
+    text = write(own)
+    assert write(own) == text
+    card = own / "checkpoints" / "step-000100" / "README.md"
+    unknown = text.partition(", digest ")[0] + " -->" + text.partition(" -->")[2]
+    for changed in (text + "\nMy paragraph.\n", text.replace("seed", "seeds", 1), unknown):
+        card.write_text(changed, encoding="utf-8")
+        with pytest.raises(ConfigError, match="was changed since tersely card wrote it; keep"):
+            write(own)
+        assert card.read_text(encoding="utf-8") == changed
+    assert write(own, force=True) == text
+
+
+def test_levels_of_effort_are_said_to_be_pooled_and_stand_by_themselves(own: Path) -> None:
+    assert "pooled" not in write(own)
+    recipe = own / "recipe.toml"
+    levels = '[effort.low]\nphrase = "="\n[effort.high]\nphrase = "?"\n'
+    recipe.write_text(levels + recipe.read_text(), encoding="utf-8")
+    for file in (own / "eval").glob("step-*.jsonl"):
+        records = jsonl.read(file, EvalRecord)
+        file.unlink()
+        for at, record in enumerate(records):
+            jsonl.append(file, replace(record, effort="low" if at % 2 else "high"))
+    (own / "eval" / "digests.json").unlink(missing_ok=True)
+    text = write(own, force=True)
+    assert "Levels of effort (low, high) are pooled in the first table" in text
+    assert "each at 2 levels of effort, " in text
+    assert [line[:7] for line in text.splitlines() if line[:6] in ("| low ", "| high")] == [
+        "| low |",
+        "| high ",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"base_model": "not a repo"}, "--base-model 'not a repo' is no repository"),
+        ({"base_model": ""}, "--base-model '' is no repository"),
+        ({"licence": ""}, "--license '' is no identifier"),
+        ({"licence": "foo: bar"}, "--license 'foo: bar' is no identifier"),
+        ({"licence": "Apache-2.0"}, "--license 'Apache-2.0' is no identifier"),
+        ({"licence": "mit\n"}, "is no identifier"),
+    ],
+)
+def test_a_base_or_licence_that_cannot_be_one_is_refused(
+    own: Path, options: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        write(own, **options)
