@@ -16,7 +16,13 @@ import pytest
 import tersely
 from tersely.core.digests import note_checkpoint
 from tersely.core.errors import ConfigError, DataError
-from tersely.flows.published import check_model, checkpoints_of, find_checkpoint, list_files
+from tersely.flows.published import (
+    check_model,
+    check_revision,
+    checkpoints_of,
+    find_checkpoint,
+    list_files,
+)
 
 NOWHERE = "http://127.0.0.1:9"
 OURS = ("config.json", "model.safetensors", "tokenizer.json", "optimizer.pt", "state.json")
@@ -233,3 +239,13 @@ def test_what_keeps_an_upload_back_is_one_line(
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert Hub.files == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "@", "-a", "a b", "a\n", "a..b", "/a", "a/", "a//b", ".a", "a/.b", "a.lock", "a.", "a@{"],
+)
+def test_a_revision_that_git_would_not_have_is_refused(name: str) -> None:
+    check_revision("feature/short-v1.2")
+    with pytest.raises(ConfigError, match=r"is no name of a branch; write letters"):
+        check_revision(name)

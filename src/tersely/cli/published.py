@@ -36,7 +36,7 @@ def card(
         typer.Option("--license", help="Licence of the base. Default: as its own card tells it."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Write over a README.md that somebody else wrote.")
+        bool, typer.Option("--force", help="Write over a README.md that somebody wrote or changed.")
     ] = False,
 ) -> None:
     """Write a Hugging Face model card beside a checkpoint: recipe, data, figures with intervals."""
@@ -75,6 +75,8 @@ def push(
 
     with plain_errors():
         published.check_repository(repo_id)
+        if revision is not None:
+            published.check_revision(revision)
         folder = published.find_model(run, checkpoint)
         _show_files(published.list_files(folder), folder, repo_id, revision)
         if dry_run:

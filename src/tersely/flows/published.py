@@ -18,6 +18,8 @@ _STATE = re.compile(
     r"tersely)[\w.-]*\.(pt|pth|bin|json)|zero_to_fp32\.py|latest|.*\.tmp"
 )
 _STATE_FOLDERS = re.compile(r"(global_step|optimizer_|pytorch_model_fsdp_)\d+|\..*")
+# What git allows nowhere in the name of a branch.
+_NO_BRANCH = re.compile(r"^$|[\s\x00-\x1f\x7f~^:?*\[\\]|\.\.|@\{|(^|/)(\.|/|$)|(\.|\.lock)(/|$)")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -111,18 +113,32 @@ def list_files(folder: Path) -> list[ModelFile]:
 def check_repository(repo_id: str) -> None:
     """ConfigError unless the hub could have a repository of that name."""
     refuse_absent("huggingface_hub", what="tersely push", extra="train")
+    check_repo_id(repo_id)
+    if repo_id.count("/") != 1:
+        raise ConfigError(f"{repo_id!r} is no repository of the hub; give OWNER/NAME")
+
+
+def check_repo_id(repo_id: str, *, where: str = "") -> None:
+    """ConfigError unless the name is one that the hub allows, with or without an owner."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        said = shortened(str(error).split(".")[0])
+        said = shortened(str(error).split(". ")[0])
         raise ConfigError(
-            f"{repo_id!r} is no repository of the hub ({said}); give OWNER/NAME"
+            f"{where}{repo_id!r} is no repository of the hub ({said}); give OWNER/NAME"
         ) from error
-    if repo_id.count("/") != 1:
-        raise ConfigError(f"{repo_id!r} is no repository of the hub; give OWNER/NAME")
+
+
+def check_revision(revision: str) -> None:
+    """ConfigError unless git allows the name for a branch."""
+    if revision == "@" or revision.startswith("-") or _NO_BRANCH.search(revision):
+        raise ConfigError(
+            f"--revision {revision!r} is no name of a branch; write letters, digits, dots, dashes "
+            "and single slashes, such as short-v1"
+        )
 
 
 def push(

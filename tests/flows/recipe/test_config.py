@@ -331,7 +331,14 @@ def test_equal_recipes_have_no_difference() -> None:
 
 
 def test_trackers_are_known_and_named_once() -> None:
-    recipe = tiny("track.to=['wandb', 'mlflow', 'wandb']")
+    recipe = tiny("track.to=['wandb', 'mlflow']")
+    assert refusal("track.to=['wandb', 'mlflow', 'wandb']") == (
+        "track.to = ['wandb', 'mlflow', 'wandb'] names wandb twice; name it once"
+    )
+    assert refusal("track.to=[]") == (
+        "track.to = [] sends the run nowhere; name one or more of mlflow, tensorboard, trackio, "
+        "wandb, or leave [track] out"
+    )
     assert recipe.trackers == ("wandb", "mlflow")
     assert tiny().trackers == ()
     assert refusal("track.to=['wandv']") == (

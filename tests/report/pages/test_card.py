@@ -1,13 +1,16 @@
 """A model card says what the run's own files say, and nothing of the machine."""
 
 import shutil
+import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
-from tersely.core.types import AlarmRecord
+from tersely.core.types import AlarmRecord, EvalRecord
 from tersely.report.pages.card import find_base, write_card
 from tersely.report.pages.run import measure, read_run
 
@@ -147,3 +150,113 @@ def test_a_card_that_somebody_wrote_is_kept(own: Path) -> None:
         write(own)
     assert card.read_text(encoding="utf-8") == "# My own words\n"
     assert write(own, force=True).startswith("---\n")
+
+
+def recipe_in(text: str) -> dict[str, Any]:
+    """The recipe that a card gives."""
+    return tomllib.loads(text.partition("```toml\n")[2].partition("```")[0])
+
+
+def test_texts_that_look_like_places_stand_in_the_recipe_as_they_are(own: Path) -> None:
+    recipe = own / "recipe.toml"
+    recipe.write_text(
+        '[model]\nsystem_prompt = "Answer, /think first; see ../notes or ~/x"\n'
+        '[model.chat_template_kwargs]\nmode = "/fast/x"\n'
+        '[effort.low]\nphrase = "/no_think"\n[effort.high]\nphrase = "/a/b c, ~/x"\n'
+        + recipe.read_text(),
+        encoding="utf-8",
+    )
+    found = recipe_in(write(own))
+    assert found["model"]["system_prompt"] == "Answer, /think first; see ../notes or ~/x"
+    assert found["model"]["chat_template_kwargs"] == {"mode": "/fast/x"}
+    assert found["effort"]["low"]["phrase"] == "/no_think"
+    assert found["effort"]["high"]["phrase"] == "/a/b c, ~/x"
+
+
+@pytest.mark.parametrize(
+    ("given", "cut"),
+    [
+        ("/home/ann/my data/secret proj/p.jsonl", "p.jsonl"),
+        ("my data/secret proj/p.jsonl", "p.jsonl"),
+        (r"C:\Users\ann\my data\p.jsonl", "p.jsonl"),
+        (r"\\host\share of ann\p.jsonl", "p.jsonl"),
+        ("~/my data/p.jsonl, gym:sums?size=20, aime24", "p.jsonl, gym:sums?size=20, aime24"),
+        ("~ann/my data/p.parquet?prompt=a/b&answer=c", "p.parquet?prompt=a/b&answer=c"),
+    ],
+)
+def test_a_file_of_problems_is_cut_to_its_name(own: Path, given: str, cut: str) -> None:
+    recipe = own / "recipe.toml"
+    recipe.write_text(f"[problems]\ntrain = '{given}'\n" + recipe.read_text(), encoding="utf-8")
+    text = write(own)
+    assert recipe_in(text)["problems"]["train"] == cut
+    assert f"problems from {cut}" in text
+    assert "ann" not in text
+
+
+def test_places_among_a_trainer_s_own_settings_are_cut(own: Path) -> None:
+    recipe = own / "recipe.toml"
+    recipe.write_text(
+        "[trl]\nlogging_dir = 'my logs/of ann'\ndeepspeed = '/home/ann/my ds.json'\n"
+        "hub_model_id = 'ann/short'\nchoice = '/no_think'\n"
+        "[verl.trainer]\nfiles = ['~/a b/x.py', 'y.py']\n" + recipe.read_text(),
+        encoding="utf-8",
+    )
+    found = recipe_in(write(own))
+    assert found["trl"] == {
+        "logging_dir": "of ann",
+        "deepspeed": "my ds.json",
+        "hub_model_id": "ann/short",
+        "choice": "/no_think",
+    }
+    assert found["verl"] == {"trainer": {"files": ["x.py", "y.py"]}}
+
+
+def test_a_card_that_was_changed_is_kept(own: Path) -> None:
+    text = write(own)
+    assert write(own) == text
+    card = own / "checkpoints" / "step-000100" / "README.md"
+    unknown = text.partition(", digest ")[0] + " -->" + text.partition(" -->")[2]
+    for changed in (text + "\nMy paragraph.\n", text.replace("seed", "seeds", 1), unknown):
+        card.write_text(changed, encoding="utf-8")
+        with pytest.raises(ConfigError, match="was changed since tersely card wrote it; keep"):
+            write(own)
+        assert card.read_text(encoding="utf-8") == changed
+    assert write(own, force=True) == text
+
+
+def test_levels_of_effort_are_said_to_be_pooled_and_stand_by_themselves(own: Path) -> None:
+    assert "pooled" not in write(own)
+    recipe = own / "recipe.toml"
+    levels = '[effort.low]\nphrase = "="\n[effort.high]\nphrase = "?"\n'
+    recipe.write_text(levels + recipe.read_text(), encoding="utf-8")
+    for file in (own / "eval").glob("step-*.jsonl"):
+        records = jsonl.read(file, EvalRecord)
+        file.unlink()
+        for at, record in enumerate(records):
+            jsonl.append(file, replace(record, effort="low" if at % 2 else "high"))
+    (own / "eval" / "digests.json").unlink(missing_ok=True)
+    text = write(own, force=True)
+    assert "Levels of effort (low, high) are pooled in the first table" in text
+    assert "each at 2 levels of effort, " in text
+    assert [line[:7] for line in text.splitlines() if line[:6] in ("| low ", "| high")] == [
+        "| low |",
+        "| high ",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"base_model": "not a repo"}, "--base-model 'not a repo' is no repository"),
+        ({"base_model": ""}, "--base-model '' is no repository"),
+        ({"licence": ""}, "--license '' is no identifier"),
+        ({"licence": "foo: bar"}, "--license 'foo: bar' is no identifier"),
+        ({"licence": "Apache-2.0"}, "--license 'Apache-2.0' is no identifier"),
+        ({"licence": "mit\n"}, "is no identifier"),
+    ],
+)
+def test_a_base_or_licence_that_cannot_be_one_is_refused(
+    own: Path, options: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        write(own, **options)

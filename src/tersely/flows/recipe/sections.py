@@ -326,7 +326,14 @@ class TrackSection(Section):
     @classmethod
     def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         known = trackers.available()
+        if not names:
+            raise ValueError(
+                f"track.to = [] sends the run nowhere; name one or more of {', '.join(known)}, or "
+                "leave [track] out"
+            )
         for name in names:
             if name not in known:
                 raise ValueError(f"track.to: {no_such('tracker', name, known)}")
-        return tuple(dict.fromkeys(names))
+            if names.count(name) > 1:
+                raise ValueError(f"track.to = {list(names)} names {name} twice; name it once")
+        return names

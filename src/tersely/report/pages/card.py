@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,22 +14,30 @@ from tersely.core.extras import refuse_absent
 from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
 from tersely.engines.folders import LAB, lab_folder
-from tersely.flows.published import CARD
+from tersely.flows.published import CARD, check_repo_id
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.settings import without_tracking
 from tersely.metrics.comparison import Comparison
-from tersely.report.pages.exports import escape, format_block
-from tersely.report.pages.run import RunFolder, block_of, measure, read_run
+from tersely.metrics.numbers import count
+from tersely.report.pages.exports import escape, format_block, format_matrix
+from tersely.report.pages.levels import tabulate_levels
+from tersely.report.pages.run import MeasuredRun, RunFolder, block_of, measure, read_run
 from tersely.report.tables.stages import tell_alarms
 from tersely.report.tables.words import label
 from tersely.tasks.benchmarks import ALL
 
-# In the text of a card, by which it is known again.
-MARK = "<!-- written by tersely card -->"
+# In the text of a card, by which it is known again, with a digest of the rest.
+MARK = "<!-- written by tersely card, digest {digest} -->"
+_MARK = re.compile(r"<!-- written by tersely card(, digest (?P<digest>[0-9a-f]{16}))? -->")
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _SNAPSHOT = re.compile(r"models--(?P<owner>[^/]+)--(?P<name>[^/]+)/snapshots/[0-9a-f]+")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-# A place on one machine, alone or after the comma of a list.
-_PATH = re.compile(r"(?<![^,\s])(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^,\s]+")
+# Settings that name places: those of tersely, and those of trainers by a word of their names.
+_PLACES = {"model.path", "problems.train", "problems.test"}
+_PLACE_WORDS = re.compile(r"(?:^|[._])(path|file|dir|directory|folder|root|cache|home)s?$")
+# A whole text that is a place on one machine, as a trainer's other settings may be.
+_PLACE = re.compile(r"(?:file://)?/[^/\n]+/[^\n]+|(?:~|\.{1,2}|[A-Za-z]:)[/\\][^\n]+|\\\\[^\n]+")
+_SEPARATORS = re.compile(r"[/\\]")
 LICENCE_KEYS = ("license", "license_name", "license_link")
 
 
@@ -55,19 +64,45 @@ def write_card(
         step: of the checkpoint.
         base_model: the base's name on the hub; None: as its folder tells it.
         licence: of the base; None: as its own card tells it.
-        force: also over a card that somebody else wrote.
+        force: also over a card that somebody else wrote or changed.
     Raises:
-        ConfigError: there is another's card, or a library is missing.
+        ConfigError: there is another's card or a changed one, the base's name or licence cannot
+            be one, or a library is missing.
         DataError: a file of the run is damaged.
     """
     refuse_absent("huggingface_hub", what="tersely card", extra="train")
+    if base_model is not None:
+        check_repo_id(base_model, where="--base-model ")
+    if licence is not None and not _LICENCE.fullmatch(licence):
+        raise ConfigError(
+            f"--license {licence!r} is no identifier of a licence; write it in lower-case letters, "
+            "digits, dots and dashes, such as apache-2.0"
+        )
     file = folder / CARD
-    if file.is_file() and not force and MARK not in file.read_text(encoding="utf-8"):
-        raise ConfigError(f"{file} was not written by tersely card; --force writes over it")
+    if file.is_file() and not force:
+        _refuse_others(file)
     run = read_run(run_folder)
     base = find_base(run.recipe.model.path, base_model=base_model, licence=licence)
-    write_atomically(file, build_card(run, step=step, base=base))
+    text = build_card(run, step=step, base=base)
+    write_atomically(file, text.replace(MARK, MARK.format(digest=_digest(text)), 1))
     return file
+
+
+def _refuse_others(file: Path) -> None:
+    """ConfigError unless the card is as this command wrote it."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    mark = _MARK.search(text)
+    if mark is None:
+        raise ConfigError(f"{file} was not written by tersely card; --force writes over it")
+    if mark["digest"] != _digest(text.replace(mark[0], MARK, 1)):
+        raise ConfigError(
+            f"{file} was changed since tersely card wrote it; keep a copy of what you added, and "
+            "--force writes over it"
+        )
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def find_base(path: str, *, base_model: str | None = None, licence: str | None = None) -> Base:
@@ -101,14 +136,15 @@ def _hub_name(folder: Path) -> str | None:
 
 def build_card(run: RunFolder, *, step: int, base: Base) -> str:
     """The text of the card, its figures those of the checkpoint's own evaluation."""
-    comparison = _compare(run, step)
+    measured = _measure(run, step)
+    comparison = measured.overall if measured else None
     parts = [
         f"---\n{_front_matter(run, base, comparison)}\n---",
         MARK,
         f"# {escape(run.name)}",
         _introduce(run, base, step),
         "## Figures",
-        *_figures(run, comparison, step),
+        *_figures(run, measured, step),
         "## Data",
         _data(run.recipe),
         "## How to train it again",
@@ -117,13 +153,13 @@ def build_card(run: RunFolder, *, step: int, base: Base) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _compare(run: RunFolder, step: int) -> Comparison | None:
+def _measure(run: RunFolder, step: int) -> MeasuredRun | None:
     """The first evaluation against the checkpoint's; None where it was not evaluated."""
     first = min(run.evaluations)
     if step == first or step not in run.evaluations:
         return None
     ends = {at: run.evaluations[at] for at in (first, step)}
-    return measure(run._replace(evaluations=ends)).overall
+    return measure(run._replace(evaluations=ends))
 
 
 def _front_matter(run: RunFolder, base: Base, comparison: Comparison | None) -> str:
@@ -174,25 +210,38 @@ def _introduce(run: RunFolder, base: Base, step: int) -> str:
     )
 
 
-def _figures(run: RunFolder, comparison: Comparison | None, step: int) -> Iterator[str]:
-    if comparison is None:
+def _figures(run: RunFolder, measured: MeasuredRun | None, step: int) -> Iterator[str]:
+    if measured is None:
         known = ", ".join(f"{at:,}" for at in run.evaluations)
         yield f"The checkpoint of step {step:,} was not evaluated; evaluated steps: {known}."
     else:
-        yield "Before: the base. After: this checkpoint."
-        yield format_block(block_of(comparison))
+        yield "Before: the base. After: this checkpoint." + _say_pooled(run.recipe)
+        yield format_block(block_of(measured.overall))
+        if levels := tabulate_levels(measured.levels):
+            yield format_matrix(levels)
     raised = [alarm for alarm in run.alarms if alarm.step < step]
     heading, *lines = tell_alarms(raised) or ["No alarm was raised in training."]
     yield "\n".join([heading + (":" if lines else ""), *(f"- {escape(line)}" for line in lines)])
 
 
+def _say_pooled(recipe: Recipe) -> str:
+    if not recipe.effort:
+        return ""
+    return (
+        f" Levels of effort ({', '.join(map(escape, recipe.effort))}) are pooled in the first "
+        "table, where n counts a problem once for each level."
+    )
+
+
 def _data(recipe: Recipe) -> str:
     problems = recipe.problems
     band = f", difficulty {problems.band[0]:g} to {problems.band[1]:g}" if problems.band else ""
+    levels = f", each at {count(len(recipe.effort), 'level')} of effort" if recipe.effort else ""
     return (
         f"Trained on up to {problems.train_limit:,} problems from {_set_name(problems.train)}{band}"
-        f"; evaluated on up to {problems.test_limit:,} from {_set_name(problems.test)}, "
-        f"{recipe.evaluation.samples} samples each. Answers are graded by rules, not by a model."
+        f"{levels}; evaluated on up to {problems.test_limit:,} from {_set_name(problems.test)}"
+        f"{levels}, {recipe.evaluation.samples} samples each. Answers are graded by "
+        "rules, not by a model."
     )
 
 
@@ -204,7 +253,7 @@ def _again(run: RunFolder) -> str:
     return (
         f"Save this as `recipe.toml` (paths are cut to their names) and run `{command}`; it was "
         f"made with Python {facts.python}, {packages}, on {facts.machine}.\n\n"
-        f"```toml\n{tomli_w.dumps(_without_paths(settings))}```"
+        f"```toml\n{tomli_w.dumps(_without_places(settings))}```"
     )
 
 
@@ -217,15 +266,37 @@ def _names(where: str) -> list[str]:
 
 
 def _set_name(where: str) -> str:
-    """A set's name, or that of its file."""
-    shown = ", ".join(Path(name.strip()).name for name in where.split(","))
-    return "the lab" if where == LAB else shown
+    """A set's name, or that of its file; of each where several stand between commas."""
+    return "the lab" if where == LAB else _cut_places(where)
 
 
-def _without_paths(value: Any) -> Any:
-    """Settings without the folders of the machine that they were used on."""
+def _cut_places(where: str) -> str:
+    """Sets of problems without folders; a question mark's settings stay."""
+    if Path(where).is_file():
+        return _last_name(where)
+    cut = []
+    for name in where.split(","):
+        place, mark, settings = name.strip().partition("?")
+        cut.append(_last_name(place) + mark + settings)
+    return ", ".join(cut)
+
+
+def _last_name(place: str) -> str:
+    """The last name of a place, as any system writes it; a place of one name stays."""
+    return _SEPARATORS.split(place.rstrip("/\\"))[-1] or place
+
+
+def _without_places(value: Any, key: str = "") -> Any:
+    """Settings without the folders of the machine that they were used on; no other text changes."""
     if isinstance(value, Mapping):
-        return {key: _without_paths(each) for key, each in value.items()}
+        within = f"{key}." if key else ""
+        return {name: _without_places(each, f"{within}{name}") for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_paths(each) for each in value]
-    return _PATH.sub(lambda found: Path(found[0]).name, value) if isinstance(value, str) else value
+        return [_without_places(each, key) for each in value]
+    if not isinstance(value, str):
+        return value
+    if key.startswith("problems.") and key in _PLACES:
+        return _cut_places(value)
+    of_trainer = key.startswith(("trl.", "verl."))
+    named = key in _PLACES or (of_trainer and _PLACE_WORDS.search(key))
+    return _last_name(value) if named or (of_trainer and _PLACE.fullmatch(value)) else value

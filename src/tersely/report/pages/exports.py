@@ -163,7 +163,7 @@ def format_several(several: ComparedSeveral) -> str:
     return "\n\n".join(
         [
             f"# {escape(several.names[0])} against {escape(', '.join(several.names[1:]))}",
-            *(_format_matrix(table) for table in (*tables, against)),
+            *(format_matrix(table) for table in (*tables, against)),
             *(f"> {escape(note)}" for note in several.notes),
             *(
                 format_comparison(c.comparison, c.changes, names=(c.before.name, c.after.name))
@@ -198,7 +198,7 @@ def format_evaluation(evaluation: Evaluation, *, notes: Sequence[str]) -> str:
             f"# {escape(evaluation.title)}",
             *(line for alarm in list_alarms(evaluation) for line in _format_alarm(alarm)),
             *(f"**{escape(line)}**" for line in head_evaluation(evaluation)),
-            *(_format_matrix(table) for table in tables),
+            *(format_matrix(table) for table in tables),
             *(f"> {escape(note)}" for note in notes),
             "",
         ]
@@ -221,8 +221,8 @@ def format_comparison(
             *_format_alarm(warn_of_windows(list(zip(names, comparison.windows, strict=True)))),
             "\n".join(f"- {escape(line)}" for line in findings),
             *(format_block(block) for block in blocks),
-            _format_matrix(tabulate_ratios(comparison)),
-            *([_format_matrix(pairs.tabulate_sources(comparison))] if comparison.sources else []),
+            format_matrix(tabulate_ratios(comparison)),
+            *([format_matrix(pairs.tabulate_sources(comparison))] if comparison.sources else []),
             "",
         ]
     )
@@ -295,7 +295,8 @@ def _field(value: object) -> object:
     return "" if value is None else value
 
 
-def _format_matrix(matrix: Matrix) -> str:
+def format_matrix(matrix: Matrix) -> str:
+    """A table as Markdown, with its caption."""
     rows = [[row.label, *(cell.text for cell in row.cells)] for row in matrix.rows]
     return _format_table([matrix.title, *matrix.heads], rows, matrix.caption)
 
