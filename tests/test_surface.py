@@ -238,7 +238,24 @@ def test_a_setting_that_is_called_like_an_argument_can_be_given_in_a_dict():
 WRONG = {
     "tersely.load(3)": "path = 3 is not a path",
     "tersely.load('')": "path is empty",
-    "tersely.load(FIRST, cap_tokens=0)": "cap_tokens = [0] is no list of whole numbers",
+    "tersely.load(FIRST, cap_tokens=0)": "cap_tokens = 0 must be 1 to 2**53; write cap_tokens=4096",
+    "tersely.load(FIRST, cap_tokens=2**70)": "must be 1 to 2**53",
+    "tersely.load(FIRST, budgets=[2**70])": "above 2**53",
+    "tersely.load(FIRST, by_row='no')": "by_row = 'no' is not True or False",
+    "tersely.load(FIRST, by_row=1)": "by_row = 1 is not True or False",
+    "tersely.load(FIRST, run='x')": "run chooses one of a step log",
+    "tersely.load(FIRST, columns={'tokens': 3})": "holds 3; give names of columns",
+    "tersely.load(FIRST, columns={3: 'tokens'})": "holds 3; give names of columns",
+    "tersely.load(FIRST, benchmark_name=3)": "benchmark_name = 3 is not a name",
+    "tersely.load(FIRST, only_model=['m'])": "only_model = ['m'] is not a name",
+    "tersely.load(FIRST, regrade=['math'])": "regrade = ['math'] is not a name",
+    "tersely.load(RUN, run=2)": "run = 2 is not a name",
+    "tersely.load('a' * 5000)": "cannot be looked up: File name too long",
+    "tersely.load('~nobody-of-that-name/x')": "cannot be looked up",
+    "tersely.load(tersely.figures(FIRST))": "path = <DataFrame> is not a path",
+    "tersely.load(TABLE, protocol='forced')": "protocol forced needs graded prefixes",
+    "tersely.load(TABLE, cap_tokens=2)": "but cap_tokens says",
+    "tersely.load(TABLE, budget_of='turns')": "or leave budget_of at tokens",
     "tersely.load('nowhere')": "there is no nowhere",
     "tersely.load(FIRST, 'lighteva')": "did you mean 'lighteval'?",
     "tersely.load(FIRST, 5)": "source = 5 is not the name of a tool",
@@ -257,10 +274,14 @@ WRONG = {
     "tersely.load(RUN, budgets=[8])": "is a step log, which budgets does not apply to",
     "tersely.figures(RUN)": "evaluation is a step log",
     "tersely.figures(None)": "evaluation = None is not a path",
-    "tersely.figures(FIRST, k=[99])": "k = 99 is outside 1 to",
+    "tersely.figures(FIRST, k=[99])": "give a smaller k or resample with tersely eval --samples 99",
+    "tersely.figures(FIRST, k=0)": "write k=[1, 4]",
+    "tersely.figures(tersely.load(FIRST, budgets=[10**6]))": "budget 1000000 exceeds sampled cap",
     "tersely.compare(FIRST, RUN)": "after is a step log",
     "tersely.compare(FIRST, LAST, pair_by='name')": "there is no pair_by 'name'",
     "tersely.diagnose(FIRST)": "log is an evaluation",
+    "tersely.diagnose(tersely.load(RUN), source='wandb')": "log is loaded already; give source to",
+    "tersely.diagnose(tersely.load(RUN), run='1')": "log is loaded already; give run to load",
     "tersely.diagnose([1, 2])": "log = [1, 2] is not a path",
     "tersely.lint('demoo', FIRST)": "demoo",
     "tersely.lint('demo', RUN)": "is a step log",
@@ -268,6 +289,12 @@ WRONG = {
     "tersely.lint('demo', FIRST, overrides='a=1')": "overrides = 'a=1' is no list",
     "tersely.lint('demo', FIRST, tokens_per_second=-1)": "tokens_per_second = -1 must be above 0",
     "tersely.draw(FIRST, picture='length')": "did you mean 'lengths'?",
+    "tersely.lint('demo', FIRST, overrides=[3])": "overrides = [3] is no list of settings",
+    "tersely.lint('demo', FIRST, overrides=None)": "overrides = None is no list of settings",
+    "tersely.lint('demo', FIRST, overrides={'a.b': 1})": "is no list of settings",
+    "tersely.lint('demo', FIRST, overrides=['target'])": "override 'target' is not section.key",
+    "tersely.lint('demo', FIRST, tokens_per_second=float('inf'))": "must be above 0 and finite",
+    "tersely.draw(FIRST, picture=['lengths'])": "picture = ['lengths'] is not a picture's name",
     "tersely.draw(3)": "data = 3 is not a path",
     "tersely.reward('kimmi', correct=[1], tokens=[1])": "did you mean 'kimi'?",
     "tersely.reward(7, correct=[1], tokens=[1])": "name = 7 is not a reward's name",
@@ -300,12 +327,29 @@ WRONG = {
 }
 
 
-def test_wrong_arguments_are_refused_in_one_sentence():
+def test_what_is_loaded_equals_itself_alone():
+    for path in (FIRST, RUN):
+        loaded = tersely.load(path)
+        assert loaded == loaded
+        assert loaded != tersely.load(path)
+        assert {loaded: 1}[loaded] == 1
+
+
+def test_numbers_of_numpy_are_numbers():
+    plain = tersely.lint("demo", EVALUATION, tokens_per_second=100.0)
+    assert tersely.lint("demo", EVALUATION, tokens_per_second=np.float32(100)).equals(plain)
+    loaded = tersely.load(FIRST, cap_tokens=None, budgets=np.array([8, 16]))
+    assert loaded.budgets == (8, 16)
+
+
+def test_wrong_arguments_are_refused_in_one_sentence(tmp_path):
+    rows = {"problem": ["a"], "correct": [1], "tokens": [5], "cap_tokens": [10]}
+    pl.DataFrame(rows).write_parquet(table := tmp_path / "base.parquet")
     code = f"""
 import json
 import tersely
 FIRST, LAST, RUN = {str(FIRST)!r}, {str(LAST)!r}, {str(RUN)!r}
-VERL, TRL = {str(VERL)!r}, {str(TRL)!r}
+VERL, TRL, TABLE = {str(VERL)!r}, {str(TRL)!r}, {str(table)!r}
 said = {{}}
 for call in {list(WRONG)!r}:
     try:

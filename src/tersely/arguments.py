@@ -1,10 +1,12 @@
 """What callers of the Python interface give, as the flows take it; wrong types in one sentence."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
@@ -18,6 +20,7 @@ from tersely.flows.diagnose import diagnose
 from tersely.flows.evaluate.measuring import Compared, compare_loaded, measure_loaded
 from tersely.flows.evaluate.pairing import PairBy
 from tersely.metrics.budgets import Protocol
+from tersely.metrics.measures import Evaluation
 from tersely.metrics.records import BudgetOf
 from tersely.readers import evaluations
 from tersely.readers.evaluations import Loaded
@@ -32,8 +35,15 @@ from tersely.tasks import grading
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
 
-# Options that only reading takes; others may be of the command to run again.
+# The command line's options and what they are called here.
 ARGUMENTS = {
+    "--by-row": "by_row",
+    "--cap-tokens": "cap_tokens",
+    "--budget-of": "budget_of",
+    "--budgets": "budgets",
+    "--protocol": "protocol",
+    "--k": "k",
+    "--set": "the override",
     "--from": "source",
     "--column": "columns",
     "--tokenizer": "tokenizer",
@@ -45,7 +55,13 @@ ARGUMENTS = {
 }
 _TOOL = re.compile(rf"--from ({'|'.join(sources())})\b")
 _COLUMN = re.compile(r"--column (\w+)=([\w./]+)")
-_OPTION = re.compile(rf"(?:{'|'.join(ARGUMENTS)})\b")
+_AGAIN = re.compile(r"\b(resample|evaluate) with (?=--)")
+# Options of a command to run stay as they are.
+_OPTION = re.compile(
+    rf"tersely \w+(?: --?[\w-]+(?: [^\s;,-][^\s;,]*)?)+|(?:{'|'.join(ARGUMENTS)})(?![\w-])"
+)
+# Up to here a float holds every whole number.
+MOST = 2**53
 # What a reader of a frame looks for.
 FIRST = ("name", "side", "budget_tokens", "unit", "estimate", "low", "high", "p")
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -69,11 +85,12 @@ class FileArguments:
 
     def options(self, path: Path) -> Options:
         """As the readers take it."""
-        check_kind("columns", self.columns, Mapping, "a dict of our name to the file's")
+        self.check_kinds()
         cap = self.cap_tokens
         if cap is not None:
             check_kind("cap_tokens", cap, SupportsIndex, "a whole number of tokens")
-            (cap,) = whole_numbers("cap_tokens", [cap])
+            if not 1 <= (cap := int(cap)) <= MOST:
+                raise ConfigError(f"cap_tokens = {cap} must be 1 to 2**53; write cap_tokens=4096")
         if self.regrade is not None and self.regrade not in grading.names():
             raise ConfigError(no_such("grader", self.regrade, grading.names()))
         return Options(
@@ -88,6 +105,20 @@ class FileArguments:
             by_row=self.by_row,
         )
 
+    def check_kinds(self) -> None:
+        """Refuses what is of another type than the readers expect."""
+        check_kind("columns", self.columns, Mapping, "a dict of our name to the file's")
+        for name in (*self.columns, *self.columns.values()):
+            if not isinstance(name, str):
+                raise ConfigError(
+                    f"columns = {shortened(repr(self.columns))} holds {shortened(repr(name))}; "
+                    'give names of columns, such as {"tokens": "n_tokens"}'
+                )
+        for key in ("only_model", "benchmark_name", "regrade", "run"):
+            check_kind(key, getattr(self, key), str | None, "a name")
+        if not isinstance(self.by_row, bool):
+            raise ConfigError(f"by_row = {shortened(repr(self.by_row))} is not True or False")
+
 
 @contextmanager
 def in_our_words() -> Iterator[None]:
@@ -95,9 +126,10 @@ def in_our_words() -> Iterator[None]:
     try:
         yield
     except (ConfigError, DataError) as error:
-        said = _TOOL.sub(r'source="\1"', str(error))
+        said = _AGAIN.sub(r"\1 with tersely eval ", str(error))
+        said = _TOOL.sub(r'source="\1"', said)
         said = _COLUMN.sub(r'columns={"\1": "\2"}', said)
-        said = _OPTION.sub(lambda found: ARGUMENTS[found[0]], said)
+        said = _OPTION.sub(lambda found: ARGUMENTS.get(found[0], found[0]), said)
         raise type(error)(said) from error
 
 
@@ -105,6 +137,7 @@ def in_our_words() -> Iterator[None]:
 def open_file(path: object, source: str | None, asked: FileArguments) -> Loaded | StepLog:
     """What is at the path, through the reader of the tool that wrote it."""
     check_kind("source", source, str | None, "the name of a tool, such as 'trl'")
+    asked = replace(asked, budgets=whole_numbers("budgets", asked.budgets))
     found = recognise(as_path("path", path), source=source)
     options = asked.options(found.path)
     if found.holds is Holds.STEPS:
@@ -114,11 +147,13 @@ def open_file(path: object, source: str | None, asked: FileArguments) -> Loaded 
                     f"{path} is a step log, which {each.name} does not apply to; leave it out"
                 )
         return read_log(found.path, found.source, options.columns, run=asked.run)
+    if asked.run is not None:
+        raise ConfigError(f"{path} is an evaluation; run chooses one of a step log, leave it out")
     return evaluations.load(
         found.path,
         reader=found.source,
         options=options,
-        budgets=whole_numbers("budgets", asked.budgets),
+        budgets=asked.budgets,
         protocol=None if asked.protocol is None else one_of(Protocol, "protocol", asked.protocol),
         budget_of=one_of(BudgetOf, "budget_of", asked.budget_of),
     )
@@ -158,6 +193,9 @@ def as_log(
         found = open_file(
             as_path(name, given), source, FileArguments(columns=columns or {}, run=run)
         )
+    told = {"source": source, "columns": columns, "run": run}
+    if found is given and (idle := [key for key, value in told.items() if value is not None]):
+        raise ConfigError(f"{name} is loaded already; give {idle[0]} to load, or give its path")
     if not isinstance(found, StepLog):
         raise ConfigError(f"{name} is an evaluation; give a step log or a run folder")
     return found
@@ -180,9 +218,10 @@ def lint_file(
 
     settings = as_recipe(recipe, overrides)
     rate = tokens_per_second
-    check_kind("tokens_per_second", rate, int | float | None, "a number")
-    if rate is not None and not rate > 0:
-        raise ConfigError(f"tokens_per_second = {rate:g} must be above 0")
+    check_kind("tokens_per_second", rate, Real | None, "a number")
+    rate = None if rate is None else float(rate)
+    if rate is not None and not 0 < rate < math.inf:
+        raise ConfigError(f"tokens_per_second = {rate:g} must be above 0 and finite")
     if isinstance(records, Loaded):
         raise ConfigError(f"records is what load made of {records.name}; give lint its path")
     found = recognise(as_path("records", records), source=source)
@@ -202,12 +241,18 @@ def as_recipe(given: object, overrides: Sequence[str]) -> "Recipe":
 
     if isinstance(overrides, str):
         raise ConfigError(f"overrides = {overrides!r} is no list; write [{overrides!r}]")
+    if not isinstance(overrides, list | tuple) or not all(isinstance(o, str) for o in overrides):
+        raise ConfigError(
+            f"overrides = {shortened(repr(overrides))} is no list of settings; write "
+            "['target.tokens=40']"
+        )
     if isinstance(given, Recipe):
         if overrides:
             raise ConfigError("overrides are for a recipe's file or name; give one of these")
         return given
     file = find_recipe(as_path("recipe", given))
-    return read_recipe(file, overrides=list(overrides))
+    with in_our_words():
+        return read_recipe(file, overrides=list(overrides))
 
 
 def as_path(name: str, value: object) -> Path:
@@ -215,7 +260,13 @@ def as_path(name: str, value: object) -> Path:
     check_kind(name, value, str | PathLike, "a path")
     if not str(value):
         raise ConfigError(f"{name} is empty; give a file or a folder")
-    return Path(str(value)).expanduser()
+    try:
+        path = Path(str(value)).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{name} = {shortened(value)} cannot be looked up: {why}") from error
+    return path
 
 
 def whole_numbers(name: str, values: object) -> tuple[int, ...]:
@@ -225,8 +276,10 @@ def whole_numbers(name: str, values: object) -> tuple[int, ...]:
         if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
             raise ConfigError(
                 f"{name} = {shortened(repr(values))} is no list of whole numbers from 1 on; write "
-                f"{name}=[1024, 4096]"
+                f"{name}={'[1, 4]' if name == 'k' else '[1024, 4096]'}"
             )
+        if value > MOST:
+            raise ConfigError(f"{name} holds {value}, above 2**53; give smaller numbers")
     return tuple(map(int, listed))
 
 
@@ -252,6 +305,13 @@ def compare_both(
         return compare_loaded(left, right, budgets=sizes, ks=ks, pair_by=by)
 
 
+@in_our_words()
+def measure(given: object, k: object) -> Evaluation:
+    """The figures of one evaluation."""
+    return measure_loaded(as_evaluation("evaluation", given), ks=whole_numbers("k", k))
+
+
+@in_our_words()
 def list_pictures(data: object, after: object) -> Mapping[str, Mapping[str, Any]]:
     """What can be drawn of one evaluation, of two, or of a step log, by name."""
     from tersely.report.pages import comparison, evaluation

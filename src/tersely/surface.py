@@ -109,13 +109,10 @@ def figures(evaluation: Given, *, k: Sequence[int] = ()) -> "pl.DataFrame":
     Raises:
         ConfigError: a budget is above the cap, or a k above the samples.
     """
-    from tersely.arguments import as_evaluation, as_frame, whole_numbers
-    from tersely.flows.evaluate.measuring import measure_loaded
+    from tersely.arguments import as_frame, measure
     from tersely.report.pages.exports import export_evaluation
 
-    loaded = as_evaluation("evaluation", evaluation)
-    measured = measure_loaded(loaded, ks=whole_numbers("k", k))
-    return as_frame(export_evaluation(measured)).drop(_OF_TWO)
+    return as_frame(export_evaluation(measure(evaluation, k))).drop(_OF_TWO)
 
 
 def compare(
@@ -251,6 +248,7 @@ def draw(
 
     from tersely.arguments import list_pictures
 
+    check_kind("picture", picture, str | None, "a picture's name, such as 'lengths'")
     pictures = list_pictures(data, after)
     chosen = next(iter(pictures)) if picture is None else picture
     if chosen not in pictures:
@@ -306,11 +304,10 @@ def reward(
         ConfigError: reward or setting is unknown or out of bounds, or it needs what is not given.
         DataError: the arrays differ in shape, or hold what no rollout can have.
     """
-    from tersely.flows.recipe.arrays import group, pay
+    from tersely.flows.recipe.arrays import group, join_settings, pay
 
     check_kind("name", name, str, "a reward's name, such as 'kimi'")
     check_kind("effort", effort, str, "a level's name, such as 'low'")
-    check_kind("settings", settings, Mapping | None, "a dict of the reward's parameters")
     return pay(
         name,
         group("tokens", tokens, groups),
@@ -331,7 +328,7 @@ def reward(
             "reference_accuracy": reference_accuracy,
         },
         effort=effort,
-        settings={**(settings or {}), **parameters},
+        settings=join_settings(settings, parameters),
     )
 
 

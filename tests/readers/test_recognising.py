@@ -153,3 +153,18 @@ def test_no_reader_takes_the_file_of_another():
     marks = [(name, mark) for name in formats.available() for mark in formats.marks_of(name)]
     for name, mark in marks:
         assert not [n for n, other in marks if n != name and mark <= other]
+
+
+def test_of_a_folder_the_one_table_is_read_and_several_are_named(tmp_path):
+    table = tmp_path / "base.parquet"
+    pl.DataFrame([TABLE]).write_parquet(table)
+    (tmp_path / "readme.txt").write_text("Rollouts of the base model.")
+    assert recognise(tmp_path) == (table, Holds.SAMPLES, "table")
+    shutil.copy(table, tmp_path / "after.parquet")
+    with pytest.raises(
+        ConfigError, match=r"holds 2 files, after\.parquet, base\.parquet; give one"
+    ):
+        recognise(tmp_path)
+    # What is called as tools call it is meant.
+    shutil.copy(FIXTURES / "trl" / "completions_00002.parquet", tmp_path)
+    assert recognise(tmp_path).source == "trl"

@@ -39,6 +39,7 @@ class TerselyWarning(RuntimeWarning):
 def shortened(value: object) -> str:
     """The value as text, of which an error shows no more than a line."""
     text = str(value)
+    text = " ".join(text.split()) if "\n" in text else text
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
 
 
@@ -49,7 +50,9 @@ def check_kind(name: str, value: object, kinds: Any, wanted: str) -> None:
         ConfigError: it is; says what is ``wanted``.
     """
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise ConfigError(f"{name} = {shortened(repr(value))} is not {wanted}")
+        shown = repr(value)
+        shown = f"<{type(value).__name__}>" if "\n" in shown else shortened(shown)
+        raise ConfigError(f"{name} = {shown} is not {wanted}")
 
 
 def no_such(

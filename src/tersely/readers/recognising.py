@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatch
 from pathlib import Path
@@ -26,6 +26,8 @@ PATTERNS = (
     *(RECORDS_FILE, STEPS_FILE, STATE_FILE, "*.eval", "samples_*.jsonl", "details_*.parquet"),
     *("completions_*.parquet", "[0-9]*.jsonl", "step-*.jsonl"),
 )
+# And where none is called so, whatever may be a table.
+TABLES = ("*.parquet", "*.jsonl", "*.json", "*.csv")
 MOST_NAMED = 4
 _RECORD = frozenset({"run", "problem", "sample", "grade", "tokens"})
 
@@ -89,25 +91,26 @@ def _in_folder(folder: Path, *, source: str | None) -> Recognised:
             return Recognised(folder, holds, str(who))
     if writer := _log_writer(folder, source):
         return Recognised(folder, Holds.STEPS, writer)
-    found = sorted(_files_of_tools(folder))
+    found = sorted(_files_like(folder, PATTERNS)) or sorted(_files_like(folder, TABLES))
     if len(found) == 1:
         return recognise(found[0], source=source)
     if not found:
         raise ConfigError(
-            f"{folder} holds no file that a tool is known to write; give the file itself"
+            f"{folder} holds no file that a tool is known to write and no table (.parquet, .jsonl, "
+            ".json, .csv); give the file itself"
         )
     named = ", ".join(str(file.relative_to(folder)) for file in found[:MOST_NAMED])
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     raise ConfigError(f"{folder} holds {len(found)} files, {named}{more}; give one of them")
 
 
-def _files_of_tools(folder: Path) -> Iterator[Path]:
-    """Files that are called as tools call them, in the folder and those in it; no hidden ones."""
+def _files_like(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
+    """Files with such names, in the folder and those in it; no hidden ones."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             plain = name.removesuffix(Path(name).suffix) if name.endswith(ENDINGS) else name
-            if any(fnmatch(plain, pattern) for pattern in PATTERNS):
+            if any(fnmatch(plain, pattern) for pattern in patterns):
                 yield Path(place, name)
 
 

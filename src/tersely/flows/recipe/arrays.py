@@ -12,7 +12,7 @@ from tersely import rewards
 from tersely.algo import advantages
 from tersely.algo.ragged import Ragged
 from tersely.core import lookup
-from tersely.core.errors import ConfigError, DataError, shortened
+from tersely.core.errors import ConfigError, DataError, check_kind, shortened
 from tersely.core.types import GroupView
 
 # Fields of a ``GroupView`` that hold one value a rollout, by what a caller names them.
@@ -34,6 +34,8 @@ OF_GROUPS = {
     "reference_accuracy": "reference_accuracy",
 }
 NAMES = {field: name for name, field in (OF_ROLLOUTS | OF_GROUPS).items()}
+# Up to here a float holds every whole number.
+MOST_TOKENS = 2**53
 
 
 class Grouping(NamedTuple):
@@ -70,6 +72,7 @@ def group(name: str, values: object, labels: object) -> Grouping:
     if labels is None:
         rows, size = found.shape if found.ndim == 2 else (1, found.size)
         return Grouping(found.shape, np.arange(found.size), Ragged(np.full(rows, size)))
+    _refuse_masked("groups", labels)
     given: Any = labels
     # numpy's and torch's, then polars' and pandas'.
     ways = [name for name in ("tolist", "to_list") if hasattr(given, name)]
@@ -85,6 +88,22 @@ def group(name: str, values: object, labels: object) -> Grouping:
     except TypeError as error:
         raise DataError(f"groups has a label that cannot be one ({error}); give names") from error
     return Grouping(found.shape, np.argsort(place_N, kind="stable"), Ragged(np.bincount(place_N)))
+
+
+def join_settings(settings: object, parameters: Mapping[str, object]) -> dict[str, object]:
+    """A reward's parameters, those in a dict and those given by name.
+
+    Raises:
+        ConfigError: one is given in both ways.
+    """
+    check_kind("settings", settings, Mapping | None, "a dict of the reward's parameters")
+    joined: dict[str, object] = dict(settings) if isinstance(settings, Mapping) else {}
+    if twice := sorted(joined.keys() & parameters.keys()):
+        raise ConfigError(
+            f"{twice[0]} is given twice, as {shortened(repr(parameters[twice[0]]))} and in "
+            f"settings as {shortened(repr(joined[twice[0]]))}; leave one out"
+        )
+    return joined | dict(parameters)
 
 
 def pay(
@@ -110,6 +129,13 @@ def pay(
     sizes_P = grouping.layout.sizes_P
     arrays = _read_rollouts(of_rollouts, grouping, cap=of_groups["cap_tokens"])
     numbers = {key: _one_each(key, value, len(sizes_P)) for key, value in of_groups.items()}
+    over_P = numbers["target_tokens"] > numbers["cap_tokens"]
+    if over_P.any():
+        target, cap = (numbers[key][np.argmax(over_P)] for key in ("target_tokens", "cap_tokens"))
+        raise ConfigError(
+            f"target_tokens = {target:g} is above cap_tokens = {cap:g}, which no rollout exceeds; "
+            "lower the target or raise the cap"
+        )
     splits = {key: grouping.layout.split(values_N) for key, values_N in arrays.items()}
     paid = []
     for place in range(len(sizes_P)):
@@ -186,7 +212,14 @@ def _say_needed(name: str, message: str) -> str:
     return message.replace(", which this group does not have", "; give it")
 
 
+def _refuse_masked(name: str, values: object) -> None:
+    rows = values if isinstance(values, list | tuple) else ()
+    if np.ma.is_masked(values) or any(np.ma.is_masked(row) for row in rows):
+        raise DataError(f"{name} has masked values, which have no meaning here; leave them out")
+
+
 def _array(name: str, values: object) -> np.ndarray:
+    _refuse_masked(name, values)
     try:
         found = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -233,9 +266,11 @@ def _counts(name: str, values: object, grouping: Grouping) -> Int[np.ndarray, " 
     found_N = _flat(name, values, grouping)
     least = 1 if name == "tokens" else 0
     odd_N = ~np.isfinite(found_N) | (found_N != np.floor(found_N)) | (found_N < least)
+    odd_N |= found_N > MOST_TOKENS
     if odd_N.any() or found_N.dtype.kind == "b":
         raise DataError(
             f"{name} has {found_N[np.argmax(odd_N)]}; give whole numbers of tokens from {least} on"
+            ", at most 2**53"
         )
     return found_N.astype(np.int64)
 
