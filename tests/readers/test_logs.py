@@ -350,3 +350,37 @@ def test_of_a_folder_of_checkpoints_the_last_is_read(tmp_path: Path) -> None:
         history = [{"step": s, "reward": 0.5} for s in range(1, last + 1)]
         (folder / "trainer_state.json").write_text(json.dumps({"log_history": history}))
     assert read_steps(tmp_path, columns={}).step_N[-1] == 10
+
+
+SCORED = [{"step": 1, "critic/score/mean": 0.5, "response_length/mean": 90.0}]
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({}, "critic/score/mean"),
+        ({"rewards/format_reward/mean": 0.9, "my-truncated_score": 0.1}, "critic/score/mean"),
+        ({"my_acc": 0.4}, "my_acc"),
+    ],
+)
+def test_a_reward_that_is_read_is_what_may_be_the_accuracy(
+    tmp_path: Path, extra: dict[str, float], named: str
+) -> None:
+    log = read(tmp_path, lines({**row, **extra} for row in SCORED), "log.jsonl")
+    told = " ".join(log.notes)
+    assert f"--column accuracy={named}" in told
+    assert ("shows the reward that is trained on, not accuracy" in told) == (named != "my_acc")
+
+
+def test_a_reward_above_1_is_never_hinted_as_accuracy(tmp_path: Path) -> None:
+    log = read(tmp_path, lines([{**SCORED[0], "critic/score/mean": -1.0}]), "log.jsonl")
+    assert "--column accuracy=" not in " ".join(log.notes)
+
+
+def test_a_reward_that_is_named_as_accuracy_stays_the_reward(tmp_path: Path) -> None:
+    named = {"accuracy": "critic/score/mean"}
+    log = read(tmp_path, lines(SCORED), "log.jsonl", columns=named)
+    assert log.columns["accuracy"].tolist() == log.columns["reward_mean"].tolist() == [0.5]
+    # What the user takes for one thing is otherwise not another.
+    other = read(tmp_path, "step,accuracy\n1,0.5\n", columns={"eval_accuracy": "accuracy"})
+    assert "accuracy" not in other.columns

@@ -11,7 +11,7 @@ import numpy as np
 from tersely.core.errors import ConfigError, DataError
 from tersely.dynamics.log import StepLog, make_log
 from tersely.readers.logged import LoggedRun
-from tersely.readers.lognames import NamedColumns, name_columns
+from tersely.readers.lognames import NamedColumns, may_be_accuracy, name_columns
 
 # Words in other tools' names for what most alarms need.
 HINTS = {
@@ -80,7 +80,8 @@ def arrange(
     unread = [key for key in left if _has_number(rows, key)]
     told = (*run.notes, *said, *notes, *log.notes, *_cautions(named, taken, keys))
     told = (*told, *_say_percent(log, sources))
-    return log._replace(notes=(*told, *_say_unread(unread, set(sources))))
+    hints = _say_unread(rows, unread, sources)
+    return log._replace(notes=(*told, *hints))
 
 
 def number(value: Any) -> float:
@@ -283,17 +284,37 @@ def _is_share(our: str) -> bool:
     return our in ("accuracy", "eval_accuracy") or our.endswith("_share")
 
 
-def _say_unread(unread: Sequence[str], known: Iterable[str]) -> list[str]:
+def _say_unread(
+    rows: Sequence[Mapping[str, Any]], unread: Sequence[str], sources: Mapping[str, Sequence[str]]
+) -> list[str]:
     """What else the file has, where it lacks what the alarms read most."""
-    lacking = [name for name in HINTS if name not in known]
+    lacking = [name for name in HINTS if name not in sources]
     for name in lacking:
         near = [key for key in unread if any(word in key.lower() for word in HINTS[name])]
+        if name == "accuracy":
+            near = [k for k in near if may_be_accuracy(k) and _are_shares(rows, k)]
+            near.sort(key=lambda key: not _is_called_accuracy(key))
+            reward = [k for k in sources.get("reward_mean", ()) if _are_shares(rows, k)]
+            if reward and not (near and _is_called_accuracy(near[0])):
+                return [_say_reward(reward[0])]
         if near:
             return [
                 f"Not read: {_listed(near)}; where one of them is {name}, say for instance "
                 f"--column {name}={near[0]}."
             ]
     return [f"Not read: {_listed(unread)}."] if unread and lacking else []
+
+
+def _is_called_accuracy(key: str) -> bool:
+    return "acc" in key.lower() or "correct" in key.lower()
+
+
+def _say_reward(their: str) -> str:
+    return (
+        f"accuracy is in no column of its own; where the reward is 1 for a right answer and 0 "
+        f"otherwise, say --column accuracy={their}, which shows the reward that is trained on, not "
+        "accuracy, if the two differ."
+    )
 
 
 def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:

@@ -18,6 +18,7 @@ STEPS = (
     "global_step",
     "eval/global_step",
     "rollout/step",
+    "eval/step",
     "train/step",
     "steps",
     "iteration",
@@ -31,8 +32,11 @@ _PREFIX = "train/"
 # What a reward's name says of it: most like accuracy first; the last are none.
 _LIKELY = (re.compile("acc|correct"), re.compile("verif|solve|exact|outcome|answer|math"))
 _UNLIKELY = re.compile(
-    "format|length|len_|_len|tag|think|repeat|repetition|overlong|penalty|cosine|lang"
+    "format|length|len_|_len|tag|think|repeat|repetition|overlong|penalty|cosine|lang|"
+    "trunc|clip|(^|[/_-])(std|max|min)($|[/_-])"
 )
+# What one column may be at once, where the user says that it is one of them.
+_ONE_COLUMN = {"accuracy", "reward_mean"}
 
 
 class NamedColumns(NamedTuple):
@@ -77,21 +81,24 @@ def name_columns(
     """Our names of a log's columns.
 
     Args:
-        given: our name to the log's, as the user says it; such a column has no other.
+        given: our name to the log's, as the user says it; such a column has no other, but that a
+            reward may be the accuracy as well.
         tool: whose names alone are known beside ours; None takes those of the tool that has most
             of them, then of all others.
     """
     free = [key for key in keys if key not in given.values()]
     sources: dict[str, Sequence[str]] = {our: [their] for our, their in given.items()}
     if "step" not in sources:
-        steps = [name for name in STEPS if name in free]
-        sources["step"] = steps or [name for name in CALLS if name in free]
+        steps = [name for name in STEPS if name in keys]
+        sources["step"] = steps or [name for name in CALLS if name in keys]
     ranked = _by_hits(free) if tool is None else [tools()[tool]]
     tables: list[Mapping[str, str]] = [OURS, *(each.names for each in ranked), _HARDER]
+    shared = {their for our, their in given.items() if our in _ONE_COLUMN} & set(keys)
     for names in tables:
         found: dict[str, list[str]] = {}
         for their, our in names.items():
-            found.setdefault(our, []).extend(key for key in (their, _PREFIX + their) if key in free)
+            usable = {*free, *shared} if our in _ONE_COLUMN else set(free)
+            found.setdefault(our, []).extend(k for k in (their, _PREFIX + their) if k in usable)
         sources |= {our: named for our, named in found.items() if named and our not in sources}
     hardness = [key for key in free if _HARDNESS.fullmatch(key)]
     if hardness and "difficulty" not in sources:
@@ -135,9 +142,14 @@ def _choices(
             for key in keys
             if key not in taken and any(rule and rule.fullmatch(key) for rule in rules)
         ]
-        likely = [key for key in fitting if not _UNLIKELY.search(key.lower())]
+        likely = [key for key in fitting if may_be_accuracy(key)]
         found[our] = sorted(likely, key=_likelihood)
     return found
+
+
+def may_be_accuracy(key: str) -> bool:
+    """Whether nothing in a reward's name says that it is of something else."""
+    return not _UNLIKELY.search(key.lower())
 
 
 def _likelihood(key: str) -> int:
