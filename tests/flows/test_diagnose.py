@@ -70,7 +70,8 @@ def test_a_lost_run_is_not_called_refinement() -> None:
     accuracy_N = np.linspace(0.8, 0.1, 120)
     found = diagnose(make_log(range(120), {"tokens_mean": DECAY_N, "accuracy": accuracy_N}))
     assert found.stage.startswith("Length has adapted, and no refinement follows")
-    assert found.alarms[0].name == "reasoning collapse"
+    # Accuracy is seen to fall before length has fallen far enough for a collapse.
+    assert [a.name for a in found.alarms][:2] == ["accuracy falling", "reasoning collapse"]
 
 
 def test_restarts_that_repeat_steps_count_once() -> None:
