@@ -247,6 +247,7 @@ WRONG = {
     "tersely.load(FIRST, columns={'tokens': 3})": "holds 3; give names of columns",
     "tersely.load(FIRST, columns={3: 'tokens'})": "holds 3; give names of columns",
     "tersely.load(FIRST, benchmark_name=3)": "benchmark_name = 3 is not a name",
+    "tersely.load(FIRST, benchmark_name='b')": "benchmark_name is for files of other tools",
     "tersely.load(FIRST, only_model=['m'])": "only_model = ['m'] is not a name",
     "tersely.load(FIRST, regrade=['math'])": "regrade = ['math'] is not a name",
     "tersely.load(RUN, run=2)": "run = 2 is not a name",
@@ -336,10 +337,14 @@ def test_what_is_loaded_equals_itself_alone():
 
 
 def test_numbers_of_numpy_are_numbers():
-    plain = tersely.lint("demo", EVALUATION, tokens_per_second=100.0)
-    assert tersely.lint("demo", EVALUATION, tokens_per_second=np.float32(100)).equals(plain)
-    loaded = tersely.load(FIRST, cap_tokens=None, budgets=np.array([8, 16]))
-    assert loaded.budgets == (8, 16)
+    code = f"""
+import numpy as np
+import tersely
+rate = np.float32(100)
+slow, plain = (tersely.lint("demo", {str(EVALUATION)!r}, tokens_per_second=n) for n in (rate, 100))
+print(slow.equals(plain), tersely.load({str(FIRST)!r}, budgets=np.array([8, 16])).budgets)
+"""
+    assert python(code) == "True (8, 16)\n"
 
 
 def test_wrong_arguments_are_refused_in_one_sentence(tmp_path):

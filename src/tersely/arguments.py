@@ -49,6 +49,7 @@ ARGUMENTS = {
     "--tokenizer": "tokenizer",
     "--only-model": "only_model",
     "--benchmark-name": "benchmark_name",
+    "--benchmark": "benchmark_name",
     "--regrade": "regrade",
     "--pair-by": "pair_by",
     "--run": "run",
