@@ -50,6 +50,15 @@ def test_what_was_told_before_a_restart_is_not_told_again(always):
     assert watch.look(history(20)) == []
 
 
+def test_a_folder_that_cannot_be_written_is_said_once_and_costs_no_alarm(always, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    watch = AlarmWatch(tmp_path / "file" / "runs", columns={}, staleness=float("nan"))
+    watch.begin([])
+    told = [alarm.step for n in range(1, 21) for alarm in watch.after(history(n))]
+    assert told == [10]
+    assert capsys.readouterr().err.count("nothing more is kept in") == 1
+
+
 def test_a_column_that_is_not_ours_is_refused_before_the_training():
     with pytest.raises(ConfigError, match="no column 'lengths'"):
         alarm_callback(columns={"lengths": "x"})

@@ -9,12 +9,12 @@ It reads what the trainer logs, prints each alarm when it is first raised, and n
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tersely.core import jsonl
-from tersely.core.errors import DataError
+from tersely.core.errors import DataError, StorageError
 from tersely.core.types import AlarmRecord
 from tersely.dynamics.alarms import STRIDE, Alarm, first_alarms, standing_alarms
 from tersely.dynamics.log import StepLog
@@ -42,17 +42,14 @@ class AlarmWatch:
 
     def begin(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Takes the alarms of what was logged before a restart as told."""
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+        self._keep(lambda folder: folder.mkdir(parents=True, exist_ok=True))
         if (log := self._log(history)) is not None:
             self._told |= {alarm.name for alarm in first_alarms(log)}
 
     def after(self, history: Sequence[Mapping[str, Any]]) -> list[Alarm]:
         """Writes down the last row; every few rows, gives the alarms that are new."""
-        if self._folder is not None:
-            row = {name: _plain(value) for name, value in history[-1].items()}
-            with (self._folder / STEPS_FILE).open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(row) + "\n")
+        row = {name: _plain(value) for name, value in history[-1].items()}
+        self._keep(lambda folder: _append(folder / STEPS_FILE, row))
         return [] if len(history) % STRIDE else self.look(history)
 
     def look(self, history: Sequence[Mapping[str, Any]]) -> list[Alarm]:
@@ -61,10 +58,19 @@ class AlarmWatch:
             return []
         new = [alarm for alarm in standing_alarms(log) if alarm.name not in self._told]
         self._told |= {alarm.name for alarm in new}
-        if self._folder is not None:
-            for alarm in new:
-                jsonl.append(self._folder / ALARMS_FILE, AlarmRecord(**alarm._asdict()))
+        records = [AlarmRecord(**alarm._asdict()) for alarm in new]
+        self._keep(lambda folder: [jsonl.append(folder / ALARMS_FILE, r) for r in records])
         return new
+
+    def _keep(self, write: Callable[[Path], object]) -> None:
+        """Writes to the folder; one that cannot be written is said once and costs no alarm."""
+        if self._folder is None:
+            return
+        try:
+            write(self._folder)
+        except (OSError, StorageError) as error:
+            _say(f"nothing more is kept in {self._folder}: {error}; alarms are still told")
+            self._folder = None
 
     def _log(self, history: Sequence[Mapping[str, Any]]) -> StepLog | None:
         """The rows so far; None while none says anything that is known."""
@@ -124,6 +130,11 @@ def alarm_callback(
                 _say(f"no more alarms in this training: {type(error).__name__}: {error}")
 
     return AlarmCallback()
+
+
+def _append(file: Path, row: Mapping[str, Any]) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row) + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -56,6 +56,7 @@ def test_an_alarm_of_that_severity_ends_with_1_after_all_is_shown(
     [
         (("--staleness", "0"), "--staleness 0 must be at least 1"),
         (("--staleness", "nan"), "--staleness nan must be"),
+        (("--column", "kl_mean=a", "--column", "kl_mean=b"), "given twice, as 'a' and 'b'"),
         (("--fail-on", "alarm"), "Invalid value for '--fail-on'"),
         (("--from", "wand"), "no reader of step logs 'wand'"),
         (("--refresh-s", "0"), "--refresh-s 0 is below 1"),

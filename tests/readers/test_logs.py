@@ -257,6 +257,13 @@ def test_verls_share_of_cut_rollouts_comes_with_a_warning(tmp_path: Path) -> Non
     assert any("verl issue 7817" in note for note in log.notes)
 
 
+def test_a_learning_rate_that_a_console_rounded_to_zero_is_not_known(tmp_path: Path) -> None:
+    rows = "\n".join(f"step:{n} - actor/lr:0.000 - actor/grad_norm:0.412" for n in range(1, 4))
+    assert "learning_rate" not in read(tmp_path, rows, "old.log").columns
+    exact = rows.replace("lr:0.000", "lr:0.0")
+    assert read(tmp_path, exact, "new.log").columns["learning_rate"].tolist() == [0.0] * 3
+
+
 OURS = "step,tokens_mean,accuracy\n"
 
 

@@ -103,7 +103,13 @@ def _reader(path: Path, options: LogOptions) -> "Callable[[], StepLog]":
     given, writer = options.staleness, Writer(options.from_) if options.from_ else None
     if given is not None and not 1 <= given < inf:
         raise ConfigError(f"--staleness {given:g} must be at least 1, the S of on-policy training")
-    columns = dict(pair(entry, example="tokens_mean=length") for entry in options.column or ())
+    columns: dict[str, str] = {}
+    for entry in options.column or ():
+        ours, theirs = pair(entry, example="tokens_mean=length")
+        if columns.setdefault(ours, theirs) != theirs:
+            raise ConfigError(
+                f"--column {ours} is given twice, as {columns[ours]!r} and {theirs!r}; give one"
+            )
 
     def read() -> "StepLog":
         log = read_steps(path, writer=writer, columns=columns, run=options.run)

@@ -32,6 +32,8 @@ CAUTIONS = {
 }
 _GIVE = "give its metrics or console output"
 _CONSOLE = re.compile(r"\bstep:(\d+) - (.*)")
+# Older versions print three decimals: of a learning rate that says nothing.
+_ROUNDED = re.compile(r"0\.0{2,4}")
 
 
 def looks_like(path: Path) -> bool:
@@ -54,7 +56,10 @@ def verl(path: Path) -> list[LoggedRun]:
             rows.append({"step": found.get("step"), **data})
         elif match := _CONSOLE.search(line):
             pairs = (part.rpartition(":") for part in match[2].split(" - "))
-            rows.append({"step": match[1], **{name.strip(): value for name, _, value in pairs}})
+            row = {name.strip(): value.strip() for name, _, value in pairs}
+            if _ROUNDED.fullmatch(row.get("actor/lr", "")):
+                del row["actor/lr"]
+            rows.append({"step": match[1], **row})
     head = text.partition("\n")[0]
     if not rows and re.search(r"[,;\t]", head) and "step" in head.lower():
         raise DataError(f"{path} is CSV, no log of verl's; read it with --from csv")
