@@ -58,11 +58,10 @@ class AlarmWatch:
             return []
         new = [alarm for alarm in standing_alarms(log) if alarm.name not in self._told]
         self._told |= {alarm.name for alarm in new}
-        records = [AlarmRecord(**alarm._asdict()) for alarm in new]
-        self._keep(lambda folder: [jsonl.append(folder / ALARMS_FILE, r) for r in records])
+        self._keep(lambda folder: _append_alarms(folder / ALARMS_FILE, new))
         return new
 
-    def _keep(self, write: Callable[[Path], object]) -> None:
+    def _keep(self, write: Callable[[Path], None]) -> None:
         """Writes to the folder; one that cannot be written is said once and costs no alarm."""
         if self._folder is None:
             return
@@ -135,6 +134,11 @@ def alarm_callback(
 def _append(file: Path, row: Mapping[str, Any]) -> None:
     with file.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(row) + "\n")
+
+
+def _append_alarms(file: Path, alarms: Sequence[Alarm]) -> None:
+    for alarm in alarms:
+        jsonl.append(file, AlarmRecord(**alarm._asdict()))
 
 
 def _plain(value: Any) -> Any:
