@@ -7,7 +7,7 @@ import numpy as np
 
 from tersely.core.errors import ConfigError, DataError, shortened
 from tersely.dynamics.log import StepLog, make_log
-from tersely.readers.bounds import SLACK, check_bounds, check_steps, is_share
+from tersely.readers.bounds import SLACK, check_bounds, check_steps, check_twice, is_share
 from tersely.readers.logged import LoggedRun, listed
 from tersely.readers.lognames import NamedColumns, may_be_accuracy, name_columns
 from tersely.readers.stepping import (
@@ -80,7 +80,7 @@ def arrange(
         if apart
         else Joined(merged(records_of(columns_K, sources, rows=rows)), np.nan)
     )
-    check_steps(joined.records, sources["step"], file=file)
+    check_twice(joined.records, file=file)
     records = with_evaluations(joined.records)
     log = make_log(records.step_R, records.values, staleness=joined.updates)
     _check_order(records, log, file=file)

@@ -29,7 +29,7 @@ def is_share(our: str) -> bool:
 
 
 def check_steps(records: Records, theirs: Sequence[str], *, file: Path) -> None:
-    """Refuses steps that are no counts, and a log in which most of them stand twice."""
+    """Refuses steps that are no counts."""
     step_R, named = records.step_R, " or ".join(theirs)
     bad = np.flatnonzero((step_R != np.floor(step_R)) | (step_R < 0) | (step_R >= MOST_STEPS))
     if bad.size:
@@ -43,6 +43,11 @@ def check_steps(records: Records, theirs: Sequence[str], *, file: Path) -> None:
             f"{file}: the step (column {named}) is {step:g}, which {why}; name the column that "
             "does with --column step=THEIRS"
         )
+
+
+def check_twice(records: Records, *, file: Path) -> None:
+    """Refuses a log in which most steps stand twice and say different things."""
+    step_R = records.step_R
     twice = np.flatnonzero(np.diff(step_R) == 0)
     if twice.size >= max(FEWEST_TWICE, MOST_TWICE * np.unique(step_R).size):
         raise DataError(

@@ -92,38 +92,68 @@ def number(value: Any) -> float:
         return math.nan
 
 
-def columns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, LogColumn]:
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, LogColumn]:
     """The columns of rows; what stands in an object is a column of its own, ``train/loss``."""
-    found: dict[str, tuple[list[int], list[Any]]] = {}
+    alike: dict[tuple[str, ...], list[int]] = {}
     for place, row in enumerate(rows):
-        for name, value in _cells(row):
-            places, values = found.setdefault(name, ([], []))
-            if value is not None and (value.__class__ is not str or value.strip()):
-                places.append(place)
-                values.append(value)
-    return {name: _column(places, values) for name, (places, values) in found.items()}
+        alike.setdefault(tuple(row), []).append(place)
+    parts: dict[str, list[LogColumn]] = {}
+    for names, places in alike.items():
+        row_K = np.array(places, dtype=np.int64)
+        for name in names:
+            values = [rows[place][name] for place in places]
+            for inner, column in _columns(str(name), row_K, values):
+                parts.setdefault(inner, []).append(column)
+    return {
+        name: columns[0] if len(columns) == 1 else _joined(columns)
+        for name, columns in parts.items()
+    }
 
 
-def _cells(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
-        if not isinstance(value, dict):
-            yield f"{prefix}{name}" if prefix else str(name), value
-        elif "_type" not in value:  # W&B's images, tables and histograms
-            yield from _cells(value, prefix if name in _WRAPPERS else f"{prefix}{name}/")
-
-
-def _column(places: list[int], values: list[Any]) -> LogColumn:
-    row_K = np.array(places, dtype=np.int64)
+def _columns(
+    name: str, row_K: Int[np.ndarray, " K"], values: Sequence[Any]
+) -> Iterator[tuple[str, LogColumn]]:
+    """The column of these cells, or where they are objects those of their parts."""
     try:
         value_K = np.asarray(values, dtype=float)
-        if value_K.ndim == 1:
-            return LogColumn(row_K, value_K)
     except (TypeError, ValueError, OverflowError):
-        pass
-    value_K = np.array([number(value) for value in values])
-    odd = [k for k in np.flatnonzero(np.isnan(value_K)) if not _is_blank(values[k])]
-    first = (places[odd[0]] + 1, values[odd[0]]) if odd else None
-    return LogColumn(row_K, value_K, first, len(odd))
+        value_K = np.empty((0, 0))
+    if value_K.ndim == 1:
+        there_K = ~np.isnan(value_K)
+        there_K[~there_K] = [values[k] is not None for k in np.flatnonzero(~there_K)]
+        yield name, LogColumn(row_K[there_K], value_K[there_K])
+        return
+    objects = [k for k, value in enumerate(values) if isinstance(value, dict)]
+    if objects:
+        # Those with a type are W&B's images, tables and histograms.
+        inside = [values[k] if "_type" not in values[k] else {} for k in objects]
+        prefix = "" if name in _WRAPPERS else f"{name}/"
+        for inner, column in columns_of(inside).items():
+            yield prefix + inner, column._replace(row_K=row_K[objects][column.row_K])
+    left = [
+        k for k, value in enumerate(values) if not (_is_absent(value) or isinstance(value, dict))
+    ]
+    if left or not objects:
+        value_K = np.array([number(values[k]) for k in left], dtype=float)
+        odd = [k for k, value in zip(left, value_K, strict=True) if _is_odd(values[k], value)]
+        first = (int(row_K[odd[0]]) + 1, values[odd[0]]) if odd else None
+        yield name, LogColumn(row_K[left], value_K, first, len(odd))
+
+
+def _joined(columns: Sequence[LogColumn]) -> LogColumn:
+    row_K = np.concatenate([column.row_K for column in columns])
+    order = np.argsort(row_K, kind="stable")
+    value_K = np.concatenate([column.value_K for column in columns])
+    odd = min((column.odd for column in columns if column.odd), default=None, key=lambda at: at[0])
+    return LogColumn(row_K[order], value_K[order], odd, sum(c.odd_cells for c in columns))
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _is_odd(value: Any, read: float) -> bool:
+    return math.isnan(read) and not _is_blank(value)
 
 
 def _is_blank(value: Any) -> bool:
