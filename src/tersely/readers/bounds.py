@@ -28,6 +28,11 @@ def is_share(our: str) -> bool:
     return our in ("accuracy", "eval_accuracy") or our.endswith("_share")
 
 
+def other_unit(name: str) -> str | None:
+    """What a column counts by its name, where that is not tokens."""
+    return next((unit for word, unit in OTHER_UNITS.items() if word in name.lower()), None)
+
+
 def check_steps(records: Records, theirs: Sequence[str], *, file: Path) -> None:
     """Refuses steps that are no counts."""
     step_R, named = records.step_R, " or ".join(theirs)
@@ -64,7 +69,7 @@ def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Pa
         share = is_share(name)
         theirs = " or ".join(sources.get(name, [name]))
         of = "" if theirs == name else f" (column {theirs})"
-        unit = next((u for word, u in OTHER_UNITS.items() if word in theirs.lower()), None)
+        unit = other_unit(theirs)
         if unit and "tokens" in name:
             raise DataError(
                 f"{file}: {name}{of} counts {unit}; name a column of tokens with "
@@ -81,6 +86,7 @@ def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Pa
         raise DataError(
             f"{file}: {name}{of} is {value:g} at step {step:.0f}, and must be {bound}; {fix}"
         )
+    _check_least(log, sources, file=file)
     _check_cap(log, sources, file=file)
 
 
@@ -90,6 +96,18 @@ def _bound(name: str, *, share: bool) -> tuple[str, str]:
     if name == "entropy_mean":
         return "at least 0", f"name the column of the entropy itself with --column {name}=THEIRS"
     return "a number of tokens, at least 0", "correct the column"
+
+
+def _check_least(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:
+    """A rollout has at least its stop token: smaller means are shares, or in thousands."""
+    tokens_N = log.get("tokens_mean")
+    if tokens_N is not None and 0 < np.nanmax(tokens_N) < 1:
+        theirs = " or ".join(sources.get("tokens_mean", ["tokens_mean"]))
+        raise DataError(
+            f"{file}: tokens_mean (column {theirs}) is never above {np.nanmax(tokens_N):g}, and a "
+            "rollout has at least one token: is it a share of the cap? Name a column of tokens "
+            "with --column tokens_mean=THEIRS"
+        )
 
 
 def _check_cap(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:

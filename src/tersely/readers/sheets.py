@@ -34,7 +34,8 @@ def read_csv(file: Path, *, wanted: Iterable[str]) -> list[Mapping[str, str]]:
         header = [cell if cell in names else cell.strip() for cell in next(lines, [])]
         places = _places(header)
         width = max((at for at, name in enumerate(header, start=1) if name), default=0)
-        rows, cells = [], []
+        rows: list[Mapping[str, str]] = []
+        cells = []
         for row in lines:
             if not any(row):
                 continue

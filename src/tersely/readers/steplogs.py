@@ -24,6 +24,7 @@ from tersely.readers.logs import LogTool, tools
 from tersely.readers.packing import read_unpacked
 
 STEPS_FILE = "steps.jsonl"
+_OURS = {"step", "cap_tokens", "sampled_tokens"}
 _ONLY_FOLDERS_OF = ("trl", "wandb", "tensorboard", "mlflow", "trackio")
 # Asked one after another whose file it is; JSON with ``_step`` may be anybody's.
 _TEXT_OF = ("verl", "slime", "trl", "wandb")
@@ -100,7 +101,10 @@ def recognise(path: Path) -> Writer:
         raise DataError(_say_contents(path))
     if path.name == STEPS_FILE:
         return _of_steps_file(path)
-    is_text = kind_of(read_unpacked(path)) is None
+    content = read_unpacked(path)
+    if not content.strip():
+        raise DataError(f"{path} is empty; {_GIVE}")
+    is_text = kind_of(content) is None
     for name in _TEXT_OF if is_text else _BINARY_OF:
         if _is_of(tools()[name], path):
             return Writer(name)
@@ -120,8 +124,9 @@ def _of_steps_file(file: Path) -> Writer:
     try:
         known = set(parse_json(line))
     except (ValueError, TypeError):
-        return Writer.TERSELY
-    return Writer.TERSELY if {"step", "cap_tokens", "sampled_tokens"} <= known else Writer.JSON
+        # What is packed or in UTF-16 is never ours.
+        return Writer.TERSELY if file.name == STEPS_FILE else Writer.JSON
+    return Writer.TERSELY if known >= _OURS else Writer.JSON
 
 
 def _of_text(path: Path) -> Writer:
@@ -133,8 +138,6 @@ def _of_text(path: Path) -> Writer:
         raise DataError(f"{path} is {kind}, no step log; {_GIVE}")
     text = as_utf8(content).decode(errors="replace").lstrip()
     first = text.partition("\n")[0]
-    if not text:
-        raise DataError(f"{path} is empty; {_GIVE}")
     if text[0] in "{[":
         return _of_steps_file(path) if text[0] == "{" else Writer.JSON
     if any(separator in first for separator in ",;\t"):
@@ -162,6 +165,8 @@ def _say_contents(folder: Path) -> str:
 
 def _read(path: Path, writer: Writer, columns: Mapping[str, str], run: str | None) -> StepLog:
     if writer is Writer.TERSELY:
+        if run not in (None, "1", path.resolve().name):
+            raise ConfigError(f"{path} holds one run; leave out --run {run}")
         return _read_ours(path)
     file = path / STEPS_FILE if path.is_dir() and writer in (Writer.JSON, Writer.CSV) else path
     if path.is_dir() and writer is Writer.VERL:

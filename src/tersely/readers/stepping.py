@@ -120,7 +120,7 @@ def _columns(
         value_K = np.empty((0, 0))
     if value_K.ndim == 1:
         there_K = ~np.isnan(value_K)
-        there_K[~there_K] = [values[k] is not None for k in np.flatnonzero(~there_K)]
+        there_K[~there_K] = [values[int(k)] is not None for k in np.flatnonzero(~there_K)]
         yield name, LogColumn(row_K[there_K], value_K[there_K])
         return
     objects = [k for k, value in enumerate(values) if isinstance(value, dict)]
@@ -346,7 +346,8 @@ def _parts(
 
 def _last_at(at_K: Any, at_T: Any) -> Int[np.ndarray, " T"]:
     """The place of the last of the ascending K that is not above each of T; else of the first."""
-    return np.maximum(np.searchsorted(at_K, at_T, side="right") - 1, 0)
+    place_T: Int[np.ndarray, " T"] = np.searchsorted(at_K, at_T, side="right") - 1
+    return place_T.clip(min=0)
 
 
 def _updates(rollouts: Records, updates: Records, *, in_order: bool) -> int:
