@@ -157,6 +157,30 @@ def test_what_slimes_console_prints_is_read(tmp_path: Path) -> None:
     assert np.isfinite(log.columns["eval_accuracy"]).sum() == 2
 
 
+def test_processes_that_log_at_their_own_pace_are_joined_by_their_steps(tmp_path: Path) -> None:
+    # prime-rl's orchestrator is ahead of its trainer; both write to one run of W&B.
+    rows: list[dict[str, Any]] = []
+    for step in range(20):
+        if step % 5 == 0:
+            rows.append({"step": step, "eval/math/all/solver/avg@8": step / 20})
+        rows.append({"step": step, "reward/all/mean": 0.5, "decode_len/all/mean": 90.0 + step})
+        if step >= 2:
+            rows.append({"step": step - 2, "loss/mean": step - 2, "optim/grad_norm": 0.1})
+    log = read(tmp_path, lines(rows))
+    assert log.step_N.tolist() == list(range(20))
+    assert log.columns["tokens_mean"].tolist() == [90.0 + step for step in range(20)]
+    assert log.columns["loss"][:18].tolist() == list(range(18))
+    assert np.flatnonzero(np.isfinite(log.columns["eval_accuracy"])).tolist() == [0, 5, 10, 15]
+    assert log.repeated_steps == 0
+
+
+@pytest.mark.parametrize("tool", ["wandb", "mlflow", "tensorboard", "trackio"])
+def test_csv_of_a_tracker_is_read_where_the_tracker_is_named(tmp_path: Path, tool: str) -> None:
+    table = "step,completions/mean_length\n1,9\n2,8\n"
+    log = read(tmp_path, table, "export.csv", writer=Writer(tool))
+    assert log.columns["tokens_mean"].tolist() == [9, 8]
+
+
 # Names of older and newer versions: each of these rows is one tool's.
 NAMES = [
     ("actor/entropy_loss", "entropy_mean"),  # verl 0.1 to 0.4

@@ -28,7 +28,7 @@ _OURS = {"step", "cap_tokens", "sampled_tokens"}
 _ONLY_FOLDERS_OF = ("trl", "wandb", "tensorboard", "mlflow", "trackio")
 # Asked one after another whose file it is; JSON with ``_step`` may be anybody's.
 _TEXT_OF = ("verl", "slime", "trl", "wandb")
-_BINARY_OF = ("wandb", "tensorboard", "mlflow", "trackio")
+_TRACKERS = ("wandb", "tensorboard", "mlflow", "trackio")
 
 
 class Writer(StrEnum):
@@ -105,7 +105,7 @@ def recognise(path: Path) -> Writer:
     if not content.strip():
         raise DataError(f"{path} is empty; {_GIVE}")
     is_text = kind_of(content) is None
-    for name in _TEXT_OF if is_text else _BINARY_OF:
+    for name in _TEXT_OF if is_text else _TRACKERS:
         if _is_of(tools()[name], path):
             return Writer(name)
     return _of_text(path)
@@ -184,9 +184,7 @@ def _read(path: Path, writer: Writer, columns: Mapping[str, str], run: str | Non
 
 def _runs(path: Path, writer: Writer, columns: Mapping[str, str]) -> list[LoggedRun]:
     tool = tools().get(writer)
-    # slime has trackers beside its console.
-    elsewhere = tool is not None and writer is Writer.SLIME and not _is_of(tool, path)
-    if tool is not None and tool.read is not None and not elsewhere:
+    if tool is not None and tool.read is not None and not _is_elsewhere(tool, path):
         return tool.read(path)
     if tool is not None:
         # A trainer without a log of its own: wherever it logs to.
@@ -198,6 +196,15 @@ def _runs(path: Path, writer: Writer, columns: Mapping[str, str]) -> list[Logged
         (found,) = read_json(path)
         return split_runs(found.rows, name=found.name)
     return read_table(path, is_known=lambda name: is_known(name) or name in columns.values())
+
+
+def _is_elsewhere(tool: LogTool, path: Path) -> bool:
+    """slime logs to trackers beside its console, and of trackers people have CSV."""
+    return (
+        ".csv" in path.suffixes
+        if tool.name in _TRACKERS
+        else (tool.name == Writer.SLIME and not _is_of(tool, path))
+    )
 
 
 def _choose(runs: Sequence[LoggedRun], run: str | None, *, path: Path) -> LoggedRun:

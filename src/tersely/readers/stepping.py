@@ -135,7 +135,8 @@ def _columns(
     ]
     if left or not objects:
         value_K = np.array([number(values[k]) for k in left], dtype=float)
-        odd = [k for k, value in zip(left, value_K, strict=True) if _is_odd(values[k], value)]
+        bad = [k for k, value in zip(left, value_K, strict=True) if math.isnan(value)]
+        odd = [k for k in bad if str(values[k]).strip().lower() not in BLANK]
         first = (int(row_K[odd[0]]) + 1, values[odd[0]]) if odd else None
         yield name, LogColumn(row_K[left], value_K, first, len(odd))
 
@@ -150,16 +151,6 @@ def _joined(columns: Sequence[LogColumn]) -> LogColumn:
 
 def _is_absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _is_odd(value: Any, read: float) -> bool:
-    return math.isnan(read) and not _is_blank(value)
-
-
-def _is_blank(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip().lower() in BLANK
-    return isinstance(value, float)
 
 
 def records_of(
@@ -188,7 +179,30 @@ def records_of(
         last_R = np.maximum.accumulate(np.where(has_step_R, np.arange(rows), -1))
         last_R[last_R < 0] = np.argmax(has_step_R)
         every = every._replace(step_R=np.where(stray_R, step_R[last_R], step_R))
-    return every.only(np.isfinite(every.step_R) & every.saying(but=""))
+    return _by_stream(every.only(np.isfinite(every.step_R) & every.saying(but="")))
+
+
+def _by_stream(records: Records) -> Records:
+    """Rows of processes that log different columns at their own pace, in the order of steps.
+
+    Where the rows of one fall back by themselves, they stay as they are: that is a restart.
+    """
+    step_R = records.step_R
+    if not (np.diff(step_R) < 0).any():
+        return records
+    said_RC = np.stack(list(records.there.values()), axis=1)
+    kinds_SC, kind_R = np.unique(said_RC, axis=0, return_inverse=True)
+    streams: list[tuple[set[int], set[int]]] = []
+    for kind, said_C in enumerate(kinds_SC):
+        columns, kinds = set(np.flatnonzero(said_C).tolist()), {kind}
+        for shared in [stream for stream in streams if stream[0] & columns]:
+            streams.remove(shared)
+            columns, kinds = columns | shared[0], kinds | shared[1]
+        streams.append((columns, kinds))
+    own = [step_R[np.isin(kind_R.ravel(), list(kinds))] for _, kinds in streams]
+    if len(own) == 1 or any((np.diff(step_K) < 0).any() for step_K in own):
+        return records
+    return records.only(np.argsort(step_R, kind="stable"))
 
 
 def _filled(
@@ -231,18 +245,17 @@ def _part_conflicts(records: Records, new_R: Bool[np.ndarray, " R"]) -> None:
         conflicting.update(group_K[1:][(group_K[1:] == group_K[:-1]) & ~same_K].tolist())
     for group in conflicting:
         low, high = np.searchsorted(group_R, [group, group + 1])
-        seen: dict[str, float] = {}
+        seen: dict[str, str] = {}
         for row in range(low, high):
+            # As text, NaN is as NaN.
             said = {
-                our: float(records.values[our][row]) for our, t in records.there.items() if t[row]
+                o: str(records.values[o][row])
+                for o, there_R in records.there.items()
+                if there_R[row]
             }
-            if any(our in seen and not _alike(seen[our], value) for our, value in said.items()):
+            if any(seen.get(our, value) != value for our, value in said.items()):
                 new_R[row], seen = True, {}
             seen.update(said)
-
-
-def _alike(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
 
 
 def with_evaluations(records: Records) -> Records:
