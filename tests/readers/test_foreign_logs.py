@@ -299,6 +299,8 @@ def test_one_of_several_runs_may_itself_have_begun_anew(tmp_path: Path) -> None:
         ("a.csv", "step,tokens_mean\n1,0.4\n2,0.3\n", "is never above 0.4, and a rollout has at"),
         ("a.csv", "Wall time,Step,Value\n1.5,1,9\n", "for instance --column tokens_mean=Value"),
         ("a.csv", "loss,kl\n1,2\n", "has no column of steps"),
+        # W&B's table of runs: a row a run.
+        ("a.csv", "Name,State,reward\na,finished,0.5\nb,crashed,0.4\n", "has no column of steps"),
         ("a.csv", "Step,Weight,My length\n1,2,3\n", "for instance --column tokens_mean=My length"),
     ],
 )
