@@ -15,6 +15,7 @@ from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Grade
 from tersely.tasks import grading, gym
 from tersely.tasks.benchmarks import ALL, livecodebench_parts
+from tersely.tasks.sandbox import choice
 from tersely.tasks.sources import load, load_benchmark
 
 _PRIVATE = json.dumps([{"input": "3\n", "output": "6\n", "testtype": "stdin"}])
@@ -182,7 +183,12 @@ def test_its_gold_answer_grades_as_right_and_another_one_as_wrong(
         assert grading.grade(problem, f"So \\boxed{{{answer}}}.").grade is Grade.WRONG
 
 
-def test_a_program_is_run_against_public_and_private_tests(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:programs run with your own rights:RuntimeWarning")
+def test_a_program_is_run_against_public_and_private_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The programs are harmless: they run bare where nothing isolates them.
+    monkeypatch.setitem(choice._choice, "unsandboxed", bool(choice.fault()))
     problem, _ = loaded("livecodebench", tmp_path)
     right, wrong = SAID["livecodebench"]
     assert grading.grade(problem, right).grade is Grade.CORRECT

@@ -8,7 +8,7 @@ import typer
 
 from tersely.cli.frame import messages, plain_errors
 from tersely.core.errors import ConfigError
-from tersely.core.manifest import FILE, RunManifest, read_manifest
+from tersely.core.manifest import RunManifest, read_manifest
 
 
 def watch(
@@ -27,11 +27,11 @@ def watch(
 ) -> None:
     """Serve a run's report, or the diagnosis of a log, on this machine; the page refreshes."""
     with plain_errors():
-        if (run / FILE).is_file():
+        from tersely.readers.steplogs import Writer, read_steps, recognise
+
+        if run.is_dir() and recognise(run) is Writer.TERSELY:
             read_manifest(run, RunManifest)
         else:
-            from tersely.readers.steplogs import read_steps
-
             read_steps(run, columns={})
         if not 1 <= refresh_s < inf:
             raise ConfigError(f"--refresh-s {refresh_s:g} is below 1 or endless; give seconds")

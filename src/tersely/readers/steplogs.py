@@ -74,6 +74,8 @@ def read_steps(
     check_columns(columns)
     if not path.exists():
         raise ConfigError(f"no step log at {path}; give a file or a run folder")
+    if not (path.is_file() or path.is_dir()):
+        raise ConfigError(f"{path} is a pipe or a device; save what it says and give that file")
     if writer is not None:
         return _read(path, writer, columns, run)
     found = recognise(path)

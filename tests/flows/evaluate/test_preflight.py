@@ -211,7 +211,7 @@ def test_first_samples_whose_tokens_cannot_be_counted_are_said_to_be_that() -> N
             finish=Finish.ERROR, cap_tokens=9, seed=0, failure=failure,
         )  # fmt: skip
 
-    said = findings([record(uncounted)] * 2, spec=SamplingSpec(samples=2, cap_tokens=9))[0]
+    said = findings([record(uncounted)] * 2, spec=SamplingSpec(samples=2, cap_tokens=9, seed=0))[0]
     assert said.stops
     assert uncounted in said.message
     assert "finish_reason" not in said.message
