@@ -1,6 +1,6 @@
 """A sweep's folder, read and measured: accuracy over realised tokens, and adherence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +58,35 @@ class MeasuredSweep(NamedTuple):
     def kind(self) -> SweepKind:
         """What the levels differ in."""
         return self.record.kind
+
+
+class Sweep(NamedTuple):
+    """The evaluations of a sweep's levels that were sampled, in their order.
+
+    Args:
+        name: the folder's.
+        notes: which levels are left out, and why.
+    """
+
+    name: str
+    levels: tuple[Loaded, ...]
+    notes: tuple[str, ...]
+    folder: Path
+
+    def __repr__(self) -> str:
+        return f"<sweep {self.name}: {', '.join(level.name for level in self.levels)}>"
+
+
+def load_sweep(folder: Path, load_level: Callable[[Path], Loaded]) -> Sweep:
+    """The levels of a sweep's folder, each as ``load_level`` reads it.
+
+    Raises:
+        ConfigError: as ``list_levels``.
+    """
+    levels = tuple(load_level(level) for level in list_levels(folder))
+    failed = [level for level in read_sweep(folder).levels if level.refused is not None]
+    notes = [f"The level {each.name} failed and is left out ({each.refused})." for each in failed]
+    return Sweep(folder.resolve().name, levels, tuple(notes), folder)
 
 
 def measure_sweep(folder: Path) -> MeasuredSweep:
