@@ -367,8 +367,6 @@ def test_a_sweep_is_its_levels(tmp_path):
     assert chart["title"]["text"] == "Accuracy over the tokens that samples took"
     with pytest.raises(tersely.ConfigError, match="log is a sweep"):
         tersely.diagnose(sweep)
-    with pytest.raises(tersely.ConfigError, match="give lint its path"):
-        tersely.lint("demo", sweep)
 
 
 def test_three_are_compared_as_by_the_command(tmp_path):
