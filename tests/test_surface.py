@@ -26,7 +26,7 @@ SIGNATURES = HERE / "surface.txt"
 # Other fields of it may change.
 FIELDS = {
     "Loaded": ("name", "protocol", "budgets", "notes", "facts"),
-    "Sweep": ("name", "levels", "notes"),
+    "LoadedSweep": ("name", "levels", "notes"),
 }
 RUN = HERE / "fixtures" / "before_h" / "run"
 EVALUATION = HERE / "fixtures" / "before_h" / "evaluation"

@@ -18,11 +18,10 @@ from tersely.flows.diagnose import Diagnosis, diagnose
 from tersely.flows.evaluate.measuring import Compared, compare_loaded, measure_loaded, name_apart
 from tersely.flows.evaluate.pairing import PairBy
 from tersely.flows.evaluate.several import ComparedSeveral, compare_several
-from tersely.flows.evaluate.swept import Sweep, load_sweep, measure_sweep
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.records import BudgetOf
 from tersely.readers import evaluations
-from tersely.readers.evaluations import OURS, Loaded
+from tersely.readers.evaluations import OURS, Loaded, LoadedSweep
 from tersely.readers.formats import Options
 from tersely.readers.packing import plain_stem
 from tersely.readers.reading import UNNAMED
@@ -41,8 +40,9 @@ if TYPE_CHECKING:
 
 # Up to here a float holds every whole number.
 MOST = 2**53
-# What a reader of a frame looks for.
-FIRST = ("name", "side", "budget_tokens", "unit", "estimate", "low", "high", "p")
+# A notebook shows the first and the last four columns: what a figure is, and how large.
+FIRST = ("evaluation", "name", "side", "budget_tokens", "unit")
+LAST = ("n_problems", "n_samples", "estimate", "low", "high", "p")
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
@@ -100,8 +100,12 @@ class FileArguments:
 
 
 @in_our_words()
-def open_file(path: object, source: str | None, asked: FileArguments) -> Loaded | StepLog | Sweep:
+def open_file(
+    path: object, source: str | None, asked: FileArguments
+) -> Loaded | StepLog | LoadedSweep:
     """What is at the path, through the reader of the tool that wrote it."""
+    from tersely.flows.evaluate.swept import load_sweep
+
     check_kind("source", source, str | None, "the name of a tool, such as 'trl'")
     asked = replace(asked, budgets=whole_numbers("budgets", asked.budgets))
     place = as_path("path", path)
@@ -142,9 +146,9 @@ def _load(found: Recognised, asked: FileArguments) -> Loaded:
 
 def opened(
     name: str, given: object, asked: FileArguments | None = None
-) -> Loaded | StepLog | Sweep:
+) -> Loaded | StepLog | LoadedSweep:
     """What ``load`` made, or what it makes of a path."""
-    if isinstance(given, Loaded | StepLog | Sweep):
+    if isinstance(given, Loaded | StepLog | LoadedSweep):
         return given
     return open_file(as_path(name, given), None, asked or FileArguments())
 
@@ -159,7 +163,7 @@ def as_evaluations(
             f"{name} is a step log, which is for diagnose; give an evaluation, such as one in the "
             "folder eval of a run"
         )
-    return found.levels if isinstance(found, Sweep) else (found,)
+    return found.levels if isinstance(found, LoadedSweep) else (found,)
 
 
 def diagnose_log(
@@ -172,7 +176,7 @@ def diagnose_log(
     staleness: float | None = None,
 ) -> tuple[StepLog, Diagnosis]:
     """A step log, or the one at a path, and what is to be said of it."""
-    if isinstance(given, Loaded | StepLog | Sweep):
+    if isinstance(given, Loaded | StepLog | LoadedSweep):
         found: object = given
         told = {"source": source, "columns": columns, "run": run}
         if idle := [key for key, value in told.items() if value is not None]:
@@ -181,7 +185,7 @@ def diagnose_log(
         asked = FileArguments(columns=columns or {}, run=run)
         found = open_file(as_path(name, given), source, asked)
     if not isinstance(found, StepLog):
-        what = "a sweep" if isinstance(found, Sweep) else "an evaluation"
+        what = "a sweep" if isinstance(found, LoadedSweep) else "an evaluation"
         raise ConfigError(f"{name} is {what}; give a step log or a run folder")
     if staleness is not None:
         check_kind("staleness", staleness, Real, "a number of updates")
@@ -200,21 +204,20 @@ def lint_file(
     *,
     source: str | None,
     overrides: Sequence[str],
-    tokens_per_second: float | None,
+    rate: float | None,
 ) -> pl.DataFrame:
-    """The findings on a recipe, from the rollouts at a path."""
+    """The findings on a recipe, from the rollouts at a path; ``rate`` in tokens per second."""
     from tersely.flows.lint import find
     from tersely.flows.lint.facts import gather
     from tersely.flows.lint.forecast import Finding
     from tersely.flows.lint.pool import only_trained, read_pool
 
     settings = as_recipe(recipe, overrides)
-    rate = tokens_per_second
     check_kind("tokens_per_second", rate, Real | None, "a number")
     rate = None if rate is None else float(rate)
     if rate is not None and not 0 < rate < math.inf:
         raise ConfigError(f"tokens_per_second = {rate:g} must be above 0 and finite")
-    if isinstance(records, Loaded | Sweep):
+    if isinstance(records, Loaded | LoadedSweep):
         raise ConfigError(f"records is what load made of {records.name}; give lint its path")
     found = recognise(as_path("records", records), source=source)
     if found.holds is Holds.STEPS:
@@ -331,7 +334,7 @@ def measure(given: object, k: object) -> list[Exported] | list[ExportedOfSeveral
     found, ks = opened("evaluation", given), whole_numbers("k", k)
     levels = as_evaluations("evaluation", found)
     rows = [(level.name, export_evaluation(measure_loaded(level, ks=ks))) for level in levels]
-    if isinstance(found, Sweep):
+    if isinstance(found, LoadedSweep):
         return [ExportedOfSeveral(name, row) for name, listed in rows for row in listed]
     return rows[0][1]
 
@@ -339,6 +342,7 @@ def measure(given: object, k: object) -> list[Exported] | list[ExportedOfSeveral
 @in_our_words()
 def list_pictures(given: Sequence[object]) -> dict[str, Figure]:
     """What can be drawn of evaluations, of a sweep or of a step log, by name."""
+    from tersely.flows.evaluate.swept import measure_sweep
     from tersely.report.pages import comparison, diagnosis, evaluation, several, sweep
 
     found = opened("data", given[0]) if len(given) == 1 else compare_all(given)
@@ -352,7 +356,7 @@ def list_pictures(given: Sequence[object]) -> dict[str, Figure]:
                     "the log has none of the columns that are drawn, such as tokens_mean"
                 )
             return {"steps": figure}
-        case Sweep():
+        case LoadedSweep():
             drawn = [sweep.draw_figure(measure_sweep(found.folder))]
         case Loaded():
             drawn = evaluation.draw_figures(found, measure_loaded(found))
@@ -365,10 +369,9 @@ def list_pictures(given: Sequence[object]) -> dict[str, Figure]:
 
 def as_frame(rows: Sequence[Exported | ExportedOfSeveral]) -> pl.DataFrame:
     """Rows of an export as a frame; what is not defined is null."""
-    first, listed = list(FIRST), [_flat(row) for row in rows]
-    if "evaluation" in listed[0]:
-        first = ["evaluation", *first]
-    frame = pl.DataFrame(listed, infer_schema_length=None).select(*first, pl.exclude(first))
+    frame = pl.DataFrame(map(_flat, rows), infer_schema_length=None)
+    first = [name for name in FIRST if name in frame.columns]
+    frame = frame.select(*first, pl.exclude(*first, *LAST), *LAST)
     return frame.with_columns(cs.float().fill_nan(None), pl.col("budget_tokens").cast(pl.Int64))
 
 

@@ -9,6 +9,7 @@ where a file or an array does not hold what it should; both are ``TerselyError``
 """
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,10 +17,6 @@ from tersely.core.errors import ConfigError as ConfigError
 from tersely.core.errors import DataError as DataError
 from tersely.core.errors import TerselyError as TerselyError
 from tersely.core.errors import check_kind, no_such
-from tersely.dynamics.log import StepLog as StepLog
-from tersely.flows.diagnose import Diagnosis as Diagnosis
-from tersely.flows.evaluate.swept import Sweep as Sweep
-from tersely.readers.evaluations import Loaded as Loaded
 
 if TYPE_CHECKING:
     import altair as alt
@@ -27,14 +24,25 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import ArrayLike
 
+    from tersely.dynamics.log import StepLog as StepLog
+    from tersely.flows.diagnose import Diagnosis as Diagnosis
     from tersely.flows.recipe.recipe import Recipe
     from tersely.flows.trl.hooks import Hooks
+    from tersely.readers.evaluations import Loaded as Loaded
+    from tersely.readers.evaluations import LoadedSweep as LoadedSweep
+else:
+    # Their modules take a second to load, and a reward has no use for them.
+    _TYPES = {"Diagnosis": "flows.diagnose", "StepLog": "dynamics.log"}
+    _TYPES |= dict.fromkeys(("Loaded", "LoadedSweep"), "readers.evaluations")
+
+    def __getattr__(name: str) -> object:
+        if name not in _TYPES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"tersely.{_TYPES[name]}"), name)
+
 
 # What ``load`` made of a file, or its path.
-Given: TypeAlias = str | Path | Loaded | StepLog | Sweep
-
-# Of these columns of a CSV file a frame of one evaluation has no use.
-_OF_TWO = ("side", "p")
+Given: TypeAlias = "str | Path | Loaded | StepLog | LoadedSweep"
 
 
 def load(
@@ -52,15 +60,13 @@ def load(
     budget_of: str = "tokens",
     by_row: bool = False,
     run: str | None = None,
-) -> Loaded | StepLog | Sweep:
+) -> "Loaded | StepLog | LoadedSweep":
     """An evaluation, a step log or a sweep, from any file or folder that tersely reads.
 
     Evaluations are folders and records of ``tersely eval``, files of lighteval, lm-eval,
     inspect-ai, TRL's completions and verl's dumps, and tables (JSON lines, JSON, Parquet). Step
-    logs are run folders, TRL's state or console output, verl's metrics, and CSV. A folder is read
-    if it holds one such file. Public fields of an evaluation are ``name``, ``protocol``,
-    ``budgets`` (tokens), ``notes`` and ``facts``; of a sweep, ``name``, ``levels`` (its
-    evaluations) and ``notes``.
+    logs are run folders, logs of TRL, verl and other trainers, files and folders of W&B,
+    TensorBoard, trackio and MLflow, and CSV. A folder is read if it holds one such file.
 
     Args:
         source: the tool that wrote it; None: told by what the file holds.
@@ -114,7 +120,7 @@ def figures(evaluation: Given, *, k: Sequence[int] = ()) -> "pl.DataFrame":
     """
     from tersely.arguments import as_frame, measure
 
-    return as_frame(measure(evaluation, k)).drop(_OF_TWO)
+    return as_frame(measure(evaluation, k)).drop("side", "p")
 
 
 def compare(
@@ -171,7 +177,7 @@ def diagnose(
     columns: Mapping[str, str] | None = None,
     run: str | None = None,
     staleness: float | None = None,
-) -> Diagnosis:
+) -> "Diagnosis":
     """The stage that a run is in, its alarms with evidence and advice, and what is not known.
 
     Args:
@@ -222,12 +228,7 @@ def lint(
         columns={} if columns is None else columns, cap_tokens=cap_tokens, tokenizer=tokenizer
     )
     return lint_file(
-        recipe,
-        records,
-        asked,
-        source=source,
-        overrides=overrides,
-        tokens_per_second=tokens_per_second,
+        recipe, records, asked, source=source, overrides=overrides, rate=tokens_per_second
     )
 
 

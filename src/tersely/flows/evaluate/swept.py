@@ -18,7 +18,7 @@ from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.pareto import Front, place_on_fronts
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.sharing import share
-from tersely.readers.evaluations import RECORDS_FILE, Loaded, load
+from tersely.readers.evaluations import RECORDS_FILE, Loaded, LoadedSweep, load
 from tersely.readers.frames import scan
 from tersely.readers.questions import Key
 from tersely.readers.sweeps import SweepKind, SweepLevel, SweepRecord, list_levels, read_sweep
@@ -60,24 +60,7 @@ class MeasuredSweep(NamedTuple):
         return self.record.kind
 
 
-class Sweep(NamedTuple):
-    """The evaluations of a sweep's levels that were sampled, in their order.
-
-    Args:
-        name: the folder's.
-        notes: which levels are left out, and why.
-    """
-
-    name: str
-    levels: tuple[Loaded, ...]
-    notes: tuple[str, ...]
-    folder: Path
-
-    def __repr__(self) -> str:
-        return f"<sweep {self.name}: {', '.join(level.name for level in self.levels)}>"
-
-
-def load_sweep(folder: Path, load_level: Callable[[Path], Loaded]) -> Sweep:
+def load_sweep(folder: Path, load_level: Callable[[Path], Loaded]) -> LoadedSweep:
     """The levels of a sweep's folder, each as ``load_level`` reads it.
 
     Raises:
@@ -86,7 +69,7 @@ def load_sweep(folder: Path, load_level: Callable[[Path], Loaded]) -> Sweep:
     levels = tuple(load_level(level) for level in list_levels(folder))
     failed = [level for level in read_sweep(folder).levels if level.refused is not None]
     notes = [f"The level {each.name} failed and is left out ({each.refused})." for each in failed]
-    return Sweep(folder.resolve().name, levels, tuple(notes), folder)
+    return LoadedSweep(folder.resolve().name, levels, tuple(notes), folder)
 
 
 def measure_sweep(folder: Path) -> MeasuredSweep:
