@@ -24,6 +24,7 @@ FLOORS = {
     "callback": 5,
     "report": 5,
     "cli": 6,
+    "wording": 5,
     "arguments": 6,
     "surface": 7,
     "__main__": 7,

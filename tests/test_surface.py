@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +18,16 @@ from tersely.algo import advantages
 from tersely.cli import app
 from tersely.core import lookup
 from tersely.core.types import GroupView
+from tersely.readers.sweeps import SweepKind, SweepLevel, SweepRecord, write_sweep
+from tersely.wording import in_python
 
 HERE = Path(__file__).parent
 SIGNATURES = HERE / "surface.txt"
 # Other fields of it may change.
-FIELDS = {"Loaded": ("name", "protocol", "budgets", "notes", "facts")}
+FIELDS = {
+    "Loaded": ("name", "protocol", "budgets", "notes", "facts"),
+    "LoadedSweep": ("name", "levels", "notes"),
+}
 RUN = HERE / "fixtures" / "before_h" / "run"
 EVALUATION = HERE / "fixtures" / "before_h" / "evaluation"
 FIRST, LAST = (RUN / "eval" / f"step-00000{step}.jsonl" for step in (0, 2))
@@ -126,9 +132,11 @@ def test_a_comparison_has_the_figures_and_the_sentences_of_the_command(tmp_path)
 def test_a_diagnosis_and_lint_are_those_of_the_commands():
     document = json.loads(call("diagnose", RUN, "--json"))
     found = tersely.diagnose(RUN)
-    assert (found.stage, found.unknown) == (document["stage"], document["unknown"])
+    assert found.stage == document["stage"]
+    assert found.unknown == [in_python(said) for said in document["unknown"]]
     document = json.loads(call("lint", "demo", "--records", EVALUATION, "--json"))
-    assert tersely.lint("demo", EVALUATION).to_dicts() == document["findings"]
+    said = [{key: in_python(text) for key, text in row.items()} for row in document["findings"]]
+    assert tersely.lint("demo", EVALUATION).to_dicts() == said
 
 
 def test_what_is_undefined_is_null_and_never_nan():
@@ -146,7 +154,8 @@ def test_a_chart_is_the_picture_of_the_report():
     drawn = {f.name: f.spec for f in draw_figures(loaded, measure_loaded(loaded))}
     chart = tersely.draw(loaded, picture="lengths").to_dict()
     assert chart["datasets"] == drawn["lengths"]["datasets"]
-    assert "(protocol finished)" in chart["title"]
+    assert "(protocol finished)" in chart["title"]["text"]
+    assert chart["title"]["subtitle"]
     assert "text/html" in tersely.draw(RUN)._repr_mimebundle_()
 
 
@@ -254,7 +263,7 @@ WRONG = {
     "tersely.load('a' * 5000)": "cannot be looked up: File name too long",
     "tersely.load('~nobody-of-that-name/x')": "cannot be looked up",
     "tersely.load(tersely.figures(FIRST))": "path = <DataFrame> is not a path",
-    "tersely.load(TABLE, protocol='forced')": "protocol forced needs graded prefixes",
+    "tersely.load(TABLE, protocol='forced')": 'protocol="forced" needs graded prefixes',
     "tersely.load(TABLE, cap_tokens=2)": "but cap_tokens says",
     "tersely.load(TABLE, budget_of='turns')": "or leave budget_of at tokens",
     "tersely.load('nowhere')": "there is no nowhere",
@@ -278,7 +287,12 @@ WRONG = {
     "tersely.figures(FIRST, k=[99])": "give a smaller k or resample with tersely eval --samples 99",
     "tersely.figures(FIRST, k=0)": "write k=[1, 4]",
     "tersely.figures(tersely.load(FIRST, budgets=[10**6]))": "budget 1000000 exceeds sampled cap",
-    "tersely.compare(FIRST, RUN)": "after is a step log",
+    "tersely.compare(FIRST, RUN)": "evaluation 2 is a step log",
+    "tersely.compare()": "compare takes two evaluations or more, and was given 0",
+    "tersely.conclude(FIRST)": "was given 1; for the figures of one, call figures",
+    "tersely.compare(FIRST, LAST, 3)": "evaluation 3 = 3 is not a path",
+    "tersely.diagnose(RUN, staleness=0)": "staleness = 0 must be at least 1",
+    "tersely.diagnose(RUN, staleness='4')": "staleness = '4' is not a number of updates",
     "tersely.compare(FIRST, LAST, pair_by='name')": "there is no pair_by 'name'",
     "tersely.diagnose(FIRST)": "log is an evaluation",
     "tersely.diagnose(tersely.load(RUN), source='wandb')": "log is loaded already; give source to",
@@ -326,6 +340,70 @@ WRONG = {
     "tersely.advantage('group_centred', rewards=[1], mask_scope='all')": "mask_scope = 'all'",
     "tersely.trl_hooks('nowhere.toml')": "nowhere.toml",
 }
+
+
+def sweep_of(folder):
+    """Three levels of the same evaluation, and one that failed."""
+    names = ("low", "medium", "high")
+    for name in names:
+        shutil.copytree(EVALUATION, folder / name)
+    levels = [SweepLevel(name=name) for name in names]
+    levels.append(SweepLevel(name="max", refused="out of memory"))
+    write_sweep(folder, SweepRecord(kind=SweepKind.EFFORTS, levels=tuple(levels)))
+    return folder
+
+
+def test_a_sweep_is_its_levels(tmp_path):
+    sweep = tersely.load(sweep_of(tmp_path / "efforts"))
+    assert repr(sweep) == "<sweep efforts: low, medium, high>"
+    assert sweep.notes == ("The level max failed and is left out (out of memory).",)
+    assert isinstance(sweep.levels[0], tersely.Loaded)
+    frame = tersely.figures(sweep)
+    assert frame["evaluation"].unique(maintain_order=True).to_list() == ["low", "medium", "high"]
+    of_low = frame.filter(evaluation="low").drop("evaluation")
+    assert of_low.equals(tersely.figures(sweep.levels[0]))
+    assert tersely.compare(sweep).equals(tersely.compare(*sweep.levels))
+    chart = tersely.draw(sweep, picture="levels").to_dict()
+    assert chart["title"]["text"] == "Accuracy over the tokens that samples took"
+    with pytest.raises(tersely.ConfigError, match="log is a sweep"):
+        tersely.diagnose(sweep)
+
+
+def test_three_are_compared_as_by_the_command(tmp_path):
+    sides = [
+        shutil.copy(file, tmp_path / name)
+        for file, name in ((FIRST, "a.jsonl"), (LAST, "b.jsonl"), (FIRST, "c.jsonl"))
+    ]
+    call("compare", *sides, "--out", tmp_path, "--csv", tmp_path / "f.csv")
+    frame = tersely.compare(*sides)
+    table = pl.read_csv(tmp_path / "f.csv", infer_schema_length=None)
+    assert frame.columns[:3] == ["evaluation", "name", "side"]
+    assert frame["evaluation"].to_list() == table["evaluation"].to_list()
+    assert frame["estimate"].to_list() == table["estimate"].to_list()
+    said = tersely.conclude(*sides)
+    assert [line for line in said if " b takes " in line or ": b " in line]
+    assert [line for line in said if " c takes " in line or ": c " in line]
+    assert tersely.draw(*sides).to_dict()["title"]["text"].startswith("Accuracy against")
+    assert tersely.draw(*sides, picture="budgets-2").to_dict()["title"]["text"].endswith("a → c")
+
+
+def test_evaluations_of_one_name_are_called_by_their_folders_as_by_the_command(tmp_path):
+    for name in ("one", "two", "three"):
+        shutil.copytree(EVALUATION, tmp_path / name / "eval")
+    frame = tersely.compare(*(tmp_path / name / "eval" for name in ("one", "two", "three")))
+    assert set(frame["evaluation"]) == {"one-eval", "two-eval", "three-eval"}
+
+
+def test_settings_beside_a_table_are_no_second_table(tmp_path):
+    rows = {"problem": ["a"], "correct": [1], "tokens": [5], "cap_tokens": [10]}
+    pl.DataFrame(rows).write_ndjson(tmp_path / "samples.jsonl")
+    (tmp_path / "config.json").write_text('{\n  "model_type": "qwen2",\n  "layers": [1]\n}\n')
+    (tmp_path / "tokenizer.json").write_text('{"added_tokens": [{"id": 0}], "model": {}}')
+    (tmp_path / "tags.json").write_text('["math", "terse"]')
+    assert tersely.load(tmp_path).name == "samples"
+    pl.DataFrame({key: each * 2 for key, each in rows.items()}).write_ndjson(tmp_path / "more.json")
+    with pytest.raises(tersely.ConfigError, match=r"holds 2 files, more.json, samples.jsonl"):
+        tersely.load(tmp_path)
 
 
 def test_what_is_loaded_equals_itself_alone():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         DataError,
         Diagnosis,
         Loaded,
+        LoadedSweep,
         StepLog,
         TerselyError,
         advantage,
@@ -33,6 +34,7 @@ __all__ = [
     "DataError",
     "Diagnosis",
     "Loaded",
+    "LoadedSweep",
     "StepLog",
     "TerselyError",
     "advantage",
@@ -48,12 +50,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'tersely' has no attribute {name!r}")
-    from tersely import surface
+if not TYPE_CHECKING:  # a type checker knows a misspelt name
 
-    return getattr(surface, name)
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 'tersely' has no attribute {name!r}")
+        from tersely import surface
+
+        return getattr(surface, name)
 
 
 def __dir__() -> list[str]:

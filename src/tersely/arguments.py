@@ -1,9 +1,7 @@
 """What callers of the Python interface give, as the flows take it; wrong types in one sentence."""
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from numbers import Real
@@ -16,55 +14,35 @@ import polars.selectors as cs
 
 from tersely.core.errors import ConfigError, DataError, check_kind, no_such, shortened
 from tersely.dynamics.log import StepLog
-from tersely.flows.diagnose import diagnose
-from tersely.flows.evaluate.measuring import Compared, compare_loaded, measure_loaded
+from tersely.flows.diagnose import Diagnosis, diagnose
+from tersely.flows.evaluate.measuring import Compared, compare_loaded, measure_loaded, name_apart
 from tersely.flows.evaluate.pairing import PairBy
+from tersely.flows.evaluate.several import ComparedSeveral, compare_several
 from tersely.metrics.budgets import Protocol
-from tersely.metrics.measures import Evaluation
 from tersely.metrics.records import BudgetOf
 from tersely.readers import evaluations
-from tersely.readers.evaluations import Loaded
+from tersely.readers.evaluations import OURS, Loaded, LoadedSweep
 from tersely.readers.formats import Options
 from tersely.readers.packing import plain_stem
 from tersely.readers.reading import UNNAMED
-from tersely.readers.recognising import Holds, recognise, sources
+from tersely.readers.recognising import Holds, Recognised, recognise
 from tersely.readers.steplogs import Writer, read_steps
-from tersely.report.pages.exports import Exported
+from tersely.readers.sweeps import check_sampled, is_sweep
+from tersely.report.pages.exports import Exported, ExportedOfSeveral, export_evaluation
+from tersely.report.pages.html import Figure
+from tersely.report.pages.several import gather_notes
+from tersely.report.tables.conclusions import list_findings, warn_of_lost_problems
 from tersely.tasks import grading
+from tersely.wording import in_our_words, in_python, reworded
 
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
 
-# The command line's options and what they are called here.
-ARGUMENTS = {
-    "--by-row": "by_row",
-    "--cap-tokens": "cap_tokens",
-    "--budget-of": "budget_of",
-    "--budgets": "budgets",
-    "--protocol": "protocol",
-    "--k": "k",
-    "--set": "the override",
-    "--from": "source",
-    "--column": "columns",
-    "--tokenizer": "tokenizer",
-    "--only-model": "only_model",
-    "--benchmark-name": "benchmark_name",
-    "--benchmark": "benchmark_name",
-    "--regrade": "regrade",
-    "--pair-by": "pair_by",
-    "--run": "run",
-}
-_TOOL = re.compile(rf"--from ({'|'.join(sources())})\b")
-_COLUMN = re.compile(r"--column (\w+)=([\w./]+)")
-_AGAIN = re.compile(r"\b(resample|evaluate) with (?=--)")
-# Options of a command to run stay as they are.
-_OPTION = re.compile(
-    rf"tersely \w+(?: --?[\w-]+(?: [^\s;,-][^\s;,]*)?)+|(?:{'|'.join(ARGUMENTS)})(?![\w-])"
-)
 # Up to here a float holds every whole number.
 MOST = 2**53
-# What a reader of a frame looks for.
-FIRST = ("name", "side", "budget_tokens", "unit", "estimate", "low", "high", "p")
+# A notebook shows the first and the last four columns: what a figure is, and how large.
+FIRST = ("evaluation", "name", "side", "budget_tokens", "unit")
+LAST = ("n_problems", "n_samples", "estimate", "low", "high", "p")
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
@@ -121,36 +99,41 @@ class FileArguments:
             raise ConfigError(f"by_row = {shortened(repr(self.by_row))} is not True or False")
 
 
-@contextmanager
-def in_our_words() -> Iterator[None]:
-    """Messages of readers with our arguments in the place of the command line's options."""
-    try:
-        yield
-    except (ConfigError, DataError) as error:
-        said = _AGAIN.sub(r"\1 with tersely eval ", str(error))
-        said = _TOOL.sub(r'source="\1"', said)
-        said = _COLUMN.sub(r'columns={"\1": "\2"}', said)
-        said = _OPTION.sub(lambda found: ARGUMENTS.get(found[0], found[0]), said)
-        raise type(error)(said) from error
-
-
 @in_our_words()
-def open_file(path: object, source: str | None, asked: FileArguments) -> Loaded | StepLog:
+def open_file(
+    path: object, source: str | None, asked: FileArguments
+) -> Loaded | StepLog | LoadedSweep:
     """What is at the path, through the reader of the tool that wrote it."""
+    from tersely.flows.evaluate.swept import load_sweep
+
     check_kind("source", source, str | None, "the name of a tool, such as 'trl'")
     asked = replace(asked, budgets=whole_numbers("budgets", asked.budgets))
-    found = recognise(as_path("path", path), source=source)
+    place = as_path("path", path)
+    if source is None and is_sweep(place):
+        return load_sweep(place, lambda level: _load(Recognised(level, Holds.SAMPLES, OURS), asked))
+    check_sampled(place)
+    found = recognise(place, source=source)
+    if found.holds is Holds.SAMPLES:
+        return _load(found, asked)
+    for each in fields(asked):
+        if each.name not in ("columns", "run") and getattr(asked, each.name) != each.default:
+            raise ConfigError(
+                f"{path} is a step log, which {each.name} does not apply to; leave it out"
+            )
+    asked.check_kinds()
+    log = read_steps(
+        found.path, writer=Writer(found.source), columns=dict(asked.columns), run=asked.run
+    )
+    return log._replace(notes=tuple(map(in_python, log.notes)))
+
+
+def _load(found: Recognised, asked: FileArguments) -> Loaded:
     options = asked.options(found.path)
-    if found.holds is Holds.STEPS:
-        for each in fields(asked):
-            if each.name not in ("columns", "run") and getattr(asked, each.name) != each.default:
-                raise ConfigError(
-                    f"{path} is a step log, which {each.name} does not apply to; leave it out"
-                )
-        return read_log(found.path, found.source, options.columns, run=asked.run)
     if asked.run is not None:
-        raise ConfigError(f"{path} is an evaluation; run chooses one of a step log, leave it out")
-    return evaluations.load(
+        raise ConfigError(
+            f"{found.path} is an evaluation; run chooses one of a step log, leave it out"
+        )
+    loaded = evaluations.load(
         found.path,
         reader=found.source,
         options=options,
@@ -158,48 +141,60 @@ def open_file(path: object, source: str | None, asked: FileArguments) -> Loaded 
         protocol=None if asked.protocol is None else one_of(Protocol, "protocol", asked.protocol),
         budget_of=one_of(BudgetOf, "budget_of", asked.budget_of),
     )
+    return loaded._replace(notes=tuple(map(in_python, loaded.notes)))
 
 
-def read_log(
-    path: Path, source: str, columns: Mapping[str, str], *, run: str | None = None
-) -> StepLog:
-    """The steps of a file whose tool is known."""
-    return read_steps(path, writer=Writer(source), columns=columns, run=run)
+def opened(
+    name: str, given: object, asked: FileArguments | None = None
+) -> Loaded | StepLog | LoadedSweep:
+    """What ``load`` made, or what it makes of a path."""
+    if isinstance(given, Loaded | StepLog | LoadedSweep):
+        return given
+    return open_file(as_path(name, given), None, asked or FileArguments())
 
 
-def as_evaluation(name: str, given: object, asked: FileArguments | None = None) -> Loaded:
-    """A loaded evaluation, or the one at a path."""
-    found = given
-    if not isinstance(given, Loaded | StepLog):
-        found = open_file(as_path(name, given), None, asked or FileArguments())
-    if not isinstance(found, Loaded):
+def as_evaluations(
+    name: str, given: object, asked: FileArguments | None = None
+) -> tuple[Loaded, ...]:
+    """A loaded evaluation, or the one at a path; of a sweep, all of its levels."""
+    found = opened(name, given, asked)
+    if isinstance(found, StepLog):
         raise ConfigError(
             f"{name} is a step log, which is for diagnose; give an evaluation, such as one in the "
             "folder eval of a run"
         )
-    return found
+    return found.levels if isinstance(found, LoadedSweep) else (found,)
 
 
-def as_log(
+def diagnose_log(
     name: str,
     given: object,
     *,
-    source: str | None,
-    columns: Mapping[str, str] | None,
+    source: str | None = None,
+    columns: Mapping[str, str] | None = None,
     run: str | None = None,
-) -> StepLog:
-    """A step log, or the one at a path."""
-    found = given
-    if not isinstance(given, Loaded | StepLog):
-        found = open_file(
-            as_path(name, given), source, FileArguments(columns=columns or {}, run=run)
-        )
-    told = {"source": source, "columns": columns, "run": run}
-    if found is given and (idle := [key for key, value in told.items() if value is not None]):
-        raise ConfigError(f"{name} is loaded already; give {idle[0]} to load, or give its path")
+    staleness: float | None = None,
+) -> tuple[StepLog, Diagnosis]:
+    """A step log, or the one at a path, and what is to be said of it."""
+    if isinstance(given, Loaded | StepLog | LoadedSweep):
+        found: object = given
+        told = {"source": source, "columns": columns, "run": run}
+        if idle := [key for key, value in told.items() if value is not None]:
+            raise ConfigError(f"{name} is loaded already; give {idle[0]} to load, or give its path")
+    else:
+        asked = FileArguments(columns=columns or {}, run=run)
+        found = open_file(as_path(name, given), source, asked)
     if not isinstance(found, StepLog):
-        raise ConfigError(f"{name} is an evaluation; give a step log or a run folder")
-    return found
+        what = "a sweep" if isinstance(found, LoadedSweep) else "an evaluation"
+        raise ConfigError(f"{name} is {what}; give a step log or a run folder")
+    if staleness is not None:
+        check_kind("staleness", staleness, Real, "a number of updates")
+        if not 1 <= staleness < math.inf:
+            raise ConfigError(
+                f"staleness = {staleness:g} must be at least 1, the S of on-policy training"
+            )
+        found = found._replace(staleness=float(staleness))
+    return found, reworded(diagnose(found))
 
 
 def lint_file(
@@ -209,21 +204,20 @@ def lint_file(
     *,
     source: str | None,
     overrides: Sequence[str],
-    tokens_per_second: float | None,
+    rate: float | None,
 ) -> pl.DataFrame:
-    """The findings on a recipe, from the rollouts at a path."""
+    """The findings on a recipe, from the rollouts at a path; ``rate`` in tokens per second."""
     from tersely.flows.lint import find
     from tersely.flows.lint.facts import gather
     from tersely.flows.lint.forecast import Finding
     from tersely.flows.lint.pool import only_trained, read_pool
 
     settings = as_recipe(recipe, overrides)
-    rate = tokens_per_second
     check_kind("tokens_per_second", rate, Real | None, "a number")
     rate = None if rate is None else float(rate)
     if rate is not None and not 0 < rate < math.inf:
         raise ConfigError(f"tokens_per_second = {rate:g} must be above 0 and finite")
-    if isinstance(records, Loaded):
+    if isinstance(records, Loaded | LoadedSweep):
         raise ConfigError(f"records is what load made of {records.name}; give lint its path")
     found = recognise(as_path("records", records), source=source)
     if found.holds is Holds.STEPS:
@@ -232,7 +226,7 @@ def lint_file(
     with in_our_words():
         pool = read_pool(found.path, settings, reader=found.source, options=options)
     facts = gather(settings, only_trained(pool, settings), tokens_per_second=rate)
-    rows = [(str(each.severity), *each[1:]) for each in find(facts)]
+    rows = [(str(each.severity), *map(in_python, each[1:])) for each in find(facts)]
     return pl.DataFrame(rows, schema=dict.fromkeys(Finding._fields, pl.String), orient="row")
 
 
@@ -291,52 +285,100 @@ def one_of(kind: type[_Word], name: str, value: object) -> _Word:
     return kind(value)
 
 
-def compare_both(
-    before: object, after: object, *, budgets: object, k: object, pair_by: str
-) -> Compared:
-    """Both evaluations over the problems that they share; two of one name are numbered."""
+def compare_all(
+    given: Sequence[object],
+    *,
+    budgets: object = (),
+    k: object = (),
+    pair_by: str = PairBy.AUTO,
+) -> Compared | ComparedSeveral:
+    """All evaluations over the problems that they share, as ``tersely compare`` names them."""
     by, sizes = one_of(PairBy, "pair_by", pair_by), whole_numbers("budgets", budgets)
     asked = FileArguments(budgets=sizes, by_row=by is PairBy.ROW)
-    left, right = as_evaluation("before", before, asked), as_evaluation("after", after, asked)
-    if left.name == right.name:
-        left = left._replace(name=f"{left.name}-1")
-        right = right._replace(name=f"{right.name}-2")
-    ks = whole_numbers("k", k)
+    sides: list[Loaded] = []
+    places: list[Path | None] = []
+    for number, each in enumerate(given, start=1):
+        levels = as_evaluations(f"evaluation {number}", each, asked)
+        known = isinstance(each, str | PathLike) and len(levels) == 1
+        sides += levels
+        places += [Path(str(each)) if known else None] * len(levels)
+    if len(sides) < 2:
+        raise ConfigError(
+            f"compare takes two evaluations or more, and was given {len(sides)}; for the figures "
+            "of one, call figures"
+        )
+    ks, named = whole_numbers("k", k), name_apart(sides, places)
     with in_our_words():
-        return compare_loaded(left, right, budgets=sizes, ks=ks, pair_by=by)
+        if len(named) == 2:
+            return compare_loaded(*named, budgets=sizes, ks=ks, pair_by=by)
+        return compare_several(named, budgets=sizes, ks=ks, pair_by=by)
+
+
+def list_sentences(compared: Compared | ComparedSeveral) -> list[str]:
+    """What may be concluded of each pair, then the notes."""
+    if isinstance(compared, ComparedSeveral):
+        pairs, notes = [each.compared for each in compared.against], gather_notes(compared)
+    else:
+        pairs, notes = [compared], [*compared.comparison.notes]
+    said: list[str] = []
+    for before, after, comparison, changes in pairs:
+        names = before.name, after.name
+        said += warn_of_lost_problems(comparison, changes)
+        said += list_findings(comparison, changes, names=names)
+    return [in_python(sentence) for sentence in (*said, *notes)]
 
 
 @in_our_words()
-def measure(given: object, k: object) -> Evaluation:
-    """The figures of one evaluation."""
-    return measure_loaded(as_evaluation("evaluation", given), ks=whole_numbers("k", k))
+def measure(given: object, k: object) -> list[Exported] | list[ExportedOfSeveral]:
+    """The figures of one evaluation, or of each level of a sweep."""
+    found, ks = opened("evaluation", given), whole_numbers("k", k)
+    levels = as_evaluations("evaluation", found)
+    rows = [(level.name, export_evaluation(measure_loaded(level, ks=ks))) for level in levels]
+    if isinstance(found, LoadedSweep):
+        return [ExportedOfSeveral(name, row) for name, listed in rows for row in listed]
+    return rows[0][1]
 
 
 @in_our_words()
-def list_pictures(data: object, after: object) -> Mapping[str, Mapping[str, Any]]:
-    """What can be drawn of one evaluation, of two, or of a step log, by name."""
-    from tersely.report.pages import comparison, evaluation
+def list_pictures(given: Sequence[object]) -> dict[str, Figure]:
+    """What can be drawn of evaluations, of a sweep or of a step log, by name."""
+    from tersely.flows.evaluate.swept import measure_sweep
+    from tersely.report.pages import comparison, diagnosis, evaluation, several, sweep
 
-    if after is not None:
-        both = compare_both(data, after, budgets=(), k=(), pair_by="auto")
-        drawn = comparison.draw_figures(both.before, both.after, both.comparison, both.changes)
-        return {figure.name: {**figure.spec, "title": figure.title} for figure in drawn}
-    found = data
-    if not isinstance(data, Loaded | StepLog):
-        found = open_file(as_path("data", data), None, FileArguments())
-    if isinstance(found, StepLog):
-        return {"steps": _draw_log(found)}
-    loaded = as_evaluation("data", found)
-    drawn = evaluation.draw_figures(loaded, measure_loaded(loaded))
-    return {figure.name: {**figure.spec, "title": figure.title} for figure in drawn}
+    found = opened("data", given[0]) if len(given) == 1 else compare_all(given)
+    match found:
+        case StepLog():
+            if not found.step_N.size:
+                raise DataError("the log has no step yet; draw it when it has")
+            figure = diagnosis.draw_curves(*diagnose_log("data", found))
+            if not figure.spec["concat"]:
+                raise DataError(
+                    "the log has none of the columns that are drawn, such as tokens_mean"
+                )
+            return {"steps": figure}
+        case LoadedSweep():
+            drawn = [sweep.draw_figure(measure_sweep(found.folder))]
+        case Loaded():
+            drawn = evaluation.draw_figures(found, measure_loaded(found))
+        case ComparedSeveral():
+            drawn = several.draw_figures(found)
+        case Compared():
+            drawn = comparison.draw_figures(*found)
+    return {figure.name: figure for figure in drawn}
 
 
-def as_frame(rows: Sequence[Exported]) -> pl.DataFrame:
+def as_frame(rows: Sequence[Exported | ExportedOfSeveral]) -> pl.DataFrame:
     """Rows of an export as a frame; what is not defined is null."""
-    columns = list(Exported._fields)
-    frame = pl.DataFrame(rows, schema=columns, orient="row", infer_schema_length=None)
-    frame = frame.select(*FIRST, pl.exclude(FIRST))
+    frame = pl.DataFrame(map(_flat, rows), infer_schema_length=None)
+    first = [name for name in FIRST if name in frame.columns]
+    frame = frame.select(*first, pl.exclude(*first, *LAST), *LAST)
     return frame.with_columns(cs.float().fill_nan(None), pl.col("budget_tokens").cast(pl.Int64))
+
+
+def _flat(row: Exported | ExportedOfSeveral) -> dict[str, Any]:
+    if isinstance(row, ExportedOfSeveral):
+        return {"evaluation": row.evaluation, **row.of_each._asdict()}
+    return row._asdict()
 
 
 def _list(values: object) -> list[Any]:
@@ -350,14 +392,3 @@ def _counter(tokenizer: str | Path) -> Any:
     from tersely.engines.tokens import make_counter
 
     return make_counter(str(as_path("tokenizer", tokenizer)))
-
-
-def _draw_log(log: StepLog) -> Mapping[str, Any]:
-    from tersely.report.pages.diagnosis import draw_curves
-
-    if not log.step_N.size:
-        raise DataError("the log has no step yet; draw it when it has")
-    spec = draw_curves(log, diagnose(log)).spec
-    if not spec["concat"]:
-        raise DataError("the log has none of the columns that are drawn, such as tokens_mean")
-    return spec

@@ -9,6 +9,7 @@ where a file or an array does not hold what it should; both are ``TerselyError``
 """
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,9 +17,6 @@ from tersely.core.errors import ConfigError as ConfigError
 from tersely.core.errors import DataError as DataError
 from tersely.core.errors import TerselyError as TerselyError
 from tersely.core.errors import check_kind, no_such
-from tersely.dynamics.log import StepLog as StepLog
-from tersely.flows.diagnose import Diagnosis as Diagnosis
-from tersely.readers.evaluations import Loaded as Loaded
 
 if TYPE_CHECKING:
     import altair as alt
@@ -26,14 +24,25 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import ArrayLike
 
+    from tersely.dynamics.log import StepLog as StepLog
+    from tersely.flows.diagnose import Diagnosis as Diagnosis
     from tersely.flows.recipe.recipe import Recipe
     from tersely.flows.trl.hooks import Hooks
+    from tersely.readers.evaluations import Loaded as Loaded
+    from tersely.readers.evaluations import LoadedSweep as LoadedSweep
+else:
+    # Their modules take a second to load, and a reward has no use for them.
+    _TYPES = {"Diagnosis": "flows.diagnose", "StepLog": "dynamics.log"}
+    _TYPES |= dict.fromkeys(("Loaded", "LoadedSweep"), "readers.evaluations")
+
+    def __getattr__(name: str) -> object:
+        if name not in _TYPES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"tersely.{_TYPES[name]}"), name)
+
 
 # What ``load`` made of a file, or its path.
-Given: TypeAlias = str | Path | Loaded | StepLog
-
-# Of these columns of a CSV file a frame of one evaluation has no use.
-_OF_TWO = ("side", "p")
+Given: TypeAlias = "str | Path | Loaded | StepLog | LoadedSweep"
 
 
 def load(
@@ -51,14 +60,13 @@ def load(
     budget_of: str = "tokens",
     by_row: bool = False,
     run: str | None = None,
-) -> Loaded | StepLog:
-    """An evaluation or a step log, from any file or folder that tersely reads.
+) -> "Loaded | StepLog | LoadedSweep":
+    """An evaluation, a step log or a sweep, from any file or folder that tersely reads.
 
     Evaluations are folders and records of ``tersely eval``, files of lighteval, lm-eval,
     inspect-ai, TRL's completions and verl's dumps, and tables (JSON lines, JSON, Parquet). Step
-    logs are run folders, TRL's state or console output, verl's metrics, and CSV. A folder is read
-    if it holds one such file. Public fields of an evaluation are ``name``, ``protocol``,
-    ``budgets``, ``notes`` and ``facts``.
+    logs are run folders, logs of TRL, verl and other trainers, files and folders of W&B,
+    TensorBoard, trackio and MLflow, and CSV. A folder is read if it holds one such file.
 
     Args:
         source: the tool that wrote it; None: told by what the file holds.
@@ -102,7 +110,8 @@ def figures(evaluation: Given, *, k: Sequence[int] = ()) -> "pl.DataFrame":
     ``budget_tokens`` is null for what is not within a budget. ``estimate``, ``low``, ``high`` (95%)
     and ``standard_error`` are in ``unit``: share (0 to 1), tokens, points. ``n_problems`` and
     ``n_samples`` are what it rests on. With several benchmarks, rows of all come first, then those
-    of each, whose name is ``source``. What is not defined is null.
+    of each, whose name is ``source``. Of a sweep, ``evaluation`` says whose a row is. What is not
+    defined is null.
 
     Args:
         k: tries for Pass@k and the like; empty: 1, 2, 4, ... up to the samples a problem.
@@ -110,58 +119,55 @@ def figures(evaluation: Given, *, k: Sequence[int] = ()) -> "pl.DataFrame":
         ConfigError: a budget is above the cap, or a k above the samples.
     """
     from tersely.arguments import as_frame, measure
-    from tersely.report.pages.exports import export_evaluation
 
-    return as_frame(export_evaluation(measure(evaluation, k))).drop(_OF_TWO)
+    return as_frame(measure(evaluation, k)).drop("side", "p")
 
 
 def compare(
-    before: Given,
-    after: Given,
-    *,
+    *evaluations: Given,
     budgets: Sequence[int] = (),
     k: Sequence[int] = (),
     pair_by: str = "auto",
 ) -> "pl.DataFrame":
-    """Every figure of two evaluations side by side, as ``tersely compare --csv`` writes them.
+    """Every figure of two or more evaluations, as ``tersely compare --csv`` writes them.
 
-    As ``figures``, over the problems that both have, with ``side``: before, after, difference
-    (paired, after minus before), ratio or score; ``p`` stands beside a difference.
+    As ``figures``, over the problems that all have, with ``side``: before, after, difference
+    (paired, after minus before), ratio or score; ``p`` stands beside a difference. The first is
+    the reference, and a sweep stands for its levels. Of three or more, ``evaluation`` says whose
+    a row is; rows of each on the Pareto front of a budget or behind it come first.
 
     Args:
+        budgets: in tokens; empty: those that they share.
+        k: tries for Pass@k and the like.
         pair_by: how problems are found to be the same: auto, question, or row for tables.
     Raises:
-        ConfigError: they were evaluated under different protocols.
+        ConfigError: they were evaluated under different protocols, or there is only one.
         DataError: they share no problem.
     """
-    from tersely.arguments import as_frame, compare_both
-    from tersely.report.pages.exports import export_comparison
+    from tersely.arguments import as_frame, compare_all
+    from tersely.flows.evaluate.several import ComparedSeveral
+    from tersely.report.pages.exports import export_comparison, export_several
 
-    compared = compare_both(before, after, budgets=budgets, k=k, pair_by=pair_by)
-    return as_frame(export_comparison(compared.comparison))
+    found = compare_all(evaluations, budgets=budgets, k=k, pair_by=pair_by)
+    if isinstance(found, ComparedSeveral):
+        return as_frame(export_several(found))
+    return as_frame(export_comparison(found.comparison))
 
 
 def conclude(
-    before: Given,
-    after: Given,
-    *,
+    *evaluations: Given,
     budgets: Sequence[int] = (),
     k: Sequence[int] = (),
     pair_by: str = "auto",
 ) -> list[str]:
-    """What ``tersely compare`` says of two evaluations: what may be concluded, then its notes.
+    """What ``tersely compare`` says of evaluations: what may be concluded, then its notes.
 
     Raises:
         ConfigError, DataError: as ``compare``.
     """
-    from tersely.arguments import compare_both
-    from tersely.report.tables.conclusions import list_findings, warn_of_lost_problems
+    from tersely.arguments import compare_all, list_sentences
 
-    compared = compare_both(before, after, budgets=budgets, k=k, pair_by=pair_by)
-    names = compared.before.name, compared.after.name
-    warning = warn_of_lost_problems(compared.comparison, compared.changes)
-    said = list_findings(compared.comparison, compared.changes, names=names)
-    return [*warning, *said, *compared.comparison.notes]
+    return list_sentences(compare_all(evaluations, budgets=budgets, k=k, pair_by=pair_by))
 
 
 def diagnose(
@@ -170,7 +176,8 @@ def diagnose(
     source: str | None = None,
     columns: Mapping[str, str] | None = None,
     run: str | None = None,
-) -> Diagnosis:
+    staleness: float | None = None,
+) -> "Diagnosis":
     """The stage that a run is in, its alarms with evidence and advice, and what is not known.
 
     Args:
@@ -178,13 +185,16 @@ def diagnose(
         source: the tool that wrote the file; None: told by what it holds.
         columns: our name to the file's, such as ``{"tokens_mean": "length"}``.
         run: of a log of several runs, the one to read.
+        staleness: updates a batch of rollouts (S), from 1 on; None: as the log says.
     Raises:
         ConfigError, DataError: as ``load``.
     """
-    from tersely.arguments import as_log
-    from tersely.flows.diagnose import diagnose as find
+    from tersely.arguments import diagnose_log
 
-    return find(as_log("log", log, source=source, columns=columns, run=run))
+    _, found = diagnose_log(
+        "log", log, source=source, columns=columns, run=run, staleness=staleness
+    )
+    return found
 
 
 def lint(
@@ -218,28 +228,19 @@ def lint(
         columns={} if columns is None else columns, cap_tokens=cap_tokens, tokenizer=tokenizer
     )
     return lint_file(
-        recipe,
-        records,
-        asked,
-        source=source,
-        overrides=overrides,
-        tokens_per_second=tokens_per_second,
+        recipe, records, asked, source=source, overrides=overrides, rate=tokens_per_second
     )
 
 
-def draw(
-    data: Given,
-    after: Given | None = None,
-    *,
-    picture: str | None = None,
-) -> "alt.ConcatChart":
+def draw(data: Given, *others: Given, picture: str | None = None) -> "alt.ConcatChart":
     """A picture of the report as an Altair chart, which shows itself in a notebook.
 
     Of one evaluation: budgets (accuracy, and what several tries give) or lengths. Of two: budgets,
-    repeats (Pass@k), lengths or problems. Of a step log: steps, with stages and alarms.
+    repeats (Pass@k), lengths or problems. Of more: pareto, or budgets-1 and on, of each against the
+    first. Of a sweep: levels. Of a step log: steps, with stages and alarms.
 
     Args:
-        after: a second evaluation, to draw both.
+        others: evaluations to draw with the first.
         picture: which; None: the first of those above.
     Raises:
         ConfigError: there is no such picture of this.
@@ -247,13 +248,14 @@ def draw(
     import altair as alt
 
     from tersely.arguments import list_pictures
+    from tersely.report.pages.exports import titled
 
     check_kind("picture", picture, str | None, "a picture's name, such as 'lengths'")
-    pictures = list_pictures(data, after)
+    pictures = list_pictures((data, *others))
     chosen = next(iter(pictures)) if picture is None else picture
     if chosen not in pictures:
         raise ConfigError(no_such("picture", chosen, pictures))
-    chart: alt.ConcatChart = alt.ConcatChart.from_dict(dict(pictures[chosen]), validate=False)
+    chart: alt.ConcatChart = alt.ConcatChart.from_dict(titled(pictures[chosen]), validate=False)
     return chart
 
 

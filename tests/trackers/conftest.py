@@ -84,7 +84,7 @@ class RunInTheMaking:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., RunInTheMaking]:
-    def make(*overrides: str) -> RunInTheMaking:
-        return RunInTheMaking(tmp_path / "run", *overrides)
+    def make(*overrides: str, name: str = "run") -> RunInTheMaking:
+        return RunInTheMaking(tmp_path / name, *overrides)
 
     return make

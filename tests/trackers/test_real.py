@@ -5,6 +5,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,21 @@ def test_mlflow(make_run, environment: dict[str, str]) -> None:
         history = client.get_metric_history(run.info.run_id, name)
         assert [(each.step, each.value) for each in history] == wanted
     assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["report.html"]
+
+
+def test_runs_that_begin_together_share_a_new_database_of_mlflow(
+    make_run, environment: dict[str, str]
+) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow import MlflowClient
+
+    names = ("one", "two", "three")
+    runs = [make_run("track.to=['mlflow']", name=name) for name in names]
+    with ExitStack() as stack:
+        for run in runs:
+            run.evaluate(0, right=2)
+            tracking = Tracking(run.folder, Quiet(), environment=environment)
+            stack.enter_context(tracking).on_evaluation(0, [])
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    found = client.search_runs([client.get_experiment_by_name("tersely").experiment_id])
+    assert {run.info.run_name for run in found} == set(names)

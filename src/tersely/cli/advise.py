@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.compare import load_side, name_apart
+from tersely.cli.compare import load_side
 from tersely.cli.frame import check_folder, check_written, messages, numbers, plain_errors, show
 from tersely.cli.options import flattened
 from tersely.cli.report import say_where
@@ -139,6 +139,7 @@ def _advise(
     pair_by: PairBy,
 ) -> None:
     from tersely.flows.evaluate.advising import advise_serving
+    from tersely.flows.evaluate.measuring import name_apart
     from tersely.metrics.budgets import Protocol
     from tersely.report.pages import advice as pages
     from tersely.report.pages.exports import write_pngs

@@ -52,8 +52,9 @@ def compare(
         _check_number(evaluations)
         sides = read_sides(evaluations, reading, by_row=pair_by is PairBy.ROW)
         budgets = numbers(options.budgets, option="--budgets")
-        read = _load_all(sides, options, budgets=budgets)
-        loaded = name_apart(read, evaluations)
+        from tersely.flows.evaluate.measuring import name_apart
+
+        loaded = name_apart(_load_all(sides, options, budgets=budgets), evaluations)
         files = _name_files(loaded, given[-1], options)
         ks = numbers(options.k, option="--k")
         show = _show_several if len(loaded) > MOST_NAMED else _show_two
@@ -111,19 +112,6 @@ def load_side(
         )
     except (ConfigError, DataError) as error:
         raise type(error)(with_number(str(error), place)) from error
-
-
-def name_apart(loaded: "Sequence[Loaded]", paths: Sequence[Path]) -> "list[Loaded]":
-    """Evaluations of one name are called by their folder, too, and then by their number."""
-    names = [side.name for side in loaded]
-    names = [
-        f"{path.resolve().parent.name}-{name}" if names.count(name) > 1 else name
-        for name, path in zip(names, paths, strict=True)
-    ]
-    names = [
-        f"{name}-{at}" if names.count(name) > 1 else name for at, name in enumerate(names, start=1)
-    ]
-    return [side._replace(name=name) for side, name in zip(loaded, names, strict=True)]
 
 
 def _show_two(

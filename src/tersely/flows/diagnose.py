@@ -63,6 +63,22 @@ class Diagnosis(NamedTuple):
     alarms: list[Alarm]
     unknown: list[str]
 
+    def __repr__(self) -> str:
+        alarms = [
+            f"{alarm.severity}: {alarm.name}, first seen at step {alarm.step}\n"
+            f"  Seen: {alarm.evidence}.\n  Why: {alarm.reason}.\n  Change: {alarm.advice}."
+            for alarm in self.alarms
+        ]
+        return "\n".join(
+            [
+                f"{self.steps:,} steps, the last is {self.last_step}",
+                self.stage,
+                *(f"• {effect}" for effect in self.effects),
+                *(alarms or ["No alarm."]),
+                *(f"Note: {each}" for each in self.unknown),
+            ]
+        )
+
 
 def diagnose(log: StepLog) -> Diagnosis:
     """Stages, alarms, and what this log cannot show."""

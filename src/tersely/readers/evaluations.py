@@ -82,6 +82,23 @@ class Loaded(NamedTuple):
         )
 
 
+class LoadedSweep(NamedTuple):
+    """The evaluations of a sweep's levels that were sampled, in their order.
+
+    Args:
+        name: the folder's.
+        notes: which levels are left out, and why.
+    """
+
+    name: str
+    levels: tuple[Loaded, ...]
+    notes: tuple[str, ...]
+    folder: Path
+
+    def __repr__(self) -> str:
+        return f"<sweep {self.name}: {', '.join(level.name for level in self.levels)}>"
+
+
 def load(
     path: Path,
     *,

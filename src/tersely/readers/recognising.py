@@ -91,7 +91,10 @@ def _in_folder(folder: Path, *, source: str | None) -> Recognised:
             return Recognised(folder, holds, str(who))
     if writer := _log_writer(folder, source):
         return Recognised(folder, Holds.STEPS, writer)
-    found = sorted(_files_like(folder, PATTERNS)) or sorted(_files_like(folder, TABLES))
+    found = sorted(_files_like(folder, PATTERNS))
+    if not found:
+        tables = sorted(_files_like(folder, TABLES))
+        found = [file for file in tables if not _is_settings(file)] or tables
     if len(found) == 1:
         return recognise(found[0], source=source)
     if not found:
@@ -112,6 +115,21 @@ def _files_like(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
             plain = name.removesuffix(Path(name).suffix) if name.endswith(ENDINGS) else name
             if any(fnmatch(plain, pattern) for pattern in patterns):
                 yield Path(place, name)
+
+
+def _is_settings(file: Path) -> bool:
+    """Whether JSON holds no rows and nothing that a tool is known by: a config beside a table."""
+    if ".json" not in file.suffixes:
+        return False
+    try:
+        whole = parse_json(read_unpacked(file).strip())
+        if isinstance(whole, list):
+            return not (whole and isinstance(whole[0], dict))
+        return _look(file) == (Holds.SAMPLES, TABLE)
+    except DataError:
+        return True
+    except ValueError:  # JSON lines
+        return False
 
 
 def _look(path: Path) -> tuple[Holds, str]:

@@ -1,9 +1,14 @@
 """MLflow, through its ``MlflowClient``. ``MLFLOW_TRACKING_URI`` and its other variables hold."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from getpass import getuser
 from pathlib import Path
+from tempfile import gettempdir
 from time import time
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from tersely.core.types import AlarmRecord
 from tersely.trackers import Ending, TrackedRun, Tracker, say
@@ -12,6 +17,8 @@ _KEY = "tersely.key"
 _STATUS = {Ending.FINISHED: "FINISHED", Ending.FAILED: "FAILED", Ending.STOPPED: "KILLED"}
 # What a server takes at once.
 _MOST_PARAMS = 100
+# For so long a run waits while another one on this machine begins.
+_OTHERS_S = 60.0
 
 
 class _MlflowRun:
@@ -37,12 +44,9 @@ class _MlflowRun:
 
 def mlflow(run: TrackedRun) -> Tracker:
     """A run of the experiment that the project names; alarms are its tags."""
-    from mlflow import MlflowClient
     from mlflow.entities import Param
 
-    client = MlflowClient()
-    experiment = client.get_experiment_by_name(run.project)
-    place = experiment.experiment_id if experiment else client.create_experiment(run.project)
+    client, place = _experiment(run.project)
     found = client.search_runs([place], f"tags.`{_KEY}` = '{run.key}'", max_results=1)
     if found:
         id_ = found[0].info.run_id
@@ -53,3 +57,19 @@ def mlflow(run: TrackedRun) -> Tracker:
     for first in range(0, len(params), _MOST_PARAMS):
         client.log_batch(id_, params=params[first : first + _MOST_PARAMS])
     return _MlflowRun(client, id_, continued=False)
+
+
+def _experiment(project: str) -> tuple[Any, str]:
+    """A client, and the experiment's id; one run at a time, as MLflow makes a new database without
+    a lock of its own, and two at once leave it half made."""
+    from mlflow import MlflowClient
+
+    lock = FileLock(Path(gettempdir()) / f"tersely-mlflow-{getuser()}.lock")
+    with suppress(Timeout, OSError):
+        lock.acquire(timeout=_OTHERS_S)
+    try:
+        client = MlflowClient()
+        found = client.get_experiment_by_name(project)
+        return client, found.experiment_id if found else client.create_experiment(project)
+    finally:
+        lock.release()

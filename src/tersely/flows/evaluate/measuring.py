@@ -1,6 +1,7 @@
 """From loaded evaluations to measured ones: what ``tersely report`` and ``compare`` show."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +64,20 @@ def _notes_of(before: Loaded, after: Loaded, comparison: Comparison) -> Iterator
             yield f"{side.name}: {tell_failed(side.failed)}"
         said = (*tell_none_right(side), *tell_right_but_cut(side), *side.notes)
         yield from (f"{side.name}: {note}" for note in said)
+
+
+def name_apart(evaluations: Sequence[Loaded], paths: Sequence[Path | None]) -> list[Loaded]:
+    """Evaluations of one name are called by their folder, where that is known, and then by their
+    number."""
+    names = [each.name for each in evaluations]
+    names = [
+        f"{path.resolve().parent.name}-{name}" if path and names.count(name) > 1 else name
+        for name, path in zip(names, paths, strict=True)
+    ]
+    names = [
+        f"{name}-{at}" if names.count(name) > 1 else name for at, name in enumerate(names, start=1)
+    ]
+    return [each._replace(name=name) for each, name in zip(evaluations, names, strict=True)]
 
 
 def check_protocols(before: Loaded, after: Loaded) -> None:

@@ -30,7 +30,7 @@ def tell_none_right(loaded: Loaded) -> Iterator[str]:
         return
     graders = ", ".join(loaded.facts.get("graders") or ()) or "the file's own"
     foreign = "read as" in loaded.facts
-    fix = "--regrade NAME" if foreign else "--benchmark 'FILE?grader=NAME' and another --out"
+    fix = "--regrade NAME" if foreign else "tersely eval --benchmark 'FILE?grader=NAME' --out OTHER"
     yield (
         f"none of {graded:,} graded samples is right, yet {sum(holds):,} of {len(holds):,} answers "
         f"looked at hold the right one: the grader ({graders}) may not read answers of this form; "

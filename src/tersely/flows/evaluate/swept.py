@@ -1,6 +1,6 @@
 """A sweep's folder, read and measured: accuracy over realised tokens, and adherence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.pareto import Front, place_on_fronts
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.sharing import share
-from tersely.readers.evaluations import RECORDS_FILE, Loaded, load
+from tersely.readers.evaluations import RECORDS_FILE, Loaded, LoadedSweep, load
 from tersely.readers.frames import scan
 from tersely.readers.questions import Key
 from tersely.readers.sweeps import SweepKind, SweepLevel, SweepRecord, list_levels, read_sweep
@@ -58,6 +58,18 @@ class MeasuredSweep(NamedTuple):
     def kind(self) -> SweepKind:
         """What the levels differ in."""
         return self.record.kind
+
+
+def load_sweep(folder: Path, load_level: Callable[[Path], Loaded]) -> LoadedSweep:
+    """The levels of a sweep's folder, each as ``load_level`` reads it.
+
+    Raises:
+        ConfigError: as ``list_levels``.
+    """
+    levels = tuple(load_level(level) for level in list_levels(folder))
+    failed = [level for level in read_sweep(folder).levels if level.refused is not None]
+    notes = [f"The level {each.name} failed and is left out ({each.refused})." for each in failed]
+    return LoadedSweep(folder.resolve().name, levels, tuple(notes), folder)
 
 
 def measure_sweep(folder: Path) -> MeasuredSweep:

@@ -7,7 +7,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import vl_convert
 
@@ -233,26 +233,28 @@ def write_markdown(text: str, path: Path) -> None:
     write_atomically(path, text)
 
 
+def titled(figure: Figure) -> dict[str, Any]:
+    """The picture with its title and caption in it."""
+    title = {
+        "text": figure.title,
+        "subtitle": textwrap.wrap(figure.caption, CAPTION_CHARACTERS),
+        "anchor": "start",
+        "fontSize": 16,
+        "subtitleFontSize": 11.5,
+        "subtitleColor": "#6b7280",
+        "subtitlePadding": 6,
+        "offset": 18,
+    }
+    return copy.deepcopy(dict(figure.spec)) | {"title": title, "padding": 14}
+
+
 def write_pngs(figures: Sequence[Figure], folder: Path) -> list[Path]:
     """One picture a figure at twice the size, with its title and caption in it."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for figure in figures:
         path = folder / f"{figure.name}.png"
-        spec = copy.deepcopy(dict(figure.spec)) | {
-            "title": {
-                "text": figure.title,
-                "subtitle": textwrap.wrap(figure.caption, CAPTION_CHARACTERS),
-                "anchor": "start",
-                "fontSize": 16,
-                "subtitleFontSize": 11.5,
-                "subtitleColor": "#6b7280",
-                "subtitlePadding": 6,
-                "offset": 18,
-            },
-            "padding": 14,
-        }
-        picture = vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE)
+        picture = vl_convert.vegalite_to_png(titled(figure), vl_version=VEGA_LITE, scale=PNG_SCALE)
         with replacing(path) as scratch:
             scratch.write_bytes(picture)
         paths.append(path)
