@@ -52,6 +52,25 @@ def test_a_coefficient_that_would_overflow_is_refused() -> None:
         )
 
 
+@pytest.mark.parametrize("power", [300, 400])
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("reward.alpha", 'reward={{name="l1_max", alpha={0}}}'),
+        ("reward.margin_tokens", 'reward={{name="dot", margin_tokens={0}}}'),
+        ("reward.wrong", 'reward={{name="grpo_lead", wrong=-{0}}}'),
+        ("target.tokens", 'target={{name="fixed", tokens={0}}}'),
+        ("target.tokens", 'target={{name="staged", tokens=[9, {0}], every_steps=1}}'),
+        ("target.tokens", 'target={{name="by_effort", tokens={{low={0}}}}}'),
+    ],
+)
+def test_a_whole_number_without_measure_is_refused_in_a_line(setting, value, power) -> None:
+    said = rf"{setting} = -?1e\+{power} is above 1e\+12"
+    with pytest.raises(ConfigError, match=said) as refusal:
+        tiny(*LEVELS, value.format(10**power))
+    assert len(str(refusal.value)) < 80
+
+
 def test_a_level_may_be_asked_for_by_a_system_message() -> None:
     problem = Problem(id="p", prompt="2+2?", answer="4", source="s")
     levels = {"low": EffortLevel(system_prompt="Be brief."), "high": EffortLevel()}
