@@ -265,7 +265,15 @@ ONE = ("--efforts", "low,high")
 BAD = {
     "no kind": ((), "one of --efforts, --budgets, --prompts or --extra-body-each"),
     "two kinds": ((*ONE, "--budgets", "1,2"), "--efforts and --budgets"),
-    "one level": (("--efforts", "low"), "names 1 level", "two or more"),
+    "one level": (
+        ("--efforts", "low"),
+        "names 1 level",
+        """'low' alone: tersely eval --extra-body '{"reasoning_effort": "low"}'""",
+    ),
+    "one budget": (
+        ("--budgets", "64", "--budget-field", "chat_template_kwargs.b"),
+        """'64' alone: tersely eval --chat-template-kwargs '{"b": 64}'""",
+    ),
     "no level": (("--efforts", ", ,"), "names 0 levels"),
     "one name twice": (("--efforts", "low,high,low"), "'low' twice"),
     "one name in two cases": (("--efforts", "low,Low"), "twice"),
@@ -309,8 +317,9 @@ FILES = {
     "{": "is not JSON",
     "": "names 0 levels: it is empty",
     " \n ": "names 0 levels: it is empty",
-    '[{"name": "a", "x": NaN}, {"name": "b"}]': "is not JSON: Out of range float",
-    '[{"name": "a", "x": 1e999}, {"name": "b"}]': "is not JSON: Out of range float",
+    '[{"name": "a", "x": NaN}, {"name": "b"}]': "is not JSON: NaN is no finite number; write one",
+    '[{"name": "a", "x": [-Infinity]}, {"name": "b"}]': "-Infinity is no finite number",
+    '[{"name": "a", "x": 1e999}, {"name": "b"}]': "1e999 is no finite number",
     '[{"name": "a", "x": 1}, {"name": "b", "x": 1.0}]': "'a' and 'b' send the same",
     '[{"name": "a", "x": 1, "y": 2}, {"name": "b", "y": 2, "x": 1}]': "'a' and 'b' send the same",
     '[{"name": "a", "x": {"y": 1, "y": 2}}, {"name": "b"}]': "the key 'y' twice",
