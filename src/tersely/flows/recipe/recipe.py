@@ -111,7 +111,15 @@ class Recipe(Section):
         return self
 
     def _check_target(self) -> None:
-        rewards.check(self.reward.name, self.reward.parameters)
+        name, given = self.reward.name, self.reward.parameters
+        rewards.check(name, given)
+        drawn = self.sampling
+        told = rewards.idle(
+            name, given, samples=drawn.samples_per_prompt, cap_tokens=drawn.cap_tokens
+        )
+        if told:
+            line = f"reward {name} pays no heed to length in this run: {told}"
+            warnings.warn(line, TerselyWarning, stacklevel=2)
         needs = rewards.needs(self.reward.name)
         if self.target is None:
             for field in sorted(needs & {"target_tokens", "weight"}):
