@@ -111,14 +111,16 @@ class Recipe(Section):
         return self
 
     def _check_target(self) -> None:
-        name, given = self.reward.name, self.reward.parameters
-        rewards.check(name, given)
+        rewards.check(self.reward.name, self.reward.parameters)
         drawn = self.sampling
-        told = rewards.idle(
-            name, given, samples=drawn.samples_per_prompt, cap_tokens=drawn.cap_tokens
+        idle = rewards.idle(
+            self.reward.name,
+            self.reward.parameters,
+            samples=drawn.samples_per_prompt,
+            cap_tokens=drawn.cap_tokens,
         )
-        if told:
-            line = f"reward {name} pays no heed to length in this run: {told}"
+        if idle:
+            line = f"reward {self.reward.name} pays no heed to length in this run: {idle}"
             warnings.warn(line, TerselyWarning, stacklevel=2)
         needs = rewards.needs(self.reward.name)
         if self.target is None:
