@@ -220,6 +220,45 @@ def test_what_one_side_alone_cannot_give_is_a_note(files, tmp_path):
     assert "long: 10 of 60 problems left out" in said
 
 
+def test_a_sample_is_told_once_as_failed_or_as_without_a_grade(tmp_path):
+    rows = rows_of(3, problems=30)
+    for row in rows[:5]:
+        row["finish"] = "error"
+    for row in rows[8:11]:
+        row["correct"] = None
+    said = told(call(save(tmp_path / "f.jsonl", rows), *TABLE))
+    assert "5 of 120 samples failed" in said
+    assert "3 of 120 samples have no grade" in said
+    assert "ungraded" not in said
+
+
+def test_a_failed_sample_of_ours_is_not_told_as_ungraded_too(tmp_path):
+    made = tmp_path / "made"
+    words = (
+        "--benchmark",
+        "lab",
+        "--model",
+        "lab",
+        "--limit",
+        "10",
+        "--samples",
+        "2",
+        "--cap-tokens",
+        "40",
+    )
+    assert CliRunner().invoke(app, ["eval", *words, "--out", str(made)]).exit_code == 0
+    file = made / "records.jsonl"
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    lost = {"grade": "ungraded", "finish": "error", "tokens": 0, "failure": "HTTP 500"}
+    records[0] |= lost
+    records[3] |= {"grade": "ungraded"}
+    save(file, records)
+    (made / "digests.json").unlink()
+    said = told(call(made))
+    assert "1 of 20 samples failed" in said
+    assert "1 ungraded sample left out" in said
+
+
 def test_fewer_than_ten_problems_have_no_interval_anywhere_and_a_reason(tmp_path):
     few = [save(tmp_path / f"{n}.jsonl", rows_of(n, problems=9)) for n in (1, 2)]
     words = (*few, *TABLE, "--accuracy", "40%")

@@ -142,6 +142,53 @@ def test_a_refused_level_is_named_by_exit_code_1_and_all_else_is_shown(
     assert (tmp_path / "s" / "report.html").is_file()
 
 
+def only(body):
+    """A server of another model, whose list nobody can read."""
+    return reply({"error": {"message": f"the model {body['model']} does not exist"}}, status=404)
+
+
+OTHERS = {
+    "its list": (reply({"data": [{"id": "other"}]}), sweeping.working, 0),
+    "its first answers": (reply({}, status=404), only, 17),
+    "a proxy of another kind": (
+        reply({}, status=404),
+        lambda body: reply({"error": "Invalid model name"}, status=400),
+        17,
+    ),
+    "a key": (reply({}, status=401), sweeping.working, 0),
+    "an overloaded server": (
+        reply({"data": [{"id": "m"}]}),
+        lambda body: reply({"error": "no worker"}, status=500),
+        17,
+    ),
+}
+
+
+@pytest.mark.parametrize("told_by", OTHERS)
+def test_a_server_that_would_refuse_every_level_is_refused_once(
+    server, benchmark, tmp_path, told_by
+) -> None:
+    server.models, server.answer, most = OTHERS[told_by]
+    result = sweep(server, benchmark, tmp_path / "s", *EFFORTS, code=1)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert "level" not in line
+    assert "level" not in result.stderr.partition("error:")[0]
+    assert len(server.bodies) <= most
+    server.models, server.answer = reply({"data": [{"id": "m"}]}), sweeping.working
+    assert len(sweep(server, benchmark, tmp_path / "s", "--efforts", "low,high")["levels"]) == 2
+
+
+def test_a_first_level_that_alone_is_refused_leaves_the_others(server, benchmark, tmp_path) -> None:
+    def answer(body):
+        if body.get("reasoning_effort") == "low":
+            return reply({"error": "reasoning_effort: no such level"}, status=400)
+        return sweeping.working({"reasoning_effort": "medium"} | body)
+
+    server.answer = answer
+    document = sweep(server, benchmark, tmp_path / "s", *EFFORTS, code=1)
+    assert verdicts(document) == {"low": None, "medium": "obeyed", "high": "obeyed"}
+
+
 def test_thinking_left_out_of_the_count_is_refused_and_never_believed(
     server, benchmark, tmp_path
 ) -> None:
@@ -218,7 +265,15 @@ ONE = ("--efforts", "low,high")
 BAD = {
     "no kind": ((), "one of --efforts, --budgets, --prompts or --extra-body-each"),
     "two kinds": ((*ONE, "--budgets", "1,2"), "--efforts and --budgets"),
-    "one level": (("--efforts", "low"), "names 1 level", "two or more"),
+    "one level": (
+        ("--efforts", "low"),
+        "names 1 level",
+        """'low' alone: tersely eval --extra-body '{"reasoning_effort": "low"}'""",
+    ),
+    "one budget": (
+        ("--budgets", "64", "--budget-field", "chat_template_kwargs.b"),
+        """'64' alone: tersely eval --chat-template-kwargs '{"b": 64}'""",
+    ),
     "no level": (("--efforts", ", ,"), "names 0 levels"),
     "one name twice": (("--efforts", "low,high,low"), "'low' twice"),
     "one name in two cases": (("--efforts", "low,Low"), "twice"),
@@ -262,8 +317,9 @@ FILES = {
     "{": "is not JSON",
     "": "names 0 levels: it is empty",
     " \n ": "names 0 levels: it is empty",
-    '[{"name": "a", "x": NaN}, {"name": "b"}]': "is not JSON: Out of range float",
-    '[{"name": "a", "x": 1e999}, {"name": "b"}]': "is not JSON: Out of range float",
+    '[{"name": "a", "x": NaN}, {"name": "b"}]': "is not JSON: NaN is no finite number; write one",
+    '[{"name": "a", "x": [-Infinity]}, {"name": "b"}]': "-Infinity is no finite number",
+    '[{"name": "a", "x": 1e999}, {"name": "b"}]': "1e999 is no finite number",
     '[{"name": "a", "x": 1}, {"name": "b", "x": 1.0}]': "'a' and 'b' send the same",
     '[{"name": "a", "x": 1, "y": 2}, {"name": "b", "y": 2, "x": 1}]': "'a' and 'b' send the same",
     '[{"name": "a", "x": {"y": 1, "y": 2}}, {"name": "b"}]': "the key 'y' twice",

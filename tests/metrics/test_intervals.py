@@ -5,7 +5,6 @@ from scipy.stats import norm, t
 from tersely.metrics.intervals import (
     Sums,
     averages,
-    bootstrap_difference,
     bootstrap_mean,
     clustered_errors,
     estimate,
@@ -152,7 +151,7 @@ def test_the_effective_size_never_exceeds_the_samples():
 def test_a_paired_difference_removes_what_problems_share():
     # after = before + 0.1 for every problem: no spread at all in the difference.
     before_P = rng(1).random(30)
-    interval = bootstrap_difference(before_P, before_P + 0.1, n_samples=60, rng=rng())
+    interval = bootstrap_mean(before_P + 0.1 - before_P, n_samples=60, rng=rng())
     assert interval[:3] == pytest.approx((0.1, 0.1, 0.1))
     paired = difference(averages(before_P[:, None]), averages(before_P[:, None] + 0.1))
     assert paired[:3] == pytest.approx((0.1, 0.1, 0.1))
@@ -161,12 +160,8 @@ def test_a_paired_difference_removes_what_problems_share():
 
 def test_a_difference_uses_only_problems_defined_in_both_runs():
     # pairs: (0, 1), (1, 1): mean difference 1/2; the NaN pairs fall out.
-    interval = bootstrap_difference(
-        np.array([0.0, 1.0, np.nan, 9.0]),
-        np.array([1.0, 1.0, 5.0, np.nan]),
-        n_samples=4,
-        rng=rng(),
-    )
+    before_P, after_P = np.array([0.0, 1.0, np.nan, 9.0]), np.array([1.0, 1.0, 5.0, np.nan])
+    interval = bootstrap_mean(after_P - before_P, n_samples=4, rng=rng())
     assert interval.estimate == 0.5
     assert interval.n_problems == 2
 

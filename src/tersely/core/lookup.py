@@ -6,7 +6,8 @@ A parameter's type says what a recipe may set it to, bounds included:
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from decimal import Decimal
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -137,12 +138,24 @@ def _reader(wanted: Any) -> Callable[[object], object]:
 
 
 def _take(place: str, wanted: Any, value: object) -> object:
-    if isinstance(value, float) and MOST < abs(value) < math.inf:
-        raise ConfigError(f"{place} = {value:g} is above {MOST:g} in size; set a smaller one")
+    for number in _numbers(value):
+        if MOST < abs(number) < math.inf:
+            # A whole number may be too large for a float.
+            said = f"{number:g}" if isinstance(number, float) else f"{Decimal(number):.0e}"
+            raise ConfigError(f"{place} = {said} is above {MOST:g} in size; set a smaller one")
     try:
         return _reader(wanted)(value)
     except ValidationError as error:
         raise ConfigError(_message(place, error.errors()[0])) from error
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """The number, or those of a list or a table."""
+    if isinstance(value, (int, float)):
+        yield value
+    elif isinstance(value, (list, tuple, Mapping)):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(each)
 
 
 def _message(place: str, first: ErrorDetails) -> str:

@@ -1,6 +1,7 @@
 """JSON and TOML that someone else wrote: whatever is wrong with it is a ValueError."""
 
 import json
+import math
 import tomllib
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +36,10 @@ def parse_sent(text: str | bytes) -> Any:
     """
     try:
         value = json.loads(
-            as_utf8(text) if isinstance(text, bytes) else text, object_pairs_hook=_each_once
+            as_utf8(text) if isinstance(text, bytes) else text,
+            object_pairs_hook=_each_once,
+            parse_constant=_finite,
+            parse_float=_finite,
         )
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
@@ -52,6 +56,12 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"an object has the key {twice!r} twice; keep one of them")
     return found
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{number} is no finite number; write one")
+    return float(number)
 
 
 def _named(text: str | bytes) -> ValueError | None:

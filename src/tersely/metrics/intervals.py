@@ -183,17 +183,6 @@ def bootstrap_mean(
     )[0]
 
 
-def bootstrap_difference(
-    before_P: Float[np.ndarray, " P"],
-    after_P: Float[np.ndarray, " P"],
-    *,
-    n_samples: int,
-    rng: np.random.Generator,
-) -> Interval:
-    """``sum_i (after_i - before_i) / P``, paired: over problems defined in both runs."""
-    return bootstrap_mean(after_P - before_P, n_samples=n_samples, rng=rng)
-
-
 def _effective_sizes(
     sums: Sums,
     share_M: Float[np.ndarray, " M"],

@@ -19,6 +19,10 @@ A file may declare beside its function:
 ``TRAITS: frozenset[Trait]``
     What else others must know of it to judge a recipe. No declaration: nothing.
 
+``idle(*, samples, cap_tokens, **settings) -> str``
+    Why its rule on lengths can never act in groups of so many rollouts, of so many tokens at most,
+    and what would let it; empty where it can. No such function: it always can.
+
 The type of an argument holds its bounds, ``Annotated[float, Ge(0)]``, and a recipe is checked
 against them when it is read. A bound that depends on another argument is a call of ``bounded``.
 """
@@ -107,6 +111,15 @@ def traits(name: str) -> frozenset[Trait]:
 def check(name: str, settings: Mapping[str, object]) -> None:
     """ConfigError unless the reward ``name`` takes exactly these ``settings``, all in bounds."""
     load(name)(_TRIAL, **typed(name, settings))
+
+
+def idle(name: str, settings: Mapping[str, object], *, samples: int, cap_tokens: int) -> str:
+    """Why the reward's rule on lengths can never act in such groups; empty where it can."""
+    told: Callable[..., str] | None = lookup.declared(__name__, name, "idle", None)
+    if told is None:
+        return ""
+    usual = {key: known.default for key, known in lookup.parameters(load(name)).items()}
+    return told(samples=samples, cap_tokens=cap_tokens, **usual | typed(name, settings))
 
 
 def typed(name: str, settings: Mapping[str, object]) -> dict[str, object]:

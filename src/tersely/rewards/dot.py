@@ -1,5 +1,6 @@
 """DOT: in a group that is solved, right answers of outlying length get nothing."""
 
+import math
 from typing import Annotated
 
 import numpy as np
@@ -39,3 +40,22 @@ def dot(
         return reward_G
     longest = np.floor(g.tokens_G.mean() + deviations * g.tokens_G.std(ddof=1))
     return np.where(g.tokens_G - longest >= margin_tokens, 0.0, reward_G)
+
+
+def idle(
+    *, samples: int, cap_tokens: int, deviations: float, margin_tokens: int, solved: float
+) -> str:
+    """Where not even one rollout at the cap beside others of one token is an outlier."""
+    reach = (cap_tokens - 1) * (1 - 1 / samples - deviations / math.sqrt(samples))
+    if reach > margin_tokens - 1:
+        return ""
+    most = (samples - 1) / math.sqrt(samples)
+    if most <= deviations:
+        return (
+            f"none of {samples} lengths lies more than {most:.2f} deviations above their mean, and "
+            f"reward.deviations is {deviations:g}; raise sampling.samples_per_prompt or lower it"
+        )
+    return (
+        f"of {samples} rollouts of up to {cap_tokens:,} tokens none can be reward.margin_tokens = "
+        f"{margin_tokens:,} longer than an outlier begins; lower it"
+    )

@@ -41,3 +41,13 @@ def grpo_lead(
         standing_R = (tokens_R - tokens_R.mean()) / tokens_R.std()
         reward_G[right_G] = np.exp(-alpha * standing_R)
     return reward_G
+
+
+def idle(*, samples: int, cap_tokens: int, alpha: float, wrong: float, from_tokens: int) -> str:
+    """Where no group is long enough to be shaped."""
+    if from_tokens < cap_tokens:
+        return ""
+    return (
+        f"no group of rollouts of up to {cap_tokens:,} tokens is longer than reward.from_tokens = "
+        f"{from_tokens:,}; lower it"
+    )

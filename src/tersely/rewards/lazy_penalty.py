@@ -46,3 +46,13 @@ def lazy_penalty(
     spread = max(int(over_G[right_G].max()), 1)
     score_G = 0.5 - np.where(over_G > tolerance_tokens, over_G / spread, 0.0)
     return np.where(right_G, 1.0 + gate * alpha * score_G, 0.0)
+
+
+def idle(*, samples: int, cap_tokens: int, alpha: float, tolerance_tokens: int) -> str:
+    """Where no right rollout can be longer than the shortest by more than the tolerance."""
+    if tolerance_tokens < cap_tokens - 1:
+        return ""
+    return (
+        f"no two rollouts of up to {cap_tokens:,} tokens differ by more than "
+        f"reward.tolerance_tokens = {tolerance_tokens:,}; lower it"
+    )

@@ -30,6 +30,17 @@ def smartthinker(g: GroupView) -> Float[np.ndarray, " G"]:
     return np.asarray(reward_G - price * over_G)
 
 
+def idle(*, samples: int, cap_tokens: int) -> str:
+    """Where a group that is neither all right nor all wrong has one right rollout: its length is
+    the best one."""
+    if samples > 2:
+        return ""
+    return (
+        f"of {samples} rollouts one is right at most in a group with a wrong one, and its own "
+        "length is the best; raise sampling.samples_per_prompt to 3 or more"
+    )
+
+
 def _best_tokens(g: GroupView, right_G: Bool[np.ndarray, " G"]) -> float:
     """Where the density of right lengths over that of all lengths peaks, within the group."""
     tokens_G = g.tokens_G.astype(np.float64)

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from faulty_server import SPEC, Raw, Server, echo, endpoint, make_problems, pairs, reply, running
+from faulty_server import (
+    SPEC,
+    Raw,
+    Server,
+    choice,
+    completion,
+    echo,
+    endpoint,
+    make_problems,
+    pairs,
+    reply,
+    running,
+)
 
 from tersely.core.errors import ConfigError, EngineError
 from tersely.engines.http.sampler import HTTPSampler
@@ -157,6 +169,63 @@ KINDS = {
     "no JSON": lambda body: (200, {}, b"<html>"),
     "a reset within the reply": lambda body: Raw(b"HTTP/1.1 200 X\r\nContent-Le", reset=True),
 }
+
+
+REFUSALS = {
+    "HTTP 400": bad(400),
+    "HTTP 413": bad(413),
+    "HTTP 422": bad(422),
+    "a count without the thinking": lambda body: reply(
+        completion(choice("4", reasoning_content="a long thought " * 90), tokens=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_one_that_refuses_what_others_take_costs_no_sample(servers, caplog, kind) -> None:
+    servers[1].answer = REFUSALS[kind]
+    found = sampled(servers, problems=20, tries=1)
+    assert len(found) == 80
+    assert not any(c.failure for c in found)
+    assert servers[1].url not in {c.endpoint for c in found}
+    assert f"{servers[1].url} is left out, for it keeps failing" in caplog.text
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_request_that_all_refuse_fails_and_none_is_left_out(servers, caplog, status) -> None:
+    def answer(body):
+        return bad(status)(body) if "Question 3:" in str(body["messages"]) else echo(body)
+
+    for server in servers:
+        server.answer = answer
+    found = sampled(servers, problems=20, tries=2)
+    assert {c.problem_id for c in found if c.failure} == {"p/3"}
+    assert "is left out" not in caplog.text
+
+
+def test_a_refusal_beside_a_server_that_fails_once_is_not_the_last_word(servers) -> None:
+    asked = Counter()
+
+    def answer(body):
+        asked[str(body)] += 1
+        hard = "Question 3:" in str(body["messages"]) and asked[str(body)] == 1
+        return bad(500)(body) if hard else echo(body)
+
+    servers[0].answer, servers[1].answer = bad(400), answer
+    found = sampled(servers[:2], problems=10, tries=3, concurrency=1)
+    assert len(found) == 40
+    assert not any(c.failure for c in found)
+
+
+@pytest.mark.parametrize("wait", [{}, {"Retry-After": "1"}])
+def test_one_that_is_always_busy_costs_no_sample_and_is_asked_seldom(servers, wait) -> None:
+    servers[1].answer = lambda body: reply({"error": "busy"}, status=429, **wait)
+    for server in servers:
+        server.delay_s = 0.002
+    found = sampled(servers[:2], problems=60, tries=1, backoff_s=0.5)
+    assert len(found) == 240
+    assert not any(c.failure for c in found)
+    assert len(servers[1].bodies) < 60
 
 
 @pytest.mark.parametrize("kind", KINDS)

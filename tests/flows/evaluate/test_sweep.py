@@ -254,7 +254,11 @@ def test_every_figure_is_over_the_problems_that_all_levels_have_samples_of(
 
 
 def test_where_every_level_fails_the_sweep_does(server, benchmark, tmp_path) -> None:
-    server.answer = lambda body: reply({"error": "no"}, status=400)
+    def answer(body):
+        asks = "reasoning_effort" in body
+        return reply({"error": "no"}, status=400) if asks else sweeping.said(body, 9)
+
+    server.answer = answer
     with pytest.raises(EngineError, match="every level failed; the first, low"):
         run_sweep(sweep(server, benchmark, tmp_path / "s"), observer=Order())
     with pytest.raises(ConfigError, match="no level was sampled"):

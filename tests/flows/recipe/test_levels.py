@@ -1,5 +1,6 @@
 """Levels of effort in a recipe: every problem at each of them, and what is refused."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,42 @@ def test_a_coefficient_that_would_overflow_is_refused() -> None:
             'target={name="by_effort", tokens={low=9}}',
             'reward={name="effort", weight=1e300}',
         )
+
+
+@pytest.mark.parametrize("power", [300, 400])
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("reward.alpha", 'reward={{name="l1_max", alpha={0}}}'),
+        ("reward.margin_tokens", 'reward={{name="dot", margin_tokens={0}}}'),
+        ("reward.wrong", 'reward={{name="grpo_lead", wrong=-{0}}}'),
+        ("target.tokens", 'target={{name="fixed", tokens={0}}}'),
+        ("target.tokens", 'target={{name="staged", tokens=[9, {0}], every_steps=1}}'),
+        ("target.tokens", 'target={{name="by_effort", tokens={{low={0}}}}}'),
+    ],
+)
+def test_a_whole_number_without_measure_is_refused_in_a_line(setting, value, power) -> None:
+    said = rf"{setting} = -?1e\+{power} is above 1e\+12"
+    with pytest.raises(ConfigError, match=said) as refusal:
+        tiny(*LEVELS, value.format(10**power))
+    assert len(str(refusal.value)) < 80
+
+
+def test_a_rule_that_no_group_can_make_act_is_said_when_the_recipe_is_read() -> None:
+    with pytest.warns(TerselyWarning, match="dot pays no heed to length in this run: none of 8"):
+        tiny('reward={name="dot"}', "sampling.samples_per_prompt=8")
+
+
+@pytest.mark.parametrize("name", ["history_minimum", "history_quantile"])
+def test_a_history_that_no_problem_will_have_is_said_before_the_run(name) -> None:
+    rule = f'target={{name="{name}"}}', 'reward={name="expthink"}', "sampling.prompts_per_step=4"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train, _ = load_problems(tiny(*rule, "learner.steps=1000"))
+    steps = len(train) // 4
+    said = rf"{name} remembers each problem, and none has a second turn in learner.steps = {steps}"
+    with pytest.warns(TerselyWarning, match=said):
+        load_problems(tiny(*rule, f"learner.steps={steps}"))
 
 
 def test_a_level_may_be_asked_for_by_a_system_message() -> None:

@@ -320,6 +320,8 @@ def recipe(**changes):
             {"treatment": {"cells": {"wrong_long": "hidden"}}},
             "a number or \"masked\", not 'hidden'",
         ),
+        ({"treatment": {"cells": {"wrong_long": -1e300}}}, r"-1e\+300 is above 1e\+12 in size"),
+        ({"treatment": {"cells": {"wrong_long": 10**400}}}, "0... is above 1e\\+12 in size"),
         ({"treatment": {"unfinished": "maybe"}}, "treatment.unfinished = 'maybe'"),
         ({"advantage": {"name": "none"}}, "no advantage 'none'; choose one of batch_normalised"),
         (

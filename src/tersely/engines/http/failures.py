@@ -76,7 +76,7 @@ class FailureTally:
                 row that the server must be gone.
         """
         self.waiting.append(SampleFailure(chunk, str(error)))
-        self.in_a_row = self.in_a_row + 1 if _is_of_server(error) else 0
+        self.in_a_row = self.in_a_row + 1 if is_of_server(error) else 0
         if not self.succeeded:
             if len(self.waiting) >= FIRST_REQUESTS:
                 raise self._none_succeed()
@@ -159,7 +159,7 @@ def _coarse(reason: str) -> str:
     return re.sub(r"(HTTP \d{3})\b.*", r"\1", kind_of_failure(reason), flags=re.DOTALL)
 
 
-def _is_of_server(error: Transient | EngineError) -> bool:
+def is_of_server(error: Transient | EngineError) -> bool:
     """Whether a failure may be the server's as a whole, and not one prompt's."""
     if isinstance(error, Refused):
         return error.status in REFUSED_BY_SERVER

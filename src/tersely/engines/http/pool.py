@@ -5,10 +5,13 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 
 import httpx
 
-from tersely.engines.http.reply import read_models
+from tersely.core.errors import EngineError
+from tersely.engines.http.failures import is_of_server
+from tersely.engines.http.reply import Transient, read_models
 from tersely.engines.http.request import Dialect, Endpoint, headers_of
 
 LONGEST_PROBE_WAIT_S = 60.0
@@ -22,7 +25,8 @@ log = logging.getLogger(__name__)
 class PooledServer:
     """One server: how it wants its requests, and how many it has.
 
-    ``in_a_row`` counts its failures since its last answer, ``left_out`` how often it was.
+    ``in_a_row`` counts its failures since its last answer, ``left_out`` how often it was. One that
+    says that it is busy is not asked before ``rests_until``, while others are there.
     """
 
     url: str
@@ -32,6 +36,11 @@ class PooledServer:
     is_up: bool = True
     in_a_row: int = 0
     left_out: int = 0
+    rests_until: float = 0.0
+
+    def is_ready(self) -> bool:
+        """Whether it is there and does not rest."""
+        return self.is_up and self.rests_until <= monotonic()
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -58,17 +67,23 @@ class ServerPool:
     probes: set[asyncio.Task[None]] = field(default_factory=set)
 
     def take(self, *, beside: Sequence[PooledServer] = ()) -> PooledServer:
-        """The least busy server of those that are there, others than ``beside``; of all, where
-        there is none."""
+        """The least busy server of those that are there and do not rest, others than ``beside``;
+        of all that are there, or of all, where there is none."""
         up = [server for server in self.servers if server.is_up and server not in beside]
-        return min(up or self.servers, key=lambda server: (server.in_flight, server.asked))
+        ready = [server for server in up if server.is_ready()]
+        return min(ready or up or self.servers, key=lambda server: (server.in_flight, server.asked))
 
     def has_other(self, tried: Sequence[PooledServer]) -> bool:
-        """Whether a server is there that has not been tried."""
-        return any(server.is_up and server not in tried for server in self.servers)
+        """Whether a server is there, and does not rest, that has not been tried."""
+        return any(server.is_ready() and server not in tried for server in self.servers)
 
-    def note_failure(self, server: PooledServer, why: str, *, is_lost: bool) -> None:
-        """Leaves a server out that is lost or keeps failing, where it is not the only one."""
+    def note_failure(self, server: PooledServer, error: Transient | EngineError) -> None:
+        """Lets a busy server rest, and leaves one out that is lost or keeps failing, where it is
+        not the only one."""
+        if isinstance(error, Transient) and error.is_busy:
+            server.rests_until = monotonic() + max(error.asked_wait_s, self.endpoint.backoff_s)
+            return
+        is_lost = error.is_lost if isinstance(error, Transient) else is_of_server(error)
         server.in_a_row += 1
         if len(self.servers) < 2 or not server.is_up:
             return
@@ -77,7 +92,7 @@ class ServerPool:
         server.is_up, server.in_a_row = False, 0
         server.left_out += 1
         what = "is lost" if is_lost else "keeps failing"
-        log.warning("%s is left out, for it %s (%s)", server.url, what, why)
+        log.warning("%s is left out, for it %s (%s)", server.url, what, error)
         probe = asyncio.get_running_loop().create_task(self._wait_for(server))
         self.probes.add(probe)
         probe.add_done_callback(self.probes.discard)

@@ -23,9 +23,9 @@ from tersely.core.types import Completion, OnCompletion, SamplingSpec
 from tersely.engines.http.continuing import CHAT_PATH, path_of
 from tersely.engines.http.failures import (
     FIRST_REQUESTS,
-    REFUSED_BY_SERVER,
     FailureTally,
     RetryLines,
+    is_of_server,
 )
 from tersely.engines.http.pool import PooledServer, ServerPool
 from tersely.engines.http.repeats import RepeatCount
@@ -34,7 +34,6 @@ from tersely.engines.http.request import (
     Chunk,
     Dialect,
     Endpoint,
-    Refused,
     body_of,
     describe,
     headers_of,
@@ -132,10 +131,12 @@ class RequestRun:
         """One try of a request; where a server fails in it, at once on another that is there.
 
         Raises:
-            Transient: every server that is there failed, or one is busy and says so.
-            EngineError: the request is refused, or the answer cannot be used.
+            Transient: every server that is there failed, and one may not the next time.
+            EngineError: every server refuses the request, or its answers cannot be used.
         """
         tried: list[PooledServer] = []
+        suspects: list[tuple[PooledServer, EngineError]] = []
+        transient: Transient | None = None
         while True:
             server = self.pool.take(beside=tried)
             was_up = server.is_up
@@ -143,14 +144,19 @@ class RequestRun:
             try:
                 with server.busy():
                     saids = await self.ask_once(client, chunk, cap_tokens, server)
-            except (Transient, Refused) as error:
-                if not _is_of_one_server(error):
-                    raise
-                is_lost = isinstance(error, Refused) or error.is_lost
-                self.pool.note_failure(server, str(error), is_lost=is_lost)
+            except (Transient, EngineError) as error:
+                if isinstance(error, Transient):
+                    transient = transient or error
+                if isinstance(error, Transient) or is_of_server(error):
+                    self.pool.note_failure(server, error)
+                else:
+                    suspects.append((server, error))
                 if not self.pool.has_other(tried):
-                    raise
+                    raise transient or error from None
             else:
+                # The request is not at fault: another server takes it.
+                for suspect, refusal in suspects:
+                    self.pool.note_failure(suspect, refusal)
                 self.pool.note_answer(server, was_up=was_up)
                 return [said._replace(endpoint=server.url) for said in saids]
 
@@ -343,13 +349,6 @@ async def _work_through(run: RequestRun, chunks: Iterable[Chunk]) -> None:
 
 def _asked_wait_s(error: BaseException) -> float:
     return error.asked_wait_s if isinstance(error, Transient) else 0.0
-
-
-def _is_of_one_server(error: Transient | Refused) -> bool:
-    """Whether another server may well answer: not where one is busy, or the request is at fault."""
-    if isinstance(error, Refused):
-        return error.status in REFUSED_BY_SERVER
-    return not error.is_busy
 
 
 def _log_retry(state: RetryCallState, chunk: Chunk, retries: RetryLines) -> None:

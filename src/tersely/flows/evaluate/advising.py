@@ -20,6 +20,7 @@ from tersely.metrics.choosing import (
 from tersely.metrics.failures import tell_failed
 from tersely.metrics.intervals import Interval
 from tersely.metrics.needed import AccuracyCurve, NeededTokens, find_needed, trace_curve
+from tersely.metrics.numbers import count
 from tersely.metrics.records import SampleTable, select
 from tersely.metrics.routing import Routed, route
 from tersely.metrics.serving import (
@@ -239,8 +240,10 @@ def _choose_caps(
 
 def _tell_side(side: Loaded) -> Iterator[str]:
     table, said = side.table, []
-    if table.ungraded:
-        said.append(f"{table.ungraded:,} ungraded samples left out.")
+    ungraded = table.ungraded - (side.failed.samples if side.failed else 0)
+    # The reader of another tool's file says it itself.
+    if ungraded > 0 and "read as" not in side.facts:
+        said.append(f"{count(ungraded, 'ungraded sample')} left out.")
     if not table.ends_known:
         said.append(
             "of some samples it is not known why they ended: they count as ended by themselves."

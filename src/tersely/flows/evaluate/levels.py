@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from tersely import targets
@@ -169,10 +170,12 @@ def body_levels(file: Path) -> tuple[SweepLevel, ...]:
 def check_levels(levels: Sequence[SweepLevel], *, option: str) -> None:
     """ConfigError unless there are two to twenty levels, each with a name of its own that a folder
     can have."""
+    if not levels:
+        raise ConfigError(f"{option} names 0 levels; a sweep compares two or more")
     if len(levels) < 2:
         raise ConfigError(
-            f"{option} names {len(levels)} level{'' if len(levels) == 1 else 's'}, and a sweep "
-            "compares two or more; name another, or use tersely eval for one"
+            f"{option} names 1 level, and a sweep compares two or more; name another, or evaluate "
+            f"{levels[0].name!r} alone{_alone(levels[0])}"
         )
     if len(levels) > MOST_LEVELS:
         raise ConfigError(f"{option} names {len(levels)} levels; sweep {MOST_LEVELS} at most")
@@ -189,6 +192,17 @@ def check_levels(levels: Sequence[SweepLevel], *, option: str) -> None:
             f"{option} names the level {twice!r} twice, and each has a folder of its name; give "
             "each a name of its own"
         )
+
+
+def _alone(level: SweepLevel) -> str:
+    """How ``tersely eval`` asks for one level; nothing of what it cannot say."""
+    if level.phrase:
+        return " with tersely eval, with the recipe's words in its problems"
+    sends = dict(level.sends)
+    given = {"--chat-template-kwargs": sends.pop(SETTINGS, None), "--extra-body": sends}
+    words = [f"{option} {quote(json.dumps(each))}" for option, each in given.items() if each]
+    words += ["--system-prompt @FILE"] if level.system_prompt else []
+    return f": tersely eval {' '.join(words)}".rstrip()
 
 
 def ranks_of(kind: SweepKind, levels: Sequence[SweepLevel]) -> tuple[int | None, ...]:

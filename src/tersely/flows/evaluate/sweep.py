@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,12 +13,14 @@ from tersely.core.lock import contents, lock_folder
 from tersely.core.manifest import FILE, EvaluationManifest, read_manifest
 from tersely.core.types import EvalRecord, Problem, StepRecord, StepTiming
 from tersely.dynamics.alarms import Alarm
-from tersely.engines.http.request import OWN_KEYS, check_endpoint
+from tersely.engines.http.request import OWN_KEYS, Chunk, check_endpoint
+from tersely.engines.http.sampler import HTTPSampler
 from tersely.engines.http.template import SETTINGS
 from tersely.flows.evaluate.levels import check_levels, describe_sends, is_set, merge
 from tersely.flows.evaluate.plan import Plan, check_plan
 from tersely.flows.evaluate.session import load_benchmark, run_evaluation, say_repeats
 from tersely.flows.observer import Observer
+from tersely.readers.evaluations import RECORDS_FILE
 from tersely.readers.sweeps import (
     SWEEP_FILE,
     SweepKind,
@@ -35,6 +38,9 @@ _FIELDS = {
     kind: f"; where the server has another name for it, give that with --{option}-field"
     for kind, option in _FIELD_OPTIONS.items()
 }
+_STATUS = re.compile(r"HTTP \d{3}")
+# Of a request that only asks whether the server takes one at all.
+PROBE_TOKENS = 16
 OnFirst = Callable[[Problem, EvalRecord], None]
 
 
@@ -153,14 +159,15 @@ def run_sweep(sweep: Sweep, *, observer: Observer, on_first: OnFirst | None = No
     """Samples and grades at each level what its folder does not hold yet.
 
     A level that the server refuses, or that fails otherwise, is written down with the reason, and
-    the others go on; the same command asks for it again.
+    the others go on; the same command asks for it again. A server that refuses the first of them
+    whatever its level is not asked for the others.
 
     Returns:
         The levels, with why nothing came of those that failed.
 
     Raises:
         ConfigError: the folder is of another sweep, or settings cannot be used as given.
-        EngineError: every level failed.
+        EngineError: every level failed, or the server has no such model or takes no request at all.
     """
     check_sweep(sweep)
     problems = load_benchmark(sweep.plan.benchmark, limit=sweep.plan.limit)
@@ -178,6 +185,8 @@ def run_sweep(sweep: Sweep, *, observer: Observer, on_first: OnFirst | None = No
                 )
                 reason = None
             except EngineError as error:
+                if place == 1 and _fails_anyway(sweep, problems[0], error):
+                    raise
                 reason = str(error)
                 log.warning("level %s failed: %s", level.name, reason)
             if record.levels[place - 1].refused != reason:
@@ -190,6 +199,28 @@ def run_sweep(sweep: Sweep, *, observer: Observer, on_first: OnFirst | None = No
                 f"{_fix(sweep.kind, str(failed[0].refused))}"
             )
     return record
+
+
+def _fails_anyway(sweep: Sweep, problem: Problem, failed: EngineError) -> bool:
+    """Whether the server fails a request in the same way that has nothing of a level.
+
+    Raises:
+        EngineError: it is not there, refuses the key, or has no such model.
+    """
+    plan = sweep.plan
+    if plan.server is None:
+        return False
+    sampler = HTTPSampler(plan.server)
+    sampler.check()
+    status = _STATUS.search(str(failed))
+    if status is None:
+        return False
+    spec = replace(plan.spec, cap_tokens=min(plan.spec.cap_tokens, PROBE_TOKENS))
+    try:
+        sampler.ask(Chunk(plan.asked([problem])[0], (0,)), spec)
+    except EngineError as error:
+        return status[0] in str(error)
+    return False
 
 
 def _fix(kind: SweepKind, refused: str) -> str:
@@ -225,8 +256,9 @@ def _open(sweep: Sweep, problems: Sequence[Problem]) -> SweepRecord:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether a level has its folder: a list alone is of a sweep that was refused at once."""
-    return any((folder / level.name).is_dir() for level in read_sweep(folder).levels)
+    """Whether a level has samples; a list without any is of a sweep that was refused at once."""
+    files = (folder / level.name / RECORDS_FILE for level in read_sweep(folder).levels)
+    return any(file.is_file() and file.stat().st_size for file in files)
 
 
 def _check_same_levels(sweep: Sweep, there: SweepRecord) -> None:

@@ -55,7 +55,25 @@ def load_problems(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
     sides = (_with_system(each, recipe.model.system_prompt) for each in (training, test))
     levels, target = recipe.effort, recipe.target
     training, test = (_announce(at_levels(each, levels), target) for each in sides)
+    _say_turns(recipe, len(training))
     return training, test
+
+
+def _say_turns(recipe: Recipe, problems: int) -> None:
+    """Warns where a target that remembers each problem meets none of them a second time."""
+    if recipe.target is None or recipe.sampling.without_signal == "refill":
+        return
+    declared = targets.declared(recipe.target.name)
+    asked = recipe.learner.steps * recipe.sampling.prompts_per_step
+    if declared.keeps and "problem" in declared.needs and asked <= problems:
+        warnings.warn(
+            f"target {recipe.target.name} remembers each problem, and none has a second turn in "
+            f"learner.steps = {recipe.learner.steps:,} of {recipe.sampling.prompts_per_step:,} "
+            f"prompts: there are {problems:,} problems; take more steps, or set "
+            f"problems.train_limit below {asked:,}",
+            TerselyWarning,
+            stacklevel=3,
+        )
 
 
 def at_levels(problems: Sequence[Problem], levels: Mapping[str, EffortLevel]) -> list[Problem]:

@@ -112,6 +112,16 @@ class Recipe(Section):
 
     def _check_target(self) -> None:
         rewards.check(self.reward.name, self.reward.parameters)
+        drawn = self.sampling
+        idle = rewards.idle(
+            self.reward.name,
+            self.reward.parameters,
+            samples=drawn.samples_per_prompt,
+            cap_tokens=drawn.cap_tokens,
+        )
+        if idle:
+            line = f"reward {self.reward.name} pays no heed to length in this run: {idle}"
+            warnings.warn(line, TerselyWarning, stacklevel=2)
         needs = rewards.needs(self.reward.name)
         if self.target is None:
             for field in sorted(needs & {"target_tokens", "weight"}):

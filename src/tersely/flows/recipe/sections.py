@@ -18,7 +18,7 @@ from tersely.algo import aggregations, losses
 from tersely.algo.advantages import MaskScope
 from tersely.algo.filters import GfpoRank
 from tersely.algo.masks import MASKED, STRATEGIES, Cells
-from tersely.core.errors import TerselyWarning, no_such
+from tersely.core.errors import TerselyWarning, no_such, shortened
 from tersely.engines.local.template import check_settings
 
 ShareBound = Annotated[float, Field(ge=0, le=1)]
@@ -160,6 +160,10 @@ class EngineSection(BaseModel):
 def _paid_or_masked(value: Any) -> Any:
     if isinstance(value, bool) or not (value == "masked" or isinstance(value, int | float)):
         raise ValueError(f'treatment.cells: a cell is a number or "masked", not {value!r}')
+    if value != "masked" and not abs(value) <= MOST:
+        raise ValueError(
+            f"treatment.cells: {shortened(value)} is above {MOST:g} in size; set a smaller one"
+        )
     return value
 
 

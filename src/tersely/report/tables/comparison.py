@@ -121,7 +121,8 @@ def write_caption(comparison: Comparison, *, heads: SideNames = ("before", "afte
     """What the numbers of a comparison rest on."""
     ungraded = comparison.ungraded_before, comparison.ungraded_after
     left_out = (
-        f" Ungraded samples left out: {ungraded[0]:,} {heads[0]}, {ungraded[1]:,} {heads[1]}."
+        f" Failed or ungraded samples left out: {ungraded[0]:,} {heads[0]}, "
+        f"{ungraded[1]:,} {heads[1]}."
         if any(ungraded)
         else ""
     )
