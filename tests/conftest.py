@@ -2,11 +2,13 @@
 line's own environment, which transformers reads when it is imported, whichever test does it."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).with_name("processes")))
 torch.set_num_threads(1)
 # Tables are of a fixed width where nothing says otherwise; a pytest of several processes does.
 os.environ.pop("COLUMNS", None)
