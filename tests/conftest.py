@@ -14,6 +14,8 @@ import typechecks  # noqa: E402
 
 typechecks.install()
 torch.set_num_threads(1)
+# No test cuts the power, and each would wait for the disk many times over.
+os.fsync = lambda _: None
 # Tables are of a fixed width where nothing says otherwise; a pytest of several processes does.
 os.environ.pop("COLUMNS", None)
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
