@@ -2,16 +2,63 @@
 line's own environment, which transformers reads when it is imported, whichever test does it."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "processes"))
+import typechecks  # noqa: E402
+
+typechecks.install()
 torch.set_num_threads(1)
+# No test cuts the power, and each would wait for the disk many times over.
+os.fsync = lambda _: None
 # Tables are of a fixed width where nothing says otherwise; a pytest of several processes does.
 os.environ.pop("COLUMNS", None)
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+# The files that take longest, longest first: one that was begun last would run on alone.
+LONG = [
+    "flows/study/test_run.py",
+    "flows/train/test_going_on.py",
+    "flows/train/test_everything_trains.py",
+    "flows/train/test_resume.py",
+    "cli/test_hostile.py",
+    "cli/test_advise.py",
+    "cli/test_train.py",
+    "flows/evaluate/test_failed_samples.py",
+    "cli/test_compare.py",
+    "cli/test_evaluations.py",
+    "cli/test_sweep.py",
+    "flows/lint/test_lint.py",
+    "test_docs.py",
+    "flows/test_diagnose.py",
+    "metrics/test_chance.py",
+    "flows/evaluate/test_folder_faults.py",
+    "bench/test_gpu.py",
+    "flows/evaluate/test_evaluation.py",
+    "flows/evaluate/test_open_thinking.py",
+    "flows/test_published.py",
+    "flows/train/test_tracked.py",
+    "report/pages/test_card.py",
+    "test_surface.py",
+    "engines/http/test_sampler.py",
+    "tasks/sandbox/test_hostile.py",
+    "tasks/grading/test_workers.py",
+    "cli/test_habits.py",
+    "cli/test_files_of_others.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {HERE / name: number for number, name in enumerate(LONG)}
+    assert all(file.is_file() for file in place), "LONG names a file that is not there"
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,14 @@
 
 import json
 import math
+import os
 import shutil
 import signal
-import subprocess
-import sys
 import tomllib
 from functools import wraps
 from pathlib import Path
 
+import children
 import pytest
 from click.testing import Result
 from transformers import AutoTokenizer
@@ -229,15 +229,11 @@ def test_the_printed_recipe_can_be_read_again(tmp_path: Path) -> None:
 
 def test_an_interrupt_stops_after_the_step_and_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    words = [sys.executable, "-m", "tersely", "train", str(TINY), "--out", str(folder)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("step 1/"):
-                process.send_signal(signal.SIGINT)
-                break
-        messages = process.stderr.read()
-    assert process.returncode == 130, messages
+    child = children.start(children.TERSELY, "train", TINY, "--out", folder)
+    child.wait_for("\nstep 1/")
+    os.kill(child.process.pid, signal.SIGINT)
+    code, _, messages = child.wait()
+    assert code == 130, messages
     assert "saved. Go on with: tersely train" in messages
     assert "--resume" in messages
     done = len((folder / "steps.jsonl").read_text().splitlines())

@@ -43,7 +43,12 @@ BROKEN = {
 
 def names(package: str) -> list[str]:
     """The names that a recipe may use: the files of the package, sorted."""
-    return sorted(module.name for module in iter_modules(import_module(package).__path__))
+    return list(_files(package))
+
+
+@cache
+def _files(package: str) -> tuple[str, ...]:
+    return tuple(sorted(m.name for m in iter_modules(import_module(package).__path__)))
 
 
 def load(package: str, name: str) -> Callable[..., Any]:

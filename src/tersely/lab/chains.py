@@ -10,11 +10,11 @@ OPS_AT_LEVEL = (1, 3, 4, 6, 7, 9, 10, 12)
 
 
 def _draw(level: int, rng: np.random.Generator) -> Task:
-    digits = rng.integers(0, 10, size=OPS_AT_LEVEL[level - 1] + 1)
-    signs = rng.choice(list("+-*"), size=len(digits) - 1)
+    digits = rng.integers(0, 10, size=OPS_AT_LEVEL[level - 1] + 1).tolist()
+    signs = rng.integers(0, 3, size=len(digits) - 1).tolist()
     return Task(
         start=str(digits[0]),
-        ops=tuple(f"{sign}{digit}" for sign, digit in zip(signs, digits[1:], strict=True)),
+        ops=tuple(f"{'+-*'[sign]}{digit}" for sign, digit in zip(signs, digits[1:], strict=True)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -61,8 +62,15 @@ def draw_problems(
 
     A level with few distinct prompts (level 1) gives what it has and the others make up for it.
     """
+    return list(_drawn(per_family, seed, split, tuple(families), tuple(levels)))
+
+
+# What is drawn depends on the arguments alone; the default recipe's two sides take half a second.
+@lru_cache(maxsize=8)
+def _drawn(
+    per_family: int, seed: int, split: Split, families: tuple[str, ...], levels: tuple[int, ...]
+) -> tuple[Problem, ...]:
     rng = np.random.default_rng([seed, list(Split).index(split)])
-    levels = tuple(levels)
     found: dict[str, Problem] = {}
     for number in range(per_family):
         for name in families:
@@ -73,4 +81,4 @@ def draw_problems(
                 if problem.id not in found:
                     found[problem.id] = problem
                     break
-    return list(found.values())
+    return tuple(found.values())

@@ -20,12 +20,13 @@ MOVES = {
     "Y": (0, 1, 3, 2),
     "O": (3, 1, 2, 0),
 }
+NAMES = "".join(MOVES)
 
 
 def _draw(level: int, rng: np.random.Generator) -> Task:
     return Task(
-        start="".join(rng.permutation(list("abcd"))),
-        ops=tuple(str(move) for move in rng.choice(list(MOVES), size=level)),
+        start="".join("abcd"[place] for place in rng.permutation(4)),
+        ops=tuple(NAMES[number] for number in rng.integers(0, len(NAMES), size=level)),
     )
 
 

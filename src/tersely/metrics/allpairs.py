@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from tersely.metrics.intervals import (
     RESAMPLES,
@@ -101,5 +101,5 @@ def smallest_seen(standard_error: float, n_problems: int, *, tests: int) -> floa
     """
     if not np.isfinite(standard_error) or 2.0 ** (1 - n_problems) * tests >= ALPHA:
         return float("nan")
-    quantiles = t.ppf([1 - ALPHA / (2 * tests), POWER], n_problems - 1)
+    quantiles = stdtrit(n_problems - 1, [1 - ALPHA / (2 * tests), POWER])
     return float(quantiles.sum() * standard_error)

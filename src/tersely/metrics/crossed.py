@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from tersely.metrics.intervals import LEVEL
 from tersely.metrics.significance import POWER
@@ -53,7 +53,7 @@ def mean_effect(values_KP: Float[np.ndarray, "K P"]) -> Effect:
     if not freedom > 0:
         return NOTHING._replace(estimate=estimate, n_seeds=seeds, n_problems=problems)
     error = float(np.sqrt(variance))
-    half, power = (float(t.ppf(at, freedom)) for at in (1 - (1 - LEVEL) / 2, POWER))
+    half, power = (float(stdtrit(freedom, at)) for at in (1 - (1 - LEVEL) / 2, POWER))
     return Effect(
         estimate,
         estimate - half * error,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -153,7 +153,7 @@ def expanded_percentiles(
     )
     usable_M = (n_problems_M >= 2) & (defined_M > 0)
     ends = []
-    for tail_M in (norm.cdf(-wide_M), norm.cdf(wide_M)):
+    for tail_M in (ndtr(-wide_M), ndtr(wide_M)):
         place_M = np.where(usable_M, tail_M, 0.0) * np.maximum(defined_M - 1, 0)
         below_M = np.floor(place_M).astype(np.int64)
         above_M = np.minimum(below_M + 1, np.maximum(defined_M - 1, 0))
@@ -221,7 +221,7 @@ def _wilson(
 
 
 def _student(n_problems_M: Int[np.ndarray, " M"], *, level: float) -> Float[np.ndarray, " M"]:
-    quantile_M = t.ppf(1 - (1 - level) / 2, np.maximum(n_problems_M - 1, 1))
+    quantile_M = stdtrit(np.maximum(n_problems_M - 1, 1), 1 - (1 - level) / 2)
     return np.asarray(np.where(n_problems_M >= 2, quantile_M, np.nan))
 
 

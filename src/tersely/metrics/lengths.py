@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from tersely.metrics.intervals import LEVEL, Interval, Sums, clustered_errors
 from tersely.metrics.records import UNKNOWN_TOKENS, SampleTable
@@ -153,7 +153,7 @@ def _quantile(
         return Interval(value, np.nan, np.nan, n_problems, sorted_N.size)
     below_P = (among_PS & (tokens_PS <= value)).sum(axis=1).astype(np.float64)
     error = float(clustered_errors(Sums(below_P[:, None], count_P[:, None]))[0])
-    reach = float(t.ppf(1 - (1 - LEVEL) / 2, n_problems - 1)) * error
+    reach = float(stdtrit(n_problems - 1, 1 - (1 - LEVEL) / 2)) * error
     low, high = np.quantile(sorted_N, np.clip([q - reach, q + reach], 0.0, 1.0)).tolist()
     return Interval(value, low, high, n_problems, sorted_N.size)
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import binomtest
 
 from tersely.core.errors import ConfigError
 
@@ -85,6 +84,9 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share; NaN for n = 0."""
     if n == 0:
         return float("nan"), float("nan")
+    # Half a second to load, which every command would wait for.
+    from scipy.stats import binomtest
+
     found = binomtest(right, n).proportion_ci(method="wilson")
     return float(found.low), float(found.high)
 

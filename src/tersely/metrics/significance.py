@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from tersely.metrics.intervals import LEVEL, Sums
 
@@ -100,7 +100,7 @@ def minimum_detectable(standard_error: float, *, n_problems: int) -> float:
     """
     if n_problems < 2 or not np.isfinite(standard_error):
         return float("nan")
-    quantiles = t.ppf([1 - (1 - LEVEL) / 2, POWER], n_problems - 1)
+    quantiles = stdtrit(n_problems - 1, [1 - (1 - LEVEL) / 2, POWER])
     return float(quantiles.sum() * standard_error)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import t
+from scipy.special import stdtr, stdtrit
 
 from tersely.metrics.intervals import LEVEL, Interval, Sums, averages, estimate, resample_counts
 from tersely.metrics.serving import ServingGrid, ServingSetting
@@ -97,7 +97,7 @@ def one_critical(problems: int, *, level: float = LEVEL) -> float:
     """The same for one figure by itself: Student's; NaN likewise."""
     if problems < FEWEST_PROBLEMS:
         return np.nan
-    return float(t.ppf(1 - (1 - level) / 2, max(problems - 1, 1)))
+    return float(stdtrit(max(problems - 1, 1), 1 - (1 - level) / 2))
 
 
 def draw_normal(
@@ -186,7 +186,7 @@ def bound_shares(
 ) -> list[Interval]:
     """Shares, with Wilson's interval at that many standard errors; none at a critical of NaN."""
     problems, settings = sums.a_PM.shape
-    level = 1 - 2 * max(float(t.sf(critical, max(problems - 1, 1))), TINY)
+    level = 1 - 2 * max(float(stdtr(max(problems - 1, 1), -critical)), TINY)
     shares = estimate(
         sums,
         shares_M=np.ones(settings, dtype=bool),

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import comb
-from scipy.stats import binom
 
 from tersely.metrics.records import NO_ANSWER, RIGHT, UNKNOWN_ANSWER, SampleTable
 
@@ -153,6 +152,9 @@ def _some_vote(ballots: Ballots, n: int, *, votes: int) -> Float[np.ndarray, " U
     common: so no number is too large for a float, and what is negligible is seen.
     """
     p = votes / n
+    # Half a second to load, which every command would wait for.
+    from scipy.stats import binom
+
     ways_XD = binom.pmf(np.arange(votes + 1), np.arange(n + 1)[:, None], p)
     won_U = np.zeros(len(ballots.right_N))
     for j in range(1, votes + 1):

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import children
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -114,27 +115,27 @@ def test_a_finished_evaluation_is_not_sampled_again(whole):
 
 
 def test_killed_by_the_system_and_rerun_it_holds_the_same_samples(tmp_path):
-    command = [sys.executable, "-m", "tersely", "eval", "--benchmark", "lab", "--limit", "60"]
-    command += ["--samples", "4", "--cap-tokens", "160", "--threads", "1", "--rows", "24", "--out"]
+    words = ["eval", "--benchmark", "lab", "--limit", "20", "--samples", "4", "--cap-tokens", "80"]
+    words += ["--threads", "1", "--rows", "8", "--out", tmp_path / "killed"]
     records = tmp_path / "killed" / "records.jsonl"
-    with subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL) as run:
-        until = time.monotonic() + 120
-        while not (records.is_file() and records.read_bytes().count(b"\n") > 40):
-            assert run.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.02)
-        os.kill(run.pid, signal.SIGKILL)
-        run.wait()
-    assert 40 < records.read_bytes().count(b"\n") < 240
+    child = children.start(children.TERSELY, *words)
+    until = time.monotonic() + 120
+    while not (records.is_file() and records.read_bytes().count(b"\n") > 10):
+        assert child.process.is_alive(), child.stderr
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.kill(child.process.pid, signal.SIGKILL)
+    child.wait()
+    assert 10 < records.read_bytes().count(b"\n") < 80
     again = Plan(
         model="lab",
         benchmark="lab",
         out=tmp_path / "killed",
-        spec=SamplingSpec(samples=4, cap_tokens=160, seed=0),
-        budgets=(10, 20, 40, 80, 160),
+        spec=SamplingSpec(samples=4, cap_tokens=80, seed=0),
+        budgets=(5, 10, 20, 40, 80),
         protocol=Protocol.FINISHED,
-        limit=60,
-        rows=24,
+        limit=20,
+        rows=8,
     )
     run_evaluation(again, observer=QUIET)
     run_evaluation(replace(again, out=tmp_path / "whole"), observer=QUIET)

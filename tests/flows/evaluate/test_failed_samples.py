@@ -78,6 +78,12 @@ def test_a_problem_that_always_fails_costs_its_own_samples_only(
     assert said.index("samples failed") < said.index("right within each budget")
     assert "--retry-failed" in said
 
+
+def test_a_failed_sample_is_not_asked_for_again_and_is_said_again(
+    server, benchmark, tmp_path
+) -> None:
+    server.answer = fails_on(BAD, REFUSED["400"])
+    run(server, benchmark, tmp_path / "run")
     asked = len(server.bodies)
     again = run(server, benchmark, tmp_path / "run")
     assert (again.exit_code, len(server.bodies)) == (0, asked), again.output

@@ -1,21 +1,14 @@
 """Evaluation, curate and study folders: one writer, records as written, room on the disk."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
+import children
 import pytest
 from typer.testing import CliRunner
 
 from tersely.cli import app
 
-LIMITED = """
-import resource, sys
-from tersely.cli import app
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-app(sys.argv[2:])
-"""
 file = Path(__file__).parents[2] / "core" / "holding.py"
 spec = importlib.util.spec_from_file_location("holding", file)
 holding = importlib.util.module_from_spec(spec)
@@ -120,8 +113,7 @@ def test_a_second_process_in_any_folder_that_is_written_to_is_refused(
 @pytest.mark.parametrize("limit_bytes", [300, 1_500, 6_000])
 def test_a_full_disk_keeps_what_was_sampled_and_the_same_command_goes_on(limit_bytes, tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-c", LIMITED, str(limit_bytes), *words(out)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = children.run(children.LIMITED, limit_bytes, *words(out))
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     (line,) = [each for each in ended.stderr.splitlines() if each.startswith("error:")]

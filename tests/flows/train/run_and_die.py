@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from tersely.cli import offline  # noqa: F401, as every command begins
 from tersely.core import jsonl
 from tersely.engines.learning import checkpoints
 from tersely.flows.observer import QUIET, Quiet

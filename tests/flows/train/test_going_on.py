@@ -2,10 +2,9 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import children
 import pytest
 from typer.testing import CliRunner
 
@@ -13,13 +12,6 @@ from tersely.cli import app
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 CLOCKS = {"timings.jsonl", "manifest.json", "report.html"}
-# A limit on the size of files is met as a full disk is.
-LIMITED = """
-import resource, sys
-from tersely.cli import app
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-app(sys.argv[2:])
-"""
 
 
 def tersely(*words):
@@ -207,8 +199,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_once_there_is_room(
     limit_bytes, finished, tmp_path
 ):
     run = tmp_path / "run"
-    command = [sys.executable, "-c", LIMITED, str(limit_bytes), "train", str(TINY), "--out"]
-    ended = subprocess.run([*command, str(run)], capture_output=True, text=True, check=False)
+    ended = children.run(children.LIMITED, limit_bytes, "train", TINY, "--out", run)
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     (line,) = [each for each in ended.stderr.splitlines() if each.startswith("error:")]

@@ -3,10 +3,9 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import children
 import pytest
 
 import tersely
@@ -32,16 +31,10 @@ def init(**given):
 """
 
 
-def train(run: Path, *words: str, clients: Path) -> "subprocess.CompletedProcess[str]":
+def train(run: Path, *words: str, clients: Path) -> children.Ended:
     paths = [str(clients), str(Path(tersely.__file__).parents[1])]
-    return subprocess.run(
-        [sys.executable, "-m", "tersely", "train", str(TINY), "--out", str(run), *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    env = {"PYTHONPATH": os.pathsep.join(paths)}
+    return children.run(children.TERSELY, "train", TINY, "--out", run, *words, env=env)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import httpx
 from tersely.core.errors import EngineError
 from tersely.engines.http.failures import is_of_server
 from tersely.engines.http.reply import Transient, read_models
-from tersely.engines.http.request import Dialect, Endpoint, headers_of
+from tersely.engines.http.request import Dialect, Endpoint, certificates, headers_of
 
 LONGEST_PROBE_WAIT_S = 60.0
 # So many failures in a row mean that a server keeps failing, and not that a request is hard.
@@ -118,7 +118,7 @@ class ServerPool:
     async def _wait_for(self, server: PooledServer) -> None:
         wait_s = min(self.endpoint.backoff_s * 2 ** (server.left_out - 1), LONGEST_PROBE_WAIT_S)
         async with httpx.AsyncClient(
-            headers=headers_of(self.endpoint), timeout=PROBE_TIMEOUT_S
+            headers=headers_of(self.endpoint), timeout=PROBE_TIMEOUT_S, verify=certificates()
         ) as client:
             while not server.is_up:
                 await asyncio.sleep(wait_s)

@@ -1,11 +1,14 @@
 """A chat-completions server, the requests that it gets and how its refusals read."""
 
 import json
+import os
+import ssl
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import blake2b
 from typing import NamedTuple
 from urllib.request import getproxies, proxy_bypass
@@ -200,6 +203,16 @@ def headers_of(endpoint: Endpoint) -> dict[str, str]:
     """What goes above every request."""
     key = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
     return {"Content-Type": "application/json", **key}
+
+
+def certificates() -> ssl.SSLContext:
+    """Whom every connection trusts. Reading them takes longer than a small request: once."""
+    return _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@cache
+def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 def describe(error: httpx.RequestError | httpx.InvalidURL) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,6 +34,7 @@ from tersely.engines.http.request import (
     Dialect,
     Endpoint,
     body_of,
+    certificates,
     describe,
     headers_of,
     postponed,
@@ -70,7 +70,6 @@ class RequestRun:
     endpoint: Endpoint
     spec: SamplingSpec
     pool: ServerPool
-    certificates: ssl.SSLContext
     on_completion: OnCompletion
     tally: FailureTally
     retries: RetryLines
@@ -104,7 +103,7 @@ class RequestRun:
         return httpx.AsyncClient(
             headers=headers_of(self.endpoint),
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
-            verify=self.certificates,
+            verify=certificates(),
         )
 
     async def ask(self, client: httpx.AsyncClient, chunk: Chunk, *, cap_tokens: int) -> list[Said]:

@@ -19,6 +19,7 @@ from tersely.engines.http.request import (
     Chunk,
     Dialect,
     Endpoint,
+    certificates,
     check_endpoint,
     chunks_of,
     describe,
@@ -187,7 +188,6 @@ class HTTPSampler:
             endpoint,
             spec,
             make_pool(endpoint, Dialect(token_ids=self._with_tokens, logprobs=logprobs)),
-            httpx.create_ssl_context(),
             on_completion,
             FailureTally(
                 concurrency=endpoint.concurrency,
@@ -226,7 +226,7 @@ def _find_model(endpoint: Endpoint, server: str) -> ListedModel | None:
     url = f"{server.rstrip('/')}/models"
     timeout = httpx.Timeout(CHECK_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     try:
-        reply = httpx.get(url, headers=headers_of(endpoint), timeout=timeout)
+        reply = httpx.get(url, headers=headers_of(endpoint), timeout=timeout, verify=certificates())
     except (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.DecodingError) as error:
         log.warning("%s: %s: the model is not checked", url, describe(error))
         return None

@@ -15,7 +15,7 @@ from tersely.core.types import Completion, Finish, Problem, SamplingSpec
 from tersely.engines.http.continuing import Prefix, Way, path_of
 from tersely.engines.http.reply import Said, text_of
 from tersely.engines.http.reply_tokens import read_ids
-from tersely.engines.http.request import Chunk, Endpoint, Refused, headers_of
+from tersely.engines.http.request import Chunk, Endpoint, Refused, certificates, headers_of
 from tersely.engines.http.sampler import HTTPSampler
 from tersely.engines.http.template import load_served, settings_of
 from tersely.engines.http.way import Tried, bound_tokens, fault_of
@@ -278,6 +278,7 @@ def ask_tokens(endpoint: Endpoint, text: str) -> tuple[int, ...] | None:
             json=body,
             headers=headers_of(endpoint),
             timeout=TOKENIZE_TIMEOUT_S,
+            verify=certificates(),
         )
         found = reply.json() if reply.is_success else None
     except (httpx.RequestError, httpx.InvalidURL, ValueError):

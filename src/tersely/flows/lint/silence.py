@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import comb
-from scipy.stats import binom
 
 # Pass rates that prompts may have, and how far the fit of their distribution is driven.
 RATES_R = np.linspace(0.0, 1.0, 101)
@@ -71,6 +70,9 @@ def spread_rates(
     from 4.
     """
     seen, times = np.unique(np.stack([count_P, of_P], axis=1), axis=0, return_counts=True)
+    # Half a second to load, which every command would wait for.
+    from scipy.stats import binom
+
     likely_KR = binom.pmf(seen[:, :1], seen[:, 1:], RATES_R[None, :])
     weight_R = np.full(len(RATES_R), 1 / len(RATES_R))
     for _ in range(FIT_STEPS):
