@@ -13,9 +13,9 @@ FALL, LEAST_FALL = 0.1, 0.04
 SHORT = (START, 2)
 # So much of its accuracy a healthy run may give for length.
 GIVEN = 0.03
-# Evaluations: their windows, how many standard errors show a loss, and after how many usual
-# distances none is waited for.
-EVALUATIONS, LOOKS_HELD_OUT, LONGEST_WAIT = (3, 1), 30.0, 2.5
+# Evaluations: their windows; looks as in ``noise.LOOKS``; how long the next one is waited for, in
+# usual distances and, where the last one was before the fall, in records.
+EVALUATIONS, LOOKS_HELD_OUT, LONGEST_WAIT, MOST_WAITED = (3, 1), 30.0, 2.5, 40
 CANNOT_TELL = (
     "; the log does not say how hard its prompts were: if they were made harder on purpose, this "
     "need not be a loss (give --column difficulty= or eval_accuracy=)"
@@ -73,25 +73,28 @@ def below(
 
 
 def held_out_stands(log: NoisyLog, column: NoisyColumn, move: Move) -> bool:
-    """Neither the last evaluation nor the last two lost 3 standard errors and half of what the
-    column had lost by then, compared with the last four up to the earlier window's end (or with
-    the first). One that is overdue is not waited for."""
+    """Neither the last evaluation nor the last two lost clearly, and half of what the column had
+    lost by then, compared with the last four up to the earlier window's end (or with the first).
+    One that is overdue is not waited for."""
     held_out = log.get("eval_accuracy")
     if held_out is None or held_out.size < 2 or move.before <= 0:
         return False
-    usual = float(np.median(np.diff(held_out.step_K)))
-    if log.step_N[-1] - held_out.step_K[-1] > LONGEST_WAIT * usual:
+    last, usual = float(held_out.step_K[-1]), float(np.median(np.diff(held_out.step_K)))
+    by_then = column.mean_until(last, float(column.step_K[-1] - move.lately))
+    seen = by_then <= (move.before + move.after) / 2
+    if log.step_N[-1] - last > LONGEST_WAIT * usual or (
+        not seen and (log.step_N > last).sum() > MOST_WAITED
+    ):
         return False
     early_K = held_out.step_K <= max(move.until, held_out.step_K[0])
     before_K, after_K = held_out.value_K[early_K][-4:], held_out.value_K[~early_K]
     if not after_K.size:
         return True
-    by_then = column.mean_until(float(held_out.step_K[-1]), float(column.step_K[-1] - move.lately))
     half = (1 - by_then / move.before) / 2 * before_K.mean()
     errors = (2 * np.log(LOOKS_HELD_OUT * after_K.size)) ** 0.5
-    for last in (1, 2)[: after_K.size]:
-        error = np.hypot(held_out.error(last), held_out.error(before_K.size))
-        if before_K.mean() - after_K[-last:].mean() >= max(half, errors * error):
+    for count in (1, 2)[: after_K.size]:
+        error = np.hypot(held_out.error(count), held_out.error(before_K.size))
+        if before_K.mean() - after_K[-count:].mean() >= max(half, errors * error):
             return False
     return True
 
