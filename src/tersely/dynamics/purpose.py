@@ -15,7 +15,7 @@ SHORT = (START, 2)
 GIVEN = 0.03
 # Evaluations: their windows; looks as in ``noise.LOOKS``; how long the next one is waited for, in
 # usual distances and, where the last one was before the fall, in records.
-EVALUATIONS, LOOKS_HELD_OUT, LONGEST_WAIT, MOST_WAITED = (3, 1), 30.0, 2.5, 40
+EVALUATIONS, LOOKS_HELD_OUT, LONGEST_WAIT, MOST_WAITED = (3, 1), 30.0, 5.0, 40
 CANNOT_TELL = (
     "; the log does not say how hard its prompts were: if they were made harder on purpose, this "
     "need not be a loss (give --column difficulty= or eval_accuracy=)"
