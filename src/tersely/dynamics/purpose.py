@@ -80,7 +80,7 @@ def held_out_stands(log: NoisyLog, column: NoisyColumn, move: Move) -> bool:
     if held_out is None or held_out.size < 2 or move.before <= 0:
         return False
     last, usual = float(held_out.step_K[-1]), float(np.median(np.diff(held_out.step_K)))
-    by_then = column.mean_until(last, float(column.step_K[-1] - move.lately))
+    by_then = column.mean_until(last)
     seen = by_then <= (move.before + move.after) / 2
     if log.step_N[-1] - last > LONGEST_WAIT * usual or (
         not seen and (log.step_N > last).sum() > MOST_WAITED
