@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from tersely.dynamics.noise import START, Move, NoisyColumn, NoisyLog
 
 CLEAR_ERRORS, TARGET_MOVED = 2.0, 0.03
-FALL, LEAST_FALL = 0.1, 0.04
+FALL, LEAST_FALL = 0.12, 0.04
 # Records of the earlier and the later window, at least.
 SHORT = (START, 2)
 # So much of its accuracy a healthy run may give for length.
@@ -40,7 +40,7 @@ def target_moved(log: NoisyLog, move: Move) -> int:
 
 @lru_cache(maxsize=1)
 def accuracy_fall(log: NoisyLog) -> Move | None:
-    """Accuracy 10% and 4 points below its best, 3% of it given, if prompts did not become harder
+    """Accuracy 12% and 4 points below its best, 3% of it given, if prompts did not become harder
     and held-out accuracy, where it is known, fell too; what it lost counts with the accuracy's."""
     accuracy, held_out = log.get("accuracy"), log.get("eval_accuracy")
     if accuracy is None:
@@ -67,7 +67,7 @@ def left(log: NoisyLog, name: str) -> float:
 def below(
     before: Float[np.ndarray, " P"], after: Float[np.ndarray, " P"]
 ) -> Bool[np.ndarray, " P"]:
-    """A tenth and 4 points."""
+    """12% and 4 points."""
     enough_P: Bool[np.ndarray, " P"] = before - after >= np.maximum(FALL * before, LEAST_FALL)
     return enough_P
 
