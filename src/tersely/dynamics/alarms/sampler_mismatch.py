@@ -19,7 +19,7 @@ def sampler_mismatch(log: NoisyLog) -> str | None:
     if gap is None or gap.size < FEWEST:
         return None
     recent = float(np.median(gap.value_K[-20:]))
-    rise = gap.rose(lambda b, a: a >= max(LEAST_NATS, TIMES * b), from_start=True)
+    rise = gap.rose(lambda b, a: a >= np.maximum(LEAST_NATS, TIMES * b), from_start=True)
     if recent < MOST_NATS and rise is None:
         return None
     return (
