@@ -181,7 +181,7 @@ def _follow(
 
 def _draw(found: "Diagnosis", path: Path) -> Group:
     lines = [
-        draw_text(f"{path}: {found.steps:,} steps, the last is {found.last_step}", "bold"),
+        draw_text(f"{path}: {found.steps:,} records, the last of step {found.last_step}", "bold"),
         draw_text(found.stage, ""),
         *(draw_text(f"• {effect}", "") for effect in found.effects),
     ]

@@ -11,6 +11,7 @@ for what is not. It counts where it is as large as a rule asks for and ``ERRORS`
 log is looked at hundreds of times, at many earlier windows each, by some twenty rules.
 """
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
@@ -27,6 +28,8 @@ START, RECENT = 10, 20
 ERRORS, ERRORS_OF_EXTREME, ERRORS_OF_REST = 4.25, 4.75, 3.5
 WILD = 4.0
 MOST_CORRELATED = 0.9
+# Where a record stands for several steps, half as many are enough as those steps, but not below 5.
+SPARSE, FEW, SHORTEST = 2.0, 5, 3
 ROUNDING = 1e-9
 # Records by which the noise is measured.
 LATELY = 400
@@ -86,6 +89,20 @@ class NoisyColumn:
         self._least = least
 
     @cached_property
+    def gap_steps(self) -> float:
+        """The steps for which a record stands: the usual distance of two."""
+        gap_K = np.diff(self.step_K[-LATELY:])
+        return max(1.0, float(np.median(gap_K))) if gap_K.size else 1.0
+
+    def records(self, steps: int, *, least: int = FEW) -> int:
+        """How many records do for so many steps: fewer where the log was written seldom."""
+        return min(steps, max(least, math.ceil(SPARSE * steps / self.gap_steps)))
+
+    def covers(self, steps: int) -> bool:
+        """There are records enough for so many steps."""
+        return self.size >= self.records(steps)
+
+    @cached_property
     def _spreads(self) -> tuple[float, float]:
         """Of the differences over one record and over two; 0 for two where most values repeat."""
         value_K = self.value_K[-LATELY:]
@@ -134,11 +151,11 @@ class NoisyColumn:
 
     def start(self, records: int = START) -> float:
         """Mean of the first records."""
-        return self.mean(0, min(records, self.size))
+        return self.mean(0, min(self.records(records), self.size))
 
     def recent(self, records: int = RECENT) -> float:
         """Mean of the last records."""
-        return self.mean(max(0, self.size - records), self.size)
+        return self.mean(max(0, self.size - self.records(records)), self.size)
 
     def fell(
         self,
@@ -169,9 +186,10 @@ class NoisyColumn:
         given: float = 0.0,
     ) -> Move | None:
         errors = ERRORS if from_start else ERRORS_OF_EXTREME
-        for window in (each for each in LATELY_OVER if shortest <= each <= self.size - START):
+        start, shortest = self.records(START), self.records(shortest, least=SHORTEST)
+        for window in (each for each in LATELY_OVER if shortest <= each <= self.size - start):
             after = self.mean(self.size - window, self.size)
-            for early in EARLIER_OVER:
+            for early in (start, *EARLIER_OVER) if start < START else EARLIER_OVER:
                 if not window <= early <= self.size - window:
                     continue
                 last = 1 if from_start else self.size - window - early + 1

@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 
 from tersely.dynamics.alarms import (
-    RECENT,
-    START,
     Alarm,
     Severity,
+    fewest_records,
     first_alarms,
     rules,
     standing_alarms,
 )
 from tersely.dynamics.alarms.curve_ended import say_ended, say_gaps
+from tersely.dynamics.alarms.nothing_learned import say_solved
 from tersely.dynamics.decay import DecayShape
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
@@ -30,8 +30,13 @@ READ = (
     "target_tokens",
 )
 # Alarms that say that accuracy is being lost.
-LOSSES = ("reasoning collapse", "accuracy falling", "reward hacking", "held out falling")
-FEWEST_OF_ALARMS = START + RECENT
+LOSSES = (
+    "reasoning collapse",
+    "accuracy falling",
+    "reward hacking",
+    "held out falling",
+    "reward falling",
+)
 # What a stage may have moved: our words for it, and the digits that tell it.
 EFFECTS = {
     "accuracy": ("accuracy", 3),
@@ -91,7 +96,7 @@ def _say_stage(log: StepLog, stages: Stages, *, errors: Sequence[str]) -> str:
             DecayShape.CONSTANT: "length is steady",
             DecayShape.LINE: "length moves along a line",
         }.get(stages.shape, "length has not fallen by a fifth, or along no curve that is known")
-        return f"No length adaptation is seen: {how} over {log.step_N.size} steps."
+        return f"No length adaptation is seen: {how} over {log.step_N.size} records."
     fell = (
         f"length falls from {stages.initial_tokens:,.0f} towards {stages.plateau_tokens:,.0f} "
         f"tokens with a time constant of {stages.tau_steps:.0f} steps"
@@ -131,7 +136,7 @@ def _say_effects(log: StepLog, stages: Stages) -> list[str]:
             half = 1.96 * float(np.sqrt((first.var(ddof=1) + last.var(ddof=1)) / first.size))
             parts.append(
                 f"Stage {stage}: {words} {first.mean():.{digits}f} → {last.mean():.{digits}f} "
-                f"({change:+.{digits}f} ± {half:.{digits}f}, five steps at each end)."
+                f"({change:+.{digits}f} ± {half:.{digits}f}, five records at each end)."
             )
     return parts
 
@@ -158,23 +163,29 @@ def _say_silent(log: StepLog) -> list[str]:
     return said
 
 
+def _say_few(log: StepLog) -> list[str]:
+    """Whether the log is too short, in records, of which a log may have one every ten steps."""
+    usual = [rule for rule in rules() if rule.fewest is None]
+    count, alarms = log.step_N.size, max(fewest_records(log, usual).values())
+    lacking = {"stages": FEWEST_STEPS, "alarms": alarms}
+    said = " and ".join(f"{what} ({least})" for what, least in lacking.items() if count < least)
+    if not said:
+        return []
+    over = f" (steps {log.step_N[0]:.0f} to {log.step_N[-1]:.0f})" if count > 1 else ""
+    return [f"{count} records{over} are too few for {said}."]
+
+
 def _say_unknown(log: StepLog) -> list[str]:
-    unknown = []
-    if log.step_N.size < FEWEST_STEPS:
-        unknown.append(
-            f"{log.step_N.size} steps are too few for stages ({FEWEST_STEPS}) and alarms "
-            f"({FEWEST_OF_ALARMS})."
-        )
-    elif log.step_N.size < FEWEST_OF_ALARMS:
-        unknown.append(f"{log.step_N.size} steps are too few for alarms ({FEWEST_OF_ALARMS}).")
+    unknown = _say_few(log)
     blank = [n for n in (*READ, "loss", "grad_norm") if n in log.columns and log.get(n) is None]
     unknown += _say_silent(log)
     if blank:
         unknown.append(f"Without a finite value at any step: {', '.join(blank)}.")
     if ended := say_ended(log):
         unknown.append(f"{ended} to {log.step_N[-1]:.0f}, the last.")
-    if gaps := say_gaps(log):
-        unknown.append(gaps)
+    unknown += say_gaps(log)
+    if solved := say_solved(log):
+        unknown.append(solved)
     if log.repeated_steps:
         unknown.append(f"{log.repeated_steps} records were superseded by a restart and left out.")
     difficulty = log.get("difficulty")

@@ -16,14 +16,15 @@ made runs. A file declares beside the function
 ``PLACE: int``
     Its place among the alarms of one step: lower is said earlier.
 ``FEWEST: int``
-    Steps from which it can be raised, if not ``START + RECENT``.
+    Steps from which it can be raised, if not ``START + RECENT``; in records that stand for several
+    steps each, twice as many, but 8 records.
 ``EVERY_RECORD: bool``
     It reads gaps, so that a long log is not thinned for it; it then has all its ``moments``.
 ``moments(log)``
     After how many records it comes to stand, where it may stand for a few only.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
@@ -34,10 +35,11 @@ from jaxtyping import Int
 
 from tersely.core import lookup
 from tersely.dynamics.log import StepLog
-from tersely.dynamics.noise import NoisyLog
+from tersely.dynamics.noise import NoisyColumn, NoisyLog
 from tersely.dynamics.thinning import Beginnings
 
 START, RECENT = 10, 20
+FEW_RECORDS = 8
 # Every fifth record is looked at; in longer logs every 100th part of them, up to 80 records.
 STRIDE, PART, LARGEST_STRIDE = 5, 100, 80
 
@@ -138,7 +140,7 @@ def first_alarms(log: StepLog, *, since: int = 0) -> list[Alarm]:
     beginnings = Beginnings(log)
     found = {alarm.name: (count, alarm) for count, alarm in _at_moments(beginnings, since)}
     before = since
-    for count in _looks(since, log.step_N.size):
+    for count in _looks(log, since):
         open_rules = [
             rule
             for rule in rules()
@@ -153,9 +155,10 @@ def first_alarms(log: StepLog, *, since: int = 0) -> list[Alarm]:
     return [alarm for _, alarm in inorder]
 
 
-def _looks(since: int, last: int) -> Iterator[int]:
+def _looks(log: StepLog, since: int) -> Iterator[int]:
     """The numbers of records after which a log is looked at, the last among them."""
-    count = min(map(_fewest, rules()))
+    last = log.step_N.size
+    count = min(fewest_records(log, rules()).values())
     while count < last:
         if count > since:
             yield count
@@ -177,25 +180,29 @@ def _first(beginnings: Beginnings, rule: Rule, before: int, count: int) -> tuple
 
 def _at_moments(beginnings: Beginnings, since: int) -> Iterator[tuple[int, Alarm]]:
     last = beginnings.log.step_N.size
+    fewest = fewest_records(beginnings.log, rules())
     for rule in rules():
         moments = () if rule.moments is None else rule.moments(beginnings.log)
-        for count in (max(int(each), _fewest(rule)) for each in moments):
+        for count in (max(int(each), fewest[rule.name]) for each in moments):
             if since < count <= last and (standing := _standing(beginnings, count, [rule])):
                 yield count, standing[0]
                 break
 
 
-def _standing(beginnings: Beginnings, count: int, among: Iterable[Rule]) -> list[Alarm]:
+def _standing(beginnings: Beginnings, count: int, among: Sequence[Rule]) -> list[Alarm]:
     """The alarms of these rules after so many records."""
     thin, whole = NoisyLog(beginnings.until(count)), NoisyLog(beginnings.log.until(count))
-    step = int(whole.step_N[-1])
+    step, fewest = int(whole.step_N[-1]), fewest_records(whole.log, among)
     return [
         Alarm(rule.name, rule.severity, step, evidence, rule.reason, rule.advice)
         for rule in among
-        if count >= _fewest(rule)
+        if count >= fewest[rule.name]
         and (evidence := rule.look(whole if rule.every_record else thin)) is not None
     ]
 
 
-def _fewest(rule: Rule) -> int:
-    return START + RECENT if rule.fewest is None else rule.fewest
+def fewest_records(log: StepLog, among: Iterable[Rule]) -> dict[str, int]:
+    """Records from which each rule may look: fewer where a record stands for several steps."""
+    clock = NoisyColumn(log.step_N, log.step_N)
+    steps = {each.name: START + RECENT if each.fewest is None else each.fewest for each in among}
+    return {name: clock.records(n, least=min(n, FEW_RECORDS)) for name, n in steps.items()}

@@ -1,7 +1,7 @@
 """A curve of the run ends while the run goes on."""
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from tersely.dynamics.alarms import Severity
 from tersely.dynamics.log import StepLog
@@ -11,7 +11,7 @@ PLACE, SEVERITY = 40, Severity.ERROR
 # Any of several will do.
 COLUMNS: tuple[str, ...] = ()
 LEAST_RECORDS, LEAST_AFTER_GAPS, GAP_TIMES = 5, 10, 5
-MOST_GAPS = 0.05
+MOST_GAPS, MOST_SAID = 0.05, 5
 FEWEST = LEAST_RECORDS + 1
 EVERY_RECORD = True
 # Not lengths of parts of the rollouts: such a part may come to be empty.
@@ -97,14 +97,23 @@ def _since(known_K: Bool[np.ndarray, " K"], *, always: bool) -> Int[np.ndarray, 
     return np.where(ended_K, last_K, -1)
 
 
-def say_gaps(log: StepLog) -> str | None:
-    """``loss has no finite value at step 57``: of curves that nearly every record has."""
+def say_gaps(log: StepLog) -> list[str]:
+    """``loss has no finite value at step 57``: of curves that nearly every record has; and where
+    the log itself says NaN or infinite."""
     learned_N = _learned(log)
-    parts = []
+    written, missing = [], []
     for name in CURVES:
-        bad_N = ~np.isfinite(np.asarray(log.columns.get(name, np.zeros(log.step_N.size))))
-        bad_N &= learned_N
+        bad_N = ~np.isfinite(log.columns.get(name, np.zeros(log.step_N.size))) & learned_N
+        said_N = bad_N & np.isin(log.step_N, log.not_finite.get(name, ()))
+        if said_N.any():
+            written.append(_say_steps(name, log.step_N[said_N]))
+        bad_N &= ~said_N
         if 0 < bad_N.sum() <= MOST_GAPS * bad_N.size and not bad_N[-1]:
-            steps = ", ".join(f"{step:.0f}" for step in log.step_N[bad_N][:5])
-            parts.append(f"{name} at step {steps}")
-    return f"No finite value, alone: {'; '.join(parts)}." if parts else None
+            missing.append(_say_steps(name, log.step_N[bad_N]))
+    parts = (("Written as NaN or infinite", written), ("No finite value, alone", missing))
+    return [f"{what}: {'; '.join(said)}." for what, said in parts if said]
+
+
+def _say_steps(name: str, step_K: Float[np.ndarray, " K"]) -> str:
+    more = f" and {step_K.size - MOST_SAID} more" if step_K.size > MOST_SAID else ""
+    return f"{name} at step {', '.join(f'{step:.0f}' for step in step_K[:MOST_SAID])}{more}"
