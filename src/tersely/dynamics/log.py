@@ -82,7 +82,7 @@ def make_log(
     """
     step_R = np.asarray(steps, dtype=float)
     order_R, notes = _in_time(step_R)
-    kept = order_R[_not_superseded(step_R[order_R])]
+    kept = order_R[not_superseded(step_R[order_R])]
     arrays = {name: np.asarray(values, dtype=float)[kept] for name, values in columns.items()}
     return StepLog(
         step_N=step_R[kept],
@@ -125,9 +125,7 @@ def _in_time(step_R: Float[np.ndarray, " R"]) -> tuple[Int[np.ndarray, " R"], tu
     return as_written, ()
 
 
-def _not_superseded(step_R: Float[np.ndarray, " R"]) -> list[int]:
-    """A record stands if no later one is of the same or an earlier step."""
-    if step_R.size == 0:
-        return []
-    earliest_later_R = np.append(np.minimum.accumulate(step_R[::-1])[::-1][1:], np.inf)
-    return [int(place) for place in np.flatnonzero(step_R < earliest_later_R)]
+def not_superseded(step_R: Float[np.ndarray, " R"]) -> Int[np.ndarray, " K"]:
+    """The places of the records that stand: no later one is of the same or an earlier step."""
+    earliest_R = np.minimum.accumulate(step_R[::-1])[::-1]
+    return np.flatnonzero(step_R < np.append(earliest_R[1:], np.inf)[: step_R.size])

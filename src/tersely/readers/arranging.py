@@ -1,17 +1,27 @@
-"""Rows of a log as columns of ours: one record a step, evaluations at their steps, and checks."""
+"""Rows of a log as columns of ours: one record a step, evaluations at their steps, and notes."""
 
-import itertools
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from tersely.core.errors import ConfigError, DataError
+from tersely.core.errors import ConfigError, DataError, shortened
 from tersely.dynamics.log import StepLog, make_log
-from tersely.readers.logged import LoggedRun
+from tersely.readers.bounds import SLACK, check_bounds, check_steps, is_share
+from tersely.readers.logged import LoggedRun, listed
 from tersely.readers.lognames import NamedColumns, may_be_accuracy, name_columns
+from tersely.readers.stepping import (
+    Joined,
+    LogColumn,
+    Records,
+    columns_of,
+    has_clocks,
+    join,
+    main_clock,
+    merged,
+    records_of,
+    with_evaluations,
+)
 
 # Words in other tools' names for what most alarms need.
 HINTS = {
@@ -19,29 +29,23 @@ HINTS = {
     "tokens_mean": ("length", "tokens"),
     "entropy_mean": ("entropy",),
 }
-# Words in a name that say it counts something else.
-OTHER_UNITS = {"char": "characters", "word": "words", "byte": "bytes", "second": "seconds"}
-PERCENT = ("pct", "percent", "%")
 NO_STEP = "no column of steps (step, global_step, Step, ...)"
-MOST_LISTED = 12
-SLACK = 1e-6
+NO_ROWS = "it has no rows; give a log with a row a step"
+PERCENT = ("pct", "percent", "%")
 # A log that falls back so often, and loses so much by it, was not written step after step.
 MOST_FALLS, MOST_LOST = 5, 0.5
-# Steps that stand twice: more than this part of them is no restart.
-MOST_TWICE, FEWEST_TWICE = 0.4, 3
 # Parts that are shorter are no runs one after another.
 MEAN_STEPS_OF_A_RUN = 5
 
 
-class Stepped(NamedTuple):
-    """One step's values by our names."""
-
-    step: float
-    values: dict[str, float]
-
-
 def arrange(
-    run: LoggedRun, given: Mapping[str, str], *, file: Path, tool: str | None, chosen: str | None
+    run: LoggedRun,
+    given: Mapping[str, str],
+    *,
+    file: Path,
+    tool: str | None,
+    chosen: str | None,
+    alone: bool = True,
 ) -> StepLog:
     """The log of a run.
 
@@ -49,222 +53,208 @@ def arrange(
         given: our name to the log's, as the user says it.
         tool: whose names alone are known; None recognises them.
         chosen: which run, where the rows are of several that were written one after another.
+        alone: whether the log holds no run beside this one.
     Raises:
         ConfigError: there is no such run.
         DataError: no row has a step, or the values are not of a training's steps.
     """
-    rows = list(run.rows)
-    keys = list(dict.fromkeys(str(key) for row in rows for key in row))
-    named = name_columns(keys, given, tool=tool)
-    sources, notes = _choose(rows, named)
-    records = _merged(_stepped(rows, sources))
-    if not records:
-        lacks = "no row with a step and a column that is known"
-        raise DataError(
-            f"{file} has {lacks if sources['step'] else NO_STEP}; it has "
-            f"{_listed(keys) or 'no rows'}; name them with --column ours=theirs, for instance "
-            "--column step=Step --column tokens_mean=length"
-        )
-    _check_steps(records, sources, file=file)
-    records, said = _one_run(records, chosen, file=file)
-    records = _with_evaluations(records)
-    ours = list(dict.fromkeys(our for record in records for our in record.values))
-    arrays = {our: [r.values.get(our, math.nan) for r in records] for our in ours}
-    log = make_log([record.step for record in records], arrays)
+    columns, rows = columns_of(run.rows), len(run.rows)
+    if not columns:
+        raise DataError(f"{file} is no log of steps: {NO_ROWS}")
+    check_named(columns, given, file=file)
+    named = name_columns(list(columns), given, tool=tool)
+    sources, notes = _choose(columns, named)
+    odd = _odd_cells(columns, sources, file=file)
+    apart = "step" not in given and has_clocks(
+        columns, sources["step"], apart=named.tool is not None and named.tool.clocks
+    )
+    main = main_clock(columns, sources) if apart else sources
+    first = records_of(columns, main, rows=rows)
+    if not first.step_R.size:
+        _refuse_empty(columns, sources, odd, file=file)
+    check_steps(first, sources["step"], file=file)
+    low, high, said = _one_run(first, chosen, name=run.name, alone=alone, file=file)
+    columns_K = {name: column.within(low, high) for name, column in columns.items()}
+    joined = (
+        join(columns_K, sources, rows=rows)
+        if apart
+        else Joined(merged(records_of(columns_K, sources, rows=rows)), np.nan)
+    )
+    check_steps(joined.records, sources["step"], file=file)
+    records = with_evaluations(joined.records)
+    log = make_log(records.step_R, records.values, staleness=joined.updates)
     _check_order(records, log, file=file)
     check_bounds(log, sources, file=file)
-    taken = {their for theirs in sources.values() for their in theirs}
-    named_already = taken.union(*named.choices.values())
-    # What begins so is a logger's own: _step, _timestamp.
-    left = [key for key in keys if key not in named_already and not key.startswith("_")]
-    unread = [key for key in left if _has_number(rows, key)]
-    told = (*run.notes, *said, *notes, *log.notes, *_cautions(named, taken, keys))
-    told = (*told, *_say_percent(log, sources))
-    hints = _say_unread(rows, unread, sources)
-    return log._replace(notes=(*told, *hints))
+    told = (*run.notes, *said, *_say_updates(joined), *notes, *odd, *log.notes)
+    hints = (*_cautions(named, columns), *_say_percent(log, sources))
+    return log._replace(notes=(*told, *hints, *_say_unread(columns, named, sources)))
 
 
-def number(value: Any) -> float:
-    """A cell as a number; NaN for what is none."""
-    if isinstance(value, str):
-        # Consoles print numpy's numbers with their type: np.float64(0.5).
-        value = value.rpartition("(")[2].rstrip(") ")
-        if value.endswith("%"):
-            return number(value[:-1]) / 100
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return float("nan")
+def check_named(columns: Mapping[str, LogColumn], given: Mapping[str, str], *, file: Path) -> None:
+    """Refuses a column that the user named where it is not there, or holds what is no number."""
+    for our, their in given.items():
+        named = f"--column {our}={their}"
+        if their not in columns:
+            raise DataError(
+                f"{file} has no column {their!r}; it has {listed(list(columns))}; correct {named}"
+            )
+        if (odd := columns[their].odd) is not None:
+            raise DataError(
+                f"{file}: row {odd[0]} has {shortened(odd[1])!r} in column {their!r}, which is "
+                f"no number; write it as 0.5 or 50%, leave it empty, or leave out {named}"
+            )
+
+
+def _odd_cells(
+    columns: Mapping[str, LogColumn], sources: dict[str, Sequence[str]], *, file: Path
+) -> list[str]:
+    """What is to be said of cells that are no numbers; takes columns that have no other away.
+
+    Raises:
+        DataError: so is every step.
+    """
+    notes = []
+    for our, theirs in list(sources.items()):
+        for their in theirs:
+            column = columns.get(their)
+            if column is None or column.odd is None:
+                continue
+            row, cell = column.odd
+            held = f"holds {shortened(cell)!r} in row {row}"
+            if np.isfinite(column.value_K).any():
+                notes.append(
+                    f"Left out: {column.odd_cells:,} cells of {their} ({our}) that are no numbers; "
+                    f"it first {held}."
+                )
+                continue
+            if our == "step" and len(theirs) == 1:
+                raise DataError(
+                    f"{file}: the step (column {their}) {held}, no number; name the column that "
+                    "counts steps with --column step=THEIRS"
+                )
+            notes.append(f"Not read: {their} ({our}), which {held} and no number a step.")
+            sources[our] = [name for name in sources[our] if name != their]
+        if our != "step" and not sources[our]:
+            del sources[our]
+    return notes
+
+
+def _refuse_empty(
+    columns: Mapping[str, LogColumn],
+    sources: Mapping[str, Sequence[str]],
+    odd: Sequence[str],
+    *,
+    file: Path,
+) -> None:
+    if not any(column.row_K.size for column in columns.values()):
+        raise DataError(f"{file} has the columns {listed(list(columns))}, but {NO_ROWS}")
+    lacks = "no row with a step and a column that is known" if sources["step"] else NO_STEP
+    raise DataError(
+        f"{file} has {lacks}; it has {listed(list(columns))}; name them with --column "
+        "ours=theirs, for instance --column step=Step --column tokens_mean=length"
+        + "".join(f" ({note.rstrip('.')})" for note in odd[:1])
+    )
 
 
 def _choose(
-    rows: Sequence[Mapping[str, Any]], named: NamedColumns
+    columns: Mapping[str, LogColumn], named: NamedColumns
 ) -> tuple[dict[str, Sequence[str]], list[str]]:
     """The sources with the columns of accuracy, and what is to be said of the choice."""
     sources, notes = dict(named.sources), []
     for our, choices in named.choices.items():
-        shares = [name for name in choices if _are_shares(rows, name)]
+        shares = [name for name in choices if _are_shares(columns[name])]
         others = [name for name in choices if name not in shares[:1]]
         if shares:
             sources[our] = shares[:1]
             more = (
-                f"; it could as well be {_listed(others)}: say --column {our}={others[0]}"
+                f"; it could as well be {listed(others)}: say --column {our}={others[0]}"
                 if others
                 else ""
             )
             notes.append(f"{our} is read from {shares[0]}{more}.")
         elif choices:
             notes.append(
-                f"{our} is not read from {_listed(choices)}, whose values are no shares from 0 "
+                f"{our} is not read from {listed(choices)}, whose values are no shares from 0 "
                 f"to 1; name another column with --column {our}=THEIRS."
             )
     return sources, notes
 
 
-def _are_shares(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    values = [value for row in rows if math.isfinite(value := number(row.get(name)))]
-    return bool(values) and all(-SLACK <= value <= 1 + SLACK for value in values)
-
-
-def _stepped(
-    rows: Iterable[Mapping[str, Any]], sources: Mapping[str, Sequence[str]]
-) -> list[Stepped]:
-    """The rows that have a step and something else that is known."""
-    steps = sources["step"]
-    others = {our: theirs for our, theirs in sources.items() if our != "step"}
-    found = []
-    for row in rows:
-        step = _first_known(row, steps)
-        values = {
-            our: _first_known(row, theirs)
-            for our, theirs in others.items()
-            if any(_is_there(row, their) for their in theirs)
-        }
-        if math.isfinite(step) and values:
-            found.append(Stepped(step, values))
-    return found
-
-
-def _is_there(row: Mapping[str, Any], name: str) -> bool:
-    """Whether the row says something of it, be it that it is not a number."""
-    value = row.get(name)
-    return value is not None and str(value).strip() != ""
-
-
-def _first_known(row: Mapping[str, Any], theirs: Iterable[str]) -> float:
-    values = (number(row[their]) for their in theirs if their in row)
-    return next((value for value in values if not math.isnan(value)), math.nan)
-
-
-def _merged(records: Sequence[Stepped]) -> list[Stepped]:
-    """Rows of one step that say different things, as one; loggers write them apart."""
-    merged: list[Stepped] = []
-    for record in records:
-        last = merged[-1] if merged else None
-        if last is not None and last.step == record.step:
-            same = last.values.keys() & record.values.keys()
-            if all(_alike(last.values[name], record.values[name]) for name in same):
-                last.values.update(record.values)
-                continue
-        merged.append(record)
-    return merged
-
-
-def _alike(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
-
-
-def _check_steps(
-    records: Sequence[Stepped], sources: Mapping[str, Sequence[str]], *, file: Path
-) -> None:
-    """Refuses steps that are no counts, and a log in which most of them stand twice."""
-    theirs = " or ".join(sources["step"])
-    for record in records:
-        if record.step != int(record.step) or record.step < 0:
-            raise DataError(
-                f"{file}: the step (column {theirs}) is {record.step:g}, which counts no steps; "
-                "name the column that does with --column step=THEIRS"
-            )
-    twice = [b for a, b in itertools.pairwise(records) if a.step == b.step]
-    if len(twice) >= max(FEWEST_TWICE, MOST_TWICE * len({record.step for record in records})):
-        raise DataError(
-            f"{file}: {len(twice)} steps stand twice and with other values, first step "
-            f"{twice[0].step:.0f}: two runs or two processes wrote it; keep the lines of one, or "
-            "add a column 'run' and choose with --run"
-        )
+def _are_shares(column: LogColumn) -> bool:
+    value_K = column.value_K[np.isfinite(column.value_K)]
+    return bool(value_K.size) and bool(((value_K >= -SLACK) & (value_K <= 1 + SLACK)).all())
 
 
 def _one_run(
-    records: list[Stepped], run: str | None, *, file: Path
-) -> tuple[list[Stepped], list[str]]:
-    """The run of that number among those that were written one after another; the last of them
-    where none is named. Each begins where the step falls back to where the log began."""
-    steps = [record.step for record in records]
-    falls = [at for at in range(1, len(steps)) if steps[at] < steps[at - 1]]
-    rises = sum(steps[at] > steps[at - 1] for at in range(1, len(steps)))
+    records: Records, chosen: str | None, *, name: str, alone: bool, file: Path
+) -> tuple[int, int, list[str]]:
+    """The rows of the run of that number among those that were written one after another, the last
+    of them where none is named; each begins where the step falls back to where the log began.
+    What it is called and what is to be said of it.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    kept = records.only(records.saying(but="eval_accuracy"))
+    kept = kept if kept.step_R.size else records
+    step_R = kept.step_R
+    change_R = np.diff(step_R)
+    falls = np.flatnonzero(change_R < 0) + 1
     # A log may be written newest first.
-    starts = [at for at in falls if steps[at] <= steps[0]] if len(falls) <= rises else []
-    bounds = [0, *starts, len(records)]
-    parts = [records[a:b] for a, b in itertools.pairwise(bounds)]
-    if len(parts) == 1 or len(records) < MEAN_STEPS_OF_A_RUN * len(parts):
-        return records, []
-    names = [str(place) for place in range(1, len(parts) + 1)]
-    if run is not None and run not in names:
+    in_time = falls.size <= (change_R > 0).sum()
+    starts = [int(at) for at in falls if in_time and step_R[at] <= step_R[0]]
+    bounds = [0, *starts, step_R.size]
+    end = int(records.row_R[-1]) + 1 if records.row_R.size else 0
+    steps = int((change_R != 0).sum()) + 1
+    if not starts or steps < MEAN_STEPS_OF_A_RUN * (len(starts) + 1):
+        if chosen not in (None, "1", name):
+            raise ConfigError(f"{file} holds one run, {name!r}; leave out --run {chosen}")
+        return 0, end, []
+    names = [str(place) for place in range(1, len(bounds))]
+    if chosen is not None and chosen not in (*names, name):
         raise ConfigError(
             f"{file} holds runs {', '.join(names)}; choose one with --run {names[-1]}"
         )
-    chosen = int(run or len(parts))
-    ends = ", ".join(f"{n}: to step {p[-1].step:.0f}" for n, p in zip(names, parts, strict=True))
-    return parts[chosen - 1], [
-        f"{len(parts)} runs stand in this log one after another, or one was begun anew ({ends}): "
-        f"run {chosen} is read; --run {1 if chosen > 1 else 2} reads another."
-    ]
+    taken = int(chosen) if chosen in names else len(names)
+    ends = ", ".join(
+        f"{n}: to step {step_R[b - 1]:.0f}" for n, b in zip(names, bounds[1:], strict=True)
+    )
+    another = f"; --run {1 if taken > 1 else 2} reads another" if alone else ""
+    rows = [0, *(int(kept.row_R[at]) for at in starts), np.iinfo(int).max]
+    return (
+        rows[taken - 1],
+        rows[taken],
+        [
+            f"{len(names)} runs stand in this log one after another, or one was begun anew "
+            f"({ends}): run {taken} is read{another}."
+        ],
+    )
 
 
-def _with_evaluations(records: Sequence[Stepped]) -> list[Stepped]:
-    """Records that hold an evaluation alone, put to the last record up to their step: such a row
-    may come late, and is no restart."""
-    kept: list[Stepped] = []
-    late: list[Stepped] = []
-    for record in records:
-        if record.values.keys() - {"eval_accuracy"}:
-            kept.append(record)
-            continue
-        place = next((r for r in reversed(kept) if r.step <= record.step), None)
-        if place is None:
-            late.append(record)
-        else:
-            place.values.update(record.values)
-    if not kept:
-        return list(records)
-    for record in late[-1:]:
-        kept[0].values.update({k: v for k, v in record.values.items() if k not in kept[0].values})
-    return kept
-
-
-def _check_order(records: Sequence[Stepped], log: StepLog, *, file: Path) -> None:
-    steps = [record.step for record in records]
-    falls = sum(b < a for a, b in itertools.pairwise(steps))
-    if not log.notes and falls >= MOST_FALLS and log.repeated_steps > MOST_LOST * len(steps):
+def _check_order(records: Records, log: StepLog, *, file: Path) -> None:
+    falls, rows = int((np.diff(records.step_R) < 0).sum()), records.step_R.size
+    if not log.notes and falls >= MOST_FALLS and log.repeated_steps > MOST_LOST * rows:
         raise DataError(
-            f"{file}: its steps go back {falls} times in {len(steps)} rows, so that it is no log "
+            f"{file}: its steps go back {falls} times in {rows} rows, so that it is no log "
             "of one run in the order of time; sort it by its step, or give one run's rows"
         )
 
 
-def _has_number(rows: Iterable[Mapping[str, Any]], key: str) -> bool:
-    return any(math.isfinite(number(row.get(key))) for row in rows)
+def _say_updates(joined: Joined) -> list[str]:
+    if not joined.updates > 1:
+        return []
+    return [
+        f"The log counts {joined.updates:g} updates a batch of rollouts: they are read as one "
+        f"step, with the mean of each figure, and S is {joined.updates:g}."
+    ]
 
 
-def _listed(keys: Sequence[str]) -> str:
-    rest = f" and {len(keys) - MOST_LISTED} more" if len(keys) > MOST_LISTED else ""
-    return ", ".join(keys[:MOST_LISTED]) + rest
-
-
-def _cautions(named: NamedColumns, taken: Iterable[str], keys: Sequence[str]) -> list[str]:
+def _cautions(named: NamedColumns, columns: Mapping[str, LogColumn]) -> list[str]:
+    """What its tool's readers say of the names that are read first."""
     if named.tool is None:
         return []
-    bare = {key.removeprefix("train/") for key in taken if key in keys}
+    first = {next((t for t in theirs if t in columns), "") for theirs in named.sources.values()}
+    bare = {name.removeprefix("train/") for name in first}
     return [said for name, said in named.tool.cautions.items() if name in bare]
 
 
@@ -274,35 +264,40 @@ def _say_percent(log: StepLog, sources: Mapping[str, Sequence[str]]) -> list[str
         f"{our} is read from {their} as shares from 0 to 1, which its values are; its name says "
         "percent: if they are, divide the column by 100."
         for our in log.columns
-        if _is_share(our)
+        if is_share(our)
         for their in sources[our]
         if any(word in their.lower() for word in PERCENT)
     ]
 
 
-def _is_share(our: str) -> bool:
-    return our in ("accuracy", "eval_accuracy") or our.endswith("_share")
-
-
 def _say_unread(
-    rows: Sequence[Mapping[str, Any]], unread: Sequence[str], sources: Mapping[str, Sequence[str]]
+    columns: Mapping[str, LogColumn], named: NamedColumns, sources: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """What else the file has, where it lacks what the alarms read most."""
+    taken = {their for theirs in sources.values() for their in theirs}
+    taken.update(*named.choices.values())
+    # What begins so is a logger's own: _step, _timestamp.
+    unread = [
+        key
+        for key, column in columns.items()
+        if key not in taken and not key.startswith("_") and np.isfinite(column.value_K).any()
+    ]
     lacking = [name for name in HINTS if name not in sources]
     for name in lacking:
         near = [key for key in unread if any(word in key.lower() for word in HINTS[name])]
         if name == "accuracy":
-            near = [k for k in near if may_be_accuracy(k) and _are_shares(rows, k)]
+            near = [k for k in near if may_be_accuracy(k) and _are_shares(columns[k])]
             near.sort(key=lambda key: not _is_called_accuracy(key))
-            reward = [k for k in sources.get("reward_mean", ()) if _are_shares(rows, k)]
+            rewards = [k for k in sources.get("reward_mean", ()) if k in columns]
+            reward = [k for k in rewards if _are_shares(columns[k])]
             if reward and not (near and _is_called_accuracy(near[0])):
                 return [_say_reward(reward[0])]
         if near:
             return [
-                f"Not read: {_listed(near)}; where one of them is {name}, say for instance "
+                f"Not read: {listed(near)}; where one of them is {name}, say for instance "
                 f"--column {name}={near[0]}."
             ]
-    return [f"Not read: {_listed(unread)}."] if unread and lacking else []
+    return [f"Not read: {listed(unread)}."] if unread and lacking else []
 
 
 def _is_called_accuracy(key: str) -> bool:
@@ -315,53 +310,3 @@ def _say_reward(their: str) -> str:
         f"otherwise, say --column accuracy={their}, which shows the reward that is trained on, not "
         "accuracy, if the two differ."
     )
-
-
-def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:
-    """Refuses what no step can have: a share outside 0 to 1, a length or an entropy below 0, a
-    mean length above the cap, a length that counts no tokens."""
-    for name, values_N in log.columns.items():
-        share = _is_share(name)
-        theirs = " or ".join(sources.get(name, [name]))
-        of = "" if theirs == name else f" (column {theirs})"
-        unit = next((u for word, u in OTHER_UNITS.items() if word in theirs.lower()), None)
-        if unit and "tokens" in name:
-            raise DataError(
-                f"{file}: {name}{of} counts {unit}; name a column of tokens with "
-                f"--column {name}=THEIRS"
-            )
-        if not share and "tokens" not in name and name != "entropy_mean":
-            continue
-        # Sums of rounded numbers may stand a little above 1.
-        (bad_K,) = np.nonzero((values_N < -SLACK) | (share & (values_N > 1 + SLACK)))
-        if not bad_K.size:
-            continue
-        value, step = values_N[bad_K[0]], log.step_N[bad_K[0]]
-        bound, fix = _bound(name, share=share)
-        raise DataError(
-            f"{file}: {name}{of} is {value:g} at step {step:.0f}, and must be {bound}; {fix}"
-        )
-    _check_cap(log, sources, file=file)
-
-
-def _bound(name: str, *, share: bool) -> tuple[str, str]:
-    if share:
-        return "a share from 0 to 1", "divide the column by 100 if it is in percent"
-    if name == "entropy_mean":
-        return "at least 0", f"name the column of the entropy itself with --column {name}=THEIRS"
-    return "a number of tokens, at least 0", "correct the column"
-
-
-def _check_cap(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:
-    tokens_N, cap_N = log.get("tokens_mean"), log.get("cap_tokens")
-    if tokens_N is None or cap_N is None:
-        return
-    (bad_K,) = np.nonzero(tokens_N > cap_N + 0.5)
-    if bad_K.size:
-        at = bad_K[0]
-        theirs = " or ".join(sources.get("tokens_mean", ["tokens_mean"]))
-        raise DataError(
-            f"{file}: tokens_mean (column {theirs}) is {tokens_N[at]:,.0f} at step "
-            f"{log.step_N[at]:.0f}, above cap_tokens {cap_N[at]:,.0f}: does it count characters? "
-            "Name a column of tokens with --column tokens_mean=THEIRS"
-        )

@@ -1,7 +1,8 @@
 """Whose names a log bears, and which of its columns is which of ours."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from tersely.core.errors import ConfigError, no_such
@@ -20,13 +21,35 @@ STEPS = (
     "rollout/step",
     "eval/step",
     "train/step",
+    "training_step",
+    "system/step",
     "steps",
     "iteration",
+    "iter",
 )
 CALLS = ("Step", "_step")
 OURS = {name: name for name in COLUMNS}
+# What loops of one's own often log, and what rl-doctor calls the same.
+_COMMON = {
+    "rewards/mean": "reward_mean",
+    "mean_reward": "reward_mean",
+    "policy/entropy": "entropy_mean",
+    "policy_entropy": "entropy_mean",
+    "response_len_mean": "tokens_mean",
+    "response_length_mean": "tokens_mean",
+    "mean_response_length": "tokens_mean",
+    "response_len_clip_ratio": "truncated_share",
+    "truncation_rate": "truncated_share",
+    "zero_var_group_frac": "zero_signal_share",
+    "objective/kl": "kl_mean",
+    "policy/approxkl": "kl_mean",
+    "pg_clipfrac": "clip_share",
+    "clipfrac": "clip_share",
+    "policy/clipfrac": "clip_share",
+    "policy/grad_norm": "grad_norm",
+}
 _HARDER = {"level": "difficulty", "band": "difficulty"}
-_HELD_OUT = re.compile(r"(eval|val|valid|validation|test)[/_.](accuracy|acc)")
+_HELD_OUT = re.compile(r"(eval|val|valid|validation|test)[/_.](accuracy|acc|score)")
 _HARDNESS = re.compile(r"curriculum/.*(difficulty|level|band).*")
 _PREFIX = "train/"
 # What a reward's name says of it: most like accuracy first; the last are none.
@@ -65,10 +88,11 @@ def is_known(name: str) -> bool:
     return (
         name in OURS
         or name in _HARDER
+        or name in _COMMON
         or name in (*STEPS, *CALLS)
         or _HELD_OUT.fullmatch(name) is not None
         or any(
-            _their(name, tool.names) is not None
+            _knows(tool.names, name)
             or any(rule and rule.fullmatch(name) for rule in (tool.accuracy, tool.held_out))
             for tool in tools().values()
         )
@@ -92,13 +116,13 @@ def name_columns(
         steps = [name for name in STEPS if name in keys]
         sources["step"] = steps or [name for name in CALLS if name in keys]
     ranked = _by_hits(free) if tool is None else [tools()[tool]]
-    tables: list[Mapping[str, str]] = [OURS, *(each.names for each in ranked), _HARDER]
+    tables = [OURS, *(each.names for each in ranked), *([] if tool else [_COMMON]), _HARDER]
     shared = {their for our, their in given.items() if our in _ONE_COLUMN} & set(keys)
     for names in tables:
         found: dict[str, list[str]] = {}
         for their, our in names.items():
-            usable = {*free, *shared} if our in _ONE_COLUMN else set(free)
-            found.setdefault(our, []).extend(k for k in (their, _PREFIX + their) if k in usable)
+            usable = [*free, *shared] if our in _ONE_COLUMN else free
+            found.setdefault(our, []).extend(_fitting(their, usable))
         sources |= {our: named for our, named in found.items() if named and our not in sources}
     hardness = [key for key in free if _HARDNESS.fullmatch(key)]
     if hardness and "difficulty" not in sources:
@@ -107,8 +131,22 @@ def name_columns(
     return NamedColumns(sources, _choices(free, sources, ranked), best)
 
 
-def _their(key: str, names: Mapping[str, str]) -> str | None:
-    return names.get(key) or names.get(key.removeprefix(_PREFIX))
+def _fitting(their: str, keys: Collection[str]) -> list[str]:
+    """Which of the keys are that name of a tool's, with or without ``train/`` before it."""
+    if "*" in their:
+        return [key for key in keys if _pattern(their).fullmatch(key)]
+    return [key for key in (their, _PREFIX + their) if key in keys]
+
+
+def _knows(names: Mapping[str, str], key: str) -> bool:
+    if key in names or key.removeprefix(_PREFIX) in names:
+        return True
+    return any("*" in their and _pattern(their).fullmatch(key) for their in names)
+
+
+@cache
+def _pattern(their: str) -> re.Pattern[str]:
+    return re.compile(f"({_PREFIX})?" + re.escape(their).replace(r"\*", "[^/]+"))
 
 
 def _by_hits(keys: Iterable[str]) -> list[LogTool]:
@@ -116,7 +154,7 @@ def _by_hits(keys: Iterable[str]) -> list[LogTool]:
     keys = list(keys)
     hits = {
         name: sum(
-            (_their(key, tool.names) is not None)
+            _knows(tool.names, key)
             + bool(tool.held_out and tool.held_out.fullmatch(key))
             + bool(tool.accuracy and tool.accuracy.fullmatch(key))
             for key in keys

@@ -1,6 +1,5 @@
 """Step logs of whoever trained: ours, other trainers', trackers', or tables of any columns."""
 
-import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -17,22 +16,18 @@ from tersely.core.types import EvalRecord, StepRecord
 from tersely.dynamics.log import StepLog, log_records
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.records import tabulate
-from tersely.readers.arranging import arrange, check_bounds, number
-from tersely.readers.jsonrows import read_json
-from tersely.readers.logged import LoggedRun
+from tersely.readers.arranging import arrange
+from tersely.readers.bounds import check_bounds
+from tersely.readers.logged import LoggedRun, listed, read_json, read_table, split_runs
 from tersely.readers.lognames import check_columns, is_known
-from tersely.readers.logs import tools
-from tersely.readers.logtables import read_table, split_runs
+from tersely.readers.logs import LogTool, tools
 from tersely.readers.packing import read_unpacked
 
 STEPS_FILE = "steps.jsonl"
-# How tools write a value that is not there.
-BLANK = ("", "nan", "-nan", "+nan", "none", "null", "na", "n/a", "<na>", "-", "–", "inf", "-inf")
 _ONLY_FOLDERS_OF = ("trl", "wandb", "tensorboard", "mlflow", "trackio")
 # Asked one after another whose file it is; JSON with ``_step`` may be anybody's.
-_TEXT_OF = ("verl", "trl", "wandb")
+_TEXT_OF = ("verl", "slime", "trl", "wandb")
 _BINARY_OF = ("wandb", "tensorboard", "mlflow", "trackio")
-_MOST_NAMED = 12
 
 
 class Writer(StrEnum):
@@ -45,6 +40,10 @@ class Writer(StrEnum):
     NEMO_RL = "nemo_rl"
     PRIME_RL = "prime_rl"
     SLIME = "slime"
+    SKYRL = "skyrl"
+    AREAL = "areal"
+    ROLL = "roll"
+    OPEN_INSTRUCT = "open_instruct"
     WANDB = "wandb"
     TENSORBOARD = "tensorboard"
     TRACKIO = "trackio"
@@ -96,18 +95,20 @@ def recognise(path: Path) -> Writer:
         if (path / STEPS_FILE).is_file() or (path / "manifest.json").is_file():
             return _of_steps_file(path / STEPS_FILE)
         for name in _ONLY_FOLDERS_OF:
-            looks_like = tools()[name].looks_like
-            if looks_like is not None and looks_like(path):
+            if _is_of(tools()[name], path):
                 return Writer(name)
         raise DataError(_say_contents(path))
     if path.name == STEPS_FILE:
         return _of_steps_file(path)
     is_text = kind_of(read_unpacked(path)) is None
     for name in _TEXT_OF if is_text else _BINARY_OF:
-        looks_like = tools()[name].looks_like
-        if looks_like is not None and looks_like(path):
+        if _is_of(tools()[name], path):
             return Writer(name)
     return _of_text(path)
+
+
+def _is_of(tool: LogTool, path: Path) -> bool:
+    return tool.looks_like is not None and tool.looks_like(path)
 
 
 def _of_steps_file(file: Path) -> Writer:
@@ -153,9 +154,9 @@ def _say_contents(folder: Path) -> str:
     inside = sorted(folder.iterdir())
     runs = [each.name for each in inside if (each / STEPS_FILE).is_file()]
     if runs:
-        return f"{folder} holds {len(runs)} run folders ({_listed(runs)}); give one of them"
+        return f"{folder} holds {len(runs)} run folders ({listed(runs)}); give one of them"
     names = [each.name for each in inside]
-    seen = _listed(names) or "it is empty"
+    seen = listed(names) or "it is empty"
     return f"{folder} is no run folder and holds no step log that is known ({seen}); {_GIVE}"
 
 
@@ -167,17 +168,22 @@ def _read(path: Path, writer: Writer, columns: Mapping[str, str], run: str | Non
         file = path / STEPS_FILE
     if not file.exists():
         raise ConfigError(f"no step log at {file}; give a file or a run folder")
-    found = _choose(_runs(file, writer, columns), run, path=path)
-    _check_named(found.rows, columns, file=file)
+    runs = _runs(file, writer, columns)
     names = writer if tools().get(writer) and tools()[writer].names else None
-    return arrange(found, columns, file=file, tool=names, chosen=run)
+    if len(runs) == 1:
+        # Its rows may be of several that were written one after another.
+        return arrange(runs[0], columns, file=file, tool=names, chosen=run)
+    found = _choose(runs, run, path=path)
+    return arrange(found, columns, file=file, tool=names, chosen=None, alone=False)
 
 
 def _runs(path: Path, writer: Writer, columns: Mapping[str, str]) -> list[LoggedRun]:
-    read = tools()[writer].read if writer in tools() else None
-    if read is not None:
-        return read(path)
-    if writer in tools():
+    tool = tools().get(writer)
+    # slime has trackers beside its console.
+    elsewhere = tool is not None and writer is Writer.SLIME and not _is_of(tool, path)
+    if tool is not None and tool.read is not None and not elsewhere:
+        return tool.read(path)
+    if tool is not None:
         # A trainer without a log of its own: wherever it logs to.
         inner = recognise(path)
         if inner is Writer.TERSELY:
@@ -190,18 +196,15 @@ def _runs(path: Path, writer: Writer, columns: Mapping[str, str]) -> list[Logged
 
 
 def _choose(runs: Sequence[LoggedRun], run: str | None, *, path: Path) -> LoggedRun:
-    """The run of that name; the only one where none is named.
+    """The run of that name among several.
 
     Raises:
-        ConfigError: there is none of that name, or there are several and none is named.
+        ConfigError: there is none of that name, or none is named.
     """
-    if len(runs) == 1:
-        # Its rows may be of several that were written one after another.
-        return runs[0]
     names = [each.name for each in runs]
     if run is None:
         raise ConfigError(
-            f"{path} holds {len(runs)} runs ({_listed(names)}); choose one with --run {names[-1]!r}"
+            f"{path} holds {len(runs)} runs ({listed(names)}); choose one with --run {names[-1]!r}"
         )
     fitting = [each for each in runs if each.name == run]
     if len(fitting) > 1:
@@ -211,33 +214,6 @@ def _choose(runs: Sequence[LoggedRun], run: str | None, *, path: Path) -> Logged
     if not fitting:
         raise ConfigError(no_such("run", run, names, of=str(path)))
     return fitting[0]
-
-
-def _listed(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + rest
-
-
-def _check_named(
-    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, file: Path
-) -> None:
-    """Refuses a column that the user named where it is not there, or holds what is no number."""
-    for our, their in columns.items():
-        named = f"--column {our}={their}"
-        if rows and not any(their in row for row in rows):
-            raise DataError(
-                f"{file} has no column {their!r}; it has "
-                f"{_listed(list(dict.fromkeys(str(key) for row in rows for key in row)))}; "
-                f"correct {named}"
-            )
-        for place, row in enumerate(rows, start=1):
-            value = row.get(their)
-            text = "" if value is None else str(value).strip()
-            if text.lower() not in BLANK and math.isnan(number(value)):
-                raise DataError(
-                    f"{file}: row {place} has {shortened(text)!r} in column {their!r}, which is "
-                    f"no number; write it as 0.5 or 50%, leave it empty, or leave out {named}"
-                )
 
 
 def _read_ours(path: Path) -> StepLog:

@@ -3,11 +3,14 @@
 A file declares what it knows of its tool; all of it is optional.
 
 ``NAMES: Mapping[str, str]``
-    The tool's names to ours. Where several are one of ours, the first that a log has is read.
+    The tool's names to ours, a * for one part of a name. Where several are one of ours, the first
+    that a log has is read.
 ``ACCURACY``, ``HELD_OUT``: ``re.Pattern``
     Names, matched whole, that may be the accuracy of training and of evaluations.
 ``CAUTIONS: Mapping[str, str]``
     What is to be said where a log has that name.
+``CLOCKS: bool``
+    Whether it counts rollouts, updates of the policy and evaluations apart.
 ``looks_like(path: Path) -> bool``
     Whether a file or folder is the tool's.
 ``NAME(path: Path) -> list[LoggedRun]``
@@ -33,6 +36,7 @@ class LogTool(NamedTuple):
     accuracy: Pattern[str] | None
     held_out: Pattern[str] | None
     cautions: Mapping[str, str]
+    clocks: bool
     looks_like: Callable[[Path], bool] | None
     read: Callable[[Path], list[LoggedRun]] | None
 
@@ -48,6 +52,7 @@ def tools() -> Mapping[str, LogTool]:
             getattr(file, "ACCURACY", None),
             getattr(file, "HELD_OUT", None),
             getattr(file, "CAUTIONS", {}),
+            getattr(file, "CLOCKS", False),
             getattr(file, "looks_like", None),
             getattr(file, name, None),
         )

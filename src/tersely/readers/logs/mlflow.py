@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tersely.core.errors import DataError
-from tersely.readers.databases import open_database, tables
-from tersely.readers.logged import LoggedRun, gather
+from tersely.readers.logged import LoggedRun, gather, open_database, tables
 
 _RUN = "meta.yaml"
 _TABLES = {"metrics", "runs", "latest_metrics"}

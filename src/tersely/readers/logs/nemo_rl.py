@@ -1,4 +1,4 @@
-"""NeMo-RL's metrics of GRPO, which its loggers write behind ``train/`` and ``validation/``."""
+"""NeMo-RL's metrics of GRPO, 0.2 to 0.7, behind ``train/`` and ``validation/``."""
 
 import re
 
@@ -8,6 +8,7 @@ NAMES = {
     "train/gen_tokens_per_sample/mean": "tokens_mean",
     "train/truncation_rate": "truncated_share",
     "train/reward": "reward_mean",
+    "train/mean_total_reward": "reward_mean",
     "train/approx_entropy": "entropy_mean",
     "train/gen_kl_error": "sampler_mismatch",
     "train/kl_penalty": "kl_mean",

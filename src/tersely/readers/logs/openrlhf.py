@@ -1,4 +1,4 @@
-"""OpenRLHF's metrics, as its loggers write them behind ``train/`` (July 2026)."""
+"""OpenRLHF's metrics, as its loggers write them behind ``train/`` (0.5 to August 2026)."""
 
 import re
 
@@ -12,6 +12,7 @@ NAMES = {
     "reward": "reward_mean",
     "entropy_loss": "entropy_mean",
     "kl": "kl_mean",
+    "vllm_kl": "sampler_mismatch",
     "ppo_clip_ratio": "clip_share",
     "actor_grad_norm": "grad_norm",
     "policy_loss": "loss",

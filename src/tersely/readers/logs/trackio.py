@@ -6,8 +6,7 @@ from typing import Any
 
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
-from tersely.readers.databases import open_database, tables
-from tersely.readers.logged import LoggedRun
+from tersely.readers.logged import LoggedRun, open_database, tables
 
 _TABLES = {"metrics", "configs"}
 _GIVE = "give PROJECT.db of TRACKIO_DIR, or that folder"

@@ -8,7 +8,7 @@ from typing import Any
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
 from tersely.dynamics.log import COLUMNS
-from tersely.readers.logged import LoggedRun, entry, json_lines, read_text
+from tersely.readers.logged import LoggedRun, entry, json_lines, printed_pairs, read_text
 
 # ``log_history`` of TRL 1.16, where clipping is named by the loss, and below it the names of TRL
 # before 0.18 and of ms-swift.
@@ -28,6 +28,8 @@ NAMES = {
     "completion_length": "tokens_mean",
     "mean_completion_length": "tokens_mean",
     "clipped_completions_ratio": "truncated_share",
+    "response_clip_ratio": "truncated_share",
+    "rollout_correction/k3_kl": "sampler_mismatch",
     "entropy/mean": "entropy_mean",
     "clip_ratio": "clip_share",
     **{f"tersely/{name}": name for name in COLUMNS},
@@ -41,7 +43,6 @@ _GIVE = (
 )
 # A dict as Python prints it, perhaps behind a progress bar; its numbers may be nan, or quoted.
 _PRINTED = re.compile(r"\{'[^{}]*\}")
-_PAIR = re.compile(r"'([^']+)': *([^,{}]*)")
 _OF = "global_step/max_steps"
 _STATE = "trainer_state.json"
 COUNTED = (
@@ -58,7 +59,7 @@ def looks_like(path: Path) -> bool:
     text = read_text(path, give=_GIVE)
     if text.lstrip().startswith("{") and ('"log_history"' in text or f'"{_OF}"' in text):
         return True
-    return any(len(_PAIR.findall(printed)) > 2 for printed in _PRINTED.findall(text))
+    return any(len(printed_pairs(printed)) > 2 for printed in _PRINTED.findall(text))
 
 
 def trl(path: Path) -> list[LoggedRun]:
@@ -109,7 +110,7 @@ def _lines(file: Path, text: str) -> Iterator[dict[str, Any]]:
             yield dict(found)
             continue
         for printed in _PRINTED.findall(line):
-            yield {name: value.strip(" '") for name, value in _PAIR.findall(printed)}
+            yield printed_pairs(printed)
 
 
 def _counted(file: Path, rows: list[dict[str, Any]]) -> LoggedRun:

@@ -8,27 +8,38 @@ from typing import Any
 from tersely.core.errors import DataError
 from tersely.readers.logged import LoggedRun, entry, json_lines, read_text
 
-# verl 0.9.1's; its mismatch of the sampler is of probabilities and so none of ours, but for the
-# divergence that its rollout correction logs.
+# Of verl 0.1 to 0.9.1. Its mismatch of the sampler is of probabilities and so none of ours, but for
+# the divergence of its rollout correction, which 0.6 called mismatch. Up to 0.4,
+# ``actor/entropy_loss`` is the mean entropy.
 NAMES = {
     "response_length/mean": "tokens_mean",
     "response_length/clip_ratio": "truncated_share",
     "actor/entropy": "entropy_mean",
+    "actor/entropy_loss": "entropy_mean",
     "actor/kl_loss": "kl_mean",
+    "actor/reward_kl_penalty": "kl_mean",
+    "critic/kl": "kl_mean",
+    "actor/ppo_kl": "kl_mean",
     "critic/score/mean": "reward_mean",
+    "critic/rewards/mean": "reward_mean",
     "rollout_corr/k3_kl": "sampler_mismatch",
+    "mismatch/mismatch_k3_kl": "sampler_mismatch",
     "actor/grad_norm": "grad_norm",
     "actor/pg_clipfrac": "clip_share",
     "actor/pg_loss": "loss",
     "actor/lr": "learning_rate",
 }
-HELD_OUT = re.compile(r"val-core/.+/(acc|reward)/mean@\d+")
+HELD_OUT = re.compile(r"val-core/.+/(acc|reward)/mean@\d+|val/test_score/.+")
 CAUTIONS = {
     "response_length/clip_ratio": (
         "verl's response_length/clip_ratio is read as the share of cut rollouts, and is wrong in "
         "versions up to 0.9: the v1 trainer compares with the longest rollout of the batch, so it "
         "is never 0 (verl issue 7817), and rollouts that max_model_len cuts are not counted (7823)."
-    )
+    ),
+    "actor/ppo_kl": (
+        "kl_mean is read from actor/ppo_kl, the divergence from the policy that sampled: the log "
+        "has none from a reference."
+    ),
 }
 _GIVE = "give its metrics or console output"
 _CONSOLE = re.compile(r"\bstep:(\d+) - (.*)")

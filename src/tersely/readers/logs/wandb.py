@@ -9,8 +9,7 @@ from typing import Any
 from tersely.core.errors import DataError
 from tersely.core.extras import refuse_absent
 from tersely.core.parsing import parse_json
-from tersely.readers.jsonrows import read_json
-from tersely.readers.logged import LoggedRun
+from tersely.readers.logged import LoggedRun, read_json
 
 _GIVE = "give a run's folder, its .wandb file, or its history as JSON or CSV"
 _FILE_START = b":W&B"

@@ -1,0 +1,102 @@
+"""What the steps and the values of a log may be."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tersely.core.errors import DataError
+from tersely.dynamics.log import StepLog
+from tersely.readers.stepping import Records
+
+# Words in a name that say it counts something else.
+OTHER_UNITS = {
+    "char": "characters",
+    "letter": "letters",
+    "word": "words",
+    "byte": "bytes",
+    "second": "seconds",
+}
+SLACK = 1e-6
+# Above it, a step and the next are one number.
+MOST_STEPS = 2**53
+# Steps that stand twice: more than this part of them is no restart.
+MOST_TWICE, FEWEST_TWICE = 0.4, 3
+
+
+def is_share(our: str) -> bool:
+    return our in ("accuracy", "eval_accuracy") or our.endswith("_share")
+
+
+def check_steps(records: Records, theirs: Sequence[str], *, file: Path) -> None:
+    """Refuses steps that are no counts, and a log in which most of them stand twice."""
+    step_R, named = records.step_R, " or ".join(theirs)
+    bad = np.flatnonzero((step_R != np.floor(step_R)) | (step_R < 0) | (step_R >= MOST_STEPS))
+    if bad.size:
+        step = step_R[bad[0]]
+        why = (
+            "is so large that the next step is the same number (a time or a number of tokens?)"
+            if step >= MOST_STEPS
+            else "counts no steps"
+        )
+        raise DataError(
+            f"{file}: the step (column {named}) is {step:g}, which {why}; name the column that "
+            "does with --column step=THEIRS"
+        )
+    twice = np.flatnonzero(np.diff(step_R) == 0)
+    if twice.size >= max(FEWEST_TWICE, MOST_TWICE * np.unique(step_R).size):
+        raise DataError(
+            f"{file}: {twice.size} steps stand twice and with other values, first step "
+            f"{step_R[twice[0]]:.0f}: two runs or two processes wrote it; keep the lines of one, "
+            "or add a column 'run' and choose with --run"
+        )
+
+
+def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:
+    """Refuses what no step can have: a share outside 0 to 1, a length or an entropy below 0, a
+    mean length above the cap, a length that counts no tokens."""
+    for name, values_N in log.columns.items():
+        share = is_share(name)
+        theirs = " or ".join(sources.get(name, [name]))
+        of = "" if theirs == name else f" (column {theirs})"
+        unit = next((u for word, u in OTHER_UNITS.items() if word in theirs.lower()), None)
+        if unit and "tokens" in name:
+            raise DataError(
+                f"{file}: {name}{of} counts {unit}; name a column of tokens with "
+                f"--column {name}=THEIRS"
+            )
+        if not share and "tokens" not in name and name != "entropy_mean":
+            continue
+        # Sums of rounded numbers may stand a little above 1.
+        (bad_K,) = np.nonzero((values_N < -SLACK) | (share & (values_N > 1 + SLACK)))
+        if not bad_K.size:
+            continue
+        value, step = values_N[bad_K[0]], log.step_N[bad_K[0]]
+        bound, fix = _bound(name, share=share)
+        raise DataError(
+            f"{file}: {name}{of} is {value:g} at step {step:.0f}, and must be {bound}; {fix}"
+        )
+    _check_cap(log, sources, file=file)
+
+
+def _bound(name: str, *, share: bool) -> tuple[str, str]:
+    if share:
+        return "a share from 0 to 1", "divide the column by 100 if it is in percent"
+    if name == "entropy_mean":
+        return "at least 0", f"name the column of the entropy itself with --column {name}=THEIRS"
+    return "a number of tokens, at least 0", "correct the column"
+
+
+def _check_cap(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:
+    tokens_N, cap_N = log.get("tokens_mean"), log.get("cap_tokens")
+    if tokens_N is None or cap_N is None:
+        return
+    (bad_K,) = np.nonzero(tokens_N > cap_N + 0.5)
+    if bad_K.size:
+        at = bad_K[0]
+        theirs = " or ".join(sources.get("tokens_mean", ["tokens_mean"]))
+        raise DataError(
+            f"{file}: tokens_mean (column {theirs}) is {tokens_N[at]:,.0f} at step "
+            f"{log.step_N[at]:.0f}, above cap_tokens {cap_N[at]:,.0f}: does it count characters? "
+            "Name a column of tokens with --column tokens_mean=THEIRS"
+        )

@@ -1,0 +1,355 @@
+"""Rows of a log as columns of numbers, and as records of a step each: rows of one step, of late
+evaluations, and of logs that count rollouts, updates of the policy and evaluations apart."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tersely.dynamics.log import not_superseded
+
+# How tools write a value that is not there.
+BLANK = ("", "nan", "-nan", "+nan", "none", "null", "na", "n/a", "<na>", "-", "–", "inf", "-inf")
+# Objects in which loggers put a row's figures; their names say nothing of them.
+_WRAPPERS = ("data", "metrics", "scalars", "logs")
+# What a log may count apart, each with a column of its own: ``rollout/step``.
+_CLOCKS = ("rollout", "train", "eval")
+
+
+class LogColumn(NamedTuple):
+    """The cells of a column that are there.
+
+    Args:
+        row_K: the rows that say something of it, be it that it is not a number.
+        value_K: NaN where it is none.
+        odd: the first row, counted from 1, whose cell should be a number and is none, and the cell.
+        odd_cells: how many such there are.
+    """
+
+    row_K: Int[np.ndarray, " K"]
+    value_K: Float[np.ndarray, " K"]
+    odd: tuple[int, Any] | None = None
+    odd_cells: int = 0
+
+    def within(self, first: int, end: int) -> "LogColumn":
+        """Its cells in rows from the first to before the end."""
+        low, high = np.searchsorted(self.row_K, [first, end])
+        return self._replace(row_K=self.row_K[low:high], value_K=self.value_K[low:high])
+
+
+class Records(NamedTuple):
+    """A step's values by our names, in the order in which they were written.
+
+    Args:
+        row_R: the first row of each.
+        values: NaN where unknown.
+        there: where a row says something of it.
+    """
+
+    step_R: Float[np.ndarray, " R"]
+    row_R: Int[np.ndarray, " R"]
+    values: Mapping[str, Float[np.ndarray, " R"]]
+    there: Mapping[str, Bool[np.ndarray, " R"]]
+
+    def only(self, keep_R: Any) -> "Records":
+        """Those records alone, by a mask or by their places."""
+        return Records(
+            self.step_R[keep_R],
+            self.row_R[keep_R],
+            {our: value_R[keep_R] for our, value_R in self.values.items()},
+            {our: there_R[keep_R] for our, there_R in self.there.items()},
+        )
+
+    def saying(self, *, but: str) -> Bool[np.ndarray, " R"]:
+        """Which say something of another column than that."""
+        others = [there_R for our, there_R in self.there.items() if our != but]
+        return np.any(others, axis=0) if others else np.zeros(self.step_R.shape, dtype=bool)
+
+
+class Joined(NamedTuple):
+    """Records of one clock.
+
+    Args:
+        updates: of the policy a batch of rollouts (S); NaN if the log does not tell.
+    """
+
+    records: Records
+    updates: float
+
+
+def number(value: Any) -> float:
+    """A cell as a number; NaN for what is none."""
+    if isinstance(value, str):
+        # Consoles print numpy's numbers with their type: np.float64(0.5).
+        value = value.rpartition("(")[2].rstrip(") ")
+        if value.endswith("%"):
+            return number(value[:-1]) / 100
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, LogColumn]:
+    """The columns of rows; what stands in an object is a column of its own, ``train/loss``."""
+    found: dict[str, tuple[list[int], list[Any]]] = {}
+    for place, row in enumerate(rows):
+        for name, value in _cells(row):
+            places, values = found.setdefault(name, ([], []))
+            if value is not None and (value.__class__ is not str or value.strip()):
+                places.append(place)
+                values.append(value)
+    return {name: _column(places, values) for name, (places, values) in found.items()}
+
+
+def _cells(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if not isinstance(value, dict):
+            yield f"{prefix}{name}" if prefix else str(name), value
+        elif "_type" not in value:  # W&B's images, tables and histograms
+            yield from _cells(value, prefix if name in _WRAPPERS else f"{prefix}{name}/")
+
+
+def _column(places: list[int], values: list[Any]) -> LogColumn:
+    row_K = np.array(places, dtype=np.int64)
+    try:
+        value_K = np.asarray(values, dtype=float)
+        if value_K.ndim == 1:
+            return LogColumn(row_K, value_K)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    value_K = np.array([number(value) for value in values])
+    odd = [k for k in np.flatnonzero(np.isnan(value_K)) if not _is_blank(values[k])]
+    first = (places[odd[0]] + 1, values[odd[0]]) if odd else None
+    return LogColumn(row_K, value_K, first, len(odd))
+
+
+def _is_blank(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip().lower() in BLANK
+    return isinstance(value, float)
+
+
+def records_of(
+    columns: Mapping[str, LogColumn], sources: Mapping[str, Sequence[str]], *, rows: int
+) -> Records:
+    """The rows that have a step and something else that is known.
+
+    An evaluation alone, without a step, is of the last step before it.
+
+    Args:
+        sources: their names by ours; of each row the first that is a number counts.
+        rows: how many there are.
+    """
+    step_R, _ = _filled(columns, sources["step"], rows)
+    filled = {our: _filled(columns, t, rows) for our, t in sources.items() if our != "step"}
+    every = Records(
+        step_R,
+        np.arange(rows),
+        {our: value_R for our, (value_R, _) in filled.items()},
+        {our: there_R for our, (_, there_R) in filled.items()},
+    )
+    has_step_R = np.isfinite(step_R)
+    others_R = every.saying(but="eval_accuracy")
+    if "eval_accuracy" in every.there and has_step_R.any():
+        stray_R = every.there["eval_accuracy"] & ~has_step_R & ~others_R
+        last_R = np.maximum.accumulate(np.where(has_step_R, np.arange(rows), -1))
+        last_R[last_R < 0] = np.argmax(has_step_R)
+        every = every._replace(step_R=np.where(stray_R, step_R[last_R], step_R))
+    return every.only(np.isfinite(every.step_R) & every.saying(but=""))
+
+
+def _filled(
+    columns: Mapping[str, LogColumn], theirs: Iterable[str], rows: int
+) -> tuple[Float[np.ndarray, " R"], Bool[np.ndarray, " R"]]:
+    value_R, there_R = np.full(rows, np.nan), np.zeros(rows, dtype=bool)
+    for name in theirs:
+        if name in columns:
+            row_K, value_K = columns[name].row_K, columns[name].value_K
+            there_R[row_K] = True
+            free_K = np.isnan(value_R[row_K])
+            value_R[row_K[free_K]] = value_K[free_K]
+    return value_R, there_R
+
+
+def merged(records: Records) -> Records:
+    """Rows of one step that say different things, as one; loggers write them apart."""
+    step_R = records.step_R
+    new_R = np.append(True, step_R[1:] != step_R[:-1])[: step_R.size]
+    if new_R.all():
+        return records
+    _part_conflicts(records, new_R)
+    group_R = np.cumsum(new_R) - 1
+    count = int(group_R[-1]) + 1
+    values = {our: np.full(count, np.nan) for our in records.values}
+    there = {our: np.zeros(count, dtype=bool) for our in records.values}
+    for our, there_R in records.there.items():
+        values[our][group_R[there_R]] = records.values[our][there_R]
+        there[our][group_R[there_R]] = True
+    return Records(step_R[new_R], records.row_R[new_R], values, there)
+
+
+def _part_conflicts(records: Records, new_R: Bool[np.ndarray, " R"]) -> None:
+    """Marks as new the rows that say of their step something else than those before."""
+    group_R = np.cumsum(new_R) - 1
+    conflicting: set[int] = set()
+    for our, there_R in records.there.items():
+        group_K, value_K = group_R[there_R], records.values[our][there_R]
+        same_K = (value_K[1:] == value_K[:-1]) | (np.isnan(value_K[1:]) & np.isnan(value_K[:-1]))
+        conflicting.update(group_K[1:][(group_K[1:] == group_K[:-1]) & ~same_K].tolist())
+    for group in conflicting:
+        low, high = np.searchsorted(group_R, [group, group + 1])
+        seen: dict[str, float] = {}
+        for row in range(low, high):
+            said = {
+                our: float(records.values[our][row]) for our, t in records.there.items() if t[row]
+            }
+            if any(our in seen and not _alike(seen[our], value) for our, value in said.items()):
+                new_R[row], seen = True, {}
+            seen.update(said)
+
+
+def _alike(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def with_evaluations(records: Records) -> Records:
+    """Records that hold an evaluation alone, put to the last record up to their step: such a row
+    may come late, and is no restart."""
+    kept_R = records.saying(but="eval_accuracy")
+    if kept_R.all() or not kept_R.any():
+        return records
+    held_R, there_R = (each["eval_accuracy"].copy() for each in (records.values, records.there))
+    kept = np.flatnonzero(kept_R)
+    early = None
+    for row in np.flatnonzero(~kept_R):
+        at = int(np.searchsorted(kept, row)) - 1
+        while at >= 0 and records.step_R[kept[at]] > records.step_R[row]:
+            at -= 1
+        if at >= 0:
+            held_R[kept[at]], there_R[kept[at]] = held_R[row], True
+        else:
+            early = held_R[row]
+    if early is not None and not there_R[kept[0]]:
+        held_R[kept[0]], there_R[kept[0]] = early, True
+    both = (
+        {**records.values, "eval_accuracy": held_R},
+        {**records.there, "eval_accuracy": there_R},
+    )
+    return Records(records.step_R, records.row_R, *both).only(kept_R)
+
+
+def has_clocks(columns: Mapping[str, LogColumn], steps: Sequence[str], *, apart: bool) -> bool:
+    """Whether the log counts its rollouts, its updates and its evaluations apart.
+
+    Args:
+        steps: its columns of steps, the first of each row counting.
+        apart: whether its tool does so, also where its logger dropped the names of the clocks.
+    """
+    clocks = [f"{clock}/step" for clock in _CLOCKS]
+    counted = [name for name in steps if name in clocks]
+    if counted:
+        return len(counted) > 1 and steps[0] in clocks
+    written = {clock for clock in _CLOCKS if any(name.startswith(f"{clock}/") for name in columns)}
+    return apart and len(written) > 1
+
+
+def main_clock(
+    columns: Mapping[str, LogColumn], sources: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """The sources of what goes by the clock to which the others are joined."""
+    parts = _parts(columns, sources)
+    return parts.get("rollout") or parts.get("train") or dict(sources)
+
+
+def join(
+    columns: Mapping[str, LogColumn], sources: Mapping[str, Sequence[str]], *, rows: int
+) -> Joined:
+    """One record a batch of rollouts, with the means of its updates and with its evaluation."""
+    parts = _parts(columns, sources)
+    main = "rollout" if "rollout" in parts else "train"
+    if main not in parts:
+        return Joined(merged(records_of(columns, sources, rows=rows)), np.nan)
+    records = merged(records_of(columns, parts[main], rows=rows))
+    kept_K = not_superseded(records.step_R)
+    if not kept_K.size:
+        return Joined(records, np.nan)
+    updates = np.nan
+    values, there = dict(records.values), dict(records.there)
+    for clock in ("train", "eval"):
+        if clock == main or clock not in parts:
+            continue
+        other = merged(records_of(columns, parts[clock], rows=rows))
+        other = other.only(not_superseded(other.step_R))
+        if not other.step_R.size:
+            continue
+        counted = parts[clock]["step"][0] == f"{clock}/step"
+        if clock == "train":
+            each = _updates(records, other, in_order=counted)
+            at_T = _last_at(records.step_R[kept_K], other.step_R // each)
+            updates = float(np.median(np.unique(at_T, return_counts=True)[1]))
+        elif main == "rollout" and (counted or parts[clock]["step"] == parts[main]["step"]):
+            at_T = _last_at(records.step_R[kept_K], other.step_R)
+        else:
+            at_T = _last_at(records.row_R[kept_K], other.row_R)
+        for our, value_R in _spread(other, kept_K[at_T], records.step_R.size):
+            values[our], there[our] = value_R, ~np.isnan(value_R)
+    return Joined(Records(records.step_R, records.row_R, values, there), updates)
+
+
+def _parts(
+    columns: Mapping[str, LogColumn], sources: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, Sequence[str]]]:
+    """What goes by each clock; what goes by none of them goes by that of rollouts."""
+    parts: dict[str, dict[str, Sequence[str]]] = {}
+    for our, theirs in sources.items():
+        clock = theirs[0].partition("/")[0] if theirs else ""
+        if our != "step":
+            parts.setdefault(clock if clock in _CLOCKS else "rollout", {})[our] = theirs
+    for clock, those in parts.items():
+        own = f"{clock}/step"
+        those["step"] = [own] if own in columns else sources["step"]
+    return parts
+
+
+def _last_at(at_K: Any, at_T: Any) -> Int[np.ndarray, " T"]:
+    """The place of the last of the ascending K that is not above each of T; else of the first."""
+    return np.maximum(np.searchsorted(at_K, at_T, side="right") - 1, 0)
+
+
+def _updates(rollouts: Records, updates: Records, *, in_order: bool) -> int:
+    """How much the clock of updates advances while that of rollouts advances by 1.
+
+    Args:
+        in_order: whether rows stand in the order of time: then updates between rollouts count,
+            which is right also where rollouts are sampled ahead.
+    """
+    step_R, step_T = rollouts.step_R, updates.step_R
+    if step_R.size < 2:
+        return max(int(step_T.size), 1)
+    if not in_order:
+        spans = [
+            s[-1] - s[0] + (np.median(np.diff(s)) if s.size > 1 else 1)
+            for s in (np.unique(step_T), np.unique(step_R))
+        ]
+        return max(round(float(spans[0] / spans[1])), 1)
+    done_R = np.searchsorted(updates.row_R, rollouts.row_R)
+    seen_R = np.where(done_R > 0, step_T[np.maximum(done_R - 1, 0)], step_T[0] - 1)
+    rises_R = np.diff(step_R)
+    ahead = rises_R > 0
+    each = np.median(np.diff(seen_R)[ahead] / rises_R[ahead]) if ahead.any() else 1.0
+    return max(round(float(each)), 1)
+
+
+def _spread(
+    other: Records, place_T: Int[np.ndarray, " T"], size: int
+) -> Iterator[tuple[str, Float[np.ndarray, " R"]]]:
+    """Each column at those places, the mean of those that come to one; NaN is never hidden."""
+    for our, value_T in other.values.items():
+        there_T = other.there[our]
+        count_R = np.bincount(place_T[there_T], minlength=size)
+        sum_R = np.bincount(place_T[there_T], weights=value_T[there_T], minlength=size)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            yield our, sum_R / count_R
