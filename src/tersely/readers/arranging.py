@@ -19,6 +19,7 @@ from tersely.readers.stepping import (
     join,
     main_clock,
     merged,
+    not_finite,
     records_of,
     with_evaluations,
 )
@@ -83,6 +84,7 @@ def arrange(
     check_steps(joined.records, sources["step"], file=file)
     records = with_evaluations(joined.records)
     log = make_log(records.step_R, records.values, staleness=joined.updates)
+    log = log._replace(not_finite=not_finite(log, records))
     _check_order(records, log, file=file)
     check_bounds(log, sources, file=file)
     told = (*run.notes, *said, *_say_updates(joined), *notes, *odd, *log.notes)

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tersely.dynamics.log import not_superseded
+from tersely.dynamics.log import StepLog, not_superseded
 
 # How tools write a value that is not there.
 BLANK = ("", "nan", "-nan", "+nan", "none", "null", "na", "n/a", "<na>", "-", "–", "inf", "-inf")
+# Of these, what says that there is a value, and that it is no finite number; where a fifth of a
+# column is that, it fills the places that have none.
+_NOT_FINITE, _FILLED = ("nan", "-nan", "+nan", "inf", "-inf"), 0.2
 # Objects in which loggers put a row's figures; their names say nothing of them.
 _WRAPPERS = ("data", "metrics", "scalars", "logs")
 # What a log may count apart, each with a column of its own: ``rollout/step``.
@@ -113,23 +116,44 @@ def _cells(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _column(places: list[int], values: list[Any]) -> LogColumn:
-    row_K = np.array(places, dtype=np.int64)
     try:
         value_K = np.asarray(values, dtype=float)
         if value_K.ndim == 1:
-            return LogColumn(row_K, value_K)
+            return LogColumn(np.array(places, dtype=np.int64), value_K)
     except (TypeError, ValueError, OverflowError):
         pass
+    said = [k for k, value in enumerate(values) if not _is_nothing(value)]
+    places, values = [places[k] for k in said], [values[k] for k in said]
+    row_K = np.array(places, dtype=np.int64)
     value_K = np.array([number(value) for value in values])
     odd = [k for k in np.flatnonzero(np.isnan(value_K)) if not _is_blank(values[k])]
     first = (places[odd[0]] + 1, values[odd[0]]) if odd else None
     return LogColumn(row_K, value_K, first, len(odd))
 
 
+def _is_nothing(value: Any) -> bool:
+    """Whether a cell says that there is no value, not that it is NaN."""
+    return isinstance(value, str) and _is_blank(value) and value.strip().lower() not in _NOT_FINITE
+
+
 def _is_blank(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in BLANK
     return isinstance(value, float)
+
+
+def not_finite(log: StepLog, records: Records) -> dict[str, Float[np.ndarray, " W"]]:
+    """The steps of the log at which a column was written as NaN or infinite, by its name."""
+    found = {}
+    for our, there_R in records.there.items():
+        bad_R = there_R & ~np.isfinite(records.values[our])
+        if our not in log.columns or not bad_R.any():
+            continue
+        blank_N = ~np.isfinite(log.columns[our])
+        step_W = log.step_N[blank_N & np.isin(log.step_N, records.step_R[bad_R])]
+        if 0 < step_W.size <= max(1, _FILLED * log.step_N.size):
+            found[our] = step_W
+    return found
 
 
 def records_of(

@@ -139,20 +139,30 @@ def first_alarms(log: StepLog, *, since: int = 0) -> list[Alarm]:
     """
     beginnings = Beginnings(log)
     found = {alarm.name: (count, alarm) for count, alarm in _at_moments(beginnings, since)}
-    before = since
-    for count in _looks(log, since):
+    _search(beginnings, _looks(log, since), found, since)
+    places = {rule.name: place for place, rule in enumerate(rules())}
+    inorder = sorted(found.values(), key=lambda each: (each[0], places[each[1].name]))
+    return [alarm for _, alarm in inorder]
+
+
+def _search(
+    beginnings: Beginnings, counts: Iterable[int], found: dict[str, tuple[int, Alarm]], before: int
+) -> None:
+    """Adds what stands after one of these numbers of records and is not found by then; between
+    two of them, first at every fifth record, then at each."""
+    for count in counts:
         open_rules = [
             rule
             for rule in rules()
             if not rule.every_record and (rule.name not in found or found[rule.name][0] > count)
         ]
-        for alarm in _standing(beginnings, count, open_rules):
-            (rule,) = (each for each in open_rules if each.name == alarm.name)
-            found[alarm.name] = _first(beginnings, rule, before, count)
+        new = _standing(beginnings, count, open_rules)
+        if new and count - before > 1:
+            stride = STRIDE if count - before > STRIDE else 1
+            _search(beginnings, (*range(before + stride, count, stride), count), found, before)
+        else:
+            found |= {alarm.name: (count, alarm) for alarm in new}
         before = count
-    places = {rule.name: place for place, rule in enumerate(rules())}
-    inorder = sorted(found.values(), key=lambda each: (each[0], places[each[1].name]))
-    return [alarm for _, alarm in inorder]
 
 
 def _looks(log: StepLog, since: int) -> Iterator[int]:
@@ -165,17 +175,6 @@ def _looks(log: StepLog, since: int) -> Iterator[int]:
         count += STRIDE * max(1, min(count // PART, LARGEST_STRIDE) // STRIDE)
     if last > since:
         yield last
-
-
-def _first(beginnings: Beginnings, rule: Rule, before: int, count: int) -> tuple[int, Alarm]:
-    """The first record after ``before`` at which the rule's alarm stands, as at ``count``."""
-    for stride in (STRIDE, 1):
-        for earlier in (*range(before + stride, count, stride), count):
-            if standing := _standing(beginnings, earlier, [rule]):
-                count, found = earlier, standing[0]
-                break
-            before = earlier
-    return count, found
 
 
 def _at_moments(beginnings: Beginnings, since: int) -> Iterator[tuple[int, Alarm]]:
