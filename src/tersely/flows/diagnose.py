@@ -69,12 +69,16 @@ class Diagnosis(NamedTuple):
     unknown: list[str]
 
 
-def diagnose(log: StepLog) -> Diagnosis:
-    """Stages, alarms, and what this log cannot show."""
+def diagnose(log: StepLog, *, before: Diagnosis | None = None) -> Diagnosis:
+    """Stages, alarms, and what this log cannot show.
+
+    Args:
+        before: of this log when it was shorter, so that only what came since is looked at.
+    """
     tokens_N = log.get("tokens_mean")
     blank_N = np.full(log.step_N.shape, np.nan)
     stages = estimate_stages(log.step_N, blank_N if tokens_N is None else tokens_N)
-    alarms = first_alarms(log)
+    alarms = _alarms(log, before)
     standing = [alarm for alarm in standing_alarms(log) if alarm.severity is Severity.ERROR]
     return Diagnosis(
         steps=log.step_N.size,
@@ -85,6 +89,16 @@ def diagnose(log: StepLog) -> Diagnosis:
         alarms=alarms,
         unknown=_say_unknown(log),
     )
+
+
+def _alarms(log: StepLog, before: Diagnosis | None) -> list[Alarm]:
+    """Each at the step where it was first raised. A log that went back is looked at as a whole."""
+    at = 0 if before is None else before.steps
+    if before is None or not 0 < at <= log.step_N.size or log.step_N[at - 1] != before.last_step:
+        return first_alarms(log)
+    known = {alarm.name for alarm in before.alarms}
+    new = (alarm for alarm in first_alarms(log, since=at) if alarm.name not in known)
+    return [*before.alarms, *new]
 
 
 def _say_stage(log: StepLog, stages: Stages, *, errors: Sequence[str]) -> str:

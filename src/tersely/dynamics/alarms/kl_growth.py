@@ -26,34 +26,37 @@ ADVICE = (
 def kl_growth(log: NoisyLog) -> str | None:
     """KL ten times its start and 1 nat a token; or, where neither accuracy nor reward rose, 0.3
     nats, or 0.1 and 2.5 times what it was at two thirds of the run."""
-    kl = log.get("kl_mean")
+    kl = log.logarithm("kl_mean")
     rise = kl and kl.rose(_grew, from_start=True)
     if not kl or not rise:
         return None
     # A jump of the last few records is a spike.
     if not _grew(rise.before, float(np.median(kl.value_K[-kl.records(RECENT) :]))):
         return None
-    grows = rise.after >= FAR_NATS or _accelerates(kl, rise)
+    nats = float(np.exp(rise.after))
+    grows = nats >= FAR_NATS or _accelerates(kl, rise)
     gained = [name for name in PAID if _rose(log, name, rise)]
-    if rise.after < LOST_NATS and (gained or not grows):
+    if nats < LOST_NATS and (gained or not grows):
         return None
     known = any(log.get(name) is not None for name in PAID)
     paid = f"while {gained[0]} rose" if gained else "and neither accuracy nor reward rose for it"
     without = "; neither accuracy nor reward is in the log, which would show what it is for"
     return (
-        f"KL to the reference {rise.before:.4f} → {rise.after:.4f} nats a token"
+        f"KL to the reference {np.exp(rise.before):.4f} → {nats:.4f} nats a token"
         f"{f' {paid}' if known else without}"
     )
 
 
 def _grew(before: Any, after: Any) -> Any:
-    return after >= np.maximum(LEAST_NATS, TIMES * before)
+    """Of logarithms."""
+    return after >= np.maximum(np.log(LEAST_NATS), np.log(TIMES) + before)
 
 
 def _accelerates(kl: NoisyColumn, rise: Move) -> bool:
     step = kl.step_K[0] + EARLIER * (kl.step_K[-1] - kl.step_K[0])
     place, half = int(np.searchsorted(kl.step_K, step)), max(2, min(10, kl.size // 20))
-    return rise.after >= FASTER * kl.mean(max(0, place - half), min(kl.size, place + half))
+    then = kl.mean(max(0, place - half), min(kl.size, place + half))
+    return rise.after - then >= float(np.log(FASTER))
 
 
 def _rose(log: NoisyLog, name: str, rise: Move) -> bool:
