@@ -153,6 +153,47 @@ def test_a_fall_that_the_log_says_was_on_purpose_is_no_loss() -> None:
     assert names(made(target_tokens=(100, 30), **trap)) == set()
 
 
+def evaluated(rng, *, lost: float, every: int, after: int) -> StepLog:
+    """Accuracy falls at step 100 by a quarter, and held-out accuracy so much; ``after`` records."""
+    fell_N = np.arange(100 + after) >= 100
+    accuracy_N = 0.6 * (1 - 0.25 * fell_N) + rng.normal(0, 0.04, fell_N.size)
+    held_out_N = 0.5 * (1 - lost * fell_N) + rng.normal(0, 0.015, fell_N.size)
+    held_out_N[np.arange(fell_N.size) % every != every - 1] = np.nan
+    return make_log(range(fell_N.size), {"accuracy": accuracy_N, "eval_accuracy": held_out_N})
+
+
+def test_an_evaluation_is_waited_for_and_decides_but_not_for_ever() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        for after in (18, 40, 80):
+            stands = evaluated(rng, lost=0.0, every=20, after=after)
+            assert names(stands) == set()
+            # One that was left out is not overdue.
+            if after == 40:
+                stands.columns["eval_accuracy"][119] = np.nan
+                assert names(stands) == set()
+        assert "accuracy falling" not in names(evaluated(rng, lost=0.25, every=20, after=18))
+        assert "accuracy falling" in names(evaluated(rng, lost=0.25, every=20, after=22))
+        # The last one is of step 89, the next one of step 134.
+        assert names(evaluated(rng, lost=0.25, every=45, after=25)) == set()
+        assert names(evaluated(rng, lost=0.25, every=45, after=33)) == {"accuracy falling"}
+
+
+def test_accuracy_and_evaluations_that_each_fall_a_little_count_together() -> None:
+    rng = np.random.default_rng(0)
+    alone, both = [], []
+    for _ in range(40):
+        fell_N = np.arange(66) >= 60
+        accuracy_N = 0.6 - 0.1 * fell_N + rng.normal(0, 0.07, 66)
+        held_out_N = np.where(np.arange(66) % 6 == 5, 0.5 - 0.09 * fell_N, np.nan)
+        held_out_N += rng.normal(0, 0.015, 66)
+        columns = {"accuracy": accuracy_N, "eval_accuracy": held_out_N}
+        both.append("accuracy falling" in names(make_log(range(66), columns)))
+        alone.append("accuracy falling" in names(make_log(range(66), {"accuracy": accuracy_N})))
+    assert sum(alone) <= 8
+    assert sum(both) >= 20
+
+
 def test_a_series_of_spikes_is_named_and_noise_as_wide_is_not() -> None:
     rng = np.random.default_rng(0)
     jitter_N = 0.02 * np.exp(rng.normal(0, 0.1, 200))

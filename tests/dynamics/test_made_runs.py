@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tersely.dynamics.alarms import rules, standing_alarms
+from tersely.dynamics.alarms import Severity, first_alarms, rules, standing_alarms
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.noise import NoisyLog
 
@@ -57,6 +57,22 @@ def test_each_kind_of_failure_is_found(kind: str) -> None:
             for name in failure.names
         )
     assert found >= (2 if kind in SOME else 3)
+
+
+@pytest.mark.parametrize("kind", ["trap", "accuracy, same length", "reward hacking"])
+def test_most_losses_that_can_be_seen_are_errors_before_half_of_them(kind: str) -> None:
+    failure = BENCH.FAILING[kind]
+    said = could = 0
+    for number, prompts in enumerate([8, 16, 32, 64, 128] * 3):
+        rng = np.random.default_rng([79, number, *map(ord, kind)])
+        course = failure.make(rng, prompts)
+        log = BENCH.written(rng, course, columns=BENCH.chosen(rng, failure.needs))
+        at = BENCH.half_lost(course.means["accuracy"])
+        if BENCH.could_be_seen(course, log, ("accuracy", "eval_accuracy"), at):
+            alarms = first_alarms(log.until(int((log.step_N <= at).sum())))
+            could, said = could + 1, said + any(a.severity is Severity.ERROR for a in alarms)
+    assert could >= 7
+    assert said >= 0.75 * could
 
 
 def test_a_loss_in_128_prompts_is_an_error_before_half_of_it() -> None:

@@ -24,8 +24,10 @@ def test_noise_and_correlation_of_an_autoregression_are_found_under_a_trend(rho:
     found = [column(autoregression(rng, rho, 400) + 0.02 * np.arange(400)) for _ in range(50)]
     assert np.mean([one.noise for one in found]) == pytest.approx(1.0, rel=0.1)
     assert np.mean([one.correlation for one in found]) == pytest.approx(rho, abs=0.1)
-    # Var of the mean of n neighbours: (1 + rho) / (1 - rho) / n, and 8 in 400 more for doubt.
-    wanted = np.sqrt((1 + rho) / (1 - rho) / 40) * 1.02
+    # Var of the mean of n neighbours: (1 + rho) / (1 - rho) / n, and rho is believed to be 1.5
+    # standard errors, of 1 / sqrt(390) each, larger.
+    unsure = rho + 1.5 / np.sqrt(390)
+    wanted = np.sqrt((1 + unsure) / (1 - unsure) / 40)
     assert np.mean([one.error(40) for one in found]) == pytest.approx(wanted, rel=0.15)
 
 
@@ -110,3 +112,28 @@ def test_a_column_over_anothers_move_is_of_the_same_steps() -> None:
     assert change is not None
     assert (change.before, change.after) == pytest.approx((0.7, 0.3))
     assert log.get("kl_mean") is None
+
+
+def test_a_fall_that_has_just_begun_does_not_hide_in_its_own_noise() -> None:
+    value_K = 0.6 + np.random.default_rng(5).normal(0, 0.03, 60)
+    before = column(value_K[:52])
+    value_K[52:] -= 0.04 * np.arange(1, 9)
+    fallen = column(value_K)
+    assert fallen.noise == pytest.approx(before.noise, rel=0.1)
+    assert fallen.error(10) == pytest.approx(before.error(10), rel=0.1)
+    # Of the last three records it is 9 of 0.017 already after five.
+    early = column(value_K[:57]).fell(lambda b, a: b - a > 0.1, shortest=(10, 2))
+    assert early is not None
+    assert early.lately >= 52
+
+
+def test_what_ten_records_do_not_show_a_hundred_do() -> None:
+    rng = np.random.default_rng(6)
+    hundred, ten = [], []
+    for _ in range(20):
+        value_K = np.repeat([0.6, 0.56], 100) + rng.normal(0, 0.05, 200)
+        # 4 points are 5.7 standard errors of 0.05 x sqrt(2 / 100), and 2.4 of 0.05 x sqrt(1 / 10).
+        hundred.append(column(value_K).fell(lambda b, a: True, from_start=True) is not None)
+        ten.append(column(value_K[:110]).fell(lambda b, a: True, from_start=True) is not None)
+    assert sum(hundred) >= 17
+    assert sum(ten) <= 4

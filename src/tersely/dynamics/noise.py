@@ -2,13 +2,16 @@
 
 The noise is measured on the column itself, by the differences of records that follow each other, so
 that a trend hardly enters: for a first-order autoregression with correlation rho the squares of the
-differences over two records are 1 + rho times those over one. Where the log says of how many
-rollouts a share is, the binomial standard deviation is the least that is believed. Single wild
-records are drawn in to the median of their neighbours.
+differences over two records are 1 + rho times those over one. The last ten records do not enter: a
+fall that has just begun would hide itself. Where the log says of how many rollouts a share is, the
+binomial standard deviation is the least that is believed. Single wild records are drawn in to the
+median of their neighbours.
 
-A move is looked for between means of ``WINDOWS`` records: short ones for what is plain, long ones
-for what is not. It counts where it is as large as a rule asks for and ``ERRORS`` standard errors: a
-log is looked at hundreds of times, at many earlier windows each, by some twenty rules.
+A move is looked for between the mean of the last w records and the most extreme earlier mean of b
+records, for all ``WINDOWS`` at once. It counts where it is as large as a rule asks for and beyond
+``sqrt(2 log(LOOKS n / w n / b))`` standard errors: n records have about n / w separate later and
+n / b separate earlier windows, so that every pair of lengths errs equally seldom, however long the
+run is.
 """
 
 import math
@@ -17,26 +20,33 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tersely.dynamics.log import StepLog
 
-LATELY_OVER, EARLIER_OVER = (3, 5, 10, 20, 40, 80), (10, 20, 40, 80)
+WINDOWS = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 23, 32, 45, 64, 90, 128, 180, 256])
+LOOKS = 300.0
+# Of a column's own, where other data show the same.
+LEAST_ERRORS = 2.0
+# Of a column's own, where other data show the same.
+LEAST_ERRORS = 2.0
 START, RECENT = 10, 20
-# Of a move from the first mean, and of one from the extreme of all earlier means.
-ERRORS, ERRORS_OF_EXTREME, ERRORS_OF_REST = 4.25, 4.75, 3.5
+# Of one comparison that is not looked for.
+ERRORS = 4.25
 WILD = 4.0
 MOST_CORRELATED = 0.9
 # Where a record stands for several steps, half as many are enough as those steps, but not below 5.
 SPARSE, FEW, SHORTEST = 2.0, 5, 3
 ROUNDING = 1e-9
-# Records by which the noise is measured.
-LATELY = 400
-# The noise of few records is itself hardly known: a quarter more at 30 records.
-UNSURE = 8.0
+# Records by which the noise is measured: not the last, and so many before them.
+LAST, MEASURED = 10, 400
+# The correlation in few records is hardly known: so many standard errors of it more are believed.
+DOUBT = 1.5
 # Of the absolute values of a normal variable, three quarters lie below this.
 THREE_QUARTERS = 1.1503
+# An evaluation's noise before it is known, and how many evaluations that is worth.
+USUAL_NOISE, KNOWN = 0.02, 3
 # Shares of the step's prompts, and of its rollouts.
 OF_PROMPTS = ("solved_share", "zero_signal_share")
 OF_ROLLOUTS = (
@@ -48,7 +58,8 @@ OF_ROLLOUTS = (
     "looping_share",
 )
 
-Enough = Callable[[float, float], bool]
+# Of means before and after: whether the move is as large as a rule asks for.
+Enough = Callable[[Float[np.ndarray, " P"], Float[np.ndarray, " P"]], Bool[np.ndarray, " P"] | bool]
 
 
 class Move(NamedTuple):
@@ -68,6 +79,19 @@ class Move(NamedTuple):
     lately: float
 
 
+class Pairs(NamedTuple):
+    """Pairs P of an earlier and a later window: their records, their means, how far these are apart
+    in the direction that is looked for, the standard error of that, and how many of it count."""
+
+    early_P: Int[np.ndarray, " P"]
+    late_P: Int[np.ndarray, " P"]
+    before_P: Float[np.ndarray, " P"]
+    after_P: Float[np.ndarray, " P"]
+    moved_P: Float[np.ndarray, " P"]
+    error_P: Float[np.ndarray, " P"]
+    errors_P: Float[np.ndarray, " P"]
+
+
 class NoisyColumn:
     """The defined values of a column, and their noise.
 
@@ -75,6 +99,7 @@ class NoisyColumn:
         step_K: their steps.
         value_K: the values.
         least: the standard deviation that a record has at least.
+        known: the standard deviation where it is known; records are then independent.
     """
 
     def __init__(
@@ -83,15 +108,21 @@ class NoisyColumn:
         value_K: Float[np.ndarray, " K"],
         *,
         least: float = 0.0,
+        known: float | None = None,
     ) -> None:
         self.step_K, self.value_K = step_K, value_K
         self.size = int(value_K.size)
-        self._least = least
+        self._least, self._known = least, known
+
+    @cached_property
+    def _measured(self) -> int:
+        """Records up to which the noise is measured."""
+        return max(self.size - LAST, min(self.size, 2 * LAST))
 
     @cached_property
     def gap_steps(self) -> float:
         """The steps for which a record stands: the usual distance of two."""
-        gap_K = np.diff(self.step_K[-LATELY:])
+        gap_K = np.diff(self.step_K[-MEASURED:])
         return max(1.0, float(np.median(gap_K))) if gap_K.size else 1.0
 
     def records(self, steps: int, *, least: int = FEW) -> int:
@@ -105,13 +136,15 @@ class NoisyColumn:
     @cached_property
     def _spreads(self) -> tuple[float, float]:
         """Of the differences over one record and over two; 0 for two where most values repeat."""
-        value_K = self.value_K[-LATELY:]
+        value_K = self.value_K[max(0, self._measured - MEASURED) : self._measured]
         near, usual = _spread(value_K[1:] - value_K[:-1])
         return near, _spread(value_K[2:] - value_K[:-2])[0] if usual else 0.0
 
     @cached_property
     def correlation(self) -> float:
         """Of the noise of neighbouring records: 0 to 0.9."""
+        if self._known is not None:
+            return 0.0
         near, over_two = self._spreads
         if self.size < 4 or not over_two:
             return 0.0
@@ -121,13 +154,21 @@ class NoisyColumn:
     @cached_property
     def noise(self) -> float:
         """Standard deviation of one record about its mean."""
+        if self._known is not None:
+            return self._known
         return float(max(self._least, self._spreads[0] / (2 * (1 - self.correlation)) ** 0.5))
+
+    @cached_property
+    def _error(self) -> float:
+        """Standard error of a mean, times the root of its records."""
+        if self._known is not None:
+            return self._known
+        rho = min(self.correlation + DOUBT / self._measured**0.5, MOST_CORRELATED)
+        return float(self.noise * ((1 + rho) / (1 - rho)) ** 0.5)
 
     def error(self, records: int) -> float:
         """Standard error of a mean of so many neighbouring records."""
-        rho = self.correlation
-        unsure = 1 + UNSURE / self.size
-        return float(unsure * self.noise * ((1 + rho) / (1 - rho) / records) ** 0.5)
+        return float(self._error / records**0.5)
 
     @cached_property
     def tame_K(self) -> Float[np.ndarray, " K"]:
@@ -149,6 +190,12 @@ class NoisyColumn:
         """Of the records from the first up to, but not including, the last."""
         return float((self._sum_K[last] - self._sum_K[first]) / (last - first))
 
+    def mean_until(self, step: float, span: float) -> float:
+        """Of the records up to a step that lie within so many before it; else of the last one."""
+        last = max(1, int(np.searchsorted(self.step_K, step, side="right")))
+        first = int(np.searchsorted(self.step_K, step - span))
+        return self.mean(min(first, last - 1), last)
+
     def start(self, records: int = START) -> float:
         """Mean of the first records."""
         return self.mean(0, min(self.records(records), self.size))
@@ -162,52 +209,98 @@ class NoisyColumn:
         enough: Enough,
         *,
         from_start: bool = False,
-        shortest: int = START,
+        shortest: tuple[int, int] = (START, START),
         given: float = 0.0,
+        also: float = 0.0,
     ) -> Move | None:
-        """The fall from the highest earlier mean, or from the first, that is large enough (of the
-        means before and after) and beyond the noise; what is beyond the share ``given`` has to be
-        3.5 standard errors too."""
-        return self._moved(enough, sign=1.0, from_start=from_start, shortest=shortest, given=given)
+        """The clearest fall from the highest earlier mean, or from the first, that is large enough
+        (of the means before and after) and beyond the noise.
+
+        Args:
+            shortest: records of the earlier and the later window, at least.
+            given: share of the mean before that does not count.
+            also: standard errors of a fall in other data, which count as much as this column's.
+        """
+        pairs = self._pairs(1.0, from_start=from_start, shortest=shortest, given=given)
+        return self._clearest(pairs, enough, also)
 
     def rose(
-        self, enough: Enough, *, from_start: bool = False, shortest: int = START
-    ) -> Move | None:
-        """The rise from the lowest earlier mean, or from the first."""
-        return self._moved(enough, sign=-1.0, from_start=from_start, shortest=shortest)
-
-    def _moved(
         self,
         enough: Enough,
         *,
-        sign: float,
-        from_start: bool,
-        shortest: int,
-        given: float = 0.0,
+        from_start: bool = False,
+        shortest: tuple[int, int] = (START, START),
     ) -> Move | None:
-        errors = ERRORS if from_start else ERRORS_OF_EXTREME
-        start, shortest = self.records(START), self.records(shortest, least=SHORTEST)
-        for window in (each for each in LATELY_OVER if shortest <= each <= self.size - start):
-            after = self.mean(self.size - window, self.size)
-            for early in (start, *EARLIER_OVER) if start < START else EARLIER_OVER:
-                if not window <= early <= self.size - window:
-                    continue
-                last = 1 if from_start else self.size - window - early + 1
-                first_W = np.arange(0, last, early // 2)
-                mean_W = (self._sum_K[first_W + early] - self._sum_K[first_W]) / early
-                best = int(np.argmax(sign * mean_W))
-                before, moved = float(mean_W[best]), sign * (float(mean_W[best]) - after)
-                error = float(np.hypot(self.error(early), self.error(window)))
-                least = max(
-                    errors * error,
-                    ROUNDING * abs(before),
-                    given * abs(before) + ERRORS_OF_REST * error if given else 0.0,
-                )
-                if moved > least and enough(before, after):
-                    at, until = self.step_K[[first_W[best], first_W[best] + early - 1]]
-                    lately = float(self.step_K[-window])
-                    return Move(before, after, error, float(at), float(until), lately)
-        return None
+        """The clearest rise from the lowest earlier mean, or from the first."""
+        pairs = self._pairs(-1.0, from_start=from_start, shortest=shortest)
+        return self._clearest(pairs, enough)
+
+    def errors_below(self, *, shortest: tuple[int, int], given: float) -> float:
+        """How many standard errors the last records lie below the highest earlier mean."""
+        pairs = self._pairs(1.0, from_start=False, shortest=shortest, given=given)
+        return float(np.max(pairs.moved_P / pairs.error_P, initial=0.0))
+
+    @cached_property
+    def _mean_BE(self) -> Float[np.ndarray, "B E"]:
+        """Of so many records up to, not including, each; NaN where there are fewer."""
+        end_E = np.arange(self.size + 1)
+        first_BE = end_E - WINDOWS[:, None]
+        sum_BE = self._sum_K[end_E] - self._sum_K[np.maximum(first_BE, 0)]
+        return np.where(first_BE >= 0, sum_BE / WINDOWS[:, None], np.nan)
+
+    @cached_property
+    def _highest_BE(self) -> Float[np.ndarray, "B E"]:
+        """The highest of these means up to each record."""
+        return np.fmax.accumulate(self._mean_BE, axis=1)
+
+    @cached_property
+    def _lowest_BE(self) -> Float[np.ndarray, "B E"]:
+        return np.fmin.accumulate(self._mean_BE, axis=1)
+
+    def _pairs(
+        self, sign: float, *, from_start: bool, shortest: tuple[int, int], given: float = 0.0
+    ) -> Pairs:
+        """Every pair of windows that fits into the records."""
+        early_BW, late_BW = WINDOWS[:, None], WINDOWS[None, :]
+        early, late = self.records(shortest[0]), self.records(shortest[1], least=SHORTEST)
+        fits_BW = (early_BW >= early) & (late_BW >= late)
+        b_P, w_P = np.nonzero(fits_BW & (early_BW + late_BW <= self.size))
+        early_P, late_P = WINDOWS[b_P], WINDOWS[w_P]
+        most_BE = self._highest_BE if sign > 0 else self._lowest_BE
+        before_P = most_BE[b_P, early_P if from_start else self.size - late_P]
+        after_P = self._mean_BE[w_P, self.size]
+        looks_P = self.size / late_P * (1.0 if from_start else self.size / early_P)
+        return Pairs(
+            early_P=early_P,
+            late_P=late_P,
+            before_P=before_P,
+            after_P=after_P,
+            moved_P=sign * (before_P - after_P) - given * np.abs(before_P),
+            error_P=np.maximum(
+                self._error * (1 / early_P + 1 / late_P) ** 0.5, ROUNDING * np.abs(before_P)
+            ),
+            errors_P=(2 * np.log(LOOKS * looks_P)) ** 0.5,
+        )
+
+    def _clearest(self, pairs: Pairs, enough: Enough, also: float = 0.0) -> Move | None:
+        errors_P = np.clip(2**0.5 * pairs.errors_P - also, LEAST_ERRORS, pairs.errors_P)
+        beyond_P = pairs.moved_P - errors_P * pairs.error_P
+        counts_P = (beyond_P > 0) & enough(pairs.before_P, pairs.after_P)
+        if not counts_P.any():
+            return None
+        apart_P = (1 / pairs.early_P + 1 / pairs.late_P) ** 0.5
+        best = int(np.argmax(np.where(counts_P, beyond_P / apart_P, -np.inf)))
+        early, late, before = (each[best].item() for each in pairs[:3])
+        ends_E = self._mean_BE[np.searchsorted(WINDOWS, early), : self.size - late + 1]
+        end = int(np.nonzero(ends_E == before)[0][0])
+        return Move(
+            before,
+            float(pairs.after_P[best]),
+            float(np.hypot(self.error(early), self.error(late))),
+            float(self.step_K[end - early]),
+            float(self.step_K[end - 1]),
+            float(self.step_K[-late]),
+        )
 
     def over(self, move: Move) -> Move | None:
         """What this column did between the two windows of another one's move."""
@@ -249,7 +342,9 @@ class NoisyLog:
             else:
                 value_K = np.log(values_N[known_N]) if logarithm else values_N[known_N]
                 least = 0.0 if logarithm else self._binomial(name, value_K)
-                self._read[key] = NoisyColumn(self.step_N[known_N], value_K, least=least)
+                known = _noise_of_evaluations(value_K) if name == "eval_accuracy" else None
+                step_K = self.step_N[known_N]
+                self._read[key] = NoisyColumn(step_K, value_K, least=least, known=known)
         return self._read[key]
 
     def _binomial(self, name: str, value_K: Float[np.ndarray, " K"]) -> float:
@@ -263,6 +358,13 @@ class NoisyLog:
             return 0.0
         share = (float(value_K.mean()) * count + 0.5) / (count + 1)
         return float(max(share * (1 - share) / count, 0.0) ** 0.5)
+
+
+def _noise_of_evaluations(value_K: Float[np.ndarray, " K"]) -> float:
+    """That of second differences, which no trend enters, and three more of a usual evaluation."""
+    square = float(np.sum(np.diff(value_K, n=2) ** 2)) / 6
+    count = max(value_K.size - 2, 0)
+    return float(((square + KNOWN * USUAL_NOISE**2) / (count + KNOWN)) ** 0.5)
 
 
 def _spread(difference_K: Float[np.ndarray, " K"]) -> tuple[float, float]:

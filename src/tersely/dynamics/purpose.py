@@ -3,19 +3,19 @@
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from tersely.dynamics.noise import Move, NoisyLog
+from tersely.dynamics.noise import START, Move, NoisyColumn, NoisyLog
 
 CLEAR_ERRORS, TARGET_MOVED = 2.0, 0.03
-FALL, LEAST_FALL, SHORT = 0.12, 0.04, 3
-# So much of its accuracy a healthy run may give for length: what is beyond it has to be clear too.
-GIVEN = 0.05
-# Where accuracy is still a tenth above its start, it takes more.
-GAINED, FALL_OF_GAIN = 1.1, 0.2
-# In usual distances of two evaluations.
-LONGEST_WAIT = 1.5
-# Two and a half standard errors of an evaluation of 600 samples against two of them.
-LEAST_HELD_OUT = 0.06
+FALL, LEAST_FALL = 0.1, 0.04
+# Records of the earlier and the later window, at least.
+SHORT = (START, 2)
+# So much of its accuracy a healthy run may give for length.
+GIVEN = 0.03
+# Evaluations: their windows; looks as in ``noise.LOOKS``; how long the next one is waited for, in
+# usual distances and, where the last one was before the fall, in records.
+EVALUATIONS, LOOKS_HELD_OUT, LONGEST_WAIT, MOST_WAITED = (3, 1), 30.0, 2.5, 40
 CANNOT_TELL = (
     "; the log does not say how hard its prompts were: if they were made harder on purpose, this "
     "need not be a loss (give --column difficulty= or eval_accuracy=)"
@@ -40,16 +40,14 @@ def target_moved(log: NoisyLog, move: Move) -> int:
 
 @lru_cache(maxsize=1)
 def accuracy_fall(log: NoisyLog) -> Move | None:
-    """Accuracy 12% and 4 points below its start or best (20% where still above its start), if
-    prompts did not become harder and held-out accuracy, where it is known, fell too."""
-    accuracy = log.get("accuracy")
+    """Accuracy 10% and 4 points below its best, 3% of it given, if prompts did not become harder
+    and held-out accuracy, where it is known, fell too; what it lost counts with the accuracy's."""
+    accuracy, held_out = log.get("accuracy"), log.get("eval_accuracy")
     if accuracy is None:
         return None
-    first = accuracy.fell(_below, from_start=True, shortest=SHORT, given=GIVEN)
-    move = first or accuracy.fell(_below, shortest=SHORT, given=GIVEN)
-    if move is not None and move.after > GAINED * accuracy.start():
-        move = accuracy.fell(_far_below, shortest=SHORT, given=GIVEN)
-    if move is None or harder(log, move) or held_out_stands(log, move):
+    also = 0.0 if held_out is None else held_out.errors_below(shortest=EVALUATIONS, given=GIVEN)
+    move = accuracy.fell(below, shortest=SHORT, given=GIVEN, also=also)
+    if move is None or harder(log, move) or held_out_stands(log, accuracy, move):
         return None
     return move
 
@@ -66,31 +64,39 @@ def left(log: NoisyLog, name: str) -> float:
     return np.nan if column is None else float(np.exp(column.recent() - column.start()))
 
 
-def _below(before: float, after: float) -> bool:
-    return before - after >= max(FALL * before, LEAST_FALL)
+def below(
+    before: Float[np.ndarray, " P"], after: Float[np.ndarray, " P"]
+) -> Bool[np.ndarray, " P"]:
+    """A tenth and 4 points."""
+    enough_P: Bool[np.ndarray, " P"] = before - after >= np.maximum(FALL * before, LEAST_FALL)
+    return enough_P
 
 
-def _far_below(before: float, after: float) -> bool:
-    return after <= (1 - FALL_OF_GAIN) * before and before - after >= LEAST_FALL
-
-
-def held_out_stands(log: NoisyLog, move: Move) -> bool:
-    """The last evaluation, or the last two, lost less than half of what the column did, compared
-    with the last two up to the earlier window's end."""
+def held_out_stands(log: NoisyLog, column: NoisyColumn, move: Move) -> bool:
+    """Neither the last evaluation nor the last two lost clearly, and half of what the column had
+    lost by then, compared with the last four up to the earlier window's end (or with the first).
+    One that is overdue is not waited for."""
     held_out = log.get("eval_accuracy")
-    if held_out is None or move.before <= 0:
+    if held_out is None or held_out.size < 2 or move.before <= 0:
         return False
-    # The first one, where it came only later.
+    last, usual = float(held_out.step_K[-1]), float(np.median(np.diff(held_out.step_K)))
+    by_then = column.mean_until(last, float(column.step_K[-1] - move.lately))
+    seen = by_then <= (move.before + move.after) / 2
+    if log.step_N[-1] - last > LONGEST_WAIT * usual or (
+        not seen and (log.step_N > last).sum() > MOST_WAITED
+    ):
+        return False
     early_K = held_out.step_K <= max(move.until, held_out.step_K[0])
-    if early_K.all():
-        # None since: it may wait for the next one, not for ever.
-        usual = float(np.median(np.diff(held_out.step_K))) if held_out.size > 1 else 0.0
-        return bool(log.step_N[-1] - held_out.step_K[-1] <= LONGEST_WAIT * usual)
-    half = (1 + move.after / move.before) / 2
-    after_K = held_out.value_K[~early_K][-2:]
-    after = max(float(after_K[-1]), float(after_K.mean()))
-    before = float(held_out.value_K[early_K][-2:].mean())
-    return after >= min(half * before, before - LEAST_HELD_OUT)
+    before_K, after_K = held_out.value_K[early_K][-4:], held_out.value_K[~early_K]
+    if not after_K.size:
+        return True
+    half = (1 - by_then / move.before) / 2 * before_K.mean()
+    errors = (2 * np.log(LOOKS_HELD_OUT * after_K.size)) ** 0.5
+    for count in (1, 2)[: after_K.size]:
+        error = np.hypot(held_out.error(count), held_out.error(before_K.size))
+        if before_K.mean() - after_K[-count:].mean() >= max(half, errors * error):
+            return False
+    return True
 
 
 def _clearly(change: Move) -> int:

@@ -1,5 +1,7 @@
 """Rollouts of a prompt become one before the task is learned."""
 
+import numpy as np
+
 from tersely.dynamics.alarms import Severity
 from tersely.dynamics.noise import NoisyLog
 
@@ -12,11 +14,12 @@ ADVICE = "raise loss.clip_high or sampling.temperature, or set a small loss.entr
 
 def entropy_collapse(log: NoisyLog) -> str | None:
     """Entropy below 0.15 of its start with accuracy, where it is known, still below 0.9."""
-    entropy, accuracy = log.get("entropy_mean"), log.get("accuracy")
+    entropy, accuracy = log.logarithm("entropy_mean"), log.get("accuracy")
     if entropy is None or (accuracy is not None and accuracy.recent() >= LEARNED_ACCURACY):
         return None
-    fall = entropy.fell(lambda b, a: a <= LEFT * b, from_start=True)
+    fall = entropy.fell(lambda b, a: a - b <= np.log(LEFT), from_start=True)
     if fall is None:
         return None
     known = "is not in the log" if accuracy is None else f"stands at {accuracy.recent():.2f}"
-    return f"entropy {fall.before:.3f} → {fall.after:.3f} nats a token; accuracy {known}"
+    before, after = np.exp(fall.before), np.exp(fall.after)
+    return f"entropy {before:.3f} → {after:.3f} nats a token; accuracy {known}"

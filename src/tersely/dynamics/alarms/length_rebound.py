@@ -23,7 +23,7 @@ def length_rebound(log: NoisyLog) -> str | None:
     if tokens is None:
         return None
     times = TIMES_WITH_ENTROPY if left(log, "entropy_mean") >= ENTROPY_TIMES else TIMES
-    rise = tokens.rose(lambda b, a: a - b >= np.log(times), shortest=RECENT)
+    rise = tokens.rose(lambda b, a: a - b >= np.log(times), shortest=(RECENT, RECENT))
     if rise is None:
         return None
     fell = tokens.start() - rise.before

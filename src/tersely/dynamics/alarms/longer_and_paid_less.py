@@ -20,7 +20,7 @@ ADVICE = (
 
 
 def longer_and_paid_less(log: NoisyLog) -> str | None:
-    """No accuracy in the log, and a mean reward 12% below its start or best while length rose."""
+    """No accuracy in the log, and a mean reward 10% below its best while length rose by 5%."""
     fall = reward_fall(log)
     tokens = log.logarithm("tokens_mean")
     change = None if fall is None or tokens is None else tokens.over(fall)

@@ -1,12 +1,13 @@
 """Where no accuracy is logged: the mean reward falls, and length does not explain it."""
 
+from typing import Any
+
 import numpy as np
 
 from tersely.dynamics.alarms import Severity
 from tersely.dynamics.noise import Move, NoisyLog
 from tersely.dynamics.purpose import (
     FALL,
-    FALL_OF_GAIN,
     GIVEN,
     LEAST_FALL,
     SHORT,
@@ -21,7 +22,6 @@ PLACE, SEVERITY, FEWEST = 18, Severity.ERROR, 20
 COLUMNS: tuple[str, ...] = ()
 # Where accuracy is known, other rules read it.
 EITHER = ("accuracy", "reward_mean")
-GAINED = 0.1
 LONGER, CLEAR_ERRORS = 1.05, 2.0
 REASON = (
     "what the run is trained on gets worse; a length penalty is no cause, as it costs less where "
@@ -35,7 +35,7 @@ ADVICE = (
 
 
 def reward_falling(log: NoisyLog) -> str | None:
-    """No accuracy in the log, and a mean reward 12% below its start or best while length did not
+    """No accuracy in the log, and a mean reward 10% below its best while length did not
     rise by 5%."""
     fall = reward_fall(log)
     if fall is None or became_longer(log, fall):
@@ -44,8 +44,8 @@ def reward_falling(log: NoisyLog) -> str | None:
 
 
 def reward_fall(log: NoisyLog) -> Move | None:
-    """The mean reward 12% and 4 points below its start or best (20% where it is still above its
-    start), if the target and the prompts did not change for it and no held-out accuracy stands.
+    """The mean reward 10% and 4 points below its best, if the target and the prompts did not change
+    for it and no held-out accuracy stands.
 
     Shares are of the distance to 0, for scores from -1 to 1 of that to -1, and for other rewards
     below 0 of that to the least; points are hundredths of the range.
@@ -57,23 +57,14 @@ def reward_fall(log: NoisyLog) -> Move | None:
     floor = 0.0 if least >= 0 else -1.0 if least >= -1 and most <= 1 else least
     point = max(1.0, most) - floor
 
-    def fell(part: float, *, from_start: bool = False) -> Move | None:
-        return reward.fell(
-            lambda before, after: (
-                before - after
-                >= np.maximum(part * np.maximum(abs(before), before - floor), LEAST_FALL * point)
-            ),
-            from_start=from_start,
-            shortest=SHORT,
-            given=GIVEN,
-        )
+    def enough(before: Any, after: Any) -> Any:
+        level = np.maximum(abs(before), before - floor)
+        return before - after >= np.maximum(FALL * level, LEAST_FALL * point)
 
-    move = fell(FALL, from_start=True) or fell(FALL)
-    if move is not None and move.after - reward.start() > GAINED * (reward.start() - floor):
-        move = fell(FALL_OF_GAIN)
+    move = reward.fell(enough, shortest=SHORT, given=GIVEN)
     if move is None or harder(log, move) or target_moved(log, move) < 0:
         return None
-    return None if held_out_stands(log, move) else move
+    return None if held_out_stands(log, reward, move) else move
 
 
 def became_longer(log: NoisyLog, fall: Move) -> bool:

@@ -33,7 +33,7 @@ def short_is_correct_trap(log: NoisyLog) -> str | None:
     fall = share.fell(lambda before, after: after <= SHARE_LEFT * before)
     if fall is None or harder(log, fall) or target_moved(log, fall) < 0:
         return None
-    if held_out_stands(log, fall):
+    if held_out_stands(log, share, fall):
         return None
     rose = fall.before - share.start() >= ERRORS * fall.error
     plain = entropy < PLAIN_ENTROPY_LEFT or fall.after <= PLAIN_SHARE_LEFT * fall.before

@@ -13,7 +13,7 @@ ADVICE = "raise sampling.cap_tokens, or look for texts that repeat themselves in
 def truncation_rising(log: NoisyLog) -> str | None:
     """Cut rollouts 10 points above their least and half as many again."""
     cut = log.get("truncated_share")
-    rise = cut and cut.rose(lambda b, a: a - b >= RISE and a >= TIMES * b)
+    rise = cut and cut.rose(lambda b, a: (a - b >= RISE) & (a >= TIMES * b))
     if not rise:
         return None
     return f"rollouts cut at the cap {rise.before:.1%} → {rise.after:.1%}"
