@@ -78,7 +78,7 @@ class AlarmWatch:
             log = arrange(run, self._columns, file=Path("the log"), tool=None, chosen=None)
         except DataError:
             return None
-        return log._replace(staleness=self._staleness)
+        return log if math.isnan(self._staleness) else log._replace(staleness=self._staleness)
 
 
 def alarm_callback(

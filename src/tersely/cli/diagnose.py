@@ -39,8 +39,8 @@ class LogOptions:
         typer.Option(
             "--from",
             help="Who wrote it, if the file does not tell: tersely, trl (its state, console or "
-            "ms-swift), verl, openrlhf, nemo_rl, prime_rl, slime, wandb, tensorboard, trackio, "
-            "mlflow, json, csv.",
+            "ms-swift), verl, openrlhf, nemo_rl, prime_rl, slime, skyrl, areal, roll, "
+            "open_instruct, wandb, tensorboard, trackio, mlflow, json, csv.",
         ),
     ] = None
     column: Annotated[
@@ -50,7 +50,7 @@ class LogOptions:
     run: Annotated[str | None, typer.Option(help="Which run, where the log holds several.")] = None
     staleness: Annotated[
         float | None,
-        typer.Option(help="Updates a batch of rollouts (S), where no recipe tells it; at least 1."),
+        typer.Option(help="Updates a batch of rollouts (S), at least 1, where the log tells none."),
     ] = None
 
 
@@ -64,7 +64,7 @@ def diagnose(
         typer.Option("--fail-on", help="Exit with 1 at an alarm of this severity or a higher one."),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page with the curves, stages and alarms.")
+        Path | None, typer.Option(help="Write a page with the curves, stages and alarms to it.")
     ] = None,
     watch: Annotated[
         bool,

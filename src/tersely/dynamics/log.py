@@ -39,14 +39,7 @@ class StepLog(NamedTuple):
     not_finite: Mapping[str, Float[np.ndarray, " W"]] = MappingProxyType({})
 
     # Fields are arrays, whose comparison has no one truth value: it equals itself alone.
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __ne__(self, other: object) -> bool:
-        return self is not other
-
-    def __hash__(self) -> int:
-        return id(self)
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # type: ignore[misc]
 
     def __repr__(self) -> str:
         span = f", {self.step_N[0]:.0f} to {self.step_N[-1]:.0f}" if self.step_N.size else ""

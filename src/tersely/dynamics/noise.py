@@ -100,6 +100,7 @@ class NoisyColumn:
         value_K: the values.
         least: the standard deviation that a record has at least.
         known: the standard deviation where it is known; records are then independent.
+        thinned: of how many records one was kept, so that as many more were looked at.
     """
 
     def __init__(
@@ -109,8 +110,9 @@ class NoisyColumn:
         *,
         least: float = 0.0,
         known: float | None = None,
+        thinned: float = 1.0,
     ) -> None:
-        self.step_K, self.value_K = step_K, value_K
+        self.step_K, self.value_K, self._thinned = step_K, value_K, thinned
         self.size = int(value_K.size)
         self._least, self._known = least, known
 
@@ -269,7 +271,7 @@ class NoisyColumn:
         most_BE = self._highest_BE if sign > 0 else self._lowest_BE
         before_P = most_BE[b_P, early_P if from_start else self.size - late_P]
         after_P = self._mean_BE[w_P, self.size]
-        looks_P = self.size / late_P * (1.0 if from_start else self.size / early_P)
+        looks_P = self._thinned * self.size / late_P * (1.0 if from_start else self.size / early_P)
         return Pairs(
             early_P=early_P,
             late_P=late_P,
@@ -315,10 +317,15 @@ class NoisyColumn:
 
 
 class NoisyLog:
-    """A step log as the alarms read it: each column with its noise, worked out once."""
+    """A step log as the alarms read it: each column with its noise, worked out once.
 
-    def __init__(self, log: StepLog) -> None:
+    Args:
+        records: of the log that was thinned to this one.
+    """
+
+    def __init__(self, log: StepLog, *, records: int | None = None) -> None:
         self.step_N, self.staleness = log.step_N, log.staleness
+        self._thinned = 1.0 if records is None else records / max(1, log.step_N.size)
         self.log = log
         self._read: dict[tuple[str, bool], NoisyColumn | None] = {}
 
@@ -344,7 +351,9 @@ class NoisyLog:
                 least = 0.0 if logarithm else self._binomial(name, value_K)
                 known = _noise_of_evaluations(value_K) if name == "eval_accuracy" else None
                 step_K = self.step_N[known_N]
-                self._read[key] = NoisyColumn(step_K, value_K, least=least, known=known)
+                self._read[key] = NoisyColumn(
+                    step_K, value_K, least=least, known=known, thinned=self._thinned
+                )
         return self._read[key]
 
     def _binomial(self, name: str, value_K: Float[np.ndarray, " K"]) -> float:

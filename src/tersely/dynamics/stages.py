@@ -61,7 +61,7 @@ def estimate_stages(
     lowers length by less than 20% between the first and the last step, and where what it leaves is
     more than noise. A decay that is still under
     way at the last step gives an extrapolated end past it. After a restart that put back more than
-    5% of the drop, stage one ends when 5% of it remains again. Of more than 1,400 lengths the
+    5% of the drop, stage one ends when 5% of it remains again. Of more than 1,068 lengths the
     middle ones are thinned.
     """
     defined_N = np.isfinite(tokens_mean_N) & np.isfinite(step_N)

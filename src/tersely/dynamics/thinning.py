@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from tersely.dynamics.log import StepLog
 
-HEAD, MIDDLE, TAIL = 160, 600, 640
+HEAD, MIDDLE, TAIL = 256, 300, 512
 # Up to so many records nothing is left out.
 WHOLE = HEAD + MIDDLE + TAIL
 

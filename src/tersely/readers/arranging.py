@@ -7,9 +7,16 @@ import numpy as np
 
 from tersely.core.errors import ConfigError, DataError, shortened
 from tersely.dynamics.log import StepLog, make_log
-from tersely.readers.bounds import SLACK, check_bounds, check_steps, is_share
-from tersely.readers.logged import LoggedRun, listed
-from tersely.readers.lognames import NamedColumns, may_be_accuracy, name_columns
+from tersely.readers.bounds import (
+    SLACK,
+    check_bounds,
+    check_steps,
+    check_twice,
+    is_share,
+    other_unit,
+)
+from tersely.readers.logged import ONE_TAG, LoggedRun, listed
+from tersely.readers.lognames import NamedColumns, may_be_accuracy, name_columns, name_of_tag
 from tersely.readers.stepping import (
     Joined,
     LogColumn,
@@ -63,6 +70,8 @@ def arrange(
     if not columns:
         raise DataError(f"{file} is no log of steps: {NO_ROWS}")
     check_named(columns, given, file=file)
+    if set(columns) == {*ONE_TAG} and not given and (name := name_of_tag(file)):
+        columns[name] = columns.pop(ONE_TAG[-1])
     named = name_columns(list(columns), given, tool=tool)
     sources, notes = _choose(columns, named)
     odd = _odd_cells(columns, sources, file=file)
@@ -81,7 +90,7 @@ def arrange(
         if apart
         else Joined(merged(records_of(columns_K, sources, rows=rows)), np.nan)
     )
-    check_steps(joined.records, sources["step"], file=file)
+    check_twice(joined.records, file=file)
     records = with_evaluations(joined.records)
     log = make_log(records.step_R, records.values, staleness=joined.updates)
     log = log._replace(not_finite=not_finite(log, records))
@@ -122,19 +131,18 @@ def _odd_cells(
             if column is None or column.odd is None:
                 continue
             row, cell = column.odd
+            named = their if their == our else f"{their} ({our})"
             held = f"holds {shortened(cell)!r} in row {row}"
             if np.isfinite(column.value_K).any():
-                notes.append(
-                    f"Left out: {column.odd_cells:,} cells of {their} ({our}) that are no numbers; "
-                    f"it first {held}."
-                )
+                cells = f"{column.odd_cells:,} cells" if column.odd_cells > 1 else "a cell"
+                notes.append(f"{named} {held}, no number: {cells} of it left out.")
                 continue
             if our == "step" and len(theirs) == 1:
                 raise DataError(
                     f"{file}: the step (column {their}) {held}, no number; name the column that "
                     "counts steps with --column step=THEIRS"
                 )
-            notes.append(f"Not read: {their} ({our}), which {held} and no number a step.")
+            notes.append(f"Not read: {named}, which {held}, where one number is to be.")
             sources[our] = [name for name in sources[our] if name != their]
         if our != "step" and not sources[our]:
             del sources[our]
@@ -150,11 +158,19 @@ def _refuse_empty(
 ) -> None:
     if not any(column.row_K.size for column in columns.values()):
         raise DataError(f"{file} has the columns {listed(list(columns))}, but {NO_ROWS}")
+    if odd:
+        raise DataError(
+            f"{file} has no numbers in a column that is known. {odd[0]} Name columns of numbers "
+            "with --column OURS=THEIRS"
+        )
     lacks = "no row with a step and a column that is known" if sources["step"] else NO_STEP
+    taken = {their for theirs in sources.values() for their in theirs}
+    free = [n for n, c in columns.items() if n not in taken and np.isfinite(c.value_K).any()]
     raise DataError(
         f"{file} has {lacks}; it has {listed(list(columns))}; name them with --column "
-        "ours=theirs, for instance --column step=Step --column tokens_mean=length"
-        + "".join(f" ({note.rstrip('.')})" for note in odd[:1])
+        "ours=theirs, for instance "
+        + ("" if sources["step"] else "--column step=Step ")
+        + f"--column tokens_mean={free[-1] if free and sources['step'] else 'length'}"
     )
 
 
@@ -206,7 +222,7 @@ def _one_run(
     in_time = falls.size <= (change_R > 0).sum()
     starts = [int(at) for at in falls if in_time and step_R[at] <= step_R[0]]
     bounds = [0, *starts, step_R.size]
-    end = int(records.row_R[-1]) + 1 if records.row_R.size else 0
+    end = np.iinfo(int).max
     steps = int((change_R != 0).sum()) + 1
     if not starts or steps < MEAN_STEPS_OF_A_RUN * (len(starts) + 1):
         if chosen not in (None, "1", name):
@@ -222,7 +238,7 @@ def _one_run(
         f"{n}: to step {step_R[b - 1]:.0f}" for n, b in zip(names, bounds[1:], strict=True)
     )
     another = f"; --run {1 if taken > 1 else 2} reads another" if alone else ""
-    rows = [0, *(int(kept.row_R[at]) for at in starts), np.iinfo(int).max]
+    rows = [0, *(int(kept.row_R[at]) for at in starts), end]
     return (
         rows[taken - 1],
         rows[taken],
@@ -287,6 +303,7 @@ def _say_unread(
     lacking = [name for name in HINTS if name not in sources]
     for name in lacking:
         near = [key for key in unread if any(word in key.lower() for word in HINTS[name])]
+        near = [key for key in near if name != "tokens_mean" or other_unit(key) is None]
         if name == "accuracy":
             near = [k for k in near if may_be_accuracy(k) and _are_shares(columns[k])]
             near.sort(key=lambda key: not _is_called_accuracy(key))

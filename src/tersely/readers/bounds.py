@@ -30,8 +30,13 @@ def is_share(our: str) -> bool:
     return our in ("accuracy", "eval_accuracy") or our.endswith("_share")
 
 
+def other_unit(name: str) -> str | None:
+    """What a column counts by its name, where that is not tokens."""
+    return next((unit for word, unit in OTHER_UNITS.items() if word in name.lower()), None)
+
+
 def check_steps(records: Records, theirs: Sequence[str], *, file: Path) -> None:
-    """Refuses steps that are no counts, and a log in which most of them stand twice."""
+    """Refuses steps that are no counts."""
     step_R, named = records.step_R, " or ".join(theirs)
     bad = np.flatnonzero((step_R != np.floor(step_R)) | (step_R < 0) | (step_R >= MOST_STEPS))
     if bad.size:
@@ -45,6 +50,11 @@ def check_steps(records: Records, theirs: Sequence[str], *, file: Path) -> None:
             f"{file}: the step (column {named}) is {step:g}, which {why}; name the column that "
             "does with --column step=THEIRS"
         )
+
+
+def check_twice(records: Records, *, file: Path) -> None:
+    """Refuses a log in which most steps stand twice and say different things."""
+    step_R = records.step_R
     twice = np.flatnonzero(np.diff(step_R) == 0)
     if twice.size >= max(FEWEST_TWICE, MOST_TWICE * np.unique(step_R).size):
         raise DataError(
@@ -61,7 +71,7 @@ def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Pa
         share = is_share(name)
         theirs = " or ".join(sources.get(name, [name]))
         of = "" if theirs == name else f" (column {theirs})"
-        unit = next((u for word, u in OTHER_UNITS.items() if word in theirs.lower()), None)
+        unit = other_unit(theirs)
         if unit and "tokens" in name:
             raise DataError(
                 f"{file}: {name}{of} counts {unit}; name a column of tokens with "
@@ -79,6 +89,7 @@ def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Pa
         raise DataError(
             f"{file}: {name}{of} is {value:g} at step {step:.0f}, and must be {bound}; {fix}"
         )
+    _check_least(log, sources, file=file)
     _check_cap(log, sources, file=file)
 
 
@@ -94,6 +105,18 @@ def _bound(name: str, their: str, least: float) -> tuple[str, str]:
     if name == "accuracy":
         fixes.append(f"where this one is a reward, say --column reward_mean={their} instead")
     return "a share from 0 to 1", "; ".join(fixes or ["name another column, or leave it out"])
+
+
+def _check_least(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:
+    """A rollout has at least its stop token: smaller means are shares, or in thousands."""
+    tokens_N = log.get("tokens_mean")
+    if tokens_N is not None and 0 < np.nanmax(tokens_N) < 1:
+        theirs = " or ".join(sources.get("tokens_mean", ["tokens_mean"]))
+        raise DataError(
+            f"{file}: tokens_mean (column {theirs}) is never above {np.nanmax(tokens_N):g}, and a "
+            "rollout has at least one token: is it a share of the cap? Name a column of tokens "
+            "with --column tokens_mean=THEIRS"
+        )
 
 
 def _check_cap(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:

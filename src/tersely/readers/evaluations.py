@@ -72,14 +72,7 @@ class Loaded(NamedTuple):
     budgets_chosen: bool = True
 
     # Fields are arrays, whose comparison has no one truth value: it equals itself alone.
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __ne__(self, other: object) -> bool:
-        return self is not other
-
-    def __hash__(self) -> int:
-        return id(self)
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # type: ignore[misc]
 
     def __repr__(self) -> str:
         problems, samples = self.table.tokens_PS.shape

@@ -24,6 +24,8 @@ _GIVE_ROWS = "give rows of a step each, as JSON lines, a JSON list or CSV"
 RUNS = ("run", "run_id", "Run ID", "run_uuid", "run_name", "Run", "Run Name", "Name")
 KEYS = ("metric", "metric_key", "key", "tag", "Metric", "Key")
 VALUES = ("value", "Value")
+# The columns of one scalar that TensorBoard's page downloads, as CSV or as lists in JSON.
+ONE_TAG = ("Wall time", "Step", "Value")
 # W&B's chart: "run - metric", with the least and the most of each point beside it.
 _DASH, _ENDS = " - ", ("__MIN", "__MAX", "__STDERR", "__STDDEV")
 _MOST_NAMED = 12
@@ -164,6 +166,8 @@ def read_json(file: Path) -> list[LoggedRun]:
         raise DataError(f"{file} is {shortened(str(whole))!r}, no list of rows; {_GIVE_ROWS}")
     # W&B's scan of a history may hold each row as text.
     rows = [_parsed(row) if isinstance(row, str) else row for row in whole]
+    if rows and all(isinstance(row, list) and len(row) == len(ONE_TAG) for row in rows):
+        rows = [dict(zip(ONE_TAG, row, strict=True)) for row in rows]
     return [
         LoggedRun(
             file.name, [entry(row, place=f"{file}: row {n}") for n, row in enumerate(rows, start=1)]

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 from tersely.core.errors import ConfigError, no_such
 from tersely.dynamics.log import COLUMNS
 from tersely.readers.logs import LogTool, tools
+from tersely.readers.packing import plain_stem
 
 # Where a log has several, the first of each row; the last two count calls of a logger, and are
 # read where there is no other.
@@ -97,6 +99,14 @@ def is_known(name: str) -> bool:
             for tool in tools().values()
         )
     )
+
+
+def name_of_tag(file: Path) -> str | None:
+    """The name that a download of one scalar has in its file's: ``run-x-tag-train_reward.csv``."""
+    tag = re.sub(r"\W", "_", plain_stem(file).rpartition("-tag-")[2])
+    known = (*OURS, *_COMMON, *(name for tool in tools().values() for name in tool.names))
+    either = (each for name in known for each in (name, _PREFIX + name))
+    return next((name for name in either if re.sub(r"\W", "_", name) == tag), None)
 
 
 def name_columns(

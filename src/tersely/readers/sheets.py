@@ -34,7 +34,8 @@ def read_csv(file: Path, *, wanted: Iterable[str]) -> list[Mapping[str, str]]:
         header = [cell if cell in names else cell.strip() for cell in next(lines, [])]
         places = _places(header)
         width = max((at for at, name in enumerate(header, start=1) if name), default=0)
-        rows, cells = [], []
+        rows: list[Mapping[str, str]] = []
+        cells = []
         for row in lines:
             if not any(row):
                 continue
@@ -50,7 +51,8 @@ def read_csv(file: Path, *, wanted: Iterable[str]) -> list[Mapping[str, str]]:
     except csv.Error as error:
         raise DataError(f"{file} is not CSV: {error}") from error
     _check_repeated(file, header, cells, names)
-    return _with_points(file, rows, names)
+    # Without quotes, no cell holds what separates the cells.
+    return rows if separator == "," and '"' not in text else _with_points(file, rows, names)
 
 
 def _places(header: Sequence[str]) -> dict[str, int]:

@@ -24,10 +24,11 @@ from tersely.readers.logs import LogTool, tools
 from tersely.readers.packing import read_unpacked
 
 STEPS_FILE = "steps.jsonl"
+_OURS = {"step", "cap_tokens", "sampled_tokens"}
 _ONLY_FOLDERS_OF = ("trl", "wandb", "tensorboard", "mlflow", "trackio")
 # Asked one after another whose file it is; JSON with ``_step`` may be anybody's.
 _TEXT_OF = ("verl", "slime", "trl", "wandb")
-_BINARY_OF = ("wandb", "tensorboard", "mlflow", "trackio")
+_TRACKERS = ("wandb", "tensorboard", "mlflow", "trackio")
 
 
 class Writer(StrEnum):
@@ -100,8 +101,11 @@ def recognise(path: Path) -> Writer:
         raise DataError(_say_contents(path))
     if path.name == STEPS_FILE:
         return _of_steps_file(path)
-    is_text = kind_of(read_unpacked(path)) is None
-    for name in _TEXT_OF if is_text else _BINARY_OF:
+    content = read_unpacked(path)
+    if not content.strip():
+        raise DataError(f"{path} is empty; {_GIVE}")
+    is_text = kind_of(content) is None
+    for name in _TEXT_OF if is_text else _TRACKERS:
         if _is_of(tools()[name], path):
             return Writer(name)
     return _of_text(path)
@@ -120,8 +124,9 @@ def _of_steps_file(file: Path) -> Writer:
     try:
         known = set(parse_json(line))
     except (ValueError, TypeError):
-        return Writer.TERSELY
-    return Writer.TERSELY if {"step", "cap_tokens", "sampled_tokens"} <= known else Writer.JSON
+        # What is packed or in UTF-16 is never ours.
+        return Writer.TERSELY if file.name == STEPS_FILE else Writer.JSON
+    return Writer.TERSELY if known >= _OURS else Writer.JSON
 
 
 def _of_text(path: Path) -> Writer:
@@ -133,8 +138,6 @@ def _of_text(path: Path) -> Writer:
         raise DataError(f"{path} is {kind}, no step log; {_GIVE}")
     text = as_utf8(content).decode(errors="replace").lstrip()
     first = text.partition("\n")[0]
-    if not text:
-        raise DataError(f"{path} is empty; {_GIVE}")
     if text[0] in "{[":
         return _of_steps_file(path) if text[0] == "{" else Writer.JSON
     if any(separator in first for separator in ",;\t"):
@@ -162,6 +165,8 @@ def _say_contents(folder: Path) -> str:
 
 def _read(path: Path, writer: Writer, columns: Mapping[str, str], run: str | None) -> StepLog:
     if writer is Writer.TERSELY:
+        if run not in (None, "1", path.resolve().name):
+            raise ConfigError(f"{path} holds one run; leave out --run {run}")
         return _read_ours(path)
     file = path / STEPS_FILE if path.is_dir() and writer in (Writer.JSON, Writer.CSV) else path
     if path.is_dir() and writer is Writer.VERL:
@@ -179,9 +184,7 @@ def _read(path: Path, writer: Writer, columns: Mapping[str, str], run: str | Non
 
 def _runs(path: Path, writer: Writer, columns: Mapping[str, str]) -> list[LoggedRun]:
     tool = tools().get(writer)
-    # slime has trackers beside its console.
-    elsewhere = tool is not None and writer is Writer.SLIME and not _is_of(tool, path)
-    if tool is not None and tool.read is not None and not elsewhere:
+    if tool is not None and tool.read is not None and not _is_elsewhere(tool, path):
         return tool.read(path)
     if tool is not None:
         # A trainer without a log of its own: wherever it logs to.
@@ -193,6 +196,15 @@ def _runs(path: Path, writer: Writer, columns: Mapping[str, str]) -> list[Logged
         (found,) = read_json(path)
         return split_runs(found.rows, name=found.name)
     return read_table(path, is_known=lambda name: is_known(name) or name in columns.values())
+
+
+def _is_elsewhere(tool: LogTool, path: Path) -> bool:
+    """slime logs to trackers beside its console, and of trackers people have CSV."""
+    return (
+        ".csv" in path.suffixes
+        if tool.name in _TRACKERS
+        else (tool.name == Writer.SLIME and not _is_of(tool, path))
+    )
 
 
 def _choose(runs: Sequence[LoggedRun], run: str | None, *, path: Path) -> LoggedRun:

@@ -95,51 +95,69 @@ def number(value: Any) -> float:
         return math.nan
 
 
-def columns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, LogColumn]:
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, LogColumn]:
     """The columns of rows; what stands in an object is a column of its own, ``train/loss``."""
-    found: dict[str, tuple[list[int], list[Any]]] = {}
+    alike: dict[tuple[str, ...], list[int]] = {}
     for place, row in enumerate(rows):
-        for name, value in _cells(row):
-            places, values = found.setdefault(name, ([], []))
-            if value is not None and (value.__class__ is not str or value.strip()):
-                places.append(place)
-                values.append(value)
-    return {name: _column(places, values) for name, (places, values) in found.items()}
+        alike.setdefault(tuple(row), []).append(place)
+    parts: dict[str, list[LogColumn]] = {}
+    for names, places in alike.items():
+        row_K = np.array(places, dtype=np.int64)
+        for name in names:
+            values = [rows[place][name] for place in places]
+            for inner, column in _columns(str(name), row_K, values):
+                parts.setdefault(inner, []).append(column)
+    return {
+        name: columns[0] if len(columns) == 1 else _joined(columns)
+        for name, columns in parts.items()
+    }
 
 
-def _cells(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
-        if not isinstance(value, dict):
-            yield f"{prefix}{name}" if prefix else str(name), value
-        elif "_type" not in value:  # W&B's images, tables and histograms
-            yield from _cells(value, prefix if name in _WRAPPERS else f"{prefix}{name}/")
-
-
-def _column(places: list[int], values: list[Any]) -> LogColumn:
+def _columns(
+    name: str, row_K: Int[np.ndarray, " K"], values: Sequence[Any]
+) -> Iterator[tuple[str, LogColumn]]:
+    """The column of these cells, or where they are objects those of their parts."""
     try:
         value_K = np.asarray(values, dtype=float)
-        if value_K.ndim == 1:
-            return LogColumn(np.array(places, dtype=np.int64), value_K)
     except (TypeError, ValueError, OverflowError):
-        pass
-    said = [k for k, value in enumerate(values) if not _is_nothing(value)]
-    places, values = [places[k] for k in said], [values[k] for k in said]
-    row_K = np.array(places, dtype=np.int64)
-    value_K = np.array([number(value) for value in values])
-    odd = [k for k in np.flatnonzero(np.isnan(value_K)) if not _is_blank(values[k])]
-    first = (places[odd[0]] + 1, values[odd[0]]) if odd else None
-    return LogColumn(row_K, value_K, first, len(odd))
+        value_K = np.empty((0, 0))
+    if value_K.ndim == 1:
+        there_K = ~np.isnan(value_K)
+        there_K[~there_K] = [values[int(k)] is not None for k in np.flatnonzero(~there_K)]
+        yield name, LogColumn(row_K[there_K], value_K[there_K])
+        return
+    objects = [k for k, value in enumerate(values) if isinstance(value, dict)]
+    if objects:
+        # Those with a type are W&B's images, tables and histograms.
+        inside = [values[k] if "_type" not in values[k] else {} for k in objects]
+        prefix = "" if name in _WRAPPERS else f"{name}/"
+        for inner, column in columns_of(inside).items():
+            yield prefix + inner, column._replace(row_K=row_K[objects][column.row_K])
+    left = [
+        k for k, value in enumerate(values) if not (_is_absent(value) or isinstance(value, dict))
+    ]
+    if left or not objects:
+        value_K = np.array([number(values[k]) for k in left], dtype=float)
+        bad = [k for k, value in zip(left, value_K, strict=True) if math.isnan(value)]
+        odd = [k for k in bad if str(values[k]).strip().lower() not in BLANK]
+        first = (int(row_K[odd[0]]) + 1, values[odd[0]]) if odd else None
+        yield name, LogColumn(row_K[left], value_K, first, len(odd))
 
 
-def _is_nothing(value: Any) -> bool:
+def _joined(columns: Sequence[LogColumn]) -> LogColumn:
+    row_K = np.concatenate([column.row_K for column in columns])
+    order = np.argsort(row_K, kind="stable")
+    value_K = np.concatenate([column.value_K for column in columns])
+    odd = min((column.odd for column in columns if column.odd), default=None, key=lambda at: at[0])
+    return LogColumn(row_K[order], value_K[order], odd, sum(c.odd_cells for c in columns))
+
+
+def _is_absent(value: Any) -> bool:
     """Whether a cell says that there is no value, not that it is NaN."""
-    return isinstance(value, str) and _is_blank(value) and value.strip().lower() not in _NOT_FINITE
-
-
-def _is_blank(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip().lower() in BLANK
-    return isinstance(value, float)
+    if not isinstance(value, str):
+        return value is None
+    word = value.strip().lower()
+    return word in BLANK and word not in _NOT_FINITE
 
 
 def not_finite(log: StepLog, records: Records) -> dict[str, Float[np.ndarray, " W"]]:
@@ -182,7 +200,30 @@ def records_of(
         last_R = np.maximum.accumulate(np.where(has_step_R, np.arange(rows), -1))
         last_R[last_R < 0] = np.argmax(has_step_R)
         every = every._replace(step_R=np.where(stray_R, step_R[last_R], step_R))
-    return every.only(np.isfinite(every.step_R) & every.saying(but=""))
+    return _by_stream(every.only(np.isfinite(every.step_R) & every.saying(but="")))
+
+
+def _by_stream(records: Records) -> Records:
+    """Rows of processes that log different columns at their own pace, in the order of steps.
+
+    Where the rows of one fall back by themselves, they stay as they are: that is a restart.
+    """
+    step_R = records.step_R
+    if not (np.diff(step_R) < 0).any():
+        return records
+    said_RC = np.stack(list(records.there.values()), axis=1)
+    kinds_SC, kind_R = np.unique(said_RC, axis=0, return_inverse=True)
+    streams: list[tuple[set[int], set[int]]] = []
+    for kind, said_C in enumerate(kinds_SC):
+        columns, kinds = set(np.flatnonzero(said_C).tolist()), {kind}
+        for shared in [stream for stream in streams if stream[0] & columns]:
+            streams.remove(shared)
+            columns, kinds = columns | shared[0], kinds | shared[1]
+        streams.append((columns, kinds))
+    own = [step_R[np.isin(kind_R.ravel(), list(kinds))] for _, kinds in streams]
+    if len(own) == 1 or any((np.diff(step_K) < 0).any() for step_K in own):
+        return records
+    return records.only(np.argsort(step_R, kind="stable"))
 
 
 def _filled(
@@ -225,18 +266,17 @@ def _part_conflicts(records: Records, new_R: Bool[np.ndarray, " R"]) -> None:
         conflicting.update(group_K[1:][(group_K[1:] == group_K[:-1]) & ~same_K].tolist())
     for group in conflicting:
         low, high = np.searchsorted(group_R, [group, group + 1])
-        seen: dict[str, float] = {}
+        seen: dict[str, str] = {}
         for row in range(low, high):
+            # As text, NaN is as NaN.
             said = {
-                our: float(records.values[our][row]) for our, t in records.there.items() if t[row]
+                o: str(records.values[o][row])
+                for o, there_R in records.there.items()
+                if there_R[row]
             }
-            if any(our in seen and not _alike(seen[our], value) for our, value in said.items()):
+            if any(seen.get(our, value) != value for our, value in said.items()):
                 new_R[row], seen = True, {}
             seen.update(said)
-
-
-def _alike(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
 
 
 def with_evaluations(records: Records) -> Records:
@@ -340,7 +380,8 @@ def _parts(
 
 def _last_at(at_K: Any, at_T: Any) -> Int[np.ndarray, " T"]:
     """The place of the last of the ascending K that is not above each of T; else of the first."""
-    return np.maximum(np.searchsorted(at_K, at_T, side="right") - 1, 0)
+    place_T: Int[np.ndarray, " T"] = np.searchsorted(at_K, at_T, side="right") - 1
+    return place_T.clip(min=0)
 
 
 def _updates(rollouts: Records, updates: Records, *, in_order: bool) -> int:

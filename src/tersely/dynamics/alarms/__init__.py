@@ -190,7 +190,10 @@ def _at_moments(beginnings: Beginnings, since: int) -> Iterator[tuple[int, Alarm
 
 def _standing(beginnings: Beginnings, count: int, among: Sequence[Rule]) -> list[Alarm]:
     """The alarms of these rules after so many records."""
-    thin, whole = NoisyLog(beginnings.until(count)), NoisyLog(beginnings.log.until(count))
+    thin, whole = (
+        NoisyLog(beginnings.until(count), records=count),
+        NoisyLog(beginnings.log.until(count)),
+    )
     step, fewest = int(whole.step_N[-1]), fewest_records(whole.log, among)
     return [
         Alarm(rule.name, rule.severity, step, evidence, rule.reason, rule.advice)

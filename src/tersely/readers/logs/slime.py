@@ -53,7 +53,8 @@ def slime(path: Path) -> list[LoggedRun]:
 
 
 def _printed(path: Path) -> Iterator[Mapping[str, Any]]:
-    for found in _CONSOLE.finditer(read_text(path, give=_GIVE)):
+    text = read_text(path, give=_GIVE)
+    for found in _CONSOLE.finditer(text) if ": {'" in text else ():
         pairs = printed_pairs(found[3])
         if any(name in NAMES or HELD_OUT.fullmatch(name) for name in pairs):
             yield {**pairs, _CLOCK.get(found[1], "rollout/step"): found[2]}

@@ -59,7 +59,7 @@ def looks_like(path: Path) -> bool:
     text = read_text(path, give=_GIVE)
     if text.lstrip().startswith("{") and ('"log_history"' in text or f'"{_OF}"' in text):
         return True
-    return any(len(printed_pairs(printed)) > 2 for printed in _PRINTED.findall(text))
+    return any(len(printed_pairs(found[0])) > 2 for found in _PRINTED.finditer(text))
 
 
 def trl(path: Path) -> list[LoggedRun]:

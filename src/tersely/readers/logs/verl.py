@@ -52,9 +52,11 @@ def looks_like(path: Path) -> bool:
     if not path.is_file():
         return False
     text = read_text(path, give=_GIVE)
-    return bool(re.match(r'\s*\{"step": *\d+, *"data": *\{', text)) or any(
-        " - " in found[2] or ":" in found[2] for found in _CONSOLE.finditer(text)
-    )
+    if re.match(r'\s*\{"step": *\d+, *"data": *\{', text):
+        return True
+    # Most logs hold no such word, and are long.
+    lines = _CONSOLE.finditer(text) if "step:" in text else ()
+    return any(" - " in found[2] or ":" in found[2] for found in lines)
 
 
 def verl(path: Path) -> list[LoggedRun]:
