@@ -13,6 +13,7 @@ from tersely.readers.bounds import (
     check_steps,
     check_twice,
     is_share,
+    not_finite,
     other_unit,
 )
 from tersely.readers.logged import ONE_TAG, LoggedRun, listed
@@ -26,7 +27,6 @@ from tersely.readers.stepping import (
     join,
     main_clock,
     merged,
-    not_finite,
     records_of,
     with_evaluations,
 )

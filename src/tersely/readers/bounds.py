@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from tersely.core.errors import DataError
 from tersely.dynamics.log import StepLog
@@ -18,6 +19,8 @@ OTHER_UNITS = {
     "second": "seconds",
 }
 SLACK = 1e-6
+# Where so much of a column is NaN, that fills the places that have no value.
+FILLED = 0.2
 # No rollouts have so many.
 MOST_TOKENS = 1e12
 # Above it, a step and the next are one number.
@@ -132,3 +135,17 @@ def _check_cap(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path
             f"{log.step_N[at]:.0f}, above cap_tokens {cap_N[at]:,.0f}: does it count characters? "
             "Name a column of tokens with --column tokens_mean=THEIRS"
         )
+
+
+def not_finite(log: StepLog, records: Records) -> dict[str, Float[np.ndarray, " W"]]:
+    """The steps of the log at which a column was written as NaN or infinite, by its name."""
+    found = {}
+    for our, there_R in records.there.items():
+        bad_R = there_R & ~np.isfinite(records.values[our])
+        if our not in log.columns or not bad_R.any():
+            continue
+        blank_N = ~np.isfinite(log.columns[our])
+        step_W = log.step_N[blank_N & np.isin(log.step_N, records.step_R[bad_R])]
+        if 0 < step_W.size <= max(1, FILLED * log.step_N.size):
+            found[our] = step_W
+    return found

@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tersely.dynamics.log import StepLog, not_superseded
+from tersely.dynamics.log import not_superseded
 
-# How tools write a value that is not there.
-BLANK = ("", "nan", "-nan", "+nan", "none", "null", "na", "n/a", "<na>", "-", "–", "inf", "-inf")
-# Of these, what says that there is a value, and that it is no finite number; where a fifth of a
-# column is that, it fills the places that have none.
-_NOT_FINITE, _FILLED = ("nan", "-nan", "+nan", "inf", "-inf"), 0.2
+# How tools write a value that is not there, and one that is no finite number.
+NOTHING = ("", "none", "null", "na", "n/a", "<na>", "-", "–")
+BLANK = (*NOTHING, "nan", "-nan", "+nan", "inf", "-inf")
 # Objects in which loggers put a row's figures; their names say nothing of them.
 _WRAPPERS = ("data", "metrics", "scalars", "logs")
 # What a log may count apart, each with a column of its own: ``rollout/step``.
@@ -154,24 +152,7 @@ def _joined(columns: Sequence[LogColumn]) -> LogColumn:
 
 def _is_absent(value: Any) -> bool:
     """Whether a cell says that there is no value, not that it is NaN."""
-    if not isinstance(value, str):
-        return value is None
-    word = value.strip().lower()
-    return word in BLANK and word not in _NOT_FINITE
-
-
-def not_finite(log: StepLog, records: Records) -> dict[str, Float[np.ndarray, " W"]]:
-    """The steps of the log at which a column was written as NaN or infinite, by its name."""
-    found = {}
-    for our, there_R in records.there.items():
-        bad_R = there_R & ~np.isfinite(records.values[our])
-        if our not in log.columns or not bad_R.any():
-            continue
-        blank_N = ~np.isfinite(log.columns[our])
-        step_W = log.step_N[blank_N & np.isin(log.step_N, records.step_R[bad_R])]
-        if 0 < step_W.size <= max(1, _FILLED * log.step_N.size):
-            found[our] = step_W
-    return found
+    return value is None or (isinstance(value, str) and value.strip().lower() in NOTHING)
 
 
 def records_of(

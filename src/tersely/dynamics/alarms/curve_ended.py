@@ -94,7 +94,7 @@ def _since(known_K: Bool[np.ndarray, " K"], *, always: bool) -> Int[np.ndarray, 
     least_K[(count_K > 1) & (longest_K == 0)] = LEAST_RECORDS
     never_K = (count_K == 0) & always & (place_K >= LEAST_RECORDS)
     ended_K = np.where(count_K == 0, never_K, gap_K >= least_K)
-    return np.where(ended_K, last_K, -1)
+    return np.asarray(np.where(ended_K, last_K, -1))
 
 
 def say_gaps(log: StepLog) -> list[str]:
