@@ -225,6 +225,17 @@ def test_a_name_of_any_version_needs_no_column(tmp_path: Path, their: str, our: 
         assert read(tmp_path, content, name).columns[our].tolist() == [value, value]
 
 
+def test_names_of_ours_are_known_in_capitals(tmp_path: Path) -> None:
+    log = read(tmp_path, "Step,Tokens_mean,ACCURACY\n1,9,0.5\n", "a.csv")
+    assert (log.columns["tokens_mean"][0], log.columns["accuracy"][0]) == (9, 0.5)
+
+
+def test_every_orient_of_pandas_is_read(tmp_path: Path) -> None:
+    split = {"columns": ["step", "loss"], "index": [0, 1], "data": [[1, 0.5], [2, 0.25]]}
+    log = read(tmp_path, json.dumps(split), "a.json")
+    assert (log.step_N.tolist(), log.columns["loss"].tolist()) == ([1, 2], [0.5, 0.25])
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [
@@ -288,6 +299,9 @@ def test_one_of_several_runs_may_itself_have_begun_anew(tmp_path: Path) -> None:
         ("a.csv", "step,tokens_mean\n1,0.4\n2,0.3\n", "is never above 0.4, and a rollout has at"),
         ("a.csv", "Wall time,Step,Value\n1.5,1,9\n", "for instance --column tokens_mean=Value"),
         ("a.csv", "loss,kl\n1,2\n", "has no column of steps"),
+        # W&B's table of runs: a row a run.
+        ("a.csv", "Name,State,reward\na,finished,0.5\nb,crashed,0.4\n", "has no column of steps"),
+        ("a.csv", "Step,Weight,My length\n1,2,3\n", "for instance --column tokens_mean=My length"),
     ],
 )
 def test_what_is_no_log_says_what_was_seen_and_what_to_pass(

@@ -164,13 +164,12 @@ def _refuse_empty(
             "with --column OURS=THEIRS"
         )
     lacks = "no row with a step and a column that is known" if sources["step"] else NO_STEP
-    taken = {their for theirs in sources.values() for their in theirs}
-    free = [n for n, c in columns.items() if n not in taken and np.isfinite(c.value_K).any()]
+    words = (*HINTS["tokens_mean"], "value")
+    near = (n for n in columns if any(w in n.lower() for w in words) and not other_unit(n))
     raise DataError(
         f"{file} has {lacks}; it has {listed(list(columns))}; name them with --column "
-        "ours=theirs, for instance "
-        + ("" if sources["step"] else "--column step=Step ")
-        + f"--column tokens_mean={free[-1] if free and sources['step'] else 'length'}"
+        f"ours=theirs, for instance {'' if sources['step'] else '--column step=Step '}"
+        f"--column tokens_mean={next(near, 'length')}"
     )
 
 

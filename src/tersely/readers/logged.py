@@ -184,6 +184,10 @@ def _parsed(row: str) -> Any:
 
 def _from_columns(columns: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """pandas' ``to_json``: a list or an index of values by the name of each column."""
+    names, data = columns.get("columns"), columns.get("data")
+    if isinstance(names, list) and isinstance(data, list):  # its orient="split"
+        whole = [row for row in data if isinstance(row, list)]
+        return [dict(zip(map(str, names), row, strict=False)) for row in whole]
     lists = {
         name: dict(enumerate(values)) if isinstance(values, list) else values
         for name, values in columns.items()

@@ -88,7 +88,7 @@ def check_columns(given: Mapping[str, str]) -> None:
 def is_known(name: str) -> bool:
     """Whether a column of that name says something to us."""
     return (
-        name in OURS
+        name.lower() in OURS
         or name in _HARDER
         or name in _COMMON
         or name in (*STEPS, *CALLS)
@@ -126,7 +126,8 @@ def name_columns(
         steps = [name for name in STEPS if name in keys]
         sources["step"] = steps or [name for name in CALLS if name in keys]
     ranked = _by_hits(free) if tool is None else [tools()[tool]]
-    tables = [OURS, *(each.names for each in ranked), *([] if tool else [_COMMON]), _HARDER]
+    ours = {key: key.lower() for key in keys if key.lower() in OURS}
+    tables = [OURS, ours, *(each.names for each in ranked), *([] if tool else [_COMMON]), _HARDER]
     shared = {their for our, their in given.items() if our in _ONE_COLUMN} & set(keys)
     for names in tables:
         found: dict[str, list[str]] = {}

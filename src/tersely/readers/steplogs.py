@@ -19,7 +19,7 @@ from tersely.metrics.records import tabulate
 from tersely.readers.arranging import arrange
 from tersely.readers.bounds import check_bounds
 from tersely.readers.logged import LoggedRun, listed, read_json, read_table, split_runs
-from tersely.readers.lognames import check_columns, is_known
+from tersely.readers.lognames import CALLS, STEPS, check_columns, is_known
 from tersely.readers.logs import LogTool, tools
 from tersely.readers.packing import read_unpacked
 
@@ -175,8 +175,10 @@ def _read(path: Path, writer: Writer, columns: Mapping[str, str], run: str | Non
         raise ConfigError(f"no step log at {file}; give a file or a run folder")
     runs = _runs(file, writer, columns)
     names = writer if tools().get(writer) and tools()[writer].names else None
-    if len(runs) == 1:
-        # Its rows may be of several that were written one after another.
+    steps = {columns.get("step"), *STEPS, *CALLS}
+    if len(runs) == 1 or not any(steps & row.keys() for each in runs for row in each.rows):
+        # Its rows may be of several that were written one after another; a table of runs without
+        # steps is refused.
         return arrange(runs[0], columns, file=file, tool=names, chosen=run)
     found = _choose(runs, run, path=path)
     return arrange(found, columns, file=file, tool=names, chosen=None, alone=False)

@@ -15,6 +15,8 @@ NOTHING = ("", "none", "null", "na", "n/a", "<na>", "-", "–")
 BLANK = (*NOTHING, "nan", "-nan", "+nan", "inf", "-inf")
 # Objects in which loggers put a row's figures; their names say nothing of them.
 _WRAPPERS = ("data", "metrics", "scalars", "logs")
+# Objects within objects that are looked into.
+DEEPEST = 4
 # What a log may count apart, each with a column of its own: ``rollout/step``.
 _CLOCKS = ("rollout", "train", "eval")
 
@@ -93,7 +95,9 @@ def number(value: Any) -> float:
         return math.nan
 
 
-def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, LogColumn]:
+def columns_of(
+    rows: Sequence[Mapping[str, Any]], *, deepest: int = DEEPEST
+) -> dict[str, LogColumn]:
     """The columns of rows; what stands in an object is a column of its own, ``train/loss``."""
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, row in enumerate(rows):
@@ -103,7 +107,7 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, LogColumn]:
         row_K = np.array(places, dtype=np.int64)
         for name in names:
             values = [rows[place][name] for place in places]
-            for inner, column in _columns(str(name), row_K, values):
+            for inner, column in _columns(str(name), row_K, values, deepest):
                 parts.setdefault(inner, []).append(column)
     return {
         name: columns[0] if len(columns) == 1 else _joined(columns)
@@ -112,7 +116,7 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, LogColumn]:
 
 
 def _columns(
-    name: str, row_K: Int[np.ndarray, " K"], values: Sequence[Any]
+    name: str, row_K: Int[np.ndarray, " K"], values: Sequence[Any], deepest: int
 ) -> Iterator[tuple[str, LogColumn]]:
     """The column of these cells, or where they are objects those of their parts."""
     try:
@@ -124,12 +128,12 @@ def _columns(
         there_K[~there_K] = [values[int(k)] is not None for k in np.flatnonzero(~there_K)]
         yield name, LogColumn(row_K[there_K], value_K[there_K])
         return
-    objects = [k for k, value in enumerate(values) if isinstance(value, dict)]
+    objects = [k for k, value in enumerate(values) if deepest and isinstance(value, dict)]
     if objects:
         # Those with a type are W&B's images, tables and histograms.
         inside = [values[k] if "_type" not in values[k] else {} for k in objects]
         prefix = "" if name in _WRAPPERS else f"{name}/"
-        for inner, column in columns_of(inside).items():
+        for inner, column in columns_of(inside, deepest=deepest - 1).items():
             yield prefix + inner, column._replace(row_K=row_K[objects][column.row_K])
     left = [
         k for k, value in enumerate(values) if not (_is_absent(value) or isinstance(value, dict))
@@ -306,7 +310,7 @@ def main_clock(
 ) -> dict[str, Sequence[str]]:
     """The sources of what goes by the clock to which the others are joined."""
     parts = _parts(columns, sources)
-    return parts.get("rollout") or parts.get("train") or dict(sources)
+    return next((parts[clock] for clock in _CLOCKS if clock in parts), dict(sources))
 
 
 def join(
@@ -314,14 +318,9 @@ def join(
 ) -> Joined:
     """One record a batch of rollouts, with the means of its updates and with its evaluation."""
     parts = _parts(columns, sources)
-    main = "rollout" if "rollout" in parts else "train"
-    if main not in parts:
-        return Joined(merged(records_of(columns, sources, rows=rows)), np.nan)
+    main = next(clock for clock in _CLOCKS if clock in parts)
     records = merged(records_of(columns, parts[main], rows=rows))
-    kept_K = not_superseded(records.step_R)
-    if not kept_K.size:
-        return Joined(records, np.nan)
-    updates = np.nan
+    kept_K, updates = not_superseded(records.step_R), np.nan
     values, there = dict(records.values), dict(records.there)
     for clock in ("train", "eval"):
         if clock == main or clock not in parts:
