@@ -646,6 +646,35 @@ def failing_line(kind: str, prompts: int, runs: int, seed: int) -> tuple[int, in
     return found, early, could, both
 
 
+SPEEDS = {"< 15 steps": 15, "15 to 40": 40, "> 40": 10_000}
+
+
+def losses(runs: int, seed: int) -> None:
+    """Losses of accuracy by batch size and by the steps from the best to half of the loss: how many
+    had an error by then, and how many could have; the two counts of those without evaluations."""
+    counts: dict[tuple[str, int], np.ndarray] = {}
+    for kind, number in (
+        (k, n) for k in FAILING if FAILING[k].loses == "accuracy" for n in range(runs)
+    ):
+        for prompts in BATCHES:
+            rng = np.random.default_rng([seed, number, prompts, *map(ord, kind)])
+            course = FAILING[kind].make(rng, prompts)
+            log = written(rng, course, columns=chosen(rng, FAILING[kind].needs))
+            at = half_lost(course.means["accuracy"])
+            alarms = first_alarms(log.until(int((log.step_N <= at).sum())))
+            said = any(alarm.severity is Severity.ERROR for alarm in alarms)
+            could = could_be_seen(course, log, ("accuracy", "eval_accuracy"), at)
+            steps = at - int(np.argmax(course.means["accuracy"]))
+            speed = next(name for name, most in SPEEDS.items() if steps < most)
+            found = np.array([1, said, could, said and could])
+            for name in (speed, "all", *(() if "eval_accuracy" in log.columns else ("without",))):
+                counts[name, prompts] = counts.get((name, prompts), np.zeros(4, int)) + found
+    for name in (*SPEEDS, "all", "without"):
+        cells = [counts.get((name, b), np.zeros(4, int)) for b in BATCHES]
+        words = [f"{said}/{n}, {both} of {could}" for n, said, could, both in cells]
+        print(f"| {name} | " + " | ".join(words) + " |", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=200)
@@ -656,6 +685,9 @@ def main() -> int:
     bad = 0
     print("| kind | " + " | ".join(f"{b} prompts" for b in BATCHES) + " |")
     print("|---|" + "---|" * len(BATCHES))
+    if given.part == "losses":
+        losses(given.runs, given.seed)
+        return 0
     for kind in HEALTHY if given.part != "failing" else ():
         if given.only in kind:
             lines = [healthy_line(kind, b, given.runs, given.seed) for b in BATCHES]

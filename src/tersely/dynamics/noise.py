@@ -192,11 +192,10 @@ class NoisyColumn:
         """Of the records from the first up to, but not including, the last."""
         return float((self._sum_K[last] - self._sum_K[first]) / (last - first))
 
-    def mean_until(self, step: float, span: float) -> float:
-        """Of the records up to a step that lie within so many before it; else of the last one."""
+    def mean_until(self, step: float) -> float:
+        """Of the ten records up to a step, or the first ones."""
         last = max(1, int(np.searchsorted(self.step_K, step, side="right")))
-        first = int(np.searchsorted(self.step_K, step - span))
-        return self.mean(min(first, last - 1), last)
+        return self.mean(max(0, last - START), last)
 
     def start(self, records: int = START) -> float:
         """Mean of the first records."""

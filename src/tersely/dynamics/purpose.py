@@ -15,7 +15,7 @@ SHORT = (START, 2)
 GIVEN = 0.03
 # Evaluations: their windows; looks as in ``noise.LOOKS``; how long the next one is waited for, in
 # usual distances and, where the last one was before the fall, in records.
-EVALUATIONS, LOOKS_HELD_OUT, LONGEST_WAIT, MOST_WAITED = (3, 1), 30.0, 2.5, 40
+EVALUATIONS, LOOKS_HELD_OUT, LONGEST_WAIT, MOST_WAITED = (3, 1), 30.0, 5.0, 40
 CANNOT_TELL = (
     "; the log does not say how hard its prompts were: if they were made harder on purpose, this "
     "need not be a loss (give --column difficulty= or eval_accuracy=)"
@@ -80,7 +80,7 @@ def held_out_stands(log: NoisyLog, column: NoisyColumn, move: Move) -> bool:
     if held_out is None or held_out.size < 2 or move.before <= 0:
         return False
     last, usual = float(held_out.step_K[-1]), float(np.median(np.diff(held_out.step_K)))
-    by_then = column.mean_until(last, float(column.step_K[-1] - move.lately))
+    by_then = column.mean_until(last)
     seen = by_then <= (move.before + move.after) / 2
     if log.step_N[-1] - last > LONGEST_WAIT * usual or (
         not seen and (log.step_N > last).sum() > MOST_WAITED
