@@ -36,7 +36,8 @@ START, RECENT = 10, 20
 ERRORS = 4.25
 WILD = 4.0
 MOST_CORRELATED = 0.9
-# Where a record stands for several steps, half as many are enough as those steps, but not below 5.
+# Where a record stands for several steps, twice as many as the steps take are enough, but not below
+# 5, or 3 for a window of the last ones.
 SPARSE, FEW, SHORTEST = 2.0, 5, 3
 ROUNDING = 1e-9
 # Records by which the noise is measured: not the last, and so many before them.

@@ -78,7 +78,10 @@ def say_ended(log: StepLog) -> str | None:
 
 def _learned(log: StepLog) -> Bool[np.ndarray, " N"]:
     """Where no group has a signal nothing is learned: such a step has no loss, and is healthy."""
-    return np.asarray(log.columns.get("update_tokens", np.ones(log.step_N.size))) != 0
+    learned_N: Bool[np.ndarray, " N"] = (
+        log.columns.get("update_tokens", np.ones(log.step_N.size)) != 0
+    )
+    return learned_N
 
 
 def _since(known_K: Bool[np.ndarray, " K"], *, always: bool) -> Int[np.ndarray, " K"]:
