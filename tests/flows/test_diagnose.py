@@ -61,7 +61,7 @@ def test_under_way_steady_and_short_logs_say_so() -> None:
     assert steady.stage.startswith("No length adaptation is seen")
     three = diagnose(make_log(range(3), {"tokens_mean": [3, 2, 1]}))
     assert three.stage == "The stage is not known."
-    assert "3 steps are too few for stages (8) and alarms (30)." in three.unknown
+    assert "3 records (steps 0 to 2) are too few for stages (8) and alarms (30)." in three.unknown
     nothing = diagnose(make_log(range(40), {"tokens_mean": np.full(40, np.nan)}))
     assert nothing.stage == "The stage is not known."
 

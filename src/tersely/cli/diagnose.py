@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf, nan
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,11 +118,13 @@ def _reader(path: Path, options: LogOptions) -> "Callable[[], StepLog]":
     return read
 
 
-def _look(log: "StepLog", path: Path, *, html: Path | None) -> "Diagnosis":
-    """The diagnosis of the log, also as a page."""
+def _look(
+    log: "StepLog", path: Path, *, html: Path | None, before: "Diagnosis | None" = None
+) -> "Diagnosis":
+    """The diagnosis of the log, also as a page; ``before`` is that of the last look at it."""
     from tersely.flows.diagnose import diagnose as find
 
-    found = find(log)
+    found = find(log, before=before)
     if html is not None:
         from tersely.core.storage import write_atomically
         from tersely.report.pages.diagnosis import draw_diagnosis
@@ -152,36 +154,51 @@ def _follow(
     Raises:
         Exit: with 1, at an alarm of ``fail_on``.
     """
-    said: set[str] = set()
-    last = nan
+    found: Diagnosis | None = None
     messages.print(f"watching {path}, every {refresh_s:g} s  (Ctrl-C ends it)", soft_wrap=True)
     try:
         while True:
-            try:
-                log = read()
-            except DataError as error:
-                # A tracker may be writing this very moment.
-                messages.print(f"not read this time: {error}", soft_wrap=True)
-                time.sleep(refresh_s)
-                continue
-            if log.step_N.size and log.step_N[-1] != last:
-                last = float(log.step_N[-1])
-                found = _look(log, path, html=html)
-                new = [alarm for alarm in found.alarms if alarm.name not in said]
-                said |= {alarm.name for alarm in new}
-                messages.print(f"step {found.last_step}: {found.stage}", soft_wrap=True)
-                if new:
-                    output().print(Group(*_draw_alarms(new)))
-                if _fails(new, fail_on):
-                    raise typer.Exit(1)
+            before, found = found, _look_again(path, read, html=html, before=found)
+            if _fails(_news(found, before), fail_on):
+                raise typer.Exit(1)
             time.sleep(refresh_s)
     except KeyboardInterrupt:
         messages.print("stopped")
 
 
+def _look_again(
+    path: Path,
+    read: "Callable[[], StepLog]",
+    *,
+    html: Path | None,
+    before: "Diagnosis | None",
+) -> "Diagnosis | None":
+    """The diagnosis of the log as it is now, with what is new printed; ``before`` where it did not
+    grow or cannot be read."""
+    try:
+        log = read()
+    except DataError as error:
+        # A tracker may be writing this very moment.
+        messages.print(f"not read this time: {error}", soft_wrap=True)
+        return before
+    if not log.step_N.size or (before is not None and log.step_N[-1] == before.last_step):
+        return before
+    found = _look(log, path, html=html, before=before)
+    messages.print(f"step {found.last_step}: {found.stage}", soft_wrap=True)
+    if new := _news(found, before):
+        output().print(Group(*_draw_alarms(new)))
+    return found
+
+
+def _news(found: "Diagnosis | None", before: "Diagnosis | None") -> "list[Alarm]":
+    """The alarms that the diagnosis before has not."""
+    known = {alarm.name for alarm in before.alarms} if before else set()
+    return [alarm for alarm in found.alarms if alarm.name not in known] if found else []
+
+
 def _draw(found: "Diagnosis", path: Path) -> Group:
     lines = [
-        draw_text(f"{path}: {found.steps:,} steps, the last is {found.last_step}", "bold"),
+        draw_text(f"{path}: {found.steps:,} records, the last of step {found.last_step}", "bold"),
         draw_text(found.stage, ""),
         *(draw_text(f"• {effect}", "") for effect in found.effects),
     ]

@@ -18,6 +18,8 @@ from scipy.optimize import minimize_scalar
 
 AUTOCORRELATIONS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 TAUS = 36
+# The smallest time constant in a log of more than 5,000 records, in records.
+FASTEST = 5.0
 BREAKS = 20
 ROUNDS = 2
 # A restart that puts back less of the drop than this is not told from a decay of another form.
@@ -127,7 +129,7 @@ def tau_interval(data: Data, fit: Fit, *, drop: float) -> tuple[float, float]:
     """Time constants whose profile likelihood is within ``drop`` of the maximum.
 
     The autocorrelation and the break are profiled out about their estimates. An end that lies past
-    the grid, a thousandth to ten times the span, is that end of it.
+    the grid, a thousandth (or 5 records) to ten times the span, is that end of it.
 
     Args:
         drop: 1.92 for 95% (half the chi-square quantile of one degree of freedom).
@@ -167,7 +169,8 @@ def _grid(data: Data, shape: DecayShape) -> tuple[list[float], list[float]]:
     if shape in (DecayShape.CONSTANT, DecayShape.LINE):
         return [np.nan], list(NO_BREAK)
     top = span * 10 if shape is DecayShape.DECAY else span / 4
-    taus = [float(tau) for tau in np.geomspace(span / 1000, top, TAUS)]
+    fastest = min(span / 1000, FASTEST * float(np.median(np.diff(data.elapsed_N))))
+    taus = [float(tau) for tau in np.geomspace(fastest, top, TAUS)]
     if shape not in (DecayShape.REBOUND, DecayShape.RESTART):
         return taus, list(NO_BREAK)
     inner = data.elapsed_N[3:-3]

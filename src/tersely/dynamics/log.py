@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ RECORDED = tuple(field.name for field in fields(StepRecord) if field.name != "st
 # Held-out accuracy, at the steps that had an evaluation; and how hard the step's prompts are, on
 # any scale that rises with it. No step record has them.
 COLUMNS = (*RECORDED, "eval_accuracy", "difficulty")
+MOST = 1e100
 
 
 class StepLog(NamedTuple):
@@ -25,6 +27,8 @@ class StepLog(NamedTuple):
         staleness: updates per rollout batch (S); NaN if not known.
         repeated_steps: records that a later restart superseded, left out here.
         notes: what its reader says of it, a sentence each.
+        not_finite: the steps at which a column was written as NaN or infinite, by its name; a value
+            that is not there is none.
     """
 
     step_N: Float[np.ndarray, " N"]
@@ -32,6 +36,7 @@ class StepLog(NamedTuple):
     staleness: float = np.nan
     repeated_steps: int = 0
     notes: tuple[str, ...] = ()
+    not_finite: Mapping[str, Float[np.ndarray, " W"]] = MappingProxyType({})
 
     # Fields are arrays, whose comparison has no one truth value: it equals itself alone.
     __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # type: ignore[misc]
@@ -64,7 +69,8 @@ def make_log(
     """The log of records as they were written, in that order.
 
     Where the step falls back, a run went on from an earlier checkpoint: the records from that
-    step on are of weights that were given up, and are dropped. Infinite values are undefined.
+    step on are of weights that were given up, and are dropped. Infinite values are undefined, and
+    so are those above 1e100, of which no sum of squares could be had.
     A log that somebody wrote newest first, or sorted by its steps as text, is put in order first.
     """
     step_R = np.asarray(steps, dtype=float)
@@ -73,7 +79,7 @@ def make_log(
     arrays = {name: np.asarray(values, dtype=float)[kept] for name, values in columns.items()}
     return StepLog(
         step_N=step_R[kept],
-        columns={n: np.where(np.isfinite(v_N), v_N, np.nan) for n, v_N in arrays.items()},
+        columns={n: np.where(np.abs(v_N) <= MOST, v_N, np.nan) for n, v_N in arrays.items()},
         staleness=staleness,
         repeated_steps=len(step_R) - len(kept),
         notes=notes,
@@ -83,11 +89,14 @@ def make_log(
 def log_records(records: Iterable[StepRecord], *, staleness: float = np.nan) -> StepLog:
     """Our own step records as a log."""
     records = list(records)
-    return make_log(
+    log = make_log(
         [float(r.step) for r in records],
         {name: [float(getattr(r, name)) for r in records] for name in RECORDED},
         staleness=staleness,
     )
+    # A step of ours that learned nothing has no loss.
+    bad_N = ~np.isfinite(log.columns["loss"]) & (log.columns["update_tokens"] > 0)
+    return log._replace(not_finite={"loss": log.step_N[bad_N]}) if bad_N.any() else log
 
 
 def _in_time(step_R: Float[np.ndarray, " R"]) -> tuple[Int[np.ndarray, " R"], tuple[str, ...]]:

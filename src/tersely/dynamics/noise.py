@@ -14,6 +14,7 @@ n / b separate earlier windows, so that every pair of lengths errs equally seldo
 run is.
 """
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
@@ -35,6 +36,9 @@ START, RECENT = 10, 20
 ERRORS = 4.25
 WILD = 4.0
 MOST_CORRELATED = 0.9
+# Where a record stands for several steps, twice as many as the steps take are enough, but not below
+# 5, or 3 for a window of the last ones.
+SPARSE, FEW, SHORTEST = 2.0, 5, 3
 ROUNDING = 1e-9
 # Records by which the noise is measured: not the last, and so many before them.
 LAST, MEASURED = 10, 400
@@ -97,6 +101,7 @@ class NoisyColumn:
         value_K: the values.
         least: the standard deviation that a record has at least.
         known: the standard deviation where it is known; records are then independent.
+        thinned: of how many records one was kept, so that as many more were looked at.
     """
 
     def __init__(
@@ -106,8 +111,9 @@ class NoisyColumn:
         *,
         least: float = 0.0,
         known: float | None = None,
+        thinned: float = 1.0,
     ) -> None:
-        self.step_K, self.value_K = step_K, value_K
+        self.step_K, self.value_K, self._thinned = step_K, value_K, thinned
         self.size = int(value_K.size)
         self._least, self._known = least, known
 
@@ -115,6 +121,20 @@ class NoisyColumn:
     def _measured(self) -> int:
         """Records up to which the noise is measured."""
         return max(self.size - LAST, min(self.size, 2 * LAST))
+
+    @cached_property
+    def gap_steps(self) -> float:
+        """The steps for which a record stands: the usual distance of two."""
+        gap_K = np.diff(self.step_K[-MEASURED:])
+        return max(1.0, float(np.median(gap_K))) if gap_K.size else 1.0
+
+    def records(self, steps: int, *, least: int = FEW) -> int:
+        """How many records do for so many steps: fewer where the log was written seldom."""
+        return min(steps, max(least, math.ceil(SPARSE * steps / self.gap_steps)))
+
+    def covers(self, steps: int) -> bool:
+        """There are records enough for so many steps."""
+        return self.size >= self.records(steps)
 
     @cached_property
     def _spreads(self) -> tuple[float, float]:
@@ -180,11 +200,11 @@ class NoisyColumn:
 
     def start(self, records: int = START) -> float:
         """Mean of the first records."""
-        return self.mean(0, min(records, self.size))
+        return self.mean(0, min(self.records(records), self.size))
 
     def recent(self, records: int = RECENT) -> float:
         """Mean of the last records."""
-        return self.mean(max(0, self.size - records), self.size)
+        return self.mean(max(0, self.size - self.records(records)), self.size)
 
     def fell(
         self,
@@ -244,13 +264,14 @@ class NoisyColumn:
     ) -> Pairs:
         """Every pair of windows that fits into the records."""
         early_BW, late_BW = WINDOWS[:, None], WINDOWS[None, :]
-        fits_BW = (early_BW >= shortest[0]) & (late_BW >= shortest[1])
+        early, late = self.records(shortest[0]), self.records(shortest[1], least=SHORTEST)
+        fits_BW = (early_BW >= early) & (late_BW >= late)
         b_P, w_P = np.nonzero(fits_BW & (early_BW + late_BW <= self.size))
         early_P, late_P = WINDOWS[b_P], WINDOWS[w_P]
         most_BE = self._highest_BE if sign > 0 else self._lowest_BE
         before_P = most_BE[b_P, early_P if from_start else self.size - late_P]
         after_P = self._mean_BE[w_P, self.size]
-        looks_P = self.size / late_P * (1.0 if from_start else self.size / early_P)
+        looks_P = self._thinned * self.size / late_P * (1.0 if from_start else self.size / early_P)
         return Pairs(
             early_P=early_P,
             late_P=late_P,
@@ -296,10 +317,15 @@ class NoisyColumn:
 
 
 class NoisyLog:
-    """A step log as the alarms read it: each column with its noise, worked out once."""
+    """A step log as the alarms read it: each column with its noise, worked out once.
 
-    def __init__(self, log: StepLog) -> None:
+    Args:
+        records: of the log that was thinned to this one.
+    """
+
+    def __init__(self, log: StepLog, *, records: int | None = None) -> None:
         self.step_N, self.staleness = log.step_N, log.staleness
+        self._thinned = 1.0 if records is None else records / max(1, log.step_N.size)
         self.log = log
         self._read: dict[tuple[str, bool], NoisyColumn | None] = {}
 
@@ -325,7 +351,9 @@ class NoisyLog:
                 least = 0.0 if logarithm else self._binomial(name, value_K)
                 known = _noise_of_evaluations(value_K) if name == "eval_accuracy" else None
                 step_K = self.step_N[known_N]
-                self._read[key] = NoisyColumn(step_K, value_K, least=least, known=known)
+                self._read[key] = NoisyColumn(
+                    step_K, value_K, least=least, known=known, thinned=self._thinned
+                )
         return self._read[key]
 
     def _binomial(self, name: str, value_K: Float[np.ndarray, " K"]) -> float:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from tersely.dynamics.decay import Data, DecayShape, Fit, best_fit, evaluate, prepare, tau_interval
 from tersely.dynamics.noise import NoisyColumn
+from tersely.dynamics.thinning import kept_of
 
 REMAINING_DROP = 0.05
 SMALLEST_FALL = 0.20
@@ -60,12 +61,15 @@ def estimate_stages(
     lowers length by less than 20% between the first and the last step, and where what it leaves is
     more than noise. A decay that is still under
     way at the last step gives an extrapolated end past it. After a restart that put back more than
-    5% of the drop, stage one ends when 5% of it remains again.
+    5% of the drop, stage one ends when 5% of it remains again. Of more than 1,068 lengths the
+    middle ones are thinned.
     """
     defined_N = np.isfinite(tokens_mean_N) & np.isfinite(step_N)
     step_N, tokens_N = step_N[defined_N], tokens_mean_N[defined_N]
     step_N, first_N = np.unique(step_N, return_index=True)
     tokens_N = tokens_N[first_N]
+    kept = kept_of(tokens_N.size)
+    step_N, tokens_N = step_N[kept], tokens_N[kept]
     if tokens_N.size < FEWEST_STEPS or tokens_N.max() <= 0:
         return NO_STAGES
     data = prepare(step_N - step_N[0], tokens_N)

@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 
 from tersely.dynamics.alarms import (
-    RECENT,
-    START,
     Alarm,
     Severity,
+    fewest_records,
     first_alarms,
     rules,
     standing_alarms,
 )
 from tersely.dynamics.alarms.curve_ended import say_ended, say_gaps
+from tersely.dynamics.alarms.nothing_learned import say_solved
 from tersely.dynamics.decay import DecayShape
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
@@ -30,8 +30,13 @@ READ = (
     "target_tokens",
 )
 # Alarms that say that accuracy is being lost.
-LOSSES = ("reasoning collapse", "accuracy falling", "reward hacking", "held out falling")
-FEWEST_OF_ALARMS = START + RECENT
+LOSSES = (
+    "reasoning collapse",
+    "accuracy falling",
+    "reward hacking",
+    "held out falling",
+    "reward falling",
+)
 # What a stage may have moved: our words for it, and the digits that tell it.
 EFFECTS = {
     "accuracy": ("accuracy", 3),
@@ -80,12 +85,16 @@ class Diagnosis(NamedTuple):
         )
 
 
-def diagnose(log: StepLog) -> Diagnosis:
-    """Stages, alarms, and what this log cannot show."""
+def diagnose(log: StepLog, *, before: Diagnosis | None = None) -> Diagnosis:
+    """Stages, alarms, and what this log cannot show.
+
+    Args:
+        before: of this log when it was shorter, so that only what came since is looked at.
+    """
     tokens_N = log.get("tokens_mean")
     blank_N = np.full(log.step_N.shape, np.nan)
     stages = estimate_stages(log.step_N, blank_N if tokens_N is None else tokens_N)
-    alarms = first_alarms(log)
+    alarms = _alarms(log, before)
     standing = [alarm for alarm in standing_alarms(log) if alarm.severity is Severity.ERROR]
     return Diagnosis(
         steps=log.step_N.size,
@@ -98,6 +107,16 @@ def diagnose(log: StepLog) -> Diagnosis:
     )
 
 
+def _alarms(log: StepLog, before: Diagnosis | None) -> list[Alarm]:
+    """Each at the step where it was first raised. A log that went back is looked at as a whole."""
+    at = 0 if before is None else before.steps
+    if before is None or not 0 < at <= log.step_N.size or log.step_N[at - 1] != before.last_step:
+        return first_alarms(log)
+    known = {alarm.name for alarm in before.alarms}
+    new = (alarm for alarm in first_alarms(log, since=at) if alarm.name not in known)
+    return [*before.alarms, *new]
+
+
 def _say_stage(log: StepLog, stages: Stages, *, errors: Sequence[str]) -> str:
     if log.step_N.size < FEWEST_STEPS or log.get("tokens_mean") is None:
         return "The stage is not known."
@@ -107,7 +126,7 @@ def _say_stage(log: StepLog, stages: Stages, *, errors: Sequence[str]) -> str:
             DecayShape.CONSTANT: "length is steady",
             DecayShape.LINE: "length moves along a line",
         }.get(stages.shape, "length has not fallen by a fifth, or along no curve that is known")
-        return f"No length adaptation is seen: {how} over {log.step_N.size} steps."
+        return f"No length adaptation is seen: {how} over {log.step_N.size} records."
     fell = (
         f"length falls from {stages.initial_tokens:,.0f} towards {stages.plateau_tokens:,.0f} "
         f"tokens with a time constant of {stages.tau_steps:.0f} steps"
@@ -147,7 +166,7 @@ def _say_effects(log: StepLog, stages: Stages) -> list[str]:
             half = 1.96 * float(np.sqrt((first.var(ddof=1) + last.var(ddof=1)) / first.size))
             parts.append(
                 f"Stage {stage}: {words} {first.mean():.{digits}f} → {last.mean():.{digits}f} "
-                f"({change:+.{digits}f} ± {half:.{digits}f}, five steps at each end)."
+                f"({change:+.{digits}f} ± {half:.{digits}f}, five records at each end)."
             )
     return parts
 
@@ -174,23 +193,29 @@ def _say_silent(log: StepLog) -> list[str]:
     return said
 
 
+def _say_few(log: StepLog) -> list[str]:
+    """Whether the log is too short, in records, of which a log may have one every ten steps."""
+    usual = [rule for rule in rules() if rule.fewest is None]
+    count, alarms = log.step_N.size, max(fewest_records(log, usual).values())
+    lacking = {"stages": FEWEST_STEPS, "alarms": alarms}
+    said = " and ".join(f"{what} ({least})" for what, least in lacking.items() if count < least)
+    if not said:
+        return []
+    over = f" (steps {log.step_N[0]:.0f} to {log.step_N[-1]:.0f})" if count > 1 else ""
+    return [f"{count} records{over} are too few for {said}."]
+
+
 def _say_unknown(log: StepLog) -> list[str]:
-    unknown = []
-    if log.step_N.size < FEWEST_STEPS:
-        unknown.append(
-            f"{log.step_N.size} steps are too few for stages ({FEWEST_STEPS}) and alarms "
-            f"({FEWEST_OF_ALARMS})."
-        )
-    elif log.step_N.size < FEWEST_OF_ALARMS:
-        unknown.append(f"{log.step_N.size} steps are too few for alarms ({FEWEST_OF_ALARMS}).")
+    unknown = _say_few(log)
     blank = [n for n in (*READ, "loss", "grad_norm") if n in log.columns and log.get(n) is None]
     unknown += _say_silent(log)
     if blank:
         unknown.append(f"Without a finite value at any step: {', '.join(blank)}.")
     if ended := say_ended(log):
         unknown.append(f"{ended} to {log.step_N[-1]:.0f}, the last.")
-    if gaps := say_gaps(log):
-        unknown.append(gaps)
+    unknown += say_gaps(log)
+    if solved := say_solved(log):
+        unknown.append(solved)
     if log.repeated_steps:
         unknown.append(f"{log.repeated_steps} records were superseded by a restart and left out.")
     difficulty = log.get("difficulty")

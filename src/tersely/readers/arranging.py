@@ -13,6 +13,7 @@ from tersely.readers.bounds import (
     check_steps,
     check_twice,
     is_share,
+    not_finite,
     other_unit,
 )
 from tersely.readers.logged import ONE_TAG, LoggedRun, listed
@@ -92,6 +93,7 @@ def arrange(
     check_twice(joined.records, file=file)
     records = with_evaluations(joined.records)
     log = make_log(records.step_R, records.values, staleness=joined.updates)
+    log = log._replace(not_finite=not_finite(log, records))
     _check_order(records, log, file=file)
     check_bounds(log, sources, file=file)
     told = (*run.notes, *said, *_say_updates(joined), *notes, *odd, *log.notes)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from tersely.core.errors import DataError
 from tersely.dynamics.log import StepLog
@@ -18,6 +19,10 @@ OTHER_UNITS = {
     "second": "seconds",
 }
 SLACK = 1e-6
+# Where so much of a column is NaN, that fills the places that have no value.
+FILLED = 0.2
+# No rollouts have so many.
+MOST_TOKENS = 1e12
 # Above it, a step and the next are one number.
 MOST_STEPS = 2**53
 # Steps that stand twice: more than this part of them is no restart.
@@ -78,11 +83,12 @@ def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Pa
         if not share and "tokens" not in name and name != "entropy_mean":
             continue
         # Sums of rounded numbers may stand a little above 1.
-        (bad_K,) = np.nonzero((values_N < -SLACK) | (share & (values_N > 1 + SLACK)))
+        most = 1 + SLACK if share else MOST_TOKENS if "tokens" in name else np.inf
+        (bad_K,) = np.nonzero((values_N < -SLACK) | (values_N > most))
         if not bad_K.size:
             continue
         value, step = values_N[bad_K[0]], log.step_N[bad_K[0]]
-        bound, fix = _bound(name, share=share)
+        bound, fix = _bound(name, theirs, float(np.nanmin(values_N)))
         raise DataError(
             f"{file}: {name}{of} is {value:g} at step {step:.0f}, and must be {bound}; {fix}"
         )
@@ -90,12 +96,18 @@ def check_bounds(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Pa
     _check_cap(log, sources, file=file)
 
 
-def _bound(name: str, *, share: bool) -> tuple[str, str]:
-    if share:
-        return "a share from 0 to 1", "divide the column by 100 if it is in percent"
+def _bound(name: str, their: str, least: float) -> tuple[str, str]:
+    """What a column must be, and what to do about one whose least value is that."""
     if name == "entropy_mean":
         return "at least 0", f"name the column of the entropy itself with --column {name}=THEIRS"
-    return "a number of tokens, at least 0", "correct the column"
+    if not is_share(name):
+        return f"a number of tokens, from 0 to {MOST_TOKENS:,.0f}", "correct the column"
+    fixes = ["divide the column by 100 if it is in percent"] if least >= -SLACK else []
+    if name in ("accuracy", "eval_accuracy"):
+        fixes.append(f"name a column with the share of right answers by --column {name}=THEIRS")
+    if name == "accuracy":
+        fixes.append(f"where this one is a reward, say --column reward_mean={their} instead")
+    return "a share from 0 to 1", "; ".join(fixes or ["name another column, or leave it out"])
 
 
 def _check_least(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path) -> None:
@@ -123,3 +135,17 @@ def _check_cap(log: StepLog, sources: Mapping[str, Sequence[str]], *, file: Path
             f"{log.step_N[at]:.0f}, above cap_tokens {cap_N[at]:,.0f}: does it count characters? "
             "Name a column of tokens with --column tokens_mean=THEIRS"
         )
+
+
+def not_finite(log: StepLog, records: Records) -> dict[str, Float[np.ndarray, " W"]]:
+    """The steps of the log at which a column was written as NaN or infinite, by its name."""
+    found = {}
+    for our, there_R in records.there.items():
+        bad_R = there_R & ~np.isfinite(records.values[our])
+        if our not in log.columns or not bad_R.any():
+            continue
+        blank_N = ~np.isfinite(log.columns[our])
+        step_W = log.step_N[blank_N & np.isin(log.step_N, records.step_R[bad_R])]
+        if 0 < step_W.size <= max(1, FILLED * log.step_N.size):
+            found[our] = step_W
+    return found

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int
 
 from tersely.dynamics.log import not_superseded
 
-# How tools write a value that is not there.
-BLANK = ("", "nan", "-nan", "+nan", "none", "null", "na", "n/a", "<na>", "-", "–", "inf", "-inf")
+# How tools write a value that is not there, and one that is no finite number.
+NOTHING = ("", "none", "null", "na", "n/a", "<na>", "-", "–")
+BLANK = (*NOTHING, "nan", "-nan", "+nan", "inf", "-inf")
 # Objects in which loggers put a row's figures; their names say nothing of them.
 _WRAPPERS = ("data", "metrics", "scalars", "logs")
 # Objects within objects that are looked into.
@@ -154,7 +155,8 @@ def _joined(columns: Sequence[LogColumn]) -> LogColumn:
 
 
 def _is_absent(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
+    """Whether a cell says that there is no value, not that it is NaN."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in NOTHING)
 
 
 def records_of(

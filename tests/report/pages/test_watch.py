@@ -85,7 +85,7 @@ def test_a_log_of_another_tool_is_served_as_its_diagnosis_and_grows(tmp_path):
     log.write_text("step,tokens_mean\n" + "".join(f"{s},{90 - s}\n" for s in range(20)))
     page = LivePage(log, refresh_s=5.0)
     assert "Diagnosis of log.csv" in page.text()
-    assert "20 steps, the last is 19." in page.text()
+    assert "20 records, the last of step 19." in page.text()
     with log.open("a") as lines:
         lines.write("20,70\n")
-    assert "21 steps, the last is 20." in page.text()
+    assert "21 records, the last of step 20." in page.text()

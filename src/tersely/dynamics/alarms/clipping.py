@@ -19,6 +19,6 @@ ADVICE = (
 def clipping(log: NoisyLog) -> str | None:
     """At least 30% of tokens clipped over the last 20 records."""
     clip = log.get("clip_share")
-    if clip is None or clip.size < 20 or clip.recent() < MOST:
+    if clip is None or not clip.covers(20) or clip.recent() < MOST:
         return None
     return f"{clip.recent():.1%} of tokens were clipped lately, {clip.start():.1%} at the start"

@@ -1,7 +1,7 @@
 """A curve of the run ends while the run goes on."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from tersely.dynamics.alarms import Severity
 from tersely.dynamics.log import StepLog
@@ -11,8 +11,9 @@ PLACE, SEVERITY = 40, Severity.ERROR
 # Any of several will do.
 COLUMNS: tuple[str, ...] = ()
 LEAST_RECORDS, LEAST_AFTER_GAPS, GAP_TIMES = 5, 10, 5
-MOST_GAPS = 0.05
+MOST_GAPS, MOST_SAID = 0.05, 5
 FEWEST = LEAST_RECORDS + 1
+EVERY_RECORD = True
 # Not lengths of parts of the rollouts: such a part may come to be empty.
 CURVES = (
     "loss",
@@ -44,18 +45,28 @@ def curve_ended(log: NoisyLog) -> str | None:
     return say_ended(log.log)
 
 
+def moments(log: StepLog) -> Int[np.ndarray, " M"]:
+    """After how many records a curve comes to be seen as ended."""
+    (learned_K,) = np.nonzero(_learned(log))
+    stands_K = np.zeros(learned_K.size, dtype=bool)
+    for name in CURVES:
+        if name in log.columns:
+            known_K = np.isfinite(log.columns[name][learned_K])
+            stands_K |= _since(known_K, always=name in ALWAYS) >= 0
+    return np.asarray(learned_K[stands_K & ~np.append(False, stands_K)[:-1]] + 1)
+
+
 def say_ended(log: StepLog) -> str | None:
     """``loss and grad_norm have no finite value from step 21``; None where no curve ended."""
-    # Where no group has a signal nothing is learned: such a step has no loss, and is healthy.
-    learned_N = np.asarray(log.columns.get("update_tokens", np.ones(log.step_N.size))) != 0
+    learned_N = _learned(log)
     step_K = log.step_N[learned_N]
     ended: dict[int, list[str]] = {}
     for name in CURVES:
-        values_N = log.columns.get(name)
-        if values_N is None:
+        if name not in log.columns or not step_K.size:
             continue
-        at = _end(values_N[learned_N], always=name in ALWAYS)
-        if at is not None:
+        known_K = np.isfinite(log.columns[name][learned_N])
+        at = int(_since(known_K, always=name in ALWAYS)[-1])
+        if at >= 0:
             ended.setdefault(at, []).append(name)
     parts = []
     for at, names in sorted(ended.items()):
@@ -65,28 +76,47 @@ def say_ended(log: StepLog) -> str | None:
     return ", and ".join(parts) or None
 
 
-def _end(values_N: Float[np.ndarray, " N"], *, always: bool) -> int | None:
-    """The record from which a column has no value any more, or the first where it never had one
-    and always should."""
-    (known_K,) = np.nonzero(np.isfinite(values_N))
-    if not known_K.size:
-        return 0 if always and values_N.size >= LEAST_RECORDS else None
-    at = int(known_K[-1]) + 1
-    longest_gap = int(np.diff(known_K).max(initial=1)) - 1
-    least = max(LEAST_AFTER_GAPS, GAP_TIMES * longest_gap)
-    if known_K.size > 1 and not longest_gap:
-        least = LEAST_RECORDS
-    return at if values_N.size - at >= least else None
+def _learned(log: StepLog) -> Bool[np.ndarray, " N"]:
+    """Where no group has a signal nothing is learned: such a step has no loss, and is healthy."""
+    learned_N: Bool[np.ndarray, " N"] = (
+        log.columns.get("update_tokens", np.ones(log.step_N.size)) != 0
+    )
+    return learned_N
 
 
-def say_gaps(log: StepLog) -> str | None:
-    """``loss has no finite value at step 57``: of curves that nearly every record has."""
-    learned_N = np.asarray(log.columns.get("update_tokens", np.ones(log.step_N.size))) != 0
-    parts = []
+def _since(known_K: Bool[np.ndarray, " K"], *, always: bool) -> Int[np.ndarray, " K"]:
+    """At each record, the one from which the column has no value any more, or the first where it
+    never had one and always should; -1 where it goes on."""
+    place_K = np.arange(1, known_K.size + 1)
+    count_K = np.cumsum(known_K)
+    last_K = np.maximum.accumulate(np.where(known_K, place_K, 0))
+    gap_K = place_K - last_K
+    closed_K = np.where(known_K & (count_K > 1), np.append(0, gap_K)[:-1], 0)
+    longest_K = np.maximum.accumulate(closed_K)
+    least_K = np.maximum(LEAST_AFTER_GAPS, GAP_TIMES * longest_K)
+    least_K[(count_K > 1) & (longest_K == 0)] = LEAST_RECORDS
+    never_K = (count_K == 0) & always & (place_K >= LEAST_RECORDS)
+    ended_K = np.where(count_K == 0, never_K, gap_K >= least_K)
+    return np.asarray(np.where(ended_K, last_K, -1))
+
+
+def say_gaps(log: StepLog) -> list[str]:
+    """``loss has no finite value at step 57``: of curves that nearly every record has; and where
+    the log itself says NaN or infinite."""
+    learned_N = _learned(log)
+    written, missing = [], []
     for name in CURVES:
-        bad_N = ~np.isfinite(np.asarray(log.columns.get(name, np.zeros(log.step_N.size))))
-        bad_N &= learned_N
+        bad_N = ~np.isfinite(log.columns.get(name, np.zeros(log.step_N.size))) & learned_N
+        said_N = bad_N & np.isin(log.step_N, log.not_finite.get(name, ()))
+        if said_N.any():
+            written.append(_say_steps(name, log.step_N[said_N]))
+        bad_N &= ~said_N
         if 0 < bad_N.sum() <= MOST_GAPS * bad_N.size and not bad_N[-1]:
-            steps = ", ".join(f"{step:.0f}" for step in log.step_N[bad_N][:5])
-            parts.append(f"{name} at step {steps}")
-    return f"No finite value, alone: {'; '.join(parts)}." if parts else None
+            missing.append(_say_steps(name, log.step_N[bad_N]))
+    parts = (("Written as NaN or infinite", written), ("No finite value, alone", missing))
+    return [f"{what}: {'; '.join(said)}." for what, said in parts if said]
+
+
+def _say_steps(name: str, step_K: Float[np.ndarray, " K"]) -> str:
+    more = f" and {step_K.size - MOST_SAID} more" if step_K.size > MOST_SAID else ""
+    return f"{name} at step {', '.join(f'{step:.0f}' for step in step_K[:MOST_SAID])}{more}"

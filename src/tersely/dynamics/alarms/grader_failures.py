@@ -19,7 +19,7 @@ def grader_failures(log: NoisyLog) -> str | None:
     and not 5 points fewer than at their most."""
     for name in EITHER:
         share = log.get(name)
-        if share is None or share.size < 20:
+        if share is None or not share.covers(20):
             continue
         words = "not read" if name == "unparsed_share" else "not graded"
         rise = share.rose(lambda b, a: a - b >= RISE)

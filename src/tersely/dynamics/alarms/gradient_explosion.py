@@ -1,10 +1,12 @@
 """The gradient grows out of bounds."""
 
 import numpy as np
+from jaxtyping import Int
 
 from tersely.dynamics.alarms import Severity
+from tersely.dynamics.log import StepLog
 from tersely.dynamics.noise import NoisyLog
-from tersely.dynamics.spikes import LATELY, jumped, spikes
+from tersely.dynamics.spikes import LATELY, jump_moments, jumped, spikes
 
 PLACE, SEVERITY = 102, Severity.WARNING
 COLUMNS: tuple[str, ...] = ("grad_norm",)
@@ -33,3 +35,8 @@ def gradient_explosion(log: NoisyLog) -> str | None:
         return None
     largest = float(np.max(norm.value_K[-LATELY:][found_K]))
     return f"{found_K.size} steps with a spike of the gradient norm, up to {largest:.3g}"
+
+
+def moments(log: StepLog) -> Int[np.ndarray, " M"]:
+    """After how many records a jump comes to be seen, which is seen for five."""
+    return jump_moments(log, "grad_norm", times=TIMES, step_times=STEP_TIMES, least=0.0)

@@ -1,10 +1,12 @@
 """The policy jumped away from the reference."""
 
 import numpy as np
+from jaxtyping import Int
 
 from tersely.dynamics.alarms import Severity
+from tersely.dynamics.log import StepLog
 from tersely.dynamics.noise import NoisyLog
-from tersely.dynamics.spikes import LATELY, jumped, spikes
+from tersely.dynamics.spikes import LATELY, jump_moments, jumped, spikes
 
 PLACE, SEVERITY = 100, Severity.WARNING
 COLUMNS: tuple[str, ...] = ("kl_mean",)
@@ -33,3 +35,8 @@ def kl_spike(log: NoisyLog) -> str | None:
         f"{found_K.size} steps with a spike of KL, up to {largest:.4f} nats a token; the last are "
         f"{steps}"
     )
+
+
+def moments(log: StepLog) -> Int[np.ndarray, " M"]:
+    """After how many records a jump comes to be seen, which is seen for five."""
+    return jump_moments(log, "kl_mean", times=TIMES, step_times=STEP_TIMES, least=LEAST_NATS)

@@ -19,7 +19,7 @@ ADVICE = (
 def looping(log: NoisyLog) -> str | None:
     """Rollouts that end in a loop rose by 10 points, or are 30% and did not fall by 5 points."""
     loops = log.get("looping_share")
-    if loops is None or loops.size < 20:
+    if loops is None or not loops.covers(20):
         return None
     rise = loops.rose(lambda b, a: a - b >= RISE)
     if rise is not None:

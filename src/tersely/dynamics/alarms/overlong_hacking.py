@@ -20,7 +20,7 @@ ADVICE = 'do not mask both long cells: set treatment.cells = "no-long-correct" o
 def overlong_hacking(log: NoisyLog) -> str | None:
     """Mean length above the target and 15% above its least, while the target did not rise."""
     tokens, target = log.logarithm("tokens_mean"), log.get("target_tokens")
-    if tokens is None or target is None or log.step_N.size < FEWEST:
+    if tokens is None or target is None:
         return None
     rise = tokens.rose(lambda b, a: a - b >= np.log(TIMES))
     if rise is None or np.exp(rise.after) <= target.recent() or target_moved(log, rise) > 0:

@@ -20,7 +20,7 @@ def positive_share_starvation(log: NoisyLog) -> str | None:
     share = log.get(name)
     if share is None or share.recent() >= LEAST_SHARE or share.value_K.min() < 0:
         return None
-    if share.size < FEW or share.rose(lambda b, a: True) is not None:
+    if not share.covers(FEW) or share.rose(lambda b, a: True) is not None:
         return None
     if share.recent() + CLEAR_ERRORS * share.error(20) >= LEAST_SHARE:
         return None

@@ -19,7 +19,7 @@ ADVICE = (
 def truncation_stuck(log: NoisyLog) -> str | None:
     """At least 80% of rollouts cut, and that share did not fall by 5 points."""
     cut = log.get("truncated_share")
-    if cut is None or cut.size < 20 or cut.recent() < LEAST_SHARE:
+    if cut is None or not cut.covers(20) or cut.recent() < LEAST_SHARE:
         return None
     if cut.fell(lambda b, a: b - a >= FALL) is not None:
         return None

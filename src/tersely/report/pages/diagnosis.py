@@ -29,7 +29,7 @@ def draw_diagnosis(log: StepLog, found: Diagnosis, *, name: str) -> str:
     """The page as HTML that loads nothing."""
     page = DiagnosisPage(
         title=f"Diagnosis of {name}",
-        summary=f"{found.steps:,} steps, the last is {found.last_step:,}. {found.stage}"
+        summary=f"{found.steps:,} records, the last of step {found.last_step:,}. {found.stage}"
         + ("" if found.alarms else " No alarm."),
         alarms=[
             (
