@@ -1,9 +1,11 @@
 """Values that nobody should give: one line and exit 2, whatever the option; and missing extras."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 
 from tersely.cli import app
 
+SCRIPT = Path(__file__).parents[1] / "processes" / "without.py"
 DIGITS = "9" * 5000
 SERVER = ["--endpoint", "http://127.0.0.1:9/v1", "--model", "m", "--tries", "1", "--out", "out"]
 EVAL = ["eval", "--benchmark", "lab", "--limit", "2", "--samples", "1", *SERVER]
@@ -159,14 +162,26 @@ def test_a_price_of_absurd_size_takes_no_time_and_no_memory(base, settings, plac
     assert told.exit_code in (0, 2), told.output
 
 
-def without(*libraries, words):
-    """The command where these libraries are not installed."""
-    code = (
-        "import sys; from importlib.machinery import PathFinder; find = PathFinder.find_spec; "
-        f"PathFinder.find_spec = lambda n, p=None, t=None: None if n in {libraries!r} else "
-        f"find(n, p, t); sys.argv[1:] = {words!r}; from tersely.cli import app; app()"
-    )
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def bare():
+    with subprocess.Popen(
+        [sys.executable, str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def without(bare, place):
+    """A command where these libraries are not installed."""
+
+    def run(*libraries, words):
+        print(json.dumps([libraries, words, str(place)]), file=bare.stdin, flush=True)
+        code = int(bare.stdout.readline())
+        said = [(place / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+        return subprocess.CompletedProcess(words, code, *said)
+
+    return run
 
 
 BARE = ("torch", "transformers", "tokenizers", "safetensors", "peft")
@@ -187,7 +202,7 @@ NEEDS = [
 
 
 @pytest.mark.parametrize(("words", "extra", "libraries"), NEEDS)
-def test_a_missing_extra_is_named_before_any_work_is_done(words, extra, libraries, place):
+def test_a_missing_extra_is_named_before_any_work_is_done(words, extra, libraries, place, without):
     told = without(*libraries, words=words)
     assert told.returncode == 2, told.stderr
     said = told.stderr.strip().splitlines()[-1]
@@ -198,7 +213,7 @@ def test_a_missing_extra_is_named_before_any_work_is_done(words, extra, librarie
 
 
 @pytest.mark.parametrize("engine", ["trl", "verl"])
-def test_a_dry_run_of_launch_needs_no_engine(engine, place):
+def test_a_dry_run_of_launch_needs_no_engine(engine, without):
     told = without(engine, *BARE, words=["launch", engine, "qwen3-0.6b", "--dry-run"])
     assert told.returncode == 0, told.stderr
     assert "[sampling]" in told.stdout
@@ -211,6 +226,6 @@ def test_a_dry_run_of_launch_needs_no_engine(engine, place):
     [["--version"], DRY, ["rewards"], ["benchmarks"], ["study", "list"], PLAN],
     ids=" ".join,
 )
-def test_what_needs_no_extra_works_without_any(words, place):
+def test_what_needs_no_extra_works_without_any(words, without):
     told = without(*BARE, *GRADERS, words=words)
     assert told.returncode == 0, told.stderr

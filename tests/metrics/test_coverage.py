@@ -1,5 +1,6 @@
 """Do the 95% intervals hold the truth 95 times in 100? Worlds are drawn, measured and counted."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +60,7 @@ def figures(table, *, rng, resamples=400):
     return {key: evaluation.value(*key) for key in wanted}
 
 
+@cache
 def truth_of(kind, **model):
     """Figures of a world large enough to stand for all problems: 200,000 of them."""
     rng = np.random.default_rng(12345)
