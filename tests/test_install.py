@@ -11,7 +11,7 @@ LINES = sorted(
     {
         line
         for page in PAGES
-        for line in re.findall(r"pip install (\S*'?\.\[[^\n#]*)", page.read_text(encoding="utf-8"))
+        for line in re.findall(r"pip install (\S*'?\.\[[^\n#`]*)", page.read_text(encoding="utf-8"))
     }
 )
 
