@@ -11,7 +11,10 @@ from types import CodeType
 from typing import Any, get_args
 
 import jaxtyping
+from beartype import BeartypeConf, beartype
 
+# As jaxtyping's own: a value of another type is a TypeError, as it is where nothing checks.
+_plainly_checked = beartype(conf=BeartypeConf(violation_type=TypeError))
 # A function within a function is made anew at every call, and its check with it.
 CHECKED_MAKINGS = 3
 _made: Counter[CodeType] = Counter()
@@ -35,7 +38,7 @@ def _checked(fn: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
         if _made[fn.__code__] > CHECKED_MAKINGS:
             return fn
     if inspect.isfunction(fn) and not _may_have_axes([*fn.__annotations__.values()]):
-        return typechecker(fn)
+        return _plainly_checked(fn)
     return _followed(fn, typechecker=typechecker)
 
 
