@@ -26,7 +26,8 @@ VERL = HERE / "readers" / "fixtures" / "verl" / "10.jsonl"
 OF_COMMANDS = {
     "tersely.core.errors": "--resume-from",
     "tersely.core.storage": "--resume",
-    "tersely.flows.evaluate.levels": "--budgets --extra-body-each --prompts --recipe",
+    "tersely.flows.evaluate.levels": "--budgets --extra-body-each --prompts --recipe "
+    "--chat-template-kwargs --extra-body --system-prompt",
     "tersely.metrics.passrates": "--density --target-tokens --limit",
     "tersely.report.tables.conclusions": "--retry-failed",
 }

@@ -148,7 +148,9 @@ def test_a_column_that_the_user_names_stands_before_one_of_our_name(tmp_path: Pa
 def test_what_no_step_can_have_is_refused(tmp_path: Path, content: str, message: str) -> None:
     said = refusal(tmp_path, content)
     assert message in said
-    assert ("divide the column by 100 if it is in percent" in said) == ("a share" in said)
+    # No negative share is one in percent.
+    percent = "a share" in said and "is -" not in said
+    assert ("divide the column by 100 if it is in percent" in said) == percent
 
 
 def test_infinite_and_rounded_shares_are_no_percent(tmp_path: Path) -> None:
