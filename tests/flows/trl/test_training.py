@@ -36,6 +36,9 @@ from tersely.flows.train.session import begin, open_folder
 from tersely.flows.train.step import Run, take_step
 from tersely.flows.trl.hooks import latest
 
+# The runs are short; what the target does at a second turn is tested elsewhere.
+pytestmark = pytest.mark.filterwarnings("ignore:target history_minimum remembers")
+
 HERE = Path(__file__).parent
 TINY = HERE.parent / "tiny.toml"
 STEPS = 3
