@@ -114,12 +114,16 @@ def raised(step, name):
 def test_alarms_stand_at_their_steps_in_every_panel_and_near_ones_share_a_line(run):
     alarms = [raised(70, "length rebound"), raised(30, "trap"), raised(31, "KL spike")]
     spec = draw_training(log_records(run.steps), stages=STAGES, evaluations=[], alarms=alarms)
-    marks = [{"step": 30, "alarm": "trap · KL spike"}, {"step": 70, "alarm": "length rebound"}]
+    marks = [
+        {"step": 30, "alarm": "trap · KL spike", "label": "trap + 1 more"},
+        {"step": 70, "alarm": "length rebound", "label": "length rebound"},
+    ]
     found = rows_with(spec, "alarm")
     assert found == marks * len(spec["concat"])
     assert len(spec["concat"]) > 3
     svg = vl_convert.vegalite_to_svg(spec, vl_version="6.4")
-    assert svg.count(">trap · KL spike<") == len(spec["concat"])
+    # Twice: white behind, for the curves under it.
+    assert svg.count(">trap + 1 more<") == 2 * len(spec["concat"])
     assert not rows_with(
         draw_training(log_records(run.steps), stages=STAGES, evaluations=[]), "alarm"
     )
@@ -128,7 +132,7 @@ def test_alarms_stand_at_their_steps_in_every_panel_and_near_ones_share_a_line(r
 def test_a_mark_gathers_what_is_near_its_first_alarm_only():
     row_of_four = [raised(step, str(step)) for step in (0, 3, 6, 9)]
     assert gather_alarms(row_of_four, apart_steps=5.0) == [
-        {"step": 0, "alarm": "0 · 3"},
-        {"step": 6, "alarm": "6 · 9"},
+        {"step": 0, "alarm": "0 · 3", "label": "0 + 1 more"},
+        {"step": 6, "alarm": "6 · 9", "label": "6 + 1 more"},
     ]
     assert len(gather_alarms(row_of_four, apart_steps=0.0)) == 4

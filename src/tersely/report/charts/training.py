@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import altair as alt
 
@@ -246,6 +246,9 @@ def gather_alarms(alarms: Sequence[AlarmRecord | Alarm], *, apart_steps: float) 
             rows[-1]["alarm"] += f" · {alarm.name}"
         else:
             rows.append({"step": alarm.step, "alarm": alarm.name})
+    for row in rows:
+        first, *others = row["alarm"].split(" · ")
+        row["label"] = f"{first} + {len(others)} more" if others else first
     return rows
 
 
@@ -256,20 +259,23 @@ def _mark_alarms(marks: list[ChartRow], x: alt.X, *, datasets: Datasets) -> list
     base = alt.Chart(hold(marks, datasets=datasets)).encode(
         x=x, tooltip=[alt.Tooltip("alarm:N"), alt.Tooltip("step:Q", title="raised at step")]
     )
-    # Longer names end in an ellipsis; the tooltip has them whole.
-    words = base.mark_text(
-        align="right",
-        baseline="bottom",
-        angle=270,
-        dx=-20,
-        dy=-3,
-        fontSize=10.5,
-        color=ALARM,
-        limit=PANEL_HEIGHT_PX - 25,
-    )
+    # The tooltip names them all; the white behind keeps a label apart from the curves.
+    place: dict[str, Any] = {
+        "align": "right",
+        "baseline": "bottom",
+        "angle": 270,
+        "dx": -20,
+        "dy": -3,
+        "fontSize": 10.5,
+        "limit": PANEL_HEIGHT_PX - 25,
+    }
+    white: dict[str, Any] = {"color": "white", "stroke": "white", "strokeWidth": 4, "opacity": 0.8}
     return [
         base.mark_rule(color=ALARM, strokeDash=[6, 3], strokeWidth=1.5),
-        words.encode(y=alt.value(0), text="alarm:N"),
+        *(
+            base.mark_text(**place, **style).encode(y=alt.value(0), text="label:N")
+            for style in (white, {"color": ALARM})
+        ),
     ]
 
 
