@@ -1,11 +1,14 @@
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tersely.core import jsonl
+from tersely.core import jsonl, zstandard
 from tersely.core.errors import DataError
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, Rollout, StepRecord
 
@@ -176,3 +179,54 @@ def test_write_replaces_the_whole_file_or_leaves_it_as_it_was(tmp_path):
     with pytest.raises(DataError, match="difficulty=nan"):
         jsonl.write(path, [RECORD, problem])
     assert jsonl.read(path, EvalRecord) == others
+
+
+def test_a_file_called_zst_is_packed_and_read_as_a_plain_one(tmp_path):
+    records = [replace(RECORD, sample=n, text="é\x01\r\n\t,\"' " * 9) for n in range(3000)]
+    plain, packed, renamed = (tmp_path / name for name in ("a.jsonl", "a.jsonl.zst", "b.jsonl"))
+    for path in (plain, packed):
+        jsonl.write(path, records)
+    assert packed.stat().st_size < plain.stat().st_size / 20
+    renamed.write_bytes(packed.read_bytes())
+    for path in (plain, packed, renamed):
+        assert jsonl.read(path, EvalRecord) == records
+
+
+def test_no_records_are_none_when_packed(tmp_path):
+    jsonl.write(tmp_path / "a.jsonl.zst", [])
+    assert jsonl.read(tmp_path / "a.jsonl.zst", EvalRecord) == []
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_the_same_records_are_packed_to_the_same_bytes(tmp_path, threads):
+    code = (
+        "import sys; from pathlib import Path; from tersely.core import zstandard\n"
+        "lines = [f'{n} {n * n} {n % 7}' * (n % 90) for n in range(9000)]\n"
+        "Path(sys.argv[1]).write_bytes(zstandard.pack(lines))"
+    )
+    path = tmp_path / "packed"
+    environment = os.environ | {"POLARS_MAX_THREADS": threads}
+    subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=True)
+    lines = [f"{n} {n * n} {n % 7}" * (n % 90) for n in range(9000)]
+    assert path.read_bytes() == zstandard.pack(lines)
+    assert zstandard.unpack(path.read_bytes()) == "\n".join(lines)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.6, 0.9, 0.999])
+def test_a_packed_file_that_is_cut_off_is_told_in_one_line(tmp_path, share):
+    path = tmp_path / "a.jsonl.zst"
+    jsonl.write(path, [replace(RECORD, sample=n, seed=n * n) for n in range(3000)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: max(4, int(len(whole) * share))])
+    with pytest.raises(DataError, match=r"a\.jsonl\.zst is packed .* damaged: .*restore") as raised:
+        jsonl.read(path, EvalRecord)
+    assert "\n" not in str(raised.value)
+
+
+def test_bytes_that_are_not_packed_lines_are_told_in_one_line(tmp_path):
+    path = tmp_path / "a.jsonl.zst"
+    for rest in (b"", b"\xff" * 90, b"{}\n" * 40):
+        path.write_bytes(zstandard.START + rest)
+        with pytest.raises(DataError, match="damaged") as raised:
+            jsonl.read(path, EvalRecord)
+        assert "\n" not in str(raised.value)
