@@ -76,11 +76,12 @@ def write(path: Path, records: Iterable[object]) -> None:
         DataError: if a value does not fit its field; the file is then as it was.
     """
     lines = (_line(record, path=path) for record in records)
-    with replacing(path) as scratch, scratch.open("wb") as file:
-        if path.suffix == zstandard.ENDING:
-            file.write(zstandard.pack(line[:-1].decode() for line in lines))
-        else:
-            file.writelines(lines)
+    packed = path.suffix == zstandard.ENDING
+    with (
+        replacing(path) as scratch,
+        zstandard.open_to_pack(scratch) if packed else scratch.open("wb") as file,
+    ):
+        file.writelines(lines)
 
 
 def as_lines(records: Iterable[object], *, path: Path) -> bytes:
@@ -112,12 +113,11 @@ def _unpacked(path: Path, content: bytes) -> bytes:
     if not content.startswith(zstandard.START):
         return content
     try:
-        text = zstandard.unpack(content)
+        return zstandard.unpack(content)
     except ValueError as error:
         raise DataError(
             f"{path} is packed with Zstandard and damaged: {error}; restore it, or take it away"
         ) from error
-    return f"{text}\n".encode() if text else b""
 
 
 def parse(lines: Iterable[bytes], type_: type[T], *, name: str) -> list[T]:

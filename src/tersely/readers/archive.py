@@ -9,7 +9,7 @@ from tersely.core import zstandard
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
 
-# Python reads this method of zip archives from 3.14 on; polars unpacks it on every version.
+# Python's own reader of zip archives knows this method from 3.14 on.
 ZSTANDARD = 93
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 

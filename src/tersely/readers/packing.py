@@ -15,7 +15,7 @@ _BY_START: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {
     b"\xfd7zXZ\x00": ("xz", lzma.decompress),
     b"\x1f\x8b": ("gzip", gzip.decompress),
     b"BZh": ("bzip2", bz2.decompress),
-    zstandard.START: ("Zstandard", lambda packed: zstandard.unpack(packed).encode()),
+    zstandard.START: ("Zstandard", zstandard.unpack),
 }
 
 
