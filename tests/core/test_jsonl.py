@@ -206,7 +206,7 @@ def test_a_bit_that_differs_in_a_packed_file_is_told_in_one_line(tmp_path, place
     path = tmp_path / "a.jsonl.zst"
     jsonl.write(path, [replace(RECORD, sample=n, seed=n * n) for n in range(300)])
     content = bytearray(path.read_bytes())
-    content[place % len(content)] ^= 1
+    content[4 + place % (len(content) - 4)] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match="damaged") as raised:
         jsonl.read(path, EvalRecord)
