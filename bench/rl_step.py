@@ -102,7 +102,7 @@ def run_ours(recipe: Recipe, *, steps: int, threads: int) -> dict[str, Any]:
 def _recorded(folder: Path, step: int) -> dict[str, Any]:
     """A step's times and rollouts, as the run folder has them."""
     timing = list(jsonl.read(folder / "timings.jsonl", StepTiming))[step]
-    rollouts = list(jsonl.read(folder / "rollouts" / f"step-{step:06d}.jsonl", RolloutRecord))
+    rollouts = list(jsonl.read(folder / "rollouts" / f"step-{step:06d}.jsonl.zst", RolloutRecord))
     return {
         **{part: getattr(timing, part) for part in PARTS},
         "problems": [r.problem for r in rollouts],

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tersely.core import jsonl
+from tersely.core import jsonl, zstandard
 from tersely.core.errors import DataError
 from tersely.core.types import EvalRecord, Finish, Grade, Problem, Rollout, StepRecord
 
@@ -176,3 +176,58 @@ def test_write_replaces_the_whole_file_or_leaves_it_as_it_was(tmp_path):
     with pytest.raises(DataError, match="difficulty=nan"):
         jsonl.write(path, [RECORD, problem])
     assert jsonl.read(path, EvalRecord) == others
+
+
+def test_a_file_called_zst_is_packed_and_read_as_a_plain_one(tmp_path):
+    records = [replace(RECORD, sample=n, text="é\x01\r\n\t,\"' " * 9) for n in range(3000)]
+    plain, packed, renamed = (tmp_path / name for name in ("a.jsonl", "a.jsonl.zst", "b.jsonl"))
+    for path in (plain, packed):
+        jsonl.write(path, records)
+    assert packed.stat().st_size < plain.stat().st_size / 20
+    renamed.write_bytes(packed.read_bytes())
+    for path in (plain, packed, renamed):
+        assert jsonl.read(path, EvalRecord) == records
+
+
+def test_no_records_are_none_when_packed(tmp_path):
+    jsonl.write(tmp_path / "a.jsonl.zst", [])
+    assert jsonl.read(tmp_path / "a.jsonl.zst", EvalRecord) == []
+
+
+def test_the_same_records_are_packed_to_the_same_bytes(tmp_path):
+    records = [replace(RECORD, sample=n, seed=n * n) for n in range(300)]
+    for name in ("a.jsonl.zst", "b.jsonl.zst"):
+        jsonl.write(tmp_path / name, records)
+    assert (tmp_path / "a.jsonl.zst").read_bytes() == (tmp_path / "b.jsonl.zst").read_bytes()
+
+
+@pytest.mark.parametrize("place", range(4, 2000, 97))
+def test_a_bit_that_differs_in_a_packed_file_is_told_in_one_line(tmp_path, place):
+    path = tmp_path / "a.jsonl.zst"
+    jsonl.write(path, [replace(RECORD, sample=n, seed=n * n) for n in range(300)])
+    content = bytearray(path.read_bytes())
+    content[4 + place % (len(content) - 4)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged") as raised:
+        jsonl.read(path, EvalRecord)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.6, 0.9, 0.999])
+def test_a_packed_file_that_is_cut_off_is_told_in_one_line(tmp_path, share):
+    path = tmp_path / "a.jsonl.zst"
+    jsonl.write(path, [replace(RECORD, sample=n, seed=n * n) for n in range(3000)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: max(4, int(len(whole) * share))])
+    with pytest.raises(DataError, match=r"a\.jsonl\.zst is packed .* damaged: .*restore") as raised:
+        jsonl.read(path, EvalRecord)
+    assert "\n" not in str(raised.value)
+
+
+def test_bytes_that_are_not_packed_lines_are_told_in_one_line(tmp_path):
+    path = tmp_path / "a.jsonl.zst"
+    for rest in (b"", b"\xff" * 90, b"{}\n" * 40):
+        path.write_bytes(zstandard.START + rest)
+        with pytest.raises(DataError, match="damaged") as raised:
+            jsonl.read(path, EvalRecord)
+        assert "\n" not in str(raised.value)

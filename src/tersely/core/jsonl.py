@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
+from tersely.core import zstandard
 from tersely.core.contents import kind_of
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
@@ -68,29 +69,36 @@ def append(path: Path, record: object) -> None:
 
 
 def write(path: Path, records: Iterable[object]) -> None:
-    """Writes all records as the whole file, which is replaced at once or not at all.
+    """Writes all records as the whole file, which is replaced at once or not at all; packed with
+    Zstandard where its name ends in ``.zst``.
 
     Raises:
         DataError: if a value does not fit its field; the file is then as it was.
     """
-    with replacing(path) as scratch, scratch.open("wb") as file:
-        file.writelines(_line(record, path=path) for record in records)
+    lines = (_line(record, path=path) for record in records)
+    packed = path.suffix == zstandard.ENDING
+    with (
+        replacing(path) as scratch,
+        zstandard.open_to_pack(scratch) if packed else scratch.open("wb") as file,
+    ):
+        file.writelines(lines)
 
 
 def as_lines(records: Iterable[object], *, path: Path) -> bytes:
-    """What ``write`` would write into ``path``."""
+    """What ``write`` would write into ``path``, not packed."""
     return b"".join(_line(record, path=path) for record in records)
 
 
 def read(path: Path, type_: type[T]) -> list[T]:
-    """All records of a file, in order; an empty file is an empty list.
+    """All records of a file, in order; an empty file is an empty list. It may be packed with
+    Zstandard, whatever it is called.
 
     A field that has a default may be absent; any other absent or unknown key is an error.
 
     Raises:
         DataError: naming file, line and key, for anything that is not such a record.
     """
-    content = path.read_bytes()
+    content = _unpacked(path, path.read_bytes())
     if kind := kind_of(content):
         raise DataError(f"{path} is {kind}, no JSON lines; unpack it or give another file")
     *lines, tail = content.split(b"\n")
@@ -99,6 +107,17 @@ def read(path: Path, type_: type[T]) -> list[T]:
             f"{path}:{len(lines) + 1}: the last line is torn; take it away or write the file anew"
         )
     return parse(lines, type_, name=str(path))
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    if not content.startswith(zstandard.START):
+        return content
+    try:
+        return zstandard.unpack(content)
+    except ValueError as error:
+        raise DataError(
+            f"{path} is packed with Zstandard and damaged: {error}; restore it, or take it away"
+        ) from error
 
 
 def parse(lines: Iterable[bytes], type_: type[T], *, name: str) -> list[T]:

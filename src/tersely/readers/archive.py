@@ -5,13 +5,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
+from tersely.core import zstandard
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
-from tersely.readers.packing import unpack_zstandard
 
-# Python reads this method of zip archives from 3.14 on; polars unpacks it on every version.
+# Python's own reader of zip archives knows this method from 3.14 on.
 ZSTANDARD = 93
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
@@ -50,12 +48,10 @@ class Archive:
         info = self._zip.getinfo(name)
         try:
             if info.compress_type == ZSTANDARD:
-                return parse_json(unpack_zstandard(self._raw(info)))
+                return parse_json(zstandard.unpack(self._raw(info)))
             return parse_json(self._zip.read(info))
         except (ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
             raise DataError(f"{self._path}: {name} cannot be read: {error}") from error
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"{self._path}: {name} cannot be unpacked: {error}") from error
 
     def _raw(self, info: zipfile.ZipInfo) -> bytes:
         """The member's bytes as they are packed."""

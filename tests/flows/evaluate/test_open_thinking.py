@@ -176,7 +176,7 @@ def test_training_pays_no_rollout_that_never_closed_what_its_prompt_opened(
         train(recipe, tmp_path / "run", resume=False, observer=QUIET)
     rollouts = [
         record
-        for file in sorted((tmp_path / "run" / "rollouts").glob("*.jsonl"))
+        for file in sorted((tmp_path / "run" / "rollouts").glob("*.jsonl.zst"))
         for record in jsonl.read(file, RolloutRecord)
     ]
     never = [r for r in rollouts if "</think>" not in r.text and "<think>" not in r.text]

@@ -11,6 +11,7 @@ from tersely.core.types import Finish, Grade, RolloutRecord
 from tersely.engines.learning.learner import LearnStats
 from tersely.flows.recipe.shaping import RolloutColumns, ShapedStep, joined
 from tersely.flows.train.record import step_record, write_rollouts
+from tersely.flows.train.session import forget_after
 from tersely.targets import Target
 
 STATS = LearnStats(
@@ -105,7 +106,7 @@ def test_a_group_without_a_grade_is_neither_solved_nor_unsolved() -> None:
 
 def test_the_rollouts_of_a_step_are_written_with_what_was_made_of_them(tmp_path: Path) -> None:
     write_rollouts(tmp_path, 3, ROLLOUTS, SHAPED)
-    records = jsonl.read(tmp_path / "rollouts" / "step-000003.jsonl", RolloutRecord)
+    records = jsonl.read(tmp_path / "rollouts" / "step-000003.jsonl.zst", RolloutRecord)
     assert [(r.problem, r.tokens, r.grade) for r in records] == [
         ("a", 10, Grade.CORRECT),
         ("a", 40, Grade.CORRECT),
@@ -129,5 +130,22 @@ def test_loops_are_told_of_each_rollout_and_their_share_of_all(tmp_path: Path) -
     record = step_record(0, rollouts, SHAPED, STATS, cap_tokens=40, entropy_mean=0.5)
     assert record.looping_share == pytest.approx(2 / 5)
     write_rollouts(tmp_path, 0, rollouts, SHAPED)
-    written = jsonl.read(tmp_path / "rollouts" / "step-000000.jsonl", RolloutRecord)
+    written = jsonl.read(tmp_path / "rollouts" / "step-000000.jsonl.zst", RolloutRecord)
     assert [each.loops for each in written] == [True, False, True, False, False]
+
+
+def test_going_on_drops_the_rollouts_of_later_steps_packed_or_not(tmp_path: Path) -> None:
+    folder = tmp_path / "rollouts"
+    for step in range(5):
+        write_rollouts(tmp_path, step, ROLLOUTS, SHAPED)
+    # A run that was begun before the files were packed, and one that was killed in a write.
+    for step in (1, 3):
+        records = jsonl.read(folder / f"step-00000{step}.jsonl.zst", RolloutRecord)
+        jsonl.write(folder / f"step-00000{step}.jsonl", records)
+        (folder / f"step-00000{step}.jsonl.zst").unlink()
+    (folder / "step-000005.jsonl.zst.tmp").write_bytes(b"\x28\xb5\x2f")
+    forget_after(tmp_path, 2)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "step-000000.jsonl.zst",
+        "step-000001.jsonl",
+    ]

@@ -93,7 +93,9 @@ def test_the_records_are_ours_and_the_advantages_only_where_the_hooks_are_attach
     assert [r.step for r in records] == [0, 1]
     assert (folder / "manifest.json").is_file()
     for step, adv_B in enumerate(given):
-        rollouts = list(jsonl.read(folder / "rollouts" / f"step-{step:06d}.jsonl", RolloutRecord))
+        rollouts = list(
+            jsonl.read(folder / "rollouts" / f"step-{step:06d}.jsonl.zst", RolloutRecord)
+        )
         reward_PG = np.array([r.reward for r in rollouts]).reshape(4, 4)
         ours = np.array([r.advantage for r in rollouts])
         # TRL's own: over the sample standard deviation of the group, + 1e-4.

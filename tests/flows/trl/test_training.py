@@ -219,7 +219,7 @@ def ours(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def rollouts(folder: Path, step: int) -> list[RolloutRecord]:
-    return list(jsonl.read(folder / "rollouts" / f"step-{step:06d}.jsonl", RolloutRecord))
+    return list(jsonl.read(folder / "rollouts" / f"step-{step:06d}.jsonl.zst", RolloutRecord))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -372,7 +372,7 @@ def test_killed_and_resumed_in_two_processes_it_is_the_run_that_was_never_killed
     assert saved is not None
     assert saved.step in (2, 4)
     run(start_cli(killed, recipe, "--processes", "2", "--resume"))
-    for name in ("steps.jsonl", "rollouts/step-000005.jsonl"):
+    for name in ("steps.jsonl", "rollouts/step-000005.jsonl.zst"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     ends = [
         (tmp_path / name / "eval" / "step-000006.jsonl").read_text().replace(name, "")

@@ -372,7 +372,7 @@ def test_steps_that_a_killed_launch_did_not_record_are_recorded_when_it_goes_on(
     monkeypatch.setenv("DIES", "3")
     with pytest.raises(EngineError, match="step 2 is the last checkpoint"):
         launched(folder, resume=False)
-    lost = [folder / "steps.jsonl", folder / "rollouts" / "step-000001.jsonl"]
+    lost = [folder / "steps.jsonl", folder / "rollouts" / "step-000001.jsonl.zst"]
     kept = [file.read_bytes() for file in lost]
     # As a launch leaves it that was killed in the second step, while verl saved and logged it.
     lost[0].write_bytes(kept[0].splitlines(keepends=True)[0])

@@ -94,7 +94,7 @@ def test_a_step_becomes_a_record_once_verl_has_logged_it(
     assert timing.sample_s == 3.0
     assert transcript.take() == []
     assert jsonl.read(tmp_path / "steps.jsonl", StepRecord)[0].step == 0
-    rollouts = jsonl.read(tmp_path / "rollouts" / "step-000000.jsonl", RolloutRecord)
+    rollouts = jsonl.read(tmp_path / "rollouts" / "step-000000.jsonl.zst", RolloutRecord)
     # In sample order within the group; each group's two rewards lie 1/2 from their mean, std 1/2.
     mine = [(r.sample, r.reward, r.advantage) for r in rollouts if r.problem == first]
     assert mine == [(0, 1.0, 1.0), (1, 0.0, -1.0)]

@@ -404,7 +404,7 @@ def ours(launches: Launches, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def rollouts(folder: Path, step: int) -> list[RolloutRecord]:
-    return list(jsonl.read(folder / "rollouts" / f"step-{step:06d}.jsonl", RolloutRecord))
+    return list(jsonl.read(folder / "rollouts" / f"step-{step:06d}.jsonl.zst", RolloutRecord))
 
 
 def key(record: RolloutRecord) -> tuple[str, int]:

@@ -86,7 +86,7 @@ def _part_means(columns: RolloutColumns, correct_N: np.ndarray) -> dict[str, flo
 
 
 def write_rollouts(folder: Path, step: int, columns: RolloutColumns, shaped: ShapedStep) -> None:
-    """The step's rollouts, in a file of their own."""
+    """The step's rollouts, in a packed file of their own."""
     rows = [dict(zip(columns._fields, row, strict=True)) for row in zip(*columns, strict=True)]
     learned = (shaped.reward_N.tolist(), shaped.advantage_N.tolist(), shaped.keep_N.tolist())
     records = [
@@ -101,7 +101,7 @@ def write_rollouts(folder: Path, step: int, columns: RolloutColumns, shaped: Sha
         for row, reward, advantage, kept in zip(rows, *learned, strict=True)
     ]
     (folder / "rollouts").mkdir(exist_ok=True)
-    jsonl.write(folder / "rollouts" / f"step-{step:06d}.jsonl", records)
+    jsonl.write(folder / "rollouts" / f"step-{step:06d}.jsonl.zst", records)
 
 
 def mean_entropy(rollouts: Sequence[Rollout]) -> float:

@@ -189,7 +189,7 @@ def forget_after(folder: Path, done: int) -> None:
         if file.is_file():
             jsonl.repair_torn_tail(file)
             jsonl.write(file, [record for record in jsonl.read(file, kind) if record.step < done])
-    for file in (*folder.glob("rollouts/step-*.jsonl"), *folder.glob("eval/step-*.jsonl*")):
+    for file in (*folder.glob("rollouts/step-*.jsonl*"), *folder.glob("eval/step-*.jsonl*")):
         step = int(file.name.split(".")[0].removeprefix("step-"))
         # A step's rollouts are numbered from 0, an evaluation by the steps before it.
         if step > done or (step == done and file.parent.name == "rollouts"):
