@@ -167,7 +167,8 @@ def read_quantiles(
     part_Q = place_Q - low_Q
     below_Q, above_Q = sorted_N[low_Q], sorted_N[np.minimum(low_Q + 1, sorted_N.size - 1)]
     step_Q = above_Q - below_Q
-    return np.where(part_Q < 0.5, below_Q + step_Q * part_Q, above_Q - step_Q * (1.0 - part_Q))
+    read_Q = np.where(part_Q < 0.5, below_Q + step_Q * part_Q, above_Q - step_Q * (1.0 - part_Q))
+    return np.asarray(read_Q)
 
 
 def average_tokens(table: SampleTable) -> Float[np.ndarray, " P"]:
