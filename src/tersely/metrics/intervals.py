@@ -79,7 +79,9 @@ def evaluate(sums: Sums) -> Float[np.ndarray, " M"]:
 
 def draw(counts_RP: Float[np.ndarray, "R P"], sums: Sums) -> Float[np.ndarray, "R M"]:
     """The statistics of every resample; NaN where a resample's denominator is zero."""
-    return _divide(counts_RP @ sums.a_PM, counts_RP @ sums.b_PM)
+    # One product reads the counts, by far the largest array, once.
+    a_RM, b_RM = np.hsplit(counts_RP @ np.hstack([sums.a_PM, sums.b_PM]), 2)
+    return _divide(a_RM, b_RM)
 
 
 def clustered_errors(sums: Sums) -> Float[np.ndarray, " M"]:
