@@ -1,5 +1,5 @@
 """``python -m tersely``."""
 
-from tersely.cli import app
+from tersely.cli import main
 
-app()
+main()

@@ -181,3 +181,13 @@ def test_shares_that_no_problem_changed_leave_room_for_some_that_would():
     interval = difference(same, same, share=True)
     assert interval[:3] == pytest.approx((0.0, -0.37141, 0.37141), abs=1e-4)
     assert difference(same, same)[:3] == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("problems", [1, 30, 700, 40_000])
+def test_resample_counts_are_those_of_each_resample_by_itself(problems):
+    # So many problems that rows are made one by one, several at a time, and all at once.
+    drawn_RP = rng().integers(problems, size=(50, problems), dtype=np.int32)
+    alone_RP = [np.bincount(drawn_P, minlength=problems) for drawn_P in drawn_RP]
+    np.testing.assert_array_equal(
+        resample_counts(problems, rng=rng(), resamples=50), np.array(alone_RP)
+    )

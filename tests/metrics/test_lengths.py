@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tersely.metrics.lengths import Among, Part, lengths_of, mask, summarise_lengths
+from tersely.metrics.lengths import Among, Part, lengths_of, mask, read_quantiles, summarise_lengths
 from tersely.metrics.records import SampleTable, cut_at, select
 
 
@@ -125,3 +125,11 @@ def test_a_part_that_is_not_known_of_every_sample_is_shown_of_none():
 def test_a_lower_cap_cuts_the_thinking_too():
     made = cut_at(PARTS, cap_tokens=15)
     assert part_means(made)[:2] == [(6 + 15 + 0 + 15) / 4, (4 + 0 + 15 + 0) / 4]
+
+
+def test_quantiles_of_sorted_lengths_are_numpys_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 3, 17, 1000):
+        sorted_N = np.sort(rng.integers(1, 32_000, size)).astype(np.float64)
+        q_Q = np.array([0.0, 0.05, 0.5, 0.95, 1.0, *rng.random(200)])
+        np.testing.assert_array_equal(read_quantiles(sorted_N, q_Q), np.quantile(sorted_N, q_Q))

@@ -22,7 +22,10 @@ TERSELY = Path(tersely.__file__).with_name("__main__.py")
 # The same, with no file larger than so many bytes: a full disk.
 LIMITED = Path(__file__).with_name("limited.py")
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch", "tersely.cli", "tersely.flows.train.loop"])
+_COMMANDS = ("advise", "compare", "curate", "evaluate", "launch", "launch_verl", "lint", "study")
+_CONTEXT.set_forkserver_preload(
+    ["torch", "tersely.flows.train.loop", *(f"tersely.cli.{name}" for name in _COMMANDS)]
+)
 
 
 class Ended(NamedTuple):

@@ -10,6 +10,7 @@ import pytest
 from tersely.algo.masks import VANILLA, treat
 from tersely.core.errors import ConfigError
 from tersely.core.lookup import parameters
+from tersely.core.stacks import stacks, whole
 from tersely.core.types import GroupView
 from tersely.rewards import Trait, available, check, exceptions, load, needs, takes, traits
 
@@ -133,6 +134,19 @@ def slack(reward_G: np.ndarray) -> float:
 
 LAWS = {"correct_pays_no_less": underpaid_right, "shorter_pays_no_less": overpaid_long}
 every_law = pytest.mark.parametrize("law", LAWS)
+
+
+@every_reward
+def test_a_step_paid_at_once_is_its_groups_paid_one_by_one(name: str) -> None:
+    # Groups of one to 24 rollouts, all right, all wrong and mixed; numbers differ between groups.
+    views = [random_group(seed) for seed in range(120)]
+    sizes_P = np.array([len(view.tokens_G) for view in views])
+    for settings in ({}, random_settings(name, 1)):
+        one_by_one_N = np.concatenate([load(name)(view, **settings) for view in views])
+        at_once_N = np.full(sizes_P.sum(), np.nan)
+        for rows, g in stacks(sizes_P, whole(views)):
+            at_once_N[rows] = load(name)(g, **settings)
+        np.testing.assert_allclose(at_once_N, one_by_one_N, rtol=1e-12, atol=1e-12)
 
 
 @every_reward

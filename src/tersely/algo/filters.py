@@ -17,8 +17,8 @@ class GfpoRank(StrEnum):
 
 
 def gfpo_keep(
-    g: GroupView, rewards_G: Float[np.ndarray, " G"], *, keep: int, by: GfpoRank
-) -> Bool[np.ndarray, " G"]:
+    g: GroupView, rewards_G: Float[np.ndarray, "... G"], *, keep: int, by: GfpoRank
+) -> Bool[np.ndarray, "... G"]:
     """The ``keep`` best of the group by ``-L_i`` or by ``r_i / L_i``; the others are masked.
 
     Source: arXiv:2508.09726, of which we read the abstract and summaries. Mean and std of the
@@ -42,5 +42,6 @@ def gfpo_keep(
     if by is GfpoRank.REWARD_PER_TOKEN:
         cost_G = -rewards_G / np.maximum(cost_G, 1.0)
     keep_G = np.zeros(cost_G.shape, dtype=np.bool_)
-    keep_G[np.argsort(cost_G, kind="stable")[:keep]] = True
+    best = np.argsort(cost_G, axis=-1, kind="stable")[..., :keep]
+    np.put_along_axis(keep_G, best, True, axis=-1)
     return keep_G

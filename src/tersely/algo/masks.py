@@ -18,8 +18,8 @@ MASKED: Final = None
 class Treated(NamedTuple):
     """A group's reward, and which rollouts the loss may use."""
 
-    reward_G: Float[np.ndarray, " G"]
-    keep_G: Bool[np.ndarray, " G"]
+    reward_G: Float[np.ndarray, "... G"]
+    keep_G: Bool[np.ndarray, "... G"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def treat(g: GroupView, cells: Cells) -> Treated:
     Raises:
         ConfigError: if the group has no target.
     """
-    if math.isnan(g.target_tokens):
+    if np.isnan(g.target_tokens).any():
         raise ConfigError("cells need a target to tell short from long; give the recipe a target")
     cell_G = 2 * ~g.right_G + (g.tokens_G > g.target_tokens)
     values = astuple(cells)

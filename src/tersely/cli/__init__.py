@@ -1,7 +1,15 @@
-"""The command line. Data to stdout, messages to stderr; exit 0 ok, 1 run failed, 2 bad input."""
+"""The command line. Data to stdout, messages to stderr; exit 0 ok, 1 run failed, 2 bad input.
+
+A command's module is imported when its words are typed: most need numpy, polars and scipy, and
+``tersely --help`` none of them. ``app`` has all commands.
+"""
 
 import os
-from typing import Annotated
+import sys
+from collections.abc import Collection, Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -10,33 +18,119 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from tersely.cli import offline  # noqa: F401, before any library that reads it
-from tersely.cli.advise import advise
-from tersely.cli.benchmarks import benchmarks
-from tersely.cli.compare import compare
-from tersely.cli.curate import curate
-from tersely.cli.diagnose import diagnose
-from tersely.cli.evaluate import evaluate
-from tersely.cli.launch import launch_trl
-from tersely.cli.launch_verl import launch_verl
-from tersely.cli.lint import lint
-from tersely.cli.published import card, push
-from tersely.cli.register import add
-from tersely.cli.report import report
-from tersely.cli.rewards import rewards
-from tersely.cli.study import study
-from tersely.cli.sweep import sweep
-from tersely.cli.train import lab_pretrain, train
-from tersely.cli.watch import watch
 from tersely.core.version import __version__
 
-app = typer.Typer(
-    help="Make reasoning models think shorter and stay right.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-launch_app = typer.Typer(help="The same recipe on a distributed engine.", no_args_is_help=True)
-lab_app = typer.Typer(help="The built-in small world.", no_args_is_help=True)
+
+class CommandEntry(NamedTuple):
+    """A command of the program.
+
+    Args:
+        place: ``file.function`` in this folder.
+        about: its line in the list of commands, the first paragraph of the function's docstring.
+        old: by the name that an option had, the one that it has; both without dashes.
+    """
+
+    place: str
+    about: str
+    old: Mapping[str, str] = MappingProxyType({})
+    as_json: bool = True
+
+
+_CAP = {"max-tokens": "cap-tokens"}
+_FOLDER = {"run": "out"}
+_NAME = {"benchmark": "benchmark-name"}
+
+ENTRIES = {
+    "train": CommandEntry(
+        "train.train",
+        "Shorten a reasoner with RL: a run folder with checkpoints, records and report.html.",
+        _FOLDER,
+    ),
+    "eval": CommandEntry(
+        "evaluate.evaluate",
+        "Sample once at the cap, grade, and give accuracy at every token budget.",
+        _CAP,
+    ),
+    "sweep": CommandEntry(
+        "sweep.sweep",
+        "The same problems and seeds at every effort, budget or prompt: accuracy over the tokens "
+        "that samples really took, and whether the server obeyed.",
+    ),
+    "report": CommandEntry(
+        "report.report",
+        "Tables and pictures of one evaluation, sweep or training run: terminal and report.html.",
+        _NAME,
+    ),
+    "compare": CommandEntry(
+        "compare.compare",
+        "Paired differences at every budget, with intervals; of three or more, a Pareto front too.",
+        _NAME,
+    ),
+    "advise": CommandEntry(
+        "advise.advise",
+        "Which cap, how many votes, which model or effort: accuracy against tokens or money.",
+    ),
+    "benchmarks": CommandEntry(
+        "benchmarks.benchmarks",
+        "List the benchmarks and training sets, or write one to a file.",
+        {"write": "out"},
+    ),
+    "curate": CommandEntry(
+        "curate.curate",
+        "Sample prompts a few times each, and keep those to train on, by pass rate.",
+        {**_CAP, "pool": "limit"},
+    ),
+    "lint": CommandEntry(
+        "lint.lint",
+        "Say what a recipe will do to a model, from its rollouts, before any GPU time is spent.",
+        _NAME,
+    ),
+    "diagnose": CommandEntry(
+        "diagnose.diagnose",
+        "Say what stage a run is in, what is going wrong, and what to change.",
+    ),
+    "watch": CommandEntry(
+        "watch.watch",
+        "Serve a run's report, or the diagnosis of a log, on this machine; the page refreshes.",
+        as_json=False,
+    ),
+    "card": CommandEntry(
+        "published.card",
+        "Write a Hugging Face model card beside a checkpoint: recipe, data, figures with "
+        "intervals.",
+    ),
+    "push": CommandEntry(
+        "published.push",
+        "Upload a checkpoint to the Hugging Face hub: weights, tokenizer, card; no trainer's "
+        "state.",
+    ),
+    "rewards": CommandEntry(
+        "rewards.rewards",
+        "List the rewards with formula, source and parameters, or draw one over length.",
+        {"target": "target-tokens", "cap": "cap-tokens"},
+    ),
+    "study": CommandEntry(
+        "study.study",
+        "Run a study's arms side by side and say, claim by claim, whether it holds.",
+        {"train": "problems"},
+    ),
+    "launch verl": CommandEntry(
+        "launch_verl.launch_verl",
+        "Train with verl on Ray: our grader, rewards, masks and records, its sharding and "
+        "sampling.",
+        _FOLDER,
+    ),
+    "launch trl": CommandEntry(
+        "launch.launch_trl",
+        "Train with TRL on accelerate: our rewards, targets, masks and records, its processes.",
+        _FOLDER,
+    ),
+    "lab pretrain": CommandEntry(
+        "train.lab_pretrain",
+        "Make the lab's base reasoner again from its seed (2 cores: under 20 minutes).",
+        as_json=False,
+    ),
+}
 
 
 def _print_version(wanted: bool) -> bool:
@@ -46,7 +140,6 @@ def _print_version(wanted: bool) -> bool:
     return wanted
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool,
@@ -58,27 +151,50 @@ def _options(
     """Make reasoning models think shorter and stay right."""
 
 
-CAP = {"max-tokens": "cap-tokens"}
-FOLDER = {"run": "out"}
-NAME = {"benchmark": "benchmark-name"}
+def assemble(wanted: Collection[str]) -> typer.Typer:
+    """The program, with the ``wanted`` commands; the others are only listed in its help."""
+    whole = typer.Typer(
+        help="Make reasoning models think shorter and stay right.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    whole.callback()(_options)
+    launch = typer.Typer(help="The same recipe on a distributed engine.", no_args_is_help=True)
+    lab = typer.Typer(help="The built-in small world.", no_args_is_help=True)
+    groups = {"launch": launch, "lab": lab}
+    for name, entry in ENTRIES.items():
+        first, _, last = name.rpartition(" ")
+        if name in wanted:
+            _add(groups.get(first, whole), name, entry)
+        else:
+            groups.get(first, whole).command(last, help=entry.about)(_unused)
+    for name, group in groups.items():
+        whole.add_typer(group, name=name)
+    return whole
 
-add(app, train, name="train", old=FOLDER)
-add(app, evaluate, name="eval", old=CAP)
-add(app, sweep, name="sweep")
-add(app, report, name="report", old=NAME)
-add(app, compare, name="compare", old=NAME)
-add(app, advise, name="advise")
-add(app, benchmarks, name="benchmarks", old={"write": "out"})
-add(app, curate, name="curate", old={**CAP, "pool": "limit"})
-add(app, lint, name="lint", old=NAME)
-add(app, diagnose, name="diagnose")
-add(app, watch, name="watch", as_json=False)
-add(app, card, name="card")
-add(app, push, name="push")
-add(app, rewards, name="rewards", old={"target": "target-tokens", "cap": "cap-tokens"})
-add(app, study, name="study", old={"train": "problems"})
-add(launch_app, launch_verl, name="launch verl", old=FOLDER)
-add(launch_app, launch_trl, name="launch trl", old=FOLDER)
-add(lab_app, lab_pretrain, name="lab pretrain", as_json=False)
-app.add_typer(launch_app, name="launch")
-app.add_typer(lab_app, name="lab")
+
+def _add(app: typer.Typer, name: str, entry: CommandEntry) -> None:
+    from tersely.cli.register import add
+
+    module, function = entry.place.split(".")
+    command = getattr(import_module(f"tersely.cli.{module}"), function)
+    add(app, command, name=name, old=entry.old, as_json=entry.as_json)
+
+
+def _unused() -> None:
+    """Stands for a command whose words were not typed."""
+
+
+def main() -> None:
+    """The program, with the commands that the words of the command line may mean."""
+    completing = any(key.endswith("_COMPLETE") for key in os.environ)
+    typed = set(sys.argv[1:])
+    assemble([name for name in ENTRIES if completing or typed.issuperset(name.split())])()
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = made = assemble(ENTRIES)
+    return made

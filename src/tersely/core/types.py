@@ -6,7 +6,7 @@ Arrays end in their axes: G samples of a group, B rows, T tokens. Lengths are to
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -169,8 +169,13 @@ class Group:
     verdicts: tuple[Verdict, ...]
 
 
+GroupNumber: TypeAlias = float | Float[np.ndarray, "... 1"]
+
+
 class GroupView(NamedTuple):
-    """All that a reward may see of a group.
+    """All that a reward may see of a group, or of P groups of one size.
+
+    Of P groups, arrays are (P, G) and numbers (P, 1); see ``core.stacks``.
 
     Args:
         correct_G: the grader's verdict on the final answer.
@@ -191,33 +196,26 @@ class GroupView(NamedTuple):
         problem: the problem's id, for targets that keep state; a reward must not use it.
     """
 
-    correct_G: Bool[np.ndarray, " G"]
-    tokens_G: Int[np.ndarray, " G"]
-    finished_G: Bool[np.ndarray, " G"]
-    formatted_G: Bool[np.ndarray, " G"]
-    target_tokens: float = np.nan
-    cap_tokens: float = np.nan
-    weight: float = np.nan
-    reference_tokens: float = np.nan
-    reference_accuracy: float = np.nan
-    thought_G: Bool[np.ndarray, " G"] | None = None
-    thinking_G: Int[np.ndarray, " G"] | None = None
-    first_right_G: Int[np.ndarray, " G"] | None = None
+    correct_G: Bool[np.ndarray, "... G"]
+    tokens_G: Int[np.ndarray, "... G"]
+    finished_G: Bool[np.ndarray, "... G"]
+    formatted_G: Bool[np.ndarray, "... G"]
+    target_tokens: GroupNumber = np.nan
+    cap_tokens: GroupNumber = np.nan
+    weight: GroupNumber = np.nan
+    reference_tokens: GroupNumber = np.nan
+    reference_accuracy: GroupNumber = np.nan
+    thought_G: Bool[np.ndarray, "... G"] | None = None
+    thinking_G: Int[np.ndarray, "... G"] | None = None
+    first_right_G: Int[np.ndarray, "... G"] | None = None
     pay_unfinished: bool = False
     effort: str = ""
     problem: str = ""
 
     @property
-    def right_G(self) -> Bool[np.ndarray, " G"]:
+    def right_G(self) -> Bool[np.ndarray, "... G"]:
         """Correct, and ended by itself unless unfinished rollouts are paid too."""
         return np.asarray(self.correct_G & (self.finished_G | self.pay_unfinished))
-
-
-class RewardBreakdown(NamedTuple):
-    """A group's rewards, and which of its rollouts the loss may use."""
-
-    total_G: Float[np.ndarray, " G"]
-    keep_G: Bool[np.ndarray, " G"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

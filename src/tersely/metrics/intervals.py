@@ -49,6 +49,10 @@ def averages(values_PM: Float[np.ndarray, "P M"]) -> Sums:
     return Sums(np.where(defined_PM, values_PM, 0.0), defined_PM.astype(np.float64))
 
 
+# Counts that are made at once: half a megabyte with their draws.
+CACHED_COUNTS = 2**15
+
+
 def resample_counts(
     problems: int, *, rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> Float[np.ndarray, "R P"]:
@@ -56,9 +60,16 @@ def resample_counts(
     if problems == 0:
         return np.zeros((resamples, 0))
     drawn_RP = rng.integers(problems, size=(resamples, problems), dtype=np.int32)
-    cells_RP = drawn_RP + problems * np.arange(resamples)[:, None]
-    counts_RP = np.bincount(cells_RP.ravel(), minlength=resamples * problems)
-    return counts_RP.reshape(resamples, problems).astype(np.float64)
+    counts_RP = np.empty((resamples, problems))
+    # So few rows at a time that all of it stays in the processor's cache.
+    rows = max(1, CACHED_COUNTS // problems)
+    for at in range(0, resamples, rows):
+        cells_BP = (
+            drawn_RP[at : at + rows] + problems * np.arange(min(rows, resamples - at))[:, None]
+        )
+        made = np.bincount(cells_BP.ravel(), minlength=cells_BP.size)
+        counts_RP[at : at + rows] = made.reshape(cells_BP.shape)
+    return counts_RP
 
 
 def evaluate(sums: Sums) -> Float[np.ndarray, " M"]:
@@ -68,7 +79,9 @@ def evaluate(sums: Sums) -> Float[np.ndarray, " M"]:
 
 def draw(counts_RP: Float[np.ndarray, "R P"], sums: Sums) -> Float[np.ndarray, "R M"]:
     """The statistics of every resample; NaN where a resample's denominator is zero."""
-    return _divide(counts_RP @ sums.a_PM, counts_RP @ sums.b_PM)
+    # One product reads the counts, by far the largest array, once.
+    a_RM, b_RM = np.hsplit(counts_RP @ np.hstack([sums.a_PM, sums.b_PM]), 2)
+    return _divide(a_RM, b_RM)
 
 
 def clustered_errors(sums: Sums) -> Float[np.ndarray, " M"]:

@@ -148,14 +148,27 @@ def _quantile(
     n_problems = int((count_P > 0).sum())
     if not sorted_N.size:
         return Interval(np.nan, np.nan, np.nan, 0, 0)
-    value = float(np.quantile(sorted_N, q))
+    value = float(read_quantiles(sorted_N, np.array([q]))[0])
     if n_problems < 2:
         return Interval(value, np.nan, np.nan, n_problems, sorted_N.size)
     below_P = (among_PS & (tokens_PS <= value)).sum(axis=1).astype(np.float64)
     error = float(clustered_errors(Sums(below_P[:, None], count_P[:, None]))[0])
     reach = float(stdtrit(n_problems - 1, 1 - (1 - LEVEL) / 2)) * error
-    low, high = np.quantile(sorted_N, np.clip([q - reach, q + reach], 0.0, 1.0)).tolist()
+    low, high = read_quantiles(sorted_N, np.clip([q - reach, q + reach], 0.0, 1.0)).tolist()
     return Interval(value, low, high, n_problems, sorted_N.size)
+
+
+def read_quantiles(
+    sorted_N: Float[np.ndarray, " N"], q_Q: Float[np.ndarray, " Q"]
+) -> Float[np.ndarray, " Q"]:
+    """``np.quantile`` of what is sorted already, to the last bit, in a tenth of its time."""
+    place_Q = q_Q * (sorted_N.size - 1)
+    low_Q = np.floor(place_Q).astype(np.int64)
+    part_Q = place_Q - low_Q
+    below_Q, above_Q = sorted_N[low_Q], sorted_N[np.minimum(low_Q + 1, sorted_N.size - 1)]
+    step_Q = above_Q - below_Q
+    read_Q = np.where(part_Q < 0.5, below_Q + step_Q * part_Q, above_Q - step_Q * (1.0 - part_Q))
+    return np.asarray(read_Q)
 
 
 def average_tokens(table: SampleTable) -> Float[np.ndarray, " P"]:

@@ -152,10 +152,7 @@ def _some_vote(ballots: Ballots, n: int, *, votes: int) -> Float[np.ndarray, " U
     common: so no number is too large for a float, and what is negligible is seen.
     """
     p = votes / n
-    # Half a second to load, which every command would wait for.
-    from scipy.stats import binom
-
-    ways_XD = binom.pmf(np.arange(votes + 1), np.arange(n + 1)[:, None], p)
+    ways_XD = _binomial(n, votes, p)
     won_U = np.zeros(len(ballots.right_N))
     for j in range(1, votes + 1):
         chance_U = ways_XD[ballots.right_N, j]
@@ -164,6 +161,19 @@ def _some_vote(ballots: Ballots, n: int, *, votes: int) -> Float[np.ndarray, " U
             some = Ballots(*(each[rows_V] for each in ballots))
             won_U[rows_V] += chance_U[rows_V] * _share_wins(some, ways_XD, right=j, votes=votes)
     return np.asarray(won_U / ways_XD[n, votes])
+
+
+def _binomial(n: int, votes: int, p: float) -> Float[np.ndarray, "X D"]:
+    """``C(x, d) p^d (1 - p)^(x - d)`` for x to n and d to ``votes``: Pascal's triangle by rows.
+
+    scipy.stats has it too, but takes half a second to load, which every report would wait for.
+    """
+    ways_XD = np.zeros((n + 1, votes + 1))
+    ways_XD[0, 0] = 1.0
+    for x in range(1, n + 1):
+        ways_XD[x] = (1.0 - p) * ways_XD[x - 1]
+        ways_XD[x, 1:] += p * ways_XD[x - 1, :-1]
+    return ways_XD
 
 
 def _share_wins(

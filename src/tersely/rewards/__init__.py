@@ -4,6 +4,10 @@ A reward is found by its file: ``rewards/truncation.py`` holds ``truncation`` an
 ``truncation``. Its keyword-only arguments are what a recipe may set. A group holds at least one
 rollout, and every length is counted in tokens, stop token included.
 
+Groups of one size are paid in one call: arrays are then (P, G), and the group's numbers (P, 1). So
+a reward takes means and extremes over the last axis (``axis=-1, keepdims=True``) and chooses with
+``np.where``; a law test compares the two for every file.
+
 A file may declare beside its function:
 
 ``NEEDS: frozenset[str]``
@@ -30,16 +34,16 @@ against them when it is read. A bound that depends on another argument is a call
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from tersely.core import lookup
 from tersely.core.errors import ConfigError
 from tersely.core.types import GroupView
 
-Reward: TypeAlias = Callable[..., Float[np.ndarray, " G"]]
+Reward: TypeAlias = Callable[..., Float[np.ndarray, "... G"]]
 
 # Fields of a ``GroupView`` that stand in the problem file.
 REFERENCES = frozenset({"reference_tokens", "reference_accuracy"})
@@ -152,11 +156,53 @@ def require(g: GroupView, fields: frozenset[str]) -> None:
     """
     for field in sorted(fields):
         value = getattr(g, field)
-        if value is None or (np.ndim(value) == 0 and np.isnan(value)):
+        if value is None or (not field.endswith("_G") and np.isnan(value).any()):
             raise ValueError(f"the reward needs {field}, which this group does not have")
-        if field.endswith("_tokens") and value <= 0:
-            raise ValueError(f"{field} = {value:g} must be above 0")
-        if field == "weight" and value < 0:
-            raise ValueError(f"weight = {value:g} must be at least 0")
-        if field == "reference_accuracy" and not 0 <= value <= 1:
-            raise ValueError(f"reference_accuracy = {value:g} must lie in [0, 1]")
+        least, most = np.min(value), np.max(value)
+        if field.endswith("_tokens") and least <= 0:
+            raise ValueError(f"{field} = {least:g} must be above 0")
+        if field == "weight" and least < 0:
+            raise ValueError(f"weight = {least:g} must be at least 0")
+        if field == "reference_accuracy" and not 0 <= least <= most <= 1:
+            odd = least if least < 0 else most
+            raise ValueError(f"reference_accuracy = {odd:g} must lie in [0, 1]")
+
+
+def share_right(g: GroupView) -> Float[np.ndarray, "... 1"]:
+    """The share of the group's rollouts that are right."""
+    return np.asarray(g.right_G.mean(axis=-1, keepdims=True))
+
+
+def shortest_right(g: GroupView, *, otherwise: float | np.ndarray) -> Float[np.ndarray, "... 1"]:
+    """The length of the group's shortest right rollout, or ``otherwise`` where none is right."""
+    least = np.where(g.right_G, g.tokens_G, np.inf).min(axis=-1, keepdims=True)
+    return np.where(np.isfinite(least), least, otherwise)
+
+
+def place_between(g: GroupView) -> Float[np.ndarray, "... G"]:
+    """0 for the group's shortest rollout to 1 for its longest; 1/2 where all are as long."""
+    shortest = g.tokens_G.min(axis=-1, keepdims=True)
+    span = g.tokens_G.max(axis=-1, keepdims=True) - shortest
+    return np.where(span > 0, (g.tokens_G - shortest) / np.maximum(span, 1), 0.5)
+
+
+class Moments(NamedTuple):
+    """Mean and population variance of a group's lengths."""
+
+    mean: Float[np.ndarray, "... 1"]
+    variance: Float[np.ndarray, "... 1"]
+
+
+def moments(tokens_G: Int[np.ndarray, "... G"], of_G: Bool[np.ndarray, "... G"]) -> Moments:
+    """The moments of the lengths ``of_G``; 0 where there are none."""
+    count = np.maximum(of_G.sum(axis=-1, keepdims=True), 1)
+    mean = np.where(of_G, tokens_G, 0.0).sum(axis=-1, keepdims=True) / count
+    gap_G = np.where(of_G, tokens_G - mean, 0.0)
+    return Moments(mean, (gap_G * gap_G).sum(axis=-1, keepdims=True) / count)
+
+
+def right_standing(g: GroupView) -> Float[np.ndarray, "... G"]:
+    """``(L_i - mean) / std`` over right lengths; 0 where these are equal, and for wrong ones."""
+    mean, variance = moments(g.tokens_G, g.right_G)
+    gap_G = np.where(g.right_G, g.tokens_G - mean, 0.0)
+    return gap_G / np.where(variance > 0.0, np.sqrt(variance), np.inf)

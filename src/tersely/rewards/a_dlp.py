@@ -9,7 +9,7 @@ from tersely.rewards import require
 NEEDS: frozenset[str] = frozenset({"weight"})
 
 
-def a_dlp(g: GroupView) -> Float[np.ndarray, " G"]:
+def a_dlp(g: GroupView) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] - weight * L_i``, the weight being a target rule's dual variable.
 
     Source: the code JinyanSu1/A-DLP; its paper was not opened. The weight starts at 1e-3 and
@@ -23,6 +23,6 @@ def a_dlp(g: GroupView) -> Float[np.ndarray, " G"]:
         ValueError: the weight is NaN, negative or infinite.
     """
     require(g, NEEDS)
-    if np.isinf(g.weight):
+    if np.isinf(g.weight).any():
         raise ValueError("a_dlp needs a finite weight")
     return np.where(g.right_G, 1.0, 0.0) - g.weight * g.tokens_G

@@ -14,7 +14,7 @@ NEEDS: frozenset[str] = frozenset({"target_tokens", "weight"})
 
 def acoer(
     g: GroupView, *, scale: Annotated[float, Gt(0), Le(10**6)] = 5.0
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``1[right_i] * (1 + weight * log(1 + scale * s_i) / log(1 + scale))``.
 
     ``s_i = 1 - min(L_i / target, 1)``: 1 at no tokens, 0 from the target on. Wrong and unfinished
@@ -34,7 +34,7 @@ def acoer(
         ValueError: the weight is NaN, negative or infinite, or the target is not positive.
     """
     require(g, NEEDS)
-    if np.isinf(g.weight):
+    if np.isinf(g.weight).any():
         raise ValueError("acoer needs a finite weight")
     short_G = 1.0 - np.minimum(g.tokens_G / g.target_tokens, 1.0)
     bonus_G = np.log1p(scale * short_G) / np.log1p(scale)

@@ -18,7 +18,7 @@ EXCEPTIONS: Mapping[str, str] = {
 
 def adaptthink(
     g: GroupView, *, delta: Annotated[float, Ge(0), Le(1)] = 0.05
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] - reference_accuracy + delta * 1[no thinking_i]``.
 
     Source: arXiv:2505.13417, whose equations we did not read; formula and delta are those of its

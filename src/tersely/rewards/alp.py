@@ -7,9 +7,10 @@ from annotated_types import Ge
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import share_right
 
 
-def alp(g: GroupView, *, beta: Annotated[float, Ge(0)] = 1e-7) -> Float[np.ndarray, " G"]:
+def alp(g: GroupView, *, beta: Annotated[float, Ge(0)] = 1e-7) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] - beta * max(solved, 1 / G) * L_i``, solved = the group's share right.
 
     Source: arXiv:2506.05256, from summaries that do not agree on the constant N beside beta;
@@ -25,5 +26,5 @@ def alp(g: GroupView, *, beta: Annotated[float, Ge(0)] = 1e-7) -> Float[np.ndarr
             summaries report.
     """
     right_G = g.right_G
-    solved = max(right_G.mean(), 1.0 / len(right_G))
+    solved = np.maximum(share_right(g), 1.0 / right_G.shape[-1])
     return np.asarray(np.where(right_G, 1.0, 0.0) - beta * solved * g.tokens_G)

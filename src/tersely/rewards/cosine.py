@@ -21,7 +21,7 @@ def cosine(
     wrong_long: Annotated[float, Le(0)] = 0.0,
     exceeded: float = 0.0,
     margin_tokens: Annotated[int, Ge(0)] = 0,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``long + (short - long) * (1 + cos(pi * L_i / cap)) / 2``; ``exceeded`` at the cap.
 
     Source: arXiv:2502.03373, whose equations we did not read; form and defaults are those of its

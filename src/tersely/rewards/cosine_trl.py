@@ -16,7 +16,7 @@ def cosine_trl(
     correct_long: float = 0.5,
     wrong_short: float = -1.0,
     wrong_long: float = -0.5,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``long + (short - long) * (1 + cos(pi * min(L_i / cap, 1))) / 2``.
 
     Source: ``get_cosine_scaled_reward`` of TRL 1.16, after arXiv:2502.03373. Unlike ``cosine``,

@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import share_right
 
 
 def dot(
@@ -16,7 +17,7 @@ def dot(
     deviations: Annotated[float, Ge(0), Le(100)] = 3.0,
     margin_tokens: Annotated[int, Ge(1)] = 32,
     solved: Annotated[float, Gt(0), Le(1)] = 1.0,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``1[right_i]``, but 0 where ``L_i - T >= margin_tokens`` in a group that is solved.
 
     ``T = floor(mean + deviations * std)`` of all lengths of the group, with the sample std. Source:
@@ -36,10 +37,12 @@ def dot(
     """
     right_G = g.right_G
     reward_G = np.where(right_G, 1.0, 0.0)
-    if g.tokens_G.size < 2 or right_G.mean() < solved:
+    if right_G.shape[-1] < 2:
         return reward_G
-    longest = np.floor(g.tokens_G.mean() + deviations * g.tokens_G.std(ddof=1))
-    return np.where(g.tokens_G - longest >= margin_tokens, 0.0, reward_G)
+    mean = g.tokens_G.mean(axis=-1, keepdims=True)
+    std = g.tokens_G.std(axis=-1, ddof=1, keepdims=True)
+    outlier_G = g.tokens_G - np.floor(mean + deviations * std) >= margin_tokens
+    return np.where(outlier_G & (share_right(g) >= solved), 0.0, reward_G)
 
 
 def idle(

@@ -7,14 +7,14 @@ from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
-from tersely.rewards import require
+from tersely.rewards import require, shortest_right
 
 NEEDS: frozenset[str] = frozenset({"cap_tokens"})
 
 
 def drpo(
     g: GroupView, *, lam: Annotated[float, Ge(1e-3), Le(1e6)] = 0.1
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``w_i = exp((1 - L_i / cap) / lam)`` over the sum of it among right answers; wrong: 0.
 
     Source: arXiv:2510.04474, whose equations we did not read; the weights and lam = 0.1 are those
@@ -31,11 +31,7 @@ def drpo(
     """
     require(g, NEEDS)
     right_G = g.right_G
-    weight_G = np.zeros(right_G.shape)
-    if not right_G.any():
-        return weight_G
-    tokens_R = g.tokens_G[right_G]
     # Relative to the shortest, so that nothing overflows: the sum divides the factor out.
-    weight_R = np.exp((tokens_R.min() - tokens_R) / g.cap_tokens / lam)
-    weight_G[right_G] = weight_R / weight_R.sum()
-    return weight_G
+    over_G = np.maximum(g.tokens_G - shortest_right(g, otherwise=0.0), 0.0)
+    weight_G = np.where(right_G, np.exp(-over_G / g.cap_tokens / lam), 0.0)
+    return weight_G / np.where(right_G, weight_G.sum(axis=-1, keepdims=True), 1.0)

@@ -16,7 +16,7 @@ def effort(
     *,
     weight: Annotated[float, Gt(0)] = 1.0,
     penalty: Annotated[float, Ge(0)] = 1.0,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``r_i + r_i * max(l_i, 0) + penalty * min(l_i, 0)``, ``r_i = 1[right_i]``,
     ``l_i = min(1, weight * (1 - L_i / target))``; a group without a target gets ``r_i``.
 
@@ -31,7 +31,6 @@ def effort(
         penalty: weight of what lies beyond the target, >= 0.
     """
     right_G = np.where(g.right_G, 1.0, 0.0)
-    if np.isnan(g.target_tokens):
-        return right_G
     term_G = np.minimum(1.0, weight * (1.0 - g.tokens_G / g.target_tokens))
+    term_G = np.where(np.isnan(g.target_tokens), 0.0, term_G)
     return right_G * (1.0 + np.maximum(term_G, 0.0)) + penalty * np.minimum(term_G, 0.0)

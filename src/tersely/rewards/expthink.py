@@ -10,7 +10,7 @@ NEEDS: frozenset[str] = frozenset({"target_tokens"})
 TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS, Trait.NOTHING_BEYOND_TARGET})
 
 
-def expthink(g: GroupView) -> Float[np.ndarray, " G"]:
+def expthink(g: GroupView) -> Float[np.ndarray, "... G"]:
     """``1[right_i] * 1[L_i <= target]``, the target being the prompt's ``history_quantile``.
 
     Source: arXiv:2605.07501, of which we read the abstract; the rule is that of its code

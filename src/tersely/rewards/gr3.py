@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tersely.core.types import GroupView
 
 
-def gr3(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 0.33) -> Float[np.ndarray, " G"]:
+def gr3(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 0.33) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] / (1 + alpha * L_i / mean)``, mean over all rollouts of the group.
 
     Source: arXiv:2603.10535, from a summary that quotes the formula; prime-rl computed the same
@@ -22,5 +22,5 @@ def gr3(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 0.33) -> Float[np.ndar
     Args:
         alpha: strength: a right answer of mean length gets ``1 / (1 + alpha)``; >= 0.
     """
-    mean = max(float(g.tokens_G.mean()), 1.0)
+    mean = np.maximum(g.tokens_G.mean(axis=-1, keepdims=True), 1.0)
     return np.where(g.right_G, 1.0 / (1.0 + alpha * g.tokens_G / mean), 0.0)

@@ -22,7 +22,7 @@ def grlc(
     *,
     thinking_coef: Annotated[float, Ge(0), Le(1)] = 0.1,
     answer_coef: Annotated[float, Ge(0), Le(1)] = 0.1,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``1[right_i] + thinking_coef * w(thinking_i) + answer_coef * w(answer_i)``,
     ``w(x_i) = s_i - mean(s)``, ``s_i = 1 - (x_i - x_min) / (x_max - x_min)``.
 
@@ -49,10 +49,9 @@ def grlc(
     return paid_G + thinking_coef * _centred(g.thinking_G) + answer_coef * _centred(answer_G)
 
 
-def _centred(tokens_G: np.ndarray) -> Float[np.ndarray, " G"]:
+def _centred(tokens_G: np.ndarray) -> Float[np.ndarray, "... G"]:
     """1 for the shortest to 0 for the longest, less their mean; zeros where all are equal."""
-    span = tokens_G.max() - tokens_G.min()
-    if not span:
-        return np.zeros(tokens_G.shape)
-    short_G = 1.0 - (tokens_G - tokens_G.min()) / span
-    return np.asarray(short_G - short_G.mean())
+    shortest = tokens_G.min(axis=-1, keepdims=True)
+    span = tokens_G.max(axis=-1, keepdims=True) - shortest
+    short_G = 1.0 - (tokens_G - shortest) / np.maximum(span, 1)
+    return np.asarray(short_G - short_G.mean(axis=-1, keepdims=True))

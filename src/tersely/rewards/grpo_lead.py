@@ -7,6 +7,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import right_standing
 
 
 def grpo_lead(
@@ -15,7 +16,7 @@ def grpo_lead(
     alpha: Annotated[float, Ge(0), Le(10)] = 0.05,
     wrong: Annotated[float, Le(0)] = -1.0,
     from_tokens: Annotated[int, Ge(0)] = 0,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``exp(-alpha * z_i)`` if right, ``wrong`` if not; z over the group's right lengths.
 
     ``z_i = (L_i - mean) / std`` with the population std; a single right answer, or equal
@@ -33,14 +34,9 @@ def grpo_lead(
         from_tokens: mean length of the three shortest rollouts from which on a group is shaped,
             >= 0; 0 shapes every group.
     """
-    right_G = g.right_G
-    reward_G = np.where(right_G, 1.0, wrong)
-    tokens_R = g.tokens_G[right_G].astype(np.float64)
-    shaped = np.sort(g.tokens_G)[:3].mean() > from_tokens
-    if shaped and tokens_R.size > 1 and np.ptp(tokens_R) > 0:
-        standing_R = (tokens_R - tokens_R.mean()) / tokens_R.std()
-        reward_G[right_G] = np.exp(-alpha * standing_R)
-    return reward_G
+    shaped = np.sort(g.tokens_G)[..., :3].mean(axis=-1, keepdims=True) > from_tokens
+    right_pay_G = np.where(shaped, np.exp(-alpha * right_standing(g)), 1.0)
+    return np.where(g.right_G, right_pay_G, wrong)
 
 
 def idle(*, samples: int, cap_tokens: int, alpha: float, wrong: float, from_tokens: int) -> str:

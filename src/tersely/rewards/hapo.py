@@ -14,7 +14,7 @@ NEEDS: frozenset[str] = frozenset({"target_tokens"})
 
 def hapo(
     g: GroupView, *, w: Annotated[float, Ge(0)] = 1.0, floor: Annotated[float, Ge(-1), Le(0)] = -0.7
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``1[right_i] + w * max(s_i, floor)`` if right, ``w * min(s_i, 0)`` if wrong.
 
     ``s_i = cos(pi / 2 * min(L_i / h, 2))``: 1 at no tokens, 0 at h, -1 from 2 h on, where h is
@@ -32,8 +32,7 @@ def hapo(
     """
     require(g, NEEDS)
     right_G = g.right_G
-    score_G = np.zeros(right_G.shape)
-    if np.isfinite(g.target_tokens):
-        score_G = np.cos(np.pi / 2.0 * np.minimum(g.tokens_G / g.target_tokens, 2.0))
+    score_G = np.cos(np.pi / 2.0 * np.minimum(g.tokens_G / g.target_tokens, 2.0))
+    score_G = np.where(np.isfinite(g.target_tokens), score_G, 0.0)
     right_pay_G = 1.0 + w * np.maximum(score_G, floor)
     return np.where(right_G, right_pay_G, w * np.minimum(score_G, 0.0))

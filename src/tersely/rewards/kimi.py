@@ -7,9 +7,12 @@ from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import place_between
 
 
-def kimi(g: GroupView, *, alpha: Annotated[float, Ge(0), Le(2)] = 0.4) -> Float[np.ndarray, " G"]:
+def kimi(
+    g: GroupView, *, alpha: Annotated[float, Ge(0), Le(2)] = 0.4
+) -> Float[np.ndarray, "... G"]:
     """``1 + alpha * s_i`` if right, ``min(0, alpha * s_i)`` if wrong.
 
     ``s_i = 0.5 - (L_i - L_min) / (L_max - L_min)``, over all rollouts of the group, wrong and
@@ -24,8 +27,5 @@ def kimi(g: GroupView, *, alpha: Annotated[float, Ge(0), Le(2)] = 0.4) -> Float[
         alpha: reward between the shortest and the longest right answer, in [0, 2]; above 2 the
             longest right answer would get less than a short wrong one.
     """
-    shortest, longest = g.tokens_G.min(), g.tokens_G.max()
-    score_G = np.zeros(g.tokens_G.shape)
-    if longest > shortest:
-        score_G = 0.5 - (g.tokens_G - shortest) / (longest - shortest)
+    score_G = 0.5 - place_between(g)
     return np.where(g.right_G, 1.0 + alpha * score_G, np.minimum(0.0, alpha * score_G))

@@ -16,7 +16,7 @@ EXCEPTIONS: Mapping[str, str] = {
 }
 
 
-def l1_exact(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 3e-4) -> Float[np.ndarray, " G"]:
+def l1_exact(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 3e-4) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] - alpha * |target - L_i|``.  Source: arXiv:2503.04697, Eq. 1.
 
     Wrong answers are shaped as well, so an all-wrong group is pulled to the target length. The
@@ -29,6 +29,6 @@ def l1_exact(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 3e-4) -> Float[np
         ValueError: the target is infinite.
     """
     require(g, NEEDS)
-    if np.isinf(g.target_tokens):
+    if np.isinf(g.target_tokens).any():
         raise ValueError("l1_exact needs a finite target_tokens")
     return np.where(g.right_G, 1.0, 0.0) - alpha * np.abs(g.target_tokens - g.tokens_G)

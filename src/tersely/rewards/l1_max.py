@@ -17,7 +17,7 @@ def l1_max(
     *,
     alpha: Annotated[float, Ge(0)] = 3e-4,
     delta: Annotated[float, Ge(0), Le(1)] = 0.5,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] * clip(alpha * (target - L_i) + delta, 0, 1)``.
 
     Source: arXiv:2503.04697, Eq. 2. The paper's code has half the slope: ``l1_max_code``. Beyond

@@ -12,7 +12,9 @@ from tersely.rewards import require
 NEEDS: frozenset[str] = frozenset({"target_tokens"})
 
 
-def l1_max_code(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 3e-4) -> Float[np.ndarray, " G"]:
+def l1_max_code(
+    g: GroupView, *, alpha: Annotated[float, Ge(0)] = 3e-4
+) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] * (clip(alpha * (target - L_i), -1, 1) + 1) / 2``.
 
     Source: cmu-l3/l1, ``math_reward.py``, the code of arXiv:2503.04697. Its Eq. 2 (``l1_max``)

@@ -13,7 +13,7 @@ NEEDS: frozenset[str] = frozenset({"target_tokens"})
 TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS})
 
 
-def laser(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 0.4) -> Float[np.ndarray, " G"]:
+def laser(g: GroupView, *, alpha: Annotated[float, Ge(0)] = 0.4) -> Float[np.ndarray, "... G"]:
     """``1[right_i] * (1 + alpha * 1[L_i < target])``.  Source: arXiv:2602.20945, Eq. 5.
 
     The boundary is exclusive, as printed; the Laser authors' code (hkust-nlp/Laser) includes it

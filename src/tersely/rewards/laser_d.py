@@ -20,7 +20,7 @@ def laser_d(
     correct: float = 1.0,
     wrong: float = -0.5,
     unformatted: float = -1.0,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``correct + alpha * 1[L_i <= target]`` if right, ``wrong`` or ``unformatted`` if not.
 
     Source: arXiv:2505.15612, whose equations we did not read; scale, defaults and the inclusive

@@ -20,7 +20,7 @@ def laser_de(
     correct: float = 1.0,
     wrong: float = -0.5,
     unformatted: float = -1.0,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``laser_d`` plus ``alpha * 1[L_i > target]`` for readable wrong answers.
 
     Source: arXiv:2505.15612, whose equations we did not read; scale, defaults and boundary are

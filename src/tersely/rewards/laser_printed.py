@@ -15,7 +15,7 @@ TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS})
 
 def laser_printed(
     g: GroupView, *, alpha: Annotated[float, Ge(0), Le(1)] = 0.4
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``laser`` plus ``1[wrong_i] * alpha * 1[L_i >= target]``.  Source: arXiv:2602.20945, Eq. 6.
 
     The paper calls this Laser-D. The published Laser-D (arXiv:2505.15612; here ``laser_d``) has

@@ -7,6 +7,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import shortest_right
 
 TAKES: frozenset[str] = frozenset({"weight"})
 
@@ -16,7 +17,7 @@ def lazy_penalty(
     *,
     alpha: Annotated[float, Ge(0), Le(2)] = 1.0,
     tolerance_tokens: Annotated[int, Ge(0)] = 100,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``1[right_i] * (1 + gate * alpha * s_i)``; s = 0.5 within the tolerance, else falling.
 
     ``s_i = 0.5 - (L_i - L_min) / (L_max - L_min)`` once ``L_i > L_min + tolerance_tokens``, with
@@ -36,14 +37,12 @@ def lazy_penalty(
     Raises:
         ValueError: the weight lies outside [0, 1].
     """
-    gate = 1.0 if np.isnan(g.weight) else g.weight
-    if not 0.0 <= gate <= 1.0:
-        raise ValueError(f"weight = {gate:g}, lazy_penalty's gate, must lie in [0, 1]")
+    gate = np.where(np.isnan(g.weight), 1.0, g.weight)
+    if (bad := (gate < 0.0) | (gate > 1.0)).any():
+        raise ValueError(f"weight = {gate[bad][0]:g}, lazy_penalty's gate, must lie in [0, 1]")
     right_G = g.right_G
-    if not right_G.any():
-        return np.zeros(right_G.shape)
-    over_G = g.tokens_G - g.tokens_G[right_G].min()
-    spread = max(int(over_G[right_G].max()), 1)
+    over_G = np.where(right_G, g.tokens_G - shortest_right(g, otherwise=0.0), 0.0)
+    spread = np.maximum(over_G.max(axis=-1, keepdims=True), 1.0)
     score_G = 0.5 - np.where(over_G > tolerance_tokens, over_G / spread, 0.0)
     return np.where(right_G, 1.0 + gate * alpha * score_G, 0.0)
 

@@ -19,7 +19,7 @@ def o1_pruner(
     lam: Annotated[float, Ge(0)] = 2.0,
     lowest: Annotated[float, Le(0), AllowInfNan()] = -np.inf,
     highest: Annotated[float, Ge(0), AllowInfNan()] = np.inf,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``r_i = reference_tokens / L_i - 1 + lam * (1[right_i] - reference_accuracy)``, clipped.
 
     Source: arXiv:2501.12570, from a summary that quotes the formula; lam = 2 there, 5 in the

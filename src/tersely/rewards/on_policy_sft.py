@@ -10,7 +10,7 @@ NEEDS: frozenset[str] = frozenset({"target_tokens"})
 TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS, Trait.NOTHING_BEYOND_TARGET})
 
 
-def on_policy_sft(g: GroupView) -> Float[np.ndarray, " G"]:
+def on_policy_sft(g: GroupView) -> Float[np.ndarray, "... G"]:
     """``w_i = 1[right_i] * 1[L_i <= target]``, a weight of cross-entropy rather than a reward.
 
     Source: arXiv:2602.13407, of which we read the abstract: without the KL term and the group's

@@ -7,11 +7,12 @@ from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import share_right
 
 
 def prime_linear(
     g: GroupView, *, output_weight: Annotated[float, Ge(0), Le(1)] = 0.25
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``1[right_i] - p * output_weight * L_i / max L``, p the share of right ones in the group.
 
     Source: prime-rl's ``orchestrator/algo/grpo.py`` (August 2026). Its price has two more terms,
@@ -28,6 +29,5 @@ def prime_linear(
         output_weight: price of the longest rollout of a group that is solved, in [0, 1]; up to 1 a
             right answer never gets less than a wrong one.
     """
-    right_G = g.right_G
-    price = output_weight * float(right_G.mean())
-    return np.asarray(right_G - price * g.tokens_G / g.tokens_G.max())
+    price = output_weight * share_right(g)
+    return np.asarray(g.right_G - price * g.tokens_G / g.tokens_G.max(axis=-1, keepdims=True))

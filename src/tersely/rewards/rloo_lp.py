@@ -7,11 +7,12 @@ from annotated_types import Ge, Le
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import right_standing
 
 
 def rloo_lp(
     g: GroupView, *, alpha: Annotated[float, Ge(0), Le(1)] = 0.1
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] * (1 - alpha * sigmoid((L_i - mean) / std))`` over right lengths.
 
     Source: arXiv:2502.04463, whose equations we did not read; formula and population std are
@@ -23,12 +24,4 @@ def rloo_lp(
         alpha: greatest share of the reward that length can take, in [0, 1]; the authors tried
             0.05 to 0.4.
     """
-    right_G = g.right_G
-    reward_G = np.zeros(right_G.shape)
-    if not right_G.any():
-        return reward_G
-    tokens_R = g.tokens_G[right_G].astype(np.float64)
-    spread = tokens_R.std() if np.ptp(tokens_R) > 0 else np.inf
-    standing_R = (tokens_R - tokens_R.mean()) / spread
-    reward_G[right_G] = 1.0 - alpha / (1.0 + np.exp(-standing_R))
-    return reward_G
+    return np.where(g.right_G, 1.0 - alpha / (1.0 + np.exp(-right_standing(g))), 0.0)

@@ -7,11 +7,12 @@ from annotated_types import Ge
 from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import shortest_right
 
 
 def shorterbetter(
     g: GroupView, *, alpha: Annotated[float, Ge(0)] = 2.0, beta: Annotated[float, Ge(0)] = 1e-3
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``r_i = alpha * 1[right_i] - beta * |L_i - best|``, best = the shortest right length.
 
     With nothing right, best is the mean length of the group. Source: arXiv:2504.21370, whose
@@ -26,6 +27,5 @@ def shorterbetter(
         alpha: reward of a right answer, >= 0.
         beta: penalty per token away from the best length, >= 0.
     """
-    right_G = g.right_G
-    best = g.tokens_G[right_G].min() if right_G.any() else g.tokens_G.mean()
-    return np.asarray(np.where(right_G, alpha, 0.0) - beta * np.abs(g.tokens_G - best))
+    best = shortest_right(g, otherwise=g.tokens_G.mean(axis=-1, keepdims=True))
+    return np.asarray(np.where(g.right_G, alpha, 0.0) - beta * np.abs(g.tokens_G - best))

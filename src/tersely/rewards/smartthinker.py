@@ -1,12 +1,13 @@
 """SmartThinker: right answers longer than the group's likeliest right length lose, but mildly."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from tersely.core.types import GroupView
+from tersely.rewards import moments, share_right
 
 
-def smartthinker(g: GroupView) -> Float[np.ndarray, " G"]:
+def smartthinker(g: GroupView) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] * (1 - price * max(0, L_i - best))``.
 
     ``best`` is the length, between the group's shortest and longest, where a normal density
@@ -21,12 +22,10 @@ def smartthinker(g: GroupView) -> Float[np.ndarray, " G"]:
     """
     right_G = g.right_G
     reward_G = np.where(right_G, 1.0, 0.0)
-    if right_G.all() or not right_G.any():
-        return reward_G
-    over_G = np.where(right_G, np.maximum(0.0, g.tokens_G - _best_tokens(g, right_G)), 0.0)
-    if over_G.max() == 0.0:
-        return reward_G
-    price = (1.0 - right_G.mean()) / (over_G.max() - over_G.mean())
+    over_G = np.where(right_G, np.maximum(0.0, g.tokens_G - _best_tokens(g)), 0.0)
+    gap = over_G.max(axis=-1, keepdims=True) - over_G.mean(axis=-1, keepdims=True)
+    # No price where nothing is wrong, or no right answer is over the best length.
+    price = (1.0 - share_right(g)) / np.where(gap > 0.0, gap, np.inf)
     return np.asarray(reward_G - price * over_G)
 
 
@@ -41,16 +40,14 @@ def idle(*, samples: int, cap_tokens: int) -> str:
     )
 
 
-def _best_tokens(g: GroupView, right_G: Bool[np.ndarray, " G"]) -> float:
+def _best_tokens(g: GroupView) -> Float[np.ndarray, "... 1"]:
     """Where the density of right lengths over that of all lengths peaks, within the group."""
-    tokens_G = g.tokens_G.astype(np.float64)
-    tokens_R = tokens_G[right_G]
-    shortest, longest = float(tokens_G.min()), float(tokens_G.max())
-    mean, mean_right = tokens_G.mean(), tokens_R.mean()
-    variance, variance_right = tokens_G.var(), tokens_R.var()
-    if abs(variance_right - variance) <= 1e-9 * variance:
-        return longest if mean_right > mean else shortest
-    if variance_right > variance:
-        return shortest
-    peak = (variance * mean_right - variance_right * mean) / (variance - variance_right)
-    return float(np.clip(peak, shortest, longest))
+    shortest, longest = (f(g.tokens_G, axis=-1, keepdims=True) for f in (np.min, np.max))
+    mean, variance = moments(g.tokens_G, np.ones_like(g.right_G))
+    mean_right, variance_right = moments(g.tokens_G, g.right_G)
+    narrower = variance - variance_right
+    alike = np.abs(narrower) <= 1e-9 * variance
+    peak = variance * mean_right - variance_right * mean
+    peak = np.clip(peak / np.where(narrower > 0.0, narrower, 1.0), shortest, longest)
+    end = np.where(mean_right > mean, longest, shortest)
+    return np.asarray(np.where(alike, end, np.where(narrower < 0.0, shortest, peak)))

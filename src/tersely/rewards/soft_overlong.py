@@ -19,7 +19,7 @@ def soft_overlong(
     factor: Annotated[float, Ge(0)] = 1.0,
     correct: float = 1.0,
     wrong: float = -1.0,
-) -> Float[np.ndarray, " G"]:
+) -> Float[np.ndarray, "... G"]:
     """``(correct or wrong) + factor * clip((cap - buffer - L_i) / buffer, -1, 0)``.
 
     Source: arXiv:2503.14476, Eq. 13 as TRL reproduces it. DAPO's buffer is 4,096 of 20,480

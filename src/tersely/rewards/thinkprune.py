@@ -10,7 +10,7 @@ NEEDS: frozenset[str] = frozenset({"target_tokens"})
 TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS, Trait.NOTHING_BEYOND_TARGET})
 
 
-def thinkprune(g: GroupView) -> Float[np.ndarray, " G"]:
+def thinkprune(g: GroupView) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[right_i] * 1[L_i <= budget]``, the budget being the target of the stage.
 
     Source: arXiv:2504.01296, of which we read the abstract: a token limit beyond which what is

@@ -10,7 +10,7 @@ NEEDS: frozenset[str] = frozenset({"target_tokens"})
 TRAITS: frozenset[Trait] = frozenset({Trait.FEW_KINDS, Trait.NOTHING_BEYOND_TARGET, Trait.CELLS})
 
 
-def truncation(g: GroupView) -> Float[np.ndarray, " G"]:
+def truncation(g: GroupView) -> Float[np.ndarray, "... G"]:
     """``r_i = 1[correct_i] * 1[tokens_i <= target]``.  Source: arXiv:2602.20945, Eq. 2.
 
     The boundary is inclusive, as printed. A rollout that was cut off by the cap is wrong and gets

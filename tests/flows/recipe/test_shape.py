@@ -230,8 +230,8 @@ def test_target_weight_and_cap_reach_the_reward(monkeypatch):
     told = []
 
     def spy(g):
-        told.append((g.target_tokens, g.weight, g.cap_tokens))
-        return np.zeros(len(g.tokens_G))
+        told.extend(np.broadcast(g.target_tokens, g.weight, g.cap_tokens))
+        return np.zeros(g.tokens_G.shape)
 
     monkeypatch.setattr(rewards, "load", lambda name: spy)
     shaped(FOUR, FOUR, target=10.0, weight=0.1, cap_tokens=7.0)

@@ -13,6 +13,7 @@ from tersely.algo import advantages
 from tersely.algo.ragged import Ragged
 from tersely.core import lookup
 from tersely.core.errors import ConfigError, DataError, check_kind, shortened
+from tersely.core.stacks import stacks
 from tersely.core.types import GroupView
 
 # Fields of a ``GroupView`` that hold one value a rollout, by what a caller names them.
@@ -136,16 +137,15 @@ def pay(
             f"target_tokens = {target:g} is above cap_tokens = {cap:g}, which no rollout exceeds; "
             "lower the target or raise the cap"
         )
-    splits = {key: grouping.layout.split(values_N) for key, values_N in arrays.items()}
-    paid = []
-    for place in range(len(sizes_P)):
-        fields: dict[str, Any] = {OF_ROLLOUTS[key]: parts[place] for key, parts in splits.items()}
-        fields |= {OF_GROUPS[key]: float(values_P[place]) for key, values_P in numbers.items()}
+    fields: dict[str, Any] = {OF_ROLLOUTS[key]: values_N for key, values_N in arrays.items()}
+    fields |= {OF_GROUPS[key]: values_P for key, values_P in numbers.items()}
+    paid_N, reward = np.empty(grouping.layout.rollouts), rewards.load(name)
+    for rows, g in stacks(sizes_P, GroupView(**fields, effort=effort)):
         try:
-            paid.append(rewards.load(name)(GroupView(**fields, effort=effort), **typed))
+            paid_N[rows] = reward(g, **typed)
         except ValueError as error:
             raise ConfigError(_say_needed(name, str(error))) from error
-    return grouping.arrange(np.concatenate(paid))
+    return grouping.arrange(paid_N)
 
 
 def gain(

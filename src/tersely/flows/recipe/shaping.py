@@ -16,7 +16,8 @@ from tersely.algo.filters import GfpoRank, gfpo_keep
 from tersely.algo.masks import VANILLA, Cells, treat
 from tersely.algo.ragged import Ragged
 from tersely.core.errors import GradingError
-from tersely.core.types import Finish, Grade, Group, GroupView, Problem, RewardBreakdown
+from tersely.core.stacks import stacks, whole
+from tersely.core.types import Finish, Grade, Group, GroupView, Problem
 from tersely.flows.recipe.recipe import Recipe
 from tersely.tasks.grading.answer import has_thought, opened
 from tersely.tasks.grading.parts import LengthParts, length_parts
@@ -230,20 +231,19 @@ def shape(
 ) -> ShapedStep:
     """``shape_step`` with a target of one's own; ungraded rollouts are masked and seen by neither
     reward nor advantage, and groups that are dropped have no part in the batch's figures."""
-    reward = rewards.load(shaping.reward)
-    paid = [
-        _pay(each, shaping, reward, target_tokens=float(tokens), weight=target.weight)
-        for each, tokens in zip(graded_views, target.tokens_P, strict=True)
-    ]
-    layout = Ragged(np.array([len(each.graded_G) for each in graded_views], dtype=np.int64))
-    dropped_P = np.array(
-        [shaping.drop_silent and not has_signal(each.view) for each in graded_views]
+    step = whole([each.view for each in graded_views])._replace(
+        target_tokens=target.tokens_P, weight=target.weight, cap_tokens=shaping.cap_tokens
     )
+    layout = Ragged(np.array([len(each.graded_G) for each in graded_views], dtype=np.int64))
+    graded_N = np.concatenate([each.graded_G for each in graded_views])
+    reward_N, keep_N, right_N = np.full(len(graded_N), np.nan), graded_N.copy(), graded_N.copy()
+    graded_P = layout.sums(graded_N).astype(np.int64)
+    reward_N[graded_N], keep_N[graded_N], right_N[graded_N] = _pay(shaping, graded_P, step)
+    right_P = layout.sums(right_N)
+    dropped_P = shaping.drop_silent & ((right_P == 0) | (right_P == graded_P))
     used_N = layout.spread(~dropped_P)
-    reward_N, keep_N = map(np.concatenate, zip(*paid, strict=True))
     advantage_N = np.zeros(len(reward_N))
     if not dropped_P.all():
-        right_N = np.concatenate([_spread_right(each) for each in graded_views])
         advantage_N[used_N] = advantages.advantages_of(
             shaping.advantage,
             advantages.StepArrays(reward_N[used_N], keep_N[used_N], right_N[used_N]),
@@ -269,36 +269,25 @@ def has_signal(view: GroupView) -> bool:
     return bool(view.right_G.any() and not view.right_G.all())
 
 
-def _spread_right(graded: GradedView) -> Bool[np.ndarray, " G"]:
-    right_G = graded.graded_G.copy()
-    right_G[graded.graded_G] = graded.view.right_G
-    return right_G
-
-
 def _pay(
-    graded: GradedView,
-    shaping: Shaping,
-    reward: rewards.Reward,
-    *,
-    target_tokens: float,
-    weight: float,
-) -> RewardBreakdown:
-    """One group's reward; an ungraded rollout's is NaN under a mask, so that none counts it."""
-    graded_G = graded.graded_G
-    keep_G, total_G = graded_G.copy(), np.full(len(graded_G), np.nan)
-    if graded_G.any():
-        g = graded.view._replace(
-            target_tokens=target_tokens, weight=weight, cap_tokens=shaping.cap_tokens
-        )
+    shaping: Shaping, sizes_P: Int[np.ndarray, " P"], step: GroupView
+) -> advantages.StepArrays:
+    """The graded rollouts, of which a group has ``sizes_P``, as the advantage takes them."""
+    reward, rollouts = rewards.load(shaping.reward), int(sizes_P.sum())
+    paid = advantages.StepArrays(
+        np.empty(rollouts), np.ones(rollouts, dtype=bool), np.empty(rollouts, dtype=bool)
+    )
+    for rows, g in stacks(sizes_P, step):
         if shaping.cells == VANILLA:
-            total_G[graded_G] = reward(g, **shaping.parameters)
+            paid.rewards_N[rows] = reward(g, **shaping.parameters)
         else:
-            treated = treat(g, shaping.cells)
-            total_G[graded_G], keep_G[graded_G] = treated.reward_G, treated.keep_G
+            paid.rewards_N[rows], paid.keep_N[rows] = treat(g, shaping.cells)
         if shaping.keep_best is not None:
-            best_G = gfpo_keep(g, total_G[graded_G], keep=shaping.keep_best, by=shaping.rank)
-            keep_G[graded_G] &= best_G
-    return RewardBreakdown(total_G, keep_G)
+            paid.keep_N[rows] &= gfpo_keep(
+                g, paid.rewards_N[rows], keep=shaping.keep_best, by=shaping.rank
+            )
+        paid.right_N[rows] = g.right_G
+    return paid
 
 
 def _or_nan(value: float | None) -> float:

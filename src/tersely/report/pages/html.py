@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tersely.core.cache import cached
 from tersely.core.manifest import write_fact
 from tersely.metrics.numbers import Cell
 
@@ -110,6 +112,7 @@ def _environment() -> Environment:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
-    script: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]
+    """Vega, Vega-Lite and Vega-Embed as one script, which takes two seconds to put together."""
+    name = f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js"
+    script = cached(name, lambda: vl_convert.javascript_bundle(vl_version=VEGA_LITE))  # type: ignore[call-arg]
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
