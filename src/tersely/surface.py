@@ -390,7 +390,8 @@ def trl_hooks(
     Raises:
         ConfigError: TRL is missing or not a tested version, or the model cannot be used.
     """
-    from tersely.arguments import as_path, as_recipe
+    from tersely.arguments import as_recipe
+    from tersely.checking import as_path
     from tersely.flows.trl.hooks import trl_hooks as make
 
     settings = as_recipe(recipe, overrides)
