@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from tersely.core.errors import ConfigError, DataError, shortened
 from tersely.dynamics.log import StepLog, make_log
@@ -223,7 +224,8 @@ def _one_run(
     bounds = [0, *starts, step_R.size]
     end = np.iinfo(int).max
     steps = int((change_R != 0).sum()) + 1
-    if not starts or steps < MEAN_STEPS_OF_A_RUN * (len(starts) + 1):
+    # Steps that fall back more often than runs begin are in no order.
+    if not starts or steps < MEAN_STEPS_OF_A_RUN * (falls.size + 1):
         if chosen not in (None, "1", name):
             raise ConfigError(f"{file} holds one run, {name!r}; leave out --run {chosen}")
         return 0, end, []
@@ -255,6 +257,23 @@ def _check_order(records: Records, log: StepLog, *, file: Path) -> None:
             f"{file}: its steps go back {falls} times in {rows} rows, so that it is no log "
             "of one run in the order of time; sort it by its step, or give one run's rows"
         )
+    lost_L = _lost(records.step_R, log.step_N)
+    if lost_L.size:
+        raise DataError(
+            f"{file}: its steps are out of order: step {lost_L[0]:.0f} stands before an earlier "
+            "one and is not logged again, as after a restart; sort it by its step"
+        )
+
+
+def _lost(step_R: Float[np.ndarray, " R"], kept_N: Float[np.ndarray, " N"]) -> np.ndarray:
+    """The steps that a later row of an earlier step took away and that leave a gap: where a run
+    went on from a checkpoint, it logs them again, or others as far from one another."""
+    if kept_N.size < 2:
+        return np.empty(0)
+    gap_G = np.diff(kept_N)
+    gone_L = np.setdiff1d(step_R, kept_N)
+    gone_L = gone_L[(gone_L > kept_N[0]) & (gone_L < kept_N[-1])]
+    return gone_L[gap_G[np.searchsorted(kept_N, gone_L) - 1] > np.median(gap_G)]
 
 
 def _say_updates(joined: Joined) -> list[str]:
