@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,7 +83,8 @@ def json_lines(file: Path, text: str, *, start: str = "{") -> Iterator[tuple[str
         try:
             yield line, entry(parse_json(line), place=f"{file}:{number}")
         except ValueError as error:
-            if number == len(lines) and not text.endswith("\n"):
+            torn = isinstance(error, JSONDecodeError)
+            if torn and number == len(lines) and not text.endswith("\n"):
                 return
             raise DataError(f"{file}:{number} is not JSON: {error}") from error
 
