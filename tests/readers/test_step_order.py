@@ -110,3 +110,28 @@ def test_rows_out_of_order_are_refused(tmp_path, steps):
 )
 def test_restarts_and_runs_one_after_another_are_read(tmp_path, steps, kept):
     assert read(written(tmp_path / "a.csv", steps, longest=1000)).step_N.tolist() == list(kept)
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "said"),
+    [
+        (
+            "Iter,resp_len",
+            "{n},9",
+            "for instance --column step=Iter --column tokens_mean=resp_len ",
+        ),
+        ("loss,tokens_mean", "{n},9", "add a column step that counts the steps, or name one with "),
+        ("loss,batch,chars", "1,{n},9", "for instance --column step=batch "),
+        ("loss,when", "1,0.{n}", "add a column step that counts the steps"),
+        ("step,foo", "{n},9", "name one with --column OURS=THEIRS "),
+        ("step,out_len", "{n},9", "for instance --column tokens_mean=out_len "),
+    ],
+)
+def test_what_to_name_is_a_column_of_the_file(tmp_path, head, row, said):
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join([head, *(row.format(n=n) for n in range(1, 6))]) + "\n")
+    with pytest.raises(DataError) as error:
+        read_steps(file, columns={})
+    assert said in str(error.value)
+    assert "step=Step" not in str(error.value)
+    assert "tokens_mean=tokens_mean" not in str(error.value)

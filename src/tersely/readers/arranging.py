@@ -165,13 +165,35 @@ def _refuse_empty(
             "with --column OURS=THEIRS"
         )
     lacks = "no row with a step and a column that is known" if sources["step"] else NO_STEP
-    words = (*HINTS["tokens_mean"], "value")
-    near = (n for n in columns if any(w in n.lower() for w in words) and not other_unit(n))
     raise DataError(
-        f"{file} has {lacks}; it has {listed(list(columns))}; name them with --column "
-        f"ours=theirs, for instance {'' if sources['step'] else '--column step=Step '}"
-        f"--column tokens_mean={next(near, 'length')}"
+        f"{file} has {lacks}; it has {listed(list(columns))}; {_say_example(columns, sources)}"
     )
+
+
+def _say_example(columns: Mapping[str, LogColumn], sources: Mapping[str, Sequence[str]]) -> str:
+    """How to name the file's own columns, as far as one of them may be what is lacking."""
+    known = {their for theirs in sources.values() for their in theirs}
+    numbers = {
+        name: column.value_K
+        for name, column in columns.items()
+        if name not in known and np.isfinite(column.value_K).any()
+    }
+    # What counts: whole numbers that rise from row to row.
+    counting = (
+        name
+        for name, value_K in numbers.items()
+        if (np.diff(value_K) > 0).all() and (value_K == np.floor(value_K)).all()
+    )
+    words = (*HINTS["tokens_mean"], "len", "tok", "value")
+    lengths = (n for n in numbers if any(w in n.lower() for w in words) and not other_unit(n))
+    found = {"step": "" if sources["step"] else next(counting, "")}
+    found["tokens_mean"] = next((n for n in lengths if n != found["step"]), "")
+    told = " ".join(f"--column {our}={their}" for our, their in found.items() if their)
+    if told:
+        return f"name them with --column OURS=THEIRS, for instance {told}"
+    if sources["step"]:
+        return "name one with --column OURS=THEIRS"
+    return "add a column step that counts the steps, or name one with --column step=THEIRS"
 
 
 def _choose(

@@ -9,8 +9,8 @@ from tersely.core.errors import DataError
 from tersely.readers.logged import LoggedRun, entry, json_lines, read_text
 
 # How far sampler and learner differ, in nats a token, the best first: k3 is of each token and never
-# negative; in the others signs cancel, so that they may be small where the two differ. 0.6 called it
-# mismatch. training/rollout_probs_diff is of probabilities, not in nats.
+# negative; in the others signs cancel, so that they may be small where the two differ. 0.6 called
+# it mismatch. training/rollout_probs_diff is of probabilities, not in nats.
 _MISMATCH = {
     f"{prefix}{name}": said
     for name, said in {
