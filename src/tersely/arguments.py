@@ -138,6 +138,12 @@ def _load(found: Recognised, asked: FileArguments) -> Loaded:
         protocol=None if asked.protocol is None else one_of(Protocol, "protocol", asked.protocol),
         budget_of=one_of(BudgetOf, "budget_of", asked.budget_of),
     )
+    cap = loaded.table.cap_tokens
+    if cap is not None and asked.budgets and max(asked.budgets) > cap:
+        raise ConfigError(
+            f"budget {max(asked.budgets)} exceeds sampled cap {cap}, above which nothing is known; "
+            f"give budgets up to {cap}"
+        )
     return loaded._replace(notes=tuple(map(in_python, loaded.notes)))
 
 
@@ -267,9 +273,16 @@ def compare_all(
     budgets: object = (),
     k: object = (),
     pair_by: str = PairBy.AUTO,
+    name: str = "compare",
 ) -> Compared | ComparedSeveral:
-    """All evaluations over the problems that they share, as ``tersely compare`` names them."""
+    """All evaluations over the problems that they share, as ``tersely compare`` names them.
+
+    Args:
+        name: the function that was called.
+    """
     by, sizes = one_of(PairBy, "pair_by", pair_by), whole_numbers("budgets", budgets)
+    if len(given) == 1 and type(given[0]) in (list, tuple):
+        raise ConfigError(f"{name} was given a list; unpack it with a star: {name}(*evaluations)")
     asked = FileArguments(budgets=sizes, by_row=by is PairBy.ROW)
     sides: list[Loaded] = []
     places: list[Path | None] = []
@@ -280,7 +293,7 @@ def compare_all(
         places += [Path(str(each)) if known else None] * len(levels)
     if len(sides) < 2:
         raise ConfigError(
-            f"compare takes two evaluations or more, and was given {len(sides)}; for the figures "
+            f"{name} takes two evaluations or more, and was given {len(sides)}; for the figures "
             "of one, call figures"
         )
     ks, named = whole_numbers("k", k), name_apart(sides, places)

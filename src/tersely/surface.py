@@ -167,7 +167,8 @@ def conclude(
     """
     from tersely.arguments import compare_all, list_sentences
 
-    return list_sentences(compare_all(evaluations, budgets=budgets, k=k, pair_by=pair_by))
+    found = compare_all(evaluations, budgets=budgets, k=k, pair_by=pair_by, name="conclude")
+    return list_sentences(found)
 
 
 def diagnose(
