@@ -25,6 +25,7 @@ FLOORS = {
     "report": 5,
     "cli": 6,
     "wording": 5,
+    "checking": 5,
     "arguments": 6,
     "surface": 7,
     "__main__": 7,

@@ -266,6 +266,16 @@ WRONG = {
     "tersely.load(TABLE, protocol='forced')": 'protocol="forced" needs graded prefixes',
     "tersely.load(TABLE, cap_tokens=2)": "but cap_tokens says",
     "tersely.load(TABLE, budget_of='turns')": "or leave budget_of at tokens",
+    "tersely.load('a\\0b')": "path = 'a\\x00b' cannot be looked up",
+    "tersely.load(LOOP)": "cannot be looked up: Symlink loop",
+    "tersely.diagnose(LOOP)": "cannot be looked up: Symlink loop",
+    "tersely.diagnose(ROWS)": "has no column of steps (step, global_step",
+    "tersely.diagnose(EMPTY)": "empty.csv is empty; give a run folder, trainer_state.json",
+    "tersely.load(EMPTY)": "empty.csv is empty; give a file that holds samples or steps",
+    "tersely.diagnose(BINARY)": "is a binary file, no step log",
+    "tersely.diagnose(EVALUATION)": "log is an evaluation",
+    "tersely.diagnose('nowhere')": "no step log at nowhere",
+    "tersely.diagnose(RUN, source='lighteval')": "there is no source 'lighteval'; choose one of",
     "tersely.load('nowhere')": "there is no nowhere",
     "tersely.load(FIRST, 'lighteva')": "did you mean 'lighteval'?",
     "tersely.load(FIRST, 5)": "source = 5 is not the name of a tool",
@@ -289,7 +299,12 @@ WRONG = {
     "tersely.figures(tersely.load(FIRST, budgets=[10**6]))": "budget 1000000 exceeds sampled cap",
     "tersely.compare(FIRST, RUN)": "evaluation 2 is a step log",
     "tersely.compare()": "compare takes two evaluations or more, and was given 0",
-    "tersely.conclude(FIRST)": "was given 1; for the figures of one, call figures",
+    "tersely.conclude(FIRST)": "conclude takes two evaluations or more, and was given 1; for the",
+    "tersely.compare([FIRST, LAST])": "unpack it with a star: compare(*evaluations)",
+    "tersely.conclude((FIRST, LAST))": "unpack it with a star: conclude(*evaluations)",
+    "tersely.load(FIRST, budgets=[8, 10**6])": "budget 1000000 exceeds sampled cap",
+    "tersely.load(TABLE, budgets=[20], cap_tokens=10)": "exceeds sampled cap 10, above which",
+    "tersely.reward('kimi', correct=None, tokens=[1])": "correct is None; give the verdict of each",
     "tersely.compare(FIRST, LAST, 3)": "evaluation 3 = 3 is not a path",
     "tersely.diagnose(RUN, staleness=0)": "staleness = 0 must be at least 1",
     "tersely.diagnose(RUN, staleness='4')": "staleness = '4' is not a number of updates",
@@ -428,9 +443,15 @@ print(slow.equals(plain), tersely.load({str(FIRST)!r}, budgets=np.array([8, 16])
 def test_wrong_arguments_are_refused_in_one_sentence(tmp_path):
     rows = {"problem": ["a"], "correct": [1], "tokens": [5], "cap_tokens": [10]}
     pl.DataFrame(rows).write_parquet(table := tmp_path / "base.parquet")
+    (loop := tmp_path / "loop").symlink_to(loop)
+    (rows := tmp_path / "rows.jsonl").write_text('{"reward": 1, "length": 9}\n' * 3)
+    (empty := tmp_path / "empty.csv").write_text(" \n")
+    (binary := tmp_path / "binary").write_bytes(bytes(90) + b"steps")
     code = f"""
 import json
 import tersely
+LOOP, ROWS, EMPTY, BINARY = {str(loop)!r}, {str(rows)!r}, {str(empty)!r}, {str(binary)!r}
+EVALUATION = {str(EVALUATION)!r}
 FIRST, LAST, RUN = {str(FIRST)!r}, {str(LAST)!r}, {str(RUN)!r}
 VERL, TRL, TABLE = {str(VERL)!r}, {str(TRL)!r}, {str(table)!r}
 said = {{}}

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import polars as pl
 import polars.selectors as cs
 
+from tersely.checking import MOST, as_path, one_of, whole_numbers
 from tersely.core.errors import ConfigError, DataError, check_kind, no_such, shortened
 from tersely.dynamics.log import StepLog
 from tersely.flows.diagnose import Diagnosis, diagnose
@@ -25,7 +25,7 @@ from tersely.readers.evaluations import OURS, Loaded, LoadedSweep
 from tersely.readers.formats import Options
 from tersely.readers.packing import plain_stem
 from tersely.readers.reading import UNNAMED
-from tersely.readers.recognising import Holds, Recognised, recognise
+from tersely.readers.recognising import Holds, Recognised, is_evaluation, recognise
 from tersely.readers.steplogs import Writer, read_steps
 from tersely.readers.sweeps import check_sampled, is_sweep
 from tersely.report.pages.exports import Exported, ExportedOfSeveral, export_evaluation
@@ -38,12 +38,9 @@ from tersely.wording import in_our_words, in_python, reworded
 if TYPE_CHECKING:
     from tersely.flows.recipe.recipe import Recipe
 
-# Up to here a float holds every whole number.
-MOST = 2**53
 # A notebook shows the first and the last four columns: what a figure is, and how large.
 FIRST = ("evaluation", "name", "side", "budget_tokens", "unit")
 LAST = ("n_problems", "n_samples", "estimate", "low", "high", "p")
-_Word = TypeVar("_Word", bound=StrEnum)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +138,12 @@ def _load(found: Recognised, asked: FileArguments) -> Loaded:
         protocol=None if asked.protocol is None else one_of(Protocol, "protocol", asked.protocol),
         budget_of=one_of(BudgetOf, "budget_of", asked.budget_of),
     )
+    cap = loaded.table.cap_tokens
+    if cap is not None and asked.budgets and max(asked.budgets) > cap:
+        raise ConfigError(
+            f"budget {max(asked.budgets)} exceeds sampled cap {cap}, above which nothing is known; "
+            f"give budgets up to {cap}"
+        )
     return loaded._replace(notes=tuple(map(in_python, loaded.notes)))
 
 
@@ -182,8 +185,7 @@ def diagnose_log(
         if idle := [key for key, value in told.items() if value is not None]:
             raise ConfigError(f"{name} is loaded already; give {idle[0]} to load, or give its path")
     else:
-        asked = FileArguments(columns=columns or {}, run=run)
-        found = open_file(as_path(name, given), source, asked)
+        found = _read_log(name, given, source, FileArguments(columns=columns or {}, run=run))
     if not isinstance(found, StepLog):
         what = "a sweep" if isinstance(found, LoadedSweep) else "an evaluation"
         raise ConfigError(f"{name} is {what}; give a step log or a run folder")
@@ -195,6 +197,21 @@ def diagnose_log(
             )
         found = found._replace(staleness=float(staleness))
     return found, reworded(diagnose(found))
+
+
+@in_our_words()
+def _read_log(name: str, given: object, source: str | None, asked: FileArguments) -> StepLog:
+    """The step log at a path, as ``tersely diagnose`` reads it."""
+    place = as_path(name, given)
+    asked.check_kinds()
+    writer = None if source is None else one_of(Writer, "source", source)
+    try:
+        log = read_steps(place, writer=writer, columns=asked.columns, run=asked.run)
+    except (ConfigError, DataError):
+        if is_evaluation(place):
+            raise ConfigError(f"{name} is an evaluation; give a step log or a run folder") from None
+        raise
+    return log._replace(notes=tuple(map(in_python, log.notes)))
 
 
 def lint_file(
@@ -250,50 +267,22 @@ def as_recipe(given: object, overrides: Sequence[str]) -> "Recipe":
         return read_recipe(file, overrides=list(overrides))
 
 
-def as_path(name: str, value: object) -> Path:
-    """A path, whether written as text or not."""
-    check_kind(name, value, str | PathLike, "a path")
-    if not str(value):
-        raise ConfigError(f"{name} is empty; give a file or a folder")
-    try:
-        path = Path(str(value)).expanduser()
-        path.exists()
-    except (OSError, RuntimeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{name} = {shortened(value)} cannot be looked up: {why}") from error
-    return path
-
-
-def whole_numbers(name: str, values: object) -> tuple[int, ...]:
-    """Whole numbers from 1 on."""
-    listed: list[Any] = [values] if isinstance(values, str) else _list(values)
-    for value in listed:
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-            raise ConfigError(
-                f"{name} = {shortened(repr(values))} is no list of whole numbers from 1 on; write "
-                f"{name}={'[1, 4]' if name == 'k' else '[1024, 4096]'}"
-            )
-        if value > MOST:
-            raise ConfigError(f"{name} holds {value}, above 2**53; give smaller numbers")
-    return tuple(map(int, listed))
-
-
-def one_of(kind: type[_Word], name: str, value: object) -> _Word:
-    """The word of that kind."""
-    if not isinstance(value, str) or value not in list(kind):
-        raise ConfigError(no_such(name, value, kind))
-    return kind(value)
-
-
 def compare_all(
     given: Sequence[object],
     *,
     budgets: object = (),
     k: object = (),
     pair_by: str = PairBy.AUTO,
+    name: str = "compare",
 ) -> Compared | ComparedSeveral:
-    """All evaluations over the problems that they share, as ``tersely compare`` names them."""
+    """All evaluations over the problems that they share, as ``tersely compare`` names them.
+
+    Args:
+        name: the function that was called.
+    """
     by, sizes = one_of(PairBy, "pair_by", pair_by), whole_numbers("budgets", budgets)
+    if len(given) == 1 and type(given[0]) in (list, tuple):
+        raise ConfigError(f"{name} was given a list; unpack it with a star: {name}(*evaluations)")
     asked = FileArguments(budgets=sizes, by_row=by is PairBy.ROW)
     sides: list[Loaded] = []
     places: list[Path | None] = []
@@ -304,7 +293,7 @@ def compare_all(
         places += [Path(str(each)) if known else None] * len(levels)
     if len(sides) < 2:
         raise ConfigError(
-            f"compare takes two evaluations or more, and was given {len(sides)}; for the figures "
+            f"{name} takes two evaluations or more, and was given {len(sides)}; for the figures "
             "of one, call figures"
         )
     ks, named = whole_numbers("k", k), name_apart(sides, places)
@@ -379,13 +368,6 @@ def _flat(row: Exported | ExportedOfSeveral) -> dict[str, Any]:
     if isinstance(row, ExportedOfSeveral):
         return {"evaluation": row.evaluation, **row.of_each._asdict()}
     return row._asdict()
-
-
-def _list(values: object) -> list[Any]:
-    try:
-        return list(values)  # type: ignore[call-overload, no-any-return]
-    except TypeError:
-        return [values]
 
 
 def _counter(tokenizer: str | Path) -> Any:

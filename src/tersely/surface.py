@@ -167,7 +167,8 @@ def conclude(
     """
     from tersely.arguments import compare_all, list_sentences
 
-    return list_sentences(compare_all(evaluations, budgets=budgets, k=k, pair_by=pair_by))
+    found = compare_all(evaluations, budgets=budgets, k=k, pair_by=pair_by, name="conclude")
+    return list_sentences(found)
 
 
 def diagnose(
@@ -390,7 +391,8 @@ def trl_hooks(
     Raises:
         ConfigError: TRL is missing or not a tested version, or the model cannot be used.
     """
-    from tersely.arguments import as_path, as_recipe
+    from tersely.arguments import as_recipe
+    from tersely.checking import as_path
     from tersely.flows.trl.hooks import trl_hooks as make
 
     settings = as_recipe(recipe, overrides)

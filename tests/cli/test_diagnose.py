@@ -1,6 +1,7 @@
 """``tersely diagnose`` for scripts: exit codes, JSON, pages, and a log that grows."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,51 @@ def test_watching_ends_with_0_at_ctrl_c(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("time.sleep", interrupt)
     done = say(log(tmp_path, LOST), "--watch")
     assert (done.exit_code, done.stdout.count("entropy explosion")) == (0, 1)
+
+
+def test_watching_waits_for_a_log_that_is_not_there_yet_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = log(tmp_path, LOST)
+    later = file.rename(tmp_path / "later.csv")
+    slept = []
+
+    def begin(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            later.rename(file)
+        if len(slept) == 9:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", begin)
+    done = say(file, "--watch", "--fail-on", "error")
+    assert (done.exit_code, len(slept)) == (1, 3)
+    assert done.stdout.count("error: entropy explosion") == 1
+    assert done.stderr.count("yet: waiting for it") == 1
+
+
+def test_watching_refuses_a_wrong_column_before_it_waits(tmp_path: Path) -> None:
+    done = say(tmp_path / "none.csv", "--watch", "--column", "nothing=x")
+    assert done.exit_code == 2
+    assert "there is no column 'nothing' of a step log" in done.stderr.replace("\n", " ")
+
+
+def test_watching_waits_for_the_first_step_of_a_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(Path(__file__).parents[1] / "fixtures" / "before_h" / "run", run)
+    steps = (run / "steps.jsonl").rename(tmp_path / "steps.jsonl")
+    slept = []
+
+    def begin(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 1:
+            raise KeyboardInterrupt
+        steps.rename(run / "steps.jsonl")
+
+    monkeypatch.setattr("time.sleep", begin)
+    done = say(run, "--watch")
+    assert (done.exit_code, len(slept)) == (0, 2)
+    assert "yet: waiting for it" in done.stderr
+    assert "step 1: " in done.stderr

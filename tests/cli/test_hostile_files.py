@@ -179,3 +179,27 @@ def test_instructions_that_could_not_be_checked_are_refused_before_sampling(tmp_
     row = {"prompt": "Say it.", "answer": gold, "grader": "instructions"}
     file = written(tmp_path / "set.jsonl", json.dumps(row) + "\n")
     refused(call("benchmarks", file), "1 of 1 gold answers")
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+@pytest.mark.parametrize(
+    ("twice", "said"),
+    [
+        ('"loss": 1, "loss": 2', "has the key 'loss' twice, as 1 and as 2; keep one of them"),
+        ('"loss": {"a": 1, "a": [2]}', "has the key 'a' twice, as 1 and as [2]"),
+        (f'"loss": {DIGITS}', "has a number of more than 4300 digits; write a shorter one"),
+    ],
+)
+def test_json_that_can_be_read_in_two_ways_or_hardly_is_refused(tmp_path, twice, said, end):
+    rows = '{"step": 1, "loss": 1}\n{"step": 2, ' + twice + "}" + end
+    refused(call("diagnose", written(tmp_path / "a.jsonl", rows)), "a.jsonl:2", said)
+    data = '{"step": 1, "data": {"actor/lr": 1}}\n{"step": 2, "data": {' + twice + "}}" + end
+    refused(call("diagnose", written(tmp_path / "b.jsonl", data)), "b.jsonl:2", said)
+    samples = '{"problem": 1, "correct": 1, "tokens": 9, ' + twice + "}" + end
+    file = written(tmp_path / "c.jsonl", samples)
+    refused(call("report", "--from", "table", file, "--cap-tokens", "9"), "c.jsonl:1", said)
+
+
+def test_a_key_that_stands_twice_with_one_value_is_read(tmp_path):
+    rows = '{"step": 1, "loss": NaN, "loss": NaN}\n{"step": 2, "loss": 2, "loss": 2}\n'
+    assert call("diagnose", written(tmp_path / "a.jsonl", rows)).exit_code == 0

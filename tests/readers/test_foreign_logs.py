@@ -190,6 +190,13 @@ NAMES = [
     ("critic/score/mean", "reward_mean"),
     ("val/test_score/openai/gsm8k", "eval_accuracy"),  # verl 0.3
     ("mismatch/mismatch_k3_kl", "sampler_mismatch"),  # verl 0.6
+    ("mismatch/mismatch_kl", "sampler_mismatch"),
+    ("mismatch/mismatch_log_ppl_abs_diff", "sampler_mismatch"),
+    ("mismatch/mismatch_log_ppl_diff", "sampler_mismatch"),
+    ("rollout_corr/kl", "sampler_mismatch"),  # verl from 0.7 on
+    ("rollout_corr/log_ppl_abs_diff", "sampler_mismatch"),
+    ("rollout_corr/log_ppl_diff", "sampler_mismatch"),
+    ("rollout_correction/log_ppl_abs_diff", "sampler_mismatch"),  # ms-swift
     ("reward/all/mean", "reward_mean"),  # prime-rl 0.5
     ("decode_len/all/mean", "tokens_mean"),
     ("is_truncated/all/mean", "truncated_share"),
@@ -255,6 +262,22 @@ def test_what_a_name_stands_for_is_said_where_it_is_read(
         for our in ("kl_mean", "tokens_mean")
         if our in log.columns
     )
+
+
+@pytest.mark.parametrize("prefix", ["rollout_corr/", "mismatch/mismatch_"])
+def test_of_several_mismatches_the_one_that_hides_least_is_read_and_said(
+    tmp_path: Path, prefix: str
+) -> None:
+    best_first = ("k3_kl", "log_ppl_abs_diff", "kl", "log_ppl_diff")
+    for left in range(len(best_first)):
+        there = {f"{prefix}{name}": 0.1 * (at + 1) for at, name in enumerate(best_first)}
+        row = dict(list(there.items())[left:][::-1])
+        # Of probabilities, and no mean: these are none.
+        row |= {"training/rollout_probs_diff_mean": 7.0, f"{prefix}log_ppl_diff_max": 8.0}
+        log = read(tmp_path, lines([{"step": s, "data": row} for s in (1, 2)]), "steps.jsonl")
+        name, value = list(there.items())[left]
+        assert log.columns["sampler_mismatch"].tolist() == [value, value]
+        assert sum(f"sampler_mismatch is read from {name}: " in note for note in log.notes) == 1
 
 
 ONE = "step,tokens_mean\n" + "".join(f"{step},9\n" for step in range(9))

@@ -122,7 +122,8 @@ def test_a_folder_of_another_tool_is_read_if_one_file_in_it_can_be(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "of no kind that is known"),
+        (b"", "file is empty; give a file that holds samples or steps"),
+        (b" \n\n", "file is empty"),
         (b"hello world\n", "of no kind that is known"),
         (b"problem,correct,tokens\na,1,9\n", "a CSV is of steps"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "is a PNG image, which is not read"),

@@ -36,6 +36,9 @@ def refusal(tmp_path: Path, content: bytes | str) -> str:
         PLAIN.replace(",", "\t"),
         PLAIN.replace("\n", ",\n"),
         PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n", "\r"),
+        DECIMAL.replace("\n", "\r"),
+        "sep=;\r" + PLAIN.replace(",", ";").replace("\n", "\r"),
         "sep=;\n" + PLAIN.replace(",", ";"),
         codecs.BOM_UTF8 + PLAIN.encode(),
         PLAIN.encode("utf-16"),
@@ -75,6 +78,9 @@ def test_a_clear_decimal_comma_tells_of_the_others(tmp_path: Path) -> None:
         (b"PAR1\x00\x00", "is a Parquet file, no CSV"),
         (b"PK\x03\x04\x00", "is a damaged zip archive, no CSV"),
         ("a;b,c\n1;2,3\n", "can be read with commas or semicolons"),
+        (f"it,len,{'x' * 140_000}\n1,2,3\n", "has a cell of more than 131,072 characters"),
+        (f"it,len,text\n1,2,{'x' * 140_000}\n", "has a cell of more than 131,072 characters"),
+        ('it,len\n1,"2\n' + "2,3\n" * 40_000, "a quote that nothing closes"),
     ],
 )
 def test_what_can_be_read_in_two_ways_is_refused(

@@ -8,8 +8,8 @@ from tersely.dynamics.log import make_log
 from tersely.readers.steplogs import Writer, read_steps
 
 
-def written(path, steps, *, cell="0.5"):
-    rows = "".join(f"{step},{100 - step},{cell}\n" for step in steps)
+def written(path, steps, *, cell="0.5", longest=100):
+    rows = "".join(f"{step},{longest - step},{cell}\n" for step in steps)
     path.write_text(f"step,len,acc\n{rows}")
     return path
 
@@ -71,3 +71,67 @@ def test_a_gap_in_a_named_column_is_no_fault(tmp_path, cell):
 def test_a_named_column_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match="has no column 'accu'; it has step, len, acc; correct --c"):
         read(written(tmp_path / "a.csv", range(5)), accuracy="accu")
+
+
+@pytest.mark.parametrize("rows", [12, 100, 300])
+@pytest.mark.parametrize("seed", range(8))
+def test_shuffled_rows_are_refused(tmp_path, rows, seed):
+    steps = np.random.default_rng(seed).permutation(rows)
+    with pytest.raises(DataError, match="sort it by its step"):
+        read(written(tmp_path / "a.csv", steps, longest=1000))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [*range(20), 21, 20, *range(22, 40)],  # Two rows changed places.
+        [*range(10), *range(20, 30), *range(10, 20), *range(30, 40)],  # Two parts did.
+        [*range(20), *range(25, 40), *range(20, 25), *range(40, 60)][::-1],  # Newest first.
+    ],
+)
+def test_rows_out_of_order_are_refused(tmp_path, steps):
+    with pytest.raises(DataError, match="its steps are out of order"):
+        read(written(tmp_path / "a.csv", steps, longest=1000))
+
+
+@pytest.mark.parametrize(
+    ("steps", "kept"),
+    [
+        ([*range(30), *range(20, 40)], range(40)),
+        ([*range(30), *range(25, 35), *range(20, 40)], range(40)),
+        # From a checkpoint between two logged steps, at the same distance.
+        ([*range(0, 101, 10), *range(75, 150, 10)], [*range(0, 71, 10), *range(75, 150, 10)]),
+        # The second ended before it came as far.
+        ([*range(30), *range(20, 25)], range(25)),
+        # Two runs, one after another, of which the second was begun anew.
+        ([*range(30), *range(20), *range(15, 40)], range(40)),
+        ([*range(30), *range(50), *range(20)], range(20)),
+    ],
+)
+def test_restarts_and_runs_one_after_another_are_read(tmp_path, steps, kept):
+    assert read(written(tmp_path / "a.csv", steps, longest=1000)).step_N.tolist() == list(kept)
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "said"),
+    [
+        (
+            "Iter,resp_len",
+            "{n},9",
+            "for instance --column step=Iter --column tokens_mean=resp_len ",
+        ),
+        ("loss,tokens_mean", "{n},9", "add a column step that counts the steps, or name one with "),
+        ("loss,batch,chars", "1,{n},9", "for instance --column step=batch "),
+        ("loss,when", "1,0.{n}", "add a column step that counts the steps"),
+        ("step,foo", "{n},9", "name one with --column OURS=THEIRS "),
+        ("step,out_len", "{n},9", "for instance --column tokens_mean=out_len "),
+    ],
+)
+def test_what_to_name_is_a_column_of_the_file(tmp_path, head, row, said):
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join([head, *(row.format(n=n) for n in range(1, 6))]) + "\n")
+    with pytest.raises(DataError) as error:
+        read_steps(file, columns={})
+    assert said in str(error.value)
+    assert "step=Step" not in str(error.value)
+    assert "tokens_mean=tokens_mean" not in str(error.value)

@@ -96,6 +96,7 @@ def _reader(path: Path, options: LogOptions) -> "Callable[[], StepLog]":
     Raises:
         ConfigError: an option is wrong.
     """
+    from tersely.readers.lognames import check_columns
     from tersely.readers.steplogs import Writer, read_steps
 
     if options.from_ is not None and options.from_ not in list(Writer):
@@ -110,6 +111,7 @@ def _reader(path: Path, options: LogOptions) -> "Callable[[], StepLog]":
             raise ConfigError(
                 f"--column {ours} is given twice, as {columns[ours]!r} and {theirs!r}; give one"
             )
+    check_columns(columns)
 
     def read() -> "StepLog":
         log = read_steps(path, writer=writer, columns=columns, run=options.run)
@@ -157,6 +159,10 @@ def _follow(
     found: Diagnosis | None = None
     messages.print(f"watching {path}, every {refresh_s:g} s  (Ctrl-C ends it)", soft_wrap=True)
     try:
+        if not _has_begun(path):
+            messages.print(f"there is no log at {path} yet: waiting for it", soft_wrap=True)
+        while not _has_begun(path):
+            time.sleep(refresh_s)
         while True:
             before, found = found, _look_again(path, read, html=html, before=found)
             if _fails(_news(found, before), fail_on):
@@ -164,6 +170,13 @@ def _follow(
             time.sleep(refresh_s)
     except KeyboardInterrupt:
         messages.print("stopped")
+
+
+def _has_begun(path: Path) -> bool:
+    """Whether there is a log; a run folder of ours is made before its first step."""
+    return path.exists() and not (
+        (path / "manifest.json").is_file() and not (path / "steps.jsonl").is_file()
+    )
 
 
 def _look_again(

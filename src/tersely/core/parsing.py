@@ -2,11 +2,13 @@
 
 import json
 import math
+import sys
 import tomllib
 from collections.abc import Callable
 from typing import Any
 
 from tersely.core.contents import as_utf8, kind_of
+from tersely.core.errors import shortened
 
 
 def parse_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
@@ -15,16 +17,16 @@ def parse_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None
     Args:
         parse_constant: makes a value of NaN, Infinity or -Infinity.
     Raises:
-        ValueError: it is not JSON, or is nested deeper than Python reads; what is no text at all
-            is named.
+        ValueError: it is not JSON, is nested deeper than Python reads, or has a key twice in an
+            object with two values; what is no text at all is named.
     """
     try:
         text = as_utf8(text) if isinstance(text, bytes) else text
-        return json.loads(text, parse_constant=parse_constant)
+        return json.loads(text, parse_constant=parse_constant, object_pairs_hook=_one_value)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError as error:
-        raise _named(text) or error from None
+        raise _named(text, error) or error from None
 
 
 def parse_sent(text: str | bytes) -> Any:
@@ -45,8 +47,22 @@ def parse_sent(text: str | bytes) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError as error:
-        raise _named(text) or error from None
+        raise _named(text, error) or error from None
     return value
+
+
+def _one_value(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    for key, value in pairs:
+        # As text, NaN is as NaN.
+        if value is not found[key] and repr(value) != repr(found[key]):
+            one, other = (shortened(repr(each)) for each in (value, found[key]))
+            raise ValueError(
+                f"it has the key {key!r} twice, as {one} and as {other}; keep one of them"
+            )
+    return found
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,8 +80,11 @@ def _finite(number: str) -> float:
     return float(number)
 
 
-def _named(text: str | bytes) -> ValueError | None:
-    """An error that says what it is instead of text, where that can be told."""
+def _named(text: str | bytes, error: ValueError) -> ValueError | None:
+    """An error that says what it is instead of text, or of what Python advises."""
+    if "set_int_max_str_digits" in str(error):
+        most = sys.get_int_max_str_digits()
+        return ValueError(f"it has a number of more than {most} digits; write a shorter one")
     kind = kind_of(text) if isinstance(text, bytes) else None
     return ValueError(f"it is {kind}, no text") if kind else None
 
@@ -81,4 +100,4 @@ def parse_toml(text: str | bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError as error:
-        raise _named(text) or error from None
+        raise _named(text, error) or error from None

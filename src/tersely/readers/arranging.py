@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from tersely.core.errors import ConfigError, DataError, shortened
 from tersely.dynamics.log import StepLog, make_log
@@ -164,13 +165,35 @@ def _refuse_empty(
             "with --column OURS=THEIRS"
         )
     lacks = "no row with a step and a column that is known" if sources["step"] else NO_STEP
-    words = (*HINTS["tokens_mean"], "value")
-    near = (n for n in columns if any(w in n.lower() for w in words) and not other_unit(n))
     raise DataError(
-        f"{file} has {lacks}; it has {listed(list(columns))}; name them with --column "
-        f"ours=theirs, for instance {'' if sources['step'] else '--column step=Step '}"
-        f"--column tokens_mean={next(near, 'length')}"
+        f"{file} has {lacks}; it has {listed(list(columns))}; {_say_example(columns, sources)}"
     )
+
+
+def _say_example(columns: Mapping[str, LogColumn], sources: Mapping[str, Sequence[str]]) -> str:
+    """How to name the file's own columns, as far as one of them may be what is lacking."""
+    known = {their for theirs in sources.values() for their in theirs}
+    numbers = {
+        name: column.value_K
+        for name, column in columns.items()
+        if name not in known and np.isfinite(column.value_K).any()
+    }
+    # What counts: whole numbers that rise from row to row.
+    counting = (
+        name
+        for name, value_K in numbers.items()
+        if (np.diff(value_K) > 0).all() and (value_K == np.floor(value_K)).all()
+    )
+    words = (*HINTS["tokens_mean"], "len", "tok", "value")
+    lengths = (n for n in numbers if any(w in n.lower() for w in words) and not other_unit(n))
+    found = {"step": "" if sources["step"] else next(counting, "")}
+    found["tokens_mean"] = next((n for n in lengths if n != found["step"]), "")
+    told = " ".join(f"--column {our}={their}" for our, their in found.items() if their)
+    if told:
+        return f"name them with --column OURS=THEIRS, for instance {told}"
+    if sources["step"]:
+        return "name one with --column OURS=THEIRS"
+    return "add a column step that counts the steps, or name one with --column step=THEIRS"
 
 
 def _choose(
@@ -223,7 +246,8 @@ def _one_run(
     bounds = [0, *starts, step_R.size]
     end = np.iinfo(int).max
     steps = int((change_R != 0).sum()) + 1
-    if not starts or steps < MEAN_STEPS_OF_A_RUN * (len(starts) + 1):
+    # Steps that fall back more often than runs begin are in no order.
+    if not starts or steps < MEAN_STEPS_OF_A_RUN * (falls.size + 1):
         if chosen not in (None, "1", name):
             raise ConfigError(f"{file} holds one run, {name!r}; leave out --run {chosen}")
         return 0, end, []
@@ -255,6 +279,23 @@ def _check_order(records: Records, log: StepLog, *, file: Path) -> None:
             f"{file}: its steps go back {falls} times in {rows} rows, so that it is no log "
             "of one run in the order of time; sort it by its step, or give one run's rows"
         )
+    lost_L = _lost(records.step_R, log.step_N)
+    if lost_L.size:
+        raise DataError(
+            f"{file}: its steps are out of order: step {lost_L[0]:.0f} stands before an earlier "
+            "one and is not logged again, as after a restart; sort it by its step"
+        )
+
+
+def _lost(step_R: Float[np.ndarray, " R"], kept_N: Float[np.ndarray, " N"]) -> np.ndarray:
+    """The steps that a later row of an earlier step took away and that leave a gap: where a run
+    went on from a checkpoint, it logs them again, or others as far from one another."""
+    if kept_N.size < 2:
+        return np.empty(0)
+    gap_G = np.diff(kept_N)
+    gone_L = np.setdiff1d(step_R, kept_N)
+    gone_L = gone_L[(gone_L > kept_N[0]) & (gone_L < kept_N[-1])]
+    return gone_L[gap_G[np.searchsorted(kept_N, gone_L) - 1] > np.median(gap_G)]
 
 
 def _say_updates(joined: Joined) -> list[str]:

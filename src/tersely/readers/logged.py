@@ -1,10 +1,10 @@
 """A training log as its tool wrote it: rows under the tool's own names, one set a run."""
 
-import csv
 import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from tersely.core.contents import as_utf8, kind_of
 from tersely.core.errors import DataError, shortened
 from tersely.core.parsing import parse_json
 from tersely.readers.packing import read_unpacked
-from tersely.readers.sheets import read_csv
+from tersely.readers.sheets import cells_of, read_csv
 
 _SQLITE = b"SQLite format 3\x00"
 # A name and its value in a dict as Python prints it.
@@ -83,7 +83,8 @@ def json_lines(file: Path, text: str, *, start: str = "{") -> Iterator[tuple[str
         try:
             yield line, entry(parse_json(line), place=f"{file}:{number}")
         except ValueError as error:
-            if number == len(lines) and not text.endswith("\n"):
+            torn = isinstance(error, JSONDecodeError)
+            if torn and number == len(lines) and not text.endswith("\n"):
                 return
             raise DataError(f"{file}:{number} is not JSON: {error}") from error
 
@@ -238,10 +239,7 @@ def _header(file: Path) -> Iterable[str]:
         return ()
     lines = as_utf8(content).decode(errors="replace").splitlines()[:2]
     cells = [
-        cell
-        for line in lines
-        for by in ",;\t"
-        for cell in next(csv.reader([line], delimiter=by), [])
+        cell for line in lines for by in ",;\t" for cell in cells_of(line, separator=by, file=file)
     ]
     return dict.fromkeys(each for cell in cells for each in (cell, cell.strip()))
 

@@ -79,6 +79,15 @@ def recognise(path: Path, *, source: str | None = None) -> Recognised:
     return Recognised(path, Holds.SAMPLES if samples else Holds.STEPS, source)
 
 
+def is_evaluation(path: Path) -> bool:
+    """Whether a tool is known to write samples so; of a table, a row may be anything."""
+    try:
+        _, holds, source = recognise(path)
+    except (ConfigError, DataError):
+        return False
+    return holds is Holds.SAMPLES and source != TABLE
+
+
 def _in_folder(folder: Path, *, source: str | None) -> Recognised:
     if is_sweep(folder):
         raise ConfigError(f"{folder} is a sweep; give one of its levels, which are folders in it")
@@ -134,6 +143,8 @@ def _is_settings(file: Path) -> bool:
 
 def _look(path: Path) -> tuple[Holds, str]:
     content = _content(path)
+    if not content.strip():
+        raise DataError(f"{path} is empty; give a file that holds samples or steps")
     kind = kind_of(content)
     if kind == INSPECT_LOG:
         return Holds.SAMPLES, "inspect_ai"

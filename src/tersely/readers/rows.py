@@ -4,6 +4,7 @@ them."""
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,7 +177,10 @@ def _lines(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, 
         try:
             yield f"line {number}", parse_json(line)
         except ValueError as error:
-            raise DataError(f"{path}:{number} is not a JSON line; expected {expected}") from error
+            why = "" if isinstance(error, JSONDecodeError) else f": {error}"
+            raise DataError(
+                f"{path}:{number} is not a JSON line{why}; expected {expected}"
+            ) from error
 
 
 def _listed(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, Any]]:

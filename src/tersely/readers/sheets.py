@@ -15,7 +15,8 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
 # 1,234 is as well 1234 as 1.234.
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
-_MARKED_SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+_MARKED_SEPARATOR = re.compile(r"sep=(.)(?:\r\n?|\n)", re.IGNORECASE)
+_LINE_END = re.compile(r"[\r\n]")
 
 
 def read_csv(file: Path, *, wanted: Iterable[str]) -> list[Mapping[str, str]]:
@@ -49,10 +50,32 @@ def read_csv(file: Path, *, wanted: Iterable[str]) -> list[Mapping[str, str]]:
             cells.append(row)
             rows.append({name: row[at] for name, at in places.items() if at < len(row)})
     except csv.Error as error:
-        raise DataError(f"{file} is not CSV: {error}") from error
+        raise _damaged(file, error) from error
     _check_repeated(file, header, cells, names)
     # Without quotes, no cell holds what separates the cells.
     return rows if separator == "," and '"' not in text else _with_points(file, rows, names)
+
+
+def cells_of(line: str, *, separator: str, file: Path) -> list[str]:
+    """The cells of one line.
+
+    Raises:
+        DataError: it is no line of CSV.
+    """
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: csv.Error) -> DataError:
+    most = csv.field_size_limit()
+    if str(most) in str(error):
+        return DataError(
+            f"{file} has a cell of more than {most:,} characters: a quote that nothing closes, or "
+            "a long text; write its steps anew, without texts"
+        )
+    return DataError(f"{file} is not CSV: {error}; write it anew, a line a row")
 
 
 def _places(header: Sequence[str]) -> dict[str, int]:
@@ -91,10 +114,10 @@ def _separator(file: Path, text: str, wanted: set[str]) -> str:
     """What separates the cells: what the file says, else what gives most of the wanted names."""
     if marked := _MARKED_SEPARATOR.match(text):
         return marked[1]
-    header = text.partition("\n")[0]
+    header = _LINE_END.split(text, maxsplit=1)[0]
     found = {}
     for separator in _SEPARATORS:
-        cells = next(csv.reader([header], delimiter=separator), [])
+        cells = cells_of(header, separator=separator, file=file)
         named = {cell.strip() for cell in cells} | set(cells)
         found[separator] = (len(wanted & named), len(cells))
     best = max(found.values())

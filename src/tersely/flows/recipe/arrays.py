@@ -193,6 +193,8 @@ def _read_rollouts(
         if values is not None:
             read = _counts if "tokens" in key else _bools
             arrays[key] = read(key, values, grouping)
+        elif key == "correct":
+            raise DataError("correct is None; give the verdict of each rollout, True or False")
     cap_N = grouping.layout.spread(_one_each("cap_tokens", cap, len(grouping.layout.sizes_P)))
     tokens_N = arrays["tokens"]
     if (over_N := tokens_N > cap_N).any():

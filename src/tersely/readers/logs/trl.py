@@ -30,6 +30,7 @@ NAMES = {
     "clipped_completions_ratio": "truncated_share",
     "response_clip_ratio": "truncated_share",
     "rollout_correction/k3_kl": "sampler_mismatch",
+    "rollout_correction/log_ppl_abs_diff": "sampler_mismatch",
     "entropy/mean": "entropy_mean",
     "clip_ratio": "clip_share",
     **{f"tersely/{name}": name for name in COLUMNS},

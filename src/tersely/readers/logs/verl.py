@@ -8,9 +8,20 @@ from typing import Any
 from tersely.core.errors import DataError
 from tersely.readers.logged import LoggedRun, entry, json_lines, read_text
 
-# Of verl 0.1 to 0.9.1. Its mismatch of the sampler is of probabilities and so none of ours, but for
-# the divergence of its rollout correction, which 0.6 called mismatch. Up to 0.4,
-# ``actor/entropy_loss`` is the mean entropy.
+# How far sampler and learner differ, in nats a token, the best first: k3 is of each token and never
+# negative; in the others signs cancel, so that they may be small where the two differ. 0.6 called
+# it mismatch. training/rollout_probs_diff is of probabilities, not in nats.
+_MISMATCH = {
+    f"{prefix}{name}": said
+    for name, said in {
+        "k3_kl": "the divergence of the learner from the sampler (k3)",
+        "log_ppl_abs_diff": "the mean over rollouts of |difference of mean log-probability|",
+        "kl": "the mean difference of log-probability, in which signs cancel",
+        "log_ppl_diff": "the mean difference of log-perplexity, in which signs cancel",
+    }.items()
+    for prefix in ("rollout_corr/", "mismatch/mismatch_")
+}
+# Of verl 0.1 to 0.9.1. Up to 0.4, ``actor/entropy_loss`` is the mean entropy.
 NAMES = {
     "response_length/mean": "tokens_mean",
     "response_length/clip_ratio": "truncated_share",
@@ -22,8 +33,7 @@ NAMES = {
     "actor/ppo_kl": "kl_mean",
     "critic/score/mean": "reward_mean",
     "critic/rewards/mean": "reward_mean",
-    "rollout_corr/k3_kl": "sampler_mismatch",
-    "mismatch/mismatch_k3_kl": "sampler_mismatch",
+    **dict.fromkeys(_MISMATCH, "sampler_mismatch"),
     "actor/grad_norm": "grad_norm",
     "actor/pg_clipfrac": "clip_share",
     "actor/pg_loss": "loss",
@@ -40,6 +50,10 @@ CAUTIONS = {
         "kl_mean is read from actor/ppo_kl, the divergence from the policy that sampled: the log "
         "has none from a reference."
     ),
+    **{
+        name: f"sampler_mismatch is read from {name}: {said}, in nats a token."
+        for name, said in _MISMATCH.items()
+    },
 }
 _GIVE = "give its metrics or console output"
 _CONSOLE = re.compile(r"\bstep:(\d+) - (.*)")
