@@ -62,7 +62,7 @@ def _notes_of(before: Loaded, after: Loaded, comparison: Comparison) -> Iterator
     for side in (before, after):
         if side.failed is not None:
             yield f"{side.name}: {tell_failed(side.failed)}"
-        said = (*tell_none_right(side), *tell_right_but_cut(side), *side.notes)
+        said = (*tell_none_right(side), *side.notes)
         yield from (f"{side.name}: {note}" for note in said)
 
 
@@ -140,6 +140,8 @@ def compare_aligned(
     """As ``compare_loaded``, of evaluations that name the same problem alike."""
     _check_same_problems(before, after)
     left, right, of_pair = pair(before.table, after.table)
+    # Before the longer one is cut: what the file says of samples that were cut when sampled.
+    of_pair += tuple(f"{s.name}: {n}" for s in (before, after) for n in tell_right_but_cut(s))
     before, after = before._replace(table=left), after._replace(table=right)
     chosen = tuple(budgets) or choose_budgets((before, after))
     fewest = min(left.tokens_PS.shape[1], right.tokens_PS.shape[1])
