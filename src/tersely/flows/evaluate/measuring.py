@@ -1,8 +1,10 @@
 """From loaded evaluations to measured ones: what ``tersely report`` and ``compare`` show."""
 
+import json
+from ast import literal_eval
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from tersely.metrics.changes import ProblemChange, list_changes
 from tersely.metrics.comparison import Comparison, compare, compare_families, pair
 from tersely.metrics.failures import tell_failed
 from tersely.metrics.measures import Evaluation, measure, measure_sources
+from tersely.metrics.numbers import count
 from tersely.metrics.windows import ShortCut
 from tersely.readers.evaluations import Loaded
 
@@ -200,9 +203,33 @@ def _differing_settings(before: Loaded, after: Loaded) -> list[str]:
     return [
         f"{name.capitalize()} differs: {write_fact(before.facts[name])} in {before.name}, "
         f"{write_fact(after.facts[name])} in {after.name}."
-        for name in ("temperature", "top-p", "top-k", "graders", "request settings")
+        for name in ("temperature", "top-p", "top-k", "graders")
         if name in before.facts and name in after.facts and before.facts[name] != after.facts[name]
+    ] + _differing_requests(before, after)
+
+
+def _differing_requests(before: Loaded, after: Loaded) -> list[str]:
+    """What the two sent otherwise, setting by setting."""
+    sent = [side.facts.get("request settings") for side in (before, after)]
+    if None in sent or sent[0] == sent[1]:
+        return []
+    try:
+        one, other = (dict(literal_eval(str(each))) for each in sent)
+    except (ValueError, SyntaxError, TypeError):
+        return [f"Request settings are not the same in {before.name} and {after.name}."]
+    return [
+        f"Requests differ in {name}: {_say_sent(one, name)} in {before.name}, "
+        f"{_say_sent(other, name)} in {after.name}."
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name) or (name in one) != (name in other)
     ]
+
+
+def _say_sent(sent: Mapping[str, Any], name: str) -> str:
+    if name not in sent:
+        return "not set"
+    value = sent[name]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _smaller_basis(comparison: Comparison) -> list[str]:
@@ -232,10 +259,13 @@ def _tell_short_cut(cut: ShortCut | None) -> list[str]:
     """From which budget on accuracy is a lower bound, where caps differ from sample to sample."""
     if cut is None:
         return []
+    one = cut.n_samples == 1
+    was, own, they = ("was", "its", "it counts") if one else ("were", "their", "they count")
+    lengths = "is its length" if one else "are their lengths"
     return [
-        f"{cut.n_samples:,} of {cut.of_samples:,} samples were cut by a lower cap of their own, "
-        f"from {cut.from_tokens:,} tokens on: they count as not right within larger budgets, so "
-        "that accuracy there is a lower bound, as are their lengths."
+        f"{cut.n_samples:,} of {count(cut.of_samples, 'sample')} {was} cut by a lower cap of {own} "
+        f"own, from {cut.from_tokens:,} tokens on: {they} as not right within larger budgets, so "
+        f"that accuracy there is a lower bound, as {lengths}."
     ]
 
 
