@@ -49,6 +49,14 @@ def deaf(body):
     return said(body, drawn(body, 200))
 
 
+def cleverer(body):
+    """A higher effort is right more often, in as many tokens."""
+    effort, number = body["reasoning_effort"], number_of(body)
+    answer = number if effort == "high" else "none"
+    text = f"Seed {body.get('seed')}{effort} gives {answer}"
+    return reply(completion(choice(text), tokens=100 + int(number)))
+
+
 def reversed_order(body):
     effort = body["reasoning_effort"]
     return said(body, drawn(body, 40000 / LENGTHS[effort], salt=effort), salt=effort)

@@ -293,7 +293,11 @@ def test_samples_right_but_cut_are_wrong_here_and_in_report_and_both_say_so(tmp_
     (full,) = [s for s in document["settings"] if (s["cap_tokens"], s["votes"]) == (1024, 1)]
     assert full["accuracy"] == pytest.approx(right / len(rows))
     reported = CliRunner().invoke(app, ["report", str(file), *TABLE], env={"COLUMNS": "80"})
-    for output in (told(call(file, *TABLE)), " ".join(reported.stdout.split())):
+    compared = CliRunner().invoke(
+        app, ["compare", str(file), str(file), *TABLE], env={"COLUMNS": "80"}
+    )
+    outputs = [" ".join(each.stdout.split()) for each in (reported, compared)]
+    for output in (told(call(file, *TABLE)), *outputs):
         assert (
             f"{len(cut)} samples are marked right, but cut: not right within any budget" in output
         )

@@ -96,6 +96,24 @@ def test_each_kind_of_server_is_named_right(server, benchmark, tmp_path, kind) -
     assert SENTENCES[kind] in document["levels"][0]["conclusion"]
 
 
+def test_levels_that_change_answers_and_not_lengths_are_not_said_to_do_nothing(
+    server, benchmark, tmp_path
+) -> None:
+    server.answer = sweeping.cleverer
+    document = sweep(server, benchmark, tmp_path / "s", *EFFORTS)
+    head = document["conclusions"][0]
+    assert head.startswith(
+        "No two levels differ in length, but in accuracy they do: high against low +100.0 pp"
+    )
+    assert "(p " in head
+    assert verdicts(document) == dict.fromkeys(
+        ("low", "medium", "high"), "differs in accuracy only"
+    )
+    said = document["levels"][0]["conclusion"]
+    assert "their mean lengths are the same in every problem" in said
+    assert "difference of 0" not in said
+
+
 BUDGETS = {
     "keeping_budgets": ("obeyed", "obeyed", "cannot tell"),
     "ignoring_budgets": ("ignored", "ignored", "cannot tell"),

@@ -98,6 +98,33 @@ def test_problems_that_differ_either_way_are_no_difference_over_problems():
     assert found <= MOST
 
 
+@pytest.mark.parametrize("chances", [(0.6, 0.6), (0.6, 0.9), (0.8, 0.3)])
+def test_one_sample_without_a_grade_widens_no_interval_much(chances):
+    rng = np.random.default_rng(5)
+    easy_P = rng.uniform(-0.1, 0.1, size=30)
+    pair = [sample(rng, chances=easy_P + chance, samples=8) for chance in chances]
+    # The second takes 0.6 of the first's tokens, problem by problem, give or take a fifth.
+    long_PS = rng.lognormal(6, 0.5, size=(30, 1)) * rng.lognormal(0, 0.2, size=(2, 30, 8))
+    pair = [
+        side._replace(tokens_PS=(long * scale).astype(int) + 1, cap_tokens=100_000)
+        for side, long, scale in zip(pair, long_PS, (1.0, 0.6), strict=True)
+    ]
+    fewer_PS = pair[1].graded_PS.copy()
+    fewer_PS[3, 2] = False
+    whole, fewer = (
+        compare("x", pair[0], side, budgets=[100_000], ks=[1, 4], rng=np.random.default_rng(0))
+        for side in (pair[1], pair[1]._replace(graded_PS=fewer_PS))
+    )
+    intervals = {
+        m.name: (m.difference, fewer.find(m.name, m.budget_tokens)) for m in whole.measures
+    }
+    both = {name: (one, other.difference) for name, (one, other) in intervals.items()}
+    both |= {"token ratio": (whole.token_ratio, fewer.token_ratio), "AES": (whole.aes, fewer.aes)}
+    for name, (one, other) in both.items():
+        if one.high > one.low:
+            assert other.high - other.low < 1.3 * (one.high - one.low), name
+
+
 def test_equal_numbers_of_samples_are_only_swapped():
     rng = np.random.default_rng(0)
     sides = [sample(rng, chances=[0.5] * 6, samples=3) for _ in range(2)]

@@ -79,20 +79,27 @@ def count_covered(kind, problems, worlds):
     return {key: count / worlds for key, count in covered.items()}
 
 
-def count_differences_covered(kind, problems, worlds):
-    """Accuracy at each budget and mean tokens, of a model that is shorter and a little better."""
+def count_differences_covered(kind, problems, worlds, ungraded=0.0):
+    """Accuracy at each budget, mean tokens and their ratio, of a model that is shorter and a little
+    better; that share of its samples has no grade."""
     model = {"shift": -0.4, "gain": 1.3}
     before, after = truth_of(kind), truth_of(kind, **model)
     keys = [("mean tokens", None), *(("accuracy", budget) for budget in BUDGETS)]
-    covered = dict.fromkeys(keys, 0)
+    covered = dict.fromkeys([*keys, ("token ratio", None)], 0)
+    ratio = after[keys[0]] / before[keys[0]]
     for number in range(worlds):
         rng = np.random.default_rng([number, problems, 1])
         world = draw_world(problems, kind, rng=rng)
-        pair = sample(world, rng=rng), sample(world, rng=rng, **model)
+        pair = [sample(world, rng=rng), sample(world, rng=rng, **model)]
+        graded_PS = rng.random(pair[1].graded_PS.shape) >= ungraded
+        pair[1] = pair[1]._replace(graded_PS=graded_PS)
         compared = compare("w", *pair, budgets=BUDGETS, ks=[8], rng=rng, resamples=400)
         for key in keys:
             interval = compared.find(*key).difference
             covered[key] += interval.low <= after[key] - before[key] <= interval.high
+        covered["token ratio", None] += (
+            compared.token_ratio.low <= ratio <= compared.token_ratio.high
+        )
     return {key: count / worlds for key, count in covered.items()}
 
 
@@ -104,9 +111,17 @@ def test_levels_cover_about_as_often_as_they_claim(problems):
         assert share >= 0.895, key
 
 
-def test_differences_cover_about_as_often_as_they_claim():
-    for key, share in count_differences_covered("mixed", 30, worlds=60).items():
+@pytest.mark.parametrize("ungraded", [0.0, 0.01])
+def test_differences_cover_about_as_often_as_they_claim(ungraded):
+    for key, share in count_differences_covered("mixed", 30, 60, ungraded).items():
         assert share >= 0.86, key
+
+
+def test_a_token_ratio_does_not_cover_more_often_than_it_claims_where_samples_are_ungraded():
+    # Of 120 worlds at 95%, 119 or more hold the truth in 1.5 of 100 tries. An interval of twice the
+    # width would hold it always.
+    covered = count_differences_covered("mixed", 30, worlds=120, ungraded=0.01)
+    assert covered["token ratio", None] < 0.99
 
 
 def test_intervals_that_ignore_clusters_would_be_caught():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,3 +83,27 @@ def test_a_change_of_the_looping_share_is_paired_by_problem():
     assert row.difference.estimate == pytest.approx(-1 / 3)
     assert row.difference.n_problems == 2
     assert row.difference.n_samples == 12
+
+
+def test_a_report_and_both_sides_of_a_comparison_give_the_same_figures_at_the_same_cap():
+    # Some samples of problem b are marked right although they were cut.
+    rng = np.random.default_rng(3)
+    rows = [
+        replace(row, thinking_tokens=row.tokens // 2, extracted=f"{at % 3}")
+        for at, row in enumerate(records())
+    ]
+    table = tabulate(rows)
+    options = {"budgets": (50, 100), "ks": (1, 2), "rng": rng, "resamples": 20}
+    alone = measure(table, title="t", **options)
+    compared = compare("t", *(cut_at(table, cap_tokens=100),) * 2, **options)
+    for row in compared.measures:
+        if row.name == "REG gap to the better curve":
+            continue
+        own = alone.value(row.name, row.budget_tokens)
+        for side in (row.before, row.after):
+            assert side.estimate == pytest.approx(own.estimate, nan_ok=True), row.name
+            assert side.n_samples == own.n_samples, row.name
+    # Finished and right: 10 and 20 tokens; wrong: 30 and three times 100.
+    assert alone.value("mean tokens given correct").estimate == 15
+    assert alone.value("mean tokens given wrong").estimate == 82.5
+    assert alone.value("share without an answer").estimate == 0.5

@@ -40,6 +40,7 @@ class Obedience(StrEnum):
     OBEYED = "obeyed"
     IN_PART = "obeyed in part"
     IGNORED = "ignored"
+    ACCURACY_ONLY = "differs in accuracy only"
     REVERSED = "wrong order"
     UNKNOWN = "cannot tell"
 
@@ -151,6 +152,19 @@ def judge_adherence(
         for place in range(len(levels))
     )
     return Adherence(judged, pairs, all(level.rank is not None for level in levels))
+
+
+def note_accuracy(adherence: Adherence, accuracy: Sequence[PairDifference]) -> Adherence:
+    """The same, but a level whose accuracy differs from another's is not ignored: a server that
+    changes answers without their length has heard it. Budgets are about length alone."""
+    heard = {at for pair in accuracy if beyond_chance(pair.p_holm) for at in pair[:2]}
+    levels = (
+        level._replace(verdict=Obedience.ACCURACY_ONLY)
+        if at in heard and level.verdict is Obedience.IGNORED and level.budget_tokens is None
+        else level
+        for at, level in enumerate(adherence.levels)
+    )
+    return adherence._replace(levels=tuple(levels))
 
 
 def _judge_pair(

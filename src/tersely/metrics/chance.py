@@ -3,7 +3,8 @@
 Swapping whole problems asks whether the difference holds over problems. It takes for granted that
 a problem's difference is as often up as down, and of 4 samples against 16 that does not hold: a
 model that is nearly always right shows a small fall in most problems and a large gain in a few.
-Where the numbers differ, all graded samples of a problem are therefore dealt out anew as well.
+The graded samples of a problem whose numbers differ are therefore dealt out anew as well; the
+others are swapped, so that one sample without a grade changes next to nothing.
 """
 
 from collections.abc import Callable
@@ -41,9 +42,11 @@ class ByChance(NamedTuple):
         return p_M if self.deals is None else np.fmax(p_M, p_values(seen_M, moved(self.deals)))
 
     def widen(self, intervals: list[Interval], moved: Moved = moves) -> list[Interval]:
-        """Intervals that are at least as wide as deals alone make them.
+        """Intervals that are at least as wide as deals alone make them, where chance could make as
+        large a difference as was seen.
 
-        A bootstrap of problems cannot know of rare large gains that happen not to be there.
+        A bootstrap of problems cannot know of rare large gains that happen not to be there. Where
+        the difference is larger, deals mix two models and would be too wide.
         """
         if self.deals is None:
             return intervals
@@ -53,6 +56,8 @@ class ByChance(NamedTuple):
             each._replace(
                 low=min(each.low, each.estimate - half), high=max(each.high, each.estimate + half)
             )
+            if half >= abs(each.estimate)
+            else each
             for each, half in zip(intervals, half_M.tolist(), strict=True)
         ]
 
@@ -74,16 +79,25 @@ def resample(
     """
     n_P = [table.graded_PS.sum(axis=1) for table in (before, after)]
     sums = measure(before, after)
-    if (n_P[0] == n_P[1]).all():
+    equal_P1 = (n_P[0] == n_P[1])[:, None]
+    if equal_P1.all():
         return ByChance(swap(*sums, rng=rng, permutations=permutations))
     # A problem must weigh the same on whichever side its samples stand.
     weights = [np.where(pooled_M, 1.0 / np.maximum(n, 1)[:, None], 1.0) for n in n_P]
     even = [Sums(s.a_PM * w, s.b_PM * w) for s, w in zip(sums, weights, strict=True)]
-    dealt = [sums, *(measure(*deal(before, after, rng=rng)) for _ in range(DEALS - 1))]
+    dealt = [sums]
+    for at in range(1, DEALS):
+        anew, whole = measure(*deal(before, after, rng=rng)), sums[:: -1 if at % 2 else 1]
+        dealt.append((_pick(equal_P1, whole[0], anew[0]), _pick(equal_P1, whole[1], anew[1])))
     return ByChance(
         swap(even[0], even[1], rng=rng, permutations=permutations),
         regroup(dealt, rng=rng, permutations=permutations),
     )
+
+
+def _pick(which_P1: Bool[np.ndarray, "P 1"], one: Sums, other: Sums) -> Sums:
+    """The sums of one in these problems, of the other elsewhere."""
+    return Sums(*(np.where(which_P1, *pair) for pair in zip(one, other, strict=True)))
 
 
 def deal(

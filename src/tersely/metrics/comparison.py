@@ -341,8 +341,7 @@ def _token_ratio(
         n_samples_M=before.n_samples_M[:1] + after.n_samples_M[:1],
         counts_RP=counts_RP,
     )
-    wide = chance.widen(ratio, lambda swaps: swaps.after_RM / swaps.before_RM - 1.0)
-    return wide[0], float(p[0])
+    return ratio[0], float(p[0])
 
 
 def _aes(

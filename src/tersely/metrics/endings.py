@@ -26,7 +26,8 @@ class PooledShare(NamedTuple):
 def share_endings(table: SampleTable) -> list[PooledShare]:
     """The shares of graded samples; one that is not known of all of them has no sample.
 
-    Accuracy given finished is over the samples that ended by themselves.
+    Accuracy given finished is over the samples that ended by themselves. A sample that was cut is
+    without an answer, whatever stands in it, as one that a lower cap cut would be.
     """
     graded_PS, finished_PS = table.graded_PS, table.finished_PS
     ended_PS = graded_PS & table.ends_known
@@ -36,7 +37,8 @@ def share_endings(table: SampleTable) -> list[PooledShare]:
     ]
     if table.answer_PS is not None:
         answered_PS = graded_PS & table.answers_known
-        found.append(PooledShare(WITHOUT_ANSWER, table.answer_PS == NO_ANSWER, answered_PS))
+        without_PS = (table.answer_PS == NO_ANSWER) | ~finished_PS
+        found.append(PooledShare(WITHOUT_ANSWER, without_PS, answered_PS))
     if table.loops_PS is not None:
         known = not (table.loops_PS[graded_PS] == UNKNOWN_LOOP).any()
         found.append(PooledShare(LOOPING, table.loops_PS == 1, graded_PS & known))

@@ -16,7 +16,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Among(StrEnum):
-    """Sets of graded samples. Correct and wrong make up all; a truncated sample is in one too."""
+    """Sets of graded samples. Correct and wrong make up all; a truncated sample is a wrong one."""
 
     ALL = "all"
     CORRECT = "correct"
@@ -85,8 +85,8 @@ def mask(table: SampleTable, among: Among) -> Bool[np.ndarray, "P S"]:
     """Which samples are in the set; ungraded ones are in none."""
     kept_PS = {
         Among.ALL: table.graded_PS,
-        Among.CORRECT: table.correct_PS,
-        Among.WRONG: ~table.correct_PS,
+        Among.CORRECT: table.right_PS,
+        Among.WRONG: ~table.right_PS,
         Among.TRUNCATED: ~table.finished_PS,
     }[among]
     return np.asarray(table.graded_PS & kept_PS)
@@ -98,7 +98,7 @@ def lengths_of(table: SampleTable, among: Among | Part) -> SampleLengths:
         return SampleLengths(mean_name(among), table.tokens_PS, mask(table, among))
     after = among is Part.AFTER_RIGHT
     end_PS = table.answer_tokens_PS if after else table.thinking_PS
-    among_PS = table.graded_PS & table.correct_PS if after else table.graded_PS
+    among_PS = table.right_PS if after else table.graded_PS
     if end_PS is None:
         end_PS = np.full_like(table.tokens_PS, UNKNOWN_TOKENS)
     unknown = int((among_PS & (end_PS == UNKNOWN_TOKENS)).sum())

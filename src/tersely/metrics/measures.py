@@ -326,7 +326,7 @@ def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Shee
     )
     if protocol is not Protocol.FINISHED:
         return area
-    right_PS = table.correct_PS & table.finished_PS & table.graded_PS
+    right_PS = table.right_PS
     at_cap = score(table, budgets_B=np.array([table.reach]), protocol=protocol)
     in_tokens = table.budget_of is BudgetOf.TOKENS
     most_tokens = table.cap_tokens or (int(hits.budgets_B[-1]) if in_tokens else table.reach_tokens)

@@ -53,7 +53,7 @@ def trace_curve(table: SampleTable) -> AccuracyCurve:
     points = POINTS if len(n_P) <= MANY_PROBLEMS else FEWER_POINTS
     shortest = max(1, int(table.tokens_PS[graded_PS].min()))
     caps_F = np.unique(np.geomspace(shortest, table.reach_tokens, points).round().astype(np.int64))
-    right_PS = graded_PS & table.correct_PS & table.finished_PS
+    right_PS = table.right_PS
     right_PF = _accumulate(caps_F, table.tokens_PS, right_PS.astype(np.float64))
     ended_PF = _accumulate(caps_F, table.tokens_PS, graded_PS.astype(np.float64))
     spent_PF = _accumulate(caps_F, table.tokens_PS, graded_PS * table.tokens_PS.astype(np.float64))

@@ -111,6 +111,11 @@ class SampleTable(NamedTuple):
         return max(1, int(self.tokens_PS.max())) if self.cap_tokens is None else self.cap_tokens
 
     @property
+    def right_PS(self) -> Bool[np.ndarray, "P S"]:
+        """Right and served: graded correct, and not cut, for what never ended answers nobody."""
+        return np.asarray(self.graded_PS & self.correct_PS & self.finished_PS)
+
+    @property
     def spent_PS(self) -> Int[np.ndarray, "P S"]:
         """What each sample takes of a budget."""
         if self.budget_of is BudgetOf.TURNS and self.turns_PS is not None:

@@ -65,7 +65,7 @@ def route(table: SampleTable, *, caps: tuple[int, ...], critical: float) -> Rout
     """The oracle budgets of the graded samples, and the shares at each cap."""
     graded_PS = table.graded_PS
     n_P = graded_PS.sum(axis=1)
-    right_PS = graded_PS & table.correct_PS & table.finished_PS
+    right_PS = table.right_PS
     tokens_PS = np.where(graded_PS, table.tokens_PS, 0)
     samples_1 = np.array([int(n_P.sum())])
     length_PS = np.where(right_PS, tokens_PS, 0)

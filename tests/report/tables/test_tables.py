@@ -123,3 +123,14 @@ def test_the_headline_keeps_the_order_of_its_rows_and_leaves_the_rest_out():
     ]
     names = [m.name for m in choose_headline(comparison(*rows))]
     assert names == ["mean tokens", "accuracy", "mean@4", "pass@4"]
+
+
+def test_the_headline_takes_the_largest_k_that_nearly_all_problems_have():
+    def row(name, problems):
+        of = Interval(0.5, 0.4, 0.6, problems, 64 * problems)
+        return Measure(name, Unit.SHARE, 2048, before=of, after=of, difference=of)
+
+    rows = [row("accuracy", 30), row("mean@64", 4)]
+    rows += [row(f"pass@{k}", n) for k, n in ((1, 30), (16, 30), (32, 28), (64, 4))]
+    shown = [measure.name for measure in choose_headline(comparison(*rows))]
+    assert shown == ["accuracy", "pass@32"]

@@ -288,7 +288,7 @@ def _advise_side(
     return SideAdvice(
         table.reach_tokens,
         table.cap_tokens is not None,
-        int((ended_PS & table.correct_PS).sum()),
+        int(table.right_PS.sum()),
         n_samples,
         1 - int(ended_PS.sum()) / n_samples,
         bound_changes(

@@ -1,8 +1,10 @@
 """From loaded evaluations to measured ones: what ``tersely report`` and ``compare`` show."""
 
+import json
+from ast import literal_eval
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from tersely.metrics.changes import ProblemChange, list_changes
 from tersely.metrics.comparison import Comparison, compare, compare_families, pair
 from tersely.metrics.failures import tell_failed
 from tersely.metrics.measures import Evaluation, measure, measure_sources
+from tersely.metrics.numbers import count
 from tersely.metrics.windows import ShortCut
 from tersely.readers.evaluations import Loaded
 
@@ -62,7 +65,7 @@ def _notes_of(before: Loaded, after: Loaded, comparison: Comparison) -> Iterator
     for side in (before, after):
         if side.failed is not None:
             yield f"{side.name}: {tell_failed(side.failed)}"
-        said = (*tell_none_right(side), *tell_right_but_cut(side), *side.notes)
+        said = (*tell_none_right(side), *side.notes)
         yield from (f"{side.name}: {note}" for note in said)
 
 
@@ -140,6 +143,8 @@ def compare_aligned(
     """As ``compare_loaded``, of evaluations that name the same problem alike."""
     _check_same_problems(before, after)
     left, right, of_pair = pair(before.table, after.table)
+    # Before the longer one is cut: what the file says of samples that were cut when sampled.
+    of_pair += tuple(f"{s.name}: {n}" for s in (before, after) for n in tell_right_but_cut(s))
     before, after = before._replace(table=left), after._replace(table=right)
     chosen = tuple(budgets) or choose_budgets((before, after))
     fewest = min(left.tokens_PS.shape[1], right.tokens_PS.shape[1])
@@ -198,9 +203,33 @@ def _differing_settings(before: Loaded, after: Loaded) -> list[str]:
     return [
         f"{name.capitalize()} differs: {write_fact(before.facts[name])} in {before.name}, "
         f"{write_fact(after.facts[name])} in {after.name}."
-        for name in ("temperature", "top-p", "top-k", "graders", "request settings")
+        for name in ("temperature", "top-p", "top-k", "graders")
         if name in before.facts and name in after.facts and before.facts[name] != after.facts[name]
+    ] + _differing_requests(before, after)
+
+
+def _differing_requests(before: Loaded, after: Loaded) -> list[str]:
+    """What the two sent otherwise, setting by setting."""
+    sent = [side.facts.get("request settings") for side in (before, after)]
+    if None in sent or sent[0] == sent[1]:
+        return []
+    try:
+        one, other = (dict(literal_eval(str(each))) for each in sent)
+    except (ValueError, SyntaxError, TypeError):
+        return [f"Request settings are not the same in {before.name} and {after.name}."]
+    return [
+        f"Requests differ in {name}: {_say_sent(one, name)} in {before.name}, "
+        f"{_say_sent(other, name)} in {after.name}."
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name) or (name in one) != (name in other)
     ]
+
+
+def _say_sent(sent: Mapping[str, Any], name: str) -> str:
+    if name not in sent:
+        return "not set"
+    value = sent[name]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _smaller_basis(comparison: Comparison) -> list[str]:
@@ -230,10 +259,13 @@ def _tell_short_cut(cut: ShortCut | None) -> list[str]:
     """From which budget on accuracy is a lower bound, where caps differ from sample to sample."""
     if cut is None:
         return []
+    one = cut.n_samples == 1
+    was, own, they = ("was", "its", "it counts") if one else ("were", "their", "they count")
+    lengths = "is its length" if one else "are their lengths"
     return [
-        f"{cut.n_samples:,} of {cut.of_samples:,} samples were cut by a lower cap of their own, "
-        f"from {cut.from_tokens:,} tokens on: they count as not right within larger budgets, so "
-        "that accuracy there is a lower bound, as are their lengths."
+        f"{cut.n_samples:,} of {count(cut.of_samples, 'sample')} {was} cut by a lower cap of {own} "
+        f"own, from {cut.from_tokens:,} tokens on: {they} as not right within larger budgets, so "
+        f"that accuracy there is a lower bound, as {lengths}."
     ]
 
 

@@ -47,7 +47,7 @@ def tell_right_but_cut(loaded: Loaded) -> Iterator[str]:
         them = "1 sample is" if cut == 1 else f"{cut:,} samples are"
         yield (
             f"{them} marked right, but cut: not right within any budget, as an answer that never "
-            "ended is not served; among lengths of correct samples"
+            "ended is not served; counted among wrong samples and those without an answer"
         )
 
 

@@ -13,6 +13,7 @@ from tersely.flows.evaluate.measuring import (
     choose_budgets,
     compare_aligned,
 )
+from tersely.flows.evaluate.none_right import tell_right_but_cut
 from tersely.flows.evaluate.pairing import PairBy, align
 from tersely.metrics.failures import tell_failed
 from tersely.metrics.pareto import Fronts, place_on_fronts
@@ -99,6 +100,7 @@ def _tell_cuts(sides: Sequence[Loaded], shared: int) -> list[str]:
         listed = ", ".join(f"{n:,} of {name}" for name, n in left_out)
         notes.append(f"Problems that not all evaluations hold, left out: {listed}.")
     notes += [f"{s.name}: {tell_failed(s.failed)}" for s in sides if s.failed is not None]
+    notes += [f"{side.name}: {note}" for side in sides for note in tell_right_but_cut(side)]
     caps = {side.table.cap_tokens for side in sides}
     if len(caps) > 1:
         lowest = min(cap for cap in caps if cap is not None)

@@ -12,7 +12,13 @@ from tersely.core.errors import ConfigError
 from tersely.core.types import Finish
 from tersely.flows.evaluate.levels import ranks_of
 from tersely.flows.evaluate.measuring import BOOTSTRAP_SEED
-from tersely.metrics.adherence import UNKNOWN_TEXT, Adherence, LevelSamples, judge_adherence
+from tersely.metrics.adherence import (
+    UNKNOWN_TEXT,
+    Adherence,
+    LevelSamples,
+    judge_adherence,
+    note_accuracy,
+)
 from tersely.metrics.allpairs import PairDifference, compare_all_pairs
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.pareto import Front, place_on_fronts
@@ -100,6 +106,8 @@ def measure_sweep(folder: Path) -> MeasuredSweep:
     n_samples_L = [int(table.graded_PS.sum()) for table in tables]
     accuracy = compare_all_pairs(right_LP, shares=True, n_samples_L=n_samples_L, rng=rng)
     samples = _read_samples(folders, levels, ranks_of(record.kind, levels), keys=tables[0].keys)
+    of_all_tokens = all(level.of_all_tokens for level in levels)
+    adherence = judge_adherence(samples, rng=rng, of_all_tokens=of_all_tokens)
     return MeasuredSweep(
         folder.resolve().name,
         record,
@@ -107,9 +115,7 @@ def measure_sweep(folder: Path) -> MeasuredSweep:
         tuple(side._replace(table=table) for side, table in zip(sides, tables, strict=True)),
         front,
         accuracy,
-        judge_adherence(
-            samples, rng=rng, of_all_tokens=all(level.of_all_tokens for level in levels)
-        ),
+        note_accuracy(adherence, accuracy),
         tuple(_notes(sides, len(tables[0].keys))),
     )
 

@@ -142,7 +142,7 @@ def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: D
     graded = int(table.graded_PS.sum())
     rows: list[ChartRow] = []
     means: list[ChartRow] = []
-    for name, among_PS in (("correct", table.correct_PS), ("wrong", ~table.correct_PS)):
+    for name, among_PS in (("correct", table.right_PS), ("wrong", ~table.right_PS)):
         tokens_N = table.tokens_PS[among_PS & table.graded_PS]
         counts, _ = np.histogram(tokens_N, bins=edges)
         if tokens_N.size:

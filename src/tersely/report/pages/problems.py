@@ -52,7 +52,7 @@ def count_problems(
         np.nansum(hits.hits_PSB[:, :, 0], axis=1).astype(np.int64),
         table.graded_PS.sum(axis=1),
         _mean_tokens(table, table.graded_PS),
-        _mean_tokens(table, table.graded_PS & table.correct_PS),
+        _mean_tokens(table, table.right_PS),
         (table.graded_PS & ~table.finished_PS).sum(axis=1),
     )
     return [

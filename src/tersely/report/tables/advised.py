@@ -245,7 +245,7 @@ def _conclude_routing(advice: ServingAdvice) -> Iterator[str]:
     for at, side in enumerate(advice.sides):
         if not side.n_right:
             continue
-        of, held = f"{advice.names[at]} " if several else "", side.routed.held_out
+        of, held = f"'{advice.names[at]}' " if several else "", side.routed.held_out
         most.append(f"{of}{_saving(side.routed.bound.cost)}")
         if held is not None:
             pair = (held.accuracy, side.routed.unrouted)

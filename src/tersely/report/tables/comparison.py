@@ -23,6 +23,8 @@ LENGTHS = (
     "truncated share",
 )
 BOLD = " Bold: p < .05."
+# The share of the problems that a headline must rest on.
+NEARLY_ALL = 0.9
 # How the two sides are headed.
 SideNames = tuple[str, str]
 
@@ -72,14 +74,21 @@ def choose_headline(comparison: Comparison) -> list[Measure]:
 
 
 def most_tries(comparison: Comparison) -> int:
-    """The largest k that Pass@k is given for; 0 if for none."""
-    ks = [int(m.name[5:]) for m in comparison.measures if m.name.startswith("pass@")]
-    return max(ks, default=0)
+    """The largest k whose Pass@k rests on nearly all problems, or on as many as that of any k; 0 if
+    it is given for none."""
+    found = [m for m in comparison.measures if m.name.startswith("pass@")]
+    most = max((m.difference.n_problems for m in found), default=0)
+    enough = [m for m in found if m.difference.n_problems >= NEARLY_ALL * most]
+    return max((int(m.name[5:]) for m in enough), default=0)
 
 
 def name_mean(comparison: Comparison) -> str:
-    """The measure that stands beside Pass@k: Mean@k, or accuracy where the tries differ."""
-    return next((m.name for m in comparison.measures if m.name.startswith("mean@")), "accuracy")
+    """The measure that stands beside Pass@k: Mean@k, or accuracy where the tries differ or too few
+    problems have all of them."""
+    basis = NEARLY_ALL * max((m.difference.n_problems for m in comparison.measures), default=0)
+    means = [m for m in comparison.measures if m.name.startswith("mean@")]
+    whole = (m.name for m in means if m.difference.n_problems >= basis)
+    return next(whole, "accuracy")
 
 
 def format_rows(measures: Iterable[Measure], *, of: BudgetOf = BudgetOf.TOKENS) -> list[MeasureRow]:

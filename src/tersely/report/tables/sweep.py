@@ -26,10 +26,13 @@ from tersely.metrics.numbers import (
     say_cap,
     state_p,
 )
-from tersely.metrics.significance import ALPHA
+from tersely.metrics.significance import ALPHA, beyond_chance
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.several import describe_place
 from tersely.report.tables.words import describe_protocol
+
+# Pairs of levels that a headline names.
+MOST_TOLD = 3
 
 
 def tell_levels(sweep: MeasuredSweep) -> list[str]:
@@ -63,6 +66,10 @@ def summarise_sweep(sweep: MeasuredSweep) -> list[str]:
     verdicts = {level.verdict for level in adherence.levels}
     if verdicts == {Obedience.IGNORED}:
         return ["The levels do nothing that could be seen: no two of them differ in length."]
+    if verdicts <= {Obedience.IGNORED, Obedience.ACCURACY_ONLY}:
+        return [
+            f"No two levels differ in length, but in accuracy they do: {_tell_accuracy(sweep)}."
+        ]
     if verdicts == {Obedience.OBEYED}:
         sampled = "" if len(sweep.levels) == len(sweep.record.levels) else " that was sampled"
         return [f"Every level{sampled} was obeyed."]
@@ -71,6 +78,17 @@ def summarise_sweep(sweep: MeasuredSweep) -> list[str]:
         for verdict in Obedience
     )
     return ["; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in found if names) + "."]
+
+
+def _tell_accuracy(sweep: MeasuredSweep) -> str:
+    """The pairs of levels whose accuracy differs, the surest first, three at most."""
+    clear = [pair for pair in sweep.accuracy if beyond_chance(pair.p_holm)]
+    told = [
+        f"{_name(sweep, pair.second)} against {_name(sweep, pair.first)} "
+        f"{format_difference(pair.difference, Unit.SHARE).text} ({state_p(pair.p_holm)})"
+        for pair in sorted(clear, key=lambda pair: pair.p_holm)[:MOST_TOLD]
+    ]
+    return "; ".join(told)
 
 
 def tabulate_levels(sweep: MeasuredSweep) -> Matrix:
@@ -149,7 +167,7 @@ def write_sweep_caption(sweep: MeasuredSweep) -> str:
     return (
         f"{describe_protocol(sweep.sides[0].protocol)} n = {count(len(table.keys), 'problem')} × "
         f"{count(table.tokens_PS.shape[1], 'sample')}, {say_cap(table.cap_tokens)}. Brackets: 95% "
-        f"intervals over problems. Verdicts are by length alone.{over} Ignored: levels do not "
+        f"intervals over problems. Verdicts are by length.{over} Ignored: levels do not "
         f"differ, and a difference of {MATERIAL_SHARE:.0%} of their length would have been seen."
     )
 
@@ -195,8 +213,12 @@ def _tell_apart(
     if math.isnan(pair.tokens.detectable):
         n = pair.tokens.difference.n_problems
         return f"{told}{count(n, 'problem')} can show no difference: sample more)"
-    seen = "would have been seen" if level.verdict is Obedience.IGNORED else "or more would be seen"
-    return f"{told}a difference of {fixed(pair.tokens.detectable, digits=0)} {seen})"
+    least = pair.tokens.detectable
+    if least == 0:
+        return f"{told}their mean lengths are the same in every problem)"
+    idle = level.verdict in (Obedience.IGNORED, Obedience.ACCURACY_ONLY)
+    seen = "would have been seen" if idle else "or more would be seen"
+    return f"{told}a difference of {'1 token' if least < 1 else fixed(least, digits=0)} {seen})"
 
 
 def _tell_budget(sweep: MeasuredSweep, level: LevelAdherence) -> str:
