@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tersely.dynamics.alarms import Severity
-from tersely.dynamics.noise import RECENT, Move, NoisyColumn, NoisyLog
+from tersely.dynamics.noise import FEW, RECENT, Move, NoisyColumn, NoisyLog
 
 PLACE, SEVERITY = 101, Severity.WARNING
 COLUMNS: tuple[str, ...] = ("kl_mean",)
@@ -33,8 +33,10 @@ def kl_growth(log: NoisyLog) -> str | None:
     # A jump of the last few records is a spike.
     if not _grew(rise.before, float(np.median(kl.value_K[-kl.records(RECENT) :]))):
         return None
-    nats = float(np.exp(rise.after))
-    grows = nats >= FAR_NATS or _accelerates(kl, rise)
+    # The clearest window may be half of the run: how far it is now, the last tenth says.
+    lately = kl.recent(min(RECENT, max(FEW, kl.size // 10)))
+    nats = float(np.exp(max(rise.after, lately)))
+    grows = nats >= FAR_NATS or _accelerates(kl, lately)
     gained = [name for name in PAID if _rose(log, name, rise)]
     if nats < LOST_NATS and (gained or not grows):
         return None
@@ -52,11 +54,11 @@ def _grew(before: Any, after: Any) -> Any:
     return after >= np.maximum(np.log(LEAST_NATS), np.log(TIMES) + before)
 
 
-def _accelerates(kl: NoisyColumn, rise: Move) -> bool:
+def _accelerates(kl: NoisyColumn, lately: float) -> bool:
     step = kl.step_K[0] + EARLIER * (kl.step_K[-1] - kl.step_K[0])
     place, half = int(np.searchsorted(kl.step_K, step)), max(2, min(10, kl.size // 20))
     then = kl.mean(max(0, place - half), min(kl.size, place + half))
-    return rise.after - then >= float(np.log(FASTER))
+    return lately - then >= float(np.log(FASTER))
 
 
 def _rose(log: NoisyLog, name: str, rise: Move) -> bool:
