@@ -140,7 +140,7 @@ class NoisyColumn:
         whole = scatter(value_K)
         found = [(whole, whole.error(self._least))]
         half, quarter = value_K.size // 2, value_K.size // 4
-        if FEWEST_OF_A_HALF <= half and value_K.size <= FEW_MEASURED:
+        if half >= FEWEST_OF_A_HALF and value_K.size <= FEW_MEASURED:
             parts = [scatter(value_K[n : n + half]) for n in (0, quarter, value_K.size - half)]
             found += [(each, each.error(self._least, doubt=DOUBT_OF_A_HALF)) for each in parts]
         return min(found, key=lambda each: each[1])
@@ -365,4 +365,3 @@ def _noise_of_evaluations(value_K: Float[np.ndarray, " K"]) -> float:
     square = float(np.sum(np.diff(value_K, n=2) ** 2)) / 6
     count = max(value_K.size - 2, 0)
     return float(((square + KNOWN * USUAL_NOISE**2) / (count + KNOWN)) ** 0.5)
-

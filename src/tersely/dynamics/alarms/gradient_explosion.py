@@ -25,7 +25,8 @@ ADVICE = (
 
 def gradient_explosion(log: NoisyLog) -> str | None:
     """Gradient norm of five steps eight times the median of those before, or 30 times in one step;
-    lately 30 times its start; or at least 3 single steps above eight times the median about them."""
+    lately 30 times its start; or at least 3 single steps above eight times the median about
+    them."""
     norm = log.get("grad_norm")
     if norm is None:
         return None
