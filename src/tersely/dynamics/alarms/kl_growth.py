@@ -33,9 +33,9 @@ def kl_growth(log: NoisyLog) -> str | None:
     # A jump of the last few records is a spike.
     if not _grew(rise.before, float(np.median(kl.value_K[-kl.records(RECENT) :]))):
         return None
-    # The clearest window may be half of the run: how far it is now, the last tenth says.
+    nats = float(np.exp(rise.after))
+    # The clearest window may be half of the run: whether it grows faster now, the last tenth says.
     lately = kl.recent(min(RECENT, max(FEW, kl.size // 10)))
-    nats = float(np.exp(max(rise.after, lately)))
     grows = nats >= FAR_NATS or _accelerates(kl, lately)
     gained = [name for name in PAID if _rose(log, name, rise)]
     if nats < LOST_NATS and (gained or not grows):
@@ -43,8 +43,9 @@ def kl_growth(log: NoisyLog) -> str | None:
     known = any(log.get(name) is not None for name in PAID)
     paid = f"while {gained[0]} rose" if gained else "and neither accuracy nor reward rose for it"
     without = "; neither accuracy nor reward is in the log, which would show what it is for"
+    now = np.exp(max(rise.after, lately))
     return (
-        f"KL to the reference {np.exp(rise.before):.4f} → {nats:.4f} nats a token"
+        f"KL to the reference {np.exp(rise.before):.4f} → {now:.4f} nats a token"
         f"{f' {paid}' if known else without}"
     )
 
