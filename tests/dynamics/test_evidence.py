@@ -279,3 +279,39 @@ def test_values_of_any_size_raise_no_warning_of_numpy(name: str) -> None:
     rng = np.random.default_rng(10)
     for size in (1e-300, 1e99, 1e150, 1.7e308):
         diagnose(make_log(range(80), {name: size * rng.uniform(0.1, 1, 80)}))
+
+
+# Slow growth that stays ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [150, 300, 600])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_a_kl_that_grows_ever_faster_for_nothing_is_a_warning(steps: int, noise: float) -> None:
+    noise_N = np.random.default_rng(steps).normal(0, noise, steps)
+    kl_N = 0.01 * np.exp(4 * np.arange(steps) / steps + noise_N)
+    columns = {"accuracy": np.full(steps, 0.5), "tokens_mean": 4000.0 + np.arange(steps) % 3}
+    found = names(make_log(range(1, steps + 1), {**columns, "kl_mean": kl_N}))
+    assert found == {"kl growth"}
+
+
+@pytest.mark.parametrize(("times", "said"), [(400, True), (60, True), (10, False)])
+def test_a_gradient_that_climbs_far_step_after_step_is_an_explosion(times: int, said: bool) -> None:
+    noise_N = np.random.default_rng(times).normal(0, 0.1, 300)
+    norm_N = 0.3 * np.exp(np.log(times) * ramp(300, 90, 100) + noise_N)
+    assert names(make_log(range(300), {"grad_norm": norm_N})) == (
+        {"gradient explosion"} if said else set()
+    )
+
+
+def test_cut_rollouts_that_rise_by_five_points_in_small_batches_raise_nothing() -> None:
+    raised = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        chance_NP = rng.beta(*[2 * m for m in _beta(0.02 + 0.05 * ramp(300, 0, 300))], (300, 8))
+        cut_N = rng.binomial(4, chance_NP).mean(axis=1) / 4
+        raised += "truncation rising" in names(make_log(range(300), {"truncated_share": cut_N}))
+    assert raised == 0
+
+
+def _beta(mean_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return mean_N[:, None], 1 - mean_N[:, None]

@@ -66,6 +66,26 @@ def test_under_way_steady_and_short_logs_say_so() -> None:
     assert nothing.stage == "The stage is not known."
 
 
+def test_a_length_that_falls_along_a_line_is_said_to_fall() -> None:
+    noise_N = np.random.default_rng(0).normal(1, 0.03, 200)
+    fell = diagnose(make_log(range(200), {"tokens_mean": np.linspace(4400, 1000, 200) * noise_N}))
+    assert fell.stage.startswith("No end of length adaptation is seen: length falls from 4,4")
+    assert "without levelling off" in fell.stage
+    rose = diagnose(make_log(range(200), {"tokens_mean": np.linspace(1000, 4400, 200) * noise_N}))
+    assert rose.stage.startswith("No length adaptation is seen: length moves along a line")
+
+
+def test_no_alarm_says_how_many_rules_could_look() -> None:
+    loop_N = np.random.default_rng(0).normal(0.05, 0.001, 40)
+    looping, blank = (make_log(range(40), {name: loop_N}) for name in ("looping_share", "none"))
+    count = len(alarms.rules())
+    found, nothing = diagnose(looping), diagnose(blank)
+    assert found.looked == nothing.looked + 1
+    assert f"No alarm; {found.looked} of {count} rules could look." in repr(found)
+    few = diagnose(looping.until(5))
+    assert few.looked < found.looked
+
+
 def test_a_lost_run_is_not_called_refinement() -> None:
     accuracy_N = np.linspace(0.8, 0.1, 120)
     found = diagnose(make_log(range(120), {"tokens_mean": DECAY_N, "accuracy": accuracy_N}))

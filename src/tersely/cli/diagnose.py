@@ -216,7 +216,7 @@ def _draw(found: "Diagnosis", path: Path) -> Group:
         *(draw_text(f"• {effect}", "") for effect in found.effects),
     ]
     if not found.alarms:
-        lines.append(draw_text("No alarm.", "green"))
+        lines.append(draw_text(found.no_alarm, "green"))
     lines += _draw_alarms(found.alarms)
     lines += [draw_text(f"Note: {unknown}", "dim") for unknown in found.unknown]
     return Group(*lines)

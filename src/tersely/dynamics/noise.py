@@ -24,28 +24,24 @@ from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tersely.dynamics.log import StepLog
+from tersely.dynamics.scatter import Scatter, scatter
 
 WINDOWS = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 23, 32, 45, 64, 90, 128, 180, 256])
 LOOKS = 300.0
-# Of a column's own, where other data show the same.
-LEAST_ERRORS = 2.0
 # Of a column's own, where other data show the same.
 LEAST_ERRORS = 2.0
 START, RECENT = 10, 20
 # Of one comparison that is not looked for.
 ERRORS = 4.25
 WILD = 4.0
-MOST_CORRELATED = 0.9
 # Where a record stands for several steps, twice as many as the steps take are enough, but not below
 # 5, or 3 for a window of the last ones.
 SPARSE, FEW, SHORTEST = 2.0, 5, 3
 ROUNDING = 1e-9
 # Records by which the noise is measured: not the last, and so many before them.
 LAST, MEASURED = 10, 400
-# The correlation in few records is hardly known: so many standard errors of it more are believed.
-DOUBT = 1.5
-# Of the absolute values of a normal variable, three quarters lie below this.
-THREE_QUARTERS = 1.1503
+# Of no more than so many, the halves are measured too, if they have this many.
+FEW_MEASURED, FEWEST_OF_A_HALF, DOUBT_OF_A_HALF = 80, 6, 4.0
 # An evaluation's noise before it is known, and how many evaluations that is worth.
 USUAL_NOISE, KNOWN = 0.02, 3
 # Shares of the step's prompts, and of its rollouts.
@@ -137,37 +133,32 @@ class NoisyColumn:
         return self.size >= self.records(steps)
 
     @cached_property
-    def _spreads(self) -> tuple[float, float]:
-        """Of the differences over one record and over two; 0 for two where most values repeat."""
+    def _scatter(self) -> tuple[Scatter, float]:
+        """Of the records that are measured, and the error that follows. Few of them may all lie
+        about one move, which passes for noise: then of that half of them where it is least."""
         value_K = self.value_K[max(0, self._measured - MEASURED) : self._measured]
-        near, usual = _spread(value_K[1:] - value_K[:-1])
-        return near, _spread(value_K[2:] - value_K[:-2])[0] if usual else 0.0
+        whole = scatter(value_K)
+        found = [(whole, whole.error(self._least))]
+        half, quarter = value_K.size // 2, value_K.size // 4
+        if half >= FEWEST_OF_A_HALF and value_K.size <= FEW_MEASURED:
+            parts = [scatter(value_K[n : n + half]) for n in (0, quarter, value_K.size - half)]
+            found += [(each, each.error(self._least, doubt=DOUBT_OF_A_HALF)) for each in parts]
+        return min(found, key=lambda each: each[1])
 
     @cached_property
     def correlation(self) -> float:
         """Of the noise of neighbouring records: 0 to 0.9."""
-        if self._known is not None:
-            return 0.0
-        near, over_two = self._spreads
-        if self.size < 4 or not over_two:
-            return 0.0
-        rho = (over_two / near) ** 2 - 1
-        return min(max(rho, 0.0), MOST_CORRELATED)
+        return 0.0 if self._known is not None else self._scatter[0].correlation
 
     @cached_property
     def noise(self) -> float:
         """Standard deviation of one record about its mean."""
-        if self._known is not None:
-            return self._known
-        return float(max(self._least, self._spreads[0] / (2 * (1 - self.correlation)) ** 0.5))
+        return max(self._least, self._scatter[0].noise) if self._known is None else self._known
 
     @cached_property
     def _error(self) -> float:
         """Standard error of a mean, times the root of its records."""
-        if self._known is not None:
-            return self._known
-        rho = min(self.correlation + DOUBT / self._measured**0.5, MOST_CORRELATED)
-        return float(self.noise * ((1 + rho) / (1 - rho)) ** 0.5)
+        return self._scatter[1] if self._known is None else self._known
 
     def error(self, records: int) -> float:
         """Standard error of a mean of so many neighbouring records."""
@@ -374,15 +365,3 @@ def _noise_of_evaluations(value_K: Float[np.ndarray, " K"]) -> float:
     square = float(np.sum(np.diff(value_K, n=2) ** 2)) / 6
     count = max(value_K.size - 2, 0)
     return float(((square + KNOWN * USUAL_NOISE**2) / (count + KNOWN)) ** 0.5)
-
-
-def _spread(difference_K: Float[np.ndarray, " K"]) -> tuple[float, float]:
-    """Root mean square about the median, what lies beyond three usual deviations drawn in; and the
-    usual one, which three quarters fit: 0 where most values repeat the one before."""
-    if not difference_K.size:
-        return 0.0, 0.0
-    size_K = np.sort(np.abs(difference_K - np.sort(difference_K)[difference_K.size // 2]))
-    usual = float(size_K[3 * (size_K.size - 1) // 4]) / THREE_QUARTERS
-    if usual > 0:
-        size_K = np.minimum(size_K, 3 * usual)
-    return float(size_K @ size_K / size_K.size) ** 0.5, usual

@@ -17,7 +17,7 @@ from tersely.dynamics.alarms.curve_ended import say_ended, say_gaps
 from tersely.dynamics.alarms.nothing_learned import say_solved
 from tersely.dynamics.decay import DecayShape
 from tersely.dynamics.log import StepLog
-from tersely.dynamics.stages import FEWEST_STEPS, Stages, estimate_stages
+from tersely.dynamics.stages import FEWEST_STEPS, SMALLEST_FALL, Stages, estimate_stages
 
 # What the rules read, the columns that most need first.
 READ = (
@@ -47,6 +47,7 @@ EFFECTS = {
     "after_right_tokens_mean": ("tokens after the first right answer", 1),
 }
 FEWEST_OF_A_STAGE = 5
+FALLS = "length falls"
 
 
 class Diagnosis(NamedTuple):
@@ -58,6 +59,7 @@ class Diagnosis(NamedTuple):
             a sentence each.
         alarms: each at the step where it was first raised.
         unknown: what cannot be said, and why.
+        looked, rules: how many of how many alarms could be raised on this log.
     """
 
     steps: int
@@ -67,6 +69,13 @@ class Diagnosis(NamedTuple):
     effects: list[str]
     alarms: list[Alarm]
     unknown: list[str]
+    looked: int
+    rules: int
+
+    @property
+    def no_alarm(self) -> str:
+        """What to say where nothing was found, and how much that means; empty elsewhere."""
+        return "" if self.alarms else f"No alarm; {self.looked} of {self.rules} rules could look."
 
     def __repr__(self) -> str:
         alarms = [
@@ -79,7 +88,7 @@ class Diagnosis(NamedTuple):
                 f"{self.steps:,} steps, the last is {self.last_step}",
                 self.stage,
                 *(f"• {effect}" for effect in self.effects),
-                *(alarms or ["No alarm."]),
+                *(alarms or [self.no_alarm]),
                 *(f"Note: {each}" for each in self.unknown),
             ]
         )
@@ -94,7 +103,7 @@ def diagnose(log: StepLog, *, before: Diagnosis | None = None) -> Diagnosis:
     tokens_N = log.get("tokens_mean")
     blank_N = np.full(log.step_N.shape, np.nan)
     stages = estimate_stages(log.step_N, blank_N if tokens_N is None else tokens_N)
-    alarms = _alarms(log, before)
+    alarms, fewest = _alarms(log, before), fewest_records(log, rules())
     standing = [alarm for alarm in standing_alarms(log) if alarm.severity is Severity.ERROR]
     return Diagnosis(
         steps=log.step_N.size,
@@ -104,6 +113,8 @@ def diagnose(log: StepLog, *, before: Diagnosis | None = None) -> Diagnosis:
         effects=_say_effects(log, stages),
         alarms=alarms,
         unknown=_say_unknown(log),
+        looked=sum(not r.missing(log) and log.step_N.size >= fewest[r.name] for r in rules()),
+        rules=len(rules()),
     )
 
 
@@ -124,9 +135,10 @@ def _say_stage(log: StepLog, stages: Stages, *, errors: Sequence[str]) -> str:
     if not np.isfinite(stages.stage_end_step):
         how = {
             DecayShape.CONSTANT: "length is steady",
-            DecayShape.LINE: "length moves along a line",
+            DecayShape.LINE: _say_line(log),
         }.get(stages.shape, "length has not fallen by a fifth, or along no curve that is known")
-        return f"No length adaptation is seen: {how} over {log.step_N.size} records."
+        seen = "No end of length adaptation" if how.startswith(FALLS) else "No length adaptation"
+        return f"{seen} is seen: {how} over {log.step_N.size} records."
     fell = (
         f"length falls from {stages.initial_tokens:,.0f} towards {stages.plateau_tokens:,.0f} "
         f"tokens with a time constant of {stages.tau_steps:.0f} steps"
@@ -148,6 +160,17 @@ def _say_stage(log: StepLog, stages: Stages, *, errors: Sequence[str]) -> str:
     elif errors:
         now = f"Length has adapted; this is no refinement while an error stands ({errors[0]})"
     return f"{now}: {fell}; stage one ended about {end}{tail}."
+
+
+def _say_line(log: StepLog) -> str:
+    """Where a line through the lengths leads."""
+    tokens_N = log.columns["tokens_mean"]
+    known_N = np.isfinite(tokens_N)
+    slope, level = np.polyfit(log.step_N[known_N], tokens_N[known_N], 1)
+    first, last = (level + slope * log.step_N[known_N][end] for end in (0, -1))
+    if last > (1 - SMALLEST_FALL) * first:
+        return "length moves along a line"
+    return f"{FALLS} from {first:,.0f} to {max(last, 0):,.0f} tokens without levelling off"
 
 
 def _say_effects(log: StepLog, stages: Stages) -> list[str]:

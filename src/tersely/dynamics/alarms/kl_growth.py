@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tersely.dynamics.alarms import Severity
-from tersely.dynamics.noise import RECENT, Move, NoisyColumn, NoisyLog
+from tersely.dynamics.noise import FEW, RECENT, Move, NoisyColumn, NoisyLog
 
 PLACE, SEVERITY = 101, Severity.WARNING
 COLUMNS: tuple[str, ...] = ("kl_mean",)
@@ -34,15 +34,18 @@ def kl_growth(log: NoisyLog) -> str | None:
     if not _grew(rise.before, float(np.median(kl.value_K[-kl.records(RECENT) :]))):
         return None
     nats = float(np.exp(rise.after))
-    grows = nats >= FAR_NATS or _accelerates(kl, rise)
+    # The clearest window may be half of the run: whether it grows faster now, the last tenth says.
+    lately = kl.recent(min(RECENT, max(FEW, kl.size // 10)))
+    grows = nats >= FAR_NATS or _accelerates(kl, lately)
     gained = [name for name in PAID if _rose(log, name, rise)]
     if nats < LOST_NATS and (gained or not grows):
         return None
     known = any(log.get(name) is not None for name in PAID)
     paid = f"while {gained[0]} rose" if gained else "and neither accuracy nor reward rose for it"
     without = "; neither accuracy nor reward is in the log, which would show what it is for"
+    now = np.exp(max(rise.after, lately))
     return (
-        f"KL to the reference {np.exp(rise.before):.4f} → {nats:.4f} nats a token"
+        f"KL to the reference {np.exp(rise.before):.4f} → {now:.4f} nats a token"
         f"{f' {paid}' if known else without}"
     )
 
@@ -52,11 +55,11 @@ def _grew(before: Any, after: Any) -> Any:
     return after >= np.maximum(np.log(LEAST_NATS), np.log(TIMES) + before)
 
 
-def _accelerates(kl: NoisyColumn, rise: Move) -> bool:
+def _accelerates(kl: NoisyColumn, lately: float) -> bool:
     step = kl.step_K[0] + EARLIER * (kl.step_K[-1] - kl.step_K[0])
     place, half = int(np.searchsorted(kl.step_K, step)), max(2, min(10, kl.size // 20))
     then = kl.mean(max(0, place - half), min(kl.size, place + half))
-    return rise.after - then >= float(np.log(FASTER))
+    return lately - then >= float(np.log(FASTER))
 
 
 def _rose(log: NoisyLog, name: str, rise: Move) -> bool:

@@ -1,7 +1,7 @@
 """More rollouts are cut at the cap."""
 
 from tersely.dynamics.alarms import Severity
-from tersely.dynamics.noise import NoisyLog
+from tersely.dynamics.noise import RECENT, START, NoisyLog
 
 PLACE, SEVERITY = 90, Severity.WARNING
 COLUMNS: tuple[str, ...] = ("truncated_share",)
@@ -11,9 +11,12 @@ ADVICE = "raise sampling.cap_tokens, or look for texts that repeat themselves in
 
 
 def truncation_rising(log: NoisyLog) -> str | None:
-    """Cut rollouts 10 points above their least and half as many again."""
+    """Cut rollouts, of 20 records, 10 points above their least and half as many again."""
     cut = log.get("truncated_share")
-    rise = cut and cut.rose(lambda b, a: (a - b >= RISE) & (a >= TIMES * b))
-    if not rise:
+    rise = cut and cut.rose(
+        lambda b, a: (a - b >= RISE) & (a >= TIMES * b), shortest=(START, RECENT)
+    )
+    # Of many windows one may lie a standard error too high.
+    if not rise or rise.after - rise.before < RISE + rise.error:
         return None
     return f"rollouts cut at the cap {rise.before:.1%} → {rise.after:.1%}"

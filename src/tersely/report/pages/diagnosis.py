@@ -30,7 +30,7 @@ def draw_diagnosis(log: StepLog, found: Diagnosis, *, name: str) -> str:
     page = DiagnosisPage(
         title=f"Diagnosis of {name}",
         summary=f"{found.steps:,} records, the last of step {found.last_step:,}. {found.stage}"
-        + ("" if found.alarms else " No alarm."),
+        + (f" {found.no_alarm}" if found.no_alarm else ""),
         alarms=[
             (
                 f"{alarm.severity.value}: {alarm.name}, first seen at step {alarm.step:,}",
