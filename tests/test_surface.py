@@ -276,6 +276,7 @@ WRONG = {
     "tersely.diagnose(EVALUATION)": "log is an evaluation",
     "tersely.diagnose('nowhere')": "no step log at nowhere",
     "tersely.diagnose(RUN, source='lighteval')": "there is no source 'lighteval'; choose one of",
+    "tersely.load(SHEET, source='table')": "JSON lines, JSON or Parquet, not from CSV",
     "tersely.load('nowhere')": "there is no nowhere",
     "tersely.load(FIRST, 'lighteva')": "did you mean 'lighteval'?",
     "tersely.load(FIRST, 5)": "source = 5 is not the name of a tool",
@@ -446,12 +447,13 @@ def test_wrong_arguments_are_refused_in_one_sentence(tmp_path):
     (loop := tmp_path / "loop").symlink_to(loop)
     (rows := tmp_path / "rows.jsonl").write_text('{"reward": 1, "length": 9}\n' * 3)
     (empty := tmp_path / "empty.csv").write_text(" \n")
+    (sheet := tmp_path / "sheet.csv").write_text("problem,correct,tokens\na,1,9\n")
     (binary := tmp_path / "binary").write_bytes(bytes(90) + b"steps")
     code = f"""
 import json
 import tersely
 LOOP, ROWS, EMPTY, BINARY = {str(loop)!r}, {str(rows)!r}, {str(empty)!r}, {str(binary)!r}
-EVALUATION = {str(EVALUATION)!r}
+EVALUATION, SHEET = {str(EVALUATION)!r}, {str(sheet)!r}
 FIRST, LAST, RUN = {str(FIRST)!r}, {str(LAST)!r}, {str(RUN)!r}
 VERL, TRL, TABLE = {str(VERL)!r}, {str(TRL)!r}, {str(table)!r}
 said = {{}}

@@ -295,7 +295,8 @@ def _lost(step_R: Float[np.ndarray, " R"], kept_N: Float[np.ndarray, " N"]) -> n
     gap_G = np.diff(kept_N)
     gone_L = np.setdiff1d(step_R, kept_N)
     gone_L = gone_L[(gone_L > kept_N[0]) & (gone_L < kept_N[-1])]
-    return gone_L[gap_G[np.searchsorted(kept_N, gone_L) - 1] > np.median(gap_G)]
+    lost_L: np.ndarray = gone_L[gap_G[np.searchsorted(kept_N, gone_L) - 1] > np.median(gap_G)]
+    return lost_L
 
 
 def _say_updates(joined: Joined) -> list[str]:

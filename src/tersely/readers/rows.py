@@ -178,6 +178,8 @@ def _lines(path: Path, content: bytes, *, expected: str) -> Iterator[tuple[str, 
             yield f"line {number}", parse_json(line)
         except ValueError as error:
             why = "" if isinstance(error, JSONDecodeError) else f": {error}"
+            if number == 1 and b"," in line and not line.lstrip().startswith((b"{", b"[")):
+                why = " (samples are read from JSON lines, JSON or Parquet, not from CSV)"
             raise DataError(
                 f"{path}:{number} is not a JSON line{why}; expected {expected}"
             ) from error
