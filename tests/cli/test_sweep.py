@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import sweeping
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "engines" / "http"))
-from faulty_server import Server, reply, running
+from faulty_server import Raw, Server, reply, running
 
 from tersely.cli import app
 
@@ -112,6 +112,53 @@ def test_levels_that_change_answers_and_not_lengths_are_not_said_to_do_nothing(
     said = document["levels"][0]["conclusion"]
     assert "their mean lengths are the same in every problem" in said
     assert "difference of 0" not in said
+
+
+def test_a_server_that_dies_within_a_small_level_is_lost_and_the_same_command_goes_on(
+    server, benchmark, tmp_path
+) -> None:
+    # Two levels of 48 samples; 64 requests in flight, so that 28 failures are no three rounds.
+    def dying(body):
+        if len(server.bodies) > 68:
+            server.is_dead = True
+        return Raw(b"") if server.is_dead else sweeping.working(body)
+
+    server.answer = dying
+    words = (server, benchmark, tmp_path / "s", "--efforts", "low,high")
+    result = sweep_failing(*words)
+    assert result.exit_code == 1, result.output
+    said = " ".join(result.stderr.split())
+    assert "requests in a row failed" in said
+    assert "rerun the same command" in said
+    kept = read_records(tmp_path / "s" / "high")
+    assert 0 < len(kept) < 48
+    assert all(row["finish"] != "error" for row in kept)
+    server.is_dead, server.answer = False, sweeping.working
+    document = sweep(*words)
+    assert verdicts(document) == {"low": "obeyed", "high": "obeyed"}
+    assert len(read_records(tmp_path / "s" / "high")) == 48
+
+
+def test_a_sweep_of_which_half_a_level_failed_does_not_exit_with_0(
+    server, benchmark, tmp_path
+) -> None:
+    def failing(body):
+        bad = body["reasoning_effort"] == "high" and int(sweeping.number_of(body)) % 2
+        return reply({"error": "no"}, status=400) if bad else sweeping.working(body)
+
+    server.answer = failing
+    sweep(server, benchmark, tmp_path / "s", "--efforts", "low,high", code=1)
+
+
+def sweep_failing(server, benchmark, out, *words):
+    return call(
+        *("sweep", benchmark, "--endpoint", server.url, "--model", "m", "--out", out),
+        *("--samples", SAMPLES, "--cap-tokens", 1000, "--tries", 1, *words),
+    )
+
+
+def read_records(folder):
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
 
 
 BUDGETS = {

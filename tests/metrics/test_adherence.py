@@ -15,7 +15,7 @@ from tersely.metrics.adherence import (
 
 RNG = np.random.default_rng
 PROBLEMS, SAMPLES = 24, 3
-OBEYED, IN_PART, IGNORED, REVERSED, UNKNOWN = Obedience
+OBEYED, IN_PART, IGNORED, _, REVERSED, UNKNOWN = Obedience
 
 
 def level(name, tokens_PS, *, thinking_PS=None, budget=None, rank=None, texts=None, cap=None):

@@ -26,6 +26,7 @@ from tersely.readers.sweeps import check_sampled, is_sweep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tersely.flows.evaluate.swept import MeasuredSweep
     from tersely.readers.evaluations import Loaded
 
 PAGE = "report.html"
@@ -238,7 +239,7 @@ def show_evaluation(loaded: "Loaded", files: Files, *, ks: Sequence[int] = ()) -
     say_where(pages.write_evaluation(loaded, measured, out=files.page))
 
 
-def show_sweep(folder: Path, files: Files) -> None:
+def show_sweep(folder: Path, files: Files) -> "MeasuredSweep":
     """Measures a sweep, prints its tables and writes its page and pictures."""
     from tersely.flows.evaluate.swept import measure_sweep
     from tersely.report.pages import exports
@@ -251,6 +252,7 @@ def show_sweep(folder: Path, files: Files) -> None:
     if files.png:
         exports.write_pngs([pages.draw_figure(measured)], files.png)
     say_where(pages.write_sweep_page(measured, out=files.page))
+    return measured
 
 
 def say_where(page: Path) -> None:

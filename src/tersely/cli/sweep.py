@@ -29,6 +29,7 @@ from tersely.metrics.budgets import Protocol, spectrum
 
 if TYPE_CHECKING:
     from tersely.flows.evaluate.sweep import Sweep
+    from tersely.metrics.failures import FailedSamples
     from tersely.readers.sweeps import SweepKind, SweepLevel
 
 TEMPLATE = "chat_template_kwargs"
@@ -277,6 +278,10 @@ def _run(sweep: "Sweep", *, threads: int) -> None:
             f"fewer than two levels were sampled, so that there is nothing to compare; "
             f"{failed[0].name} failed: {failed[0].refused}"
         )
-    show_sweep(sweep.plan.out, Files(sweep.plan.out / PAGE))
-    if failed:
+    measured = show_sweep(sweep.plan.out, Files(sweep.plan.out / PAGE))
+    if failed or any(_is_half_failed(side.failed) for side in measured.sides):
         raise typer.Exit(1)
+
+
+def _is_half_failed(failed: "FailedSamples | None") -> bool:
+    return failed is not None and 2 * failed.samples >= failed.made

@@ -26,10 +26,11 @@ log = logging.getLogger(__name__)
 
 
 class SampleFailure(NamedTuple):
-    """A request that failed for good, and why."""
+    """A request that failed for good, and why; ``is_lost``: nobody answered it."""
 
     chunk: Chunk
     reason: str
+    is_lost: bool
 
 
 @dataclass
@@ -75,7 +76,8 @@ class FailureTally:
             EngineError: nothing can succeed: all of the first requests failed, or so many in a
                 row that the server must be gone.
         """
-        self.waiting.append(SampleFailure(chunk, str(error)))
+        is_lost = isinstance(error, Transient) and error.is_lost
+        self.waiting.append(SampleFailure(chunk, str(error), is_lost))
         self.in_a_row = self.in_a_row + 1 if is_of_server(error) else 0
         if not self.succeeded:
             if len(self.waiting) >= FIRST_REQUESTS:
@@ -87,21 +89,24 @@ class FailureTally:
         most = max(FIRST_REQUESTS, ROUNDS_LOST * self.concurrency)
         problems = {failure.chunk.problem.id for failure in self.waiting}
         if self.in_a_row >= most and len(problems) >= PROBLEMS_LOST:
-            raise EngineError(
-                f"stopped after {self.in_a_row:,} requests in a row failed "
-                f"(last: {error}); {self.wanted - self.done:,} of {self.wanted:,} "
-                "samples are missing: repair the server, then rerun the same command to sample "
-                "the rest"
-            )
+            raise self._gone()
 
-    def finish(self) -> None:
+    def ends_lost(self) -> bool:
+        """Whether nobody answered some of the last requests, and none has succeeded since."""
+        return any(failure.is_lost for failure in self.waiting)
+
+    def finish(self, *, is_gone: bool = False) -> None:
         """Hands over what is left, and says how to ask for what failed.
 
+        Args:
+            is_gone: no server answers any longer.
         Raises:
-            EngineError: not one request succeeded.
+            EngineError: not one request succeeded, or the last ones met a server that is gone.
         """
         if self.waiting and not self.succeeded:
             raise self._none_succeed()
+        if is_gone and self.ends_lost():
+            raise self._gone()
         self._settle()
         if self.lost:
             samples = "sample" if self.lost == 1 else "samples"
@@ -143,6 +148,15 @@ class FailureTally:
             log.warning("%s failed: %s", problem_id, reason)
         elif len(self.named) == NAMED_PROBLEMS + 1:
             log.warning("samples of more problems failed; the report counts them")
+
+    def _gone(self) -> EngineError:
+        n = len(self.waiting)
+        many = "the last request" if n == 1 else f"{n:,} requests in a row"
+        return EngineError(
+            f"stopped after {many} failed (last: {self.waiting[-1].reason}); "
+            f"{self.wanted - self.done:,} of {self.wanted:,} samples are missing: repair the "
+            "server, then rerun the same command to sample the rest"
+        )
 
     def _none_succeed(self) -> EngineError:
         failed = len(self.waiting)

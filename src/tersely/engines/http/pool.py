@@ -109,17 +109,25 @@ class ServerPool:
             server.is_up = True
             log.warning("%s is back", server.url)
 
+    async def is_gone(self) -> bool:
+        """Whether not one server answers when it is asked for its models."""
+        async with self._asking() as client:
+            return not any([await self._is_there(client, server) for server in self.servers])
+
     async def close(self) -> None:
         """Ends the waiting for servers that are left out."""
         for probe in self.probes:
             probe.cancel()
         await asyncio.gather(*self.probes, return_exceptions=True)
 
+    def _asking(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            headers=headers_of(self.endpoint), timeout=PROBE_TIMEOUT_S, verify=certificates()
+        )
+
     async def _wait_for(self, server: PooledServer) -> None:
         wait_s = min(self.endpoint.backoff_s * 2 ** (server.left_out - 1), LONGEST_PROBE_WAIT_S)
-        async with httpx.AsyncClient(
-            headers=headers_of(self.endpoint), timeout=PROBE_TIMEOUT_S, verify=certificates()
-        ) as client:
+        async with self._asking() as client:
             while not server.is_up:
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_PROBE_WAIT_S)

@@ -321,7 +321,7 @@ async def _sample(
     await _work_through(run, late)
     run.repeats.warn(run.spec)
     run.retries.finish()
-    run.tally.finish()
+    await _finish(run)
 
 
 async def go_on_all(run: RequestRun, chunks: Iterator[Chunk]) -> None:
@@ -332,7 +332,7 @@ async def go_on_all(run: RequestRun, chunks: Iterator[Chunk]) -> None:
     finally:
         await run.pool.close()
     run.retries.finish()
-    run.tally.finish()
+    await _finish(run)
 
 
 async def _work_through(run: RequestRun, chunks: Iterable[Chunk]) -> None:
@@ -344,6 +344,13 @@ async def _work_through(run: RequestRun, chunks: Iterable[Chunk]) -> None:
                 group.create_task(run.work(queue))
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
+
+
+async def _finish(run: RequestRun) -> None:
+    """A server that died within the last requests is asked once more before they count as failed:
+    there may be too few of them to tell by their number."""
+    is_gone = run.tally.ends_lost() and await run.pool.is_gone()
+    run.tally.finish(is_gone=is_gone)
 
 
 def _asked_wait_s(error: BaseException) -> float:
