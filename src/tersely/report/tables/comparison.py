@@ -74,12 +74,16 @@ def choose_headline(comparison: Comparison) -> list[Measure]:
 
 
 def most_tries(comparison: Comparison) -> int:
-    """The largest k whose Pass@k rests on nearly all problems, or on as many as that of any k; 0 if
-    it is given for none."""
-    found = [m for m in comparison.measures if m.name.startswith("pass@")]
-    most = max((m.difference.n_problems for m in found), default=0)
-    enough = [m for m in found if m.difference.n_problems >= NEARLY_ALL * most]
-    return max((int(m.name[5:]) for m in enough), default=0)
+    """The largest k whose Pass@k rests on nearly as many problems as that of any k above 1; 1 where
+    there is none, and 0 where Pass@k is not given at all."""
+    problems = {
+        int(m.name[5:]): m.difference.n_problems
+        for m in comparison.measures
+        if m.name.startswith("pass@")
+    }
+    several = {k: n for k, n in problems.items() if k > 1}
+    least = NEARLY_ALL * max(several.values(), default=0)
+    return max((k for k, n in several.items() if n >= least), default=max(problems, default=0))
 
 
 def name_mean(comparison: Comparison) -> str:
