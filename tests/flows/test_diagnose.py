@@ -66,6 +66,13 @@ def test_under_way_steady_and_short_logs_say_so() -> None:
     assert nothing.stage == "The stage is not known."
 
 
+def test_one_length_alone_makes_no_line() -> None:
+    tokens_N = np.full(40, np.nan)
+    tokens_N[3] = 100
+    found = diagnose(make_log(range(40), {"tokens_mean": tokens_N, "accuracy": np.full(40, 0.5)}))
+    assert found.stage.startswith("No length adaptation is seen: length has not fallen")
+
+
 def test_a_length_that_falls_along_a_line_is_said_to_fall() -> None:
     noise_N = np.random.default_rng(0).normal(1, 0.03, 200)
     fell = diagnose(make_log(range(200), {"tokens_mean": np.linspace(4400, 1000, 200) * noise_N}))

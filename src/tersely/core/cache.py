@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+from tersely.core.errors import StorageError
+from tersely.core.storage import write_atomically
 
 
 def cached(name: str, make: Callable[[], str]) -> str:
@@ -20,9 +22,11 @@ def cached(name: str, make: Callable[[], str]) -> str:
         if digest == _digest(text):
             return text
     text = make()
-    # Without a home, or room in it, the next command makes it again.
-    with contextlib.suppress(OSError, RuntimeError):
-        _keep(file, f"{_digest(text)}\n{text}")
+    # Without a home, or room in it, the next command makes it again; and so where two commands
+    # wrote at once, since the text has to fit its digest.
+    with contextlib.suppress(OSError, StorageError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, f"{_digest(text)}\n{text}")
     return text
 
 
@@ -33,16 +37,3 @@ def _folder() -> Path:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _keep(file: Path, text: str) -> None:
-    """Whole or not at all, also where two commands write it at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=file.parent, prefix=file.name)
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as writer:
-            writer.write(text)
-        os.replace(scratch, file)
-    except BaseException:
-        os.unlink(scratch)
-        raise

@@ -47,7 +47,6 @@ EFFECTS = {
     "after_right_tokens_mean": ("tokens after the first right answer", 1),
 }
 FEWEST_OF_A_STAGE = 5
-FALLS = "length falls"
 
 
 class Diagnosis(NamedTuple):
@@ -85,7 +84,7 @@ class Diagnosis(NamedTuple):
         ]
         return "\n".join(
             [
-                f"{self.steps:,} steps, the last is {self.last_step}",
+                f"{self.steps:,} records, the last of step {self.last_step}",
                 self.stage,
                 *(f"• {effect}" for effect in self.effects),
                 *(alarms or [self.no_alarm]),
@@ -133,12 +132,7 @@ def _say_stage(log: StepLog, stages: Stages, *, errors: Sequence[str]) -> str:
         return "The stage is not known."
     last = log.step_N[-1]
     if not np.isfinite(stages.stage_end_step):
-        how = {
-            DecayShape.CONSTANT: "length is steady",
-            DecayShape.LINE: _say_line(log),
-        }.get(stages.shape, "length has not fallen by a fifth, or along no curve that is known")
-        seen = "No end of length adaptation" if how.startswith(FALLS) else "No length adaptation"
-        return f"{seen} is seen: {how} over {log.step_N.size} records."
+        return f"{_say_no_end(log, stages.shape)} over {log.step_N.size} records."
     fell = (
         f"length falls from {stages.initial_tokens:,.0f} towards {stages.plateau_tokens:,.0f} "
         f"tokens with a time constant of {stages.tau_steps:.0f} steps"
@@ -162,15 +156,23 @@ def _say_stage(log: StepLog, stages: Stages, *, errors: Sequence[str]) -> str:
     return f"{now}: {fell}; stage one ended about {end}{tail}."
 
 
-def _say_line(log: StepLog) -> str:
-    """Where a line through the lengths leads."""
+def _say_no_end(log: StepLog, shape: DecayShape) -> str:
+    """What length does where no end of a stage can be told."""
+    none = "No length adaptation is seen: length"
+    if shape is DecayShape.CONSTANT:
+        return f"{none} is steady"
+    if shape is not DecayShape.LINE:
+        return f"{none} has not fallen by a fifth, or along no curve that is known"
     tokens_N = log.columns["tokens_mean"]
     known_N = np.isfinite(tokens_N)
     slope, level = np.polyfit(log.step_N[known_N], tokens_N[known_N], 1)
     first, last = (level + slope * log.step_N[known_N][end] for end in (0, -1))
     if last > (1 - SMALLEST_FALL) * first:
-        return "length moves along a line"
-    return f"{FALLS} from {first:,.0f} to {max(last, 0):,.0f} tokens without levelling off"
+        return f"{none} moves along a line"
+    return (
+        f"No end of length adaptation is seen: length falls from {first:,.0f} to "
+        f"{max(last, 0):,.0f} tokens without levelling off"
+    )
 
 
 def _say_effects(log: StepLog, stages: Stages) -> list[str]:
