@@ -1,7 +1,13 @@
 """Logs of a few dozen records: what is lost in them is seen, and their noise is no loss."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from series import autoregression
 
 from tersely.dynamics.alarms import Severity, first_alarms
 from tersely.dynamics.log import StepLog, make_log
@@ -13,13 +19,6 @@ def moved(rows: int, start: int, length: int) -> np.ndarray:
 
 def errors(log: StepLog) -> set[str]:
     return {alarm.name for alarm in first_alarms(log) if alarm.severity is Severity.ERROR}
-
-
-def autoregression(rng: np.random.Generator, rho: float, size: int) -> np.ndarray:
-    made = [rng.normal()]
-    for white in rng.normal(0, np.sqrt(1 - rho**2), size - 1):
-        made.append(rho * made[-1] + white)
-    return np.array(made)
 
 
 @pytest.mark.parametrize("stride", [1, 10])

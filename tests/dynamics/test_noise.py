@@ -1,7 +1,13 @@
 """The noise of a column, and moves beyond it."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from series import autoregression
 
 from tersely.dynamics.log import make_log
 from tersely.dynamics.noise import ERRORS, NoisyColumn, NoisyLog
@@ -9,13 +15,6 @@ from tersely.dynamics.noise import ERRORS, NoisyColumn, NoisyLog
 
 def column(value_K: np.ndarray, **more: float) -> NoisyColumn:
     return NoisyColumn(np.arange(float(len(value_K))), np.asarray(value_K, dtype=float), **more)
-
-
-def autoregression(rng: np.random.Generator, rho: float, size: int) -> np.ndarray:
-    made = [rng.normal()]
-    for white in rng.normal(0, np.sqrt(1 - rho**2), size - 1):
-        made.append(rho * made[-1] + white)
-    return np.array(made)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tersely.core.errors import ConfigError, DataError
+from tersely.core.errors import ConfigError
 from tersely.dynamics.log import StepLog
 from tersely.readers.logged import LoggedRun
 from tersely.readers.steplogs import Writer, read_steps, recognise
@@ -303,37 +303,6 @@ def test_one_of_several_runs_may_itself_have_begun_anew(tmp_path: Path) -> None:
     assert log.step_N.tolist() == list(range(9))
     (said,) = [note for note in log.notes if "runs stand in this log" in note]
     assert "--run" not in said
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.csv", "", "is empty; give a run folder"),
-        ("a.jsonl", "[{}]", "it has no rows; give a log with a row a step"),
-        ("a.csv", f"step,loss\n{2**53},1\n", "so large that the next step is the same number"),
-        ("a.csv", "step,loss\n1.7e18,1\n", "the step (column step) is 1.7e+18"),
-        ("a.csv", "step,loss\nday 1,1\n", "the step (column step) holds 'day 1' in row 1"),
-        ("a.csv", "step,loss\n1,low\n", "loss, which holds 'low' in row 1, where one number"),
-        (
-            "a.jsonl",
-            '{"step": 1, "reward": [0, 1]}\n{"step": 2, "reward": [1, 1]}\n',
-            "reward (reward_mean), which holds '[0, 1]' in row 1",
-        ),
-        ("a.csv", "step,tokens_mean\n1,0.4\n2,0.3\n", "is never above 0.4, and a rollout has at"),
-        ("a.csv", "Wall time,Step,Value\n1.5,1,9\n", "for instance --column tokens_mean=Value"),
-        ("a.csv", "loss,kl\n1,2\n", "has no column of steps"),
-        # W&B's table of runs: a row a run.
-        ("a.csv", "Name,State,reward\na,finished,0.5\nb,crashed,0.4\n", "has no column of steps"),
-        ("a.csv", "Step,Weight,My length\n1,2,3\n", "for instance --column tokens_mean=My length"),
-    ],
-)
-def test_what_is_no_log_says_what_was_seen_and_what_to_pass(
-    tmp_path: Path, name: str, content: str, message: str
-) -> None:
-    with pytest.raises(DataError) as error:
-        read(tmp_path, content, name)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def test_a_column_of_text_is_left_out_and_said(tmp_path: Path) -> None:

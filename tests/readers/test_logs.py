@@ -264,57 +264,6 @@ def test_a_learning_rate_that_a_console_rounded_to_zero_is_not_known(tmp_path: P
     assert read(tmp_path, exact, "new.log").columns["learning_rate"].tolist() == [0.0] * 3
 
 
-OURS = "step,tokens_mean,accuracy\n"
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.csv", "", "is empty; give"),
-        ("a.jsonl", " \n", "is empty; give"),
-        ("a.txt", "Dear diary\n", "no step log that is known: it begins with 'Dear diary'"),
-        (
-            "a.csv",
-            "accuracy,tokens_mean\n0.5,9\n",
-            "has no column of steps (step, global_step, Step, ...); it",
-        ),
-        ("a.csv", "step,weight\n1,9\n", "no row with a step and a column that is known; it has"),
-        ("a.csv", OURS + "0.02,9,0.5\n", "the step (column step) is 0.02, which counts no steps"),
-        ("a.csv", OURS + "-1,9,0.5\n", "the step (column step) is -1"),
-        ("a.csv", OURS + "1,9,50\n", "divide the column by 100 if it is in percent"),
-        (
-            "a.csv",
-            "step,tokens_mean,cap_tokens\n1,5000,4096\n",
-            "tokens_mean (column tokens_mean) is 5,000 at step 1, above cap_tokens 4,096",
-        ),
-        ("a.csv", "step,entropy_mean\n1,-0.5\n", "entropy_mean is -0.5 at step 1, and must be at"),
-        (
-            "a.csv",
-            OURS + "".join(f"{s},{n},0.5\n" for s in range(5) for n in (9, 8)),
-            "5 steps stand twice and with other values, first step 0: two runs",
-        ),
-        (
-            "a.csv",
-            OURS + "".join(f"{s * 37 % 101},9,0.5\n" for s in range(1, 90)),
-            "so that it is no log of one run in the order of time",
-        ),
-        ("a.csv", OURS, "is no log of steps: it has no rows; give a log with a row a step"),
-        ("a.json", "[]", "it has no rows; give a log with a row a step"),
-        ("a.json", "{}", "it has no rows; give"),
-        ("a.json", "[{}, {}]", "it has no rows; give"),
-        ("a.json", "3", "no step log that is known"),
-        ("a.json", "[3]", "row 1 is a int, no object"),
-    ],
-)
-def test_what_is_no_log_is_refused_in_one_line(
-    tmp_path: Path, name: str, content: str, message: str
-) -> None:
-    with pytest.raises(DataError) as error:
-        read(tmp_path, content, name)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 def test_a_length_in_characters_is_refused_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="counts characters; name a column of tokens"):
         read(tmp_path, "step,n_chars\n1,9\n", columns={"tokens_mean": "n_chars"})
