@@ -10,6 +10,7 @@ from tersely.metrics.intervals import (
     estimate,
     estimate_differences,
     resample_counts,
+    sum_resamples,
 )
 
 
@@ -190,4 +191,27 @@ def test_resample_counts_are_those_of_each_resample_by_itself(problems):
     alone_RP = [np.bincount(drawn_P, minlength=problems) for drawn_P in drawn_RP]
     np.testing.assert_array_equal(
         resample_counts(problems, rng=rng(), resamples=50), np.array(alone_RP)
+    )
+
+
+@pytest.mark.parametrize("kind", [np.random.PCG64, np.random.MT19937, np.random.SFC64])
+def test_counts_drawn_again_are_the_same_and_leave_their_generator_where_it_was(kind):
+    first, again = (np.random.Generator(kind(3)) for _ in range(2))
+    one, other = (
+        [resample_counts(11, rng=generator, resamples=9) for _ in range(3)]
+        for generator in (first, again)
+    )
+    np.testing.assert_array_equal(one, other)
+    assert (one[0] != one[1]).any()
+    drawn = np.random.Generator(kind(3)).integers(11, size=(28, 11), dtype=np.int32)[27]
+    np.testing.assert_array_equal(first.integers(11, size=11, dtype=np.int32), drawn)
+    assert first.bit_generator.state["bit_generator"] == kind.__name__
+
+
+@pytest.mark.parametrize("problems", [1, 700, 300_000])
+def test_sums_of_resamples_are_one_product_whatever_is_multiplied_at_once(problems):
+    counts_RP = rng().integers(4, size=(5, problems), dtype=np.uint8)
+    values_PM = rng().random((problems, 3))
+    np.testing.assert_allclose(
+        sum_resamples(counts_RP, values_PM), counts_RP.astype(np.float64) @ values_PM, rtol=1e-13
     )

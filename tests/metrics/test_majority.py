@@ -5,13 +5,17 @@ import pytest
 from scipy.stats import hypergeom
 
 from tersely.metrics.records import NO_ANSWER, RIGHT, UNKNOWN_ANSWER
-from tersely.metrics.votes import majority_at_k
+from tersely.metrics.votes import gather_votes, majority_at_k
 
 
 def majority(votes, *, k, graded=None):
-    answer_PSB = np.array(votes)[None, :, None]
     graded_PS = np.ones((1, len(votes)), bool) if graded is None else np.array([graded], bool)
-    return float(majority_at_k(answer_PSB, graded_PS, k=k)[0, 0])
+    return float(majority_at_k(in_one_box(np.array([votes]), graded_PS), k=k)[0])
+
+
+def in_one_box(answer_PS, graded_PS):
+    box = gather_votes(answer_PS, graded_PS, np.ones((*answer_PS.shape, 1), bool))
+    return box._replace(which_N=box.which_N[:, 0], unknown_N=box.unknown_N[:, 0])
 
 
 def by_hand(votes, k):
@@ -52,11 +56,10 @@ def test_majority_is_the_mean_over_subsets():
 
 def test_rows_of_votes_do_not_mix_and_ungraded_samples_do_not_vote():
     # the second problem's ungraded wrong votes would win; without them the right ones do.
-    answer_PSB = np.array([[7, 7, 0], [5, 5, 0]])[:, :, None]
-    graded_PS = np.array([[1, 1, 1], [0, 0, 1]], dtype=bool)
-    values = majority_at_k(answer_PSB, graded_PS, k=1)[:, 0]
-    assert values == pytest.approx([1 / 3, 1.0])
-    assert np.isnan(majority_at_k(answer_PSB, graded_PS, k=2)[1, 0])
+    answer_PS = np.array([[7, 7, 0], [5, 5, 0]])
+    box = in_one_box(answer_PS, np.array([[1, 1, 1], [0, 0, 1]], dtype=bool))
+    assert majority_at_k(box, k=1) == pytest.approx([1 / 3, 1.0])
+    assert np.isnan(majority_at_k(box, k=2)[1])
 
 
 def test_an_unknown_wrong_answer_or_too_few_samples_are_undefined():
@@ -80,8 +83,8 @@ def test_many_subsets_are_all_counted():
 def test_the_same_votes_have_the_same_value_whatever_stands_beside_them():
     votes = np.array([0] * 7 + [5] * 6 + [9] * 3)
     alone = majority(votes.tolist(), k=8)
-    among = np.stack([np.zeros(16, dtype=np.int64), votes, np.full(16, 5)])[:, :, None]
-    together = majority_at_k(among, np.ones((3, 16), dtype=bool), k=8)[:, 0]
+    among = np.stack([np.zeros(16, dtype=np.int64), votes, np.full(16, 5)])
+    together = majority_at_k(in_one_box(among, np.ones((3, 16), dtype=bool)), k=8)
     assert together.tolist() == pytest.approx([1.0, alone, 0.0])
 
 
@@ -95,3 +98,19 @@ def test_more_subsets_than_a_float_counts_are_weighed_all_the_same():
     assert majority(votes, k=550) == pytest.approx(exact, rel=1e-11)
     assert majority(votes, k=1) == pytest.approx(553 / 1100)
     assert majority(votes, k=1100) == 1.0
+
+
+def test_at_each_budget_only_the_answers_in_time_are_votes():
+    rng = np.random.default_rng(1)
+    answer_PS = rng.choice(
+        [RIGHT, NO_ANSWER, UNKNOWN_ANSWER, 3, 4], (40, 5), p=np.array([3, 1, 1, 3, 2]) / 10
+    )
+    graded_PS, in_time_PSB = rng.random((40, 5)) < 0.9, rng.random((40, 5, 3)) < 0.6
+    for k in (1, 2, 3):
+        got_PB = majority_at_k(gather_votes(answer_PS, graded_PS, in_time_PSB), k=k)
+        for p, b in np.ndindex(40, 3):
+            said = np.where(in_time_PSB[p, :, b], answer_PS[p], NO_ANSWER)[graded_PS[p]].tolist()
+            if len(said) < k or UNKNOWN_ANSWER in said:
+                assert np.isnan(got_PB[p, b])
+            else:
+                assert got_PB[p, b] == pytest.approx(by_hand(said, k))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tersely.metrics.passk import (
+    count_tries,
     estimate_pass_at_k,
     g_pass_at_k,
     mean_at_k,
@@ -40,21 +41,23 @@ def test_large_n_neither_overflows_nor_loses_the_small_chance():
 
 def test_more_tries_than_graded_samples_is_undefined():
     hits_PSB = np.array([[1.0, 0.0, np.nan]]).reshape(1, 3, 1)
-    assert np.isnan(pass_at_k(hits_PSB, k=3))
-    assert np.isnan(mean_at_k(hits_PSB, k=3))
-    assert pass_at_k(hits_PSB, k=2) == 1.0
-    assert mean_at_k(hits_PSB, k=2) == 0.5
-    assert np.isnan(pass_at_k(np.full((1, 3, 1), np.nan), k=1))
+    tries = count_tries(hits_PSB)
+    assert np.isnan(pass_at_k(tries, k=3))
+    assert np.isnan(mean_at_k(tries, k=3))
+    assert pass_at_k(tries, k=2) == 1.0
+    assert mean_at_k(tries, k=2) == 0.5
+    assert np.isnan(pass_at_k(count_tries(np.full((1, 3, 1), np.nan)), k=1))
 
 
 def test_pass_at_one_is_mean_at_one():
     hits_PSB = np.random.default_rng(0).integers(0, 2, size=(6, 5, 3)).astype(float)
-    np.testing.assert_allclose(pass_at_k(hits_PSB, k=1), mean_at_k(hits_PSB, k=1))
-    np.testing.assert_array_equal(pass_at_k(hits_PSB, k=5), hits_PSB.max(axis=1))
+    tries = count_tries(hits_PSB)
+    np.testing.assert_allclose(pass_at_k(tries, k=1), mean_at_k(tries, k=1))
+    np.testing.assert_array_equal(pass_at_k(tries, k=5), hits_PSB.max(axis=1))
 
 
 def hits_of(n, c):
-    return np.array([1.0] * c + [0.0] * (n - c)).reshape(1, n, 1)
+    return count_tries(np.array([1.0] * c + [0.0] * (n - c)).reshape(1, n, 1))
 
 
 def test_golden_pass_hat_k_and_g_pass_at_k():
@@ -83,15 +86,16 @@ def test_g_pass_runs_from_pass_at_k_to_pass_hat_k():
     rng = np.random.default_rng(1)
     hits_PSB = rng.integers(0, 2, size=(9, 7, 2)).astype(float)
     hits_PSB[2, 3] = np.nan
+    tries = count_tries(hits_PSB)
     for k in (1, 3, 7):
-        low = g_pass_at_k(hits_PSB, k=k, threshold=0.0)
-        np.testing.assert_allclose(low, pass_at_k(hits_PSB, k=k))
-        high = g_pass_at_k(hits_PSB, k=k, threshold=1.0)
-        np.testing.assert_allclose(high, pass_hat_k(hits_PSB, k=k))
-        middle = g_pass_at_k(hits_PSB, k=k, threshold=0.5)
+        low = g_pass_at_k(tries, k=k, threshold=0.0)
+        np.testing.assert_allclose(low, pass_at_k(tries, k=k))
+        high = g_pass_at_k(tries, k=k, threshold=1.0)
+        np.testing.assert_allclose(high, pass_hat_k(tries, k=k))
+        middle = g_pass_at_k(tries, k=k, threshold=0.5)
         assert (np.nan_to_num(low - middle) >= 0).all()
         assert (np.nan_to_num(middle - high) >= 0).all()
-    assert np.isnan(pass_hat_k(hits_PSB, k=7)[2]).all()
+    assert np.isnan(pass_hat_k(tries, k=7)[2]).all()
 
 
 def test_a_share_a_rounding_error_above_a_whole_number_asks_for_no_more():
@@ -113,4 +117,14 @@ def test_a_threshold_outside_its_range_is_refused():
 def test_k_below_one_is_refused():
     for measure in (mean_at_k, pass_at_k, pass_hat_k):
         with pytest.raises(ValueError, match="k is 0"):
-            measure(np.ones((1, 1, 1)), k=0)
+            measure(hits_of(1, 1), k=0)
+
+
+def test_tries_are_each_problem_s_graded_samples_and_hits():
+    rng = np.random.default_rng(2)
+    hits_PSB = rng.choice([0.0, 1.0, np.nan], size=(11, 4, 3))
+    n_U, hits_U, which_PB = count_tries(hits_PSB)
+    for p, b in itertools.product(range(11), range(3)):
+        known = [hit for hit in hits_PSB[p, :, b].tolist() if hit == hit]
+        at = which_PB[p, b]
+        assert (n_U[at], hits_U[at]) == (len(known), sum(known))

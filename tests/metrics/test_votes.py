@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import hypergeom
 
 from tersely.metrics.records import NO_ANSWER, RIGHT, UNKNOWN_ANSWER, SampleTable, cut_at
-from tersely.metrics.votes import Ballots, cast, expect_majority, majority_at_k
+from tersely.metrics.votes import Ballots, cast, expect_majority, gather_votes, majority_at_k
 
 CAP = 100
 
@@ -71,8 +71,9 @@ def test_votes_are_majority_at_k_of_the_records_cut_at_the_cap():
     table = draw(9, problems=40)
     for cap, votes, found in cast(table, caps=[30, 70, CAP], votes=[1, 2, 3, 5]):
         cut = cut_at(table, cap_tokens=cap)
-        right_PSB = np.where(cut.correct_PS, RIGHT, cut.answer_PS)[:, :, None]
-        known = majority_at_k(right_PSB, cut.graded_PS, k=votes)[:, 0]
+        right_PS = np.where(cut.correct_PS, RIGHT, cut.answer_PS)
+        box = gather_votes(right_PS, cut.graded_PS, np.ones((*right_PS.shape, 1), dtype=bool))
+        known = majority_at_k(box, k=votes)[:, 0]
         assert found.right_P == pytest.approx(known, nan_ok=True)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tersely.metrics.budgets import score_budgets
-from tersely.metrics.passk import mean_at_k, pass_at_k
+from tersely.metrics.passk import Tries, count_tries, mean_at_k, pass_at_k
 from tersely.metrics.records import SampleTable, tabulate
 from tersely.readers.archive import Archive
 from tersely.readers.formats import Options, read
@@ -25,20 +25,22 @@ def results(folder: Path) -> dict[str, dict[str, float]]:
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))["results"]
 
 
-def peers_hits(table: SampleTable) -> np.ndarray:
+def peers_hits(table: SampleTable) -> Tries:
     """Right or not, whether or not it ended by itself; one budget."""
-    return np.where(table.graded_PS, table.correct_PS, np.nan)[:, :, None].astype(np.float64)
+    hits_PS = np.where(table.graded_PS, table.correct_PS, np.nan)
+    return count_tries(hits_PS[:, :, None].astype(np.float64))
 
 
-def our_hits(table: SampleTable) -> np.ndarray:
-    return score_budgets(
+def our_hits(table: SampleTable) -> Tries:
+    scored = score_budgets(
         table.correct_PS,
         table.finished_PS,
         table.tokens_PS,
         table.graded_PS,
         budgets_B=np.array([table.cap_tokens]),
         cap_tokens=table.cap_tokens,
-    ).hits_PSB
+    )
+    return count_tries(scored.hits_PSB)
 
 
 def lighteval_table() -> SampleTable:
@@ -48,10 +50,10 @@ def lighteval_table() -> SampleTable:
 
 @pytest.mark.parametrize("hits", [peers_hits, our_hits])
 def test_lighteval_mean_and_pass_at_k_are_ours(hits) -> None:  # type: ignore[no-untyped-def]
-    hits_PSB, theirs = hits(lighteval_table()), results(LIGHTEVAL)["lab|0"]
-    assert mean_at_k(hits_PSB, k=4).mean() == pytest.approx(theirs["avg@n:n=4"], **CLOSE)
-    assert pass_at_k(hits_PSB, k=2).mean() == pytest.approx(theirs["pass@k:k=2&n=4"], **CLOSE)
-    assert pass_at_k(hits_PSB, k=4).mean() == pytest.approx(theirs["pass@k:k=4&n=4"], **CLOSE)
+    tries, theirs = hits(lighteval_table()), results(LIGHTEVAL)["lab|0"]
+    assert mean_at_k(tries, k=4).mean() == pytest.approx(theirs["avg@n:n=4"], **CLOSE)
+    assert pass_at_k(tries, k=2).mean() == pytest.approx(theirs["pass@k:k=2&n=4"], **CLOSE)
+    assert pass_at_k(tries, k=4).mean() == pytest.approx(theirs["pass@k:k=4&n=4"], **CLOSE)
 
 
 def test_lighteval_accuracy_of_single_samples_is_ours() -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from tersely.metrics.allpairs import PairDifference, compare_all_pairs
 from tersely.metrics.intervals import Interval, Sums, estimate, resample_counts
@@ -202,7 +202,7 @@ def _judge_level(
     pairs: Sequence[LengthPair],
     *,
     thinking: bool,
-    counts_RP: Float[np.ndarray, "R P"],
+    counts_RP: UInt8[np.ndarray, "R P"],
 ) -> LevelAdherence:
     level, budget = levels[place], levels[place].budget_tokens
     counted = CountedTokens.THINKING if thinking else CountedTokens.ALL
@@ -243,7 +243,7 @@ def _judge_level(
 
 
 def _share_over(
-    held_PS: Float[np.ndarray, "P S"], budget: int, counts_RP: Float[np.ndarray, "R P"]
+    held_PS: Float[np.ndarray, "P S"], budget: int, counts_RP: UInt8[np.ndarray, "R P"]
 ) -> Interval:
     over_PS = np.where(np.isnan(held_PS), np.nan, held_PS > budget)
     return _estimate(over_PS, counts_RP, share=True)
@@ -317,7 +317,7 @@ def _share(level: LevelSamples, which_PS: Bool[np.ndarray, "P S"]) -> float:
 
 def _estimate(
     values_PS: Float[np.ndarray, "P S"],
-    counts_RP: Float[np.ndarray, "R P"],
+    counts_RP: UInt8[np.ndarray, "R P"],
     *,
     share: bool = False,
 ) -> Interval:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from tersely.core.order import natural
 from tersely.metrics.budgets import Protocol
@@ -266,7 +266,7 @@ def _is_averaged(quantity: Quantity) -> bool:
 
 
 def _rows(
-    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, chance: ByChance
+    before: Sheet, after: Sheet, counts_RP: UInt8[np.ndarray, "R P"], *, chance: ByChance
 ) -> list[Measure]:
     shares_M = shares(before.quantities)
     levels = [
@@ -289,7 +289,7 @@ def _rows(
 def _composite_rows(
     before: Sheet,
     after: Sheet,
-    counts_RP: Float[np.ndarray, "R P"],
+    counts_RP: UInt8[np.ndarray, "R P"],
     *,
     chance: ByChance,
     budgets: Sequence[int],
@@ -326,7 +326,7 @@ def _composite_rows(
 def _token_ratio(
     before: Sheet,
     after: Sheet,
-    counts_RP: Float[np.ndarray, "R P"],
+    counts_RP: UInt8[np.ndarray, "R P"],
     *,
     tables: tuple[SampleTable, SampleTable],
     rng: np.random.Generator,
@@ -345,7 +345,7 @@ def _token_ratio(
 
 
 def _aes(
-    before: Sheet, after: Sheet, counts_RP: Float[np.ndarray, "R P"], *, chance: ByChance
+    before: Sheet, after: Sheet, counts_RP: UInt8[np.ndarray, "R P"], *, chance: ByChance
 ) -> tuple[Interval, float]:
     """AES with weights 1, 3, 5 at the cap, from mean tokens and accuracy; and its p."""
     columns = [before.column(AT_CAP), before.column("mean tokens")]

@@ -9,10 +9,12 @@ size of the clusters, since a bootstrap has no width when all problems agree and
 little near 0 and 1. Fewer than two problems → no interval (NaN).
 """
 
+import pickle
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from scipy.special import ndtr, stdtrit
 
 RESAMPLES = 2000
@@ -51,25 +53,63 @@ def averages(values_PM: Float[np.ndarray, "P M"]) -> Sums:
 
 # Counts that are made at once: half a megabyte with their draws.
 CACHED_COUNTS = 2**15
+# Rows of them that are multiplied at once, as floats.
+PRODUCT_COUNTS = 2**18
+# Counts that are kept for the next evaluation of as many problems, and how often.
+KEPT_COUNTS, KEPT = 2**23, 8
 
 
 def resample_counts(
     problems: int, *, rng: np.random.Generator, resamples: int = RESAMPLES
-) -> Float[np.ndarray, "R P"]:
-    """How often each problem is drawn in each resample; rows sum to the number of problems."""
+) -> UInt8[np.ndarray, "R P"]:
+    """How often each problem is drawn in each resample; rows sum to the number of problems.
+
+    More than 255 draws of one problem, which have a chance of 1e-507, would not fit.
+    """
+    if problems * resamples > KEPT_COUNTS:
+        return _count(problems, resamples, rng)
+    counts_RP, after = _recount(problems, resamples, pickle.dumps(rng.bit_generator.state))
+    rng.bit_generator.state = pickle.loads(after)
+    return counts_RP
+
+
+@lru_cache(maxsize=KEPT)
+def _recount(problems: int, resamples: int, state: bytes) -> tuple[np.ndarray, bytes]:
+    """The counts that a generator in that state draws, and its state after them."""
+    before = pickle.loads(state)
+    bits = getattr(np.random, before["bit_generator"])()
+    bits.state = before
+    counts_RP = _count(problems, resamples, np.random.Generator(bits))
+    counts_RP.flags.writeable = False
+    return counts_RP, pickle.dumps(bits.state)
+
+
+def _count(problems: int, resamples: int, rng: np.random.Generator) -> UInt8[np.ndarray, "R P"]:
+    counts_RP = np.empty((resamples, problems), dtype=np.uint8)
     if problems == 0:
-        return np.zeros((resamples, 0))
-    drawn_RP = rng.integers(problems, size=(resamples, problems), dtype=np.int32)
-    counts_RP = np.empty((resamples, problems))
+        return counts_RP
     # So few rows at a time that all of it stays in the processor's cache.
     rows = max(1, CACHED_COUNTS // problems)
     for at in range(0, resamples, rows):
-        cells_BP = (
-            drawn_RP[at : at + rows] + problems * np.arange(min(rows, resamples - at))[:, None]
+        drawn_BP = rng.integers(
+            problems, size=(min(rows, resamples - at), problems), dtype=np.int32
         )
+        cells_BP = drawn_BP + problems * np.arange(len(drawn_BP))[:, None]
         made = np.bincount(cells_BP.ravel(), minlength=cells_BP.size)
         counts_RP[at : at + rows] = made.reshape(cells_BP.shape)
     return counts_RP
+
+
+def sum_resamples(
+    counts_RP: UInt8[np.ndarray, "R P"], values_PM: Float[np.ndarray, "P M"]
+) -> Float[np.ndarray, "R M"]:
+    """``counts_RP @ values_PM``, the sums of every resample, some rows at a time."""
+    out_RM = np.empty((len(counts_RP), values_PM.shape[1]))
+    rows = max(1, PRODUCT_COUNTS // max(len(values_PM), 1))
+    for at in range(0, len(counts_RP), rows):
+        some_BP = counts_RP[at : at + rows].astype(np.float64)
+        np.matmul(some_BP, values_PM, out=out_RM[at : at + rows])
+    return out_RM
 
 
 def evaluate(sums: Sums) -> Float[np.ndarray, " M"]:
@@ -77,10 +117,10 @@ def evaluate(sums: Sums) -> Float[np.ndarray, " M"]:
     return _divide(sums.a_PM.sum(axis=0), sums.b_PM.sum(axis=0))
 
 
-def draw(counts_RP: Float[np.ndarray, "R P"], sums: Sums) -> Float[np.ndarray, "R M"]:
+def draw(counts_RP: UInt8[np.ndarray, "R P"], sums: Sums) -> Float[np.ndarray, "R M"]:
     """The statistics of every resample; NaN where a resample's denominator is zero."""
     # One product reads the counts, by far the largest array, once.
-    a_RM, b_RM = np.hsplit(counts_RP @ np.hstack([sums.a_PM, sums.b_PM]), 2)
+    a_RM, b_RM = np.hsplit(sum_resamples(counts_RP, np.hstack([sums.a_PM, sums.b_PM])), 2)
     return _divide(a_RM, b_RM)
 
 
@@ -97,7 +137,7 @@ def estimate(
     *,
     shares_M: Bool[np.ndarray, " M"],
     n_samples_M: Int[np.ndarray, " M"],
-    counts_RP: Float[np.ndarray, "R P"],
+    counts_RP: UInt8[np.ndarray, "R P"],
     level: float = LEVEL,
 ) -> list[Interval]:
     """Interval of each statistic. ``shares_M``: it lies in [0, 1] whatever is drawn."""
@@ -122,7 +162,7 @@ def estimate_differences(
     *,
     shares_M: Bool[np.ndarray, " M"],
     n_samples_M: Int[np.ndarray, " M"],
-    counts_RP: Float[np.ndarray, "R P"],
+    counts_RP: UInt8[np.ndarray, "R P"],
 ) -> list[Interval]:
     """Intervals of after - before; both see the same resampled problems.
 

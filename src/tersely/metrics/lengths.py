@@ -130,7 +130,7 @@ def summarise_lengths(
     )
     return LengthSummary(
         among=among,
-        quantiles=tuple(_quantile(tokens_PS, among_PS, tokens_N, q) for q in quantiles_Q),
+        quantiles=_quantiles(tokens_PS, among_PS, tokens_N, np.array(quantiles_Q)),
         grid_X=grid_X,
         cdf_X=cdf_X,
         n_samples=tokens_N.size,
@@ -138,24 +138,30 @@ def summarise_lengths(
     )
 
 
-def _quantile(
+def _quantiles(
     tokens_PS: Int[np.ndarray, "P S"],
     among_PS: Bool[np.ndarray, "P S"],
     sorted_N: Float[np.ndarray, " N"],
-    q: float,
-) -> Interval:
+    q_Q: Float[np.ndarray, " Q"],
+) -> tuple[Interval, ...]:
+    n_samples = sorted_N.size
+    if not n_samples:
+        return (Interval(np.nan, np.nan, np.nan, 0, 0),) * len(q_Q)
     count_P = among_PS.sum(axis=1).astype(np.float64)
     n_problems = int((count_P > 0).sum())
-    if not sorted_N.size:
-        return Interval(np.nan, np.nan, np.nan, 0, 0)
-    value = float(read_quantiles(sorted_N, np.array([q]))[0])
-    if n_problems < 2:
-        return Interval(value, np.nan, np.nan, n_problems, sorted_N.size)
-    below_P = (among_PS & (tokens_PS <= value)).sum(axis=1).astype(np.float64)
-    error = float(clustered_errors(Sums(below_P[:, None], count_P[:, None]))[0])
-    reach = float(stdtrit(n_problems - 1, 1 - (1 - LEVEL) / 2)) * error
-    low, high = read_quantiles(sorted_N, np.clip([q - reach, q + reach], 0.0, 1.0)).tolist()
-    return Interval(value, low, high, n_problems, sorted_N.size)
+    value_Q = read_quantiles(sorted_N, q_Q)
+    low_Q = high_Q = np.full(len(q_Q), np.nan)
+    if n_problems >= 2:
+        below_PQ = np.stack(
+            [(among_PS & (tokens_PS <= value)).sum(axis=1) for value in value_Q], axis=1
+        ).astype(np.float64)
+        count_PQ = np.broadcast_to(count_P[:, None], below_PQ.shape)
+        errors_Q = clustered_errors(Sums(below_PQ, count_PQ))
+        reach_Q = float(stdtrit(n_problems - 1, 1 - (1 - LEVEL) / 2)) * errors_Q
+        low_Q = read_quantiles(sorted_N, np.clip(q_Q - reach_Q, 0.0, 1.0))
+        high_Q = read_quantiles(sorted_N, np.clip(q_Q + reach_Q, 0.0, 1.0))
+    columns = (value_Q.tolist(), low_Q.tolist(), high_Q.tolist())
+    return tuple(Interval(*ends, n_problems, n_samples) for ends in zip(*columns, strict=True))
 
 
 def read_quantiles(

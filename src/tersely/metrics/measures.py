@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from tersely.core.errors import ConfigError
 from tersely.core.order import natural
@@ -30,10 +30,10 @@ from tersely.metrics.intervals import (
     resample_counts,
 )
 from tersely.metrics.lengths import SETS, Among, LengthSummary, lengths_of, summarise_lengths
-from tersely.metrics.passk import g_pass_at_k, mean_at_k, pass_at_k, pass_hat_k
-from tersely.metrics.records import NO_ANSWER, BudgetOf, SampleTable, select
+from tersely.metrics.passk import count_tries, g_pass_at_k, mean_at_k, pass_at_k, pass_hat_k
+from tersely.metrics.records import BudgetOf, SampleTable, select
 from tersely.metrics.significance import minimum_detectable, resampling_error
-from tersely.metrics.votes import majority_at_k
+from tersely.metrics.votes import Box, gather_votes, majority_at_k
 from tersely.metrics.windows import ShortCut, Window, find_short_cuts, find_window
 
 G_PASS_THRESHOLD = 0.5
@@ -272,21 +272,21 @@ def _by_budget(
     protocol: Protocol,
 ) -> Sheet:
     """Accuracy, and what k tries give, at each budget."""
-    most = hits.hits_PSB.shape[1]
+    most, tries = hits.hits_PSB.shape[1], count_tries(hits.hits_PSB)
     values: list[tuple[str, Float[np.ndarray, "P B"]]] = [
         ("accuracy", hits.accuracy_PB),
-        (f"mean@{most}", mean_at_k(hits.hits_PSB, k=most)),
+        (f"mean@{most}", mean_at_k(tries, k=most)),
     ]
-    values += [(f"pass@{k}", pass_at_k(hits.hits_PSB, k=k)) for k in ks]
+    values += [(f"pass@{k}", pass_at_k(tries, k=k)) for k in ks]
+    box = _votes(table, hits, protocol=protocol)
     for k in ks if most > 1 else ():
         if k == 1:
             continue
-        values.append((f"pass^{k}", pass_hat_k(hits.hits_PSB, k=k)))
+        values.append((f"pass^{k}", pass_hat_k(tries, k=k)))
         name = f"g-pass@{k} ({G_PASS_THRESHOLD:g})"
-        values.append((name, g_pass_at_k(hits.hits_PSB, k=k, threshold=G_PASS_THRESHOLD)))
-        votes_PSB = _votes(table, hits, protocol=protocol)
-        if votes_PSB is not None:
-            value_PB = majority_at_k(votes_PSB, table.graded_PS, k=k)
+        values.append((name, g_pass_at_k(tries, k=k, threshold=G_PASS_THRESHOLD)))
+        if box is not None:
+            value_PB = majority_at_k(box, k=k)
             # A mean over the problems whose votes happen to be known would mislead: these are
             # the ones that all samples solve.
             whole_B = (np.isnan(value_PB) == np.isnan(values[-1][1])).all(axis=0)
@@ -303,14 +303,12 @@ def _by_budget(
     )
 
 
-def _votes(
-    table: SampleTable, hits: BudgetHits, *, protocol: Protocol
-) -> Int[np.ndarray, "P S B"] | None:
-    """Answers that stand within each budget; None where they are not known."""
+def _votes(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Box | None:
+    """The answers that stand within each budget; None where they are not known."""
     if table.answer_PS is None or protocol is not Protocol.FINISHED:
         return None
     in_time_PSB = table.finished_PS[:, :, None] & (table.spent_PS[:, :, None] <= hits.budgets_B)
-    return np.where(in_time_PSB, table.answer_PS[:, :, None], NO_ANSWER)
+    return gather_votes(table.answer_PS, table.graded_PS, in_time_PSB)
 
 
 def _scores(table: SampleTable, hits: BudgetHits, *, protocol: Protocol) -> Sheet:
@@ -385,11 +383,13 @@ def _detectable(table: SampleTable, budget_tokens: int, protocol: Protocol) -> f
     return least if least > 0 else np.nan
 
 
-def _ock(sheet: Sheet, counts_RP: Float[np.ndarray, "R P"]) -> Measured:
+def _ock(sheet: Sheet, counts_RP: UInt8[np.ndarray, "R P"]) -> Measured:
     n_problems = int((sheet.sums.b_PM[:, sheet.column("mean tokens")] > 0).sum())
-    draws_R1 = ock_column(draw(counts_RP, sheet.sums), sheet)[:, None]
+    needed = [sheet.column(AT_CAP), sheet.column("mean tokens")]
+    sums = Sums(sheet.sums.a_PM[:, needed], sheet.sums.b_PM[:, needed])
+    draws_R1 = ock_score(*draw(counts_RP, sums).T)[:, None]
     low_1, high_1 = expanded_percentiles(draws_R1, n_problems_M=np.array([n_problems]))
-    value = float(ock_column(evaluate(sheet.sums)[None], sheet)[0])
+    value = float(ock_score(*evaluate(sums)[:, None])[0])
     n_samples = int(sheet.n_samples_M[sheet.column("mean tokens")])
     return Measured(
         Quantity("OckScore", Unit.POINTS),

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.chance import resample
@@ -138,7 +138,7 @@ def _beyond_chance(
 
 
 def _estimate(
-    axes: Sums, table: SampleTable, counts_RP: Float[np.ndarray, "R P"]
+    axes: Sums, table: SampleTable, counts_RP: UInt8[np.ndarray, "R P"]
 ) -> list[Interval]:
     n_budgets = axes.a_PM.shape[1] // 2
     return estimate(

@@ -168,9 +168,10 @@ def arrange(samples: Samples) -> SampleTable:
     shape = (len(samples.keys), int(counts_P.max()))
 
     def spread(values_N: np.ndarray, fill: int | bool) -> np.ndarray:
-        out = np.full(shape + values_N.shape[1:], fill, dtype=values_N.dtype)
-        out[row_N, place_N] = values_N[order_N]
-        return out
+        # The samples of a problem do not lie together: sums over them then add up long rows.
+        out = np.full((shape[1], shape[0], *values_N.shape[1:]), fill, dtype=values_N.dtype)
+        out[place_N, row_N] = values_N[order_N]
+        return np.swapaxes(out, 0, 1)
 
     with_prefixes = samples.prefix_budgets_C.size > 0
     answers = set(samples.answer_N[samples.graded_N].tolist())

@@ -15,7 +15,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import stdtr, stdtrit
 
-from tersely.metrics.intervals import LEVEL, Interval, Sums, averages, estimate, resample_counts
+from tersely.metrics.intervals import (
+    LEVEL,
+    Interval,
+    Sums,
+    averages,
+    estimate,
+    resample_counts,
+    sum_resamples,
+)
 from tersely.metrics.serving import ServingGrid, ServingSetting
 
 DRAWS = 4000
@@ -83,8 +91,8 @@ def _resample_largest(
     """The largest absolute t-value of each resample of problems."""
     problems = len(influence_PM)
     counts_RP = resample_counts(problems, rng=rng, resamples=RESAMPLES)
-    mean_RM = counts_RP @ influence_PM / problems
-    variance_RM = np.maximum(counts_RP @ influence_PM**2 / problems - mean_RM**2, 0.0)
+    mean_RM = sum_resamples(counts_RP, influence_PM) / problems
+    variance_RM = np.maximum(sum_resamples(counts_RP, influence_PM**2) / problems - mean_RM**2, 0.0)
     error_RM = np.sqrt(variance_RM / (problems - 1))
     # A resample in which nothing varies says nothing about how far a t-value may go.
     told_RM = error_RM > TINY * np.sqrt((influence_PM**2).mean(axis=0))
@@ -191,7 +199,7 @@ def bound_shares(
         sums,
         shares_M=np.ones(settings, dtype=bool),
         n_samples_M=n_samples_M,
-        counts_RP=np.zeros((0, problems)),
+        counts_RP=np.zeros((0, problems), dtype=np.uint8),
         level=level,
     )
     if np.isnan(critical):

@@ -74,17 +74,51 @@ def cast(
             if k == 1 or box is None:
                 yield cap_tokens, k, Cast(_score_alone(table, cap_tokens), mean_P, longest_P)
                 continue
-            won_P = expect_majority(box.kinds, votes=k)[box.which_P]
-            won_P[box.unknown_P] = np.nan
+            won_P = majority_at_k(box, k=k)
             yield cap_tokens, k, Cast(won_P, np.where(n_P >= k, k * mean_P, np.nan), longest_P)
 
 
-def majority_at_k(
-    answer_PSB: Int[np.ndarray, "P S B"],
+class Box(NamedTuple):
+    """The kinds of ballots that there are, which of them each problem has, and where votes are not
+    known.
+
+    Args:
+        which_N, unknown_N: of problems, or of problems at budgets.
+    """
+
+    kinds: Ballots
+    which_N: Int[np.ndarray, "*N"]
+    unknown_N: Bool[np.ndarray, "*N"]
+
+
+def gather_votes(
+    answer_PS: Int[np.ndarray, "P S"],
     graded_PS: Bool[np.ndarray, "P S"],
-    *,
-    k: int,
-) -> Float[np.ndarray, "P B"]:
+    in_time_PSB: Bool[np.ndarray, "P S B"],
+) -> Box:
+    """What the samples of each problem say at each budget; what is not in time says nothing.
+
+    Args:
+        answer_PS: RIGHT, NO_ANSWER, UNKNOWN_ANSWER or a code >= 1 for each wrong answer.
+    """
+    named = _name_answers(np.where(graded_PS, answer_PS, NO_ANSWER))
+    voting_PSB = in_time_PSB & graded_PS[:, :, None]
+    right_PSB = voting_PSB & (answer_PS == RIGHT)[:, :, None]
+    unknown_PSB = voting_PSB & named.unknown_PS[:, :, None]
+    wrong_PSB = voting_PSB & (named.place_PS < named.width)[:, :, None]
+    problems, _, budgets = in_time_PSB.shape
+    sizes = [_size_wrong(named, wrong_PSB[..., b]) for b in range(budgets)]
+    box = _box(
+        right_PSB.sum(axis=1).ravel(),
+        np.repeat(graded_PS.sum(axis=1), budgets),
+        np.stack(sizes, axis=1).reshape(problems * budgets, named.width),
+        unknown_P=unknown_PSB.any(axis=1).ravel(),
+    )
+    shape = problems, budgets
+    return Box(box.kinds, box.which_N.reshape(shape), box.unknown_N.reshape(shape))
+
+
+def majority_at_k(box: Box, *, k: int) -> Float[np.ndarray, "*N"]:
     """Chance that the most frequent answer among k of the n graded samples is right.
 
     The mean over all subsets of k samples. Samples without an answer do not vote; of tied answers
@@ -93,27 +127,13 @@ def majority_at_k(
     arXiv:2203.11171 (self-consistency).
 
     Args:
-        answer_PSB: RIGHT, NO_ANSWER, UNKNOWN_ANSWER or a code >= 1 for each wrong answer.
         k: votes, >= 1.
     Raises:
         ValueError: if k is below 1.
     """
     if k < 1:
         raise ValueError(f"k is {k}, but must be at least 1")
-    problems, samples, budgets = answer_PSB.shape
-    answer_NS = np.moveaxis(answer_PSB, 2, 1).reshape(-1, samples)
-    graded_NS = np.repeat(graded_PS, budgets, axis=0)
-    wrong_NS = graded_NS & (answer_NS > 0)
-    named = _name_answers(np.where(wrong_NS, answer_NS, NO_ANSWER))
-    box = _box(
-        (graded_NS & (answer_NS == RIGHT)).sum(axis=1),
-        graded_NS.sum(axis=1),
-        _size_wrong(named, wrong_NS),
-        unknown_P=(graded_NS & (answer_NS == UNKNOWN_ANSWER)).any(axis=1),
-    )
-    won_N = expect_majority(box.kinds, votes=k)[box.which_P]
-    won_N[box.unknown_P] = np.nan
-    return np.asarray(won_N.reshape(problems, budgets))
+    return np.where(box.unknown_N, np.nan, expect_majority(box.kinds, votes=k)[box.which_N])
 
 
 def expect_majority(ballots: Ballots, *, votes: int) -> Float[np.ndarray, " N"]:
@@ -203,15 +223,6 @@ def _share_wins(
     return np.asarray(np.einsum("t,tdu,du->u", shares_T, won_TDU, left_DU))
 
 
-class _Box(NamedTuple):
-    """The kinds of ballots that there are, which of them each problem has, and where votes are not
-    known."""
-
-    kinds: Ballots
-    which_P: Int[np.ndarray, " P"]
-    unknown_P: Bool[np.ndarray, " P"]
-
-
 class _NamedAnswers(NamedTuple):
     """Each sample's wrong answer, numbered from 0 within its problem; ``width`` where it has none.
 
@@ -254,7 +265,7 @@ def _name_answers(answer_PS: Int[np.ndarray, "P S"]) -> _NamedAnswers:
     return _NamedAnswers(back_PS, answer_PS == UNKNOWN_ANSWER, width)
 
 
-def _fill_box(table: SampleTable, named: _NamedAnswers, *, cap_tokens: int) -> _Box:
+def _fill_box(table: SampleTable, named: _NamedAnswers, *, cap_tokens: int) -> Box:
     in_time_PS = _in_time(table, cap_tokens)
     voting_PS = in_time_PS & ~table.correct_PS & (named.place_PS < named.width)
     return _box(
@@ -279,13 +290,13 @@ def _box(
     size_PW: Int[np.ndarray, "P W"],
     *,
     unknown_P: Bool[np.ndarray, " P"],
-) -> _Box:
+) -> Box:
     """The kinds of ballots; of n samples, those that are neither right nor sized are silent."""
     ballots = Ballots(right_P, n_P - right_P - size_PW.sum(axis=1), size_PW)
     keys_P = _key_rows(np.hstack([np.stack(ballots[:2], axis=1), size_PW]))
     _, first_U, which_P = np.unique(keys_P, return_index=True, return_inverse=True)
     kinds = Ballots(*(each[first_U] for each in ballots))
-    return _Box(kinds, which_P, unknown_P)
+    return Box(kinds, which_P, unknown_P)
 
 
 def _key_rows(rows_PC: Int[np.ndarray, "P C"]) -> np.ndarray:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tersely.metrics.lengths import read_quantiles
 from tersely.metrics.records import SampleTable
 
 # Shares of the longest length over which the lengths at a limit may be spread: nothing where the
@@ -50,27 +51,24 @@ def find_window(table: SampleTable) -> Window | None:
     ended_PS = table.graded_PS & table.finished_PS
     if not ended_PS.any():
         return None
-    tokens_PS = np.where(ended_PS, table.tokens_PS, -1)
-    tokens_N, most = table.tokens_PS[ended_PS], int(tokens_PS.max())
+    tokens_N = np.sort(table.tokens_PS[ended_PS]).astype(np.float64)
+    most = int(tokens_N[-1])
     for width in WIDTHS:
         band = max(1, int(width * most))
-        pile_PS = tokens_PS > most - band
-        below_N = tokens_N[tokens_N <= most - band]
+        below_N, pile_N = np.split(tokens_N, [np.searchsorted(tokens_N, most - band, "right")])
         if not below_N.size:
             return None
-        piled, right = int(pile_PS.sum()), int((pile_PS & table.correct_PS).sum())
-        edges = most - band * np.arange(BANDS + 1, 0, -1) + 1
-        beside = int(np.histogram(below_N, bins=edges)[0].max())
-        spread = float(np.subtract(*np.quantile(below_N, [0.9, 0.1])))
-        if (
-            piled >= max(FEWEST_SAMPLES, FEWEST_SHARE * tokens_N.size, DENSER * beside)
-            and right <= MOST_RIGHT * piled
-            and pile_PS.any(axis=1).sum() >= FEWEST_PROBLEMS
-            and spread >= WIDER * band
-        ):
-            low = int(tokens_PS[pile_PS].min())
+        edges = most + 1.0 - band * np.arange(BANDS + 1, 0, -1)
+        beside = int(np.diff(np.searchsorted(below_N, edges)).max())
+        spread = float(np.subtract(*read_quantiles(below_N, np.array([0.9, 0.1]))))
+        fewest = max(FEWEST_SAMPLES, FEWEST_SHARE * tokens_N.size, DENSER * beside)
+        if pile_N.size < fewest or spread < WIDER * band:
+            continue
+        pile_PS = ended_PS & (table.tokens_PS > most - band)
+        right = int((pile_PS & table.correct_PS).sum())
+        if right <= MOST_RIGHT * pile_N.size and pile_PS.any(axis=1).sum() >= FEWEST_PROBLEMS:
             of = int(table.graded_PS.sum())
-            return Window(low, most, piled, right, of, table.cap_tokens)
+            return Window(int(pile_N[0]), most, pile_N.size, right, of, table.cap_tokens)
     return None
 
 

@@ -96,11 +96,12 @@ def _check_text(file: Path) -> None:
 def _answer_numbers() -> pl.Expr:
     """A number for each answer: equal ones are votes for the same in a majority."""
     grade = pl.col("grade")
+    wrong = pl.when(grade == Grade.WRONG.value).then(pl.col("extracted"))
     return (
         pl.when(grade == Grade.CORRECT.value)
         .then(RIGHT)
-        .when((grade == Grade.WRONG.value) & pl.col("extracted").is_not_null())
-        .then(pl.col("extracted").rank("dense").cast(pl.Int64))
+        .when(wrong.is_not_null())
+        .then(wrong.rank("dense").cast(pl.Int64))
         .when(grade == Grade.UNPARSED.value)
         .then(NO_ANSWER)
         .otherwise(UNKNOWN_ANSWER)
@@ -128,7 +129,7 @@ def _derive(frame: pl.DataFrame, *, prefix_budgets: Sequence[int]) -> pl.DataFra
 
 def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Samples:
     """A frame of records as columns; see ``Samples``."""
-    found = sorted(frame.select("benchmark", "problem").unique().iter_rows(), key=natural_pair)
+    found = sorted(frame.select("benchmark", "problem").unique().rows(), key=natural_pair)
     keys = pl.DataFrame(found, schema={"benchmark": pl.String, "problem": pl.String}, orient="row")
     placed = frame.select("benchmark", "problem").join(
         keys.with_row_index("row"), on=["benchmark", "problem"], how="left", maintain_order="left"
@@ -210,15 +211,15 @@ def _check_frame(frame: pl.DataFrame, file: Path) -> None:
             "if another tool wrote the file, name it with --from"
         )
     for name in _REQUIRED:
-        empty = frame[name].is_null()
-        if empty.any():
-            line = int(empty.arg_true()[0]) + 1
+        if frame[name].null_count():
+            line = int(frame[name].is_null().arg_true()[0]) + 1
             raise DataError(f"{file}:{line}: {name} is missing; every record needs it")
     for name, known in (("grade", list(Grade)), ("finish", list(Finish))):
-        other = frame.filter(~pl.col(name).is_in([str(value) for value in known]))
+        found = frame[name].unique(maintain_order=True)
+        other = found.filter(~found.is_in([str(value) for value in known]))
         if len(other):
             listed = ", ".join(known)
-            raise DataError(f"{file}: {name} is {other[name][0]!r}; it must be one of {listed}")
+            raise DataError(f"{file}: {name} is {other[0]!r}; it must be one of {listed}")
 
 
 def _distinct(frame: pl.DataFrame, column: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import UInt8
 
 from tersely import rewards, targets
 from tersely.algo import advantages
@@ -136,7 +136,7 @@ def gather(
     )
 
 
-def count_resamples(pool: LintRecords) -> Float[np.ndarray, "R P"]:
+def count_resamples(pool: LintRecords) -> UInt8[np.ndarray, "R P"]:
     """The same resamples of the problems for every figure."""
     return resample_counts(len(pool.problems), rng=np.random.default_rng(BOOTSTRAP_SEED))
 

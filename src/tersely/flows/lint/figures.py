@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from tersely.flows.lint.forecast import (
     RATIOS,
@@ -16,7 +16,13 @@ from tersely.flows.lint.forecast import (
     pearson,
     sum_ratios,
 )
-from tersely.metrics.intervals import Interval, Sums, estimate, expanded_percentiles
+from tersely.metrics.intervals import (
+    Interval,
+    Sums,
+    estimate,
+    expanded_percentiles,
+    sum_resamples,
+)
 from tersely.metrics.lengths import Part, lengths_of
 from tersely.metrics.records import SampleTable
 
@@ -75,7 +81,7 @@ class PartLength(NamedTuple):
 
 
 def measure_parts(
-    table: SampleTable, *, counts_RP: Float[np.ndarray, "R P"]
+    table: SampleTable, *, counts_RP: UInt8[np.ndarray, "R P"]
 ) -> tuple[PartLength, ...]:
     """Thinking, reply, and what right samples write after a right answer first stands."""
     found = [lengths_of(table, part) for part in Part]
@@ -93,7 +99,7 @@ def measure_parts(
     )
 
 
-def measure_shares(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Shares:
+def measure_shares(p: Pushed, *, counts_RP: UInt8[np.ndarray, "R P"]) -> Shares:
     """See ``Shares``; ``counts_RP`` are of ``intervals.resample_counts``."""
     ratios = sum_ratios(p, problems=counts_RP.shape[1])
     found = estimate(
@@ -105,7 +111,7 @@ def measure_shares(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Shares:
     return Shares(**dict(zip(RATIOS, found, strict=True)))
 
 
-def correlate(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Correlations:
+def correlate(p: Pushed, *, counts_RP: UInt8[np.ndarray, "R P"]) -> Correlations:
     """See ``Correlations``."""
     everything_N = np.ones(len(p.push_N), dtype=bool)
 
@@ -125,7 +131,7 @@ def correlate(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Correlations
     )
 
 
-def length_drift(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Drift:
+def length_drift(p: Pushed, *, counts_RP: UInt8[np.ndarray, "R P"]) -> Drift:
     """See ``Drift`` and ``forecast.drift_of``."""
 
     def part(among_N: Bool[np.ndarray, " N"] | None) -> Interval:
@@ -145,7 +151,7 @@ def length_drift(p: Pushed, *, counts_RP: Float[np.ndarray, "R P"]) -> Drift:
 def _resampled(
     moments_PK: Float[np.ndarray, "P K"],
     statistic: Callable[[Float[np.ndarray, "R K"]], Float[np.ndarray, " R"]],
-    counts_RP: Float[np.ndarray, "R P"],
+    counts_RP: UInt8[np.ndarray, "R P"],
     *,
     n_samples: int,
 ) -> Interval:
@@ -153,7 +159,7 @@ def _resampled(
     problems = int((moments_PK != 0).any(axis=1).sum())
     value = float(statistic(moments_PK.sum(axis=0)[None])[0])
     low_M, high_M = expanded_percentiles(
-        statistic(counts_RP @ moments_PK)[:, None], n_problems_M=np.array([problems])
+        statistic(sum_resamples(counts_RP, moments_PK))[:, None], n_problems_M=np.array([problems])
     )
     if not np.isfinite(value):
         return _unknown(n_samples)

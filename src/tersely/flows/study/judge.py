@@ -16,7 +16,7 @@ from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.crossed import NOTHING, Effect, mean_effect, ratio_effect
 from tersely.metrics.efficiency import area_over_log_budget
 from tersely.metrics.means import average_defined
-from tersely.metrics.passk import pass_at_k
+from tersely.metrics.passk import count_tries, pass_at_k
 from tersely.metrics.verdicts import ClaimVerdict, judge
 
 # A run is lost if its held-out accuracy at the cap ends so far below where it began.
@@ -124,7 +124,7 @@ def _per_problem(
     if claim.statistic == "area":
         return area_over_log_budget(hits.accuracy_PB, budgets_B=wanted_B)
     if claim.statistic == "pass_at_k":
-        return pass_at_k(hits.hits_PSB, k=claim.k)[:, 0]
+        return pass_at_k(count_tries(hits.hits_PSB), k=claim.k)[:, 0]
     return np.asarray(hits.accuracy_PB[:, 0])
 
 

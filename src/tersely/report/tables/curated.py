@@ -178,7 +178,7 @@ def _mean(shares: Sequence[float], *, n_samples: int) -> Interval:
         shares_M=np.array([True]),
         n_samples_M=np.array([n_samples]),
         # Shares take Wilson's interval, which draws nothing.
-        counts_RP=np.zeros((0, len(shares))),
+        counts_RP=np.zeros((0, len(shares)), dtype=np.uint8),
     )
     return mean
 
