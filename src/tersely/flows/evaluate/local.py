@@ -56,7 +56,8 @@ def local_source(plan: Plan, problems: Sequence[Problem]) -> tuple[Source, Local
                 jsonl.append(ids_file, _tokens(rollout))
             keep(as_completion(rollout, split_text=lambda ids: split_text(local.tokenizer, ids)))
 
-        local.sampler.sample(problems, plan.spec, skip=skip, on_rollout=on_rollout)
+        jobs = local.sampler.codec.jobs(problems, plan.spec, skip=skip)
+        local.sampler.run(jobs, plan.spec, on_rollout=on_rollout)
 
     return source, local
 

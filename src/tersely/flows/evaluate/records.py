@@ -39,25 +39,23 @@ def append_missing(
     *,
     make_record: MakeRecord,
     on_record: Callable[[EvalRecord], None] = lambda record: None,
-) -> list[EvalRecord]:
-    """Appends to ``file`` the samples that it does not hold yet; returns all of its records.
+) -> None:
+    """Appends to ``file`` the samples that it does not hold yet.
 
-    Each sample is written as it ends. A last line that a crash tore is dropped and its sample
-    made again; nothing else is, and nothing is made twice.
+    Each sample is written as it ends, and kept nowhere else. A last line that a crash tore is
+    dropped and its sample made again; nothing else is, and nothing is made twice.
     """
-    records: list[EvalRecord] = []
+    held: AbstractSet[tuple[str, int]] = frozenset()
     if file.is_file():
         jsonl.repair_torn_tail(file)
-        records = jsonl.read(file, EvalRecord)
+        held = frozenset((r.problem, r.sample) for r in jsonl.read(file, EvalRecord))
 
     def keep(completion: Completion) -> None:
         record = make_record(completion)
         jsonl.append(file, record)
-        records.append(record)
         on_record(record)
 
-    source(frozenset((record.problem, record.sample) for record in records), keep)
-    return records
+    source(held, keep)
 
 
 def drop_failed(file: Path) -> int:
@@ -97,7 +95,7 @@ def evaluate(
         def on_rollout(rollout: Rollout) -> None:
             keep(as_completion(rollout, split_text=split_text))
 
-        sampler.sample(problems, spec, skip=skip, on_rollout=on_rollout)
+        sampler.run(sampler.codec.jobs(problems, spec, skip=skip), spec, on_rollout=on_rollout)
 
     def make_record(completion: Completion) -> EvalRecord:
         with_text = completion.sample < SAMPLES_WITH_TEXT
@@ -105,7 +103,8 @@ def evaluate(
             by_id[completion.problem_id], completion, spec=spec, run=run, with_text=with_text
         )
 
-    records = append_missing(partial, source, make_record=make_record, on_record=on_record)
+    append_missing(partial, source, make_record=make_record, on_record=on_record)
+    records = jsonl.read(partial, EvalRecord) if partial.is_file() else []
     order = {problem.id: place for place, problem in enumerate(problems)}
     records.sort(key=lambda record: (order[record.problem], record.sample))
     jsonl.write(partial, records)
