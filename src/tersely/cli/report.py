@@ -22,6 +22,7 @@ from tersely.core.errors import ConfigError, TerselyWarning, no_such
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.records import BudgetOf
 from tersely.readers.sweeps import check_sampled, is_sweep
+from tersely.report.pages.library import begin_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +96,8 @@ def report(
     """Tables and pictures of one evaluation, sweep or training run: terminal and report.html."""
     with plain_errors():
         options.written.check()
+        if path.exists():
+            begin_library()
         if is_sweep(path):
             _refuse_for_sweep(path, reading, options)
             page = (options.written.out or path) / PAGE

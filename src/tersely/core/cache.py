@@ -16,18 +16,25 @@ def cached(name: str, make: Callable[[], str]) -> str:
     Args:
         name: of the file; it names every version that the text depends on.
     """
-    file = _folder() / name
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        digest, _, text = file.read_bytes().decode("utf-8").partition("\n")
-        if digest == _digest(text):
-            return text
-    text = make()
+    found = kept(name)
+    if found is not None:
+        return found
+    file, text = _folder() / name, make()
     # Without a home, or room in it, the next command makes it again; and so where two commands
     # wrote at once, since the text has to fit its digest.
     with contextlib.suppress(OSError, StorageError):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, f"{_digest(text)}\n{text}")
     return text
+
+
+def kept(name: str) -> str | None:
+    """The text of that name that the cache holds whole, else None."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        digest, _, text = (_folder() / name).read_bytes().decode("utf-8").partition("\n")
+        if digest == _digest(text):
+            return text
+    return None
 
 
 def _folder() -> Path:

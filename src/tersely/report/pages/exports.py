@@ -20,7 +20,8 @@ from tersely.metrics.intervals import Interval
 from tersely.metrics.lengths import QUANTILES, mean_name
 from tersely.metrics.measures import Evaluation
 from tersely.metrics.records import BudgetOf
-from tersely.report.pages.html import VEGA_LITE, Figure
+from tersely.report.pages.html import Figure
+from tersely.report.pages.library import VEGA_LITE
 from tersely.report.tables import pairs
 from tersely.report.tables.comparison import TableBlock, most_tries
 from tersely.report.tables.conclusions import (

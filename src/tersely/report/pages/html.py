@@ -3,18 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
-import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tersely.core.cache import cached
 from tersely.core.manifest import write_fact
 from tersely.metrics.numbers import Cell
-
-VEGA_LITE = "6.4"
+from tersely.report.pages.library import library
 
 
 class Tile(NamedTuple):
@@ -83,7 +79,7 @@ def render_page(template: str, page: tuple[Any, ...], *, reader: Reader, grid: G
             reader=reader,
             grid=grid,
             data=embed_json(data),
-            library=Markup(_library()),
+            library=Markup(library()),
         )
     )
 
@@ -108,11 +104,3 @@ def _environment() -> Environment:
     environment.filters["embed"] = embed_json
     environment.filters["fact"] = write_fact
     return environment
-
-
-@cache
-def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, which takes two seconds to put together."""
-    name = f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js"
-    script = cached(name, lambda: vl_convert.javascript_bundle(vl_version=VEGA_LITE))  # type: ignore[call-arg]
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
