@@ -131,7 +131,15 @@ def evaluated_kb(problems: int) -> int:
 
     def source(skip: object, keep: Callable[[Completion], None]) -> None:
         def on_rollout(made: Rollout) -> None:
-            keep(Completion(made.problem_id, made.sample, made.text, made.tokens, made.finish))
+            keep(
+                Completion(
+                    problem_id=made.problem_id,
+                    sample=made.sample,
+                    text=made.text,
+                    tokens=made.tokens,
+                    finish=made.finish,
+                )
+            )
 
         sampler.run(
             sampler.codec.jobs(random_problems(problems), spec), spec, on_rollout=on_rollout
