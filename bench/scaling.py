@@ -36,8 +36,8 @@ ROLLOUTS, CAPS_TOKENS = (4, 8, 16, 32), (64, 128, 256, 512, 1024, 2048, 4096)
 PROBLEMS, CAP_TOKENS, ROWS = 2, 64, 8
 # Long enough that the time of a point does not depend on when it was taken.
 LEAST_TOKENS = 1024
-FEWEST, MOST = 256, 2048
-KB_A_PROBLEM = {"sampling": 2.0, "evaluation": 8.0, "report": 64.0}
+FEWEST, MOST = 256, 1024
+KB_A_PROBLEM = {"sampling": 2.0, "evaluation": 8.0, "report": 16.0}
 WORST = 0.8
 
 
@@ -155,6 +155,7 @@ def evaluated_kb(problems: int) -> int:
             tokens=made.tokens,
             finish=Finish(made.finish),
             cap_tokens=spec.cap_tokens,
+            seed=spec.seed,
             text=made.text,
         )
 
