@@ -37,7 +37,7 @@ PROBLEMS, CAP_TOKENS, ROWS = 2, 64, 8
 # Long enough that the time of a point does not depend on when it was taken.
 LEAST_TOKENS = 1024
 FEWEST, MOST = 256, 1024
-KB_A_PROBLEM = {"sampling": 2.0, "evaluation": 8.0, "report": 16.0}
+KB_A_PROBLEM = {"sampling": 2.0, "evaluation": 16.0, "report": 16.0}
 WORST = 0.8
 
 
