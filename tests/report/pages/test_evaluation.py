@@ -9,7 +9,7 @@ import vl_convert
 from rich.console import Console
 
 from tersely.report.pages.evaluation import draw_evaluation, draw_figures, write_evaluation
-from tersely.report.pages.html import VEGA_LITE
+from tersely.report.pages.library import VEGA_LITE
 from tersely.report.pages.problems import count_problems, list_problems
 from tersely.report.tables.matrices import tabulate_budgets, tabulate_lengths, tabulate_scores
 
