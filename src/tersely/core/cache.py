@@ -16,7 +16,7 @@ def cached(name: str, make: Callable[[], str]) -> str:
     Args:
         name: of the file; it names every version that the text depends on.
     """
-    file = _folder() / name
+    file = cache_folder() / name
     with contextlib.suppress(OSError, UnicodeDecodeError):
         digest, _, text = file.read_bytes().decode("utf-8").partition("\n")
         if digest == _digest(text):
@@ -30,7 +30,7 @@ def cached(name: str, make: Callable[[], str]) -> str:
     return text
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
     """Where programs of this user keep what they can make again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "tersely"
 
