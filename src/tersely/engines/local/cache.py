@@ -1,7 +1,6 @@
 """The static key-value cache: rows that can be moved, filled from a prompt and widened.
 
-Axes: L layers, S = 2 (key, value), B rows, K key-value heads, P positions, D head size. A cache for
-the kernel is paged: its keys lie in pages of ``PAGE`` positions, each turned to D x ``PAGE``.
+Axes: L layers, S = 2 (key, value), B rows, K key-value heads, P positions, D head size.
 """
 
 from collections.abc import Sequence
@@ -10,9 +9,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-
-
-PAGE = 16
 
 
 class Span(NamedTuple):
@@ -33,22 +29,14 @@ class CacheWindow(NamedTuple):
     bias: Float[Tensor, "BK 1 W"]
 
 
-class LayerCache(NamedTuple):
-    """Addresses of one layer's keys and values, and the numbers that a head of a row takes."""
-
-    key: int
-    value: int
-    stride: int
-
-
 class KVCache:
     """Keys and values of every row, and a bias that is 0 where a row has a token, else -inf.
 
     Unwritten places hold finite numbers, because 0 * NaN would reach the output.
     """
 
-    def __init__(self, kv: Float[Tensor, "L 2 B K P D"], *, paged: bool = False) -> None:
-        self._kv, self.paged = kv, paged
+    def __init__(self, kv: Float[Tensor, "L 2 B K P D"]) -> None:
+        self._kv = kv
         _, _, self.rows, self._kv_heads, self.width, self._head_dim = kv.shape
         self._bias = torch.full(
             (self.rows, self._kv_heads, self.width), -torch.inf, dtype=kv.dtype, device=kv.device
@@ -79,14 +67,12 @@ class KVCache:
     def move(self, *, source: Sequence[int], target: Sequence[int], width: int) -> None:
         """Copies rows; read before written, so the two lists may overlap."""
         if len(source):
-            width = _whole_pages(width) if self.paged else width
             take, put = self._index(source), self._index(target)
             self._kv[:, :, put, :, :width] = self._kv[:, :, take, :, :width]
 
     def fill(self, rows: Sequence[int], kv: Float[Tensor, "L 2 K T D"]) -> None:
         """Copies one prompt's keys and values into each of these rows."""
         if kv.shape[3]:
-            kv = _paged(kv) if self.paged else kv
             self._kv[:, :, self._index(rows), :, : kv.shape[3]] = kv.unsqueeze(2)
 
     def widen(self, width: int) -> None:
@@ -98,12 +84,6 @@ class KVCache:
         self._bias = torch.nn.functional.pad(self._bias, (0, more), value=-torch.inf)
         self.width = width
         self._flatten()
-
-    def layer(self, index: int) -> LayerCache:
-        """One layer as the kernel takes it; valid until the cache is widened."""
-        key = self._kv.data_ptr() + index * self._kv.stride(0) * self._kv.element_size()
-        value = key + self._kv.stride(1) * self._kv.element_size()
-        return LayerCache(key, value, self._kv.stride(3))
 
     def windows(self, spans: Sequence[Span]) -> list[list[CacheWindow]]:
         """Views for attention, [layer][span]; valid until the cache is widened."""
@@ -121,15 +101,3 @@ class KVCache:
     def _flatten(self) -> None:
         self._flat_kv = self._kv.view(len(self._kv), -1, self._head_dim)
         self._flat_bias = self._bias.view(-1)
-
-
-def _whole_pages(positions: int) -> int:
-    return -(-positions // PAGE) * PAGE
-
-
-def _paged(kv: Float[Tensor, "L 2 K T D"]) -> Float[Tensor, "L 2 K W D"]:
-    """In whole pages, with each page's keys turned."""
-    kv = torch.nn.functional.pad(kv, (0, 0, 0, _whole_pages(kv.shape[3]) - kv.shape[3]))
-    pages = kv[:, 0].unflatten(2, (-1, PAGE))
-    kv[:, 0] = pages.transpose(-1, -2).reshape(kv[:, 0].shape)
-    return kv

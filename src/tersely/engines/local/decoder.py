@@ -18,6 +18,7 @@ from tersely.core.errors import EngineError
 from tersely.engines.learning.lora import merged_weight
 from tersely.engines.local.cache import CacheWindow, KVCache
 from tersely.engines.local.kernel import MAX_HEAD_DIM, load_kernel
+from tersely.engines.local.pages import PAGE, PagedCache
 from tersely.engines.models import sampling_dtype
 
 _MODEL_TYPES = ("llama", "qwen2", "qwen3")
@@ -122,11 +123,13 @@ class Decoder:
     def _detached(self, weight: Tensor) -> Tensor:
         return weight.detach().to(self.dtype)
 
-    def new_cache(self, *, rows: int, width: int) -> KVCache:
+    def new_cache(self, *, rows: int, width: int) -> KVCache | PagedCache:
         """An empty cache for ``rows`` rows of ``width`` positions, this model's shape and dtype."""
-        shape = (len(self._layers), 2, rows, self.kv_heads, width, self.head_dim)
-        kv = torch.zeros(shape, dtype=self.dtype, device=self.device)
-        return KVCache(kv, paged=self._kernel is not None)
+        layers, heads, dim = len(self._layers), self.kv_heads, self.head_dim
+        shape = (layers, 2, rows, heads, width, dim)
+        if self._kernel is not None:
+            return PagedCache(torch.zeros(layers, rows, -(-width // PAGE), heads, 2, PAGE * dim))
+        return KVCache(torch.zeros(shape, dtype=self.dtype, device=self.device))
 
     def prefill(self, ids_GT: Int64[Tensor, "G T"]) -> Prefill:
         """Runs whole prompts, right-padded: what follows a row's own tokens is to be ignored."""
@@ -181,7 +184,7 @@ class Decoder:
         return self.logits(hidden)
 
     def kernel_step(
-        self, token_B: Int64[Tensor, " B"], position_B: Int64[Tensor, " B"], *, cache: KVCache
+        self, token_B: Int64[Tensor, " B"], position_B: Int64[Tensor, " B"], *, cache: PagedCache
     ) -> Float[Tensor, "B V"]:
         """As ``decode_step``, with a paged cache: what is no matrix product runs in the kernel."""
         assert self._kernel is not None
@@ -190,11 +193,11 @@ class Decoder:
         x_BE = F.embedding(token_B, self._embed_VE)
         normed_BE, mixed = torch.empty_like(x_BE), x_BE.new_empty(rows, self.heads * self.head_dim)
         gate_up, ffn_BF = x_BE.new_empty(rows, 2 * self.ffn), x_BE.new_empty(rows, self.ffn)
-        for index, w in enumerate(self._layers):
+        for w, pages in zip(self._layers, cache.layers(), strict=True):
             kernel.rms(x_BE, normed_BE, eps=eps)
             kernel.attend(
                 F.linear(normed_BE, w.qkv, w.qkv_bias), w.qk_gain, self._rotation_P1D, position_B,
-                cache.layer(index), mixed, kv_heads=self.kv_heads, eps=eps,
+                pages, mixed, eps=eps,
             )  # fmt: skip
             x_BE.addmm_(mixed, w.out.t())
             kernel.rms(x_BE, normed_BE, eps=eps)

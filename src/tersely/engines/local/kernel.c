@@ -1,15 +1,16 @@
 /* What a decode step does between its matrix products, on float32 in memory order.
  *
- * A row's cache holds, for each key-value head, pages of PAGE positions: values as [PAGE][dim],
- * keys turned to [dim][PAGE], so that one vector holds a page's scores. `qkv` is a row's query,
- * key and value heads, one after the other; `rotation` holds a position's (cos, sin) pairs.
- * Every sum is over one row, so what a row gets does not depend on the rows beside it. */
+ * A row's cache is a run of pages of PAGE positions. A page holds, for each key-value head, its
+ * keys turned to [dim][PAGE], so that one vector holds the scores of a page, then its values as
+ * [PAGE][dim]. `qkv` is a row's query, key and value heads, one after the other; `rotation` holds
+ * a position's (cos, sin) pairs. Every sum is over one row, so what a row gets does not depend on
+ * the rows beside it. */
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#define PAGE 16   /* positions of a page, as in cache.py */
+#define PAGE 16   /* positions of a page, as in pages.py */
 #define CHUNK 256 /* positions whose scores are held at once */
 #define WIDEST 256 /* largest dim, as in kernel.py */
 #define INLINE static inline __attribute__((always_inline))
@@ -80,12 +81,13 @@ INLINE void turn(float *head, const float *gain, const float *rotation, int dim,
     }
 }
 
-/* Scores of `count` positions, and the largest; what the last page holds beyond them is written. */
-INLINE float scores_of(const float *q, const float *key, float *score, int count, int dim)
+/* Scores of the pages' positions, and the largest of the first `count`. */
+INLINE float scores_of(const float *q, const float *key, float *score, int count, int64_t stride,
+                       int dim)
 {
-    for (int first = 0; first < count; first += PAGE) {
+    for (int first = 0; first < count; first += PAGE, key += stride) {
         lanes sum = {0};
-        for (int d = 0; d < dim; d++) sum += q[d] * *(const lanes *)(key + first * dim + d * PAGE);
+        for (int d = 0; d < dim; d++) sum += q[d] * *(const lanes *)(key + d * PAGE);
         *(lanes *)(score + first) = sum;
     }
     float top = -INFINITY;
@@ -94,33 +96,36 @@ INLINE float scores_of(const float *q, const float *key, float *score, int count
     return top;
 }
 
-/* sum += score @ value, four positions at a time */
-INLINE void mix(const float *score, const float *value, float *sum, int count, int dim)
+/* sum += score @ value, four positions at a time; scores beyond `count` are 0. */
+INLINE void mix(const float *score, const float *value, float *sum, int count, int64_t stride,
+                int dim)
 {
-    int w = 0;
-    for (; w + 4 <= count; w += 4) {
-        const float *v = value + w * dim, *s = score + w;
-        for (int d = 0; d < dim; d++)
-            sum[d] += s[0] * v[d] + s[1] * v[d + dim] + s[2] * v[d + 2 * dim] + s[3] * v[d + 3 * dim];
-    }
-    for (; w < count; w++)
-        for (int d = 0; d < dim; d++) sum[d] += score[w] * value[w * dim + d];
+    for (int first = 0; first < count; first += PAGE, value += stride)
+        for (int w = 0; w < PAGE && first + w < count; w += 4) {
+            const float *v = value + w * dim, *s = score + first + w;
+            for (int d = 0; d < dim; d++)
+                sum[d] += s[0] * v[d] + s[1] * v[d + dim] + s[2] * v[d + 2 * dim] +
+                          s[3] * v[d + 3 * dim];
+        }
 }
 
 /* out = softmax(q @ keys) @ values over `count` positions, a chunk at a time */
 INLINE void one_head(const float *q, const float *key, const float *value, float *out, int count,
-                     int dim)
+                     int64_t stride, int dim)
 {
-    float score[CHUNK], sum[WIDEST] = {0}, top = -INFINITY, total = 0.0f;
+    float score[CHUNK], sum[WIDEST], top = -INFINITY, total = 0.0f;
+    for (int d = 0; d < dim; d++) sum[d] = 0.0f;
     for (int first = 0; first < count; first += CHUNK) {
         int here = count - first < CHUNK ? count - first : CHUNK;
-        float peak = scores_of(q, key + (int64_t)first * dim, score, here, dim), mass = 0.0f;
+        int64_t at = first / PAGE * stride;
+        float peak = scores_of(q, key + at, score, here, stride, dim), mass = 0.0f;
         peak = peak > top ? peak : top;
 #pragma omp simd reduction(+ : mass)
         for (int w = 0; w < here; w++) {
             score[w] = exp_of(score[w] - peak);
             mass += score[w];
         }
+        for (int w = here; w % PAGE; w++) score[w] = 0.0f;
         if (first) {
             float shrink = exp_of(top - peak);
             for (int d = 0; d < dim; d++) sum[d] *= shrink;
@@ -128,43 +133,42 @@ INLINE void one_head(const float *q, const float *key, const float *value, float
         }
         total += mass;
         top = peak;
-        mix(score, value + (int64_t)first * dim, sum, here, dim);
+        mix(score, value + at, sum, here, stride, dim);
     }
     for (int d = 0; d < dim; d++) out[d] = sum[d] / total;
 }
 
 INLINE void one_row(float *qkv, const float *gain, const float *rotation, int64_t position,
-                    float *key, float *value, float *out, int heads, int kv_heads, int64_t stride,
-                    int dim, float eps)
+                    float *cache, float *out, int heads, int kv_heads, int dim, float eps)
 {
-    int group = heads / kv_heads;
-    const float *at = rotation + position * dim;
+    int group = heads / kv_heads, half = PAGE * dim;
+    int64_t stride = (int64_t)kv_heads * 2 * half;
     for (int h = 0; h < heads + kv_heads; h++)
-        turn(qkv + h * dim, gain ? gain + h * dim : 0, at, dim, eps);
+        turn(qkv + h * dim, gain ? gain + h * dim : 0, rotation + position * dim, dim, eps);
     for (int k = 0; k < kv_heads; k++) {
         const float *new_key = qkv + (heads + k) * dim, *new_value = new_key + kv_heads * dim;
-        float *keys = key + k * stride, *values = value + k * stride;
-        float *place = keys + position / PAGE * PAGE * dim + position % PAGE;
-        for (int d = 0; d < dim; d++) place[d * PAGE] = new_key[d];
-        memcpy(values + position * dim, new_value, sizeof(float) * dim);
+        float *keys = cache + k * 2 * half, *values = keys + half;
+        float *page = keys + position / PAGE * stride;
+        int place = position % PAGE;
+        for (int d = 0; d < dim; d++) page[d * PAGE + place] = new_key[d];
+        memcpy(page + half + place * dim, new_value, sizeof(float) * dim);
         for (int h = k * group; h < (k + 1) * group; h++)
-            one_head(qkv + h * dim, keys, values, out + h * dim, (int)position + 1, dim);
+            one_head(qkv + h * dim, keys, values, out + h * dim, (int)position + 1, stride, dim);
     }
 }
 
 /* Norms, rotates and stores one token a row, then attends to all its positions up to this one.
- * `stride` is floats a key-value head of the cache, `gain` may be null. */
+ * `pages` is those of a row's cache; `gain` may be null. */
 void attend(float *qkv, const float *gain, const float *rotation, const int64_t *position,
-            float *key, float *value, float *out, int rows, int heads, int kv_heads,
-            int64_t stride, int dim, float eps, int threads)
+            float *cache, float *out, int rows, int heads, int kv_heads, int pages, int dim,
+            float eps, int threads)
 {
     int width = (heads + 2 * kv_heads) * dim;
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic, 4)
     for (int row = 0; row < rows; row++) {
         float *in = qkv + (int64_t)row * width, *to = out + (int64_t)row * heads * dim;
-        float *keys = key + row * kv_heads * stride, *values = value + row * kv_heads * stride;
-#define ROW(D)                                                                                 \
-    one_row(in, gain, rotation, position[row], keys, values, to, heads, kv_heads, stride, D, eps)
+        float *own = cache + (int64_t)row * pages * kv_heads * 2 * PAGE * dim;
+#define ROW(D) one_row(in, gain, rotation, position[row], own, to, heads, kv_heads, D, eps)
         if (dim == 24) ROW(24); /* a constant lets the compiler unroll: the lab's model, then */
         else if (dim == 64) ROW(64); /* the sizes that most models have */
         else if (dim == 128) ROW(128);

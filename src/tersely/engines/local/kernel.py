@@ -18,7 +18,6 @@ from jaxtyping import Complex64, Float, Int64
 from torch import Tensor
 
 from tersely.core.cache import cache_folder
-from tersely.engines.local.cache import LayerCache
 
 MAX_HEAD_DIM = 256
 _SOURCE = Path(__file__).with_name("kernel.c")
@@ -29,7 +28,7 @@ _THREADS = ("-fopenmp", "-fopenmp-simd")
 _COMPILE_S = 60
 # Numbers below which a second thread costs more than it saves.
 _WORTH_A_THREAD = 32_768
-_POINTER, _INT, _INT64, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
+_POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
 
 
 class Kernel:
@@ -39,7 +38,7 @@ class Kernel:
         self._rms, self._swiglu, self._attend = library.rms, library.swiglu, library.attend
         self._rms.argtypes = [_POINTER] * 2 + [_INT] * 2 + [_FLOAT, _INT]
         self._swiglu.argtypes = [_POINTER] * 2 + [_INT] * 3
-        self._attend.argtypes = [_POINTER] * 7 + [_INT] * 3 + [_INT64, _INT, _FLOAT, _INT]
+        self._attend.argtypes = [_POINTER] * 6 + [_INT] * 5 + [_FLOAT, _INT]
         for function in (self._rms, self._swiglu, self._attend):
             function.restype = None
 
@@ -49,7 +48,7 @@ class Kernel:
         threads = _threads(rows * size)
         self._rms(x_BE.data_ptr(), out_BE.data_ptr(), rows, size, eps, threads)
 
-    def swiglu(self, gate_up: Float[Tensor, "B 2F"], out_BF: Float[Tensor, "B F"]) -> None:
+    def swiglu(self, gate_up: Float[Tensor, "B GU"], out_BF: Float[Tensor, "B F"]) -> None:
         """``silu(gate) * up``."""
         rows, size = out_BF.shape
         threads = _threads(rows * size)
@@ -61,26 +60,28 @@ class Kernel:
         gain: Float[Tensor, "HK D"] | None,
         rotation_P1D: Complex64[Tensor, "P 1 half"],
         position_B: Int64[Tensor, " B"],
-        layer: LayerCache,
+        pages: Float[Tensor, "C N K 2 PD"],
         out: Float[Tensor, "B HD"],
         *,
-        kv_heads: int,
         eps: float,
     ) -> None:
-        """Norm, rotation, storage and attention of one token a row; ``qkv`` is overwritten."""
-        rows, dim = len(qkv), 2 * rotation_P1D.shape[-1]
+        """Norm, rotation, storage and attention of one token a row; ``qkv`` is overwritten.
+
+        Args:
+            pages: one layer of a :class:`PagedCache` of at least B rows.
+        """
+        rows, dim = qkv.shape[0], 2 * rotation_P1D.shape[-1]
         self._attend(
             qkv.data_ptr(),
             None if gain is None else gain.data_ptr(),
             rotation_P1D.data_ptr(),
             position_B.data_ptr(),
-            layer.key,
-            layer.value,
+            pages.data_ptr(),
             out.data_ptr(),
             rows,
             out.shape[1] // dim,
-            kv_heads,
-            layer.stride,
+            pages.shape[2],
+            pages.shape[1],
             dim,
             eps,
             torch.get_num_threads() if rows > 1 else 1,

@@ -30,6 +30,7 @@ from tersely.engines.local.jobs import (
     make_codec,
 )
 from tersely.engines.local.noise import row_keys, uniforms
+from tersely.engines.local.pages import PagedCache
 
 _BLOCK_ROWS = 64
 _SEGMENT_STEPS = 8
@@ -60,7 +61,7 @@ class LocalSampler:
         self._model, self._rows = model, rows
         self.codec = make_codec(model, tokenizer, template=template)
         self._decoder = Decoder(model, dtype=dtype)
-        self._cache: KVCache | None = None
+        self._cache: KVCache | PagedCache | None = None
 
     def refresh(self) -> None:
         """Takes over the model's current weights; call it after every optimizer step."""
@@ -108,7 +109,7 @@ class LocalSampler:
                 self._decoder, jobs, spec, self.codec.stop_ids, finish, cache=cache
             ).drain()
 
-    def _cache_of(self, rows: int) -> KVCache:
+    def _cache_of(self, rows: int) -> KVCache | PagedCache:
         """The last call's cache if it is large enough: touching fresh memory is slow."""
         if self._cache is None or self._cache.rows < rows:
             self._cache = self._decoder.new_cache(rows=rows, width=_WIDTH_STEP)
@@ -194,7 +195,7 @@ class _SamplingRun:
         stop_ids: frozenset[int],
         finish: Callable[[Job, SampledTrace], None],
         *,
-        cache: KVCache,
+        cache: KVCache | PagedCache,
     ) -> None:
         rows, self._cache = cache.rows, cache
         self._decoder, self._jobs, self._spec, self._finish = decoder, jobs, spec, finish
@@ -209,7 +210,7 @@ class _SamplingRun:
         # asking a GPU whether a row has ended makes it wait; splitting its batch gains nothing,
         # nor does it where the kernel reads each row only as far as it goes
         self._check_every = 1 if on_cpu else 4
-        self._block = _BLOCK_ROWS if on_cpu and not cache.paged else rows
+        self._block = _BLOCK_ROWS if on_cpu and isinstance(cache, KVCache) else rows
         self._slots_N = np.zeros(0, dtype=_SLOT)
         self._pages = list(range(rows))
         self._token_GT = np.zeros((rows, spec.cap_tokens), dtype=np.int32)
@@ -273,8 +274,9 @@ class _SamplingRun:
         self._fill(new_N["job"], slot_N[len(live_N) :])
         self._slots_N = np.empty_like(rows_N)
         self._slots_N[slot_N] = rows_N
-        length_N = self._slots_N["start"] + self._slots_N["count"]
-        self._cache.show(torch.from_numpy(length_N).to(self._decoder.device))
+        if isinstance(self._cache, KVCache):
+            length_N = self._slots_N["start"] + self._slots_N["count"]
+            self._cache.show(torch.from_numpy(length_N).to(self._decoder.device))
 
     def _fill(self, job_N: np.ndarray, slot_N: np.ndarray) -> None:
         """Copies each entering group's prompt into its slots; jobs enter in problem order."""
@@ -324,7 +326,7 @@ class _SamplingRun:
             width_N: how far each row may come.
         """
         decoder, cache = self._decoder, self._cache
-        if cache.paged:
+        if isinstance(cache, PagedCache):
             return lambda token_N: decoder.kernel_step(token_N, position_N, cache=cache)
         windows = cache.windows(self._spans(width_N))
         # before the first step, which counts on
