@@ -32,7 +32,7 @@ INLINE float exp_of(float x)
     y = y * r + 1.6666665459e-1f;
     y = y * r + 5.0000001201e-1f;
     y = y * r * r + r + 1.0f;
-    union { int32_t bits; float power; } two = {((int32_t)k + 127) * (1 << 23)};
+    union { uint32_t bits; float power; } two = {(uint32_t)((int32_t)k + 127) << 23};
     return y * two.power;
 }
 
