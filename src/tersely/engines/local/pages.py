@@ -18,16 +18,16 @@ class PagedCache:
     beyond it matters to nothing but that it must be finite."""
 
     def __init__(self, pages: Float[Tensor, "L B N K 2 PD"]) -> None:
-        self._pages, self.rows = pages, pages.shape[1]
+        self._pages, self.rows = pages, int(pages.shape[1])
 
     @property
     def width(self) -> int:
         """Positions of a row."""
-        return self._pages.shape[2] * PAGE
+        return int(self._pages.shape[2]) * PAGE
 
-    def layers(self) -> tuple[Float[Tensor, "B N K 2 PD"], ...]:
+    def layers(self) -> list[Float[Tensor, "B N K 2 PD"]]:
         """Each layer's pages; stale once the cache has been widened."""
-        return self._pages.unbind(0)
+        return list(self._pages)
 
     def move(self, *, source: Sequence[int], target: Sequence[int], width: int) -> None:
         """Copies rows; read before written, so the two lists may overlap."""

@@ -133,7 +133,9 @@ def arrange(
     home_N[np.argsort(-length_N, kind="stable")] = np.arange(rows) // block
     stays_N = (slot_N >= 0) & (slot_N < rows) & (slot_N // block == home_N)
     new_N = np.where(stays_N, slot_N, -1)
-    free = np.setdiff1d(np.arange(rows), slot_N[stays_N])
+    taken_N = np.zeros(rows, dtype=np.bool_)
+    taken_N[slot_N[stays_N]] = True
+    free = np.flatnonzero(~taken_N)
     movers = np.flatnonzero(~stays_N)
     new_N[movers[np.argsort(home_N[movers], kind="stable")]] = free
     return new_N
