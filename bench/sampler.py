@@ -144,20 +144,22 @@ def useful_tokens_of_generate(
     return useful
 
 
-def gflops(threads_rows: int = 512) -> float:
+def gflops(rows: int = 512, *, clock: Callable[[], float] = time.perf_counter) -> float:
     """Measured fp32 matrix product ceiling, GFLOP/s: the best of a few."""
-    a, b = torch.randn(threads_rows, 1024), torch.randn(1024, 1024)
+    a, b = torch.randn(rows, 1024), torch.randn(1024, 1024)
     best = 0.0
     for _ in range(8):
-        seconds, _ = timed(lambda: a @ b)
+        seconds, _ = timed(lambda: a @ b, clock=clock)
         best = max(best, 2 * a.shape[0] * 1024 * 1024 / seconds / 1e9)
     return best
 
 
-def timed(run: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
+def timed(
+    run: Callable[[], Any], *, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, Any]:
+    start = clock()
     result = run()
-    return time.perf_counter() - start, result
+    return clock() - start, result
 
 
 def flops_per_token(model: Any, rollouts: list[Rollout]) -> float:

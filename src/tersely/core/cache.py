@@ -19,7 +19,7 @@ def cached(name: str, make: Callable[[], str]) -> str:
     found = kept(name)
     if found is not None:
         return found
-    file, text = _folder() / name, make()
+    file, text = cache_folder() / name, make()
     # Without a home, or room in it, the next command makes it again; and so where two commands
     # wrote at once, since the text has to fit its digest.
     with contextlib.suppress(OSError, StorageError):
@@ -31,13 +31,13 @@ def cached(name: str, make: Callable[[], str]) -> str:
 def kept(name: str) -> str | None:
     """The text of that name that the cache holds whole, else None."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        digest, _, text = (_folder() / name).read_bytes().decode("utf-8").partition("\n")
+        digest, _, text = (cache_folder() / name).read_bytes().decode("utf-8").partition("\n")
         if digest == _digest(text):
             return text
     return None
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
     """Where programs of this user keep what they can make again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "tersely"
 

@@ -11,8 +11,11 @@ from transformers import (
 )
 
 from tersely.core.errors import EngineError
+from tersely.engines.local import decoder as decoder_module
 from tersely.engines.local.cache import Span
 from tersely.engines.local.decoder import Decoder, supports
+from tersely.engines.local.kernel import load_kernel
+from tersely.engines.local.pages import PagedCache
 
 SIZE = {
     "vocab_size": 50,
@@ -72,6 +75,16 @@ def randomise(model, scale=1.0):
                 p.normal_(0.0, scale * p.shape[-1] ** -0.5)
 
 
+@pytest.fixture(params=["kernel", "torch"])
+def path(request, monkeypatch):
+    """Both ways of a decode step, each a second implementation of the other."""
+    if request.param == "torch":
+        monkeypatch.setattr(decoder_module, "load_kernel", lambda: None)
+    elif load_kernel() is None:
+        pytest.skip("no C compiler here")
+    return request.param
+
+
 STYLES = ["qwen3", "qwen3 yarn untied", "qwen2", "llama", "llama llama3-rope"]
 
 
@@ -87,6 +100,23 @@ def test_prefill_logits_equal_those_of_hugging_face(style):
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
 
 
+def one_step(decoder, token, position, cache, spans):
+    if isinstance(cache, PagedCache):
+        return decoder.kernel_step(token, position, cache=cache)
+    return decoder.decode_step(
+        token,
+        position,
+        cache=cache,
+        place_BK=cache.places(position),
+        windows=cache.windows(spans),
+    )
+
+
+def show(cache, position):
+    if not isinstance(cache, PagedCache):
+        cache.show(position)
+
+
 def decode_along(decoder, ids, starts, widths):
     """Logits at every position from each row's start, with rows of different lengths."""
     rows, total = ids.shape
@@ -94,26 +124,20 @@ def decode_along(decoder, ids, starts, widths):
     for row, start in ((r, s) for r, s in enumerate(starts) if s):
         cache.fill([row], decoder.prefill(ids[row : row + 1, :start]).kv[:, :, 0])
     position = torch.tensor(starts)
-    cache.show(position)
+    show(cache, position)
     cache.widen(total)
     logits = torch.full((rows, total, decoder.vocab), torch.nan)
     for _ in range(total - max(starts)):
         half = rows // 2
         spans = [Span(0, half, widths), Span(half, rows, total)]
-        out = decoder.decode_step(
-            ids[torch.arange(rows), position],
-            position,
-            cache=cache,
-            place_BK=cache.places(position),
-            windows=cache.windows(spans),
-        )
-        logits[torch.arange(rows), position] = out
+        token = ids[torch.arange(rows), position]
+        logits[torch.arange(rows), position] = one_step(decoder, token, position, cache, spans)
         position = position + 1
     return logits
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_decode_logits_equal_those_of_hugging_face_on_ragged_rows(style):
+def test_decode_logits_equal_those_of_hugging_face_on_ragged_rows(style, path):
     model = build(style)
     decoder = Decoder(model)
     ids = torch.randint(0, 50, (5, 90))
@@ -139,7 +163,7 @@ def test_refresh_takes_over_changed_weights(style):
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
 
 
-def test_rows_moved_in_the_cache_go_on_as_before():
+def test_rows_moved_in_the_cache_go_on_as_before(path):
     decoder = Decoder(build("qwen3"))
     ids = torch.randint(0, 50, (3, 12))
     with torch.no_grad():
@@ -149,14 +173,8 @@ def test_rows_moved_in_the_cache_go_on_as_before():
             cache.fill([row], kv[:, :, row])
         cache.move(source=[2, 0], target=[0, 1], width=12)
         position, token = torch.tensor([12, 12]), torch.tensor([5, 6])
-        cache.show(position)
-        ours = decoder.decode_step(
-            token,
-            position,
-            cache=cache,
-            place_BK=cache.places(position),
-            windows=cache.windows([Span(0, 2, 16)]),
-        )
+        show(cache, position)
+        ours = one_step(decoder, token, position, cache, [Span(0, 2, 16)])
         whole = torch.cat((ids[[2, 0]], token[:, None]), dim=1)
         theirs = decoder.logits(decoder.prefill(whole).hidden_GTE)[:, -1]
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
@@ -231,7 +249,7 @@ KINDS = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_config_is_decoded_as_hugging_face_does_or_not_claimed(kind, variant):
+def test_a_config_is_decoded_as_hugging_face_does_or_not_claimed(kind, variant, path):
     config_of, model_of = KINDS[kind]
     config = config_of(**{**SIZE, "head_dim": 8, **VARIANTS[variant]})
     if not supports(config):

@@ -17,6 +17,7 @@ from transformers import (
 from tersely.core.errors import EngineError
 from tersely.core.types import Finish, Problem, SamplingSpec
 from tersely.engines.fallback import HFSampler, make_sampler
+from tersely.engines.local import decoder
 from tersely.engines.local.draw import draw, truncate
 from tersely.engines.local.sampler import LocalSampler, arrange
 
@@ -162,6 +163,14 @@ def test_order_rows_and_batch_mates_change_no_tokens(model, tokenizer, problems)
     assert share_equal(base, few) > 0.999
     assert share_equal(base, turned) > 0.999
     assert share_equal(base[:4], alone) > 0.999
+
+
+def test_the_kernel_and_torch_draw_the_same_tokens(model, tokenizer, problems, monkeypatch):
+    spec = SamplingSpec(samples=4, cap_tokens=60, seed=12)
+    fast = LocalSampler(model, tokenizer, rows=21).sample(problems, spec)
+    monkeypatch.setattr(decoder, "load_kernel", lambda: None)
+    plain = LocalSampler(model, tokenizer, rows=33).sample(problems, spec)
+    assert share_equal(fast, plain) > 0.999
 
 
 def test_same_seed_repeats_exactly_and_another_seed_differs(model, tokenizer, problems):

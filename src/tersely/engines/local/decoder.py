@@ -17,6 +17,8 @@ from torch import Tensor
 from tersely.core.errors import EngineError
 from tersely.engines.learning.lora import merged_weight
 from tersely.engines.local.cache import CacheWindow, KVCache
+from tersely.engines.local.kernel import MAX_HEAD_DIM, load_kernel
+from tersely.engines.local.pages import PAGE, PagedCache
 from tersely.engines.models import sampling_dtype
 
 _MODEL_TYPES = ("llama", "qwen2", "qwen3")
@@ -100,6 +102,8 @@ class Decoder:
         self.vocab = int(config.vocab_size)
         self.max_positions = int(config.max_position_embeddings)
         self.rms_eps = float(config.rms_norm_eps)
+        in_kernel = self.device.type == "cpu" and self.dtype == torch.float32
+        self._kernel = load_kernel() if in_kernel and self.head_dim <= MAX_HEAD_DIM else None
         with torch.no_grad():
             self._eps_1 = torch.tensor(self.rms_eps, device=self.device)
             self._layers = [self._empty_layer(layer) for layer in model.model.layers]
@@ -119,9 +123,12 @@ class Decoder:
     def _detached(self, weight: Tensor) -> Tensor:
         return weight.detach().to(self.dtype)
 
-    def new_cache(self, *, rows: int, width: int) -> KVCache:
+    def new_cache(self, *, rows: int, width: int) -> KVCache | PagedCache:
         """An empty cache for ``rows`` rows of ``width`` positions, this model's shape and dtype."""
-        shape = (len(self._layers), 2, rows, self.kv_heads, width, self.head_dim)
+        layers, heads, dim = len(self._layers), self.kv_heads, self.head_dim
+        shape = (layers, 2, rows, heads, width, dim)
+        if self._kernel is not None:
+            return PagedCache(torch.zeros(layers, rows, -(-width // PAGE), heads, 2, PAGE * dim))
         return KVCache(torch.zeros(shape, dtype=self.dtype, device=self.device))
 
     def prefill(self, ids_GT: Int64[Tensor, "G T"]) -> Prefill:
@@ -176,6 +183,29 @@ class Decoder:
         hidden = self._run(token_B, position_B, cache.width, attend)
         return self.logits(hidden)
 
+    def kernel_step(
+        self, token_B: Int64[Tensor, " B"], position_B: Int64[Tensor, " B"], *, cache: PagedCache
+    ) -> Float[Tensor, "B V"]:
+        """As ``decode_step``, with a paged cache: what is no matrix product runs in the kernel."""
+        assert self._kernel is not None
+        kernel, eps, rows = self._kernel, self.rms_eps, token_B.shape[0]
+        self._reach(cache.width)
+        x_BE = F.embedding(token_B, self._embed_VE)
+        normed_BE, mixed = torch.empty_like(x_BE), x_BE.new_empty(rows, self.heads * self.head_dim)
+        gate_up, ffn_BF = x_BE.new_empty(rows, 2 * self.ffn), x_BE.new_empty(rows, self.ffn)
+        for w, pages in zip(self._layers, cache.layers(), strict=True):
+            kernel.rms(x_BE, normed_BE, eps=eps)
+            kernel.attend(
+                F.linear(normed_BE, w.qkv, w.qkv_bias), w.qk_gain, self._rotation_P1D, position_B,
+                pages, mixed, eps=eps,
+            )  # fmt: skip
+            x_BE.addmm_(mixed, w.out.t())
+            kernel.rms(x_BE, normed_BE, eps=eps)
+            kernel.swiglu(torch.mm(normed_BE, w.gate_up.t(), out=gate_up), ffn_BF)
+            x_BE.addmm_(ffn_BF, w.down.t())
+        kernel.rms(x_BE, normed_BE, eps=eps)
+        return self.logits(normed_BE.mul_(self._norm_E))
+
     def logits(self, hidden: Float[Tensor, "*B E"]) -> Float[Tensor, "*B V"]:
         """The output matrix on final normed hidden states."""
         return F.linear(hidden, self._head_VE)
@@ -188,8 +218,7 @@ class Decoder:
         attend: Callable[[int, Tensor], Tensor],
     ) -> Float[Tensor, "B E"]:
         """All layers over a flat list of tokens; ``attend`` turns rotated qkv into mixed values."""
-        if positions > self._rotation_P1D.shape[0]:
-            self._rotation_P1D = self._rotations(None, positions=2 * positions)
+        self._reach(positions)
         rotation_B1D = self._rotation_P1D.index_select(0, position_B)
         x_BE = F.embedding(token_B, self._embed_VE)
         for index, w in enumerate(self._layers):
@@ -224,6 +253,11 @@ class Decoder:
         """``(mean(x**2) + eps) ** -1/2``; the vector norm is one pass, a mean of squares two."""
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         return torch.addcmul(self._eps_1, norm, norm, value=1.0 / x.shape[-1]).rsqrt_()
+
+    def _reach(self, positions: int) -> None:
+        """Rotations of at least so many positions."""
+        if positions > self._rotation_P1D.shape[0]:
+            self._rotation_P1D = self._rotations(None, positions=2 * positions)
 
     def _rotations(self, model: Any, *, positions: int) -> Complex64[Tensor, "P 1 half"]:
         """``attention_scaling * exp(i * position * inv_freq)``, as the model's rotary module."""

@@ -30,6 +30,7 @@ from tersely.engines.local.jobs import (
     make_codec,
 )
 from tersely.engines.local.noise import row_keys, uniforms
+from tersely.engines.local.pages import PagedCache
 
 _BLOCK_ROWS = 64
 _SEGMENT_STEPS = 8
@@ -60,7 +61,7 @@ class LocalSampler:
         self._model, self._rows = model, rows
         self.codec = make_codec(model, tokenizer, template=template)
         self._decoder = Decoder(model, dtype=dtype)
-        self._cache: KVCache | None = None
+        self._cache: KVCache | PagedCache | None = None
 
     def refresh(self) -> None:
         """Takes over the model's current weights; call it after every optimizer step."""
@@ -108,7 +109,7 @@ class LocalSampler:
                 self._decoder, jobs, spec, self.codec.stop_ids, finish, cache=cache
             ).drain()
 
-    def _cache_of(self, rows: int) -> KVCache:
+    def _cache_of(self, rows: int) -> KVCache | PagedCache:
         """The last call's cache if it is large enough: touching fresh memory is slow."""
         if self._cache is None or self._cache.rows < rows:
             self._cache = self._decoder.new_cache(rows=rows, width=_WIDTH_STEP)
@@ -132,7 +133,9 @@ def arrange(
     home_N[np.argsort(-length_N, kind="stable")] = np.arange(rows) // block
     stays_N = (slot_N >= 0) & (slot_N < rows) & (slot_N // block == home_N)
     new_N = np.where(stays_N, slot_N, -1)
-    free = np.setdiff1d(np.arange(rows), slot_N[stays_N])
+    taken_N = np.zeros(rows, dtype=np.bool_)
+    taken_N[slot_N[stays_N]] = True
+    free = np.flatnonzero(~taken_N)
     movers = np.flatnonzero(~stays_N)
     new_N[movers[np.argsort(home_N[movers], kind="stable")]] = free
     return new_N
@@ -194,7 +197,7 @@ class _SamplingRun:
         stop_ids: frozenset[int],
         finish: Callable[[Job, SampledTrace], None],
         *,
-        cache: KVCache,
+        cache: KVCache | PagedCache,
     ) -> None:
         rows, self._cache = cache.rows, cache
         self._decoder, self._jobs, self._spec, self._finish = decoder, jobs, spec, finish
@@ -206,9 +209,10 @@ class _SamplingRun:
         stop_V[[i for i in stop_ids if i < decoder.vocab]] = True
         self._stop_V, self._host_stop_V = stop_V.to(decoder.device), stop_V.numpy()
         on_cpu = decoder.device.type == "cpu"
-        # asking a GPU whether a row has ended makes it wait; splitting its batch gains nothing
+        # asking a GPU whether a row has ended makes it wait; splitting its batch gains nothing,
+        # nor does it where the kernel reads each row only as far as it goes
         self._check_every = 1 if on_cpu else 4
-        self._block = _BLOCK_ROWS if on_cpu else rows
+        self._block = _BLOCK_ROWS if on_cpu and isinstance(cache, KVCache) else rows
         self._slots_N = np.zeros(0, dtype=_SLOT)
         self._pages = list(range(rows))
         self._token_GT = np.zeros((rows, spec.cap_tokens), dtype=np.int32)
@@ -272,8 +276,9 @@ class _SamplingRun:
         self._fill(new_N["job"], slot_N[len(live_N) :])
         self._slots_N = np.empty_like(rows_N)
         self._slots_N[slot_N] = rows_N
-        length_N = self._slots_N["start"] + self._slots_N["count"]
-        self._cache.show(torch.from_numpy(length_N).to(self._decoder.device))
+        if isinstance(self._cache, KVCache):
+            length_N = self._slots_N["start"] + self._slots_N["count"]
+            self._cache.show(torch.from_numpy(length_N).to(self._decoder.device))
 
     def _fill(self, job_N: np.ndarray, slot_N: np.ndarray) -> None:
         """Copies each entering group's prompt into its slots; jobs enter in problem order."""
@@ -295,10 +300,9 @@ class _SamplingRun:
         length_N, count_N = slots["start"] + slots["count"], slots["count"]
         steps = min(_SEGMENT_STEPS, self._spec.cap_tokens - int(count_N.max()))
         self._make_room(int(length_N.max()) + steps)
-        windows = self._cache.windows(self._spans(length_N + steps))
         token_N = torch.from_numpy(slots["token"].copy()).to(device)
         position_N = torch.from_numpy(length_N).to(device)
-        place_NK = self._cache.places(position_N)
+        next_logits = self._stepper(position_N, length_N + steps)
         counts_SN = torch.from_numpy(count_N + np.arange(steps)[:, None]).to(device)
         uniform_SN = uniforms(
             self._key_J[torch.from_numpy(slots["job"].copy()).to(device)], counts_SN
@@ -306,18 +310,36 @@ class _SamplingRun:
         ended_N = torch.from_numpy(slots["dead"].copy()).to(device)
         draws = []
         for step in range(steps):
-            logits_NV = self._decoder.decode_step(
-                token_N, position_N, cache=self._cache, place_BK=place_NK, windows=windows
-            )
-            draws.append(draw(logits_NV, uniform_SN[step], spec=self._spec))
+            draws.append(draw(next_logits(token_N), uniform_SN[step], spec=self._spec))
             token_N = draws[-1].token_B
             position_N += 1
-            place_NK += 1
             ended_N |= self._stop_V[token_N]
             looks = (step + 1) % self._check_every == 0
             if looks and int(ended_N.count_nonzero()) >= self._allowed_dead():
                 break
         self._record(draws)
+
+    def _stepper(
+        self, position_N: Int64[Tensor, " N"], width_N: np.ndarray
+    ) -> Callable[[Tensor], Tensor]:
+        """What turns tokens into the next logits, at positions that the caller counts up.
+
+        Args:
+            width_N: how far each row may come.
+        """
+        decoder, cache = self._decoder, self._cache
+        if isinstance(cache, PagedCache):
+            return lambda token_N: decoder.kernel_step(token_N, position_N, cache=cache)
+        windows = cache.windows(self._spans(width_N))
+        # before the first step, which counts on
+        place_NK = cache.places(position_N) - 1
+
+        def step(token_N: Tensor) -> Tensor:
+            return decoder.decode_step(
+                token_N, position_N, cache=cache, place_BK=place_NK.add_(1), windows=windows
+            )
+
+        return step
 
     def _spans(self, width_N: np.ndarray) -> list[Span]:
         spans = []

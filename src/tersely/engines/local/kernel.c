@@ -1,0 +1,178 @@
+/* What a decode step does between its matrix products, on float32 in memory order.
+ *
+ * A row's cache is a run of pages of PAGE positions. A page holds, for each key-value head, its
+ * keys turned to [dim][PAGE], so that one vector holds the scores of a page, then its values as
+ * [PAGE][dim]. `qkv` is a row's query, key and value heads, one after the other; `rotation` holds
+ * a position's (cos, sin) pairs. Every sum is over one row, so what a row gets does not depend on
+ * the rows beside it. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define PAGE 16   /* positions of a page, as in pages.py */
+#define CHUNK 256 /* positions whose scores are held at once */
+#define WIDEST 256 /* largest dim, as in kernel.py */
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float lanes __attribute__((vector_size(4 * PAGE), aligned(4), may_alias));
+
+/* e^x to a relative 2e-7 for |x| <= 87, beyond that as at 87 (the polynomial is Cephes' expf). */
+INLINE float exp_of(float x)
+{
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 87.0f ? 87.0f : x;
+    float k = floorf(x * 1.44269504f + 0.5f);
+    float r = x - k * 0.693359375f;
+    r += k * 2.12194440e-4f;
+    float y = 1.9875691500e-4f;
+    y = y * r + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * r * r + r + 1.0f;
+    union { uint32_t bits; float power; } two = {(uint32_t)((int32_t)k + 127) << 23};
+    return y * two.power;
+}
+
+INLINE float inverse_rms(const float *x, int n, float eps)
+{
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int i = 0; i < n; i++) sum += x[i] * x[i];
+    return 1.0f / sqrtf(sum / n + eps);
+}
+
+/* out = x / sqrt(mean(x^2) + eps), row by row */
+void rms(const float *x, float *out, int rows, int n, float eps, int threads)
+{
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int row = 0; row < rows; row++) {
+        const float *from = x + (int64_t)row * n;
+        float *to = out + (int64_t)row * n;
+        float scale = inverse_rms(from, n, eps);
+        for (int i = 0; i < n; i++) to[i] = from[i] * scale;
+    }
+}
+
+/* out = silu(gate) * up, where a row is n gates and then n ups */
+void swiglu(const float *gate_up, float *out, int rows, int n, int threads)
+{
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int row = 0; row < rows; row++) {
+        const float *gate = gate_up + (int64_t)row * 2 * n, *up = gate + n;
+        float *to = out + (int64_t)row * n;
+        for (int i = 0; i < n; i++) to[i] = gate[i] / (1.0f + exp_of(-gate[i])) * up[i];
+    }
+}
+
+/* One head's norm (where there is a gain) and rotation, in place. */
+INLINE void turn(float *head, const float *gain, const float *rotation, int dim, float eps)
+{
+    if (gain) {
+        float scale = inverse_rms(head, dim, eps);
+        for (int d = 0; d < dim; d++) head[d] *= scale * gain[d];
+    }
+    for (int d = 0; d < dim; d += 2) {
+        float a = head[d], b = head[d + 1];
+        head[d] = a * rotation[d] - b * rotation[d + 1];
+        head[d + 1] = a * rotation[d + 1] + b * rotation[d];
+    }
+}
+
+/* Scores of the pages' positions, and the largest of the first `count`. */
+INLINE float scores_of(const float *q, const float *key, float *score, int count, int64_t stride,
+                       int dim)
+{
+    for (int first = 0; first < count; first += PAGE, key += stride) {
+        lanes sum = {0};
+        for (int d = 0; d < dim; d++) sum += q[d] * *(const lanes *)(key + d * PAGE);
+        *(lanes *)(score + first) = sum;
+    }
+    float top = -INFINITY;
+#pragma omp simd reduction(max : top)
+    for (int w = 0; w < count; w++) top = score[w] > top ? score[w] : top;
+    return top;
+}
+
+/* sum += score @ value, four positions at a time; scores beyond `count` are 0. */
+INLINE void mix(const float *score, const float *value, float *sum, int count, int64_t stride,
+                int dim)
+{
+    for (int first = 0; first < count; first += PAGE, value += stride)
+        for (int w = 0; w < PAGE && first + w < count; w += 4) {
+            const float *v = value + w * dim, *s = score + first + w;
+            for (int d = 0; d < dim; d++)
+                sum[d] += s[0] * v[d] + s[1] * v[d + dim] + s[2] * v[d + 2 * dim] +
+                          s[3] * v[d + 3 * dim];
+        }
+}
+
+/* out = softmax(q @ keys) @ values over `count` positions, a chunk at a time */
+INLINE void one_head(const float *q, const float *key, const float *value, float *out, int count,
+                     int64_t stride, int dim)
+{
+    float score[CHUNK], sum[WIDEST], top = -INFINITY, total = 0.0f;
+    for (int d = 0; d < dim; d++) sum[d] = 0.0f;
+    for (int first = 0; first < count; first += CHUNK) {
+        int here = count - first < CHUNK ? count - first : CHUNK;
+        int64_t at = first / PAGE * stride;
+        float peak = scores_of(q, key + at, score, here, stride, dim), mass = 0.0f;
+        peak = peak > top ? peak : top;
+#pragma omp simd reduction(+ : mass)
+        for (int w = 0; w < here; w++) {
+            score[w] = exp_of(score[w] - peak);
+            mass += score[w];
+        }
+        for (int w = here; w % PAGE; w++) score[w] = 0.0f;
+        if (first) {
+            float shrink = exp_of(top - peak);
+            for (int d = 0; d < dim; d++) sum[d] *= shrink;
+            total *= shrink;
+        }
+        total += mass;
+        top = peak;
+        mix(score, value + at, sum, here, stride, dim);
+    }
+    for (int d = 0; d < dim; d++) out[d] = sum[d] / total;
+}
+
+INLINE void one_row(float *qkv, const float *gain, const float *rotation, int64_t position,
+                    float *cache, float *out, int heads, int kv_heads, int dim, float eps)
+{
+    int group = heads / kv_heads, half = PAGE * dim;
+    int64_t stride = (int64_t)kv_heads * 2 * half;
+    for (int h = 0; h < heads + kv_heads; h++)
+        turn(qkv + h * dim, gain ? gain + h * dim : 0, rotation + position * dim, dim, eps);
+    for (int k = 0; k < kv_heads; k++) {
+        const float *new_key = qkv + (heads + k) * dim, *new_value = new_key + kv_heads * dim;
+        float *keys = cache + k * 2 * half, *values = keys + half;
+        float *page = keys + position / PAGE * stride;
+        int place = position % PAGE;
+        for (int d = 0; d < dim; d++) page[d * PAGE + place] = new_key[d];
+        memcpy(page + half + place * dim, new_value, sizeof(float) * dim);
+        for (int h = k * group; h < (k + 1) * group; h++)
+            one_head(qkv + h * dim, keys, values, out + h * dim, (int)position + 1, stride, dim);
+    }
+}
+
+/* Norms, rotates and stores one token a row, then attends to all its positions up to this one.
+ * `pages` is those of a row's cache; `gain` may be null. */
+void attend(float *qkv, const float *gain, const float *rotation, const int64_t *position,
+            float *cache, float *out, int rows, int heads, int kv_heads, int pages, int dim,
+            float eps, int threads)
+{
+    int width = (heads + 2 * kv_heads) * dim;
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic, 4)
+    for (int row = 0; row < rows; row++) {
+        float *in = qkv + (int64_t)row * width, *to = out + (int64_t)row * heads * dim;
+        float *own = cache + (int64_t)row * pages * kv_heads * 2 * PAGE * dim;
+#define ROW(D) one_row(in, gain, rotation, position[row], own, to, heads, kv_heads, D, eps)
+        if (dim == 24) ROW(24); /* a constant lets the compiler unroll: the lab's model, then */
+        else if (dim == 64) ROW(64); /* the sizes that most models have */
+        else if (dim == 128) ROW(128);
+        else ROW(dim);
+#undef ROW
+    }
+}

@@ -1,0 +1,124 @@
+"""What a decode step does between its matrix products, in C (kernel.c), for float32 on a CPU.
+
+The user's own C compiler builds it once for each machine and compiler, in a second or two, into
+the user's cache. Where there is none, the decoder does the same with torch.
+"""
+
+import ctypes
+import hashlib
+import os
+import shlex
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Complex64, Float, Int64
+from torch import Tensor
+
+from tersely.core.cache import cache_folder
+
+MAX_HEAD_DIM = 256
+_SOURCE = Path(__file__).with_name("kernel.c")
+_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
+# Threads are torch's own: the OpenMP runtime is the one that torch has loaded, so none is linked.
+# Where that fails, as with another compiler than torch's, the kernel runs in one thread.
+_THREADS = ("-fopenmp", "-fopenmp-simd")
+_COMPILE_S = 60
+# Numbers below which a second thread costs more than it saves.
+_WORTH_A_THREAD = 32_768
+_POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
+
+
+class Kernel:
+    """The compiled functions, on contiguous tensors. Each writes into its last tensor."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._rms, self._swiglu, self._attend = library.rms, library.swiglu, library.attend
+        self._rms.argtypes = [_POINTER] * 2 + [_INT] * 2 + [_FLOAT, _INT]
+        self._swiglu.argtypes = [_POINTER] * 2 + [_INT] * 3
+        self._attend.argtypes = [_POINTER] * 6 + [_INT] * 5 + [_FLOAT, _INT]
+        for function in (self._rms, self._swiglu, self._attend):
+            function.restype = None
+
+    def rms(self, x_BE: Float[Tensor, "B E"], out_BE: Float[Tensor, "B E"], *, eps: float) -> None:
+        """``x / sqrt(mean(x**2) + eps)``, row by row."""
+        rows, size = x_BE.shape
+        threads = _threads(rows * size)
+        self._rms(x_BE.data_ptr(), out_BE.data_ptr(), rows, size, eps, threads)
+
+    def swiglu(self, gate_up: Float[Tensor, "B GU"], out_BF: Float[Tensor, "B F"]) -> None:
+        """``silu(gate) * up``."""
+        rows, size = out_BF.shape
+        threads = _threads(rows * size)
+        self._swiglu(gate_up.data_ptr(), out_BF.data_ptr(), rows, size, threads)
+
+    def attend(
+        self,
+        qkv: Float[Tensor, "B QKV"],
+        gain: Float[Tensor, "HK D"] | None,
+        rotation_P1D: Complex64[Tensor, "P 1 half"],
+        position_B: Int64[Tensor, " B"],
+        pages: Float[Tensor, "C N K 2 PD"],
+        out: Float[Tensor, "B HD"],
+        *,
+        eps: float,
+    ) -> None:
+        """Norm, rotation, storage and attention of one token a row; ``qkv`` is overwritten.
+
+        Args:
+            pages: one layer of a :class:`PagedCache` of at least B rows.
+        """
+        rows, dim = qkv.shape[0], 2 * rotation_P1D.shape[-1]
+        self._attend(
+            qkv.data_ptr(),
+            None if gain is None else gain.data_ptr(),
+            rotation_P1D.data_ptr(),
+            position_B.data_ptr(),
+            pages.data_ptr(),
+            out.data_ptr(),
+            rows,
+            out.shape[1] // dim,
+            pages.shape[2],
+            pages.shape[1],
+            dim,
+            eps,
+            torch.get_num_threads() if rows > 1 else 1,
+        )
+
+
+@cache
+def load_kernel() -> Kernel | None:
+    """The kernel, built if need be; None where no C compiler (``CC``, or ``cc``) can build it."""
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    for threads in _THREADS:
+        try:
+            return Kernel(ctypes.CDLL(str(_built(compiler, (*_FLAGS, threads)))))
+        except (OSError, subprocess.SubprocessError):
+            continue
+    return None
+
+
+def _built(compiler: list[str], flags: tuple[str, ...]) -> Path:
+    """The library in the user's cache, named by source, compiler and what the machine can do."""
+    machine = _run([*compiler, *flags, "-dM", "-E", "-x", "c", os.devnull])
+    known = hashlib.sha256(_SOURCE.read_bytes() + machine + shlex.join(flags).encode())
+    library = cache_folder() / f"kernel-{known.hexdigest()[:16]}.so"
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+            made = Path(folder) / "kernel"
+            _run([*compiler, *flags, "-c", str(_SOURCE), "-o", f"{made}.o"])
+            # without the flag for threads, which would bring in a second OpenMP runtime
+            _run([*compiler, "-shared", f"{made}.o", "-lm", "-o", f"{made}.so"])
+            os.replace(f"{made}.so", library)
+    return library
+
+
+def _run(command: list[str]) -> bytes:
+    return subprocess.run(command, capture_output=True, check=True, timeout=_COMPILE_S).stdout
+
+
+def _threads(numbers: int) -> int:
+    return torch.get_num_threads() if numbers >= _WORTH_A_THREAD else 1
