@@ -19,6 +19,7 @@ from tersely.engines.learning.lora import merged_weight
 from tersely.engines.local.cache import CacheWindow, KVCache
 from tersely.engines.local.kernel import MAX_HEAD_DIM, load_kernel
 from tersely.engines.local.pages import PAGE, PagedCache
+from tersely.engines.local.products import add_product, packed, product, worth_packing
 from tersely.engines.models import sampling_dtype
 
 _MODEL_TYPES = ("llama", "qwen2", "qwen3")
@@ -38,6 +39,14 @@ class LayerWeights(NamedTuple):
     out: Float[Tensor, "E HD"]
     gate_up: Float[Tensor, "2F E"]
     down: Float[Tensor, "E F"]
+
+    def matrices(self) -> tuple[Tensor, ...]:
+        return self.qkv, self.out, self.gate_up, self.down
+
+    def packed(self) -> "LayerWeights":
+        """The same weights with matrices for :func:`product` alone."""
+        qkv, out, gate_up, down = map(packed, self.matrices())
+        return self._replace(qkv=qkv, out=out, gate_up=gate_up, down=down)
 
 
 class Prefill(NamedTuple):
@@ -107,6 +116,9 @@ class Decoder:
         with torch.no_grad():
             self._eps_1 = torch.tensor(self.rms_eps, device=self.device)
             self._layers = [self._empty_layer(layer) for layer in model.model.layers]
+            self._packs = self.device.type == "cpu" and worth_packing(
+                [m.shape for m in self._layers[0].matrices()], dtype=self.dtype
+            )
             self._rotation_P1D = self._rotations(model, positions=256)
         self.refresh(model)
 
@@ -115,10 +127,16 @@ class Decoder:
         self._rotary = model.model.rotary_emb
         with torch.no_grad():
             self._embed_VE = self._detached(merged_weight(model.get_input_embeddings()))
-            self._head_VE = self._detached(merged_weight(model.get_output_embeddings()))
+            head_VE = self._detached(merged_weight(model.get_output_embeddings()))
+            self._head_VE = packed(head_VE) if self._packs else head_VE
             self._norm_E = model.model.norm.weight.detach().to(self.dtype)
-            for weights, layer in zip(self._layers, model.model.layers, strict=True):
+            for index, layer in enumerate(model.model.layers):
+                if not self._packs:
+                    self._load_layer(self._layers[index], layer)
+                    continue
+                weights = self._empty_layer(layer)
                 self._load_layer(weights, layer)
+                self._layers[index] = weights.packed()
 
     def _detached(self, weight: Tensor) -> Tensor:
         return weight.detach().to(self.dtype)
@@ -196,19 +214,19 @@ class Decoder:
         for w, pages in zip(self._layers, cache.layers(), strict=True):
             kernel.rms(x_BE, normed_BE, eps=eps)
             kernel.attend(
-                F.linear(normed_BE, w.qkv, w.qkv_bias), w.qk_gain, self._rotation_P1D, position_B,
+                product(normed_BE, w.qkv, w.qkv_bias), w.qk_gain, self._rotation_P1D, position_B,
                 pages, mixed, eps=eps,
             )  # fmt: skip
-            x_BE.addmm_(mixed, w.out.t())
+            add_product(x_BE, mixed, w.out)
             kernel.rms(x_BE, normed_BE, eps=eps)
-            kernel.swiglu(torch.mm(normed_BE, w.gate_up.t(), out=gate_up), ffn_BF)
-            x_BE.addmm_(ffn_BF, w.down.t())
+            kernel.swiglu(product(normed_BE, w.gate_up, spare=gate_up), ffn_BF)
+            add_product(x_BE, ffn_BF, w.down)
         kernel.rms(x_BE, normed_BE, eps=eps)
         return self.logits(normed_BE.mul_(self._norm_E))
 
     def logits(self, hidden: Float[Tensor, "*B E"]) -> Float[Tensor, "*B V"]:
         """The output matrix on final normed hidden states."""
-        return F.linear(hidden, self._head_VE)
+        return product(hidden, self._head_VE)
 
     def _run(
         self,
@@ -222,12 +240,12 @@ class Decoder:
         rotation_B1D = self._rotation_P1D.index_select(0, position_B)
         x_BE = F.embedding(token_B, self._embed_VE)
         for index, w in enumerate(self._layers):
-            qkv = F.linear(self._rms(x_BE), w.qkv, w.qkv_bias)
+            qkv = product(self._rms(x_BE), w.qkv, w.qkv_bias)
             qkv = self._rotate(qkv, w.qk_gain, rotation_B1D)
-            x_BE.addmm_(attend(index, qkv), w.out.t())
-            gate_up = F.linear(self._rms(x_BE), w.gate_up)
+            add_product(x_BE, attend(index, qkv), w.out)
+            gate_up = product(self._rms(x_BE), w.gate_up)
             ffn = F.silu(gate_up[:, : self.ffn]).mul_(gate_up[:, self.ffn :])
-            x_BE.addmm_(ffn, w.down.t())
+            add_product(x_BE, ffn, w.down)
         return self._rms(x_BE).mul_(self._norm_E)
 
     def _rotate(
