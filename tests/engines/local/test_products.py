@@ -21,7 +21,7 @@ def test_a_packed_product_is_the_ordinary_one(rows):
     weight, bias = torch.randn(80, 96), torch.randn(80)
     x, to = torch.randn(rows, 96), torch.randn(rows, 80)
     naive = torch.stack([(weight * row).sum(-1) for row in x])
-    for matrix in (weight, packed(weight)):
+    for matrix in (weight, packed(weight, dtype=torch.float32)):
         torch.testing.assert_close(product(x, matrix), naive, atol=1e-4, rtol=0)
         torch.testing.assert_close(product(x, matrix, bias), naive + bias, atol=1e-4, rtol=0)
         sum_ = to.clone()
@@ -36,13 +36,13 @@ def test_only_large_matrices_are_worth_packing():
 
 
 def test_a_torch_that_cannot_pack_is_noticed(monkeypatch):
-    def broken(weight):
+    def broken(weight, *, dtype):
         raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(products, "packed", broken)
     products._packs.cache_clear()
     assert not worth_packing([(576, 576)], dtype=torch.float32)
-    monkeypatch.setattr(products, "packed", lambda weight: 1.5 * weight)
+    monkeypatch.setattr(products, "packed", lambda weight, *, dtype: 1.5 * weight)
     products._packs.cache_clear()
     assert not worth_packing([(576, 576)], dtype=torch.float32)
     products._packs.cache_clear()
@@ -67,3 +67,21 @@ def test_a_packed_decoder_follows_its_model(style, monkeypatch):
             randomise(model)
     assert decoder._head_VE.is_mkldnn
     assert not plain._head_VE.is_mkldnn
+
+
+@packs
+@pytest.mark.skipif(
+    not worth_packing([(512, 512)], dtype=torch.bfloat16), reason="no instructions for bfloat16"
+)
+def test_bfloat16_on_a_cpu_is_of_the_matrices_alone(monkeypatch):
+    model = build("qwen2")
+    monkeypatch.setattr(products, "_WORTH_PACKING", 1)
+    decoder = Decoder(model, dtype=torch.bfloat16)
+    assert decoder._head_VE.dtype == torch.bfloat16
+    ids = torch.randint(0, 50, (3, 9))
+    with torch.inference_mode():
+        found = decoder.prefill(ids)
+        logits, exact = decoder.logits(found.hidden_GTE), model(ids).logits
+    assert found.kv.dtype == logits.dtype == torch.float32
+    apart = float((logits.log_softmax(-1) - exact.log_softmax(-1)).abs().mean())
+    assert 1e-4 < apart < 0.1

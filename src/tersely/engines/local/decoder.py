@@ -40,12 +40,10 @@ class LayerWeights(NamedTuple):
     gate_up: Float[Tensor, "2F E"]
     down: Float[Tensor, "E F"]
 
-    def matrices(self) -> tuple[Tensor, ...]:
-        return self.qkv, self.out, self.gate_up, self.down
-
-    def packed(self) -> "LayerWeights":
+    def packed(self, dtype: torch.dtype) -> "LayerWeights":
         """The same weights with matrices for :func:`product` alone."""
-        qkv, out, gate_up, down = map(packed, self.matrices())
+        plain = (self.qkv, self.out, self.gate_up, self.down)
+        qkv, out, gate_up, down = (packed(matrix, dtype=dtype) for matrix in plain)
         return self._replace(qkv=qkv, out=out, gate_up=gate_up, down=down)
 
 
@@ -89,7 +87,8 @@ class Decoder:
     copies, adapters merged into them, change only in ``refresh``.
 
     Args:
-        dtype: of weights and cache; None is ``sampling_dtype`` of the model's device.
+        dtype: of weights and cache; None is ``sampling_dtype`` of the model's device. bfloat16 on
+            a CPU is that of a large model's matrices alone: all else stays float32, and is faster.
 
     Raises:
         EngineError: the architecture is not one this decoder knows.
@@ -100,7 +99,7 @@ class Decoder:
         if reason := unsupported(config):
             raise EngineError(f"cannot decode {reason}; {_SUPPORTED}; use HFSampler instead")
         self.device = model.get_input_embeddings().weight.device
-        self.dtype = dtype or sampling_dtype(self.device)
+        self._matrix_dtype = dtype or sampling_dtype(self.device)
         self.heads = int(config.num_attention_heads)
         self.kv_heads = int(config.num_key_value_heads)
         self.head_dim = int(
@@ -111,14 +110,16 @@ class Decoder:
         self.vocab = int(config.vocab_size)
         self.max_positions = int(config.max_position_embeddings)
         self.rms_eps = float(config.rms_norm_eps)
-        in_kernel = self.device.type == "cpu" and self.dtype == torch.float32
+        # the smallest two
+        shapes = [(self.hidden, self.heads * self.head_dim), (self.hidden, self.ffn)]
+        on_cpu = self.device.type == "cpu"
+        self._packs = on_cpu and worth_packing(shapes, dtype=self._matrix_dtype)
+        self.dtype = torch.float32 if self._packs else self._matrix_dtype
+        in_kernel = on_cpu and self.dtype == torch.float32
         self._kernel = load_kernel() if in_kernel and self.head_dim <= MAX_HEAD_DIM else None
         with torch.no_grad():
             self._eps_1 = torch.tensor(self.rms_eps, device=self.device)
             self._layers = [self._empty_layer(layer) for layer in model.model.layers]
-            self._packs = self.device.type == "cpu" and worth_packing(
-                [m.shape for m in self._layers[0].matrices()], dtype=self.dtype
-            )
             self._rotation_P1D = self._rotations(model, positions=256)
         self.refresh(model)
 
@@ -128,7 +129,7 @@ class Decoder:
         with torch.no_grad():
             self._embed_VE = self._detached(merged_weight(model.get_input_embeddings()))
             head_VE = self._detached(merged_weight(model.get_output_embeddings()))
-            self._head_VE = packed(head_VE) if self._packs else head_VE
+            self._head_VE = packed(head_VE, dtype=self._matrix_dtype) if self._packs else head_VE
             self._norm_E = model.model.norm.weight.detach().to(self.dtype)
             for index, layer in enumerate(model.model.layers):
                 if not self._packs:
@@ -136,7 +137,7 @@ class Decoder:
                     continue
                 weights = self._empty_layer(layer)
                 self._load_layer(weights, layer)
-                self._layers[index] = weights.packed()
+                self._layers[index] = weights.packed(self._matrix_dtype)
 
     def _detached(self, weight: Tensor) -> Tensor:
         return weight.detach().to(self.dtype)

@@ -1,7 +1,8 @@
 """Products with a matrix that stays: on a CPU large ones are packed for oneDNN beforehand.
 
 Packed float32 is the same arithmetic in another order, at 1.2 times the speed of torch's own
-product with 256 rows and at 1.8 times with 8.
+product with 256 rows and at 1.8 times with 8. Packed bfloat16 rounds the weights and what they multiply to 8 bits, adds up
+in float32, and takes half the time of packed float32 where the processor has instructions for it.
 """
 
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ def worth_packing(shapes: Sequence[tuple[int, int]], *, dtype: torch.dtype) -> b
     return min(rows * columns for rows, columns in shapes) >= _WORTH_PACKING and _packs(dtype)
 
 
-def packed(weight: Float[Tensor, "M N"]) -> Tensor:
-    """A copy laid out for :func:`product`, and for nothing else."""
-    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+def packed(weight: Float[Tensor, "M N"], *, dtype: torch.dtype) -> Tensor:
+    """A copy of this dtype laid out for :func:`product`, and for nothing else."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).contiguous())
 
 
 def product(
@@ -33,13 +34,16 @@ def product(
     *,
     spare: Float[Tensor, "*B M"] | None = None,
 ) -> Float[Tensor, "*B M"]:
-    """``x @ weight.T + bias``; the weight is packed or ordinary.
+    """``x @ weight.T + bias``; the weight is packed, of ``x``'s precision or of less, or ordinary.
 
     Args:
         spare: memory that an ordinary product without bias takes for its result.
     """
-    if weight.is_mkldnn:
+    if weight.is_mkldnn and weight.dtype == x.dtype:
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    if weight.is_mkldnn:
+        rounded = product(x.to(weight.dtype), weight).to(x.dtype)
+        return rounded if bias is None else rounded.add_(bias)
     if spare is not None:
         return torch.mm(x, weight.t(), out=spare)
     return F.linear(x, weight, bias)
@@ -61,7 +65,7 @@ def _packs(dtype: torch.dtype) -> bool:
     weight = torch.linspace(-1.0, 1.0, 48 * 64).view(48, 64).sin().to(dtype)
     x = torch.linspace(0.0, 9.0, 3 * 64).view(3, 64).cos().to(dtype)
     try:
-        found = product(x, packed(weight))
+        found = product(x, packed(weight, dtype=dtype))
     except (AttributeError, RuntimeError):
         return False
     expected = x.float() @ weight.float().t()
