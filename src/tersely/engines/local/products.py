@@ -1,8 +1,9 @@
 """Products with a matrix that stays: on a CPU large ones are packed for oneDNN beforehand.
 
 Packed float32 is the same arithmetic in another order, at 1.2 times the speed of torch's own
-product with 256 rows and at 1.8 times with 8. Packed bfloat16 rounds the weights and what they multiply to 8 bits, adds up
-in float32, and takes half the time of packed float32 where the processor has instructions for it.
+product with 256 rows and at 1.8 times with 8. Packed bfloat16 rounds the weights and what they
+multiply to 8 bits and adds up in float32; it takes half the time where the processor has
+instructions for it, and is not used where it has none.
 """
 
 from collections.abc import Sequence
