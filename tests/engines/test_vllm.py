@@ -40,6 +40,7 @@ class EngineArgs:
     dtype: str = "auto"
     gpu_memory_utilization: float = 0.9
     enforce_eager: bool = False
+    enable_chunked_prefill: bool | None = None
 
 
 @dataclass(kw_only=True)

@@ -195,13 +195,19 @@ class HFSampler:
 
 
 def make_sampler(
-    model: Any, tokenizer: Any, *, rows: int = 256, template: Mapping[str, Any] = NOTHING_MORE
+    model: Any,
+    tokenizer: Any,
+    *,
+    rows: int = 256,
+    dtype: torch.dtype | None = None,
+    template: Mapping[str, Any] = NOTHING_MORE,
 ) -> Sampler:
     """A sampler of ``model`` that follows its weights: the fast one where the architecture allows
     it, else the fallback.
 
     Args:
+        dtype: of what is sampled from; None is bfloat16 on a GPU and float32 on a CPU.
         template: what the chat template is given beside the messages.
     """
     kind = LocalSampler if supports(model.config) else HFSampler
-    return kind(model, tokenizer, rows=rows, template=template)
+    return kind(model, tokenizer, rows=rows, dtype=dtype, template=template)

@@ -99,6 +99,8 @@ class VLLMSampler:
             gpu_memory_utilization=memory_share,
             # Compiling for a CPU takes a minute or more, and gains little.
             enforce_eager=where.type == "cpu",
+            # vLLM turns a seed back after a part of a prompt, which a CPU's generator cannot do.
+            enable_chunked_prefill=False if where.type == "cpu" else None,
         )
         self._fix = (
             f"lower sampling.rows = {rows} (--rows of eval) or, in training, "

@@ -350,6 +350,18 @@ def recipe(**changes):
         ),
         ({"loss": {"kl_coef": 0.1}}, "loss.kl_coef = 0.1 weighs no estimator; set loss.kl"),
         ({"loss": {"kl": "k1", "kl_coef": 0.1}}, "its expected gradient is zero; set loss.kl"),
+        (
+            {
+                "sampling": {
+                    "prompts_per_step": 4,
+                    "samples_per_prompt": 4,
+                    "cap_tokens": 50,
+                    "engine": "vllm",
+                    "dtype": "bfloat16",
+                }
+            },
+            "sampling.dtype = 'bfloat16' is of the local engine",
+        ),
         ({"loss": {"importance_cap": 0.5}}, "is below 1; set loss.importance_cap >= 1"),
         ({"loss": {"clip": 0.5}}, "no recipe key 'loss.clip'; did you mean 'loss.clip_low'"),
         ({"sampling": {"without_signal": "drop"}}, "sampling.prompts_per_step is missing"),

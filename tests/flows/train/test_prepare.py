@@ -40,6 +40,14 @@ def test_adapters_train_and_leave_a_model_that_loads_as_any_other(tmp_path):
     assert (last / "adapter").is_dir()
 
 
+def test_sampling_in_bfloat16_is_asked_for_and_its_mismatch_is_recorded(tmp_path):
+    assert run(tmp_path / "run", "sampling.dtype=bfloat16", "loss.importance_cap=2.0").finished
+    steps = jsonl.read(tmp_path / "run" / "steps.jsonl", StepRecord)
+    found = [s.sampler_mismatch for s in steps if s.sampler_mismatch == s.sampler_mismatch]
+    assert found
+    assert all(1e-4 < mismatch < 0.1 for mismatch in found)
+
+
 def test_a_prompt_that_leaves_no_room_is_named_before_anything_is_sampled(tmp_path):
     config = json.loads((lab_folder() / "config.json").read_text())
     positions = config["max_position_embeddings"]

@@ -19,6 +19,7 @@ from tersely.engines.learning.lora import merged_weight
 from tersely.engines.local.cache import CacheWindow, KVCache
 from tersely.engines.local.kernel import MAX_HEAD_DIM, load_kernel
 from tersely.engines.local.pages import PAGE, PagedCache
+from tersely.engines.local.products import add_product, packed, product, worth_packing
 from tersely.engines.models import sampling_dtype
 
 _MODEL_TYPES = ("llama", "qwen2", "qwen3")
@@ -38,6 +39,12 @@ class LayerWeights(NamedTuple):
     out: Float[Tensor, "E HD"]
     gate_up: Float[Tensor, "2F E"]
     down: Float[Tensor, "E F"]
+
+    def packed(self, dtype: torch.dtype) -> "LayerWeights":
+        """The same weights with matrices for :func:`product` alone."""
+        plain = (self.qkv, self.out, self.gate_up, self.down)
+        qkv, out, gate_up, down = (packed(matrix, dtype=dtype) for matrix in plain)
+        return self._replace(qkv=qkv, out=out, gate_up=gate_up, down=down)
 
 
 class Prefill(NamedTuple):
@@ -80,7 +87,8 @@ class Decoder:
     copies, adapters merged into them, change only in ``refresh``.
 
     Args:
-        dtype: of weights and cache; None is ``sampling_dtype`` of the model's device.
+        dtype: of weights and cache; None is ``sampling_dtype`` of the model's device. bfloat16 on
+            a CPU is that of a large model's matrices alone: all else stays float32, and is faster.
 
     Raises:
         EngineError: the architecture is not one this decoder knows.
@@ -91,7 +99,7 @@ class Decoder:
         if reason := unsupported(config):
             raise EngineError(f"cannot decode {reason}; {_SUPPORTED}; use HFSampler instead")
         self.device = model.get_input_embeddings().weight.device
-        self.dtype = dtype or sampling_dtype(self.device)
+        self._matrix_dtype = dtype or sampling_dtype(self.device)
         self.heads = int(config.num_attention_heads)
         self.kv_heads = int(config.num_key_value_heads)
         self.head_dim = int(
@@ -102,7 +110,12 @@ class Decoder:
         self.vocab = int(config.vocab_size)
         self.max_positions = int(config.max_position_embeddings)
         self.rms_eps = float(config.rms_norm_eps)
-        in_kernel = self.device.type == "cpu" and self.dtype == torch.float32
+        # the smallest two
+        shapes = [(self.hidden, self.heads * self.head_dim), (self.hidden, self.ffn)]
+        on_cpu = self.device.type == "cpu"
+        self._packs = on_cpu and worth_packing(shapes, dtype=self._matrix_dtype)
+        self.dtype = torch.float32 if self._packs else self._matrix_dtype
+        in_kernel = on_cpu and self.dtype == torch.float32
         self._kernel = load_kernel() if in_kernel and self.head_dim <= MAX_HEAD_DIM else None
         with torch.no_grad():
             self._eps_1 = torch.tensor(self.rms_eps, device=self.device)
@@ -115,10 +128,16 @@ class Decoder:
         self._rotary = model.model.rotary_emb
         with torch.no_grad():
             self._embed_VE = self._detached(merged_weight(model.get_input_embeddings()))
-            self._head_VE = self._detached(merged_weight(model.get_output_embeddings()))
+            head_VE = self._detached(merged_weight(model.get_output_embeddings()))
+            self._head_VE = packed(head_VE, dtype=self._matrix_dtype) if self._packs else head_VE
             self._norm_E = model.model.norm.weight.detach().to(self.dtype)
-            for weights, layer in zip(self._layers, model.model.layers, strict=True):
+            for index, layer in enumerate(model.model.layers):
+                if not self._packs:
+                    self._load_layer(self._layers[index], layer)
+                    continue
+                weights = self._empty_layer(layer)
                 self._load_layer(weights, layer)
+                self._layers[index] = weights.packed(self._matrix_dtype)
 
     def _detached(self, weight: Tensor) -> Tensor:
         return weight.detach().to(self.dtype)
@@ -196,19 +215,19 @@ class Decoder:
         for w, pages in zip(self._layers, cache.layers(), strict=True):
             kernel.rms(x_BE, normed_BE, eps=eps)
             kernel.attend(
-                F.linear(normed_BE, w.qkv, w.qkv_bias), w.qk_gain, self._rotation_P1D, position_B,
+                product(normed_BE, w.qkv, w.qkv_bias), w.qk_gain, self._rotation_P1D, position_B,
                 pages, mixed, eps=eps,
             )  # fmt: skip
-            x_BE.addmm_(mixed, w.out.t())
+            add_product(x_BE, mixed, w.out)
             kernel.rms(x_BE, normed_BE, eps=eps)
-            kernel.swiglu(torch.mm(normed_BE, w.gate_up.t(), out=gate_up), ffn_BF)
-            x_BE.addmm_(ffn_BF, w.down.t())
+            kernel.swiglu(product(normed_BE, w.gate_up, spare=gate_up), ffn_BF)
+            add_product(x_BE, ffn_BF, w.down)
         kernel.rms(x_BE, normed_BE, eps=eps)
         return self.logits(normed_BE.mul_(self._norm_E))
 
     def logits(self, hidden: Float[Tensor, "*B E"]) -> Float[Tensor, "*B V"]:
         """The output matrix on final normed hidden states."""
-        return F.linear(hidden, self._head_VE)
+        return product(hidden, self._head_VE)
 
     def _run(
         self,
@@ -222,12 +241,12 @@ class Decoder:
         rotation_B1D = self._rotation_P1D.index_select(0, position_B)
         x_BE = F.embedding(token_B, self._embed_VE)
         for index, w in enumerate(self._layers):
-            qkv = F.linear(self._rms(x_BE), w.qkv, w.qkv_bias)
+            qkv = product(self._rms(x_BE), w.qkv, w.qkv_bias)
             qkv = self._rotate(qkv, w.qk_gain, rotation_B1D)
-            x_BE.addmm_(attend(index, qkv), w.out.t())
-            gate_up = F.linear(self._rms(x_BE), w.gate_up)
+            add_product(x_BE, attend(index, qkv), w.out)
+            gate_up = product(self._rms(x_BE), w.gate_up)
             ffn = F.silu(gate_up[:, : self.ffn]).mul_(gate_up[:, self.ffn :])
-            x_BE.addmm_(ffn, w.down.t())
+            add_product(x_BE, ffn, w.down)
         return self._rms(x_BE).mul_(self._norm_E)
 
     def _rotate(

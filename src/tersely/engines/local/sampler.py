@@ -44,7 +44,7 @@ class LocalSampler:
 
     Args:
         rows: most rollouts in flight at once; the cache holds that many rows.
-        dtype: of weights and cache; None is bfloat16 on a GPU, where the copy takes 2 bytes a
+        dtype: as for :class:`Decoder`; None is bfloat16 on a GPU, where the copy takes 2 bytes a
             weight beside the model's own, and float32 on a CPU.
         template: what the chat template is given beside the messages.
     """

@@ -103,7 +103,8 @@ class SamplingSection(Section):
     right ones apart); drop leaves it out of the loss; refill also samples other prompts in its
     place, in up to ``refill_rounds`` rounds a step. All are recorded and counted. ``engine`` is
     what samples in ``tersely train``; vllm takes ``vllm_memory_share`` of the GPU's memory (of the
-    machine's on a CPU).
+    machine's on a CPU). ``dtype`` is what the local engine samples from there; none given, bfloat16
+    on a GPU and float32 on a CPU, where bfloat16 is faster for large models on new processors.
     """
 
     prompts_per_step: Count
@@ -114,6 +115,7 @@ class SamplingSection(Section):
     top_k: Annotated[int, Field(ge=0, le=MOST)] = 0
     rows: Count = 256
     engine: Literal["local", "vllm"] = "local"
+    dtype: Literal["float32", "bfloat16"] | None = None
     vllm_memory_share: Annotated[float, Field(gt=0, lt=1)] = 0.4
     without_signal: Literal["keep", "drop", "refill"] = "keep"
     refill_rounds: Count = 4
@@ -131,6 +133,15 @@ class SamplingSection(Section):
             stacklevel=2,
         )
         return "local"
+
+    @model_validator(mode="after")
+    def _own_dtype(self) -> "SamplingSection":
+        if self.dtype is not None and self.engine != "local":
+            raise ValueError(
+                f"sampling.dtype = {self.dtype!r} is of the local engine, and sampling.engine = "
+                f"{self.engine!r} chooses its own; leave it out"
+            )
+        return self
 
 
 class NamedSection(BaseModel):

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from tersely import targets
 from tersely.core import jsonl
 from tersely.core.digests import STEP_LOG, check_digests
@@ -127,7 +129,7 @@ def load_run(session: Session, *, observer: Observer) -> Run:
         (learner.score, forward_score(policy.model, temperature=recipe.sampling.temperature)),
         prompt_ids=session.prompts[0],
         room_tokens=sampler.codec.max_positions,
-        dtype=sampling_dtype(policy.model.device),
+        dtype=_sampled_dtype(recipe) or sampling_dtype(policy.model.device),
         model_type=policy.model.config.model_type,
         temperature=recipe.sampling.temperature,
     )
@@ -141,7 +143,13 @@ def _make_sampler(session: Session, policy: Policy) -> Sampler:
     recipe, rows = session.recipe, session.recipe.sampling.rows
     template = recipe.model.chat_template_kwargs
     if recipe.sampling.engine == "local":
-        return make_sampler(policy.model, policy.tokenizer, rows=rows, template=template)
+        return make_sampler(
+            policy.model,
+            policy.tokenizer,
+            rows=rows,
+            dtype=_sampled_dtype(recipe),
+            template=template,
+        )
     answer_tokens = max(recipe.sampling.cap_tokens, *recipe.evaluation.budgets)
     return VLLMSampler(
         folder_of(recipe.model.path),
@@ -152,6 +160,10 @@ def _make_sampler(session: Session, policy: Policy) -> Sampler:
         template=template,
         memory_share=recipe.sampling.vllm_memory_share,
     )
+
+
+def _sampled_dtype(recipe: Recipe) -> torch.dtype | None:
+    return getattr(torch, recipe.sampling.dtype) if recipe.sampling.dtype else None
 
 
 def _reference(recipe: Recipe, policy: Policy) -> Model | None:
