@@ -18,7 +18,7 @@ from torch import Tensor
 from tersely.engines.learning.rows import TrainRow
 
 # Of a batch of attention, no row is shorter than this share of the longest.
-_SHORTEST_SHARE = 0.7
+_SHORTEST_SHARE = 0.8
 
 
 class TokenTree(NamedTuple):
