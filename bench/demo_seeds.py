@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tersely.metrics.intervals import Interval, bootstrap_difference
+from tersely.metrics.intervals import Interval, bootstrap_mean
 from tersely.metrics.records import SampleTable, tabulate
 from tersely.report.pages.run import measure, read_run
 from tersely.report.tables.comparison import full_budget_accuracy
@@ -88,7 +88,7 @@ def change(before: SampleTable, after: SampleTable) -> Interval:
     """The paired difference in accuracy at the full budget: correct and finished."""
     shares = [(t.correct_PS & t.finished_PS).mean(axis=1) for t in (before, after)]
     rng = np.random.default_rng(0)
-    return bootstrap_difference(*shares, n_samples=before.correct_PS.size, rng=rng)
+    return bootstrap_mean(shares[1] - shares[0], n_samples=before.correct_PS.size, rng=rng)
 
 
 def show(rows: Sequence[Row]) -> Table:

@@ -25,7 +25,7 @@ from rich.table import Table
 from tersely.core import jsonl
 from tersely.core.types import Finish, Grade, RolloutRecord, StepTiming
 from tersely.flows.recipe.recipe import Recipe, as_toml, read_recipe, shipped
-from tersely.metrics.intervals import Interval, bootstrap_difference, bootstrap_mean
+from tersely.metrics.intervals import Interval, bootstrap_mean
 
 HERE = Path(__file__).resolve().parent
 TRL_PYTHON = HERE.parent / ".venv-trl" / "bin" / "python"
@@ -210,9 +210,8 @@ def _work_cells(steps: Sequence[dict[str, Any]]) -> list[str]:
 def length_difference(rounds: Sequence[Round]) -> Interval:
     """Our mean length minus TRL's before any update, paired by problem."""
     trl, ours = ([s for x in sides for s in x.warm_up[:1]] for _, sides in _by_side(rounds))
-    return bootstrap_difference(
-        _by_problem(trl, "tokens"),
-        _by_problem(ours, "tokens"),
+    return bootstrap_mean(
+        _by_problem(ours, "tokens") - _by_problem(trl, "tokens"),
         n_samples=sum(len(step["tokens"]) for step in ours),
         rng=np.random.default_rng(0),
     )

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, modeling_utils
 
 from tersely.algo.kl import token_entropy
 from tersely.core.errors import ConfigError, EngineError
+from tersely.engines.learning.forward import runs_lean, tree_logp
 from tersely.engines.learning.memory import memory_errors
 from tersely.engines.learning.objective import Objective, batch_loss
 from tersely.engines.learning.rows import (
@@ -27,6 +28,7 @@ from tersely.engines.learning.rows import (
     split_by_group,
     split_by_tokens,
 )
+from tersely.engines.learning.tree import TokenTree, split_by_shared_tokens, token_tree
 
 
 class LearnStats(NamedTuple):
@@ -77,6 +79,13 @@ class _ForwardPass(NamedTuple):
     entropy_BT: Float[Tensor, "B T"] | None
 
 
+class _Inputs(NamedTuple):
+    """A micro-batch, and its tree where the lean forward pass runs."""
+
+    batch: MicroBatch
+    tree: TokenTree | None
+
+
 class LocalLearner:
     """Trains ``model`` in place on an ``Objective`` with fused AdamW.
 
@@ -91,8 +100,9 @@ class LocalLearner:
         warmup_steps: calls of ``step`` over which the rate rises linearly; 0 is none.
         max_grad_norm: the gradient is scaled down to this norm.
         objective: what is minimised; PPO-clip with the mean over tokens by default.
-        tokens_per_micro_batch: padded tokens, prompt included, of one forward pass; a longer
-            row goes alone.
+        tokens_per_micro_batch: of one forward pass, prompts included; a longer row goes alone.
+            Where the lean pass runs, tokens that rows begin with alike count once and padding
+            does not; elsewhere rows are padded to the longest.
         temperature: the one the rollouts were sampled at; log-probs are of that policy.
         gradient_checkpointing: recompute activations to save memory.
         reference: a frozen model, or None for no KL.
@@ -134,6 +144,8 @@ class LocalLearner:
         self._temperature = temperature
         self._gradient_checkpointing = gradient_checkpointing
         self._reference = None if reference is None else reference.eval().requires_grad_(False)
+        models = [model] if reference is None else [model, reference]
+        self._lean = not gradient_checkpointing and all(map(runs_lean, models))
         self._steps = 0
         self._updates = 0
 
@@ -185,9 +197,8 @@ class LocalLearner:
             logprobs=unknown_T,
             advantage=0.0,
         )
-        batch = pack([row], device=self.model.device)
         with torch.no_grad():
-            logp_BT = self._logp(self.model, batch).logp_BT
+            logp_BT = self._logp(self.model, self._inputs([row])).logp_BT
         return np.asarray(logp_BT[0, len(prompt_ids) :].cpu().numpy())
 
     def state_dict(self) -> dict[str, Any]:
@@ -208,10 +219,9 @@ class LocalLearner:
         """The rows with the log-probs that the learner gives them now."""
         order = {id(row): place for place, row in enumerate(rows)}
         done = list(rows)
-        for part in split_by_tokens(rows, tokens=self._tokens_per_micro_batch):
-            batch = pack(part, device=self.model.device)
+        for part in self._split(rows):
             with torch.no_grad():
-                logp_BT = self._logp(self.model, batch).logp_BT.cpu().numpy()
+                logp_BT = self._logp(self.model, self._inputs(part)).logp_BT.cpu().numpy()
             for row, logp_T in zip(part, logp_BT, strict=True):
                 old_T = logp_T[len(row.prompt_ids) : row.tokens]
                 done[order[id(row)]] = replace(row, old_logprobs=old_T)
@@ -229,23 +239,31 @@ class LocalLearner:
         ]
         tally = _UpdateTally()
         self.optimizer.zero_grad(set_to_none=True)
-        for part in split_by_tokens(signal, tokens=self._tokens_per_micro_batch):
-            batch = pack(part, device=self.model.device)
-            self._accumulate(batch, aggregation.denominator, tally)
+        for part in self._split(signal):
+            self._accumulate(self._inputs(part), aggregation.denominator, tally)
         if signal:
             self._apply(tally)
         return tally
 
-    def _accumulate(self, batch: MicroBatch, denominator: int, tally: _UpdateTally) -> None:
+    def _split(self, rows: Sequence[TrainRow]) -> list[list[TrainRow]]:
+        split = split_by_shared_tokens if self._lean else split_by_tokens
+        return split(rows, tokens=self._tokens_per_micro_batch)
+
+    def _inputs(self, rows: Sequence[TrainRow]) -> _Inputs:
+        device = self.model.device
+        tree = token_tree(rows, device=device) if self._lean else None
+        return _Inputs(pack(rows, device=device), tree)
+
+    def _accumulate(self, inputs: _Inputs, denominator: int, tally: _UpdateTally) -> None:
         """Add the gradient of one micro-batch; its logits are gone when this returns."""
         ref_logp_BT = None
         if self._reference is not None:
             with torch.no_grad():
-                ref_logp_BT = self._logp(self._reference, batch).logp_BT
-        seen = self._logp(self.model, batch, with_entropy=self._objective.entropy_coef != 0)
+                ref_logp_BT = self._logp(self._reference, inputs).logp_BT
+        seen = self._logp(self.model, inputs, with_entropy=self._objective.entropy_coef != 0)
         part = batch_loss(
             self._objective,
-            batch,
+            inputs.batch,
             logp_BT=seen.logp_BT,
             entropy_BT=seen.entropy_BT,
             ref_logp_BT=ref_logp_BT,
@@ -260,32 +278,40 @@ class LocalLearner:
         tally.kl_sum += part.kl_sum
 
     def _logp(
-        self, model: PreTrainedModel, batch: MicroBatch, *, with_entropy: bool = False
+        self, model: PreTrainedModel, inputs: _Inputs, *, with_entropy: bool = False
     ) -> _ForwardPass:
-        """Log-probs of the completion tokens under the temperature-scaled policy; 0 elsewhere.
+        """Log-probs of the completion tokens under the temperature-scaled policy; 0 elsewhere."""
+        tree, mask_BT = inputs.tree, inputs.batch.loss_mask_BT
+        if tree is not None:
+            seen = tree_logp(model, tree, temperature=self._temperature, with_entropy=with_entropy)
+            found = [
+                None if x_C is None else x_C.index_select(0, tree.prediction_L) for x_C in seen
+            ]
+        else:
+            logits_NV = self._logits(model, inputs.batch)
+            chosen_N = logits_NV.gather(1, inputs.batch.token_ids_BT[mask_BT][:, None])[:, 0]
+            entropy_N = token_entropy(logits_NV) if with_entropy else None
+            found = [chosen_N - logits_NV.logsumexp(dim=1), entropy_N]
+        zeros_BT = torch.zeros_like(inputs.batch.sampler_logp_BT)
+        return _ForwardPass(
+            *(None if x_N is None else zeros_BT.masked_scatter(mask_BT, x_N) for x_N in found)
+        )
+
+    def _logits(self, model: PreTrainedModel, batch: MicroBatch) -> Float[Tensor, "N V"]:
+        """Temperature-scaled logits of the model's own forward pass, at completion tokens only.
 
         No attention mask: with padding on the right no real token can see a pad, and without a
         mask the fused causal kernels apply. Positions run on through the padding, because a
-        restart would read as packed sequences. Logits are made at completion positions only.
+        restart would read as packed sequences.
         """
-        ids_BT, mask_BT = batch.token_ids_BT, batch.loss_mask_BT
+        ids_BT = batch.token_ids_BT
         positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
-        predicts_BT = mask_BT.roll(-1, dims=1)  # never wraps: every row starts with a prompt
+        predicts_BT = batch.loss_mask_BT.roll(-1, dims=1)  # never wraps: a row starts with a prompt
         with torch.autocast(ids_BT.device.type, torch.bfloat16, enabled=ids_BT.is_cuda):
             logits_NV = _logits_where(
                 model, predicts_BT, input_ids=ids_BT, position_ids=positions_BT, use_cache=False
             ).float()
-        if self._temperature != 1:
-            logits_NV = logits_NV / self._temperature
-        chosen_N = logits_NV.gather(1, ids_BT[mask_BT][:, None])[:, 0]
-        logp_N = chosen_N - logits_NV.logsumexp(dim=1)
-        zeros_BT = logp_N.new_zeros(ids_BT.shape)
-        return _ForwardPass(
-            logp_BT=zeros_BT.masked_scatter(mask_BT, logp_N),
-            entropy_BT=zeros_BT.masked_scatter(mask_BT, token_entropy(logits_NV))
-            if with_entropy
-            else None,
-        )
+        return logits_NV if self._temperature == 1 else logits_NV / self._temperature
 
     def _apply(self, tally: _UpdateTally) -> None:
         norm = torch.nn.utils.clip_grad_norm_(self._trained, self._max_grad_norm)
