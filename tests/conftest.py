@@ -1,8 +1,10 @@
 """One thread for every test: a second one only waits when tests share a machine. And the command
 line's own environment, which transformers reads when it is imported, whichever test does it."""
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,17 @@ LONG = [
     "cli/test_habits.py",
     "cli/test_files_of_others.py",
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is loaded stays: no search for garbage goes through it, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
