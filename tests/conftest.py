@@ -1,8 +1,10 @@
 """One thread for every test: a second one only waits when tests share a machine. And the command
 line's own environment, which transformers reads when it is imported, whichever test does it."""
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,35 +26,52 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 # The files that take longest, longest first: one that was begun last would run on alone.
 LONG = [
-    "flows/study/test_run.py",
-    "flows/train/test_going_on.py",
     "flows/train/test_everything_trains.py",
+    "flows/study/test_run.py",
     "flows/train/test_resume.py",
+    "flows/train/test_going_on.py",
     "cli/test_hostile.py",
-    "cli/test_advise.py",
-    "cli/test_train.py",
-    "flows/evaluate/test_failed_samples.py",
-    "cli/test_compare.py",
-    "cli/test_evaluations.py",
-    "cli/test_sweep.py",
-    "flows/lint/test_lint.py",
+    "test_surface.py",
     "test_docs.py",
-    "flows/test_diagnose.py",
+    "cli/test_sweep.py",
     "metrics/test_chance.py",
-    "flows/evaluate/test_folder_faults.py",
+    "engines/http/test_serve.py",
+    "dynamics/test_alarms.py",
+    "cli/test_evaluations.py",
+    "flows/evaluate/test_failed_samples.py",
+    "engines/http/test_sampler.py",
     "bench/test_gpu.py",
+    "cli/test_advise.py",
+    "dynamics/test_made_runs.py",
+    "cli/test_train.py",
+    "cli/test_habits.py",
+    "flows/evaluate/test_folder_faults.py",
+    "engines/http/test_several_servers.py",
     "flows/evaluate/test_evaluation.py",
+    "cli/test_compare.py",
+    "flows/test_diagnose.py",
+    "engines/learning/test_lora_merge.py",
     "flows/evaluate/test_open_thinking.py",
     "flows/test_published.py",
+    "cli/test_width.py",
+    "flows/lint/test_lint.py",
     "flows/train/test_tracked.py",
     "report/pages/test_card.py",
-    "test_surface.py",
-    "engines/http/test_sampler.py",
     "tasks/sandbox/test_hostile.py",
     "tasks/grading/test_workers.py",
-    "cli/test_habits.py",
     "cli/test_files_of_others.py",
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is loaded stays: no search for garbage goes through it, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,8 +23,14 @@ TERSELY = Path(tersely.__file__).with_name("__main__.py")
 LIMITED = Path(__file__).with_name("limited.py")
 _CONTEXT = multiprocessing.get_context("forkserver")
 _COMMANDS = ("advise", "compare", "curate", "evaluate", "launch", "launch_verl", "lint", "study")
+# Offline first, as every command begins: libraries ask when they are loaded.
 _CONTEXT.set_forkserver_preload(
-    ["torch", "tersely.flows.train.loop", *(f"tersely.cli.{name}" for name in _COMMANDS)]
+    [
+        "tersely.cli.offline",
+        "torch",
+        "tersely.flows.train.loop",
+        *(f"tersely.cli.{name}" for name in _COMMANDS),
+    ]
 )
 
 

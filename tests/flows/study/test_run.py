@@ -5,12 +5,11 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import children
 import pytest
 from typer.testing import CliRunner
 
@@ -26,6 +25,7 @@ from tersely.flows.study.results import (
     write_result,
 )
 
+GROUP = Path(__file__).with_name("group.py")
 Words = Callable[..., list[str]]
 
 
@@ -45,34 +45,44 @@ def finished(tmp_path_factory: pytest.TempPathFactory, words: Words, study_text:
     folder = tmp_path_factory.mktemp("study")
     file = folder / "small.toml"
     file.write_text(study_text)
-    command = [sys.executable, "-m", "tersely", *words(file, folder / "out", "--jobs", "2")]
-    for number in (signal.SIGINT, signal.SIGKILL):
-        process = subprocess.Popen(command, start_new_session=True)
-        wait_for(folder / "out" / "work", "*-seed-*/steps.jsonl")
-        os.kill(process.pid, number)
-        code = process.wait(timeout=120)
-        assert code == (130 if number == signal.SIGINT else -signal.SIGKILL)
-        wait_until_still(folder / "out" / "work")
-    assert subprocess.run(command, check=False, timeout=300).returncode == 0
+    told = words(file, folder / "out", "--jobs", "2")
+    for start, number, code in (
+        ("fork", signal.SIGINT, 130),
+        ("spawn", signal.SIGKILL, -signal.SIGKILL),
+    ):
+        before = steps_in(folder)
+        study = children.start(GROUP, start, *told)
+        wait_for_steps(folder, beyond=before)
+        os.kill(study.process.pid, number)
+        assert study.wait().returncode == code, study.stderr
+        wait_for_the_end_of(study.process.pid)
+    done = children.run(GROUP, "spawn", *told)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
-def wait_for(folder: Path, pattern: str) -> None:
-    for _ in range(600):
-        if any(folder.glob(pattern)):
+def steps_in(folder: Path) -> int:
+    files = folder.glob("out/work/*-seed-*/steps.jsonl")
+    return sum(file.read_bytes().count(b"\n") for file in files)
+
+
+def wait_for_steps(folder: Path, *, beyond: int) -> None:
+    for _ in range(2400):
+        if steps_in(folder) > beyond:
             return
-        time.sleep(0.2)
-    raise AssertionError(f"nothing like {pattern} in {folder}")
+        time.sleep(0.05)
+    raise AssertionError(f"no step after {beyond} in {folder}")
 
 
-def wait_until_still(folder: Path) -> None:
+def wait_for_the_end_of(group: int) -> None:
     """Workers notice that their parent is gone and end."""
-    for _ in range(60):
-        before = [(p, p.stat().st_mtime) for p in sorted(folder.rglob("*.jsonl"))]
-        time.sleep(2)
-        if before == [(p, p.stat().st_mtime) for p in sorted(folder.rglob("*.jsonl"))]:
+    for _ in range(2400):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
             return
-    raise AssertionError("somebody still writes")
+        time.sleep(0.05)
+    raise AssertionError("a worker goes on")
 
 
 def test_every_arm_has_a_result_a_seed(finished: Path) -> None:

@@ -1,5 +1,5 @@
-"""Everything that a recipe may name trains on the lab, at the smallest size: every reward for
-twenty steps, the rest for three."""
+"""Everything that a recipe may name trains on the lab, at the smallest size: every reward for six
+steps, the rest for three."""
 
 import json
 import runpy
@@ -26,12 +26,12 @@ def outcomes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", rewards.available())
-def test_a_reward_trains_for_twenty_steps(name, outcomes):
+def test_a_reward_trains(name, outcomes):
     rows, messages = outcomes
     assert name in rows, messages[-3000:]
     row = rows[name]
     assert row["finished"]
-    assert row["steps"] == 20
+    assert row["steps"] == EVERYTHING["REWARD_STEPS"]
     assert row["finite rewards"]
     assert row["finite losses"]
     assert row["steps with a signal"] >= 1

@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("unbroken") / "run"
-    assert run_afresh(folder) == 0
+    assert run(folder, "never") == 0
     return contents(folder)
 
 
@@ -60,13 +60,16 @@ def test_a_killed_and_resumed_run_leaves_the_same_bytes(
 
 
 def test_targets_that_remember_are_restored_exactly(tmp_path: Path) -> None:
-    assert run_afresh(tmp_path / "whole", *STATEFUL) == 0
-    assert run(tmp_path / "broken", "checkpoint", *STATEFUL) == -signal.SIGKILL
-    assert run(tmp_path / "broken", "never", *STATEFUL) == 0
-    whole, resumed = contents(tmp_path / "whole"), contents(tmp_path / "broken")
     # Evaluations hold the name of the run.
-    records = [name for name in whole if not name.startswith(("eval", "digests"))]
-    assert [name for name in records if resumed[name] != whole[name]] == []
+    whole, broken = tmp_path / "whole" / "run", tmp_path / "broken" / "run"
+    for folder in (whole, broken):
+        folder.parent.mkdir()
+    assert run_afresh(whole, *STATEFUL) == 0
+    assert run(broken, "checkpoint", *STATEFUL) == -signal.SIGKILL
+    assert run(broken, "never", *STATEFUL) == 0
+    expected, resumed = contents(whole), contents(broken)
+    assert resumed.keys() == expected.keys()
+    assert [name for name in expected if resumed[name] != expected[name]] == []
 
 
 def test_a_run_ends_with_the_step_that_reaches_its_tokens(

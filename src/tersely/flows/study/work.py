@@ -1,9 +1,11 @@
 """One run of a study, in a process of its own: trained, distilled into a result, cleared away."""
 
+import multiprocessing
 import os
 import platform
 import shutil
 import signal
+import threading
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -44,6 +46,7 @@ class StudyFolders(NamedTuple):
 
 
 _stop: Event | None = None
+_working = threading.Lock()
 
 
 def prepare(stop: Event) -> None:
@@ -57,6 +60,16 @@ def prepare(stop: Event) -> None:
     torch.set_num_threads(1)
     # One bar for all runs is enough.
     logging.disable_progress_bar()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process of a pool waits for work for ever, also where its parent was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    with _working:
+        os._exit(1)
 
 
 def do(unit: StudyRun, bench: StudyFolders) -> bool:
@@ -65,6 +78,11 @@ def do(unit: StudyRun, bench: StudyFolders) -> bool:
     Raises:
         TerselyError: the recipe cannot be trained.
     """
+    with _working:
+        return _do(unit, bench)
+
+
+def _do(unit: StudyRun, bench: StudyFolders) -> bool:
     assert _stop is not None
     stop, parent = _stop, os.getppid()
     observer = Quiet(wants_stop=lambda: stop.is_set() or os.getppid() != parent)
