@@ -82,7 +82,7 @@ def unit_of_claim(claim: Claim) -> str:
         return "%"
     if claim.statistic in ("accuracy", "pass_at_k", "area"):
         return "pp"
-    if claim.statistic == "tokens" or claim.column.endswith("tokens_mean"):
+    if claim.statistic in ("tokens", "spent") or claim.column.endswith("tokens_mean"):
         return "tokens"
     return "nats" if claim.column.startswith("entropy") else "pp"
 
