@@ -107,7 +107,7 @@ def statistic(
         case "rebound":
             return np.array([_rebound(result)])
         case "spent":
-            return np.array([np.nansum(result.log().columns["sampled_tokens"])])
+            return np.array([sum(tokens or 0.0 for tokens in result.steps["sampled_tokens"])])
         case _:
             values_P = _per_problem(evidence, claim, side, result)
             return np.asarray(values_P[_among(evidence.problems, claim.where)])

@@ -60,7 +60,7 @@ def run_offline(
     if method.name != "none":
         learnt = method.model_copy(update={"merge": None, "forced": None})
         make = _trained(learnt, recipe, pool, stages, observer=observer)
-        trained = _once(stages, make, learnt, recipe)
+        trained = make_once(stages, make, learnt, recipe)
         model, spent = str(trained), json.loads((trained / SPENT_FILE).read_text())["tokens"]
     if method.merge is not None:
         out = folder / "merged"
@@ -166,7 +166,7 @@ def _samples(recipe: Recipe, pool: Sequence[Problem], stages: Path, *, observer:
         )
         sample_pool(pool, plan, observer=observer)
 
-    return _once(stages, make, spec, recipe.model, [p.id for p in pool]) / "samples"
+    return make_once(stages, make, spec, recipe.model, [p.id for p in pool]) / "samples"
 
 
 def _answers(method: Method, pool: Sequence[Problem], samples: Path, out: Path) -> tuple[Path, int]:
@@ -181,7 +181,7 @@ def _answers(method: Method, pool: Sequence[Problem], samples: Path, out: Path) 
     return folder / ANSWER_FILES[kind][0], spent
 
 
-def _once(stages: Path, make: Callable[[Path], None], *made_of: Any) -> Path:
+def make_once(stages: Path, make: Callable[[Path], None], *made_of: Any) -> Path:
     """The folder that stands for what it is made of, made if it is not there; who comes second
     waits."""
     stages.mkdir(parents=True, exist_ok=True)

@@ -178,8 +178,9 @@ class NamedStudy(NamedTuple):
 def shipped_studies() -> dict[str, Path]:
     """The studies that come with the package, by name, in the order of their files."""
     folder = Path(str(resources.files("tersely") / "recipes" / "studies"))
-    files = sorted(path for path in folder.glob("*.toml") if path.stem != BASE)
-    return {path.stem.partition("-")[2]: path for path in files}
+    named = [(path.stem.partition("-"), path) for path in folder.glob("*-*.toml")]
+    in_order = sorted(named, key=lambda each: int(each[0][0]))
+    return {name: path for (_, _, name), path in in_order}
 
 
 def find_studies(name: str) -> list[NamedStudy]:

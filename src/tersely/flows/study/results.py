@@ -82,6 +82,11 @@ class Result(Kept):
     seconds: float
     facts: dict[str, str]
 
+    @property
+    def by_rl(self) -> bool:
+        """Whether it has steps of RL; other runs have only what they spent."""
+        return "tokens_mean" in self.steps
+
     def log(self) -> StepLog:
         """The training curve."""
         columns = {
