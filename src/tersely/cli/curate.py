@@ -104,7 +104,10 @@ class CurateOptions:
     ] = None
     records: Annotated[
         Path | None,
-        typer.Option(help="Folder of tersely eval whose samples are chosen from, none are made."),
+        typer.Option(
+            help="Folder of tersely eval, or of a training run with its rollouts, whose samples "
+            "are chosen from; none are made."
+        ),
     ] = None
     out: Annotated[Path, typer.Option(help="Folder to write; the same command resumes it.")]
     source: ModelOptions
@@ -139,13 +142,13 @@ def curate(options: CurateOptions) -> None:
         sandbox.allow_unsandboxed(options.allow_unsandboxed)
         check_engine(options.local)
         choice, answers = _choice(options.choice, seed=options.seed), options.answers.choice()
-        there = options.records
+        there = _evaluation(options)
         cap = options.cap_tokens if there is None else _manifest(there).cap_tokens
         check_choice(choice, cap_tokens=cap)
         plan = _plan(options)
         if options.limit is not None and options.choice.set_size is None and there is None:
             messages.print(_LIMIT_NOTICE, soft_wrap=True)
-        pool = _pool(options.problems, options.limit) if there is None else _found(options)
+        pool = _pool(options.problems, options.limit) if there is None else _found(options, there)
         with lock_folder(options.out):
             if there is None:
                 _sample(pool, plan, threads=options.local.threads)
@@ -219,16 +222,26 @@ def _manifest(folder: Path) -> "EvaluationManifest":
     return read_manifest(folder, EvaluationManifest)
 
 
-def _found(options: CurateOptions) -> "list[Problem]":
+def _evaluation(options: CurateOptions) -> Path | None:
+    """The folder of ``--records``; a run's rollouts become one beside what is written."""
+    from tersely.flows.curate.rollouts import ROLLOUTS, gather_rollouts
+
+    run = options.records
+    if run is None or not (run / ROLLOUTS).is_dir():
+        return run
+    with lock_folder(options.out):
+        return gather_rollouts(run, options.out / ROLLOUTS)
+
+
+def _found(options: CurateOptions, there: Path) -> "list[Problem]":
     """The problems of the evaluation that is there."""
     from tersely.core import jsonl
     from tersely.core.types import Problem
     from tersely.readers.evaluations import PROBLEMS_FILE
 
-    assert options.records is not None
     if options.problems is not None or options.limit is not None:
         raise ConfigError("--records has problems of its own; leave --problems and --limit out")
-    return jsonl.read(options.records / PROBLEMS_FILE, Problem)
+    return jsonl.read(there / PROBLEMS_FILE, Problem)
 
 
 def _pool(name: str | None, limit: int | None) -> "list[Problem]":

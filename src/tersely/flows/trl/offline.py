@@ -53,8 +53,9 @@ def fit(
     """
     refuse_absent("trl", "datasets", what=f'method.name = "{trainer}"', extra="trl")
     import torch
-    from datasets import load_dataset
+    from datasets import disable_progress_bars, load_dataset
 
+    disable_progress_bars()
     # TRL and transformers announce each other's future changes.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
