@@ -79,6 +79,40 @@ def test_a_torn_folder_goes_on_and_ends_as_an_undisturbed_one(curated, tmp_path)
     assert sorted(map(key, resumed)) == sorted(map(key, whole))
 
 
+def test_answers_are_written_and_told_and_again_they_are_the_same(curated, tmp_path):
+    out, _ = curated
+    words = ["--select", "full", "--write", "sft", "--write", "pairs", "--gap", "0"]
+    done = run(out, *words)
+    assert done.exit_code == 0, done.output
+    files = ("sft.trl.jsonl", "sft.verl.parquet", "pairs.trl.jsonl")
+    before = [(out / "full" / name).read_bytes() for name in files]
+    rows = before[0].decode().count("\n")
+    assert f"full: sft: {rows} shortest right answers; " in done.stdout
+    assert f"- full: sft: {rows} shortest" in (out / "full" / "README.md").read_text()
+    # From a folder of tersely eval, whose records stand in another order or not, they are equal.
+    records = out / "samples" / "records.jsonl"
+    from_folder = CliRunner().invoke(
+        app,
+        [
+            "curate",
+            "--records",
+            str(out / "samples"),
+            "--out",
+            str(tmp_path / "b"),
+            *words,
+            "--json",
+        ],
+    )
+    assert from_folder.exit_code == 0, from_folder.output
+    assert [(tmp_path / "b" / "full" / name).read_bytes() for name in files] == before
+    told = json.loads(from_folder.stdout)["answers"]["full"]
+    assert (told["sft"]["rows"], told["pairs"]["cut"]) == (rows, told["sft"]["cut"])
+    graded = [r for r in jsonl.read(records, EvalRecord) if r.finish == "length"]
+    assert told["sft"]["cut"] == len(graded)
+    assert run(out, "--select", "full").exit_code == 0
+    assert not any((out / "full" / name).exists() for name in files)
+
+
 def test_repeats_are_named_on_the_screen(curated, tmp_path):
     out, _ = curated
     benchmark = tmp_path / "bench.jsonl"
@@ -100,6 +134,9 @@ def test_repeats_are_named_on_the_screen(curated, tmp_path):
         (["--density", "0.5"], "--density is counted within --target-tokens"),
         (["--target-tokens", "41"], "--target-tokens 41 is outside 1 to the cap 40"),
         (["--limit", "0"], "--limit 0 is below 1"),
+        (["--write", "sft", "--gap", "1"], "--gap 1 is outside [0, 1)"),
+        (["--write", "sfd"], "'sfd' is not one of"),
+        (["--records", "nowhere"], "nowhere has no manifest.json"),
         (["--threads", "-1"], "--threads -1 is below 0"),
         (["--problems", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--endpoint", "http://localhost:1/v1"], "--endpoint needs --model NAME"),

@@ -80,6 +80,10 @@ ENTRIES = {
         "Sample prompts a few times each, and keep those to train on, by pass rate.",
         {**_CAP, "pool": "limit"},
     ),
+    "merge": CommandEntry(
+        "merge.merge",
+        "Mean of two checkpoints' weights, such as a verbose and a terse one: A + weight (B - A).",
+    ),
     "lint": CommandEntry(
         "lint.lint",
         "Say what a recipe will do to a model, from its rollouts, before any GPU time is spent.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tersely.cli.answers import AnswerOptions, show_answers
 from tersely.cli.frame import messages, plain_errors, show, use_threads
 from tersely.cli.options import AllowUnsandboxed, flattened
 from tersely.cli.sampling import (
@@ -34,7 +35,9 @@ SHOWN_REPEATS = 8
 MOST_LAB_PROMPTS = 100_000
 
 if TYPE_CHECKING:
+    from tersely.core.manifest import EvaluationManifest
     from tersely.core.types import Problem
+    from tersely.flows.curate.answers import AnswerChoice
     from tersely.flows.curate.choice import Choice
     from tersely.flows.curate.session import Curated
     from tersely.flows.evaluate.plan import Plan
@@ -93,9 +96,19 @@ class CurateOptions:
     """Which prompts are sampled, how, and which of them are kept."""
 
     problems: Annotated[
-        str,
-        typer.Option(help="'lab' (its training half), a file of problems, or a set by its name."),
-    ]
+        str | None,
+        typer.Option(
+            help="'lab' (its training half), a file of problems, or a set by its name. Needed but "
+            "for --records."
+        ),
+    ] = None
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of tersely eval, or of a training run with its rollouts, whose samples "
+            "are chosen from; none are made."
+        ),
+    ] = None
     out: Annotated[Path, typer.Option(help="Folder to write; the same command resumes it.")]
     source: ModelOptions
     samples: Annotated[int, typer.Option(max=MOST_SAMPLES, help="Samples a prompt, k.")] = 8
@@ -110,6 +123,7 @@ class CurateOptions:
     ] = None
     local: LocalOptions
     choice: ChoiceOptions
+    answers: AnswerOptions
     server: ServerOptions
     allow_unsandboxed: AllowUnsandboxed = False
 
@@ -126,16 +140,19 @@ def curate(options: CurateOptions) -> None:
         from tersely.tasks import sandbox
 
         sandbox.allow_unsandboxed(options.allow_unsandboxed)
-        threads = options.local.threads
         check_engine(options.local)
-        choice = _choice(options.choice, seed=options.seed)
-        check_choice(choice, cap_tokens=options.cap_tokens)
+        choice, answers = _choice(options.choice, seed=options.seed), options.answers.choice()
+        there = _evaluation(options)
+        cap = options.cap_tokens if there is None else _manifest(there).cap_tokens
+        check_choice(choice, cap_tokens=cap)
         plan = _plan(options)
-        if options.limit is not None and options.choice.set_size is None:
+        if options.limit is not None and options.choice.set_size is None and there is None:
             messages.print(_LIMIT_NOTICE, soft_wrap=True)
-        against = ", ".join(options.choice.against or ()) or "no benchmark"
-        inputs = {"problems": options.problems, "held against": against}
-        _run(_pool(options.problems, options.limit), plan, choice, inputs=inputs, threads=threads)
+        pool = _pool(options.problems, options.limit) if there is None else _found(options, there)
+        with lock_folder(options.out):
+            if there is None:
+                _sample(pool, plan, threads=options.local.threads)
+            _write_and_show(options, pool, there or plan.out, choice, answers)
 
 
 def _choice(given: ChoiceOptions, *, seed: int) -> "Choice":
@@ -185,29 +202,51 @@ def _plan(options: CurateOptions) -> "Plan":
     )
 
 
-def _run(
-    pool: "Sequence[Problem]",
-    plan: "Plan",
-    choice: "Choice",
-    *,
-    inputs: dict[str, str],
-    threads: int,
-) -> None:
-    from tersely.flows.curate.session import choose, sample_pool
+def _sample(pool: "Sequence[Problem]", plan: "Plan", *, threads: int) -> None:
+    from tersely.flows.curate.session import sample_pool
 
     if plan.endpoint is None:
         messages.print(f"loading {plan.model} ...")
         use_threads(threads)
-    with lock_folder(plan.out.parent):
-        with sampling_progress(plan.out) as progress:
-            records = sample_pool(pool, plan, observer=progress)
-        messages.print("choosing ...")
-        curated = choose(pool, records, choice)
-        facts = inputs | _facts(plan, choice)
-        _write_and_show(plan.out.parent, curated, facts, target_tokens=choice.target_tokens)
+    with sampling_progress(plan.out) as progress:
+        sample_pool(pool, plan, observer=progress)
 
 
-def _pool(name: str, limit: int | None) -> "list[Problem]":
+def _manifest(folder: Path) -> "EvaluationManifest":
+    from tersely.core.manifest import FILE, EvaluationManifest, read_manifest
+    from tersely.readers.evaluations import PROBLEMS_FILE, RECORDS_FILE
+
+    for name in (FILE, RECORDS_FILE, PROBLEMS_FILE):
+        if not (folder / name).is_file():
+            raise ConfigError(f"{folder} has no {name}; give a folder that tersely eval wrote")
+    return read_manifest(folder, EvaluationManifest)
+
+
+def _evaluation(options: CurateOptions) -> Path | None:
+    """The folder of ``--records``; a run's rollouts become one beside what is written."""
+    from tersely.flows.curate.rollouts import ROLLOUTS, gather_rollouts
+
+    run = options.records
+    if run is None or not (run / ROLLOUTS).is_dir():
+        return run
+    with lock_folder(options.out):
+        return gather_rollouts(run, options.out / ROLLOUTS)
+
+
+def _found(options: CurateOptions, there: Path) -> "list[Problem]":
+    """The problems of the evaluation that is there."""
+    from tersely.core import jsonl
+    from tersely.core.types import Problem
+    from tersely.readers.evaluations import PROBLEMS_FILE
+
+    if options.problems is not None or options.limit is not None:
+        raise ConfigError("--records has problems of its own; leave --problems and --limit out")
+    return jsonl.read(there / PROBLEMS_FILE, Problem)
+
+
+def _pool(name: str | None, limit: int | None) -> "list[Problem]":
+    if name is None:
+        raise ConfigError("give --problems to sample, or --records, samples that are there")
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit} is below 1; sample at least one prompt")
     if name == "lab":
@@ -235,29 +274,27 @@ def _ends(text: str | None, *, option: str) -> tuple[float, float] | None:
     return low, high
 
 
-def _facts(plan: "Plan", choice: "Choice") -> dict[str, str]:
-    from tersely.core.manifest import EvaluationManifest, read_manifest
+def _facts(options: CurateOptions, samples: Path, choice: "Choice") -> dict[str, str]:
     from tersely.core.version import __version__
 
-    manifest = read_manifest(plan.out, EvaluationManifest)
     # Of the manifest, for the same folder may be chosen from years later.
-    sampled = {
-        "problems digest": manifest.benchmark_digest,
-        "model": plan.model,
-        **({"model digest": manifest.files.model_digest} if manifest.files else {}),
-        **({"endpoint": manifest.facts.endpoint} if manifest.facts.endpoint else {}),
-        "sampling started": manifest.facts.started or "",
-    }
+    made = _manifest(samples)
     return {
-        **sampled,
-        "samples a prompt": str(plan.spec.samples),
-        "cap (tokens)": f"{plan.spec.cap_tokens:,}",
-        "temperature": f"{plan.spec.temperature:g}",
-        "top-p": f"{plan.spec.top_p:g}",
-        "top-k": str(plan.spec.top_k),
-        "seed": str(plan.spec.seed),
-        **({"chat template kwargs": there} if (there := manifest.chat_template_kwargs) else {}),
-        **({"system prompt": manifest.system_prompt} if manifest.system_prompt else {}),
+        "problems": made.benchmark if options.problems is None else options.problems,
+        "held against": ", ".join(options.choice.against or ()) or "no benchmark",
+        "problems digest": made.benchmark_digest,
+        "model": made.model,
+        **({"model digest": made.files.model_digest} if made.files else {}),
+        **({"endpoint": made.facts.endpoint} if made.facts.endpoint else {}),
+        "sampling started": made.facts.started or "",
+        "samples a prompt": str(made.samples),
+        "cap (tokens)": f"{made.cap_tokens:,}",
+        "temperature": f"{made.temperature:g}",
+        "top-p": f"{made.top_p:g}",
+        "top-k": str(made.top_k),
+        "seed": str(made.seed),
+        **({"chat template kwargs": there} if (there := made.chat_template_kwargs) else {}),
+        **({"system prompt": made.system_prompt} if made.system_prompt else {}),
         "near-duplicates": "kept" if choice.keep_duplicates else "removed, the first kept",
         "chosen on": date.today().isoformat(),
         "tersely": __version__,
@@ -266,12 +303,19 @@ def _facts(plan: "Plan", choice: "Choice") -> dict[str, str]:
 
 
 def _write_and_show(
-    folder: Path, curated: "Curated", facts: dict[str, str], *, target_tokens: int | None
+    options: CurateOptions,
+    pool: "Sequence[Problem]",
+    samples: Path,
+    choice: "Choice",
+    answers: "AnswerChoice",
 ) -> None:
     from tersely.flows.curate.files import write_curated
+    from tersely.flows.curate.session import choose
+    from tersely.readers.evaluations import RECORDS_FILE
     from tersely.report.tables.curated import SetView, draw_curated, write_card
     from tersely.report.tables.documents import describe_sets
 
+    curated = choose(pool, samples / RECORDS_FILE, choice)
     rate_of = {rate.problem: rate for rate in curated.rates}
     views = {
         name: SetView(
@@ -281,17 +325,17 @@ def _write_and_show(
         )
         for name, chosen in curated.sets.items()
     }
+    facts, target = _facts(options, samples, choice), choice.target_tokens
     cards = {
-        name: write_card(name, view, rates=curated.rates, facts=facts, target_tokens=target_tokens)
+        name: write_card(name, view, rates=curated.rates, facts=facts, target_tokens=target)
         for name, view in views.items()
     }
-    write_curated(folder, curated, cards=cards)
-    show(
-        draw_curated(curated.rates, views, target_tokens=target_tokens),
-        describe_sets(curated.rates, views),
-    )
-    written = {name: folder / name for name in curated.sets}
+    write_curated(options.out, curated, cards=cards)
+    drawn = draw_curated(curated.rates, views, target_tokens=target)
+    show(drawn, describe_sets(curated.rates, views))
+    written = {name: options.out / name for name in curated.sets}
     show("\n".join(f"{name}: {at}" for name, at in written.items()), {"folders": written})
+    show_answers(options.out, curated.sets, samples, answers)
     _show_repeats(curated)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import sys
 from dataclasses import dataclass
@@ -184,6 +185,8 @@ def _run(
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
+    if not left and not bench.keep:
+        shutil.rmtree(bench.stages, ignore_errors=True)
     return not failed
 
 

@@ -9,6 +9,8 @@ from tersely.core.errors import ConfigError
 from tersely.flows.recipe.recipe import check_recipe
 from tersely.flows.study.judged import expectation, unit_of_claim
 from tersely.flows.study.plan import (
+    Arm,
+    Method,
     NamedStudy,
     arm_settings,
     base_settings,
@@ -19,7 +21,10 @@ from tersely.flows.study.plan import (
     unit_of,
     units_of,
 )
+from tersely.flows.study.results import finished_units
 from tersely.metrics.verdicts import Relation
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_changes_go_in_and_another_name_starts_a_section_anew() -> None:
@@ -54,6 +59,8 @@ def test_every_shipped_arm_is_a_recipe_and_every_claim_can_be_told() -> None:
         "transfer",
         "targets",
         "rewards",
+        "rl-needed",
+        "mask-scope",
     ]
     for _, study in studies:
         for arm in study.arms.values():
@@ -77,6 +84,35 @@ def test_arms_that_mean_the_same_run_once(small: dict[str, object], study: Named
         ("hard", 2),
     ]
     assert len({unit.name for unit in units}) == 4
+
+
+def test_what_stands_for_rl_is_a_run_of_its_own_and_no_kept_name_changes(
+    small: dict[str, object],
+) -> None:
+    plain = Arm(says="RL")
+    named = {
+        "sft": {"name": "sft"},
+        "merged": {"name": "sft", "merge": 0.5},
+        "forced": {"name": "none", "forced": "0.5 L_T"},
+    }
+    units = {
+        name: unit_of(small, Arm(says="x", method=Method.model_validate(each)), seed=1)
+        for name, each in named.items()
+    }
+    units["rl"] = unit_of(small, plain, seed=1)
+    assert len({unit.name for unit in units.values()}) == 4
+    assert units["forced"].method is not None
+    assert units["forced"].method.forced == 15
+    # A result is stored under this: of the shipped base, the name that it has in the repository.
+    shipped = unit_of(base_settings(), plain, seed=1).name
+    assert shipped in finished_units(ROOT / "docs" / "data" / "studies")
+
+
+def test_the_arms_of_mask_scope_run_once_with_those_of_negatives() -> None:
+    studies = dict(find_studies("all"))
+    pair = [NamedStudy(name, studies[name]) for name in ("negatives", "mask-scope")]
+    units = units_of(base_settings(), pair, seeds=1)
+    assert len(units) == len(studies["negatives"].arms) + len(["vanilla_graded", "same_wrong"])
 
 
 def test_where_a_run_is_sent_is_no_part_of_its_name(
@@ -103,12 +139,23 @@ def test_a_bound_in_words(study: NamedStudy) -> None:
         (('statistic = "accuracy"', 'statistic = "acuracy"'), "claims.0.statistic"),
         (('pool = "hard"', 'pool = "harder"'), "arms.hard.pool"),
         (("[arms.plain]", "[arms.plain"), "is not TOML"),
+        (('pool = "hard"', 'method = { name = "distil" }'), "needs told, what its teacher is told"),
+        (('pool = "hard"', 'method = { name = "none", merge = 0.5 }'), "method.merge needs a name"),
+        (('pool = "hard"', 'method = { name = "sft", merge = 2.0 }'), "arms.hard.method.merge"),
+        (('pool = "hard"', 'method = { name = "dpo", told = "" }'), "is of none and distil, not"),
+        (
+            ('set.reward = { name = "truncation" }', 'method = { name = "sft" }'),
+            "arm 'same' is no RL and has no curve",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_is_refused(
     change: tuple[str, str], complaint: str, study_file: Path
 ) -> None:
-    study_file.write_text(study_file.read_text().replace(*change, 1))
+    text = study_file.read_text().replace(*change, 1)
+    if "no curve" in complaint:
+        text = text.replace('statistic = "accuracy"', 'statistic = "curve"')
+    study_file.write_text(text)
     with pytest.raises(ConfigError, match=complaint):
         read_study(study_file)
 

@@ -106,6 +106,8 @@ def statistic(
             return np.array([end / result.last_step])
         case "rebound":
             return np.array([_rebound(result)])
+        case "spent":
+            return np.array([sum(tokens or 0.0 for tokens in result.steps["sampled_tokens"])])
         case _:
             values_P = _per_problem(evidence, claim, side, result)
             return np.asarray(values_P[_among(evidence.problems, claim.where)])

@@ -82,7 +82,7 @@ def unit_of_claim(claim: Claim) -> str:
         return "%"
     if claim.statistic in ("accuracy", "pass_at_k", "area"):
         return "pp"
-    if claim.statistic == "tokens" or claim.column.endswith("tokens_mean"):
+    if claim.statistic in ("tokens", "spent") or claim.column.endswith("tokens_mean"):
         return "tokens"
     return "nats" if claim.column.startswith("entropy") else "pp"
 
@@ -158,8 +158,8 @@ def _one_a_seed(results: Sequence[Result]) -> list[Result]:
 
 
 def count_predictions(evidence: Evidence) -> list[Confusion]:
-    """Lint's errors and the alarms of training against the runs that were lost."""
-    results = list(evidence.results.values())
+    """Lint's errors and the alarms of training against the runs of RL that were lost."""
+    results = [result for result in evidence.results.values() if result.by_rl]
     lost = [change_of_accuracy(r, evidence.problems) < LOST_BELOW for r in results]
     named: dict[str, list[float | None]] = {
         "lint: an error, before the run": [

@@ -18,14 +18,48 @@ from tersely.flows.recipe.sections import Section, TomlArray
 from tersely.metrics.verdicts import Relation
 
 BASE = "base"
+CURVES = ("curve", "stage_end", "rebound")
 LENGTH = re.compile(r"(?:([\d.]+) )?(L_T|L_R)")
 Bounds = Annotated[tuple[float, float], TomlArray]
 
 
+class Method(Section):
+    """What an arm does that is no RL; all spend ``learner.rollout_tokens`` on the pool's prompts.
+
+    ``sft`` and ``dpo`` learn the shortest right of the base model's own samples, or to prefer a
+    short right one over a right one that is longer by ``gap``; ``distil`` learns on-policy to do
+    as the base model does where it is ``told`` something, a text after the question; ``none``
+    trains nothing and tells the base model itself. They take TRL's settings from ``set.trl``, and
+    the learning rate and the seed from the recipe. ``merge``: what is trained is merged with the
+    base model, this weight on what is trained. ``forced``: thinking is closed at so many tokens.
+    """
+
+    name: Literal["none", "sft", "dpo", "distil"]
+    told: str | None = None
+    gap: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    pairs: Annotated[int, Field(ge=1)] = 1
+    merge: Annotated[float, Field(ge=0, le=1)] | None = None
+    forced: int | str | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Method":
+        if (self.name == "distil") > (self.told is not None):
+            raise ValueError("method.name = 'distil' needs told, what its teacher is told")
+        if self.told is not None and self.name not in ("none", "distil"):
+            raise ValueError(f"method.told is of none and distil, not of {self.name!r}")
+        if self.merge is not None and self.name == "none":
+            raise ValueError("method.merge needs a name: sft, dpo or distil")
+        if self.told is not None and self.forced is not None and self.name == "none":
+            raise ValueError("method.told and method.forced are two arms; give one of them")
+        return self
+
+
 class Arm(Section):
-    """One way to train: ``set`` is merged over the base recipe; ``pool``: by base pass rate."""
+    """One way to shorten: ``set`` is merged over the base recipe; ``pool``: by base pass rate.
+    Without a ``method``, the recipe is trained with RL."""
 
     says: str
+    method: Method | None = None
     pool: Literal["easy", "hard", "full"] = "easy"
     set: dict[str, Any] = Field(default_factory=dict)
 
@@ -45,14 +79,16 @@ class Claim(Section):
     ``statistic``: on held-out problems ``accuracy`` and ``pass_at_k`` within ``budget`` tokens,
     ``area`` under accuracy over log budget, ``tokens``; of the training curve ``curve`` (the mean
     of ``column`` over ``steps``), ``stage_end`` (share of the run) and ``rebound`` (how far the
-    last length lies above the least). ``where`` keeps one source, or problems that the base model
-    finds easy or hard. Without ``against`` the value itself is judged; else its difference or,
-    relative, its ratio minus 1.
+    last length lies above the least); ``spent``, all tokens that were sampled to train. ``where``
+    keeps one source, or problems that the base model finds easy or hard. Without ``against`` the
+    value itself is judged; else its difference or, relative, its ratio minus 1.
     """
 
     says: str
     paper: str
-    statistic: Literal["accuracy", "pass_at_k", "area", "tokens", "curve", "stage_end", "rebound"]
+    statistic: Literal[
+        "accuracy", "pass_at_k", "area", "tokens", "curve", "stage_end", "rebound", "spent"
+    ]
     of: Side
     against: Side | None = None
     relative: bool = False
@@ -101,16 +137,23 @@ class Study(Section):
                         f"claim {claim.says!r}: there is no arm {side.arm!r}; "
                         f"arms are {', '.join(self.arms)}"
                     )
+                if claim.statistic in CURVES and self.arms[side.arm].method is not None:
+                    raise ValueError(
+                        f"claim {claim.says!r}: arm {side.arm!r} is no RL and has no curve; "
+                        "choose a held-out statistic"
+                    )
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class StudyRun:
-    """One run: an arm's recipe but for its problem files, the pool it trains on, a seed."""
+    """One run: an arm's recipe but for its problem files, the pool it trains on, a seed, and what
+    it does instead of RL."""
 
     settings: Mapping[str, Any]
     pool: str
     seed: int
+    method: Method | None = None
 
     @property
     def name(self) -> str:
@@ -120,7 +163,8 @@ class StudyRun:
         if sampling["engine"] == "local":
             sampling.pop("vllm_memory_share", None)
         settings = {**self.settings, "sampling": sampling}
-        text = json.dumps([self.pool, settings], sort_keys=True)
+        method = [] if self.method is None else [self.method.model_dump(exclude_none=True)]
+        text = json.dumps([self.pool, settings, *method], sort_keys=True)
         return f"{blake2b(text.encode(), digest_size=6).hexdigest()}-seed-{self.seed}"
 
 
@@ -134,8 +178,9 @@ class NamedStudy(NamedTuple):
 def shipped_studies() -> dict[str, Path]:
     """The studies that come with the package, by name, in the order of their files."""
     folder = Path(str(resources.files("tersely") / "recipes" / "studies"))
-    files = sorted(path for path in folder.glob("*.toml") if path.stem != BASE)
-    return {path.stem.partition("-")[2]: path for path in files}
+    named = [(path.stem.partition("-"), path) for path in folder.glob("*-*.toml")]
+    in_order = sorted(named, key=lambda each: int(each[0][0]))
+    return {name: path for (_, _, name), path in in_order}
 
 
 def find_studies(name: str) -> list[NamedStudy]:
@@ -243,7 +288,11 @@ def unit_of(base: Mapping[str, Any], arm: Arm, *, seed: int) -> StudyRun:
     for section, key in ((settings["model"], "chat_template_kwargs"), (settings, "effort")):
         if not section[key]:
             del section[key]
-    return StudyRun(settings, arm.pool, seed)
+    method = arm.method
+    if method is not None:
+        said = method.model_dump(exclude_none=True)
+        method = Method.model_validate(resolve(said, lengths_of(base)))
+    return StudyRun(settings, arm.pool, seed, method)
 
 
 def units_of(

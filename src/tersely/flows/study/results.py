@@ -82,6 +82,11 @@ class Result(Kept):
     seconds: float
     facts: dict[str, str]
 
+    @property
+    def by_rl(self) -> bool:
+        """Whether it has steps of RL; other runs have only what they spent."""
+        return "tokens_mean" in self.steps
+
     def log(self) -> StepLog:
         """The training curve."""
         columns = {
@@ -118,9 +123,15 @@ def distil(
     lint: list[Raised],
     seconds: float,
     facts: dict[str, str],
+    spent: int | None = None,
 ) -> Result:
-    """What is kept of a finished run's folder."""
-    steps = jsonl.read(run / "steps.jsonl", StepRecord)
+    """What is kept of a finished run's folder.
+
+    Args:
+        spent: tokens that were sampled to train, of a run without steps of RL.
+    """
+    steps = jsonl.read(run / "steps.jsonl", StepRecord) if spent is None else []
+    curves = {name: [_rounded(getattr(step, name)) for step in steps] for name in COLUMNS}
     alarms = run / "alarms.jsonl"
     raised = jsonl.read(alarms, AlarmRecord) if alarms.is_file() else []
     evaluations = [
@@ -138,8 +149,8 @@ def distil(
         samples=len(evaluations[0].tokens) // len(problems),
         cap_tokens=cap_tokens,
         staleness=staleness,
-        last_step=len(steps),
-        steps={name: [_rounded(getattr(step, name)) for step in steps] for name in COLUMNS},
+        last_step=len(steps) if spent is None else evaluations[-1].step,
+        steps=curves if spent is None else {"sampled_tokens": [float(spent)]},
         evaluations=evaluations,
         alarms=[Raised(name=a.name, severity=a.severity, step=a.step) for a in raised],
         lint=lint,

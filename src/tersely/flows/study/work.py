@@ -19,7 +19,7 @@ from tersely.core.version import __version__
 from tersely.flows.lint import find
 from tersely.flows.lint.facts import gather
 from tersely.flows.lint.pool import only_trained, read_pool
-from tersely.flows.observer import Quiet
+from tersely.flows.observer import Observer, Quiet
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.study.plan import StudyRun, recipe_of
 from tersely.flows.study.pool import HELD_OUT, StudyPool
@@ -28,7 +28,8 @@ from tersely.tasks.problems import digest, read_problems
 
 
 class StudyFolders(NamedTuple):
-    """Where things are: the pool, the base model's records, results and run folders."""
+    """Where things are: the pool, the base model's records, results, run folders, and among these
+    what several arms without RL need."""
 
     pool: StudyPool
     records: Path
@@ -39,6 +40,11 @@ class StudyFolders(NamedTuple):
     def result(self, unit: StudyRun) -> Path:
         """The file that a unit's result is written to."""
         return result_file(self.results, unit.name)
+
+    @property
+    def stages(self) -> Path:
+        """Samples and trained models of arms without RL."""
+        return self.runs / "stages"
 
     def run(self, unit: StudyRun) -> Path:
         """The folder in which it is trained."""
@@ -91,10 +97,8 @@ def _do(unit: StudyRun, bench: StudyFolders) -> bool:
     recipe = recipe_of(unit, train=bench.pool.file(unit.pool), test=bench.pool.file(HELD_OUT))
     folder = bench.run(unit)
     began = time.monotonic()
-    from tersely.flows.train.loop import train
-
-    outcome = train(recipe, folder, resume=(folder / "manifest.json").is_file(), observer=observer)
-    if not outcome.finished:
+    finished, spent = _run(unit, recipe, bench, observer=observer)
+    if not finished:
         return False
     result = distil(
         folder,
@@ -103,14 +107,34 @@ def _do(unit: StudyRun, bench: StudyFolders) -> bool:
         staleness=recipe.learner.staleness,
         pool=digest(read_problems(bench.pool.file(unit.pool))),
         problems=bench.pool.held_out(),
-        lint=_lint(recipe, bench),
+        lint=_lint(recipe, bench) if spent is None else [],
         seconds=time.monotonic() - began,
         facts=_facts(),
+        spent=spent,
     )
     write_result(bench.result(unit), result)
     if not bench.keep:
         shutil.rmtree(folder)
     return True
+
+
+def _run(
+    unit: StudyRun, recipe: Recipe, bench: StudyFolders, *, observer: Observer
+) -> tuple[bool, int | None]:
+    """Whether the run is finished, and of one that is no RL what it spent, in tokens."""
+    folder = bench.run(unit)
+    if unit.method is None:
+        from tersely.flows.train.loop import train
+
+        resume = (folder / "manifest.json").is_file()
+        return train(recipe, folder, resume=resume, observer=observer).finished, None
+    from tersely.flows.study.offline import run_offline
+    from tersely.flows.trl.offline import StopAsked
+
+    try:
+        return True, run_offline(unit.method, recipe, folder, bench.stages, observer=observer)
+    except StopAsked:
+        return False, None
 
 
 def _lint(recipe: Recipe, bench: StudyFolders) -> list[Raised]:

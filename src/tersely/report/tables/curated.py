@@ -9,9 +9,10 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from tersely.flows.curate.answers import WrittenAnswers
 from tersely.metrics.intervals import Interval, averages, estimate
 from tersely.metrics.measures import Unit
-from tersely.metrics.numbers import Cell, fixed, format_level, percent
+from tersely.metrics.numbers import Cell, count, fixed, format_level, percent
 from tersely.metrics.passrates import PassRate, count_bands
 from tersely.report.tables.matrices import Matrix, MatrixRow
 from tersely.report.tables.terminal import FittedTable, draw_text, draw_title
@@ -102,6 +103,19 @@ def write_card(
     if view.left_out:
         parts += ["## Left out", _format(tabulate_left_out(view.left_out))]
     return "\n\n".join(parts) + "\n"
+
+
+def say_written(kind: str, written: WrittenAnswers) -> str:
+    """What was written of one kind, and what was not, in words."""
+    what = {"sft": "shortest right answer", "pairs": "pair"}[kind]
+    said = [
+        count(written.rows, what),
+        f"{count(written.no_right, 'problem')} without a right one that ended by itself",
+        *([f"{written.no_pair:,} without a longer one by the gap"] if kind == "pairs" else []),
+        f"{written.ties:,} with several equally short ones, of which the first is taken",
+        f"{count(written.cut, 'cut sample')}, never taken",
+    ]
+    return f"{kind}: {'; '.join(said)}"
 
 
 def tabulate_rates(rates: Sequence[PassRate]) -> Matrix:

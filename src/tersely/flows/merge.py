@@ -1,0 +1,257 @@
+"""``tersely merge``: the linear mean of two checkpoints' weights, tensor by tensor.
+
+``merged = A + weight * (B - A)``, in float32 (float64 where the weights are), rounded once to the
+type that they have. Weight 0 gives A and weight 1 gives B, to the bit. At weight 0.5 it is the
+model merging of arXiv:2501.12599 (long to short), of which summaries were read and not the paper.
+"""
+
+import json
+import shutil
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from tersely.core.digests import check_digests, digest_of, note_checkpoint
+from tersely.core.errors import ConfigError
+from tersely.core.storage import write_atomically, writing
+from tersely.engines.folders import folder_of, weights_file
+from tersely.engines.models import load_settings, load_tokenizer
+
+NOTE = "merged.json"
+# What is computed at once, so that a large tensor takes no more room than a small one.
+PIECE = 1 << 22
+# Both of A; a later transformers writes more of them, and trainers set the padding.
+_FREE_KEYS = frozenset({
+    "_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "pad_token_id",
+    "bos_token_id",
+})  # fmt: skip
+_COMPANIONS = (
+    "config.json", "generation_config.json", "tokenizer*", "chat_template*", "vocab*", "merges*",
+    "*.model", "*.tiktoken", "special_tokens_map.json", "added_tokens.json", "*.index.json",
+    "additional_chat_templates/*",
+)  # fmt: skip
+
+
+class TensorPlace(NamedTuple):
+    """A tensor in a file of safetensors: its type as the file names it, its shape, and from which
+    byte of the data it stands."""
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+
+
+class Mergeable(NamedTuple):
+    """A model folder whose weights can be merged: its tensors by name, file by file in the order in
+    which they stand."""
+
+    path: str
+    folder: Path
+    tensors: dict[str, TensorPlace]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of weights."""
+        return list(dict.fromkeys(place.file for place in self.tensors.values()))
+
+
+def merge(first: str, second: str, weights: Sequence[float], out: Path) -> list[Path]:
+    """Writes ``out/weight-W`` for each weight, a model folder each, and returns them.
+
+    Everything but the weights is A's: files, configuration, tokenizer, chat template. Both models
+    are read once and no more than a part of a tensor is held at a time.
+
+    Args:
+        first: A, a model folder or ``lab``.
+        second: B, likewise; its tensors may lie in other files.
+        weights: of B, each from 0 to 1.
+    Raises:
+        ConfigError: the two are no models of one architecture, a weight cannot be, or a folder is
+            there already; nothing is written.
+        DataError: a file of a checkpoint of ours is not as it was written.
+    """
+    folders = [out / f"weight-{weight:g}" for weight in weights]
+    _check_weights(weights, folders)
+    one, other = open_model(first), open_model(second)
+    check_alike(one, other)
+    scratches = [folder.with_name(f"{folder.name}.tmp") for folder in folders]
+    for scratch in scratches:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        _copy_companions(one.folder, scratch)
+    for file in one.files:
+        with writing(out):
+            _merge_file(file, one, other, weights, scratches)
+    digests = [digest_of(model.folder) for model in (one, other)]
+    for weight, scratch, folder in zip(weights, scratches, folders, strict=True):
+        note = {"first": first, "second": second, "weight": weight, "digests": digests}
+        write_atomically(scratch / NOTE, json.dumps(note, indent=1) + "\n")
+        note_checkpoint(scratch)
+        scratch.replace(folder)
+    return folders
+
+
+def mix(
+    first: Shaped[Tensor, " N"], second: Shaped[Tensor, " N"], weight: float
+) -> Shaped[Tensor, " N"]:
+    """``first + weight * (second - first)``, as ``merge`` computes it; numbers that are no floats
+    are the same in both."""
+    if weight == 0 or not first.is_floating_point():
+        return first
+    if weight == 1:
+        return second
+    wide = torch.promote_types(first.dtype, torch.float32)
+    start = first.to(wide)
+    return ((second.to(wide) - start) * weight + start).to(first.dtype)
+
+
+def open_model(path: str) -> Mergeable:
+    """Where a model's tensors stand.
+
+    Raises:
+        ConfigError: it is no model folder, holds only an adapter, or has no safetensors.
+        DataError: a file of a checkpoint of ours is not as it was written.
+    """
+    folder = folder_of(path)
+    check_digests(folder, but=("optimizer.pt", "state.json"))
+    name = weights_file(folder)
+    if ".safetensors" not in name:
+        raise ConfigError(
+            f"{path} has its weights in {name}, and safetensors are merged; save the model anew "
+            "with save_pretrained"
+        )
+    files = [folder / name]
+    if name.endswith(".index.json"):
+        shards = json.loads((folder / name).read_text())["weight_map"].values()
+        files = [folder / shard for shard in sorted(set(shards))]
+    tensors = {each: place for file in files for each, place in read_places(file)}
+    return Mergeable(path, folder, tensors)
+
+
+def read_places(file: Path) -> Iterator[tuple[str, TensorPlace]]:
+    """The tensors of a file of safetensors, in the order in which their bytes stand."""
+    entries = json.loads(_read_header(file)[8:])
+    entries.pop("__metadata__", None)
+    for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+        start = int(entry["data_offsets"][0])
+        yield name, TensorPlace(file, entry["dtype"], tuple(entry["shape"]), start)
+
+
+def _read_header(file: Path) -> bytes:
+    """The first part of a file: a length of 8 bytes and a JSON object of that length."""
+    with file.open("rb") as content:
+        size = content.read(8)
+        return size + content.read(struct.unpack("<Q", size)[0])
+
+
+def check_alike(one: Mergeable, other: Mergeable) -> None:
+    """Refuses two models of which no weighted mean is a model.
+
+    Raises:
+        ConfigError: naming the first difference.
+    """
+    said = f"{one.path} and {other.path} cannot be merged:"
+    first, second = (_config(model) for model in (one, other))
+    for key in sorted(first.keys() | second.keys()):
+        if first.get(key) != second.get(key):
+            raise ConfigError(
+                f"{said} {key} is {first.get(key)!r} in the first's config.json and "
+                f"{second.get(key)!r} in the second's; merge checkpoints of one model"
+            )
+    for name in sorted(one.tensors.keys() | other.tensors.keys()):
+        mine, theirs = one.tensors.get(name), other.tensors.get(name)
+        if mine is None or theirs is None:
+            there = one.path if theirs is None else other.path
+            raise ConfigError(f"{said} {name} is in {there} only; merge checkpoints of one model")
+        if (mine.dtype, mine.shape) != (theirs.dtype, theirs.shape):
+            raise ConfigError(
+                f"{said} {name} is {mine.dtype} {list(mine.shape)} in the first and "
+                f"{theirs.dtype} {list(theirs.shape)} in the second; save both in one type"
+            )
+    ours, others = (load_tokenizer(model.path) for model in (one, other))
+    if ours.get_vocab() != others.get_vocab() or ours.eos_token_id != others.eos_token_id:
+        raise ConfigError(
+            f"{said} their tokenizers number tokens differently; merge checkpoints of one model"
+        )
+    if ours.chat_template != others.chat_template:
+        raise ConfigError(
+            f"{said} their chat templates differ, so that they were asked in different ways; copy "
+            "the template of one into the other's folder if that is meant"
+        )
+
+
+def _config(model: Mergeable) -> dict[str, Any]:
+    config: Mapping[str, Any] = load_settings(model.path).config.to_dict()
+    if config.get("quantization_config") is not None:
+        raise ConfigError(
+            f"{model.path} is quantized, and numbers of a grid have no mean on it; merge the "
+            "models without quantization"
+        )
+    return {key: value for key, value in config.items() if key not in _FREE_KEYS}
+
+
+def _check_weights(weights: Sequence[float], folders: Sequence[Path]) -> None:
+    for weight in weights:
+        if not 0 <= weight <= 1:
+            raise ConfigError(f"--weight {weight:g} is outside 0 (A) to 1 (B); give 0.5")
+    if len(set(folders)) < len(folders):
+        raise ConfigError("--weight names one weight twice; give each once")
+    for folder in folders:
+        if folder.exists():
+            raise ConfigError(f"{folder} exists; give another --out, or remove it")
+
+
+def _copy_companions(source: Path, target: Path) -> None:
+    for pattern in _COMPANIONS:
+        for file in source.glob(pattern):
+            if file.is_file():
+                copy = target / file.relative_to(source)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, copy)
+
+
+def _merge_file(
+    file: Path,
+    one: Mergeable,
+    other: Mergeable,
+    weights: Sequence[float],
+    folders: Sequence[Path],
+) -> None:
+    """Same names, types and shapes: the header is A's, and each tensor stands where A's does."""
+    with ExitStack() as stack:
+        targets = [stack.enter_context((folder / file.name).open("wb")) for folder in folders]
+        for target in targets:
+            target.write(_read_header(file))
+        for name, place in one.tensors.items():
+            if place.file == file:
+                _merge_tensor(name, place, other.tensors[name], weights, targets)
+
+
+def _merge_tensor(
+    name: str,
+    mine: TensorPlace,
+    theirs: TensorPlace,
+    weights: Sequence[float],
+    targets: Sequence[BinaryIO],
+) -> None:
+    from safetensors import safe_open
+
+    with safe_open(mine.file, "pt") as first, safe_open(theirs.file, "pt") as second:
+        ours_N, others_N = first.get_tensor(name).flatten(), second.get_tensor(name).flatten()
+        if not ours_N.is_floating_point() and not torch.equal(ours_N, others_N):
+            raise ConfigError(
+                f"{name} holds whole numbers ({mine.dtype}) that differ, which have no mean; merge "
+                "checkpoints of one model"
+            )
+        for start in range(0, len(ours_N), PIECE):
+            a_N, b_N = (tensor[start : start + PIECE] for tensor in (ours_N, others_N))
+            for weight, target in zip(weights, targets, strict=True):
+                merged_N = mix(a_N, b_N, weight).contiguous().view(torch.uint8)
+                target.write(merged_N.numpy().data)

@@ -1,0 +1,226 @@
+"""The weighted mean of two checkpoints: against numpy, its ends to the bit, what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from tersely.cli import app
+from tersely.core.errors import ConfigError, DataError
+from tersely.engines.models import lab_folder, load_policy
+from tersely.flows import merge as merging
+from tersely.flows.merge import merge, mix, read_places
+
+WEIGHTS = (0.0, 0.3, 1.0)
+
+
+def noisy(folder, *, dtype=torch.float32, shard=None, seed=0):
+    """The lab's model with noise on its weights."""
+    model, tokenizer = load_policy("lab")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=generator) * 0.02)
+    model = model.to(dtype)
+    model.save_pretrained(folder, **({} if shard is None else {"max_shard_size": shard}))
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    place = tmp_path_factory.mktemp("pair")
+    return noisy(place / "a", seed=1), noisy(place / "b", seed=2, shard="300KB")
+
+
+def whole(folder):
+    return {
+        k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()
+    }
+
+
+def bits(tensors):
+    return {name: tensor.view(torch.uint8).numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def test_its_ends_are_the_two_to_the_bit_and_between_them_it_is_numpys_mean(pair, tmp_path):
+    a, b = pair
+    folders = merge(str(a), str(b), WEIGHTS, tmp_path / "out")
+    assert [folder.name for folder in folders] == ["weight-0", "weight-0.3", "weight-1"]
+    zero, some, one = map(whole, folders)
+    assert bits(zero) == bits(whole(a))
+    assert bits(one) == bits(whole(b))
+    first, second = whole(a), whole(b)
+    for name, tensor in some.items():
+        start = first[name].numpy()
+        wanted = start + (second[name].numpy() - start) * np.float32(0.3)
+        np.testing.assert_array_equal(tensor.numpy(), wanted)
+    # The same header and data as A's, byte for byte.
+    file = "model.safetensors"
+    assert (folders[0] / file).read_bytes() == (a / file).read_bytes()
+
+
+def test_the_other_way_round_shards_lie_as_in_the_first(pair, tmp_path):
+    a, b = pair
+    assert len(list(b.glob("*.safetensors"))) > 2
+    (there,) = merge(str(b), str(a), (0.5,), tmp_path / "there")
+    (back,) = merge(str(a), str(b), (0.5,), tmp_path / "back")
+    index = "model.safetensors.index.json"
+    assert json.loads((there / index).read_text()) == json.loads((b / index).read_text())
+    one, other = whole(there), whole(back)
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-6, atol=1e-7)
+
+
+def test_a_merged_model_is_loaded_and_answers(pair, tmp_path):
+    (folder,) = merge(str(pair[0]), "lab", (0.5,), tmp_path / "out")
+    model, tokenizer = load_policy(str(folder))
+    ids = torch.tensor([tokenizer("1+2")["input_ids"]])
+    assert torch.isfinite(model(input_ids=ids).logits).all()
+    note = json.loads((folder / "merged.json").read_text())
+    assert (note["second"], note["weight"]) == ("lab", 0.5)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    with pytest.raises(DataError, match="not as it was written"):
+        load_policy(str(folder))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_half_precision_is_rounded_once_and_the_type_is_kept(dtype):
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(500, generator=generator).to(dtype) for _ in range(2))
+    merged = mix(a, b, 0.3)
+    wide = np.float64 if dtype is torch.float64 else np.float32
+    start = a.to(torch.float64).numpy().astype(wide)
+    exact = start + (b.to(torch.float64).numpy().astype(wide) - start) * wide(0.3)
+    assert merged.dtype is dtype
+    torch.testing.assert_close(merged, torch.from_numpy(exact).to(dtype), rtol=0, atol=0)
+    # Where both agree, so does the mean; the first's own numbers come back.
+    assert torch.equal(mix(a, a, 0.3), a)
+
+
+def test_a_tensor_in_pieces_is_the_tensor(pair, tmp_path, monkeypatch):
+    (whole_one,) = merge(str(pair[0]), str(pair[1]), (0.25,), tmp_path / "one")
+    monkeypatch.setattr(merging, "PIECE", 1000)
+    (pieces,) = merge(str(pair[0]), str(pair[1]), (0.25,), tmp_path / "pieces")
+    assert bits(whole(pieces)) == bits(whole(whole_one))
+
+
+def test_places_are_what_safetensors_itself_reads(pair):
+    for file in pair[1].glob("*.safetensors"):
+        with safe_open(file, "np") as content:
+            for name, place in read_places(file):
+                assert content.get_slice(name).get_dtype() == place.dtype
+                assert tuple(content.get_slice(name).get_shape()) == place.shape
+
+
+def _without_a_tensor(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("model.norm.weight")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _another_shape(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"][:-1].contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _another_type(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"].bfloat16()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _another_config(folder):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"rms_norm_eps": 0.5}))
+
+
+def _other_tokens(folder):
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["8"], vocabulary["9"] = vocabulary["9"], vocabulary["8"]
+    file.write_text(json.dumps(content))
+
+
+def _other_template(folder):
+    file = folder / "chat_template.jinja"
+    file.write_text(file.read_text() + " ")
+
+
+def _adapter(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "x/y"}))
+
+
+def _pickled(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (_without_a_tensor, r"model\.norm\.weight is in .*a only"),
+        (_another_shape, r"model\.norm\.weight is F32 \[96\] in the first and F32 \[95\]"),
+        (_another_type, r"is F32 \[96\] in the first and BF16 \[96\] in the second"),
+        (_another_config, r"rms_norm_eps is 1e-0\d in the first's config\.json"),
+        (_other_tokens, "their tokenizers number tokens differently"),
+        (_other_template, "their chat templates differ"),
+        (_adapter, r"holds only an adapter .*merge_and_unload"),
+        (_pickled, "has its weights in pytorch_model.bin, and safetensors are merged"),
+    ],
+)
+def test_what_has_no_mean_is_refused_and_nothing_is_written(pair, tmp_path, spoil, complaint):
+    other = tmp_path / "other"
+    shutil.copytree(pair[0], other)
+    spoil(other)
+    with pytest.raises(ConfigError, match=complaint):
+        merge(str(pair[0]), str(other), (0.5,), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_whole_numbers_that_differ_are_refused(tmp_path):
+    for name, value in (("a", 1), ("b", 2)):
+        shutil.copytree(lab_folder(), tmp_path / name)
+        file = tmp_path / name / "model.safetensors"
+        save_file(load_file(file) | {"count": torch.tensor([value])}, file, {"format": "pt"})
+    with pytest.raises(ConfigError, match=r"count holds whole numbers \(I64\) that differ"):
+        merge(str(tmp_path / "a"), str(tmp_path / "b"), (0.5,), tmp_path / "out")
+    assert not list((tmp_path / "out").glob("weight-0.5"))
+
+
+@pytest.mark.parametrize(
+    ("weight", "complaint"),
+    [
+        ("1.5", "--weight 1.5 is outside 0 (A) to 1 (B)"),
+        ("nan", "--weight nan is outside"),
+        ("0.5,0.50", "--weight names one weight twice"),
+        ("half", "--weight 'half' is no list of numbers"),
+    ],
+)
+def test_a_weight_that_cannot_be_ends_with_one_line(weight, complaint, tmp_path):
+    words = ["merge", "lab", "lab", "--weight", weight, "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert complaint in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_each_weight_and_refuses_to_write_over_one(tmp_path):
+    words = ["merge", "lab", "lab", "--weight", "0.25,0.75", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    assert [*map(str, (tmp_path / "out").iterdir())].sort() == json.loads(done.stdout)[
+        "folders"
+    ].sort()
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 2
+    assert "weight-0.25 exists" in " ".join(again.stderr.split())
