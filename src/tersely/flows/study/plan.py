@@ -62,7 +62,7 @@ class Arm(Section):
 
     says: str
     method: Method | None = None
-    pool: Literal["easy", "hard", "full"] = "easy"
+    pool: Literal["easy", "hard", "full", "solvable"] = "easy"
     set: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -38,11 +38,13 @@ from tersely.tasks.problems import read_problems
 SAMPLES = 8
 SEED = 0
 HELD_OUT = "held-out"
+SOLVABLE = "solvable"
 BASE_RECORDS = "base.jsonl.gz"
 
 
 class StudyPool(NamedTuple):
-    """Files of the easy, hard and full prompts and of the held-out problems, by name."""
+    """Files of the easy, hard and full prompts (equally many), of all prompts that the base model
+    solved at least once (solvable), and of the held-out problems, by name."""
 
     folder: Path
 
@@ -106,6 +108,8 @@ def _make_pool(
     held_out = _sample(base, test, work / "test", seed=SEED + 1, observer=observer)
     choice = Choice(select=Select.MIXES, keep_duplicates=True, seed=SEED)
     sets = choose(train, records, choice).sets
+    once = Choice(band=(1 / SAMPLES, 1.0), keep_duplicates=True)
+    sets |= {SOLVABLE: choose(train, records, once).sets["band"]}
     folder.mkdir(parents=True, exist_ok=True)
     for name, chosen in sets.items():
         jsonl.write(pool.file(name), chosen.problems)
