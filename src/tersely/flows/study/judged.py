@@ -180,7 +180,7 @@ def _traced(evidence: Evidence, study: NamedStudy) -> list[TracedProblem]:
                 *(_trace(name, result, -1, at=at, row=row) for name, result in runs.items()),
             ],
         )
-        for at, row in enumerate(traced_problems(len(evidence.problems)))
+        for at, row in enumerate(traced_problems(evidence.problems))
         for problem in [evidence.problems[row]]
     ]
 

@@ -3,6 +3,7 @@
 import fcntl
 import gzip
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,7 +35,7 @@ DIGITS = 5
 ENDING = ".json.gz"
 PACKED = "results.parquet"
 MAPPINGS = ("steps", "facts")
-# Problems whose first sample is kept as text, before the run and after it.
+# Problems, or a few more, whose first sample is kept as text, before the run and after it.
 TRACED = 12
 WRONG, RIGHT, UNGRADED = 0, 1, 2
 OptionalNumber = float | None
@@ -116,9 +117,11 @@ class Result(Kept):
         )
 
 
-def traced_problems(count: int) -> list[int]:
-    """The places of the problems whose texts are kept: of every source some, always the same."""
-    return np.linspace(0, count - 1, min(count, TRACED)).round().astype(int).tolist()
+def traced_problems(problems: Sequence[Problem]) -> list[int]:
+    """The places of the problems whose texts are kept: the first ones of every source."""
+    sources = [problem.source for problem in problems]
+    each = -(-TRACED // len(set(sources)))
+    return [row for row, source in enumerate(sources) if sources[:row].count(source) < each]
 
 
 def distil(
@@ -172,7 +175,7 @@ def _evaluated(file: Path, problems: list[Problem], *, traced: bool) -> Evaluate
     records = jsonl.read(file, EvalRecord)
     ordered = sorted(records, key=lambda record: (place[record.problem], record.sample))
     samples = len(ordered) // len(problems)
-    firsts = [ordered[row * samples] for row in traced_problems(len(problems))]
+    firsts = [ordered[row * samples] for row in traced_problems(problems)]
     return Evaluated(
         step=int(file.stem.rpartition("-")[2]),
         tokens=[record.tokens for record in ordered],
