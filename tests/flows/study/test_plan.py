@@ -191,3 +191,11 @@ def test_a_result_keeps_its_name_whether_the_base_is_set_or_stated() -> None:
     assert unit_of(stated, arm, seed=1) == unit_of(
         base_settings([("learner.steps", 7)]), arm, seed=1
     )
+
+
+def test_the_pool_brings_the_system_message_of_the_base_and_an_arm_its_own() -> None:
+    arm = find_studies("two-stages")[0].study.arms["truncation"]
+    base = base_settings([("model.system_prompt", "Think aloud.")])
+    assert "system_prompt" not in unit_of(base, arm, seed=1).settings["model"]
+    other = arm.model_copy(update={"set": {"model": {"system_prompt": "Be brief."}}})
+    assert unit_of(base_settings(), other, seed=1).settings["model"]["system_prompt"] == "Be brief."

@@ -288,6 +288,9 @@ def unit_of(base: Mapping[str, Any], arm: Arm, *, seed: int) -> StudyRun:
     settings = recipe.model_dump(mode="json", exclude_none=True)
     # The band chose the pool's prompts; in the pool difficulty is the base model's.
     settings["problems"].pop("band", None)
+    # Its problems have the base's system message; one that an arm brings is its own.
+    if settings["model"].get("system_prompt") == base.get("model", {}).get("system_prompt"):
+        settings["model"].pop("system_prompt", None)
     # Nothing of a result depends on it.
     settings.pop("track", None)
     # Unset, these leave a run what it was, and its results their name.

@@ -72,6 +72,7 @@ class PoolManifest:
     temperature: float
     top_p: float
     top_k: int
+    system_prompt: str | None = None
     facts: Facts
 
 
@@ -137,6 +138,7 @@ def describe_pool(base: Mapping[str, Any]) -> PoolManifest:
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         top_k=sampling.top_k,
+        system_prompt=recipe.model.system_prompt,
         facts=Facts(samples=SAMPLES, seed=SEED),
     )
 
