@@ -1,6 +1,7 @@
 """The study of a small real model, with the lab's model in its place: file, runs, page."""
 
 import json
+import runpy
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from typer.testing import CliRunner
 
 from tersely.cli import app
 from tersely.core import jsonl
+from tersely.core.types import Grade, Problem
 from tersely.flows.study.plan import arm_settings, base_settings, read_study
 from tersely.flows.study.pool import StudyPool
 from tersely.lab.problems import Split, draw_problems
+from tersely.tasks.grading import grade
+from tersely.tasks.problems import read_problems
 
 STUDY = Path(__file__).parents[3] / "examples" / "smollm2" / "study.toml"
 TRAINED, UNTRAINED = ("basic_arithmetic", "products"), "chain_sum"
@@ -75,6 +79,21 @@ def test_every_arm_is_a_recipe_and_only_sft_is_trl_s() -> None:
     left = tomllib.loads(without_sft(STUDY.read_text(encoding="utf-8")))
     assert [*left["arms"]] == ["truncation", "kimi", "correctness"]
     assert len(study.claims) - len(left["claims"]) == 2
+
+
+def test_worked_answers_are_right_and_no_held_out_question_is_trained_on(tmp_path: Path) -> None:
+    reasoning_gym = pytest.importorskip("reasoning_gym")
+    worked = runpy.run_path(str(STUDY.with_name("worked.py")))
+    for name, settings, _ in worked["TASKS"]:
+        for entry in reasoning_gym.create_dataset(name, seed=7, size=100, **settings):
+            asked = Problem(id="q", prompt="", answer=entry["answer"], source=name, grader="number")
+            assert grade(asked, worked["work"](entry["question"])).grade is Grade.CORRECT
+    worked["write_study"](tmp_path)
+    train, test = (read_problems(tmp_path / worked[name]) for name in ("TRAIN_FILE", "TEST_FILE"))
+    assert not {p.prompt for p in train} & {p.prompt for p in test}
+    assert {p.source for p in train} == set(TRAINED)
+    assert {p.source for p in test} == {*TRAINED, UNTRAINED}
+    assert all(len(p.earlier) == 4 for p in (*train, *test))
 
 
 def test_every_claim_finds_its_figure(judged: Path) -> None:
