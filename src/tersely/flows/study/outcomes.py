@@ -52,6 +52,23 @@ class ArmOutcome(NamedTuple):
     alarmed: int
 
 
+class StudyTrace(NamedTuple):
+    """What the base model or an arm answered, and whether that was right and ended by itself."""
+
+    by: str
+    tokens: int
+    right: bool
+    text: str
+
+
+class TracedProblem(NamedTuple):
+    """A held-out problem with an answer of the base model and one of each arm's first run."""
+
+    source: str
+    question: str
+    traces: Sequence[StudyTrace]
+
+
 class StudyOutcome(NamedTuple):
     """One study; ``arms`` begins with the base model, without curves."""
 
@@ -65,6 +82,7 @@ class StudyOutcome(NamedTuple):
     base_accuracy_B: Sequence[Effect]
     arms: Sequence[ArmOutcome]
     claims: Sequence[ClaimOutcome]
+    traced: Sequence[TracedProblem] = ()
 
 
 class Confusion(NamedTuple):

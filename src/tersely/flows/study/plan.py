@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
@@ -20,6 +21,7 @@ from tersely.metrics.verdicts import Relation
 BASE = "base"
 CURVES = ("curve", "stage_end", "rebound")
 LENGTH = re.compile(r"(?:([\d.]+) )?(L_T|L_R)")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 Bounds = Annotated[tuple[float, float], TomlArray]
 
 
@@ -60,7 +62,7 @@ class Arm(Section):
 
     says: str
     method: Method | None = None
-    pool: Literal["easy", "hard", "full"] = "easy"
+    pool: Literal["easy", "hard", "full", "solvable"] = "easy"
     set: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -120,11 +122,13 @@ class Claim(Section):
 
 
 class Study(Section):
-    """A question, the arms that answer it, and what was expected before they ran."""
+    """A question, the arms that answer it, and what was expected before they ran. ``base`` is
+    merged over the recipe that the arms of all studies start from."""
 
     title: str
     question: str
     paper: str
+    base: dict[str, Any] = Field(default_factory=dict)
     arms: Annotated[dict[str, Arm], Field(min_length=1)]
     claims: Annotated[tuple[Claim, ...], TomlArray, Field(min_length=1)]
 
@@ -216,14 +220,16 @@ def read_study(path: Path) -> Study:
         raise ConfigError(f"{path}: {key}: {first['msg']}") from error
 
 
-def base_settings(overrides: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:
-    """The base recipe's settings, with these dotted keys set.
+def base_settings(
+    overrides: Iterable[tuple[str, Any]] = (), *, own: Mapping[str, Any] = NOTHING
+) -> dict[str, Any]:
+    """The base recipe's settings with a study's ``own`` merged in, then these dotted keys set.
 
     Raises:
         ConfigError: it is no recipe any more.
     """
     file = Path(str(resources.files("tersely") / "recipes" / "studies" / f"{BASE}.toml"))
-    settings: dict[str, Any] = parse_toml(file.read_bytes())
+    settings: dict[str, Any] = merge(parse_toml(file.read_bytes()), own)
     for key, value in overrides:
         for part in reversed(key.split(".")):
             value = {part: value}
@@ -282,6 +288,9 @@ def unit_of(base: Mapping[str, Any], arm: Arm, *, seed: int) -> StudyRun:
     settings = recipe.model_dump(mode="json", exclude_none=True)
     # The band chose the pool's prompts; in the pool difficulty is the base model's.
     settings["problems"].pop("band", None)
+    # Its problems have the base's system message; one that an arm brings is its own.
+    if settings["model"].get("system_prompt") == base.get("model", {}).get("system_prompt"):
+        settings["model"].pop("system_prompt", None)
     # Nothing of a result depends on it.
     settings.pop("track", None)
     # Unset, these leave a run what it was, and its results their name.

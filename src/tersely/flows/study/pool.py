@@ -38,11 +38,13 @@ from tersely.tasks.problems import read_problems
 SAMPLES = 8
 SEED = 0
 HELD_OUT = "held-out"
+SOLVABLE = "solvable"
 BASE_RECORDS = "base.jsonl.gz"
 
 
 class StudyPool(NamedTuple):
-    """Files of the easy, hard and full prompts and of the held-out problems, by name."""
+    """Files of the easy, hard and full prompts (equally many), of all prompts that the base model
+    solved at least once (solvable), and of the held-out problems, by name."""
 
     folder: Path
 
@@ -70,6 +72,7 @@ class PoolManifest:
     temperature: float
     top_p: float
     top_k: int
+    system_prompt: str | None = None
     facts: Facts
 
 
@@ -106,6 +109,8 @@ def _make_pool(
     held_out = _sample(base, test, work / "test", seed=SEED + 1, observer=observer)
     choice = Choice(select=Select.MIXES, keep_duplicates=True, seed=SEED)
     sets = choose(train, records, choice).sets
+    once = Choice(band=(1 / SAMPLES, 1.0), keep_duplicates=True)
+    sets |= {SOLVABLE: choose(train, records, once).sets["band"]}
     folder.mkdir(parents=True, exist_ok=True)
     for name, chosen in sets.items():
         jsonl.write(pool.file(name), chosen.problems)
@@ -133,6 +138,7 @@ def describe_pool(base: Mapping[str, Any]) -> PoolManifest:
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         top_k=sampling.top_k,
+        system_prompt=recipe.model.system_prompt,
         facts=Facts(samples=SAMPLES, seed=SEED),
     )
 

@@ -3,6 +3,7 @@
 import fcntl
 import gzip
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,6 +35,8 @@ DIGITS = 5
 ENDING = ".json.gz"
 PACKED = "results.parquet"
 MAPPINGS = ("steps", "facts")
+# Problems, or a few more, whose first sample is kept as text, before the run and after it.
+TRACED = 12
 WRONG, RIGHT, UNGRADED = 0, 1, 2
 OptionalNumber = float | None
 
@@ -47,12 +50,14 @@ class Kept(BaseModel):
 class Evaluated(Kept):
     """A held-out evaluation after ``step`` steps, samples in the order of problem, then sample.
 
-    ``right``: one digit a sample, 1 correct and ended by itself, 0 not, 2 ungraded.
+    ``right``: one digit a sample, 1 correct and ended by itself, 0 not, 2 ungraded. ``texts``:
+    the first sample of the problems in ``traced_problems``, at the start and the end of a run.
     """
 
     step: int
     tokens: list[int]
     right: str
+    texts: list[str] = []
 
 
 class Raised(Kept):
@@ -112,6 +117,13 @@ class Result(Kept):
         )
 
 
+def traced_problems(problems: Sequence[Problem]) -> list[int]:
+    """The places of the problems whose texts are kept: the first ones of every source."""
+    sources = [problem.source for problem in problems]
+    each = -(-TRACED // len(set(sources)))
+    return [row for row, source in enumerate(sources) if sources[:row].count(source) < each]
+
+
 def distil(
     run: Path,
     *,
@@ -134,12 +146,11 @@ def distil(
     curves = {name: [_rounded(getattr(step, name)) for step in steps] for name in COLUMNS}
     alarms = run / "alarms.jsonl"
     raised = jsonl.read(alarms, AlarmRecord) if alarms.is_file() else []
+    files = sorted((run / "eval").glob("step-*.jsonl"))
     evaluations = [
-        _evaluated(jsonl.read(file, EvalRecord), problems, step=int(file.stem.rpartition("-")[2]))
-        for file in sorted((run / "eval").glob("step-*.jsonl"))
+        _evaluated(file, problems, traced=file in (files[0], files[-1])) for file in files
     ]
-    first = jsonl.read(next(iter(sorted((run / "eval").glob("step-*.jsonl")))), EvalRecord)
-    cap_tokens = first[0].cap_tokens
+    cap_tokens = jsonl.read(files[0], EvalRecord)[0].cap_tokens
     assert cap_tokens is not None
     return Result(
         unit=unit,
@@ -159,13 +170,17 @@ def distil(
     )
 
 
-def _evaluated(records: list[EvalRecord], problems: list[Problem], *, step: int) -> Evaluated:
+def _evaluated(file: Path, problems: list[Problem], *, traced: bool) -> Evaluated:
     place = {problem.id: row for row, problem in enumerate(problems)}
+    records = jsonl.read(file, EvalRecord)
     ordered = sorted(records, key=lambda record: (place[record.problem], record.sample))
+    samples = len(ordered) // len(problems)
+    firsts = [ordered[row * samples] for row in traced_problems(problems)]
     return Evaluated(
-        step=step,
+        step=int(file.stem.rpartition("-")[2]),
         tokens=[record.tokens for record in ordered],
         right="".join(str(_code(record)) for record in ordered),
+        texts=[record.text or "" for record in firsts] if traced else [],
     )
 
 
@@ -258,7 +273,9 @@ def _schema() -> dict[str, Any]:
     from polars import Float64, Int64, List, String, Struct
 
     raised = List(Struct({"name": String, "severity": String, "step": Int64}))
-    evaluated = Struct({"step": Int64, "tokens": List(Int64), "right": String})
+    evaluated = Struct(
+        {"step": Int64, "tokens": List(Int64), "right": String, "texts": List(String)}
+    )
     counts = ("seed", "samples", "cap_tokens", "staleness", "last_step")
     return {
         "schema": Int64,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tersely.core.storage import write_atomically
-from tersely.flows.study.outcomes import Confusion, StudyOutcome
+from tersely.flows.study.outcomes import Confusion, StudyOutcome, TracedProblem
 from tersely.metrics.numbers import Cell
 from tersely.metrics.verdicts import ClaimVerdict
 from tersely.report.charts.study import draw_figures
@@ -34,6 +34,7 @@ class PageSection(NamedTuple):
     papers: Sequence[str]
     arms: Matrix
     figures: Sequence[Figure]
+    traced: Sequence[TracedProblem]
 
 
 class StudyPage(NamedTuple):
@@ -94,6 +95,7 @@ def _section(outcome: StudyOutcome) -> PageSection:
         papers=[f"{c.says}: {c.paper}. Here: {describe_verdict(c)}." for c in outcome.claims],
         arms=tabulate_arms(outcome),
         figures=draw_figures(outcome),
+        traced=outcome.traced,
     )
 
 

@@ -9,7 +9,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tersely.flows.study.outcomes import ArmOutcome, ClaimOutcome, Confusion, StudyOutcome
+from tersely.flows.study.outcomes import (
+    ArmOutcome,
+    ClaimOutcome,
+    Confusion,
+    StudyOutcome,
+    StudyTrace,
+    TracedProblem,
+)
 from tersely.metrics.crossed import Effect
 from tersely.metrics.numbers import (
     UNDEFINED,
@@ -177,6 +184,7 @@ def format_markdown(outcomes: Sequence[StudyOutcome], confusions: Sequence[Confu
                 ("arm", *tabulate_arms(outcome).heads),
                 [(row.label, *(c.text for c in row.cells)) for row in tabulate_arms(outcome).rows],
             ),
+            *map(_quote_traces, _one_a_source(outcome.traced)),
         ]
     if confusions:
         parts += ["## Predictions", tabulate_confusions(confusions)]
@@ -187,6 +195,28 @@ def _told(claim: ClaimOutcome) -> str:
     if claim.verdict is ClaimVerdict.UNKNOWN and math.isfinite(claim.effect.detectable):
         return f"cannot tell (could have seen {_size(claim.effect.detectable, claim.unit)})"
     return f"**{claim.verdict.value}**"
+
+
+def _one_a_source(traced: Sequence[TracedProblem]) -> list[TracedProblem]:
+    return list({each.source: each for each in reversed(traced)}.values())[::-1]
+
+
+def _quote_traces(problem: TracedProblem) -> str:
+    """A problem and what was answered, as Markdown."""
+    parts = [(f"A held-out problem of {problem.source}", problem.question)]
+    parts += [(_head(trace), trace.text) for trace in problem.traces]
+    return "\n\n".join(f"{head}:\n\n{_quote(text)}" for head, text in parts)
+
+
+def _head(trace: StudyTrace) -> str:
+    """Whose answer it is, how long, and whether it is right."""
+    verdict = "right" if trace.right else "wrong"
+    return f"{trace.by}, {trace.tokens:,} tokens, {verdict}"
+
+
+def _quote(text: str) -> str:
+    """Text as it was written, whatever it says: an indented block."""
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines()) or "    (nothing)"
 
 
 def tabulate_confusions(confusions: Sequence[Confusion]) -> str:
