@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-LEVELS = range(1, 9)
+LEVELS = range(1, 13)
 SHAKY_SHARE = 0.3
 
 
