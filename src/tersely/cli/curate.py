@@ -210,16 +210,15 @@ def _run(
 def _pool(name: str, limit: int | None) -> "list[Problem]":
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit} is below 1; sample at least one prompt")
-    if name == "lab":
+    from tersely.lab.problems import SETS, Split, draw_set
+
+    if name in SETS:
         if limit is not None and limit > MOST_LAB_PROMPTS:
             raise ConfigError(
                 f"--limit {limit} is above the {MOST_LAB_PROMPTS:,} prompts that the lab gives; "
                 "lower it"
             )
-        from tersely.lab.problems import FAMILIES, Split, draw_problems
-
-        per_family = -(-(limit or 400) // len(FAMILIES))
-        return draw_problems(per_family=per_family, seed=0, split=Split.TRAIN)[:limit]
+        return draw_set(name, count=limit or 400, seed=0, split=Split.TRAIN)[:limit]
     from tersely.flows.evaluate.session import load_benchmark
 
     return load_benchmark(name)[:limit]

@@ -18,6 +18,8 @@ from tersely.flows.recipe.sections import Section, TomlArray
 from tersely.metrics.verdicts import Relation
 
 BASE = "base"
+# Kept results of these are of the time when the model had the other name.
+_NAMED_THEN = {"lab-v1": "lab"}
 LENGTH = re.compile(r"(?:([\d.]+) )?(L_T|L_R)")
 Bounds = Annotated[tuple[float, float], TomlArray]
 
@@ -119,7 +121,9 @@ class StudyRun:
         sampling = {"engine": "local", **self.settings.get("sampling", {})}
         if sampling["engine"] == "local":
             sampling.pop("vllm_memory_share", None)
-        settings = {**self.settings, "sampling": sampling}
+        model = {**self.settings["model"]}
+        model["path"] = _NAMED_THEN.get(model["path"], model["path"])
+        settings = {**self.settings, "model": model, "sampling": sampling}
         text = json.dumps([self.pool, settings], sort_keys=True)
         return f"{blake2b(text.encode(), digest_size=6).hexdigest()}-seed-{self.seed}"
 
