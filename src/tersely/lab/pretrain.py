@@ -15,7 +15,7 @@ from tersely.lab.problems import FAMILIES, Split, draw_task
 from tersely.lab.traces import GUESS_SHARE, draw_style, write_trace
 from tersely.lab.vocabulary import END, make_tokenizer
 
-STEPS = 5000
+STEPS = 2200
 BATCH_TOKENS = 2048
 # Longer problems are met first in reinforcement learning, or never.
 TOP_LEVEL = len(GUESS_SHARE)

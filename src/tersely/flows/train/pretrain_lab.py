@@ -57,7 +57,9 @@ def _supervise(folder: Path, *, seed: int, console: Console) -> None:
 
 def _reinforce(base: Path, run: Path, folder: Path, *, seed: int, console: Console) -> None:
     """Trains the base on correctness in ``run`` and saves what came of it as a model folder."""
-    recipe = read_recipe(shipped(RECIPE), overrides=[f"seed={seed}", f'model.path="{base}"'])
+    recipe = read_recipe(shipped(RECIPE), overrides=[f'model.path="{base}"'])
+    # Seed 0 is the shipped one.
+    recipe = recipe.model_copy(update={"seed": recipe.seed + seed})
     progress = TrainingProgress(console)
     with progress.display.bars:
         train(recipe, run, observer=progress)
