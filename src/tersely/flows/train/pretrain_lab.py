@@ -16,6 +16,7 @@ from tersely.flows.recipe.recipe import read_recipe, shipped
 from tersely.flows.train.loop import train
 from tersely.flows.train.progress import Progress as TrainingProgress
 from tersely.lab import pretrain
+from tersely.lab.vocabulary import make_tokenizer
 
 # Part of the recipe: another number of threads rounds sums differently.
 THREADS = 1
@@ -64,8 +65,7 @@ def _reinforce(base: Path, run: Path, folder: Path, *, seed: int, console: Conso
     with progress.display.bars:
         train(recipe, run, observer=progress)
     last = checkpoints.find(run / "checkpoints", recipe.learner.steps)
-    policy = load_policy(str(last))
-    pretrain.save(policy.model, policy.tokenizer, folder)
+    pretrain.save(load_policy(str(last)).model, make_tokenizer(), folder)
 
 
 def _equals_shipped(folder: Path, name: str, console: Console) -> bool:
