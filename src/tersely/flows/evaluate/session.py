@@ -20,6 +20,7 @@ from tersely.core.manifest import (
     write_manifest,
 )
 from tersely.core.types import Completion, EvalRecord, Finish, Problem
+from tersely.engines.folders import lab_then
 from tersely.engines.http.sampler import HTTPSampler
 from tersely.flows.evaluate.continued import ServedAnswers
 from tersely.flows.evaluate.forced import GoesOn, LocalAnswers, force_answers
@@ -92,6 +93,7 @@ def run_evaluation(
     """
     with lock_folder(plan.out):
         check_digests(plan.out, FINISHED_FILES)
+        plan = _as_then(plan)
         check_plan(plan)
         if problems is None:
             problems = load_benchmark(plan.benchmark, limit=plan.limit)
@@ -99,6 +101,14 @@ def run_evaluation(
         _evaluate(plan, problems, observer=observer, on_first=on_first)
         files = {name: file for name in FINISHED_FILES if (file := plan.out / name).is_file()}
         note_digests(plan.out, files)
+
+
+def _as_then(plan: Plan) -> Plan:
+    """The plan with the model that was called "lab" when its folder was begun."""
+    if plan.endpoint is not None or not (plan.out / FILE).is_file():
+        return plan
+    files = read_manifest(plan.out, EvaluationManifest).files
+    return plan if files is None else replace(plan, model=lab_then(plan.model, files.model_digest))
 
 
 def _evaluate(
