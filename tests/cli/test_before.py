@@ -9,6 +9,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tersely.cli import app
+from tersely.engines import folders
 
 BEFORE = Path(__file__).parents[1] / "fixtures" / "before_h"
 RUN = ("learner.steps=2", "sampling.prompts_per_step=2", "sampling.samples_per_prompt=4")
@@ -75,6 +76,44 @@ def test_a_run_goes_on(tmp_path: Path) -> None:
     assert (folder / "steps.jsonl").read_bytes().count(b"\n") == 2
     assert (folder / "checkpoints" / "step-000002").is_dir()
     assert (folder / "manifest.json").read_bytes() == (BEFORE / "run/manifest.json").read_bytes()
+
+
+@pytest.fixture
+def newer_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another model that is called "lab" by now."""
+    newer = Path(shutil.copytree(folders.lab_folder("lab-v1"), tmp_path / "newer"))
+    weights = newer / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    monkeypatch.setitem(folders.LABS, "lab", str(newer))
+    return newer
+
+
+@pytest.mark.usefixtures("newer_lab")
+def test_a_run_goes_on_with_the_model_that_was_called_lab_then(tmp_path: Path) -> None:
+    folder = copied("run", tmp_path)
+    told = call("train", "--out", folder, "--resume", *settings(RUN))
+    assert told.exit_code == 0, told.output
+    assert (folder / "steps.jsonl").read_bytes().count(b"\n") == 2
+    assert 'path = "lab-v1"' in (folder / "recipe.toml").read_text()
+    longer = call("train", "--out", folder, "--resume", "--set", "learner.steps=3")
+    assert longer.exit_code == 0, longer.output
+    assert (folder / "steps.jsonl").read_bytes().count(b"\n") == 3
+
+
+@pytest.mark.usefixtures("newer_lab")
+@pytest.mark.parametrize("name", ["lab", "lab-v1"])
+def test_an_evaluation_goes_on_with_it(name: str, tmp_path: Path) -> None:
+    folder = copied("evaluation", tmp_path)
+    records = folder / "records.jsonl"
+    whole = records.read_bytes().splitlines(keepends=True)
+    records.write_bytes(b"".join(whole[:5]))
+    command = ["eval", "--benchmark", "lab", "--limit", "4", "--samples", "2", "--out", str(folder)]
+    command += ["--protocol", "answered", "--max-tokens", "64", "--model", name]
+    told = call(*command)
+    assert told.exit_code == 0, told.output
+    assert len(records.read_bytes().splitlines()) == 8
 
 
 def test_a_study_is_judged(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from tersely.engines.models import lab_folder
+from tersely.engines.folders import LABS, lab_folder
 from tersely.lab.pretrain import IGNORE, draw_batches, draw_example, pretrain, save
 from tersely.lab.problems import Split, draw_problems, split_of
 from tersely.lab.traces import END_THINK, THINK
@@ -50,7 +50,7 @@ def test_loss_falls_within_twenty_steps() -> None:
     losses = []
     pretrain(seed=0, steps=20, batch_tokens=512, on_step=lambda step, loss: losses.append(loss))
     assert len(losses) == 20
-    # It starts near log(42 tokens) = 3.7 nats.
+    # It starts near log(51 tokens) = 3.9 nats.
     assert losses[0] > 3.4
     assert np.mean(losses[-5:]) < losses[0] - 0.4
 
@@ -93,24 +93,32 @@ def test_a_saved_policy_loads_as_any_hugging_face_model(
     assert loaded.config.eos_token_id == tokenizer.eos_token_id
 
 
-def test_the_shipped_checkpoint_is_small() -> None:
-    size_bytes = sum(file.stat().st_size for file in lab_folder().iterdir())
+SHIPPED = ("lab-v1", "lab-v2", "lab-v2-supervised")
+
+
+def test_what_is_shipped_is_small() -> None:
+    everything = {lab_folder(name) for name in SHIPPED}
+    assert {lab_folder(name) for name in LABS} == everything
+    size_bytes = sum(file.stat().st_size for folder in everything for file in folder.iterdir())
     assert size_bytes <= 8_000_000
-    model = AutoModelForCausalLM.from_pretrained(lab_folder())
-    assert sum(weight.numel() for weight in model.parameters()) <= 3_000_000
+    for folder in everything:
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        assert sum(weight.numel() for weight in model.parameters()) <= 3_000_000
 
 
-def test_the_shipped_tokenizer_is_the_one_in_the_source() -> None:
-    shipped, ours = AutoTokenizer.from_pretrained(lab_folder()), make_tokenizer()
+@pytest.mark.parametrize("name", ["lab-v2", "lab-v2-supervised"])
+def test_the_shipped_tokenizer_is_the_one_in_the_source(name: str) -> None:
+    shipped, ours = AutoTokenizer.from_pretrained(lab_folder(name)), make_tokenizer()
     assert shipped.get_vocab() == ours.get_vocab()
     assert shipped.chat_template == ours.chat_template
-    text = f"{THINK}3+4=8 no: 3+4=7 wait: bdac>LXF?{END_THINK}7{END}"
+    text = f"{THINK} given: 3+4?3+4=8 no: 3+4 is 7 wait: bdac>LXF?{END_THINK}7{END}"
     assert shipped.encode(text) == ours.encode(text)
 
 
-def test_the_shipped_checkpoint_thinks_answers_and_stops() -> None:
-    model = AutoModelForCausalLM.from_pretrained(lab_folder())
-    tokenizer = AutoTokenizer.from_pretrained(lab_folder())
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_checkpoint_thinks_answers_and_stops(name: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(lab_folder(name))
+    tokenizer = AutoTokenizer.from_pretrained(lab_folder(name))
     drawn = draw_problems(per_family=3, seed=0, split=Split.TEST, levels=[1, 2])
     right = 0
     for problem in drawn:

@@ -6,7 +6,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tersely.lab.family import LEVELS
 from tersely.lab.problems import FAMILIES, Split, draw_problems, draw_task
-from tersely.lab.traces import END_THINK, NO, THINK, WAIT, Style, write_trace
+from tersely.lab.traces import END_THINK, EQUALS, JOINS, NO, RECHECKS, THINK, Style, write_trace
 from tersely.lab.vocabulary import END, SPECIAL, SYMBOLS, UNKNOWN, make_tokenizer
 
 
@@ -52,14 +52,13 @@ def test_solutions_of_every_style_survive_the_tokenizer(
             assert tokenizer.unk_token_id not in ids
             seen += trace
     if style is Style.FULL:
-        assert WAIT in seen
-        assert NO in seen
+        assert all(word in seen for word in (*RECHECKS, *EQUALS, *JOINS, NO))
 
 
 def test_thinking_marks_and_second_thoughts_are_one_token_each(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    text = f"{THINK}3+4=8{NO}3+4=7{WAIT}3+4=7{END_THINK}7"
+    text = f"{THINK}3+4=8{NO}3+4 is 7 hmm: 3+4 makes 7{END_THINK}7"
     # 1 + 5 + 1 + 5 + 1 + 5 + 1 + 1, counted by hand.
     assert len(tokenizer.encode(text)) == 20
 
@@ -93,7 +92,7 @@ def test_saved_and_loaded_it_gives_the_same_ids(
 ) -> None:
     tokenizer.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
-    text = f"{THINK}3+4=8{NO}3+4=7{WAIT}bdac>LXF?{END_THINK}7{END}"
+    text = f"{THINK}3+4=8{NO}3+4 is 7 wait: bdac>LXF?{END_THINK}7{END}"
     assert loaded.encode(text) == tokenizer.encode(text)
     assert loaded.decode(loaded.encode(text)) == text
     assert chat_ids(loaded, "3+4?") == chat_ids(tokenizer, "3+4?")

@@ -8,20 +8,36 @@ import pytest
 import torch
 
 from tersely.core.types import Problem
-from tersely.lab.family import LEVELS, Family, Task, is_shaky, solve
+from tersely.lab.family import ALL_LEVELS, LEVELS, Family, Task, is_shaky, solve
 from tersely.lab.muon import Muon, orthogonalise
-from tersely.lab.problems import FAMILIES, TEST_SHARE, Split, draw_problems, draw_task, split_of
+from tersely.lab.problems import (
+    FAMILIES,
+    SETS,
+    TEST_SHARE,
+    Split,
+    draw_problems,
+    draw_set,
+    draw_task,
+    split_of,
+)
 from tersely.lab.traces import (
+    ASKED,
     BRIEF,
     BRIEF_SHARE,
     END_THINK,
+    EQUALS,
     GUESS_SHARE,
+    JOIN_SHARE,
+    JOINS,
+    NO,
+    RECHECKS,
+    RESTATE_SHARE,
     THINK,
-    WAIT,
     Style,
     draw_style,
     write_trace,
 )
+from tersely.lab.vocabulary import make_tokenizer
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 
@@ -125,7 +141,9 @@ def test_problems_are_distinct_and_of_every_family_and_level(split: Split) -> No
 
 @EVERY_FAMILY
 def test_a_higher_level_has_more_operations(family: Family) -> None:
-    lengths = [{len(t.ops) for t in draw_tasks(family, level=level, count=20)} for level in LEVELS]
+    lengths = [
+        {len(t.ops) for t in draw_tasks(family, level=level, count=20)} for level in ALL_LEVELS
+    ]
     assert all(len(lengths_of_level) == 1 for lengths_of_level in lengths)
     ops = [lengths_of_level.pop() for lengths_of_level in lengths]
     assert ops == sorted(set(ops))
@@ -197,28 +215,39 @@ def test_a_brief_solution_writes_states_only_and_answers_its_last(
         assert len(answer) == len(task.start)
 
 
+def passes_of(thinking: str) -> list[str]:
+    """The passes of a full solution, without the restated problem."""
+    if thinking.startswith(ASKED):
+        thinking = thinking.partition("?")[2]
+    return re.split("|".join(map(re.escape, RECHECKS)), thinking)
+
+
+def count_words(text: str, words: tuple[str, ...]) -> int:
+    return sum(text.count(word) for word in words)
+
+
 @EVERY_FAMILY
 @pytest.mark.parametrize("level", [1, 4, 8])
 def test_the_last_pass_of_a_full_solution_gives_the_answer(family: Family, level: int) -> None:
     for task, thinking, answer in traces(family, Style.FULL, level=level):
-        passes = thinking.split(WAIT)
-        assert 1 <= len(passes) <= 5
+        passes = passes_of(thinking)
+        assert 1 <= len(passes) <= 4
         for one in passes:
             assert one.startswith(task.start)
             # Undone slips add equations, so at least one an operation.
-            assert one.count("=") >= len(task.ops)
-        assert passes[-1].endswith(f"={answer}")
+            assert count_words(one, EQUALS) >= len(task.ops)
+        assert passes[-1].endswith(tuple(f"{word}{answer}" for word in EQUALS))
 
 
 @EVERY_FAMILY
 def test_more_passes_are_more_often_right_within_a_level(family: Family) -> None:
     right = defaultdict(list)
     for task, thinking, answer in traces(family, Style.FULL, level=5, count=500):
-        right[thinking.count(WAIT)].append(answer == solve(family, task))
-    accuracy = [float(np.mean(right[waits])) for waits in range(5)]
+        right[len(passes_of(thinking)) - 1].append(answer == solve(family, task))
+    accuracy = [float(np.mean(right[waits])) for waits in range(4)]
     assert accuracy == sorted(accuracy)
     assert accuracy[0] < 0.6
-    assert accuracy[4] > 0.85
+    assert accuracy[3] > 0.85
 
 
 @EVERY_FAMILY
@@ -233,6 +262,49 @@ def test_longer_full_solutions_are_more_often_right_and_brief_ones_less(family: 
 
     assert accuracy(long) > accuracy(short) + 0.2
     assert accuracy(brief) < 0.6
+
+
+@EVERY_FAMILY
+def test_no_word_of_equal_standing_is_preferred(family: Family) -> None:
+    text = "".join(thinking for _, thinking, _ in traces(family, Style.FULL, level=6, count=200))
+    for words in (EQUALS, JOINS, RECHECKS, ASKED):
+        counts = np.array([text.count(word) for word in words])
+        expected = counts.sum() / len(words)
+        assert np.abs(counts - expected).max() < 4 * np.sqrt(expected)
+
+
+@EVERY_FAMILY
+def test_a_restatement_is_the_problem_itself_and_stands_first(family: Family) -> None:
+    full = traces(family, Style.FULL, level=5, count=400)
+    restated = [(t, thinking) for t, thinking, _ in full if thinking.startswith(ASKED)]
+    # Standard error: 0.025.
+    assert abs(len(restated) / len(full) - RESTATE_SHARE) < 0.1
+    for task, thinking in restated:
+        assert thinking.startswith(tuple(f"{word}{family.write(task)}" for word in ASKED))
+
+
+@EVERY_FAMILY
+def test_free_words_alone_carry_a_third_of_a_nat_a_token(family: Family) -> None:
+    # A choice among n equal words is log n nats; whether a word joins two steps is H(JOIN_SHARE).
+    join = -sum(p * np.log(p) for p in (JOIN_SHARE, 1 - JOIN_SHARE))
+    join += JOIN_SHARE * np.log(len(JOINS))
+    tokenizer, nats, tokens = make_tokenizer(), 0.0, 0
+    for level in LEVELS:
+        for _, thinking, answer in traces(family, Style.FULL, level=level, count=40):
+            equals, passes = count_words(thinking, EQUALS), len(passes_of(thinking))
+            nats += equals * np.log(len(EQUALS)) + (passes - 1) * np.log(len(RECHECKS))
+            nats += (equals - thinking.count(NO) - passes) * join
+            tokens += len(tokenizer.encode(thinking)) + len(tokenizer.encode(answer)) + 3
+    assert nats / tokens > 0.33
+
+
+def test_the_lab_s_sets_are_its_levels_and_the_oldest_has_not_changed() -> None:
+    drawn = {name: draw_set(name, count=96, seed=0, split=Split.TEST) for name in SETS}
+    levels = {name: {problem.difficulty for problem in set_} for name, set_ in drawn.items()}
+    assert levels["lab"] == {float(level) for level in range(1, 9)}
+    assert levels["lab-hard"] == {9.0, 10.0, 11.0, 12.0}
+    assert levels["lab-all"] == levels["lab"] | levels["lab-hard"]
+    assert drawn["lab"] == draw_problems(per_family=48, seed=0, split=Split.TEST)
 
 
 @pytest.mark.parametrize("level", [1, 8])

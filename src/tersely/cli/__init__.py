@@ -131,7 +131,7 @@ ENTRIES = {
     ),
     "lab pretrain": CommandEntry(
         "train.lab_pretrain",
-        "Make the lab's base reasoner again from its seed (2 cores: under 20 minutes).",
+        "Make the lab's models again from their seed, both stages (2 cores: under 40 minutes).",
         as_json=False,
     ),
 }

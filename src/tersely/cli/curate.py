@@ -249,16 +249,15 @@ def _pool(name: str | None, limit: int | None) -> "list[Problem]":
         raise ConfigError("give --problems to sample, or --records, samples that are there")
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit} is below 1; sample at least one prompt")
-    if name == "lab":
+    from tersely.lab.problems import SETS, Split, draw_set
+
+    if name in SETS:
         if limit is not None and limit > MOST_LAB_PROMPTS:
             raise ConfigError(
                 f"--limit {limit} is above the {MOST_LAB_PROMPTS:,} prompts that the lab gives; "
                 "lower it"
             )
-        from tersely.lab.problems import FAMILIES, Split, draw_problems
-
-        per_family = -(-(limit or 400) // len(FAMILIES))
-        return draw_problems(per_family=per_family, seed=0, split=Split.TRAIN)[:limit]
+        return draw_set(name, count=limit or 400, seed=0, split=Split.TRAIN)[:limit]
     from tersely.flows.evaluate.session import load_benchmark
 
     return load_benchmark(name)[:limit]

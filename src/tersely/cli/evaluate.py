@@ -35,8 +35,9 @@ class EvalOptions:
     benchmark: Annotated[
         str,
         typer.Option(
-            help="'lab' (400 held-out problems), a set by its name (tersely benchmarks lists "
-            "them), gym:TASK?size=200&seed=0, or a file of problems (JSONL, JSON, CSV, Parquet)."
+            help="'lab', 'lab-hard' or 'lab-all' (400 held-out problems), a set by its name "
+            "(tersely benchmarks lists them), gym:TASK?size=200&seed=0, or a file of problems "
+            "(JSONL, JSON, CSV, Parquet)."
         ),
     ]
     out: Annotated[Path, typer.Option(help="Folder to write; the same command resumes it.")]

@@ -47,14 +47,15 @@ def show_price(
         ConfigError: ``mean_tokens`` is beyond the cap, or the model or the problems, where they
             are here already, cannot be used.
     """
-    from tersely.flows.price.architecture import LAB, find_architecture
+    from tersely.engines.folders import LABS
+    from tersely.flows.price.architecture import find_architecture
     from tersely.flows.price.cost import describe_cost
     from tersely.flows.recipe.recipe import as_toml
     from tersely.report.tables.documents import describe_price
 
     _check_start(recipe, test_cap_tokens=test_cap_tokens, template=template)
     cost = describe_cost(recipe, evaluations=evaluations)
-    model = None if recipe.model.path == LAB else find_architecture(recipe.model.path)
+    model = None if recipe.model.path in LABS else find_architecture(recipe.model.path)
     prices = [] if model is None else _price(recipe, model, setup, mean_tokens)
     settings = recipe.model_dump(exclude_none=True, mode="json")
     if note_facts(describe_price(settings, cost, model, prices)):
@@ -76,9 +77,10 @@ def _show_prices(prices: "list[Price]", setup: "Setup", *, evaluations: int) -> 
 
 
 def _say_no_price(path: str) -> str:
-    from tersely.flows.price.architecture import KNOWN, LAB
+    from tersely.engines.folders import LABS
+    from tersely.flows.price.architecture import KNOWN
 
-    if path == LAB:
+    if path in LABS:
         return "price: none, for the lab's model is made for a CPU"
     return (
         f"price: not known, for there is no config.json of a known form in {path}, and its name "
@@ -91,15 +93,19 @@ def _check_start(
 ) -> None:
     """Refuses what the run itself would refuse before it loads weights, and says what is not here
     yet; a price is of use before anything is fetched or installed."""
-    from tersely.engines.folders import LAB, folder_of, say_absent
+    from tersely.engines.folders import LABS, folder_of, say_absent
 
     absent = say_absent(recipe.model.path)
     if absent is not None:
         messages.print(f"note: the run itself would stop: {absent}")
         return
     folder_of(recipe.model.path)
-    named = {recipe.model.path, recipe.problems.train, recipe.problems.test}
-    if named == {LAB} or first_absent("torch", "transformers") is not None:
+    from tersely.lab.problems import SETS
+
+    named = {recipe.problems.train, recipe.problems.test}
+    if recipe.model.path in LABS and named <= SETS.keys():
+        return
+    if first_absent("torch", "transformers") is not None:
         return
     from tersely.flows.train.session import prepare
 

@@ -31,7 +31,10 @@ class ModelOptions:
     """Which model samples, and where."""
 
     model: Annotated[
-        str, typer.Option(help="'lab', a Hugging Face model folder, or a server's model name.")
+        str,
+        typer.Option(
+            help="'lab' (or 'lab-v1', an older one), a model folder, or a server's model name."
+        ),
     ] = "lab"
     endpoint: Annotated[
         list[str] | None,
@@ -153,7 +156,9 @@ def make_endpoint(
                 "--endpoint: a local --model brings its own; leave --tokenizer out"
             )
         return None
-    if source.model == "lab":
+    from tersely.engines.folders import LABS
+
+    if source.model in LABS:
         raise ConfigError("--endpoint needs --model NAME, the name that the server knows it by")
     from tersely.engines.http.sampler import Endpoint
 

@@ -123,13 +123,13 @@ def _train(settings: "Recipe", folder: Path, start: "Resumption") -> None:
 
 
 def lab_pretrain(
-    out: Annotated[Path, typer.Option(help="Folder to write the Hugging Face model to.")],
-    seed: Annotated[int, typer.Option(help="Seed of weights and worked solutions.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder to write both models and the training run to.")],
+    seed: Annotated[int, typer.Option(help="Seed of weights, worked solutions and training.")] = 0,
     check: Annotated[
-        bool, typer.Option("--check", help="Compare the result with the shipped checkpoint.")
+        bool, typer.Option("--check", help="Compare the models with the shipped ones.")
     ] = False,
 ) -> None:
-    """Make the lab's base reasoner again from its seed (2 cores: under 20 minutes)."""
+    """Make the lab's models again from their seed, both stages (2 cores: under 40 minutes)."""
     from tersely.flows.train.pretrain_lab import pretrain_lab
 
     with plain_errors():

@@ -13,6 +13,15 @@ from tersely.core.errors import ConfigError, shortened
 from tersely.core.parsing import parse_json
 
 LAB = "lab"
+# The models of the lab, by name: where each lies in the package's ``lab`` folder.
+LABS = {
+    LAB: "checkpoint",
+    "lab-v1": "checkpoint",
+    "lab-v2": "v2/reasoner",
+    "lab-v2-supervised": "v2/supervised",
+}
+# What older folders call "lab", by the digest of the model that it was then.
+_LAB_THEN = {"844e55fa29e574ac": "lab-v1"}
 CONFIG_FILE, GENERATION_FILE = "config.json", "generation_config.json"
 _ADAPTER_FILE = "adapter_config.json"
 # What from_pretrained looks for, in its order; of an index, the files that it names.
@@ -24,9 +33,20 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FOLDERS_DEEP = ("*", "*/*")
 
 
-def lab_folder() -> Path:
-    """Where the shipped lab checkpoint lies."""
-    return Path(str(resources.files("tersely") / "lab" / "checkpoint"))
+def lab_folder(name: str = LAB) -> Path:
+    """Where a shipped model of the lab lies."""
+    return Path(str(resources.files("tersely") / "lab")) / LABS[name]
+
+
+def place_of(path: str) -> Path:
+    """Where the model that a recipe names should lie, whether or not it does."""
+    return lab_folder(path) if path in LABS else Path(path)
+
+
+def lab_then(path: str, model_digest: str) -> str:
+    """Today's name of the model that a folder of this digest calls ``path``."""
+    then = _LAB_THEN.get(model_digest, path) if path == LAB else path
+    return path if place_of(then) == place_of(path) else then
 
 
 def folder_of(path: str) -> Path:
@@ -35,7 +55,7 @@ def folder_of(path: str) -> Path:
     Raises:
         ConfigError: it is not an ordinary Hugging Face model folder, or lacks files that it names.
     """
-    folder = lab_folder() if path == LAB else Path(path)
+    folder = place_of(path)
     fault = _fault_of(folder) if folder.is_dir() else _say_no_folder(path, folder)
     if fault is not None:
         raise ConfigError(f"model.path = {path!r} {fault}")
@@ -44,7 +64,7 @@ def folder_of(path: str) -> Path:
 
 def say_absent(path: str) -> str | None:
     """What a run lacks that is not here yet: its model's folder, or the weights in it."""
-    folder = lab_folder() if path == LAB else Path(path)
+    folder = place_of(path)
     if not folder.exists():
         return f"model.path = {path!r} {_say_no_folder(path, folder)}"
     if (folder / CONFIG_FILE).is_file() and len(list(folder.iterdir())) == 1:

@@ -6,7 +6,7 @@ import numpy as np
 
 from tersely.lab.family import Family, Task
 
-OPS_AT_LEVEL = (1, 3, 4, 6, 7, 9, 10, 12)
+OPS_AT_LEVEL = (1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 17, 20)
 
 
 def _draw(level: int, rng: np.random.Generator) -> Task:

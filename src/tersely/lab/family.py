@@ -7,6 +7,7 @@ from zlib import crc32
 import numpy as np
 
 LEVELS = range(1, 9)
+ALL_LEVELS = range(1, 13)
 SHAKY_SHARE = 0.3
 
 
@@ -22,7 +23,7 @@ class Family(NamedTuple):
 
     Args:
         name: what `Problem.source` says.
-        draw: a random task of a level (1 easiest .. 8 hardest).
+        draw: a random task of a level (1 easiest .. 12 hardest).
         write: the task as the user would put it.
         apply: state, operation -> next state.
         misstep: state, operation -> the state that a hasty reader writes; never the true one.

@@ -10,14 +10,15 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from tersely.lab.family import LEVELS
 from tersely.lab.muon import Muon
 from tersely.lab.problems import FAMILIES, Split, draw_task
-from tersely.lab.traces import draw_style, write_trace
+from tersely.lab.traces import GUESS_SHARE, draw_style, write_trace
 from tersely.lab.vocabulary import END, make_tokenizer
 
-STEPS = 5000
+STEPS = 2200
 BATCH_TOKENS = 2048
+# Longer problems are met first in reinforcement learning, or never.
+TOP_LEVEL = len(GUESS_SHARE)
 SEED = 0
 MATRIX_RATE = 0.02
 OTHER_RATE = 3e-3
@@ -40,7 +41,7 @@ def lab_config(vocabulary_size: int, *, end_id: int, pad_id: int) -> Qwen3Config
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=24,
+        head_dim=32,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         eos_token_id=end_id,
@@ -80,7 +81,7 @@ def draw_batches(
     """``steps`` padded batches of rows of like length; short problems come first."""
     sent = 0
     while sent < steps:
-        top_level = min(LEVELS[-1], 2 + int(4 * LEVELS[-1] * sent / steps))
+        top_level = min(TOP_LEVEL, 2 + int(4 * TOP_LEVEL * sent / steps))
         drawn = [draw_example(tokenizer, top_level=top_level, rng=rng) for _ in range(512)]
         drawn.sort(key=lambda e: len(e.prompt_ids) + len(e.completion_ids))
         batches: list[list[Example]] = [[]]

@@ -9,11 +9,17 @@ import numpy as np
 
 from tersely.core.types import Problem
 from tersely.lab.chains import CHAINS
-from tersely.lab.family import LEVELS, Family, Task, solve
+from tersely.lab.family import ALL_LEVELS, LEVELS, Family, Task, solve
 from tersely.lab.rows import ROWS
 
 FAMILIES = {family.name: family for family in (CHAINS, ROWS)}
 TEST_SHARE = 0.25
+# Sets of problems by name: the levels that the lab's reasoner is trained on, and those above them.
+SETS = {
+    "lab": LEVELS,
+    "lab-hard": range(LEVELS[-1] + 1, ALL_LEVELS[-1] + 1),
+    "lab-all": ALL_LEVELS,
+}
 
 
 class Split(StrEnum):
@@ -63,6 +69,13 @@ def draw_problems(
     A level with few distinct prompts (level 1) gives what it has and the others make up for it.
     """
     return list(_drawn(per_family, seed, split, tuple(families), tuple(levels)))
+
+
+def draw_set(name: str, *, count: int, seed: int, split: Split) -> list[Problem]:
+    """At least ``count`` problems of a set, as many of one family as of the other."""
+    return draw_problems(
+        per_family=-(-count // len(FAMILIES)), seed=seed, split=split, levels=SETS[name]
+    )
 
 
 # What is drawn depends on the arguments alone; the default recipe's two sides take half a second.

@@ -21,12 +21,15 @@ MOVES = {
     "O": (3, 1, 2, 0),
 }
 NAMES = "".join(MOVES)
+OPS_AT_LEVEL = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14)
 
 
 def _draw(level: int, rng: np.random.Generator) -> Task:
     return Task(
         start="".join("abcd"[place] for place in rng.permutation(4)),
-        ops=tuple(NAMES[number] for number in rng.integers(0, len(NAMES), size=level)),
+        ops=tuple(
+            NAMES[number] for number in rng.integers(0, len(NAMES), size=OPS_AT_LEVEL[level - 1])
+        ),
     )
 
 

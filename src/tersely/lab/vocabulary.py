@@ -4,11 +4,12 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from tersely.lab.rows import MOVES
-from tersely.lab.traces import BRIEF, END_THINK, NO, THINK, WAIT
+from tersely.lab.traces import ASKED, BRIEF, END_THINK, EQUALS, JOINS, NO, RECHECKS, THINK
 
 PAD, END, USER, ASSISTANT, UNKNOWN = "<pad>", "<end>", "<user>", "<assistant>", "<unknown>"
 SPECIAL = (PAD, END, USER, ASSISTANT, UNKNOWN, THINK, END_THINK)
-SYMBOLS = (WAIT, NO, BRIEF, *"0123456789", *"+-*", "=", ">", "?", *"abcd", *MOVES)
+WORDS = (*RECHECKS, NO, *EQUALS, *JOINS, *ASKED)
+SYMBOLS = (*WORDS, BRIEF, *"0123456789", *"+-*", ">", "?", *"abcd", *MOVES)
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}<user>{{ message['content'] }}"
@@ -22,7 +23,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer as Hugging Face knows it; decoding joins tokens without spaces."""
     vocabulary = {token: number for number, token in enumerate((*SPECIAL, *SYMBOLS))}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    inner.pre_tokenizer = pre_tokenizers.Split(Regex(f"{WAIT}|{NO}|."), behavior="isolated")
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(f"{'|'.join(WORDS)}|."), behavior="isolated")
     inner.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,

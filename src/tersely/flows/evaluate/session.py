@@ -20,6 +20,7 @@ from tersely.core.manifest import (
     write_manifest,
 )
 from tersely.core.types import Completion, EvalRecord, Finish, Problem
+from tersely.engines.folders import lab_then
 from tersely.engines.http.sampler import HTTPSampler
 from tersely.flows.evaluate.continued import ServedAnswers
 from tersely.flows.evaluate.forced import GoesOn, LocalAnswers, force_answers
@@ -35,7 +36,7 @@ from tersely.flows.evaluate.served import Served
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import training_problems
 from tersely.flows.recipe.recipe import RECIPE_FILE, read_recipe
-from tersely.lab.problems import FAMILIES, Split, draw_problems
+from tersely.lab.problems import SETS, Split, draw_set
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.numbers import count
 from tersely.readers.evaluations import FORCED_FILE, PROBLEMS_FILE, RECORDS_FILE
@@ -43,7 +44,6 @@ from tersely.tasks import grading, sources
 from tersely.tasks.repeats import check_set, say_shared
 
 log = logging.getLogger(__name__)
-LAB = "lab"
 LAB_PROBLEMS = 400
 FINISHED_FILES = (RECORDS_FILE, FORCED_FILE, PROBLEMS_FILE)
 # Sampled pieces (a list of strings) are twice as large as the text: for one sample a problem.
@@ -51,7 +51,7 @@ SAMPLES_WITH_PIECES = 1
 
 
 def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
-    """The problems of a benchmark: ``lab`` (400 held-out problems), or as ``tasks.sources`` has it.
+    """The problems of a benchmark: 400 held-out ones of the lab's, or as ``tasks.sources`` has it.
 
     Raises:
         ConfigError: there is no such set or file.
@@ -59,8 +59,8 @@ def load_benchmark(name: str, *, limit: int | None = None) -> list[Problem]:
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit} is below 1; give at least one problem")
-    if name == LAB:
-        problems = draw_problems(per_family=LAB_PROBLEMS // len(FAMILIES), seed=0, split=Split.TEST)
+    if name in SETS:
+        problems = draw_set(name, count=LAB_PROBLEMS, seed=0, split=Split.TEST)
     else:
         problems = sources.load(name)
     for problem in problems:
@@ -93,6 +93,7 @@ def run_evaluation(
     """
     with lock_folder(plan.out):
         check_digests(plan.out, FINISHED_FILES)
+        plan = _as_then(plan)
         check_plan(plan)
         if problems is None:
             problems = load_benchmark(plan.benchmark, limit=plan.limit)
@@ -100,6 +101,14 @@ def run_evaluation(
         _evaluate(plan, problems, observer=observer, on_first=on_first)
         files = {name: file for name in FINISHED_FILES if (file := plan.out / name).is_file()}
         note_digests(plan.out, files)
+
+
+def _as_then(plan: Plan) -> Plan:
+    """The plan with the model that was called "lab" when its folder was begun."""
+    if plan.endpoint is not None or not (plan.out / FILE).is_file():
+        return plan
+    files = read_manifest(plan.out, EvaluationManifest).files
+    return plan if files is None else replace(plan, model=lab_then(plan.model, files.model_digest))
 
 
 def _evaluate(

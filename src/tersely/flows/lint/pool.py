@@ -15,8 +15,9 @@ from tersely import rewards
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
-from tersely.flows.recipe.problems import LAB, training_problems
+from tersely.flows.recipe.problems import training_problems
 from tersely.flows.recipe.recipe import Recipe
+from tersely.lab.problems import SETS
 from tersely.metrics.lengths import Part, lengths_of
 from tersely.metrics.records import (
     NO_ANSWER,
@@ -184,7 +185,7 @@ def _bare(key: tuple[str, str], difficulty: float | None, effort: str | None) ->
 
 def _as_in_file(pool: LintRecords, recipe: Recipe) -> LintRecords:
     """Difficulty and references as the recipe's own file has them, whatever its band."""
-    if recipe.problems.train == LAB or not sources.are_files(recipe.problems.train):
+    if recipe.problems.train in SETS or not sources.are_files(recipe.problems.train):
         return pool
     known = {problem.id: problem for problem in sources.load(recipe.problems.train)}
     return pool._replace(problems=tuple(_own(p, known.get(p.id)) for p in pool.problems))

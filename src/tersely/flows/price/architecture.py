@@ -1,13 +1,11 @@
 """The figures of a model that its price depends on: from its config.json, or known by name."""
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tersely.core.parsing import parse_json
-
-LAB = "lab"
+from tersely.engines.folders import CONFIG_FILE, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +171,7 @@ def find_architecture(path: str) -> Architecture | None:
     Args:
         path: ``model.path``: a folder with config.json, or what ends in a known model's name.
     """
-    lab = Path(str(resources.files("tersely") / "lab" / "checkpoint"))
-    file = (lab if path == LAB else Path(path)) / "config.json"
+    file = place_of(path) / CONFIG_FILE
     if not file.is_file():
         return KNOWN.get(Path(path).name)
     try:

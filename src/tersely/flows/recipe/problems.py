@@ -11,12 +11,10 @@ from tersely.core.errors import ConfigError, TerselyWarning
 from tersely.core.types import GroupView, Problem
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import EffortLevel, NamedSection
-from tersely.lab.problems import FAMILIES, Split, draw_problems
+from tersely.lab.problems import SETS, Split, draw_set
 from tersely.tasks import grading, sources
 from tersely.tasks.problems import in_band, of_sources, with_system
 from tersely.tasks.repeats import check_apart, check_set, leave_out_shared, say_shared
-
-LAB = "lab"
 
 
 def training_problems(recipe: Recipe) -> list[Problem]:
@@ -133,7 +131,7 @@ def _check_repeats(recipe: Recipe, training: list[Problem], test: list[Problem])
     section = recipe.problems
     said = [check_set(training, name="problems.train")]
     # One name for both asks for the same problems.
-    if section.test == section.train != LAB:
+    if section.test == section.train and section.train not in SETS:
         kept = test[: section.test_limit]
         shared = say_shared(kept, training)
         said.append(
@@ -173,6 +171,6 @@ def _check_references(reward: str, problems: Sequence[Problem]) -> None:
 
 
 def _load_side(where: str, split: Split, limit: int, *, seed: int) -> list[Problem]:
-    if where == LAB:
-        return draw_problems(per_family=-(-limit // len(FAMILIES)), seed=seed, split=split)
+    if where in SETS:
+        return draw_set(where, count=limit, seed=seed, split=split)
     return sources.load(where)

@@ -20,6 +20,8 @@ from tersely.metrics.verdicts import Relation
 
 BASE = "base"
 CURVES = ("curve", "stage_end", "rebound")
+# Kept results of these are of the time when the model had the other name.
+_NAMED_THEN = {"lab-v1": "lab"}
 LENGTH = re.compile(r"(?:([\d.]+) )?(L_T|L_R)")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 Bounds = Annotated[tuple[float, float], TomlArray]
@@ -166,7 +168,9 @@ class StudyRun:
         sampling = {"engine": "local", **self.settings.get("sampling", {})}
         if sampling["engine"] == "local":
             sampling.pop("vllm_memory_share", None)
-        settings = {**self.settings, "sampling": sampling}
+        model = {**self.settings["model"]}
+        model["path"] = _NAMED_THEN.get(model["path"], model["path"])
+        settings = {**self.settings, "model": model, "sampling": sampling}
         method = [] if self.method is None else [self.method.model_dump(exclude_none=True)]
         text = json.dumps([self.pool, settings, *method], sort_keys=True)
         return f"{blake2b(text.encode(), digest_size=6).hexdigest()}-seed-{self.seed}"

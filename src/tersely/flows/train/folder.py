@@ -24,6 +24,7 @@ from tersely.core.manifest import (
 )
 from tersely.core.storage import write_atomically
 from tersely.core.types import Problem
+from tersely.engines.folders import lab_then
 from tersely.flows.recipe.recipe import (
     RECIPE_FILE,
     Recipe,
@@ -125,8 +126,9 @@ def resumed_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str]) -> R
         ConfigError: it is another recipe's run, or its recipe was edited since.
     """
     manifest = read_manifest(folder, RunManifest)
-    current = _recorded(folder, manifest)
-    begun = _parse(manifest.recipes[0]) if manifest.recipes else current
+    recorded = _recorded(folder, manifest)
+    begun = _parse(manifest.recipes[0]) if manifest.recipes else recorded
+    recipe, current, begun = (_of_then(each, manifest) for each in (recipe, recorded, begun))
     settings = current.model_dump(exclude_none=True)
     for key, here, there in differences(recipe, current):
         said = f"{key} is {here!r} here and {there!r} there"
@@ -150,6 +152,12 @@ def resumed_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str]) -> R
     changed = check_recipe(settings).model_copy(update={"track": recipe.track})
     _check_changed(changed, current, folder)
     return changed
+
+
+def _of_then(recipe: Recipe, manifest: RunManifest) -> Recipe:
+    """The recipe with the lab's model named as today, where the run has one that was "lab" once."""
+    path = lab_then(recipe.model.path, manifest.files.model_digest)
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": path})})
 
 
 def _recorded(folder: Path, manifest: RunManifest) -> Recipe:

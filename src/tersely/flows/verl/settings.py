@@ -10,7 +10,7 @@ from tersely import rewards, targets
 from tersely.algo import aggregations, losses
 from tersely.algo.masks import VANILLA
 from tersely.core.errors import ConfigError
-from tersely.engines.folders import LAB, lab_folder
+from tersely.engines.folders import place_of
 from tersely.flows.price.memory import Setup
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.sections import NamedSection
@@ -249,7 +249,7 @@ def _rollout(recipe: Recipe) -> dict[str, Any]:
 
 def _model(recipe: Recipe) -> dict[str, Any]:
     model, settings = recipe.model, {}
-    path = lab_folder() if model.path == LAB else Path(model.path)
+    path = place_of(model.path)
     if model.lora_rank is not None:
         alpha = model.lora_alpha if model.lora_alpha is not None else 2.0 * model.lora_rank
         settings = {

@@ -13,7 +13,7 @@ from tersely.core.errors import ConfigError
 from tersely.core.extras import refuse_absent
 from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
-from tersely.engines.folders import LAB, lab_folder
+from tersely.engines.folders import LAB, LABS, place_of
 from tersely.flows.published import CARD, check_repo_id
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.settings import without_tracking
@@ -110,15 +110,15 @@ def find_base(path: str, *, base_model: str | None = None, licence: str | None =
     card."""
     from huggingface_hub import metadata_load
 
-    folder = lab_folder() if path == LAB else Path(path)
+    folder = place_of(path)
     name = base_model or _hub_name(folder)
-    keys: dict[str, str] = {"license": "apache-2.0"} if path == LAB else {}
+    keys: dict[str, str] = {"license": "apache-2.0"} if path in LABS else {}
     if (card := folder / CARD).is_file():
         said = metadata_load(card) or {}
         keys = {key: str(said[key]) for key in LICENCE_KEYS if key in said}
     if licence is not None:
         keys = {"license": licence}
-    own = "the lab model of tersely" if path == LAB else folder.name
+    own = f"the {path} model of tersely" if path in LABS else folder.name
     return Base(name or own, name is not None, keys)
 
 
