@@ -17,7 +17,7 @@ from transformers import (
 from tersely.core.errors import EngineError
 from tersely.core.types import Finish, Problem, SamplingSpec
 from tersely.engines.fallback import HFSampler, make_sampler
-from tersely.engines.local import decoder
+from tersely.engines.local import decoder, sampler
 from tersely.engines.local.draw import draw, truncate
 from tersely.engines.local.sampler import LocalSampler, arrange
 
@@ -338,3 +338,20 @@ def test_arrange_fills_every_slot_once_sorts_blocks_and_keeps_rows_at_home():
             assert by_slot[first : first + block].min() >= by_slot[first + block :].max()
         again = arrange(length, new, block=block)
         assert (again == new).all()
+
+
+def test_prompts_are_dropped_with_their_last_rollout_even_if_the_last_samples_are_not_drawn(
+    model, tokenizer, monkeypatch
+):
+    kept = []
+    make = sampler._Prompts.__init__
+
+    def remember(self, *args):
+        make(self, *args)
+        kept.append(self)
+
+    monkeypatch.setattr(sampler._Prompts, "__init__", remember)
+    two = [Problem(id=name, prompt="w4 w5 w6", answer="", source="test") for name in "ab"]
+    spec = SamplingSpec(samples=3, cap_tokens=4, seed=0)
+    LocalSampler(model, tokenizer, rows=2).sample(two, spec, skip={("a", 2), ("b", 1), ("b", 2)})
+    assert [prompts._ready for prompts in kept] == [{}]

@@ -285,8 +285,9 @@ class _SamplingRun:
         problem_N = np.array([self._jobs[job].problem for job in job_N], dtype=np.int64)
         for problem in np.unique(problem_N):
             inside_N = problem_N == problem
-            last = self._jobs[job_N[inside_N][-1]].sample == self._spec.samples - 1
-            kv = self._prompts.take(int(problem), last=last)
+            following = int(job_N[inside_N][-1]) + 1
+            waits = following < len(self._jobs) and self._jobs[following].problem == problem
+            kv = self._prompts.take(int(problem), last=not waits)
             self._cache.fill(slot_N[inside_N].tolist(), kv)
 
     def _make_room(self, width: int) -> None:
