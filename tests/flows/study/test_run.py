@@ -48,17 +48,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, words: Words, study_text:
     file = folder / "small.toml"
     file.write_text(study_text)
     told = words(file, folder / "out", "--jobs", "2")
-    for start, number, code in (
-        ("fork", signal.SIGINT, 130),
-        ("spawn", signal.SIGKILL, -signal.SIGKILL),
-    ):
+    for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         before = steps_in(folder)
-        study = children.start(GROUP, start, *told)
+        study = children.start(GROUP, *told)
         wait_for_steps(folder, beyond=before)
         os.kill(study.process.pid, number)
         assert study.wait().returncode == code, study.stderr
         wait_for_the_end_of(study.process.pid)
-    done = children.run(GROUP, "spawn", *told)
+    done = children.run(GROUP, *told)
     assert done.returncode == 0, done.stderr
     return folder
 
