@@ -42,6 +42,8 @@ CONFIGS = {
     "llama": LlamaConfig(**SIZES, tie_word_embeddings=False),
     "llama, a head a query": LlamaConfig(**SIZES | {"num_key_value_heads": 4}),
     "llama, linear rope": LlamaConfig(**SIZES, rope_parameters=LINEAR),
+    # Its embedding gets no gradient from where the pad token stands among the others.
+    "qwen3, a pad token": Qwen3Config(**SIZES, head_dim=8, pad_token_id=3),
 }
 
 

@@ -71,7 +71,8 @@ def _hidden(model: Any, tree: TokenTree) -> Float[Tensor, "M E"]:
     size = int(getattr(config, "head_dim", None) or config.hidden_size // query)
     heads = _Heads(query, key, size, float(config.rms_norm_eps))
     rotation_NP = _rotations(base.rotary_emb, tree.position_N, heads=query + key)
-    x_NE = F.embedding(tree.ids_N, base.embed_tokens.weight)
+    embed = base.embed_tokens
+    x_NE = F.embedding(tree.ids_N, embed.weight, embed.padding_idx)
     for layer in base.layers:
         qkv_NW = _projected(layer, x_NE, rotation_NP, heads)
         mixed_NE = _attend(qkv_NW, tree, heads)
