@@ -19,10 +19,11 @@ def cached(name: str, make: Callable[[], str]) -> str:
     found = kept(name)
     if found is not None:
         return found
-    file, text = cache_folder() / name, make()
+    text = make()
     # Without a home, or room in it, the next command makes it again; and so where two commands
     # wrote at once, since the text has to fit its digest.
     with contextlib.suppress(OSError, StorageError):
+        file = cache_folder() / name
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, f"{_digest(text)}\n{text}")
     return text
@@ -38,8 +39,15 @@ def kept(name: str) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Where programs of this user keep what they can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "tersely"
+    """Where programs of this user keep what they can make again.
+
+    Raises:
+        FileNotFoundError: this user has no home.
+    """
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(folder):
+        raise FileNotFoundError(f"no folder for caches: {folder}")
+    return Path(folder) / "tersely"
 
 
 def _digest(text: str) -> str:

@@ -235,6 +235,7 @@ def test_parts_hold_every_row_once_within_the_limit_and_the_longest_is_first(
         all_ids = [row.prompt_ids + row.completion_ids for row in part]
         nodes = {ids[:stop] for ids in all_ids for stop in range(1, len(ids) + 1)}
         assert len(part) == 1 or len(nodes) <= tokens or len(set(all_ids)) == 1
+        assert len(part) == 1 or sum(row.tokens for row in part) <= 4 * tokens
     longest = [max(row.tokens for row in part) for part in parts]
     assert longest == sorted(longest, reverse=True)
     assert split_by_shared_tokens([], tokens=8) == []

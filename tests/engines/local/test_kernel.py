@@ -1,5 +1,6 @@
 import ctypes
 import math
+import shutil
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def fresh(monkeypatch, tmp_path):
     """Nothing built yet, and nothing kept."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     load_kernel.cache_clear()
-    yield tmp_path / "tersely"
+    yield tmp_path / "tersely" / "kernel"
     load_kernel.cache_clear()
 
 
@@ -144,7 +145,62 @@ def test_it_is_built_once_and_then_read_from_the_users_cache(fresh, monkeypatch)
     assert library.stat().st_mtime_ns == made
 
 
-@pytest.mark.parametrize("compiler", ["there-is-no-such-compiler", "false", "true"])
+def test_one_library_that_is_damaged_is_built_again(fresh):
+    if load_kernel() is None:
+        pytest.skip("no C compiler here")
+    (library,) = fresh.iterdir()
+    whole = library.read_bytes()
+    # a damaged library that is loaded ends the process, so that the one in use is not written over
+    library.unlink()
+    library.write_bytes(whole[:4096])
+    load_kernel.cache_clear()
+    assert load_kernel() is not None
+    assert max(file.stat().st_size for file in fresh.iterdir()) == len(whole)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_one_that_others_could_have_written_is_not_loaded(mode, fresh, monkeypatch):
+    if load_kernel() is None:
+        pytest.skip("no C compiler here")
+    (library,) = fresh.iterdir()
+    loaded = []
+    load = ctypes.CDLL
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: loaded.append(name) or load(name))
+    for path in (library, fresh):
+        path.chmod(mode)
+        load_kernel.cache_clear()
+        assert load_kernel() is not None
+    assert str(library) not in loaded
+
+
+def test_without_a_home_it_is_built_for_this_process(fresh, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", "~")
+    monkeypatch.chdir(tmp_path)
+    if load_kernel() is None:
+        pytest.skip("no C compiler here")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_compiler_of_another_language_builds_it_too(fresh, monkeypatch):
+    monkeypatch.setenv("CC", "c++")
+    if shutil.which("c++") is None:
+        pytest.skip("no C++ compiler here")
+    assert load_kernel() is not None
+
+
+def test_what_an_earlier_row_left_beyond_the_end_matters_to_nothing(kernel):
+    rotation = torch.ones(32, 1, 4, dtype=torch.complex64)
+    seen = []
+    for left in (0.0, math.nan):
+        pages, out = torch.full((1, 2, 1, 2, PAGE * 8), left), torch.empty(1, 8)
+        for position in range(19):
+            qkv = torch.linspace(-1.0, 1.0, 24)[None] * (position + 1)
+            kernel.attend(qkv, None, rotation, torch.tensor([position]), pages, out, eps=EPS)
+        seen.append(out)
+    assert torch.equal(*seen)
+
+
+@pytest.mark.parametrize("compiler", ["there-is-no-such-compiler", "false", "true", "it's"])
 def test_without_a_compiler_that_works_there_is_none(compiler, fresh, monkeypatch):
     monkeypatch.setenv("CC", compiler)
     assert load_kernel() is None

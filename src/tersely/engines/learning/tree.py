@@ -19,6 +19,8 @@ from tersely.engines.learning.rows import TrainRow
 
 # Of a batch of attention, no row is shorter than this share of the longest.
 _SHORTEST_SHARE = 0.8
+# Attention holds every row whole: so many times a part's tokens at most.
+_ROWS_SHARE = 4
 
 
 class TokenTree(NamedTuple):
@@ -65,18 +67,19 @@ class _Batches(NamedTuple):
 def split_by_shared_tokens(rows: Sequence[TrainRow], *, tokens: int) -> list[list[TrainRow]]:
     """Cut ``rows`` so that each part's tree has at most ``tokens``; a longer row goes alone.
 
-    Rows that begin alike stay together. The part of the longest row comes first: a step that does
-    not fit into memory fails at its start.
+    Rows that begin alike stay together, until their tokens are four times as many. The part of the
+    longest row comes first: a step that does not fit into memory fails near its start.
     """
     parts: list[list[TrainRow]] = []
-    room = 0
+    room = room_of_rows = 0
     for index, ids, shared in _in_order(rows):
         new = len(ids) - shared
-        if not parts or new > room:
+        if not parts or new > room or len(ids) > room_of_rows:
             parts.append([])
-            room, new = tokens, len(ids)
+            room, room_of_rows, new = tokens, _ROWS_SHARE * tokens, len(ids)
         parts[-1].append(rows[index])
         room -= new
+        room_of_rows -= len(ids)
     return sorted(parts, key=lambda part: -max(row.tokens for row in part))
 
 

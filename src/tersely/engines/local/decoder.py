@@ -83,8 +83,9 @@ def supports(config: Any) -> bool:
 class Decoder:
     """Prefill and one-token steps with the weights of a Hugging Face causal language model.
 
-    Embedding and output matrix are the model's own tensors where the dtype allows; the fused
-    copies, adapters merged into them, change only in ``refresh``.
+    Embedding and output matrix are the model's own tensors where the dtype allows, but for an
+    output matrix that is packed; the fused copies, adapters merged into them, change only in
+    ``refresh``.
 
     Args:
         dtype: of weights and cache; None is ``sampling_dtype`` of the model's device. bfloat16 on
@@ -128,8 +129,10 @@ class Decoder:
         self._rotary = model.model.rotary_emb
         with torch.no_grad():
             self._embed_VE = self._detached(merged_weight(model.get_input_embeddings()))
-            head_VE = self._detached(merged_weight(model.get_output_embeddings()))
-            self._head_VE = packed(head_VE, dtype=self._matrix_dtype) if self._packs else head_VE
+            # with that the packed one of the last time is gone before there is a new one
+            self._head_VE = self._detached(merged_weight(model.get_output_embeddings()))
+            if self._packs:
+                self._head_VE = packed(self._head_VE, dtype=self._matrix_dtype)
             self._norm_E = model.model.norm.weight.detach().to(self.dtype)
             for index, layer in enumerate(model.model.layers):
                 if not self._packs:

@@ -152,6 +152,8 @@ INLINE void one_row(float *qkv, const float *gain, const float *rotation, int64_
         int place = position % PAGE;
         for (int d = 0; d < dim; d++) page[d * PAGE + place] = new_key[d];
         memcpy(page + half + place * dim, new_value, sizeof(float) * dim);
+        /* mix reads four at a time, and what an earlier row left here may be no number */
+        if (place % 4 == 0) memset(page + half + (place + 1) * dim, 0, sizeof(float) * 3 * dim);
         for (int h = k * group; h < (k + 1) * group; h++)
             one_head(qkv + h * dim, keys, values, out + h * dim, (int)position + 1, stride, dim);
     }

@@ -4,6 +4,7 @@ The user's own C compiler builds it once for each machine and compiler, in a sec
 the user's cache. Where there is none, the decoder does the same with torch.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -25,7 +26,7 @@ _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPI
 # Threads are torch's own: the OpenMP runtime is the one that torch has loaded, so none is linked.
 # Where that fails, as with another compiler than torch's, the kernel runs in one thread.
 _THREADS = ("-fopenmp", "-fopenmp-simd")
-_COMPILE_S = 60
+_COMPILE_S = 20
 # Numbers below which a second thread costs more than it saves.
 _WORTH_A_THREAD = 32_768
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
@@ -91,33 +92,80 @@ class Kernel:
 @cache
 def load_kernel() -> Kernel | None:
     """The kernel, built if need be; None where no C compiler (``CC``, or ``cc``) can build it."""
-    compiler = shlex.split(os.environ.get("CC") or "cc")
     for threads in _THREADS:
         try:
-            return Kernel(ctypes.CDLL(str(_built(compiler, (*_FLAGS, threads)))))
-        except (OSError, subprocess.SubprocessError):
+            compiler = shlex.split(os.environ.get("CC") or "cc")
+            return _kernel(compiler, (*_FLAGS, threads))
+        except (ValueError, subprocess.TimeoutExpired):
+            return None
+        except (OSError, AttributeError, subprocess.SubprocessError):
             continue
     return None
 
 
-def _built(compiler: list[str], flags: tuple[str, ...]) -> Path:
-    """The library in the user's cache, named by source, compiler and what the machine can do."""
+def _kernel(compiler: list[str], flags: tuple[str, ...]) -> Kernel:
+    """From the user's cache, or built and kept there.
+
+    A library is named by source, compiler, what the machine can do, and its own content, so that a
+    damaged one is built again; one that somebody else could have written is not loaded.
+    """
     machine = _run([*compiler, *flags, "-dM", "-E", "-x", "c", os.devnull])
-    known = hashlib.sha256(_SOURCE.read_bytes() + machine + shlex.join(flags).encode())
-    library = cache_folder() / f"kernel-{known.hexdigest()[:16]}.so"
-    if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-            made = Path(folder) / "kernel"
-            _run([*compiler, *flags, "-c", str(_SOURCE), "-o", f"{made}.o"])
-            # without the flag for threads, which would bring in a second OpenMP runtime
-            _run([*compiler, "-shared", f"{made}.o", "-lm", "-o", f"{made}.so"])
-            os.replace(f"{made}.so", library)
-    return library
+    parts = (_SOURCE.read_bytes(), machine, shlex.join([*compiler, *flags]).encode())
+    known = _digest(b"\0".join(parts))
+    folder = _folder()
+    if folder is None:
+        with tempfile.TemporaryDirectory() as elsewhere:
+            return _made(compiler, flags, known, folder=Path(elsewhere))
+    return _kept(folder, known) or _made(compiler, flags, known, folder=folder)
+
+
+def _folder() -> Path | None:
+    """The one for libraries in the user's cache; None where there is none to trust."""
+    with contextlib.suppress(OSError):
+        folder = cache_folder() / "kernel"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_private(folder) and os.access(folder, os.W_OK):
+            return folder
+    return None
+
+
+def _kept(folder: Path, known: str) -> Kernel | None:
+    for library in folder.glob(f"{known}-*.so"):
+        if _is_private(library) and library.name == _name(known, library):
+            return Kernel(ctypes.CDLL(str(library)))
+    return None
+
+
+def _made(compiler: list[str], flags: tuple[str, ...], known: str, *, folder: Path) -> Kernel:
+    with tempfile.TemporaryDirectory(dir=folder) as inside:
+        made = Path(inside) / "kernel"
+        _run([*compiler, *flags, "-x", "c", "-c", str(_SOURCE), "-o", f"{made}.o"])
+        # without the flag for threads, which would bring in a second OpenMP runtime
+        _run([*compiler, "-shared", f"{made}.o", "-lm", "-o", f"{made}.so"])
+        kernel = Kernel(ctypes.CDLL(f"{made}.so"))
+        os.replace(f"{made}.so", folder / _name(known, Path(f"{made}.so")))
+    return kernel
+
+
+def _name(known: str, library: Path) -> str:
+    return f"{known}-{_digest(library.read_bytes())}.so"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _is_private(path: Path) -> bool:
+    """Whether it is this user's, and nobody else may write to it."""
+    found = path.stat()
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
 def _run(command: list[str]) -> bytes:
-    return subprocess.run(command, capture_output=True, check=True, timeout=_COMPILE_S).stdout
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_COMPILE_S
+    )
+    return done.stdout
 
 
 def _threads(numbers: int) -> int:

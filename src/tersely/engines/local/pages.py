@@ -15,7 +15,7 @@ PAGE = 16
 
 class PagedCache:
     """Keys and values of every row. Where a row ends is told with each step, so that what lies
-    beyond it matters to nothing but that it must be finite."""
+    beyond it matters to nothing."""
 
     def __init__(self, pages: Float[Tensor, "L B N K 2 PD"]) -> None:
         self._pages, self.rows = pages, int(pages.shape[1])
