@@ -174,8 +174,8 @@ def test_an_unknown_name_is_answered_with_the_shipped_ones(name: str) -> None:
         find_recipe(Path(name))
     told = str(error.value)
     named = (
-        "demo, effort, qwen3-0.6b, qwen3-1.7b, qwen3-30b-a3b-instruct, qwen3-30b-a3b-thinking, "
-        "qwen3-4b-instruct, qwen3-4b-thinking, qwen3-8b, r1-distill-1.5b"
+        "demo, effort, lab-reasoner, qwen3-0.6b, qwen3-1.7b, qwen3-30b-a3b-instruct, "
+        "qwen3-30b-a3b-thinking, qwen3-4b-instruct, qwen3-4b-thinking, qwen3-8b, r1-distill-1.5b"
     )
     # What looks like a file is answered as one.
     if name in ("studies/base", "none.toml"):

@@ -168,9 +168,10 @@ class StudyRun:
         sampling = {"engine": "local", **self.settings.get("sampling", {})}
         if sampling["engine"] == "local":
             sampling.pop("vllm_memory_share", None)
-        model = {**self.settings["model"]}
-        model["path"] = _NAMED_THEN.get(model["path"], model["path"])
-        settings = {**self.settings, "model": model, "sampling": sampling}
+        settings = {**self.settings, "sampling": sampling}
+        if "model" in settings:
+            path = settings["model"]["path"]
+            settings["model"] = {**settings["model"], "path": _NAMED_THEN.get(path, path)}
         method = [] if self.method is None else [self.method.model_dump(exclude_none=True)]
         text = json.dumps([self.pool, settings, *method], sort_keys=True)
         return f"{blake2b(text.encode(), digest_size=6).hexdigest()}-seed-{self.seed}"
