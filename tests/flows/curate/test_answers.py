@@ -243,3 +243,17 @@ def test_a_template_that_drops_the_thinking_is_told_of(records, tmp_path):
     tokenizer.chat_template = tokenizer.chat_template.replace("message['content']", drops)
     with pytest.warns(TerselyWarning, match="leaves out a part of the answer to 'plain'"):
         warn_lost(file, tokenizer)
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_folder_named_like_a_pattern_and_a_torn_line_hide_no_sample(records, tmp_path, torn):
+    """``run[1]`` as a pattern means ``run1``, which holds other samples."""
+    for name in ("run[1]", "run1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "records.jsonl").write_bytes(records.read_bytes() if "[" in name else b"")
+    mine = tmp_path / "run[1]" / "records.jsonl"
+    if torn:
+        with mine.open("ab") as file:
+            file.write(b'{"problem": "pla')
+    written = write(tmp_path / "set", mine, BOTH)
+    assert written == write(tmp_path / "other", records, BOTH)

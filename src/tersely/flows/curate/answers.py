@@ -21,6 +21,7 @@ from tersely.core.manifest import EvaluationManifest
 from tersely.core.storage import replacing, write_atomically
 from tersely.core.types import Finish, Grade, Problem
 from tersely.metrics.numbers import count
+from tersely.readers.frames import scan
 from tersely.tasks.grading.answer import opened
 from tersely.tasks.problems import with_system
 
@@ -119,7 +120,7 @@ def write_answers(
         ConfigError: no problem has such an answer, or texts were not kept.
     """
     asked = ask(problems, made_of) if choice.told else list(problems)
-    samples = pl.scan_ndjson(records, schema=_COLUMNS).collect()
+    samples = scan(records, _COLUMNS).collect()
     mine = samples.filter(pl.col("problem").is_in([problem.id for problem in problems]))
     for kind, names in ANSWER_FILES.items():
         if kind not in choice.write:
@@ -202,7 +203,7 @@ def _read_answers(records: Path, taken: Mapping[str, _Taken]) -> dict[tuple[str,
     wanted = [(name, s) for name, each in taken.items() for s in (*each.chosen, *each.rejected)]
     schema = {"problem": pl.String, "sample": pl.Int64}
     keys = pl.LazyFrame(wanted, schema=schema, orient="row").unique()
-    scanned = pl.scan_ndjson(records, schema={**_COLUMNS, **_TEXTS})
+    scanned = scan(records, {**_COLUMNS, **_TEXTS})
     rows = scanned.join(keys, on=["problem", "sample"], how="semi").collect()
     if lacking := rows["text"].null_count():
         raise ConfigError(
