@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import polars as pl
 import pytest
@@ -198,3 +199,21 @@ def test_a_limit_without_a_set_size_says_what_it_limits(tmp_path):
     sized = CliRunner().invoke(app, [*FIXED, "--set-size", "3", "--out", str(tmp_path / "b")])
     quiet = CliRunner().invoke(app, [*FIXED, "--quiet", "--out", str(tmp_path / "c")])
     assert "notice:" not in sized.stderr + quiet.stderr
+
+
+def evaluated(folder, other):
+    """A copy of the samples of a curated folder."""
+    shutil.copytree(folder / "samples", other)
+    return other
+
+
+def test_a_sample_that_stands_twice_is_refused(curated, tmp_path):
+    there = evaluated(curated[0], tmp_path / "there")
+    lines = (there / "records.jsonl").read_text().splitlines(keepends=True)
+    (there / "records.jsonl").write_text("".join([*lines, lines[0]]))
+    words = ["curate", "--records", str(there), "--out", str(tmp_path / "out"), "--select", "full"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    first = json.loads(lines[0])
+    said = f"problem '{first['problem']}' has sample {first['sample']} twice; leave one"
+    assert said in done.stderr.replace("\n", " ")
