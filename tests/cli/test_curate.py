@@ -217,3 +217,17 @@ def test_a_sample_that_stands_twice_is_refused(curated, tmp_path):
     first = json.loads(lines[0])
     said = f"problem '{first['problem']}' has sample {first['sample']} twice; leave one"
     assert said in done.stderr.replace("\n", " ")
+
+
+def test_answers_that_cannot_be_made_leave_the_set_as_it_was(curated, tmp_path):
+    """Pairs save at least the gap: with so large a gap there is none, though sft has its rows."""
+    out = tmp_path / "out"
+    words = ["curate", "--records", str(curated[0] / "samples"), "--out", str(out)]
+    words += ["--select", "full", "--write", "sft"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    more = ["--write", "pairs", "--gap", "0.99", "--set-size", "5"]
+    done = CliRunner().invoke(app, [*words, *more])
+    assert done.exit_code == 2, done.output
+    assert "--write pairs: none of 5 problems has such answers" in done.stderr.replace("\n", " ")
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before

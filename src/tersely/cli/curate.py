@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.answers import AnswerOptions, show_answers
+from tersely.cli.answers import AnswerOptions, answers_of, describe_answers, show_answers
 from tersely.cli.frame import messages, plain_errors, show, use_threads
 from tersely.cli.options import AllowUnsandboxed, flattened
 from tersely.cli.sampling import (
@@ -308,6 +308,7 @@ def _write_and_show(
     choice: "Choice",
     answers: "AnswerChoice",
 ) -> None:
+    from tersely.flows.curate.answers import clear_answers
     from tersely.flows.curate.files import write_curated
     from tersely.flows.curate.session import choose
     from tersely.readers.evaluations import RECORDS_FILE
@@ -315,6 +316,7 @@ def _write_and_show(
     from tersely.report.tables.documents import describe_sets
 
     curated = choose(pool, samples / RECORDS_FILE, choice)
+    made = answers_of(curated.sets, samples, answers)
     rate_of = {rate.problem: rate for rate in curated.rates}
     views = {
         name: SetView(
@@ -329,12 +331,17 @@ def _write_and_show(
         name: write_card(name, view, rates=curated.rates, facts=facts, target_tokens=target)
         for name, view in views.items()
     }
+    for name, each in made.items():
+        clear_answers(options.out / name)
+        if each:
+            lines = "".join(f"- {line}\n" for line in describe_answers(name, each))
+            cards[name] += f"\n## Answers\n\n{lines}"
     write_curated(options.out, curated, cards=cards)
     drawn = draw_curated(curated.rates, views, target_tokens=target)
     show(drawn, describe_sets(curated.rates, views))
     written = {name: options.out / name for name in curated.sets}
     show("\n".join(f"{name}: {at}" for name, at in written.items()), {"folders": written})
-    show_answers(options.out, curated.sets, samples, answers)
+    show_answers(options.out, made, samples)
     _show_repeats(curated)
 
 

@@ -17,6 +17,8 @@ from tersely.flows.curate.answers import (
     Rejected,
     Write,
     check_answers,
+    clear_answers,
+    make_answers,
     take_answers,
     warn_lost,
     write_answers,
@@ -75,7 +77,10 @@ def records(tmp_path):
 
 def write(folder, records, choice, problems=PROBLEMS, made=MADE):
     folder.mkdir(exist_ok=True)
-    return write_answers(folder, problems, records, choice, made_of=made)
+    answers = make_answers(problems, records, choice, made_of=made)
+    clear_answers(folder)
+    write_answers(folder, answers)
+    return {str(kind): each.counts for kind, each in answers.items()}
 
 
 def lines(file):

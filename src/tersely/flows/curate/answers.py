@@ -83,6 +83,14 @@ class WrittenAnswers(NamedTuple):
     cut: int
 
 
+class MadeAnswers(NamedTuple):
+    """What is to be written of one kind: its rows, what the chat template is given, the counts."""
+
+    rows: list[dict[str, Any]]
+    settings: Mapping[str, Any]
+    counts: WrittenAnswers
+
+
 class _Taken(NamedTuple):
     """Sample numbers of one problem: the chosen ones, and what each is preferred over."""
 
@@ -103,15 +111,14 @@ def check_answers(choice: AnswerChoice) -> None:
         raise ConfigError(f"--pairs {choice.pairs} is below 1; write at least one pair a problem")
 
 
-def write_answers(
-    folder: Path,
+def make_answers(
     problems: Sequence[Problem],
     records: Path,
     choice: AnswerChoice,
     *,
     made_of: EvaluationManifest,
-) -> dict[str, WrittenAnswers]:
-    """Writes what is asked for into a set's folder, and takes away what another choice left there.
+) -> dict[Write, MadeAnswers]:
+    """What is asked for, of a set's problems; nothing is written yet.
 
     Args:
         records: of an evaluation whose samples have their texts.
@@ -122,12 +129,8 @@ def write_answers(
     asked = ask(problems, made_of) if choice.told else list(problems)
     samples = scan(records, _COLUMNS).collect()
     mine = samples.filter(pl.col("problem").is_in([problem.id for problem in problems]))
-    for kind, names in ANSWER_FILES.items():
-        if kind not in choice.write:
-            for name in names:
-                (folder / name).unlink(missing_ok=True)
     settings = json.loads(made_of.chat_template_kwargs or "{}")
-    written = {}
+    made = {}
     for kind in choice.write:
         taken = take_answers(asked, mine, choice, kind=kind)
         answers = _read_answers(records, taken)
@@ -137,9 +140,22 @@ def write_answers(
                 f"--write {kind}: none of {count(len(problems), 'problem')} has such answers; "
                 "sample more of each, or choose other problems or a smaller --gap"
             )
-        _write(folder, rows, kind=kind, settings=settings)
-        written[str(kind)] = _count(taken, mine, kind=kind, rows=len(rows))
-    return written
+        counts = _count(taken, mine, kind=kind, rows=len(rows))
+        made[kind] = MadeAnswers(rows, settings, counts)
+    return made
+
+
+def clear_answers(folder: Path) -> None:
+    """Takes away what an earlier choice left in a set's folder."""
+    for names in ANSWER_FILES.values():
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+
+
+def write_answers(folder: Path, made: Mapping[Write, MadeAnswers]) -> None:
+    """Writes into a set's folder what ``make_answers`` made."""
+    for kind, each in made.items():
+        _write(folder, each.rows, kind=kind, settings=each.settings)
 
 
 def ask(problems: Sequence[Problem], made_of: EvaluationManifest) -> list[Problem]:
