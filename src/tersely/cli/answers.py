@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersely.cli.frame import show
+from tersely.cli.options import changed
 from tersely.cli.sampling import MOST_SAMPLES
+from tersely.core.errors import ConfigError
 from tersely.flows.curate.answers import (
     ANSWER_FILES,
     AnswerChoice,
@@ -67,7 +69,19 @@ class AnswerOptions:
             told=not self.drop_system_prompt,
         )
         check_answers(given)
+        self._refuse_unused(given.write)
         return given
+
+    def _refuse_unused(self, write: tuple[Write, ...]) -> None:
+        """Refuses what no kind that is written looks at."""
+        for name, value in changed(self).items():
+            said = name if isinstance(value, bool) else f"{name} {value}"
+            if name != "--write" and not write:
+                raise ConfigError(f"{said} is of --write, which is not given; add --write pairs")
+            if name in ("--gap", "--pairs", "--rejected") and Write.PAIRS not in write:
+                raise ConfigError(
+                    f"{said} is of --write pairs, and --write sft has none; leave it out"
+                )
 
 
 def answers_of(

@@ -12,7 +12,7 @@ import typer
 
 from tersely.cli.answers import AnswerOptions, answers_of, describe_answers, show_answers
 from tersely.cli.frame import messages, plain_errors, show, use_threads
-from tersely.cli.options import AllowUnsandboxed, flattened
+from tersely.cli.options import AllowUnsandboxed, changed, flattened
 from tersely.cli.sampling import (
     MOST_SAMPLES,
     MOST_SEED,
@@ -26,12 +26,13 @@ from tersely.cli.sampling import (
     make_endpoint,
     sampling_progress,
 )
-from tersely.core.errors import ConfigError, no_such
+from tersely.core.errors import ConfigError, no_such, shortened
 from tersely.core.lock import lock_folder
 from tersely.core.types import SamplingSpec
 from tersely.metrics.budgets import Protocol
 
 SHOWN_REPEATS = 8
+_NOT_OF_SAMPLING = ("--problems", "--records", "--seed", "--threads", "--allow-unsandboxed")
 MOST_LAB_PROMPTS = 100_000
 
 if TYPE_CHECKING:
@@ -241,6 +242,11 @@ def _found(options: CurateOptions, there: Path) -> "list[Problem]":
 
     if options.problems is not None or options.limit is not None:
         raise ConfigError("--records has problems of its own; leave --problems and --limit out")
+    parts = (options, options.source, options.draw, options.prompt, options.local, options.server)
+    for name, value in (each for part in parts for each in changed(part).items()):
+        if name not in _NOT_OF_SAMPLING:
+            said = name if value is True else f"{name} {shortened(value)}"
+            raise ConfigError(f"{said} is of sampling, and --records has samples; leave it out")
     return jsonl.read(there / PROBLEMS_FILE, Problem)
 
 
