@@ -224,3 +224,25 @@ def test_the_command_writes_each_weight_and_refuses_to_write_over_one(tmp_path):
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 2
     assert "weight-0.25 exists" in " ".join(again.stderr.split())
+
+
+@pytest.mark.parametrize("content", [
+    b"",
+    b"abc",
+    bytes(range(100, 200)),
+    (20).to_bytes(8, "little") + b"n" * 20,
+    (2).to_bytes(8, "little") + b"[]",
+    (1 << 40).to_bytes(8, "little") + b"{}",
+])  # fmt: skip
+def test_damaged_weights_end_with_one_line(content, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(lab_folder(), other)
+    (other / "digests.json").unlink(missing_ok=True)
+    (other / "model.safetensors").write_bytes(content)
+    words = ["merge", "lab", str(other), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    said = done.stderr.splitlines()[-1]
+    assert f"model.safetensors of {len(content)} bytes is damaged: " in said
+    assert "; fetch it again, or save the model anew" in said
+    assert not list((tmp_path / "out").glob("weight*"))

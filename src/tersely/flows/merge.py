@@ -20,7 +20,7 @@ from torch import Tensor
 from tersely.core.digests import check_digests, digest_of, note_checkpoint
 from tersely.core.errors import ConfigError
 from tersely.core.storage import write_atomically, writing
-from tersely.engines.folders import folder_of, weights_file
+from tersely.engines.folders import check_weights, folder_of, weights_file
 from tersely.engines.models import load_settings, load_tokenizer
 
 NOTE = "merged.json"
@@ -116,11 +116,13 @@ def open_model(path: str) -> Mergeable:
     """Where a model's tensors stand.
 
     Raises:
-        ConfigError: it is no model folder, holds only an adapter, or has no safetensors.
+        ConfigError: it is no model folder, holds only an adapter, or has no or damaged safetensors.
         DataError: a file of a checkpoint of ours is not as it was written.
     """
     folder = folder_of(path)
     check_digests(folder, but=("optimizer.pt", "state.json"))
+    # Whatever a damaged header claims, this reads no more than there is.
+    check_weights(folder, path=path, quantised=True)
     name = weights_file(folder)
     if ".safetensors" not in name:
         raise ConfigError(
