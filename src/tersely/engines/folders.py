@@ -77,11 +77,7 @@ def say_absent(path: str) -> str | None:
 
 def _say_no_folder(path: str, folder: Path) -> str:
     if folder.exists():
-        fix = (
-            f"convert it: {_CONVERT}"
-            if folder.suffix == ".gguf"
-            else _GIVE
-        )
+        fix = f"convert it: {_CONVERT}" if folder.suffix == ".gguf" else _GIVE
         return f"is a file and no model folder; {fix}"
     name = path if _HUB_NAME.fullmatch(path) and not folder.parent.is_dir() else "OWNER/NAME"
     here = f"models/{folder.name}" if name == path else path

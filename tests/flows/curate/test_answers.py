@@ -255,7 +255,9 @@ def test_a_folder_named_like_a_pattern_and_a_torn_line_hide_no_sample(records, t
     """``run[1]`` as a pattern means ``run1``, which holds other samples."""
     for name in ("run[1]", "run1"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "records.jsonl").write_bytes(records.read_bytes() if "[" in name else b"")
+        (tmp_path / name / "records.jsonl").write_bytes(
+            records.read_bytes() if "[" in name else b""
+        )
     mine = tmp_path / "run[1]" / "records.jsonl"
     if torn:
         with mine.open("ab") as file:

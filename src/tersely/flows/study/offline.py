@@ -21,7 +21,13 @@ from tersely.core.storage import write_atomically
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
 from tersely.engines.fallback import make_sampler
 from tersely.engines.models import load_policy
-from tersely.flows.curate.answers import ANSWER_FILES, AnswerChoice, Write, make_answers, write_answers
+from tersely.flows.curate.answers import (
+    ANSWER_FILES,
+    AnswerChoice,
+    Write,
+    make_answers,
+    write_answers,
+)
 from tersely.flows.curate.session import sample_pool
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
