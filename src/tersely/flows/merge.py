@@ -130,8 +130,8 @@ def open_model(path: str) -> Mergeable:
     name = weights_file(folder)
     if ".safetensors" not in name:
         raise ConfigError(
-            f"model.path = {path!r} has its weights in {name}, and safetensors are merged; save the model anew "
-            "with save_pretrained"
+            f"model.path = {path!r} has its weights in {name}, and safetensors are merged; save the "
+            "model anew with save_pretrained"
         )
     files = [folder / name]
     if name.endswith(".index.json"):
@@ -199,8 +199,8 @@ def _config(model: Mergeable) -> dict[str, Any]:
     config: Mapping[str, Any] = load_settings(model.path).config.to_dict()
     if config.get("quantization_config") is not None:
         raise ConfigError(
-            f"model.path = {model.path!r} is quantized, and numbers of a grid have no mean on it; merge the "
-            "models without quantization"
+            f"model.path = {model.path!r} is quantized, and numbers of a grid have no mean on it; "
+            "merge the models without quantization"
         )
     return {key: value for key, value in config.items() if key not in _FREE_KEYS}
 

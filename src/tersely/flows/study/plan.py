@@ -64,7 +64,8 @@ class Method(Section):
             if self.name != "dpo" and key in self.model_fields_set:
                 value = getattr(self, key)
                 raise ValueError(
-                    f"method.{key} = {value} is of dpo, and {self.name!r} has no pairs; leave it out"
+                    f"method.{key} = {value} is of dpo, and {self.name!r} has no pairs; leave it "
+                    "out"
                 )
         return self
 
