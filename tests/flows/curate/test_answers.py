@@ -264,3 +264,14 @@ def test_a_folder_named_like_a_pattern_and_a_torn_line_hide_no_sample(records, t
             file.write(b'{"problem": "pla')
     written = write(tmp_path / "set", mine, BOTH)
     assert written == write(tmp_path / "other", records, BOTH)
+
+
+def test_an_empty_text_is_no_answer(tmp_path):
+    file = tmp_path / "records.jsonl"
+    said = [record("plain", 0, "c9"), replace(record("plain", 1, "c1"), text=" \n")]
+    jsonl.write(file, said)
+    choice = AnswerChoice(write=(Write.SFT,))
+    with pytest.warns(TerselyWarning, match="1 sample with an empty text left out"):
+        write(tmp_path / "set", file, choice)
+    (row,) = lines(tmp_path / "set" / "sft.trl.jsonl")
+    assert row["sample"] == 0

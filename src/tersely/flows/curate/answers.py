@@ -127,8 +127,7 @@ def make_answers(
         ConfigError: no problem has such an answer, or texts were not kept.
     """
     asked = ask(problems, made_of) if choice.told else list(problems)
-    samples = scan(records, _COLUMNS).collect()
-    mine = samples.filter(pl.col("problem").is_in([problem.id for problem in problems]))
+    mine = _read_samples(records, problems)
     settings = json.loads(made_of.chat_template_kwargs or "{}")
     made = {}
     for kind in choice.write:
@@ -143,6 +142,22 @@ def make_answers(
         counts = _count(taken, mine, kind=kind, rows=len(rows))
         made[kind] = MadeAnswers(rows, settings, counts)
     return made
+
+
+def _read_samples(records: Path, problems: Sequence[Problem]) -> pl.DataFrame:
+    """The problems' samples without their texts; one whose text is empty is no answer."""
+    lazy = scan(records, {**_COLUMNS, "text": pl.String})
+    mine = lazy.filter(pl.col("problem").is_in([problem.id for problem in problems]))
+    empty = pl.col("text").str.strip_chars() == ""
+    samples = mine.with_columns(empty=empty.fill_null(False)).drop("text").collect()
+    if none := int(samples["empty"].sum()):
+        warnings.warn(
+            f"{records}: {count(none, 'sample')} with an empty text left out; a trainer would "
+            "learn to say nothing",
+            TerselyWarning,
+            stacklevel=2,
+        )
+    return samples.filter(~pl.col("empty"))
 
 
 def clear_answers(folder: Path) -> None:
