@@ -130,8 +130,8 @@ def open_model(path: str) -> Mergeable:
     name = weights_file(folder)
     if ".safetensors" not in name:
         raise ConfigError(
-            f"model.path = {path!r} has its weights in {name}, and safetensors are merged; save the "
-            "model anew with save_pretrained"
+            f"model.path = {path!r} has its weights in {name}, and safetensors are merged; save "
+            "the model anew with save_pretrained"
         )
     files = [folder / name]
     if name.endswith(".index.json"):
