@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import polars as pl
 import pytest
@@ -135,6 +136,10 @@ def test_repeats_are_named_on_the_screen(curated, tmp_path):
         (["--target-tokens", "41"], "--target-tokens 41 is outside 1 to the cap 40"),
         (["--limit", "0"], "--limit 0 is below 1"),
         (["--write", "sft", "--gap", "1"], "--gap 1 is outside [0, 1)"),
+        (["--gap", "0.2"], "--gap 0.2 is of --write, which is not given; add --write pairs"),
+        (["--drop-system-prompt"], "--drop-system-prompt is of --write, which is not given"),
+        (["--write", "sft", "--pairs", "2"], "--pairs 2 is of --write pairs"),
+        (["--write", "sft", "--rejected", "wrong"], "--rejected wrong is of --write pairs"),
         (["--write", "sfd"], "'sfd' is not one of"),
         (["--records", "nowhere"], "nowhere has no manifest.json"),
         (["--threads", "-1"], "--threads -1 is below 0"),
@@ -198,3 +203,55 @@ def test_a_limit_without_a_set_size_says_what_it_limits(tmp_path):
     sized = CliRunner().invoke(app, [*FIXED, "--set-size", "3", "--out", str(tmp_path / "b")])
     quiet = CliRunner().invoke(app, [*FIXED, "--quiet", "--out", str(tmp_path / "c")])
     assert "notice:" not in sized.stderr + quiet.stderr
+
+
+def evaluated(folder, other):
+    """A copy of the samples of a curated folder."""
+    shutil.copytree(folder / "samples", other)
+    return other
+
+
+def test_a_sample_that_stands_twice_is_refused(curated, tmp_path):
+    there = evaluated(curated[0], tmp_path / "there")
+    lines = (there / "records.jsonl").read_text().splitlines(keepends=True)
+    (there / "records.jsonl").write_text("".join([*lines, lines[0]]))
+    words = ["curate", "--records", str(there), "--out", str(tmp_path / "out"), "--select", "full"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    first = json.loads(lines[0])
+    said = f"problem '{first['problem']}' has sample {first['sample']} twice; leave one"
+    assert said in done.stderr.replace("\n", " ")
+
+
+def test_answers_that_cannot_be_made_leave_the_set_as_it_was(curated, tmp_path):
+    """Pairs save at least the gap: with so large a gap there is none, though sft has its rows."""
+    out = tmp_path / "out"
+    words = ["curate", "--records", str(curated[0] / "samples"), "--out", str(out)]
+    words += ["--select", "full", "--write", "sft"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    more = ["--write", "pairs", "--gap", "0.99", "--set-size", "5"]
+    done = CliRunner().invoke(app, [*words, *more])
+    assert done.exit_code == 2, done.output
+    assert "--write pairs: none of 5 problems has such answers" in done.stderr.replace("\n", " ")
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--samples", "4"],
+        ["--cap-tokens", "9"],
+        ["--temperature", "0.5"],
+        ["--model", "lab-v1"],
+        ["--rows", "8"],
+        ["--system-prompt", "be brief"],
+        ["--retry-failed"],
+    ],
+)
+def test_what_only_sampling_looks_at_is_refused_where_samples_are_there(words, curated, tmp_path):
+    there = ["--records", str(curated[0] / "samples"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["curate", *there, "--select", "full", *words])
+    assert done.exit_code == 2, done.output
+    said = f"{' '.join(words)} is of sampling, and --records has samples; leave it out"
+    assert said in done.stderr.replace("\n", " ")

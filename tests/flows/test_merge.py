@@ -224,3 +224,61 @@ def test_the_command_writes_each_weight_and_refuses_to_write_over_one(tmp_path):
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 2
     assert "weight-0.25 exists" in " ".join(again.stderr.split())
+
+
+@pytest.mark.parametrize("content", [
+    b"",
+    b"abc",
+    bytes(range(100, 200)),
+    (20).to_bytes(8, "little") + b"n" * 20,
+    (2).to_bytes(8, "little") + b"[]",
+    (1 << 40).to_bytes(8, "little") + b"{}",
+])  # fmt: skip
+def test_damaged_weights_end_with_one_line(content, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(lab_folder(), other)
+    (other / "digests.json").unlink(missing_ok=True)
+    (other / "model.safetensors").write_bytes(content)
+    words = ["merge", "lab", str(other), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    said = done.stderr.splitlines()[-1]
+    assert f"model.safetensors of {len(content)} bytes is damaged: " in said
+    assert "; fetch it again, or save the model anew" in said
+    assert not list((tmp_path / "out").glob("weight*"))
+
+
+def refused(*words):
+    done = CliRunner().invoke(app, ["merge", *map(str, words)])
+    assert done.exit_code == 2, done.output
+    return done.stderr.splitlines()[-1]
+
+
+def test_weights_of_one_short_name_are_named_in_full_and_minus_zero_is_zero(tmp_path):
+    folders = merge("lab", "lab", (-0.0, 0.5, 0.1234567, 0.12345671), tmp_path / "out")
+    names = ["weight-0.0", "weight-0.5", "weight-0.1234567", "weight-0.12345671"]
+    assert [folder.name for folder in folders] == names
+    assert merging._names([0.0, 0.3]) == ["0", "0.3"]
+    said = refused("lab", "lab", "--weight", "0,-0", "--out", tmp_path / "other")
+    assert "--weight names one weight twice" in said
+
+
+def test_what_is_wrong_with_a_model_names_the_argument(tmp_path):
+    out = ("--out", tmp_path / "out")
+    assert "B '' names no folder; give the folder" in refused("lab", "", *out)
+    assert "A 'nowhere' is no folder" in refused("nowhere", "lab", *out)
+    bare = tmp_path / "bare"
+    shutil.copytree(lab_folder(), bare)
+    for file in bare.glob("tokenizer*"):
+        file.unlink()
+    said = refused("lab", bare, *out)
+    assert f"B '{bare}'" in said
+    assert "model.path" not in said
+    # A reason that is cut ends with a word.
+    assert "..." not in said.replace(" ...", "")
+
+
+def test_a_file_where_a_folder_is_written_is_named(tmp_path):
+    (tmp_path / "weight-0.5.tmp").write_text("")
+    said = refused("lab", "lab", "--out", tmp_path)
+    assert f"{tmp_path}/weight-0.5.tmp is a file, and a folder is written there; remove it" in said

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersely.cli.frame import show
+from tersely.cli.options import changed
 from tersely.cli.sampling import MOST_SAMPLES
+from tersely.core.errors import ConfigError
 from tersely.flows.curate.answers import (
     ANSWER_FILES,
     AnswerChoice,
+    MadeAnswers,
     Rejected,
     Write,
     WrittenAnswers,
     check_answers,
+    make_answers,
     warn_lost,
     write_answers,
 )
@@ -65,37 +69,66 @@ class AnswerOptions:
             told=not self.drop_system_prompt,
         )
         check_answers(given)
+        self._refuse_unused(given.write)
         return given
+
+    def _refuse_unused(self, write: tuple[Write, ...]) -> None:
+        """Refuses what no kind that is written looks at."""
+        for name, value in changed(self).items():
+            said = name if isinstance(value, bool) else f"{name} {value}"
+            if name != "--write" and not write:
+                raise ConfigError(f"{said} is of --write, which is not given; add --write pairs")
+            if name in ("--gap", "--pairs", "--rejected") and Write.PAIRS not in write:
+                raise ConfigError(
+                    f"{said} is of --write pairs, and --write sft has none; leave it out"
+                )
+
+
+def answers_of(
+    sets: "Mapping[str, CuratedSet]", samples: Path, choice: AnswerChoice
+) -> dict[str, dict[Write, MadeAnswers]]:
+    """By set, the answers that will stand beside its problems.
+
+    Raises:
+        ConfigError: a set has none of a kind.
+    """
+    from tersely.core.manifest import EvaluationManifest, read_manifest
+    from tersely.readers.evaluations import RECORDS_FILE
+
+    made, records = read_manifest(samples, EvaluationManifest), samples / RECORDS_FILE
+    return {
+        name: make_answers(chosen.problems, records, choice, made_of=made)
+        for name, chosen in sets.items()
+    }
+
+
+def describe_answers(name: str, made: Mapping[Write, MadeAnswers]) -> list[str]:
+    """What there was of answers for a set, a line a kind."""
+    from tersely.report.tables.curated import say_written
+
+    return [f"{name}: {say_written(kind, each.counts)}" for kind, each in made.items()]
 
 
 def show_answers(
-    out: Path, sets: "Mapping[str, CuratedSet]", samples: Path, choice: AnswerChoice
+    out: Path, answers: Mapping[str, Mapping[Write, MadeAnswers]], samples: Path
 ) -> None:
-    """Writes answers beside each set's problems and on its card what there was of them."""
+    """Writes answers beside each set's problems, and shows what there was of them."""
     from tersely.core.manifest import EvaluationManifest, read_manifest
-    from tersely.flows.curate.files import CARD_FILE
-    from tersely.readers.evaluations import RECORDS_FILE
-    from tersely.report.tables.curated import say_written
 
-    made = read_manifest(samples, EvaluationManifest)
+    manifest = read_manifest(samples, EvaluationManifest)
     told: dict[str, dict[str, WrittenAnswers]] = {}
-    for name, chosen in sets.items():
-        found = write_answers(
-            out / name, chosen.problems, samples / RECORDS_FILE, choice, made_of=made
-        )
-        lines = [f"{name}: {say_written(kind, each)}" for kind, each in found.items()]
-        if found:
-            told[name] = found
-            with (out / name / CARD_FILE).open("a", encoding="utf-8") as card:
-                card.write("\n## Answers\n\n" + "\n".join(f"- {line}" for line in lines) + "\n")
-            show("\n".join(lines), {"answers": told})
-        if made.files is not None and Path(made.model).is_dir():
-            _check(out / name, found, model=made.model)
+    for name, made in answers.items():
+        write_answers(out / name, made)
+        if made:
+            told[name] = {str(kind): each.counts for kind, each in made.items()}
+            show("\n".join(describe_answers(name, made)), {"answers": told})
+        if manifest.files is not None and Path(manifest.model).is_dir():
+            _check(out / name, made, model=manifest.model)
 
 
-def _check(folder: Path, found: Mapping[str, WrittenAnswers], *, model: str) -> None:
+def _check(folder: Path, made: Mapping[Write, MadeAnswers], *, model: str) -> None:
     from tersely.engines.models import load_tokenizer
 
     tokenizer = load_tokenizer(model)
-    for kind in found:
+    for kind in made:
         warn_lost(folder / ANSWER_FILES[kind][0], tokenizer)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.answers import AnswerOptions, show_answers
+from tersely.cli.answers import AnswerOptions, answers_of, describe_answers, show_answers
 from tersely.cli.frame import messages, plain_errors, show, use_threads
-from tersely.cli.options import AllowUnsandboxed, flattened
+from tersely.cli.options import AllowUnsandboxed, changed, flattened
 from tersely.cli.sampling import (
     MOST_SAMPLES,
     MOST_SEED,
@@ -26,12 +26,13 @@ from tersely.cli.sampling import (
     make_endpoint,
     sampling_progress,
 )
-from tersely.core.errors import ConfigError, no_such
+from tersely.core.errors import ConfigError, no_such, shortened
 from tersely.core.lock import lock_folder
 from tersely.core.types import SamplingSpec
 from tersely.metrics.budgets import Protocol
 
 SHOWN_REPEATS = 8
+_NOT_OF_SAMPLING = ("--problems", "--records", "--seed", "--threads", "--allow-unsandboxed")
 MOST_LAB_PROMPTS = 100_000
 
 if TYPE_CHECKING:
@@ -241,6 +242,11 @@ def _found(options: CurateOptions, there: Path) -> "list[Problem]":
 
     if options.problems is not None or options.limit is not None:
         raise ConfigError("--records has problems of its own; leave --problems and --limit out")
+    parts = (options, options.source, options.draw, options.prompt, options.local, options.server)
+    for name, value in (each for part in parts for each in changed(part).items()):
+        if name not in _NOT_OF_SAMPLING:
+            said = name if value is True else f"{name} {shortened(value)}"
+            raise ConfigError(f"{said} is of sampling, and --records has samples; leave it out")
     return jsonl.read(there / PROBLEMS_FILE, Problem)
 
 
@@ -308,6 +314,7 @@ def _write_and_show(
     choice: "Choice",
     answers: "AnswerChoice",
 ) -> None:
+    from tersely.flows.curate.answers import clear_answers
     from tersely.flows.curate.files import write_curated
     from tersely.flows.curate.session import choose
     from tersely.readers.evaluations import RECORDS_FILE
@@ -315,6 +322,7 @@ def _write_and_show(
     from tersely.report.tables.documents import describe_sets
 
     curated = choose(pool, samples / RECORDS_FILE, choice)
+    made = answers_of(curated.sets, samples, answers)
     rate_of = {rate.problem: rate for rate in curated.rates}
     views = {
         name: SetView(
@@ -329,12 +337,17 @@ def _write_and_show(
         name: write_card(name, view, rates=curated.rates, facts=facts, target_tokens=target)
         for name, view in views.items()
     }
+    for name, each in made.items():
+        clear_answers(options.out / name)
+        if each:
+            lines = "".join(f"- {line}\n" for line in describe_answers(name, each))
+            cards[name] += f"\n## Answers\n\n{lines}"
     write_curated(options.out, curated, cards=cards)
     drawn = draw_curated(curated.rates, views, target_tokens=target)
     show(drawn, describe_sets(curated.rates, views))
     written = {name: options.out / name for name in curated.sets}
     show("\n".join(f"{name}: {at}" for name, at in written.items()), {"folders": written})
-    show_answers(options.out, curated.sets, samples, answers)
+    show_answers(options.out, made, samples)
     _show_repeats(curated)
 
 

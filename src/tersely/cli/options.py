@@ -1,7 +1,7 @@
 """Options that several commands share, and how a dataclass of options becomes a command's own."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from importlib import resources
 from inspect import Parameter, Signature, signature
@@ -48,6 +48,15 @@ def _call(target: Any, given: dict[str, Any]) -> Any:
         for name, each in signature(target, eval_str=True).parameters.items()
     }
     return target(**values)
+
+
+def changed(options: Any) -> dict[str, Any]:
+    """Fields of a dataclass of options that are not at their default, by the option's name."""
+    return {
+        f"--{each.name.replace('_', '-')}": getattr(options, each.name)
+        for each in fields(options)
+        if each.default is not MISSING and getattr(options, each.name) != each.default
+    }
 
 
 AllowUnsandboxed = Annotated[

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,6 +99,7 @@ def study(
         base = base_settings(overrides, own=studies[0].study.base if len(studies) == 1 else {})
         seeds, out = options.seeds, options.out
         units = units_of(base, studies, seeds=seeds)
+        _check_trl(studies)
         bench = _bench(out, options.results or out / "results", keep=options.keep)
         if options.dry_run:
             _describe(studies, units, bench)
@@ -111,6 +113,22 @@ def study(
         _judge(base, studies, bench, name=Path(name).stem, seeds=seeds, out=out)
     if not trained:
         raise typer.Exit(1)
+
+
+def _check_trl(studies: "Sequence[NamedStudy]") -> None:
+    """Refuses settings of arms that the trainers of TRL do not know, before anything is trained;
+    without TRL there is nothing to hold them against."""
+    from tersely.core.extras import first_absent
+
+    if first_absent("trl"):
+        return
+    for _, study in studies:
+        for name, arm in study.arms.items():
+            if arm.method is not None and arm.set.get("trl"):
+                from tersely.flows.trl.offline import OfflineTrainer, check_trained
+
+                trainer = OfflineTrainer(arm.method.name)
+                check_trained(trainer, arm.set["trl"], where=f"arms.{name}.set.trl")
 
 
 def _list() -> None:

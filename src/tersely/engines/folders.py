@@ -30,6 +30,7 @@ _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _LARGE_FILES = b"version https://git-lfs"
 _POINTER = "a pointer of git-lfs and not the file (git lfs pull brings it)"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_GIVE = f"give the folder that holds {CONFIG_FILE} and the weights"
 _FOLDERS_DEEP = ("*", "*/*")
 
 
@@ -55,6 +56,8 @@ def folder_of(path: str) -> Path:
     Raises:
         ConfigError: it is not an ordinary Hugging Face model folder, or lacks files that it names.
     """
+    if not path:
+        raise ConfigError(f"model.path = '' names no folder; {_GIVE}, or 'lab'")
     folder = place_of(path)
     fault = _fault_of(folder) if folder.is_dir() else _say_no_folder(path, folder)
     if fault is not None:
@@ -74,11 +77,7 @@ def say_absent(path: str) -> str | None:
 
 def _say_no_folder(path: str, folder: Path) -> str:
     if folder.exists():
-        fix = (
-            f"convert it: {_CONVERT}"
-            if folder.suffix == ".gguf"
-            else f"give the folder that holds {CONFIG_FILE} and the weights"
-        )
+        fix = f"convert it: {_CONVERT}" if folder.suffix == ".gguf" else _GIVE
         return f"is a file and no model folder; {fix}"
     name = path if _HUB_NAME.fullmatch(path) and not folder.parent.is_dir() else "OWNER/NAME"
     here = f"models/{folder.name}" if name == path else path

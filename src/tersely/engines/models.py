@@ -189,7 +189,8 @@ def _reason(error: Exception) -> str:
         return f"{shortened(error)} is missing or not known"
     said = " ".join(str(error).split()) or type(error).__name__
     if len(said) > _REASON_CHARS:
-        said = f"{said[:_REASON_CHARS]}..."
+        cut = said[:_REASON_CHARS]
+        return f"{cut.rpartition(' ')[0] or cut} ..."
     return said.rstrip(".")
 
 

@@ -9,7 +9,7 @@ import json
 import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from tersely.core.digests import check_digests, digest_of, note_checkpoint
 from tersely.core.errors import ConfigError
 from tersely.core.storage import write_atomically, writing
-from tersely.engines.folders import folder_of, weights_file
+from tersely.engines.folders import check_weights, folder_of, weights_file
 from tersely.engines.models import load_settings, load_tokenizer
 
 NOTE = "merged.json"
@@ -77,11 +77,15 @@ def merge(first: str, second: str, weights: Sequence[float], out: Path) -> list[
             there already; nothing is written.
         DataError: a file of a checkpoint of ours is not as it was written.
     """
-    folders = [out / f"weight-{weight:g}" for weight in weights]
-    _check_weights(weights, folders)
-    one, other = open_model(first), open_model(second)
-    check_alike(one, other)
+    weights = [weight + 0.0 for weight in weights]  # -0 is 0
+    folders = [out / f"weight-{name}" for name in _names(weights)]
     scratches = [folder.with_name(f"{folder.name}.tmp") for folder in folders]
+    _check_weights(weights, folders, scratches)
+    with _named("A", first):
+        one = open_model(first)
+    with _named("B", second):
+        other = open_model(second)
+    check_alike(one, other)
     for scratch in scratches:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
@@ -116,16 +120,18 @@ def open_model(path: str) -> Mergeable:
     """Where a model's tensors stand.
 
     Raises:
-        ConfigError: it is no model folder, holds only an adapter, or has no safetensors.
+        ConfigError: it is no model folder, holds only an adapter, or has no or damaged safetensors.
         DataError: a file of a checkpoint of ours is not as it was written.
     """
     folder = folder_of(path)
     check_digests(folder, but=("optimizer.pt", "state.json"))
+    # Whatever a damaged header claims, this reads no more than there is.
+    check_weights(folder, path=path, quantised=True)
     name = weights_file(folder)
     if ".safetensors" not in name:
         raise ConfigError(
-            f"{path} has its weights in {name}, and safetensors are merged; save the model anew "
-            "with save_pretrained"
+            f"model.path = {path!r} has its weights in {name}, and safetensors are merged; save "
+            "the model anew with save_pretrained"
         )
     files = [folder / name]
     if name.endswith(".index.json"):
@@ -158,7 +164,10 @@ def check_alike(one: Mergeable, other: Mergeable) -> None:
         ConfigError: naming the first difference.
     """
     said = f"{one.path} and {other.path} cannot be merged:"
-    first, second = (_config(model) for model in (one, other))
+    with _named("A", one.path):
+        first, ours = _config(one), load_tokenizer(one.path)
+    with _named("B", other.path):
+        second, others = _config(other), load_tokenizer(other.path)
     for key in sorted(first.keys() | second.keys()):
         if first.get(key) != second.get(key):
             raise ConfigError(
@@ -175,7 +184,6 @@ def check_alike(one: Mergeable, other: Mergeable) -> None:
                 f"{said} {name} is {mine.dtype} {list(mine.shape)} in the first and "
                 f"{theirs.dtype} {list(theirs.shape)} in the second; save both in one type"
             )
-    ours, others = (load_tokenizer(model.path) for model in (one, other))
     if ours.get_vocab() != others.get_vocab() or ours.eos_token_id != others.eos_token_id:
         raise ConfigError(
             f"{said} their tokenizers number tokens differently; merge checkpoints of one model"
@@ -191,13 +199,31 @@ def _config(model: Mergeable) -> dict[str, Any]:
     config: Mapping[str, Any] = load_settings(model.path).config.to_dict()
     if config.get("quantization_config") is not None:
         raise ConfigError(
-            f"{model.path} is quantized, and numbers of a grid have no mean on it; merge the "
-            "models without quantization"
+            f"model.path = {model.path!r} is quantized, and numbers of a grid have no mean on it; "
+            "merge the models without quantization"
         )
     return {key: value for key, value in config.items() if key not in _FREE_KEYS}
 
 
-def _check_weights(weights: Sequence[float], folders: Sequence[Path]) -> None:
+@contextmanager
+def _named(argument: str, path: str) -> Iterator[None]:
+    """Refusals of a model name the argument, where a recipe's say model.path."""
+    try:
+        yield
+    except ConfigError as error:
+        said = str(error).replace(f"model.path = {path!r}", f"{argument} {path!r}")
+        raise ConfigError(said) from error
+
+
+def _names(weights: Sequence[float]) -> list[str]:
+    """Each weight in six digits, or all in full where two would have one name."""
+    short = [f"{weight:g}" for weight in weights]
+    return short if len(set(short)) == len(set(weights)) else [repr(weight) for weight in weights]
+
+
+def _check_weights(
+    weights: Sequence[float], folders: Sequence[Path], scratches: Sequence[Path]
+) -> None:
     for weight in weights:
         if not 0 <= weight <= 1:
             raise ConfigError(f"--weight {weight:g} is outside 0 (A) to 1 (B); give 0.5")
@@ -206,6 +232,9 @@ def _check_weights(weights: Sequence[float], folders: Sequence[Path]) -> None:
     for folder in folders:
         if folder.exists():
             raise ConfigError(f"{folder} exists; give another --out, or remove it")
+    for scratch in scratches:
+        if scratch.is_file():
+            raise ConfigError(f"{scratch} is a file, and a folder is written there; remove it")
 
 
 def _copy_companions(source: Path, target: Path) -> None:

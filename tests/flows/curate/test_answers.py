@@ -17,6 +17,8 @@ from tersely.flows.curate.answers import (
     Rejected,
     Write,
     check_answers,
+    clear_answers,
+    make_answers,
     take_answers,
     warn_lost,
     write_answers,
@@ -75,7 +77,10 @@ def records(tmp_path):
 
 def write(folder, records, choice, problems=PROBLEMS, made=MADE):
     folder.mkdir(exist_ok=True)
-    return write_answers(folder, problems, records, choice, made_of=made)
+    answers = make_answers(problems, records, choice, made_of=made)
+    clear_answers(folder)
+    write_answers(folder, answers)
+    return {str(kind): each.counts for kind, each in answers.items()}
 
 
 def lines(file):
@@ -243,3 +248,30 @@ def test_a_template_that_drops_the_thinking_is_told_of(records, tmp_path):
     tokenizer.chat_template = tokenizer.chat_template.replace("message['content']", drops)
     with pytest.warns(TerselyWarning, match="leaves out a part of the answer to 'plain'"):
         warn_lost(file, tokenizer)
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_folder_named_like_a_pattern_and_a_torn_line_hide_no_sample(records, tmp_path, torn):
+    """``run[1]`` as a pattern means ``run1``, which holds other samples."""
+    for name in ("run[1]", "run1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "records.jsonl").write_bytes(
+            records.read_bytes() if "[" in name else b""
+        )
+    mine = tmp_path / "run[1]" / "records.jsonl"
+    if torn:
+        with mine.open("ab") as file:
+            file.write(b'{"problem": "pla')
+    written = write(tmp_path / "set", mine, BOTH)
+    assert written == write(tmp_path / "other", records, BOTH)
+
+
+def test_an_empty_text_is_no_answer(tmp_path):
+    file = tmp_path / "records.jsonl"
+    said = [record("plain", 0, "c9"), replace(record("plain", 1, "c1"), text=" \n")]
+    jsonl.write(file, said)
+    choice = AnswerChoice(write=(Write.SFT,))
+    with pytest.warns(TerselyWarning, match="1 sample with an empty text left out"):
+        write(tmp_path / "set", file, choice)
+    (row,) = lines(tmp_path / "set" / "sft.trl.jsonl")
+    assert row["sample"] == 0

@@ -1,7 +1,7 @@
 """Arms that are no RL, as far as they need no trainer; training them is in tests/flows/trl."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,12 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from tersely.cli import app
+from tersely.core import extras
 from tersely.core.errors import ConfigError
 from tersely.core.types import Problem
 from tersely.flows.recipe.recipe import check_recipe
 from tersely.flows.study.offline import make_once, sample_count
 from tersely.flows.study.plan import base_settings
 from tersely.flows.study.results import read_results
+from tersely.flows.trl import offline
 
 STUDY = """
 title = "Small"
@@ -92,3 +94,23 @@ def test_without_trl_what_needs_it_is_named_and_all_else_is_judged(
         assert len(result.evaluations[1].tokens) == 8 * 4
     # The samples that SFT would learn from are kept for the command that goes on.
     assert list((tmp_path / "out" / "work" / "stages").glob("*/samples"))
+
+
+def test_a_setting_that_trl_has_not_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass
+    class SFTConfig:
+        num_train_epochs: int = 1
+
+    monkeypatch.setattr(extras, "first_absent", lambda *_: None)
+    monkeypatch.setattr(offline, "_classes", lambda _: (SFTConfig, None))
+    file = tmp_path / "small.toml"
+    method = 'method = { name = "sft" }'
+    odd = f"{method}, set = {{ trl = {{ num_train_epoch = 3 }} }}"
+    file.write_text(STUDY.replace(method, odd))
+    words = ["study", str(file), "--dry-run", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*words, "--set", "learner.rollout_tokens=4000"])
+    assert done.exit_code == 2, done.output
+    said = "arms.sft.set.trl.num_train_epoch = 3 is no setting of TRL's SFTConfig; did you mean"
+    assert said in done.stderr.replace("\n", " ")

@@ -142,6 +142,26 @@ def test_a_bound_in_words(study: NamedStudy) -> None:
         (('pool = "hard"', 'method = { name = "distil" }'), "needs told, what its teacher is told"),
         (('pool = "hard"', 'method = { name = "none", merge = 0.5 }'), "method.merge needs a name"),
         (('pool = "hard"', 'method = { name = "sft", merge = 2.0 }'), "arms.hard.method.merge"),
+        (
+            ('pool = "hard"', 'method = { name = "none", forced = "L_Q" }'),
+            "method.forced = 'L_Q' is no length; write 20, 'L_T'",
+        ),
+        (
+            ('pool = "hard"', 'method = { name = "none", forced = 0 }'),
+            "method.forced = 0 is below 1; give at least one token",
+        ),
+        (
+            ('pool = "hard"', 'method = { name = "none", gap = 0.1 }'),
+            "method.gap = 0.1 is of dpo, and 'none' has no pairs; leave it out",
+        ),
+        (
+            ('pool = "hard"', 'method = { name = "sft", pairs = 2 }'),
+            "method.pairs = 2 is of dpo, and 'sft' has no pairs; leave it out",
+        ),
+        (
+            ('pool = "hard"', "set.trl = { num_train_epochs = 3 }"),
+            "set.trl.num_train_epochs = 3 is TRL's, which does not train this arm; leave it out",
+        ),
         (('pool = "hard"', 'method = { name = "dpo", told = "" }'), "is of none and distil, not"),
         (
             ('set.reward = { name = "truncation" }', 'method = { name = "sft" }'),
@@ -199,3 +219,10 @@ def test_the_pool_brings_the_system_message_of_the_base_and_an_arm_its_own() -> 
     assert "system_prompt" not in unit_of(base, arm, seed=1).settings["model"]
     other = arm.model_copy(update={"set": {"model": {"system_prompt": "Be brief."}}})
     assert unit_of(base_settings(), other, seed=1).settings["model"]["system_prompt"] == "Be brief."
+
+
+@pytest.mark.parametrize("length", ["0 L_T", "0.0 L_R", "1.2.3 L_T", ". L_T"])
+def test_a_length_that_is_none_names_its_key(length: str, small: dict[str, object]) -> None:
+    arm = Arm(says="x", set={"target": {"tokens": length}})
+    with pytest.raises(ConfigError, match=f"^set.target.tokens = '{length}' is no length above 0"):
+        unit_of(small, arm, seed=1)

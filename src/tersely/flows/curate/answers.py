@@ -21,6 +21,7 @@ from tersely.core.manifest import EvaluationManifest
 from tersely.core.storage import replacing, write_atomically
 from tersely.core.types import Finish, Grade, Problem
 from tersely.metrics.numbers import count
+from tersely.readers.frames import scan
 from tersely.tasks.grading.answer import opened
 from tersely.tasks.problems import with_system
 
@@ -82,6 +83,14 @@ class WrittenAnswers(NamedTuple):
     cut: int
 
 
+class MadeAnswers(NamedTuple):
+    """What is to be written of one kind: its rows, what the chat template is given, the counts."""
+
+    rows: list[dict[str, Any]]
+    settings: Mapping[str, Any]
+    counts: WrittenAnswers
+
+
 class _Taken(NamedTuple):
     """Sample numbers of one problem: the chosen ones, and what each is preferred over."""
 
@@ -102,15 +111,14 @@ def check_answers(choice: AnswerChoice) -> None:
         raise ConfigError(f"--pairs {choice.pairs} is below 1; write at least one pair a problem")
 
 
-def write_answers(
-    folder: Path,
+def make_answers(
     problems: Sequence[Problem],
     records: Path,
     choice: AnswerChoice,
     *,
     made_of: EvaluationManifest,
-) -> dict[str, WrittenAnswers]:
-    """Writes what is asked for into a set's folder, and takes away what another choice left there.
+) -> dict[Write, MadeAnswers]:
+    """What is asked for, of a set's problems; nothing is written yet.
 
     Args:
         records: of an evaluation whose samples have their texts.
@@ -119,14 +127,9 @@ def write_answers(
         ConfigError: no problem has such an answer, or texts were not kept.
     """
     asked = ask(problems, made_of) if choice.told else list(problems)
-    samples = pl.scan_ndjson(records, schema=_COLUMNS).collect()
-    mine = samples.filter(pl.col("problem").is_in([problem.id for problem in problems]))
-    for kind, names in ANSWER_FILES.items():
-        if kind not in choice.write:
-            for name in names:
-                (folder / name).unlink(missing_ok=True)
+    mine = _read_samples(records, problems)
     settings = json.loads(made_of.chat_template_kwargs or "{}")
-    written = {}
+    made = {}
     for kind in choice.write:
         taken = take_answers(asked, mine, choice, kind=kind)
         answers = _read_answers(records, taken)
@@ -136,9 +139,38 @@ def write_answers(
                 f"--write {kind}: none of {count(len(problems), 'problem')} has such answers; "
                 "sample more of each, or choose other problems or a smaller --gap"
             )
-        _write(folder, rows, kind=kind, settings=settings)
-        written[str(kind)] = _count(taken, mine, kind=kind, rows=len(rows))
-    return written
+        counts = _count(taken, mine, kind=kind, rows=len(rows))
+        made[kind] = MadeAnswers(rows, settings, counts)
+    return made
+
+
+def _read_samples(records: Path, problems: Sequence[Problem]) -> pl.DataFrame:
+    """The problems' samples without their texts; one whose text is empty is no answer."""
+    lazy = scan(records, {**_COLUMNS, "text": pl.String})
+    mine = lazy.filter(pl.col("problem").is_in([problem.id for problem in problems]))
+    empty = pl.col("text").str.strip_chars() == ""
+    samples = mine.with_columns(empty=empty.fill_null(False)).drop("text").collect()
+    if none := int(samples["empty"].sum()):
+        warnings.warn(
+            f"{records}: {count(none, 'sample')} with an empty text left out; a trainer would "
+            "learn to say nothing",
+            TerselyWarning,
+            stacklevel=2,
+        )
+    return samples.filter(~pl.col("empty"))
+
+
+def clear_answers(folder: Path) -> None:
+    """Takes away what an earlier choice left in a set's folder."""
+    for names in ANSWER_FILES.values():
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+
+
+def write_answers(folder: Path, made: Mapping[Write, MadeAnswers]) -> None:
+    """Writes into a set's folder what ``make_answers`` made."""
+    for kind, each in made.items():
+        _write(folder, each.rows, kind=kind, settings=each.settings)
 
 
 def ask(problems: Sequence[Problem], made_of: EvaluationManifest) -> list[Problem]:
@@ -202,7 +234,7 @@ def _read_answers(records: Path, taken: Mapping[str, _Taken]) -> dict[tuple[str,
     wanted = [(name, s) for name, each in taken.items() for s in (*each.chosen, *each.rejected)]
     schema = {"problem": pl.String, "sample": pl.Int64}
     keys = pl.LazyFrame(wanted, schema=schema, orient="row").unique()
-    scanned = pl.scan_ndjson(records, schema={**_COLUMNS, **_TEXTS})
+    scanned = scan(records, {**_COLUMNS, **_TEXTS})
     rows = scanned.join(keys, on=["problem", "sample"], how="semi").collect()
     if lacking := rows["text"].null_count():
         raise ConfigError(

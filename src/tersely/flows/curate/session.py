@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tersely.core.errors import ConfigError
+from tersely.core.errors import ConfigError, DataError
 from tersely.core.manifest import FILE, EvaluationManifest, read_manifest
 from tersely.core.types import Finish, Grade, Problem
 from tersely.flows.curate.choice import Choice, Pick, pick
@@ -92,8 +92,15 @@ def choose(pool: Sequence[Problem], records: Path, choice: Choice) -> Curated:
 
     Raises:
         ConfigError: nothing is left; the message says how the pass rates lie.
+        DataError: a sample stands twice.
     """
     frame, _ = read_frame(records)
+    twice = frame.filter(pl.struct("problem", "sample").is_duplicated()).select("problem", "sample")
+    if twice.height:
+        problem, sample = twice.row(0)
+        raise DataError(
+            f"{records}: problem {problem!r} has sample {sample} twice; leave one of the two out"
+        )
     rates = _rates(pool, frame, choice)
     dropped = {
         each.problem: _drop(each, Reason.UNGRADED, f"none of {each.ungraded} could be graded")

@@ -1,6 +1,5 @@
 """The records that lint checks a recipe with, as problems by samples."""
 
-import glob
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -29,7 +28,7 @@ from tersely.metrics.records import (
 )
 from tersely.readers import formats as readers
 from tersely.readers.evaluations import OURS, PROBLEMS_FILE, RECORDS_FILE
-from tersely.readers.frames import as_samples, read_frame
+from tersely.readers.frames import as_samples, read_frame, scan
 from tersely.tasks import sources
 from tersely.tasks.grading.answer import has_thought, opened
 from tersely.tasks.repeats import chat_key, check_set
@@ -137,7 +136,7 @@ def _read_ours(path: Path, *, model: str | None, thoughts: bool) -> LintRecords:
     if thoughts:
         kinds = {name: frame.schema[name] for name in ("benchmark", "problem", "sample", "model")}
         texts = {"text": pl.String, "thinking_open": pl.Boolean}
-        said = pl.scan_ndjson(glob.escape(str(file)), schema={**kinds, **texts})
+        said = scan(file, {**kinds, **texts})
         if model is not None:
             said = said.filter(pl.col("model") == model)
         told_texts = said.select("benchmark", "problem", "sample", *texts).collect()

@@ -120,7 +120,7 @@ def _per_problem(
     if claim.statistic == "tokens":
         tokens_PS = np.where(table.graded_PS, table.tokens_PS, np.nan)
         return average_defined(tokens_PS, axis=1)
-    budget = resolve(claim.budget, lengths_of(evidence.base))
+    budget = resolve(claim.budget, lengths_of(evidence.base), where="budget")
     wanted_B = evidence.budgets_B if claim.statistic == "area" else np.array([budget])
     hits = score(table, budgets_B=wanted_B, protocol=Protocol.FINISHED)
     if claim.statistic == "area":

@@ -21,7 +21,13 @@ from tersely.core.storage import write_atomically
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
 from tersely.engines.fallback import make_sampler
 from tersely.engines.models import load_policy
-from tersely.flows.curate.answers import ANSWER_FILES, AnswerChoice, Write, write_answers
+from tersely.flows.curate.answers import (
+    ANSWER_FILES,
+    AnswerChoice,
+    Write,
+    make_answers,
+    write_answers,
+)
 from tersely.flows.curate.session import sample_pool
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.evaluate.session import run_evaluation
@@ -176,7 +182,7 @@ def _answers(method: Method, pool: Sequence[Problem], samples: Path, out: Path) 
     folder = out.with_suffix(".data")
     folder.mkdir(exist_ok=True)
     records, made = samples / RECORDS_FILE, read_manifest(samples, EvaluationManifest)
-    write_answers(folder, pool, records, choice, made_of=made)
+    write_answers(folder, make_answers(pool, records, choice, made_of=made))
     spent = sum(record.tokens for record in jsonl.read(records, EvalRecord))
     return folder / ANSWER_FILES[kind][0], spent
 

@@ -55,6 +55,18 @@ class Method(Section):
             raise ValueError("method.merge needs a name: sft, dpo or distil")
         if self.told is not None and self.forced is not None and self.name == "none":
             raise ValueError("method.told and method.forced are two arms; give one of them")
+        if isinstance(self.forced, str) and not LENGTH.fullmatch(self.forced):
+            said = shortened(repr(self.forced))
+            raise ValueError(f"method.forced = {said} is no length; write 20, 'L_T' or '2 L_T'")
+        if isinstance(self.forced, int) and self.forced < 1:
+            raise ValueError(f"method.forced = {self.forced} is below 1; give at least one token")
+        for key in ("gap", "pairs"):
+            if self.name != "dpo" and key in self.model_fields_set:
+                value = getattr(self, key)
+                raise ValueError(
+                    f"method.{key} = {value} is of dpo, and {self.name!r} has no pairs; leave it "
+                    "out"
+                )
         return self
 
 
@@ -66,6 +78,17 @@ class Arm(Section):
     method: Method | None = None
     pool: Literal["easy", "hard", "full", "solvable"] = "easy"
     set: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _uses_its_settings(self) -> "Arm":
+        given = self.set.get("trl")
+        if given and (self.method is None or self.method.name == "none"):
+            key, value = next(iter(given.items())) if isinstance(given, dict) else ("", given)
+            raise ValueError(
+                f"set.trl.{key} = {shortened(repr(value))} is TRL's, which does not train this "
+                "arm; leave it out, or give it method.name = 'sft', 'dpo' or 'distil'"
+            )
+        return self
 
 
 class Side(Section):
@@ -264,16 +287,25 @@ def lengths_of(base: Mapping[str, Any]) -> dict[str, float]:
     return {"L_T": float(target), "L_R": float(base["sampling"]["cap_tokens"])}
 
 
-def resolve(value: Any, lengths: Mapping[str, float]) -> Any:
-    """``"2 L_T"`` and the like as tokens, anywhere in the settings."""
+def resolve(value: Any, lengths: Mapping[str, float], *, where: str = "the length") -> Any:
+    """``"2 L_T"`` and the like as tokens, anywhere in the settings.
+
+    Raises:
+        ConfigError: it is no length above 0; names the key, which is ``where`` or within.
+    """
     if isinstance(value, Mapping):
-        return {key: resolve(inner, lengths) for key, inner in value.items()}
+        return {
+            key: resolve(inner, lengths, where=f"{where}.{key}") for key, inner in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [resolve(inner, lengths) for inner in value]
+        return [resolve(inner, lengths, where=where) for inner in value]
     found = LENGTH.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return value
-    return max(1, round(float(found[1] or 1) * lengths[found[2]]))
+    share = found[1] or "1"
+    if share.count(".") > 1 or not share.strip(".0"):
+        raise ConfigError(f"{where} = {value!r} is no length above 0; write '0.5 {found[2]}'")
+    return max(1, round(float(share) * lengths[found[2]]))
 
 
 def arm_settings(base: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
@@ -282,7 +314,7 @@ def arm_settings(base: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     Raises:
         ConfigError: they make no recipe.
     """
-    settings: dict[str, Any] = merge(base, resolve(arm.set, lengths_of(base)))
+    settings: dict[str, Any] = merge(base, resolve(arm.set, lengths_of(base), where="set"))
     check_recipe(settings)
     return settings
 
@@ -304,8 +336,8 @@ def unit_of(base: Mapping[str, Any], arm: Arm, *, seed: int) -> StudyRun:
             del section[key]
     method = arm.method
     if method is not None:
-        said = method.model_dump(exclude_none=True)
-        method = Method.model_validate(resolve(said, lengths_of(base)))
+        forced = resolve(method.forced, lengths_of(base), where="method.forced")
+        method = method.model_copy(update={"forced": forced})
     return StudyRun(settings, arm.pool, seed, method)
 
 

@@ -4,13 +4,14 @@ itself where it is told something."""
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback
 
-from tersely.core.errors import ConfigError, no_such
+from tersely.core.errors import ConfigError, shortened
 from tersely.core.extras import refuse_absent
 from tersely.engines.folders import folder_of
 from tersely.engines.models import load_tokenizer
@@ -60,10 +61,7 @@ def fit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config_class, trainer_class = _classes(trainer)
-        known = {field.name for field in fields(config_class)}
-        for name in settings:
-            if name not in known:
-                raise ConfigError(no_such("setting", name, known, of=f"{config_class.__name__}"))
+        check_settings(config_class, settings, where="trl")
         cuda = torch.cuda.is_available()
         usual = {"report_to": "none", "save_strategy": "no", "use_cpu": not cuda, "bf16": cuda}
         usual |= {"disable_tqdm": True, "output_dir": str(out.with_suffix(".trl"))}
@@ -85,6 +83,34 @@ def fit(
     made.model.save_pretrained(out)
     load_tokenizer(model).save_pretrained(out)
     return sum(counts)
+
+
+def check_trained(trainer: OfflineTrainer, settings: Mapping[str, Any], *, where: str) -> None:
+    """Refuses settings that the trainer has not.
+
+    Raises:
+        ConfigError: names the setting, which stands in ``where``.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_settings(_classes(trainer)[0], settings, where=where)
+
+
+def check_settings(config_class: Any, settings: Mapping[str, Any], *, where: str) -> None:
+    """Refuses what is no field of a trainer's configuration.
+
+    Raises:
+        ConfigError: names the setting, which stands in ``where``.
+    """
+    known = {field.name for field in fields(config_class)}
+    for name, value in settings.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else "leave it out"
+            raise ConfigError(
+                f"{where}.{name} = {shortened(repr(value))} is no setting of TRL's "
+                f"{config_class.__name__}; {fix}"
+            )
 
 
 def _classes(trainer: OfflineTrainer) -> tuple[Any, Any]:
