@@ -13,6 +13,7 @@
 #define PAGE 16   /* positions of a page, as in pages.py */
 #define CHUNK 256 /* positions whose scores are held at once */
 #define WIDEST 256 /* largest dim, as in kernel.py */
+#define TOGETHER 8 /* query heads that read a chunk of keys one after the other */
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float lanes __attribute__((vector_size(4 * PAGE), aligned(4), may_alias));
@@ -109,33 +110,52 @@ INLINE void mix(const float *score, const float *value, float *sum, int count, i
         }
 }
 
-/* out = softmax(q @ keys) @ values over `count` positions, a chunk at a time */
-INLINE void one_head(const float *q, const float *key, const float *value, float *out, int count,
-                     int64_t stride, int dim)
+/* A head's softmax(q @ keys) @ values so far: the weighted values, the weights, the largest score. */
+typedef struct {
+    float sum[WIDEST], total, top;
+} attended;
+
+/* Takes `count` more positions into it. */
+INLINE void take(attended *so_far, const float *q, const float *key, const float *value, int count,
+                 int64_t stride, int dim)
 {
-    float score[CHUNK], sum[WIDEST], top = -INFINITY, total = 0.0f;
-    for (int d = 0; d < dim; d++) sum[d] = 0.0f;
+    float score[CHUNK], *sum = so_far->sum, mass = 0.0f;
+    float peak = scores_of(q, key, score, count, stride, dim), top = so_far->top;
+    peak = peak > top ? peak : top;
+#pragma omp simd reduction(+ : mass)
+    for (int w = 0; w < count; w++) {
+        score[w] = exp_of(score[w] - peak);
+        mass += score[w];
+    }
+    for (int w = count; w % PAGE; w++) score[w] = 0.0f;
+    if (top > -INFINITY) {
+        float shrink = exp_of(top - peak);
+        for (int d = 0; d < dim; d++) sum[d] *= shrink;
+        so_far->total *= shrink;
+    }
+    so_far->total += mass;
+    so_far->top = peak;
+    mix(score, value, sum, count, stride, dim);
+}
+
+/* out = softmax(q @ keys) @ values over `count` positions for heads of one group, a chunk at a time,
+ * which stays in the processor's cache for all of them */
+INLINE void some_heads(const float *q, const float *key, const float *value, float *out, int heads,
+                       int count, int64_t stride, int dim)
+{
+    attended so_far[TOGETHER];
+    for (int h = 0; h < heads; h++) {
+        so_far[h].total = 0.0f, so_far[h].top = -INFINITY;
+        for (int d = 0; d < dim; d++) so_far[h].sum[d] = 0.0f;
+    }
     for (int first = 0; first < count; first += CHUNK) {
         int here = count - first < CHUNK ? count - first : CHUNK;
         int64_t at = first / PAGE * stride;
-        float peak = scores_of(q, key + at, score, here, stride, dim), mass = 0.0f;
-        peak = peak > top ? peak : top;
-#pragma omp simd reduction(+ : mass)
-        for (int w = 0; w < here; w++) {
-            score[w] = exp_of(score[w] - peak);
-            mass += score[w];
-        }
-        for (int w = here; w % PAGE; w++) score[w] = 0.0f;
-        if (first) {
-            float shrink = exp_of(top - peak);
-            for (int d = 0; d < dim; d++) sum[d] *= shrink;
-            total *= shrink;
-        }
-        total += mass;
-        top = peak;
-        mix(score, value + at, sum, here, stride, dim);
+        for (int h = 0; h < heads; h++)
+            take(so_far + h, q + h * dim, key + at, value + at, here, stride, dim);
     }
-    for (int d = 0; d < dim; d++) out[d] = sum[d] / total;
+    for (int h = 0; h < heads; h++)
+        for (int d = 0; d < dim; d++) out[h * dim + d] = so_far[h].sum[d] / so_far[h].total;
 }
 
 INLINE void one_row(float *qkv, const float *gain, const float *rotation, int64_t position,
@@ -154,8 +174,11 @@ INLINE void one_row(float *qkv, const float *gain, const float *rotation, int64_
         memcpy(page + half + place * dim, new_value, sizeof(float) * dim);
         /* mix reads four at a time, and what an earlier row left here may be no number */
         if (place % 4 == 0) memset(page + half + (place + 1) * dim, 0, sizeof(float) * 3 * dim);
-        for (int h = k * group; h < (k + 1) * group; h++)
-            one_head(qkv + h * dim, keys, values, out + h * dim, (int)position + 1, stride, dim);
+        for (int h = k * group; h < (k + 1) * group; h += TOGETHER) {
+            int some = (k + 1) * group - h < TOGETHER ? (k + 1) * group - h : TOGETHER;
+            some_heads(qkv + h * dim, keys, values, out + h * dim, some, (int)position + 1, stride,
+                       dim);
+        }
     }
 }
 
@@ -171,7 +194,8 @@ void attend(float *qkv, const float *gain, const float *rotation, const int64_t 
         float *in = qkv + (int64_t)row * width, *to = out + (int64_t)row * heads * dim;
         float *own = cache + (int64_t)row * pages * kv_heads * 2 * PAGE * dim;
 #define ROW(D) one_row(in, gain, rotation, position[row], own, to, heads, kv_heads, D, eps)
-        if (dim == 24) ROW(24); /* a constant lets the compiler unroll: the lab's model, then */
+        if (dim == 24) ROW(24); /* a constant lets the compiler unroll: the lab's models, then */
+        else if (dim == 32) ROW(32);
         else if (dim == 64) ROW(64); /* the sizes that most models have */
         else if (dim == 128) ROW(128);
         else ROW(dim);
