@@ -19,6 +19,7 @@ from tersely.flows.curate.answers import (
     Write,
     WrittenAnswers,
     check_answers,
+    clear_answers,
     make_answers,
     warn_lost,
     write_answers,
@@ -107,6 +108,13 @@ def describe_answers(name: str, made: Mapping[Write, MadeAnswers]) -> list[str]:
     from tersely.report.tables.curated import say_written
 
     return [f"{name}: {say_written(kind, each.counts)}" for kind, each in made.items()]
+
+
+def clear_and_card(folder: Path, made: Mapping[Write, MadeAnswers]) -> str:
+    """Takes away what an earlier choice left in a set's folder; what its card says of answers."""
+    clear_answers(folder)
+    lines = "".join(f"- {line}\n" for line in describe_answers(folder.name, made))
+    return f"\n## Answers\n\n{lines}" if lines else ""
 
 
 def show_answers(

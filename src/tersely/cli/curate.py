@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tersely.cli.answers import AnswerOptions, answers_of, describe_answers, show_answers
+from tersely.cli.answers import AnswerOptions, answers_of, clear_and_card, show_answers
 from tersely.cli.frame import messages, plain_errors, show, use_threads
 from tersely.cli.options import AllowUnsandboxed, changed, flattened
 from tersely.cli.sampling import (
@@ -314,7 +314,6 @@ def _write_and_show(
     choice: "Choice",
     answers: "AnswerChoice",
 ) -> None:
-    from tersely.flows.curate.answers import clear_answers
     from tersely.flows.curate.files import write_curated
     from tersely.flows.curate.session import choose
     from tersely.readers.evaluations import RECORDS_FILE
@@ -338,10 +337,7 @@ def _write_and_show(
         for name, view in views.items()
     }
     for name, each in made.items():
-        clear_answers(options.out / name)
-        if each:
-            lines = "".join(f"- {line}\n" for line in describe_answers(name, each))
-            cards[name] += f"\n## Answers\n\n{lines}"
+        cards[name] += clear_and_card(options.out / name, each)
     write_curated(options.out, curated, cards=cards)
     drawn = draw_curated(curated.rates, views, target_tokens=target)
     show(drawn, describe_sets(curated.rates, views))

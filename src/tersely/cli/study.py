@@ -97,14 +97,13 @@ def study(
         overrides += [read_value(entry) for entry in options.set_ or []]
         studies = find_studies(name)
         base = base_settings(overrides, own=studies[0].study.base if len(studies) == 1 else {})
-        seeds, out = options.seeds, options.out
+        seeds, out, jobs = options.seeds, options.out, options.jobs or os.cpu_count() or 1
         units = units_of(base, studies, seeds=seeds)
         _check_trl(studies)
         bench = _bench(out, options.results or out / "results", keep=options.keep)
         if options.dry_run:
             _describe(studies, units, bench)
             return
-        jobs = options.jobs or os.cpu_count() or 1
         trained = True
         if not options.judge_only:
             with lock_folder(out):
