@@ -19,6 +19,7 @@ from tersely.cli.options import flattened
 from tersely.cli.sampling import sampling_progress
 from tersely.core.errors import ConfigError
 from tersely.core.lock import lock_folder
+from tersely.flows.study.lab import Lab
 
 if TYPE_CHECKING:
     from tersely.flows.study.plan import NamedStudy, StudyRun
@@ -44,6 +45,9 @@ class StudyOptions:
         Path | None,
         typer.Option(help="Folder of finished runs and the pool. Default: results in --out."),
     ] = None
+    lab: Annotated[
+        Lab, typer.Option(help="What arms start from: the lab's reasoner, or its first model.")
+    ] = Lab.V2
     model: Annotated[
         str | None, typer.Option(help="Model folder or hub id. Default: the lab's.")
     ] = None
@@ -95,8 +99,9 @@ def study(
         }
         overrides = [(key, value) for key, value in given.items() if value is not None]
         overrides += [read_value(entry) for entry in options.set_ or []]
-        studies = find_studies(name)
-        base = base_settings(overrides, own=studies[0].study.base if len(studies) == 1 else {})
+        studies, lab = find_studies(name, options.lab), options.lab
+        own = studies[0].study.base if len(studies) == 1 else {}
+        base = base_settings(overrides, own=own, lab=lab)
         seeds, out, jobs = options.seeds, options.out, options.jobs or os.cpu_count() or 1
         units = units_of(base, studies, seeds=seeds)
         _check_trl(studies)

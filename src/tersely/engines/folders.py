@@ -15,7 +15,7 @@ from tersely.core.parsing import parse_json
 LAB = "lab"
 # The models of the lab, by name: where each lies in the package's ``lab`` folder.
 LABS = {
-    LAB: "checkpoint",
+    LAB: "v2/reasoner",
     "lab-v1": "checkpoint",
     "lab-v2": "v2/reasoner",
     "lab-v2-supervised": "v2/supervised",

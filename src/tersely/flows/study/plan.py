@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
@@ -16,9 +15,10 @@ from tersely.core.errors import ConfigError, no_such, shortened
 from tersely.core.parsing import parse_toml
 from tersely.flows.recipe.recipe import Recipe, check_recipe
 from tersely.flows.recipe.sections import Section, TomlArray
+from tersely.flows.study.lab import STUDIES, Lab
 from tersely.metrics.verdicts import Relation
 
-BASE = "base"
+BASE_FILE = "base.toml"
 CURVES = ("curve", "stage_end", "rebound")
 # Kept results of these are of the time when the model had the other name.
 _NAMED_THEN = {"lab-v1": "lab"}
@@ -207,21 +207,20 @@ class NamedStudy(NamedTuple):
     study: Study
 
 
-def shipped_studies() -> dict[str, Path]:
+def shipped_studies(lab: Lab = Lab.V2) -> dict[str, Path]:
     """The studies that come with the package, by name, in the order of their files."""
-    folder = Path(str(resources.files("tersely") / "recipes" / "studies"))
-    named = [(path.stem.partition("-"), path) for path in folder.glob("*-*.toml")]
+    named = [(path.stem.partition("-"), lab.file(path.name)) for path in STUDIES.glob("*-*.toml")]
     in_order = sorted(named, key=lambda each: int(each[0][0]))
     return {name: path for (_, _, name), path in in_order}
 
 
-def find_studies(name: str) -> list[NamedStudy]:
+def find_studies(name: str, lab: Lab = Lab.V2) -> list[NamedStudy]:
     """One study by name or file, or ``all`` that are shipped.
 
     Raises:
         ConfigError: there is no such study, or its file says something that cannot be.
     """
-    shipped = shipped_studies()
+    shipped = shipped_studies(lab)
     if name == "all":
         return [NamedStudy(each, read_study(path)) for each, path in shipped.items()]
     path = shipped.get(name, Path(name))
@@ -249,15 +248,17 @@ def read_study(path: Path) -> Study:
 
 
 def base_settings(
-    overrides: Iterable[tuple[str, Any]] = (), *, own: Mapping[str, Any] = NOTHING
+    overrides: Iterable[tuple[str, Any]] = (),
+    *,
+    own: Mapping[str, Any] = NOTHING,
+    lab: Lab = Lab.V2,
 ) -> dict[str, Any]:
     """The base recipe's settings with a study's ``own`` merged in, then these dotted keys set.
 
     Raises:
         ConfigError: it is no recipe any more.
     """
-    file = Path(str(resources.files("tersely") / "recipes" / "studies" / f"{BASE}.toml"))
-    settings: dict[str, Any] = merge(parse_toml(file.read_bytes()), own)
+    settings: dict[str, Any] = merge(parse_toml(lab.file(BASE_FILE).read_bytes()), own)
     for key, value in overrides:
         for part in reversed(key.split(".")):
             value = {part: value}
