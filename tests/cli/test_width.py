@@ -13,7 +13,7 @@ from tersely.cli import app
 ROOT = Path(__file__).parents[2]
 BEFORE = ROOT / "tests" / "fixtures" / "before_h"
 RECIPES = ROOT / "src" / "tersely" / "recipes"
-STUDIES = ROOT / "docs" / "data" / "studies"
+STUDIES = ROOT / "docs" / "data" / "studies" / "lab-v1"
 BUDGETS = "16,64,128,256,512,1024,2048,4096,8192,16384,24576,32768"
 LONG = "model-with-a-very-long-name-of-sixty-characters-checkpoint-0001"
 WIDE = "評価結果の長い名前モデル比較実験一二三四五六七八九十"
@@ -123,5 +123,6 @@ def test_lint_and_what_it_suggests_fit(files, recipe):
 
 
 def test_a_judged_study_fits(tmp_path):
-    words = ("study", "targets", "--judge-only", "--results", STUDIES, "--out", tmp_path)
+    words = ("study", "targets", "--lab", "lab-v1", "--judge-only", "--results", STUDIES)
+    words += ("--out", tmp_path)
     check(lines_of(call(*words)))

@@ -8,6 +8,7 @@ import pytest
 from tersely.core.errors import ConfigError
 from tersely.flows.recipe.recipe import check_recipe
 from tersely.flows.study.judged import expectation, unit_of_claim
+from tersely.flows.study.lab import Lab
 from tersely.flows.study.plan import (
     Arm,
     Method,
@@ -15,6 +16,7 @@ from tersely.flows.study.plan import (
     arm_settings,
     base_settings,
     find_studies,
+    lengths_of,
     merge,
     read_study,
     resolve,
@@ -47,8 +49,9 @@ def test_lengths_in_words_are_tokens_of_the_base() -> None:
     }
 
 
-def test_every_shipped_arm_is_a_recipe_and_every_claim_can_be_told() -> None:
-    studies, base = find_studies("all"), base_settings()
+@pytest.mark.parametrize("lab", Lab)
+def test_every_shipped_arm_is_a_recipe_and_every_claim_can_be_told(lab: Lab) -> None:
+    studies, base = find_studies("all", lab), base_settings(lab=lab)
     assert [study.name for study in studies] == [
         "two-stages",
         "budgets",
@@ -61,6 +64,7 @@ def test_every_shipped_arm_is_a_recipe_and_every_claim_can_be_told() -> None:
         "rewards",
         "rl-needed",
         "mask-scope",
+        "sparse",
     ]
     for _, study in studies:
         for arm in study.arms.values():
@@ -69,7 +73,7 @@ def test_every_shipped_arm_is_a_recipe_and_every_claim_can_be_told() -> None:
             assert math.isfinite(claim.bound)
             assert expectation(claim)
             if claim.statistic in ("accuracy", "pass_at_k"):
-                budget = resolve(claim.budget, {"L_T": 30.0, "L_R": 320.0})
+                budget = resolve(claim.budget, lengths_of(base))
                 assert budget in base["evaluation"]["budgets"]
         texts = [claim.says for claim in study.claims]
         assert len(texts) == len(set(texts))
@@ -103,9 +107,9 @@ def test_what_stands_for_rl_is_a_run_of_its_own_and_no_kept_name_changes(
     assert len({unit.name for unit in units.values()}) == 4
     assert units["forced"].method is not None
     assert units["forced"].method.forced == 15
-    # A result is stored under this: of the shipped base, the name that it has in the repository.
-    shipped = unit_of(base_settings(), plain, seed=1).name
-    assert shipped in finished_units(ROOT / "docs" / "data" / "studies")
+    # A result is stored under this: of the first lab, the name that it has in the repository.
+    shipped = unit_of(base_settings(lab=Lab.V1), plain, seed=1).name
+    assert shipped in finished_units(ROOT / "docs" / "data" / "studies" / "lab-v1")
 
 
 def test_the_arms_of_mask_scope_run_once_with_those_of_negatives() -> None:
@@ -191,15 +195,15 @@ def test_settings_of_the_base_are_checked() -> None:
 
 
 def test_a_study_may_bring_a_base_of_its_own_which_options_overrule(study_file: Path) -> None:
-    own = "[base]\nsampling = { cap_tokens = 96 }\nproblems.train = 'gym:products'\n\n[arms.plain]"
+    own = "[base]\nsampling = { cap_tokens = 160 }\nproblems.train = 'gym:products'\n\n[arms.plain]"
     study_file.write_text(study_file.read_text().replace("[arms.plain]", own, 1))
     study = read_study(study_file)
     base = base_settings(own=study.base)
-    assert (base["sampling"]["cap_tokens"], base["problems"]["train"]) == (96, "gym:products")
+    assert (base["sampling"]["cap_tokens"], base["problems"]["train"]) == (160, "gym:products")
     assert base["sampling"]["samples_per_prompt"] == 8
-    assert base_settings([("sampling.cap_tokens", 64)], own=study.base)["sampling"] == {
+    assert base_settings([("sampling.cap_tokens", 128)], own=study.base)["sampling"] == {
         **base["sampling"],
-        "cap_tokens": 64,
+        "cap_tokens": 128,
     }
     with pytest.raises(ConfigError, match=r"sampling\.tempo"):
         base_settings(own={"sampling": {"tempo": 1.0}})

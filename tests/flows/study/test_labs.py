@@ -1,0 +1,75 @@
+"""The worlds of the shipped studies: whose base each has, and the first one's results, judged."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tersely.cli import app
+from tersely.engines.folders import lab_folder
+from tersely.flows.study.judge import Evidence, judge_study
+from tersely.flows.study.judged import gather
+from tersely.flows.study.lab import STUDIES, Lab
+from tersely.flows.study.plan import NamedStudy, base_settings, find_studies
+from tersely.flows.study.pool import StudyPool
+from tersely.flows.study.work import StudyFolders
+from tersely.metrics.verdicts import ClaimVerdict
+
+RESULTS = Path(__file__).parents[3] / "docs" / "data" / "studies"
+# Those whose runs the first lab has.
+FIRST = ("two-stages", "budgets", "prompts", "rollouts", "negatives", "staleness", "transfer")
+FIRST += ("targets", "rewards")
+
+
+def claims(study: NamedStudy) -> list[dict[str, object]]:
+    """What its claims measure, between which arms, with which bound."""
+    return [claim.model_dump(exclude={"says"}) for claim in study.study.claims]
+
+
+def first_studies() -> list[NamedStudy]:
+    return [study for study in find_studies("all", Lab.V1) if study.name in FIRST]
+
+
+def test_the_studies_are_of_the_second_lab_unless_told_otherwise() -> None:
+    assert base_settings() == base_settings(lab=Lab.V2)
+    assert find_studies("all") == find_studies("all", Lab.V2)
+    for lab in Lab:
+        assert base_settings(lab=lab)["model"]["path"] == lab
+    assert lab_folder() == lab_folder("lab-v2")
+    shown = CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).output
+    assert "[default: lab-v2]" in " ".join(shown.split())
+
+
+def test_every_claim_of_the_first_lab_has_the_same_bound_in_the_second() -> None:
+    first, second = (find_studies("all", lab) for lab in (Lab.V1, Lab.V2))
+    for old, new in zip(first, second, strict=True):
+        assert old.name == new.name
+        assert all(claim in claims(new) for claim in claims(old)), old.name
+    assert sum(len(claims(study)) for study in first_studies()) == 111
+    # Only what is said in units of the first lab has a file of its own.
+    own = sorted(file.name for file in (STUDIES / Lab.V1).iterdir())
+    assert own == ["8-targets.toml", "9-rewards.toml", "base.toml"]
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    """The first lab's runs, as the repository keeps them."""
+    kept = RESULTS / Lab.V1
+    bench = StudyFolders(
+        pool=StudyPool(kept / "pool"), records=kept, results=kept, runs=kept, keep=True
+    )
+    return gather(base_settings(lab=Lab.V1), first_studies(), bench, seeds=5)
+
+
+def test_the_first_lab_s_runs_are_judged_as_they_were(evidence: Evidence) -> None:
+    assert len(evidence.results) == 210
+    studies = first_studies()
+    judged = [each for study in studies for each in judge_study(evidence, study)]
+    found = Counter(each.verdict for each in judged)
+    assert found == {
+        ClaimVerdict.HOLDS: 53,
+        ClaimVerdict.FAILS: 24,
+        ClaimVerdict.OPPOSITE: 13,
+        ClaimVerdict.UNKNOWN: 21,
+    }
