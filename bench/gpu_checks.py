@@ -127,7 +127,7 @@ def resume(size: Size, folder: Path, *, deterministic: bool) -> Figures:
     settings = (
         "learner.steps=4", "checkpoint.every_steps=2", "evaluation.every_steps=2",
         "evaluation.samples=2", "evaluation.budgets=[20, 40]", "problems.train_limit=60",
-        "sampling.cap_tokens=40",
+        "sampling.cap_tokens=40", "target.tokens=30",
     )  # fmt: skip
     recipe = read_recipe(shipped("demo"), overrides=(*settings, *size.resume))
     half = recipe.learner.steps // 2

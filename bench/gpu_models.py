@@ -98,13 +98,14 @@ REDUCED = Size(
     demo=(
         "learner.steps=2", "evaluation.every_steps=2", "evaluation.samples=2",
         "problems.test_limit=8", "problems.train_limit=40", "sampling.prompts_per_step=4",
-        "sampling.cap_tokens=48", "evaluation.budgets=[20, 40, 48]",
+        "sampling.cap_tokens=48", "target.tokens=30",
+        "evaluation.budgets=[20, 40, 48]",
     ),
 )  # fmt: skip
 
 
 def model_of(name: str, *, positions: int, where: torch.device) -> Any:
-    """Random weights in the shape of the lab's model (0.3M), SmolLM2-135M or Qwen3-0.6B."""
+    """Random weights in the shape of the lab's first model (0.3M), SmolLM2-135M or Qwen3-0.6B."""
     kinds: dict[str, tuple[Any, Callable[[int], Any]]] = {
         "0.3M": (Qwen3ForCausalLM, _lab_shape),
         "135M": (LlamaForCausalLM, _smollm_shape),
@@ -117,7 +118,7 @@ def model_of(name: str, *, positions: int, where: torch.device) -> Any:
 
 
 def _lab_shape(positions: int) -> Any:
-    config = AutoConfig.from_pretrained(lab_folder())
+    config = AutoConfig.from_pretrained(lab_folder("lab-v1"))
     config.max_position_embeddings, config.vocab_size = positions, 64
     return config
 

@@ -1,4 +1,4 @@
-"""The lab's demo under each treatment of the paper, easy and hard prompts, N and staleness.
+"""The lab's first model under each treatment of the paper, easy and hard prompts, N and staleness.
 
 One run folder an arm; what is finished is skipped and what was stopped goes on. ``lint`` is held
 against what becomes of them (docs/diagnosing.md).
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
+RECIPE = Path(__file__).parent / "lab-v1.toml"
 TREATMENTS = (
     "no-wrong",
     "no-long-correct",
@@ -63,7 +64,7 @@ def train(name: str, folder: Path, *, steps: int, seed: int) -> str:
         "evaluation.every_steps=20",
         *ARMS[name],
     ]
-    command = [sys.executable, "-m", "tersely", "train", "--out", str(run)]
+    command = [sys.executable, "-m", "tersely", "train", str(RECIPE), "--out", str(run)]
     command += ["--resume"] if (run / "manifest.json").exists() else []
     command += [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -2,9 +2,9 @@
 
 Both compute the same loss on the same rows: the log-probs of completion tokens, each times its
 row's advantage. The plain side pads rows to the longest of a micro-batch, longest first, and makes
-logits at completion positions only. ``lab`` is the lab's model and rollouts of it, as many rows as
-teach in a step of the demo; ``135M`` is a Llama of SmolLM2-135M's shape with random weights and
-random rows of one length.
+logits at completion positions only. ``lab`` is the lab's first model and rollouts of it, as many
+rows as teach in a step of its demo; ``135M`` is a Llama of SmolLM2-135M's shape with random weights
+and random rows of one length.
 
 A rate is completion tokens a second of processor time. The share of the ceiling counts what the
 gradient needs, whichever side computes it: for each token that is run (beginnings that rows share
@@ -27,7 +27,7 @@ from tersely.engines.fallback import make_sampler
 from tersely.engines.learning.forward import tree_logp
 from tersely.engines.learning.rows import TrainRow, pack, split_by_tokens
 from tersely.engines.learning.tree import split_by_shared_tokens, token_tree
-from tersely.engines.models import LAB, load_policy
+from tersely.engines.models import load_policy
 from tersely.lab.problems import Split, draw_problems
 
 CPU = torch.device("cpu")
@@ -68,8 +68,8 @@ def arguments() -> argparse.Namespace:
 
 
 def lab_case() -> Case:
-    """The base model's rollouts of 13 problems of the demo's levels."""
-    policy = load_policy(LAB)
+    """The base model's rollouts of 13 problems of levels 1 to 7."""
+    policy = load_policy("lab-v1")
     problems = draw_problems(per_family=4, seed=0, split=Split.TRAIN, levels=range(1, 8))[:13]
     sampler = make_sampler(policy.model, policy.tokenizer, rows=256)
     groups = sampler.sample(problems, SamplingSpec(samples=8, cap_tokens=320, seed=0))

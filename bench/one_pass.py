@@ -1,4 +1,4 @@
-"""One sampling pass for all budgets against one pass a budget, on the lab: tokens generated.
+"""One sampling pass for all budgets against one each, on the lab's first model: tokens generated.
 
 The five budgets lie as 2k, 4k, 8k, 16k and 32k do: the cap and its halves. Random numbers belong
 to (problem, sample, position), so the separate passes also show that the curve is the same.
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=200)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    policy = load_policy("lab")
+    policy = load_policy("lab-v1")
     sampler = make_sampler(policy.model, policy.tokenizer)
     problems = draw_problems(per_family=arguments.problems // 2, seed=0, split=Split.TEST)
     tokens, right = sample(sampler, problems, max(BUDGETS))

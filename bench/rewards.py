@@ -1,7 +1,8 @@
-"""Every reward on the lab for some steps: tokens and accuracy before and after, one line each.
+"""Every reward on the lab's first model for some steps: tokens, accuracy, before and after.
 
-The demo's recipe but for the reward, its target and the number of steps. Rewards that compare
-with a reference get the base model's own figures on each training problem, sampled first.
+The recipe of ``bench/lab-v1.toml`` but for the reward, its target and the number of steps. Rewards
+that compare with a reference get the base model's own figures on each training problem, sampled
+first.
 
     python bench/rewards.py [--steps 20] [--only kimi,laser]
 """
@@ -22,15 +23,16 @@ from tersely.engines.fallback import make_sampler
 from tersely.engines.models import load_policy
 from tersely.flows.observer import QUIET
 from tersely.flows.recipe.problems import load_problems
-from tersely.flows.recipe.recipe import Recipe, check_recipe, read_recipe, shipped
+from tersely.flows.recipe.recipe import Recipe, check_recipe, read_recipe
 from tersely.flows.train.loop import train
 from tersely.metrics.budgets import Protocol
 from tersely.metrics.comparison import compare, pair
 from tersely.metrics.records import tabulate
 from tersely.tasks import grading
 
+FIRST_DEMO = Path(__file__).parent / "lab-v1.toml"
 BINS = {"name": "difficulty_bins", "start_tokens": 160, "step_tokens": 10, "every_steps": 5}
-# Targets that belong to a reward; the others get the demo's fixed one.
+# Targets that belong to a reward; the others get the recipe's fixed one.
 TARGETS = {
     "a_dlp": {"name": "dual_weight", "accuracy": 0.55},
     "acoer": {
@@ -61,8 +63,8 @@ EVAL = {"every_steps": 1000, "samples": 8, "budgets": [30, 320]}
 
 
 def recipe_of(name: str, steps: int, problems: Path) -> Recipe:
-    """The demo with another reward."""
-    settings = read_recipe(shipped("demo")).model_dump(exclude_none=True)
+    """The recipe with another reward."""
+    settings = read_recipe(FIRST_DEMO).model_dump(exclude_none=True)
     settings["reward"] = {"name": name, **PARAMETERS.get(name, {})}
     settings["target"] = TARGETS.get(name, settings["target"])
     settings["advantage"] = ADVANTAGES.get(name, settings["advantage"])
@@ -75,9 +77,9 @@ def recipe_of(name: str, steps: int, problems: Path) -> Recipe:
 
 def write_problems(file: Path, steps: int) -> None:
     """The training problems with the base model's mean length and accuracy on each."""
-    recipe = read_recipe(shipped("demo"), overrides=[f"learner.steps={steps}"])
+    recipe = read_recipe(FIRST_DEMO, overrides=[f"learner.steps={steps}"])
     training, _ = load_problems(recipe)
-    policy = load_policy("lab")
+    policy = load_policy("lab-v1")
     spec = SamplingSpec(samples=4, cap_tokens=320, seed=99)
     groups = make_sampler(policy.model, policy.tokenizer).sample(training, spec)
     jsonl_rows = []

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from tersely.core import jsonl
 from tersely.core.types import EvalRecord, Finish, Grade, StepRecord
-from tersely.flows.recipe.recipe import Recipe, as_toml, read_recipe, shipped
+from tersely.flows.recipe.recipe import Recipe, as_toml, read_recipe
 from tersely.metrics.intervals import Interval, bootstrap_mean
 
 HERE = Path(__file__).resolve().parent
@@ -126,7 +126,7 @@ def show(sides: Sequence[Side], recipe: Recipe) -> None:
 def main() -> None:
     """Runs our loop, then TRL with each number of processes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", type=Path, default=shipped("demo"))
+    parser.add_argument("--recipe", type=Path, default=HERE / "lab-v1.toml")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--set", dest="settings", action="append", default=[])

@@ -86,16 +86,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def wide_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of the lab's shape with heads of 32, which vLLM's attention on a CPU takes; weights
-    at random."""
+    """A model of the first lab's shape with heads of 32, which vLLM's attention on a CPU takes;
+    weights at random."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from tersely.engines.models import lab_folder, load_tokenizer
 
-    config = AutoConfig.from_pretrained(lab_folder())
+    config = AutoConfig.from_pretrained(lab_folder("lab-v1"))
     config.head_dim = 32
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("wide")
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
-    load_tokenizer("lab").save_pretrained(folder)
+    load_tokenizer("lab-v1").save_pretrained(folder)
     return folder

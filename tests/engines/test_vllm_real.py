@@ -1,7 +1,7 @@
 """The vLLM sampler on vLLM itself, and the commands that use it; runs where vLLM is installed.
 
-`make test-vllm` installs it, on a CPU too. A CPU's attention takes heads of 32 and not the lab's
-24, so these models have the lab's shape and tokenizer, wider heads, and weights at random.
+`make test-vllm` installs it, on a CPU too. A CPU's attention takes heads of 32 and not the first
+lab's 24, so these models have that lab's shape and tokenizer, wider heads, and weights at random.
 """
 
 import json
@@ -150,7 +150,7 @@ def test_an_evaluation_from_the_command_line_to_its_report(wide_lab, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("lab",), "head"),
+        (("lab-v1",), "head"),
         (("WIDE", "--rows", "1000000"), "lower sampling.rows = 1000000"),
     ],
 )

@@ -22,6 +22,7 @@ SMALL = {
     "sampling.prompts_per_step": 2,
     "sampling.samples_per_prompt": 4,
     "sampling.cap_tokens": 64,
+    "target.tokens": 30,
     "learner.steps": 2,
     "learner.learning_rate": 0.01,
     "evaluation.every_steps": 2,
