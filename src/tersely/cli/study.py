@@ -90,6 +90,7 @@ def study(
             _list()
             return
         from tersely.flows.study.plan import base_settings, find_studies, units_of
+        from tersely.flows.study.pool import of_then
         from tersely.flows.study.results import pack_results
 
         given = {
@@ -101,11 +102,11 @@ def study(
         overrides += [read_value(entry) for entry in options.set_ or []]
         studies, lab = find_studies(name, options.lab), options.lab
         own = studies[0].study.base if len(studies) == 1 else {}
-        base = base_settings(overrides, own=own, lab=lab)
         seeds, out, jobs = options.seeds, options.out, options.jobs or os.cpu_count() or 1
+        bench = _bench(out, options.results or out / "results", keep=options.keep)
+        base = of_then(base_settings(overrides, own=own, lab=lab), bench.pool)
         units = units_of(base, studies, seeds=seeds)
         _check_trl(studies)
-        bench = _bench(out, options.results or out / "results", keep=options.keep)
         if options.dry_run:
             _describe(studies, units, bench)
             return

@@ -20,8 +20,8 @@ from tersely.metrics.verdicts import Relation
 
 BASE_FILE = "base.toml"
 CURVES = ("curve", "stage_end", "rebound")
-# Kept results of these are of the time when the model had the other name.
-_NAMED_THEN = {"lab-v1": "lab"}
+# Kept results of the first are of the time when it was "lab"; what is "lab" now is the second.
+_NAMED_THEN = {"lab-v1": "lab", "lab": "lab-v2"}
 LENGTH = re.compile(r"(?:([\d.]+) )?(L_T|L_R)")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 Bounds = Annotated[tuple[float, float], TomlArray]

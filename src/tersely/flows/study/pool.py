@@ -15,6 +15,7 @@ from tersely.core.digests import digest_model
 from tersely.core.errors import ConfigError
 from tersely.core.lock import lock_folder
 from tersely.core.manifest import (
+    FILE,
     Facts,
     ModelFiles,
     check_same,
@@ -24,13 +25,14 @@ from tersely.core.manifest import (
 )
 from tersely.core.storage import replacing
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
-from tersely.engines.folders import folder_of
+from tersely.engines.folders import folder_of, lab_then
 from tersely.flows.curate.choice import Choice, Select
 from tersely.flows.curate.session import choose, sample_pool
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import check_recipe
+from tersely.flows.study.plan import merge
 from tersely.metrics.budgets import Protocol
 from tersely.readers.evaluations import RECORDS_FILE
 from tersely.tasks.problems import read_problems
@@ -120,6 +122,15 @@ def _make_pool(
     # Last: the pool is whole once it is there.
     jsonl.write(pool.file(HELD_OUT), choose(test, held_out, everything).sets["full"].problems)
     return pool
+
+
+def of_then(base: Mapping[str, Any], pool: StudyPool) -> dict[str, Any]:
+    """The base with the model that was called "lab" when its pool was made."""
+    if not (pool.folder / FILE).is_file():
+        return dict(base)
+    there = read_manifest(pool.folder, PoolManifest)
+    path = lab_then(base["model"]["path"], there.files.model_digest)
+    return merge(base, {"model": {"path": path}})
 
 
 def describe_pool(base: Mapping[str, Any]) -> PoolManifest:

@@ -13,7 +13,7 @@ from tersely.core.errors import ConfigError
 from tersely.core.extras import refuse_absent
 from tersely.core.parsing import parse_json
 from tersely.core.storage import write_atomically
-from tersely.engines.folders import LAB, LABS, place_of
+from tersely.engines.folders import LAB, LABS, lab_then, place_of
 from tersely.flows.published import CARD, check_repo_id
 from tersely.flows.recipe.recipe import Recipe
 from tersely.flows.recipe.settings import without_tracking
@@ -82,7 +82,8 @@ def write_card(
     if file.is_file() and not force:
         _refuse_others(file)
     run = read_run(run_folder)
-    base = find_base(run.recipe.model.path, base_model=base_model, licence=licence)
+    path = lab_then(run.recipe.model.path, run.manifest.files.model_digest)
+    base = find_base(path, base_model=base_model, licence=licence)
     text = build_card(run, step=step, base=base)
     write_atomically(file, text.replace(MARK, MARK.format(digest=_digest(text)), 1))
     return file
