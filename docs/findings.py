@@ -1,6 +1,6 @@
 """Puts the tables and pictures of judged studies into a page: docs/findings.md, or another.
 
-python docs/findings.py runs/studies/all
+python docs/findings.py runs/lab-v2/all --beside runs/lab-v1/all
 python docs/findings.py runs/smollm2-study/study --page docs/real-models.md
 """
 
@@ -13,15 +13,20 @@ from PIL import Image
 HERE = Path(__file__).parent
 PICTURES = HERE / "findings"
 WIDTH_PIXELS, COLOURS = 1100, 96
+CLAIMS_HEAD = "| claim | paper | expected | here | verdict |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("judged", type=Path, help="folder of report.md and png/")
+    parser.add_argument("--beside", type=Path, help="the same studies judged in the first lab")
     parser.add_argument("--page", type=Path, default=HERE / "findings.md")
     given = parser.parse_args()
     judged, page = given.judged, given.page
     blocks = sections((judged / "report.md").read_text(encoding="utf-8"))
+    if given.beside:
+        first = sections((given.beside / "report.md").read_text(encoding="utf-8"))
+        blocks = {name: beside(block, first.get(name, "")) for name, block in blocks.items()}
     text = page.read_text(encoding="utf-8")
     for name, block in blocks.items():
         marks = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
@@ -41,6 +46,26 @@ def sections(report: str) -> dict[str, str]:
         body = re.sub(r"\nEffects: brackets.*\Z", "", body, flags=re.S)
         found[title.strip()] = body.strip()
     return found
+
+
+def beside(block: str, first: str) -> str:
+    """A study's part with what the first lab showed in a column of its claims' table."""
+    if CLAIMS_HEAD not in block:
+        return block
+    then = {says: (effect, told) for says, _, _, effect, told in claims_of(first)}
+    rows = ["| claim | paper | expected | lab 1 | lab 2 |", "|---|---|---|---|---|"]
+    for says, paper, expected, effect, told in claims_of(block):
+        old = "<br>".join(then[says]) if says in then else "–"
+        rows.append(f"| {says} | {paper} | {expected} | {old} | {effect}<br>{told} |")
+    before, _, after = block.partition(CLAIMS_HEAD)
+    _, _, rest = after.partition("\n\n")
+    return before + "\n".join(rows) + "\n\n" + rest
+
+
+def claims_of(block: str) -> list[list[str]]:
+    """The rows of a part's table of claims."""
+    table = block.partition(CLAIMS_HEAD)[2].partition("\n\n")[0].strip().splitlines()
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table[1:]]
 
 
 def shrink(source: Path, to: Path) -> None:
