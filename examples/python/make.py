@@ -1,7 +1,7 @@
-"""Makes the files of docs/python.md and of the notebook from a run of the demo.
+"""Makes the files of docs/python.md and of the notebook from a run of the lab's first model.
 
-    make demo
-    .venv/bin/python examples/python/make.py runs/demo
+    .venv/bin/tersely train bench/lab-v1.toml --out runs/lab-v1
+    .venv/bin/python examples/python/make.py runs/lab-v1
 
 The samples become tables without texts, as any tool may write them, and the steps CSV.
 """

@@ -13,7 +13,7 @@ from tersely.core import jsonl
 from tersely.core.types import EvalRecord, Finish, Grade, Message, Problem
 from tersely.flows.recipe.recipe import read_recipe
 
-WORDS = "c10 c15 c40 c90 w12 w15 w95 w150"
+WORDS = "c10 c15 c100 c110 w12 w15 w95 w150"
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def test_findings_and_tables_are_printed(records):
     assert done.exit_code == 0, done.output
     shown = " ".join(done.stdout.split())
     assert "demo on base: 40 groups of 8 from 40 problems" in shown
-    # two of eight are right within 30 tokens
+    # two of eight are right within 96 tokens
     assert "25.0% of rollouts are paid more than 0" in shown
     assert "right, short 80 25.0% 100.0%" in shown
-    assert "30 ← 25.0%" in shown
+    assert "96 ← 25.0%" in shown
     assert "hours" in shown
     assert "judging the rollouts" in done.stderr
 
@@ -163,13 +163,13 @@ def test_lengths_in_parts_are_printed_and_left_open_where_a_sample_does_not_tell
         replace(r, thinking_tokens=8, answer_tokens=6 if r.grade is Grade.CORRECT else None)
         for r in jsonl.read(records, EvalRecord)
     ]
-    # means: 8; (10+15+40+90+12+15+95+150)/8 - 8 = 45.375; of right ones (155 - 24)/4 = 32.75
+    # means: 8; (10+15+100+110+12+15+95+150)/8 - 8 = 55.375; of right ones (235 - 24)/4 = 52.75
     jsonl.write(records, known)
     parts = json.loads(call("--records", records, "--json").stdout)["figures"]["parts"]
-    assert [p["mean"]["estimate"] for p in parts] == pytest.approx([8.0, 45.375, 32.75])
+    assert [p["mean"]["estimate"] for p in parts] == pytest.approx([8.0, 55.375, 52.75])
     assert [p["mean"]["n_samples"] for p in parts] == [320, 320, 160]
     jsonl.write(records, [replace(known[0], thinking_tokens=None), *known[1:]])
     said = call("--records", records)
     parts = json.loads(call("--records", records, "--json").stdout)["figures"]["parts"]
-    assert [p["mean"]["estimate"] for p in parts] == [None, None, pytest.approx(32.75)]
+    assert [p["mean"]["estimate"] for p in parts] == [None, None, pytest.approx(52.75)]
     assert "the thinking of 1 sample was not counted" in " ".join(said.stdout.split())
