@@ -302,7 +302,7 @@ def test_a_recipe_written_and_read_again_is_the_same(tmp_path: Path, overrides: 
 
 def test_a_written_recipe_shows_defaults_too() -> None:
     assert "clip_high = 0.28" in as_toml(tiny())
-    assert 'path = "lab"' in as_toml(tiny())
+    assert 'path = "lab-v1"' in as_toml(tiny())
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 
 from tersely.flows.study.plan import NamedStudy, base_settings, read_study
 
-# The lab's base model in little: 96 prompts, 8 held-out problems, three steps.
+# In little: 96 prompts, 8 held-out problems, three steps of the model whose answers are short.
 SMALL = {
+    "model.path": "lab-v1",
     "problems.train_limit": 96,
     "problems.test_limit": 8,
     "problems.band": [1.0, 4.0],

@@ -1,4 +1,4 @@
-"""The study of a small real model, with the lab's model in its place: file, runs, page."""
+"""The study of a small real model, with the first lab's model in its place: file, runs, page."""
 
 import json
 import runpy
@@ -21,7 +21,7 @@ from tersely.tasks.problems import read_problems
 STUDY = Path(__file__).parents[3] / "examples" / "smollm2" / "study.toml"
 TRAINED, UNTRAINED = ("basic_arithmetic", "products"), "chain_sum"
 TINY = {
-    "model.path": "lab",
+    "model.path": "lab-v1",
     "model.cpu_threads": 1,
     "problems.train_limit": 96,
     "sampling.prompts_per_step": 2,

@@ -14,7 +14,7 @@ from tersely.flows.train.loop import train
 def recipe_of(**changes: object) -> Recipe:
     return check_recipe(
         {
-            "model": {"path": "lab", "cpu_threads": 1},
+            "model": {"path": "lab-v1", "cpu_threads": 1},
             "problems": {"band": [1, 2], "train_limit": 20, "test_limit": 2},
             "sampling": {"prompts_per_step": 4, "samples_per_prompt": 8, "cap_tokens": 100},
             "reward": {"name": "correctness"},

@@ -32,7 +32,7 @@ def test_adapters_train_and_leave_a_model_that_loads_as_any_other(tmp_path):
     assert steps[-1].kl_mean > 0
     assert max(s.sampler_mismatch for s in steps if s.update_tokens) < 1e-4
     last = tmp_path / "run" / "checkpoints" / "step-000005"
-    base = load_policy("lab").model.state_dict()
+    base = load_policy("lab-v1").model.state_dict()
     merged = load_policy(str(last)).model.state_dict()
     moved = {name for name in base if not torch.equal(base[name], merged[name])}
     assert moved
@@ -49,7 +49,7 @@ def test_sampling_in_bfloat16_is_asked_for_and_its_mismatch_is_recorded(tmp_path
 
 
 def test_a_prompt_that_leaves_no_room_is_named_before_anything_is_sampled(tmp_path):
-    config = json.loads((lab_folder() / "config.json").read_text())
+    config = json.loads((lab_folder("lab-v1") / "config.json").read_text())
     positions = config["max_position_embeddings"]
     with pytest.raises(ConfigError, match=r"sampling\.cap_tokens: .*positions"):
         run(tmp_path / "run", f"sampling.cap_tokens={positions}")
@@ -70,7 +70,7 @@ def test_running_out_of_memory_names_the_setting_and_not_the_learning_rate(tmp_p
 
 
 def test_weights_of_the_shipped_model_stay_as_they_are(tmp_path):
-    before = load_file(lab_folder() / "model.safetensors")
+    before = load_file(lab_folder("lab-v1") / "model.safetensors")
     run(tmp_path / "run", *LORA, "learner.steps=1")
-    after = load_file(lab_folder() / "model.safetensors")
+    after = load_file(lab_folder("lab-v1") / "model.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)

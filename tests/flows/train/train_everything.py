@@ -77,7 +77,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 
 def recipe_of(changes: Mapping[str, object], *, steps: int, problems: Path) -> Recipe:
     plain = {
-        "model": {"path": "lab", "cpu_threads": 1},
+        "model": {"path": "lab-v1", "cpu_threads": 1},
         "problems": {"train": str(problems), "test": str(problems), "test_limit": 2},
         "sampling": SAMPLING,
         "reward": {"name": "truncation"},

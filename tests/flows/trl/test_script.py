@@ -54,8 +54,8 @@ def script(hooks: Hooks, output: Path, **changes: Any) -> Any:
         "save_strategy": "no",
     }
     return trl.GRPOTrainer(
-        model=str(lab_folder()),
-        processing_class=load_tokenizer("lab"),
+        model=str(lab_folder("lab-v1")),
+        processing_class=load_tokenizer("lab-v1"),
         reward_funcs=hooks.reward,
         train_dataset=changes.pop("train_dataset", hooks.dataset),
         callbacks=[hooks.callback],
@@ -119,7 +119,7 @@ BRIEF = (
 
 def with_system(tmp_path: Path, template: str) -> list[str]:
     """Settings by which every training problem has a system message, and the model a template."""
-    model = shutil.copytree(lab_folder(), tmp_path / "model")
+    model = shutil.copytree(lab_folder("lab-v1"), tmp_path / "model")
     (model / "chat_template.jinja").write_text(template)
     training, _ = load_problems(tiny())
     file = tmp_path / "train.jsonl"

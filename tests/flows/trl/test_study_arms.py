@@ -16,6 +16,7 @@ from tersely.flows.study.results import RIGHT, read_results
 # What TRL and transformers say of their own next versions is not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
 SMALL = {
+    "model.path": "lab-v1",
     "problems.train_limit": 96,
     "problems.test_limit": 8,
     "problems.band": [1.0, 3.0],

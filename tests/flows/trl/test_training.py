@@ -312,7 +312,7 @@ def test_loss_and_gradient_are_those_of_our_own_learner(
 
 @pytest.mark.parametrize("name", SAME_UPDATES)
 def test_the_weights_move_as_our_own_do(trained: Trained, ours: dict[str, Run], name: str) -> None:
-    start = load_policy(str(lab_folder())).model.state_dict()
+    start = load_policy(str(lab_folder("lab-v1"))).model.state_dict()
     saved = latest(trained.folders / name / "checkpoints")
     assert saved is not None
     assert saved.step == STEPS

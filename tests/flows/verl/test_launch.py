@@ -146,7 +146,7 @@ def data_set(run: Path, name: str) -> Any:
     from verl.utils.dataset.rl_dataset import RLHFDataset
 
     file = str(run / "verl" / f"{name}.parquet")
-    return RLHFDataset(file, load_tokenizer("lab"), config_of(run).data)
+    return RLHFDataset(file, load_tokenizer("lab-v1"), config_of(run).data)
 
 
 def test_verl_s_data_set_reads_every_step_s_prompts_in_our_order(run: Path) -> None:
@@ -186,7 +186,7 @@ def test_verl_s_reward_loop_grades_by_our_grader_and_writes_it_down(run: Path) -
     config = config_of(run)
     assert resolve_reward_manager_cls(config) is verl_hooks.RecipeReward
     worker = RewardLoopWorker(config)
-    row, tokenizer = data_set(run, "train")[0], load_tokenizer("lab")
+    row, tokenizer = data_set(run, "train")[0], load_tokenizer("lab-v1")
     answer = row["reward_model"]["ground_truth"]
     stop = tokenizer.eos_token_id
     right = [*tokenizer.encode(f"</think>{answer}", add_special_tokens=False), stop]
@@ -225,12 +225,12 @@ def test_a_process_of_verl_s_that_only_imports_it_knows_the_estimator(run: Path)
 
 
 def test_stop_tokens_are_the_model_s(run: Path) -> None:
-    tokenizer = load_tokenizer("lab")
+    tokenizer = load_tokenizer("lab-v1")
     grader = verl_hooks.make_rollout_grader(tiny(), tokenizer)
-    listed = load_settings("lab").generation_config.eos_token_id
+    listed = load_settings("lab-v1").generation_config.eos_token_id
     assert grader.stop_ids >= {tokenizer.eos_token_id}
     assert set(np.atleast_1d(listed)) <= grader.stop_ids
-    assert lab_folder().is_dir()
+    assert lab_folder("lab-v1").is_dir()
 
 
 # Writes what verl's processes would: three steps from the files that verl reads, the last of them
@@ -299,7 +299,7 @@ def test_a_template_that_leaves_a_message_out_as_verl_uses_it_is_refused(
     training, _ = load_problems(tiny())
     said, file = (Message(role="system", content="3+4="),), tmp_path / "train.jsonl"
     jsonl.write(file, [replace(problem, earlier=said) for problem in training])
-    model = shutil.copytree(lab_folder(), tmp_path / "model")
+    model = shutil.copytree(lab_folder("lab-v1"), tmp_path / "model")
     (model / "chat_template.jinja").write_text(
         "{% for m in messages %}{% if m['role'] == 'user' or not brief %}<user>{{ m['content'] }}"
         "{% endif %}{% endfor %}<assistant>"
