@@ -13,7 +13,8 @@ from tersely.core import jsonl
 from tersely.core.types import EvalRecord
 from tersely.tasks.problems import read_problems
 
-FIXED = ["curate", "--problems", "lab", "--limit", "6", "--samples", "2", "--cap-tokens", "40"]
+FIXED = ["curate", "--model", "lab-v1", "--problems", "lab", "--limit", "6", "--samples", "2"]
+FIXED += ["--cap-tokens", "40"]
 
 
 def run(out, *words):

@@ -48,7 +48,7 @@ class Counter(Quiet):
 
 def plan(out, **changes):
     base = Plan(
-        model="lab",
+        model="lab-v1",
         benchmark="lab",
         out=out,
         spec=SamplingSpec(samples=3, cap_tokens=60, seed=0),
@@ -116,7 +116,7 @@ def test_a_finished_evaluation_is_not_sampled_again(whole):
 
 def test_killed_by_the_system_and_rerun_it_holds_the_same_samples(tmp_path):
     words = ["eval", "--benchmark", "lab", "--limit", "20", "--samples", "4", "--cap-tokens", "80"]
-    words += ["--threads", "1", "--rows", "8", "--out", tmp_path / "killed"]
+    words += ["--model", "lab-v1", "--threads", "1", "--rows", "8", "--out", tmp_path / "killed"]
     records = tmp_path / "killed" / "records.jsonl"
     child = children.start(children.TERSELY, *words)
     until = time.monotonic() + 120
@@ -128,7 +128,7 @@ def test_killed_by_the_system_and_rerun_it_holds_the_same_samples(tmp_path):
     child.wait()
     assert 10 < records.read_bytes().count(b"\n") < 80
     again = Plan(
-        model="lab",
+        model="lab-v1",
         benchmark="lab",
         out=tmp_path / "killed",
         spec=SamplingSpec(samples=4, cap_tokens=80, seed=0),
@@ -172,7 +172,7 @@ def test_another_model_prompt_or_grader_is_refused(tmp_path):
     import shutil
 
     model, problems = tmp_path / "model", tmp_path / "problems.jsonl"
-    shutil.copytree(lab_folder(), model)
+    shutil.copytree(lab_folder("lab-v1"), model)
     line = '{{"id": "a", "prompt": "1+2?", "answer": "3", "grader": "{}"}}\n'
     problems.write_text(line.format("exact"))
 
@@ -231,7 +231,7 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path):
 
 def test_answered_grades_what_stands_in_the_first_tokens(tmp_path):
     run_evaluation(plan(tmp_path / "run", protocol=Protocol.ANSWERED), observer=QUIET)
-    tokenizer = load_policy("lab").tokenizer
+    tokenizer = load_policy("lab-v1").tokenizer
     by_id = {p.id: p for p in load_benchmark("lab", limit=8)}
     seen = set()
     for r in records_of(tmp_path / "run"):
@@ -267,7 +267,7 @@ def test_forced_answers_go_on_from_the_prefix_and_resume(tmp_path):
     assert set(keys) == expected
     assert observer.already[-1] == ("forcing answers", len(expected), 5)
     by_id = {p.id: p for p in load_benchmark("lab", limit=8)}
-    tokenizer = load_policy("lab").tokenizer
+    tokenizer = load_policy("lab-v1").tokenizer
     of = {(t.problem, t.sample): t for t in tokens}
     for r in answers:
         prefix = tokenizer.decode(of[r.problem, r.sample].completion_ids[: r.budget_tokens])

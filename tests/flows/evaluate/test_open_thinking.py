@@ -40,9 +40,9 @@ def opening(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def model_with(tail: str, folder: Path) -> Path:
-    """The lab's model under a chat template of this kind."""
+    """The first lab's model under a chat template of this kind."""
     made = folder / tail
-    shutil.copytree(lab_folder(), made)
+    shutil.copytree(lab_folder("lab-v1"), made)
     template = TURN + BEGUN.replace("TAIL", TAILS[tail])
     (made / "chat_template.jinja").write_text(template, encoding="utf-8")
     return made

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from tersely.cli import app
 from tersely.engines.models import lab_folder, load_policy
 
-FIXED = ["curate", "--problems", "lab", "--limit", "24", "--samples", "6", "--cap-tokens", "80"]
+FIXED = ["curate", "--model", "lab-v1", "--problems", "lab", "--limit", "24", "--samples", "6"]
+FIXED += ["--cap-tokens", "80"]
 # What TRL and transformers say of their own next versions is not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -57,7 +58,7 @@ def ids(tokenizer, text):
 def test_the_sft_trainer_learns_the_answer_and_its_end_and_nothing_of_the_prompt(curated, tmp_path):
     from trl import SFTConfig, SFTTrainer
 
-    model, tokenizer = load_policy("lab")
+    model, tokenizer = load_policy("lab-v1")
     file = curated / "sft.trl.jsonl"
     trainer = SFTTrainer(
         model=model,
@@ -82,7 +83,7 @@ def test_the_sft_trainer_learns_the_answer_and_its_end_and_nothing_of_the_prompt
 def test_the_dpo_trainer_prefers_the_short_answer_to_the_long_one(curated, tmp_path):
     from trl import DPOConfig, DPOTrainer
 
-    model, tokenizer = load_policy(str(lab_folder()))
+    model, tokenizer = load_policy(str(lab_folder("lab-v1")))
     file = curated / "pairs.trl.jsonl"
     trainer = DPOTrainer(
         model=model,

@@ -21,9 +21,9 @@ def test_verls_dataset_learns_the_answer_and_its_end_and_nothing_of_the_prompt(t
 
     words = ["--limit", "24", "--samples", "6", "--cap-tokens", "80", "--threads", "1"]
     words += ["--select", "full", "--write", "sft", "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, ["curate", "--problems", "lab", *words])
+    done = CliRunner().invoke(app, ["curate", "--model", "lab-v1", "--problems", "lab", *words])
     assert done.exit_code == 0, done.output
-    file, tokenizer = tmp_path / "out" / "full" / "sft.verl.parquet", load_tokenizer("lab")
+    file, tokenizer = tmp_path / "out" / "full" / "sft.verl.parquet", load_tokenizer("lab-v1")
     config = OmegaConf.create({"max_length": 256, "pad_mode": "no_padding"})
     dataset = MultiTurnSFTDataset(str(file), tokenizer, config)
     rows = pl.read_parquet(file).to_dicts()
