@@ -5,6 +5,7 @@ from pathlib import Path
 
 import vl_convert
 
+from tersely.dynamics.log import log_records
 from tersely.report.charts.figures import draw_budget_curve
 from tersely.report.charts.training import draw_training
 from tersely.report.pages.run import measure, read_run
@@ -16,7 +17,10 @@ def main() -> None:
     run = read_run(parser.parse_args().run)
     measured = measure(run)
     training = draw_training(
-        run.steps, stages=measured.stages, evaluations=measured.points, alarms=run.alarms
+        log_records(run.steps),
+        stages=measured.stages,
+        evaluations=measured.points,
+        alarms=run.alarms,
     )
     training["concat"] = training["concat"][:2]  # length, accuracy
     pictures = {"budgets": draw_budget_curve(measured.overall), "training": training}

@@ -63,6 +63,13 @@ PANELS = (
         evaluation="tokens_mean",
     ),
     Panel(
+        "Accuracy (share of rollouts)",
+        ".0%",
+        {"accuracy": "accuracy"},
+        from_zero=False,
+        evaluation="accuracy",
+    ),
+    Panel(
         "Parts of the rollout length (tokens)",
         "~s",
         {
@@ -71,12 +78,7 @@ PANELS = (
             "after the first right answer": "after_right_tokens_mean",
         },
     ),
-    Panel(
-        "Accuracy and positive rewards (share of rollouts)",
-        ".0%",
-        {"accuracy": "accuracy", "reward > 0": "positive_share"},
-        evaluation="accuracy",
-    ),
+    Panel("Rewards above 0 (share of rollouts)", ".0%", {"reward > 0": "positive_share"}),
     Panel("Policy entropy (nats per token)", ".3~g", {"entropy": "entropy_mean"}, from_zero=False),
     Panel(
         "Truncated rollouts and zero-signal groups (share)",
