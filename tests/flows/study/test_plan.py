@@ -108,8 +108,12 @@ def test_what_stands_for_rl_is_a_run_of_its_own_and_no_kept_name_changes(
     assert units["forced"].method is not None
     assert units["forced"].method.forced == 15
     # A result is stored under this: of the first lab, the name that it has in the repository.
-    shipped = unit_of(base_settings(lab=Lab.V1), plain, seed=1).name
-    assert shipped in finished_units(ROOT / "docs" / "data" / "studies" / "lab-v1")
+    v1, lab, v2 = (
+        unit_of(base_settings([("model.path", path)], lab=Lab.V1), plain, seed=1).name
+        for path in ("lab-v1", "lab", "lab-v2")
+    )
+    assert v1 != lab == v2
+    assert v1 in finished_units(ROOT / "docs" / "data" / "studies" / "lab-v1")
 
 
 def test_the_arms_of_mask_scope_run_once_with_those_of_negatives() -> None:

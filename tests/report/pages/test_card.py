@@ -65,6 +65,16 @@ def test_a_checkpoint_without_an_evaluation_has_no_figures(own: Path) -> None:
     assert "Accuracy within" not in text
 
 
+@pytest.mark.parametrize(
+    ("digest", "name"), [("844e55fa29e574ac", "lab-v1"), ("0123456789abcdef", "lab")]
+)
+def test_the_base_is_the_model_that_was_called_lab_then(own: Path, digest: str, name: str) -> None:
+    manifest = own / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"0123"', f'"{digest}"'), encoding="utf-8")
+    assert read_run(own).recipe.model.path == "lab"
+    assert f"The {name} model of tersely after 100 steps" in write(own)
+
+
 def test_alarms_up_to_the_checkpoint_are_listed(own: Path) -> None:
     assert "No alarm was raised in training." in write(own)
     for step, name in ((10, "an early one"), (80, "a late one")):
