@@ -16,6 +16,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,15 +125,15 @@ def plain_pass(case: Case, tokens: int) -> None:
         ((chosen_N - logits_NV.logsumexp(dim=1)) * advantage_N).sum().backward()
 
 
-def our_pass(case: Case, tokens: int) -> None:
-    """The same gradients by the learner's lean forward pass."""
+def our_pass(case: Case, tokens: int, *, half: bool = False) -> None:
+    """The same gradients by the learner's lean forward pass; ``half``: of bfloat16 products."""
     case.model.zero_grad(set_to_none=True)
     for part in split_by_shared_tokens(case.rows, tokens=tokens):
         tree = token_tree(part, device=CPU)
         advantage_L = torch.cat(
             [torch.full((len(row.completion_ids),), row.advantage) for row in part]
         )
-        logp_C = tree_logp(case.model, tree, temperature=1.0).logp_C
+        logp_C = tree_logp(case.model, tree, temperature=1.0, half=half).logp_C
         (logp_C.index_select(0, tree.prediction_L) * advantage_L).sum().backward()
 
 
@@ -171,17 +172,20 @@ def seconds(run: Callable[[], Any]) -> float:
 
 def measure(name: str, case: Case, args: argparse.Namespace) -> None:
     tokens = args.micro_batch_tokens
-    plain, ours = (gradients(case, run, tokens) for run in (plain_pass, our_pass))
-    apart = float((plain - ours).norm() / plain.norm())
+    half_pass = partial(our_pass, half=True)
+    plain, *others = (gradients(case, run, tokens) for run in (plain_pass, our_pass, half_pass))
+    apart, half_apart = (float((plain - other).norm() / plain.norm()) for other in others)
     completion = sum(len(row.completion_ids) for row in case.rows)
     flops = needed_flops(case, tokens)
-    plain_s, ours_s, ceilings = [], [], []
+    plain_s, ours_s, half_s, ceilings = [], [], [], []
     for _ in range(args.repeats):
         ceilings.append(ceiling_gflops())
         plain_s.append(seconds(lambda: plain_pass(case, tokens)))
         ours_s.append(seconds(lambda: our_pass(case, tokens)))
+        half_s.append(seconds(lambda: half_pass(case, tokens)))
     ceiling = max(ceilings)
     ratios = [p / o for p, o in zip(plain_s, ours_s, strict=True)]
+    half_ratios = [o / h for o, h in zip(ours_s, half_s, strict=True)]
     run = sum(len(token_tree(part, device=CPU).ids_N) for part in split_by_shared_tokens(
         case.rows, tokens=tokens))  # fmt: skip
     padded = sum(len(p) * p[0].tokens for p in split_by_tokens(case.rows, tokens=tokens))
@@ -192,7 +196,9 @@ def measure(name: str, case: Case, args: argparse.Namespace) -> None:
         f"{spread([completion / s for s in plain_s])}, ratio {spread(ratios, digits=2)}\n"
         f"       of {ceiling:.0f} GFLOP/s ({flops / 1e9:.1f} GFLOP): ours "
         f"{spread([100 * flops / s / 1e9 / ceiling for s in ours_s])}%, plain "
-        f"{spread([100 * flops / s / 1e9 / ceiling for s in plain_s])}%",
+        f"{spread([100 * flops / s / 1e9 / ceiling for s in plain_s])}%\n"
+        f"       in bfloat16 {spread(half_ratios, digits=2)} times ours; gradients apart "
+        f"{half_apart:.1e}",
         flush=True,
     )
     if args.profile:

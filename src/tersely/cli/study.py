@@ -83,8 +83,6 @@ def study(
     options: StudyOptions,
 ) -> None:
     """Run a study's arms side by side and say, claim by claim, whether it holds."""
-    from tersely.flows.recipe.recipe import read_value
-
     with plain_errors():
         if name == LIST:
             _list()
@@ -93,18 +91,11 @@ def study(
         from tersely.flows.study.pool import of_then
         from tersely.flows.study.results import pack_results
 
-        given = {
-            "model.path": options.model,
-            "problems.train": options.problems,
-            "problems.test": options.benchmark,
-        }
-        overrides = [(key, value) for key, value in given.items() if value is not None]
-        overrides += [read_value(entry) for entry in options.set_ or []]
-        studies, lab = find_studies(name, options.lab), options.lab
+        studies = find_studies(name, options.lab)
         own = studies[0].study.base if len(studies) == 1 else {}
         seeds, out, jobs = options.seeds, options.out, options.jobs or os.cpu_count() or 1
         bench = _bench(out, options.results or out / "results", keep=options.keep)
-        base = of_then(base_settings(overrides, own=own, lab=lab), bench.pool)
+        base = of_then(base_settings(_overrides(options), own=own, lab=options.lab), bench.pool)
         units = units_of(base, studies, seeds=seeds)
         _check_trl(studies)
         if options.dry_run:
@@ -118,6 +109,19 @@ def study(
         _judge(base, studies, bench, name=Path(name).stem, seeds=seeds, out=out)
     if not trained:
         raise typer.Exit(1)
+
+
+def _overrides(options: StudyOptions) -> list[tuple[str, Any]]:
+    """What is set by hand, by dotted key."""
+    from tersely.flows.recipe.recipe import read_value
+
+    given = {
+        "model.path": options.model,
+        "problems.train": options.problems,
+        "problems.test": options.benchmark,
+    }
+    overrides = [(key, value) for key, value in given.items() if value is not None]
+    return overrides + [read_value(entry) for entry in options.set_ or []]
 
 
 def _check_trl(studies: "Sequence[NamedStudy]") -> None:

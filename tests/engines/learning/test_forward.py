@@ -130,6 +130,29 @@ def test_log_probs_and_gradients_are_those_of_the_naive_pass(name: str, temperat
     assert_close(found, gradients(model, (naive_L * factor_L).sum()))
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_in_bfloat16_it_is_as_far_from_float64_as_autocast_is(name: str) -> None:
+    model, tree, factor_L = (
+        model_of(CONFIGS[name]),
+        token_tree(ROWS, device=CPU),
+        weights_like(ROWS),
+    )
+    half_L = tree_logp(model, tree, temperature=1.0, half=True).logp_C[tree.prediction_L]
+    with torch.autocast("cpu", torch.bfloat16):
+        cast_L = torch.cat([naive_logp(model, row, temperature=1.0) for row in ROWS])
+    found, cast = (gradients(model, (x_L * factor_L).sum()) for x_L in (half_L, cast_L))
+    model.double()
+    true_L = torch.cat([naive_logp(model, row, temperature=1.0) for row in ROWS])
+    true = gradients(model, (true_L * factor_L).sum())
+    off, cast_off = (float((x_L - true_L).detach().norm()) for x_L in (half_L, cast_L))
+    assert 1e-4 < off < 2 * cast_off
+
+    def error(of: dict[str, Tensor]) -> float:
+        return float(sum((of[weight] - right).norm() ** 2 for weight, right in true.items())) ** 0.5
+
+    assert 0 < error(found) < 2 * error(cast)
+
+
 def test_entropies_and_their_gradients_are_those_of_the_naive_pass() -> None:
     model, tree = model_of(CONFIGS["qwen3"]), token_tree(ROWS, device=CPU)
     seen = tree_logp(model, tree, temperature=0.7, with_entropy=True)

@@ -155,6 +155,7 @@ REFUSED = {
         'target.name = "prompt_budget": it needs the problem, and verl tells .* fixed, group_quant',
     ),
     "rollout_tokens": (["learner.rollout_tokens=1000"], "rollout_tokens = 1000: verl counts steps"),
+    "dtype": (["learner.dtype='bfloat16'"], "learner.dtype = 'bfloat16': verl has a setting"),
     "kl": (["loss.kl='k3'"], "loss.kl = 'k3' with kl_coef = 0"),
     "aggregation": (
         ["loss.kl='k3'", "loss.kl_coef=0.1", "loss.aggregation='prompt_mean'"],

@@ -31,12 +31,13 @@ class TreeLogProbs(NamedTuple):
 
 
 class _Heads(NamedTuple):
-    """Attention's sizes, and the model's epsilon of all norms."""
+    """Attention's sizes, the model's epsilon of all norms, and whether products are bfloat16's."""
 
     query: int
     key: int
     size: int
     eps: float
+    half: bool
 
 
 def runs_lean(model: Any) -> bool:
@@ -49,14 +50,23 @@ def runs_lean(model: Any) -> bool:
 
 
 def tree_logp(
-    model: Any, tree: TokenTree, *, temperature: float, with_entropy: bool = False
+    model: Any,
+    tree: TokenTree,
+    *,
+    temperature: float,
+    with_entropy: bool = False,
+    half: bool = False,
 ) -> TreeLogProbs:
-    """Log-probs of the tree's predictions under the temperature-scaled policy."""
-    hidden_ME, head = _hidden(model, tree), model.get_output_embeddings()
+    """Log-probs of the tree's predictions under the temperature-scaled policy.
+
+    ``half``: products are bfloat16's, summed in float32, but for those of attention and of logits,
+    whose rounding would move log-probs by hundredths.
+    """
+    hidden_ME, head = _hidden(model, tree, half=half), model.get_output_embeddings()
     bias = getattr(head, "bias", None)
     if not with_entropy:
         chosen = (tree.logits_C, tree.chosen_C)
-        logp_C = _LogProb.apply(hidden_ME, head.weight, bias, *chosen, temperature)
+        logp_C = _LogProb.apply(hidden_ME, head.weight, bias, *chosen, temperature, half)
         return TreeLogProbs(logp_C, None)
     logits_MV = F.linear(hidden_ME, head.weight, bias) / temperature
     logp_MV = logits_MV.log_softmax(dim=1)
@@ -64,22 +74,22 @@ def tree_logp(
     return TreeLogProbs(logp_MV[tree.logits_C, tree.chosen_C], entropy_M[tree.logits_C])
 
 
-def _hidden(model: Any, tree: TokenTree) -> Float[Tensor, "M E"]:
+def _hidden(model: Any, tree: TokenTree, *, half: bool) -> Float[Tensor, "M E"]:
     """Final normed hidden states of the tokens that predict."""
     config, base = model.config, model.model
     query, key = int(config.num_attention_heads), int(config.num_key_value_heads)
     size = int(getattr(config, "head_dim", None) or config.hidden_size // query)
-    heads = _Heads(query, key, size, float(config.rms_norm_eps))
+    heads = _Heads(query, key, size, float(config.rms_norm_eps), half)
     rotation_NP = _rotations(base.rotary_emb, tree.position_N, heads=query + key)
     embed = base.embed_tokens
     x_NE = F.embedding(tree.ids_N, embed.weight, embed.padding_idx)
     for layer in base.layers:
         qkv_NW = _projected(layer, x_NE, rotation_NP, heads)
         mixed_NE = _attend(qkv_NW, tree, heads)
-        x_NE = torch.addmm(x_NE, mixed_NE, layer.self_attn.o_proj.weight.t())
+        x_NE = _added(x_NE, mixed_NE, layer.self_attn.o_proj.weight.t(), half=half)
         matrices = [part.weight for part in (layer.mlp.gate_proj, layer.mlp.up_proj)]
         gain_E, down = layer.post_attention_layernorm.weight, layer.mlp.down_proj.weight
-        x_NE = _FeedForward.apply(x_NE, gain_E, *matrices, down, heads.eps)
+        x_NE = _FeedForward.apply(x_NE, gain_E, *matrices, down, heads)
     x_ME = F.embedding(tree.predicts_M, x_NE)
     normed_ME: Tensor = _Norm.apply(x_ME, base.norm.weight, heads.eps)
     return normed_ME
@@ -133,6 +143,16 @@ def _attend(qkv_NW: Float[Tensor, "N W"], tree: TokenTree, heads: _Heads) -> Flo
         mixed.append(out.transpose(1, 2).reshape(-1, heads.query * heads.size))
     # An embedding, for its gradient adds rows several times as fast as that of an index.
     return F.embedding(tree.place_N, torch.cat(mixed))
+
+
+def _product(a: Tensor, b: Tensor, *, half: bool) -> Tensor:
+    """``a @ b``, of bfloat16 numbers where ``half``."""
+    return (a.bfloat16() @ b.bfloat16()).float() if half else a @ b
+
+
+def _added(x: Tensor, a: Tensor, b: Tensor, *, half: bool) -> Tensor:
+    """``x + a @ b``."""
+    return x + _product(a, b, half=True) if half else torch.addmm(x, a, b)
 
 
 class _Unit(NamedTuple):
@@ -195,7 +215,12 @@ class _Project(torch.autograd.Function):  # type: ignore[misc]
         heads: _Heads,
     ) -> Tensor:
         normed = _unit(x_NE, heads.eps)
-        qkv_NW = F.linear(normed.unit * gain_E, weight_WE, bias_W)
+        y_NE = normed.unit * gain_E
+        if heads.half:
+            qkv_NW = _product(y_NE, weight_WE.t(), half=True)
+            qkv_NW = qkv_NW if bias_W is None else qkv_NW.add_(bias_W)
+        else:
+            qkv_NW = F.linear(y_NE, weight_WE, bias_W)
         qk = qkv_NW[:, : 2 * rotation_NP.shape[1]]
         head_unit = None
         if gain_HD is not None:
@@ -222,8 +247,10 @@ class _Project(torch.autograd.Function):  # type: ignore[misc]
             _unit_backward_(each, normed, dot)
         if ctx.has_bias:
             d_bias_W = d_NW.sum(0)
-        d_weight_WE = d_NW.t() @ (unit * gain_E)
-        d_x, d_gain_E = _norm_backward_(d_NW @ weight_WE, _Unit(unit, scale), gain_E)
+        half = ctx.heads.half
+        d_weight_WE = _product(d_NW.t(), unit * gain_E, half=half)
+        d_y_NE = _product(d_NW, weight_WE, half=half)
+        d_x, d_gain_E = _norm_backward_(d_y_NE, _Unit(unit, scale), gain_E)
         return d_x, d_gain_E, d_weight_WE, d_bias_W, d_gain_HD, None, None
 
 
@@ -232,26 +259,33 @@ class _FeedForward(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(
-        ctx: Any, x_NE: Tensor, gain_E: Tensor, gate: Tensor, up: Tensor, down: Tensor, eps: float
+        ctx: Any,
+        x_NE: Tensor,
+        gain_E: Tensor,
+        gate: Tensor,
+        up: Tensor,
+        down: Tensor,
+        heads: _Heads,
     ) -> Tensor:
-        normed = _unit(x_NE, eps)
+        half, normed = heads.half, _unit(x_NE, heads.eps)
         y_NE = normed.unit * gain_E
-        gate_NF, up_NF = y_NE @ gate.t(), y_NE @ up.t()
+        gate_NF, up_NF = (_product(y_NE, weight.t(), half=half) for weight in (gate, up))
         silu_NF = F.silu(gate_NF)
         ctx.save_for_backward(*normed, gain_E, gate, up, down, gate_NF, up_NF, silu_NF)
-        return torch.addmm(x_NE, silu_NF * up_NF, down.t())
+        ctx.half = half
+        return _added(x_NE, silu_NF * up_NF, down.t(), half=half)
 
     @staticmethod
     def backward(ctx: Any, d_NE: Tensor) -> Any:
         unit, scale, gain_E, gate, up, down, gate_NF, up_NF, silu_NF = ctx.saved_tensors
-        inner_NF = silu_NF * up_NF
-        d_down = d_NE.t() @ inner_NF
-        d_NF = d_NE @ down
+        half, inner_NF = ctx.half, silu_NF * up_NF
+        d_down = _product(d_NE.t(), inner_NF, half=half)
+        d_NF = _product(d_NE, down, half=half)
         d_up_NF = torch.mul(d_NF, silu_NF, out=inner_NF)
         d_gate_NF = torch.ops.aten.silu_backward(d_NF.mul_(up_NF), gate_NF)
         y_NE = unit * gain_E
-        d_gate, d_up = d_gate_NF.t() @ y_NE, d_up_NF.t() @ y_NE
-        d_y_NE = (d_gate_NF @ gate).addmm_(d_up_NF, up)
+        d_gate, d_up = (_product(d.t(), y_NE, half=half) for d in (d_gate_NF, d_up_NF))
+        d_y_NE = _added(_product(d_gate_NF, gate, half=half), d_up_NF, up, half=half)
         d_x, d_gain_E = _norm_backward_(d_y_NE, _Unit(unit, scale), gain_E)
         return d_x.add_(d_NE), d_gain_E, d_gate, d_up, d_down, None
 
@@ -271,6 +305,7 @@ class _LogProb(torch.autograd.Function):  # type: ignore[misc]
         row_C: Tensor,
         chosen_C: Tensor,
         temperature: float,
+        half: bool,
     ) -> Tensor:
         logits_MV = F.linear(hidden_ME, weight_VE, bias_V)
         if temperature != 1:
@@ -281,6 +316,7 @@ class _LogProb(torch.autograd.Function):  # type: ignore[misc]
         total_M = logits_MV.exp_().sum(dim=1)
         ctx.save_for_backward(hidden_ME, weight_VE, row_C, place_C, total_M)
         ctx.exp_MV, ctx.temperature, ctx.has_bias = logits_MV, temperature, bias_V is not None
+        ctx.half = half
         return chosen_logit_C - total_M.log().index_select(0, row_C)
 
     @staticmethod
@@ -291,4 +327,6 @@ class _LogProb(torch.autograd.Function):  # type: ignore[misc]
         sum_M = torch.zeros_like(total_M).index_add_(0, row_C, d_C)
         d_MV.mul_((-sum_M / total_M).unsqueeze(1)).view(-1).index_add_(0, place_C, d_C)
         d_bias_V = d_MV.sum(0) if ctx.has_bias else None
-        return d_MV @ weight_VE, d_MV.t() @ hidden_ME, d_bias_V, None, None, None
+        d_hidden_ME = _product(d_MV, weight_VE, half=ctx.half)
+        d_weight_VE = _product(d_MV.t(), hidden_ME, half=ctx.half)
+        return d_hidden_ME, d_weight_VE, d_bias_V, None, None, None, None

@@ -106,6 +106,8 @@ class LocalLearner:
         temperature: the one the rollouts were sampled at; log-probs are of that policy.
         gradient_checkpointing: recompute activations to save memory.
         reference: a frozen model, or None for no KL.
+        half: products of bfloat16 numbers, but for the logits of the lean pass; the weights stay
+            as they are. None: on a GPU only.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class LocalLearner:
         temperature: float = 1.0,
         gradient_checkpointing: bool = False,
         reference: PreTrainedModel | None = None,
+        half: bool | None = None,
     ) -> None:
         objective = objective or Objective()
         if objective.kl_coef > 0 and reference is None:
@@ -143,6 +146,7 @@ class LocalLearner:
         self._tokens_per_micro_batch = tokens_per_micro_batch
         self._temperature = temperature
         self._gradient_checkpointing = gradient_checkpointing
+        self._half = model.device.type == "cuda" if half is None else half
         self._reference = None if reference is None else reference.eval().requires_grad_(False)
         models = [model] if reference is None else [model, reference]
         self._lean = not gradient_checkpointing and all(map(runs_lean, models))
@@ -283,7 +287,13 @@ class LocalLearner:
         """Log-probs of the completion tokens under the temperature-scaled policy; 0 elsewhere."""
         tree, mask_BT = inputs.tree, inputs.batch.loss_mask_BT
         if tree is not None:
-            seen = tree_logp(model, tree, temperature=self._temperature, with_entropy=with_entropy)
+            seen = tree_logp(
+                model,
+                tree,
+                temperature=self._temperature,
+                with_entropy=with_entropy,
+                half=self._half,
+            )
             found = [
                 None if x_C is None else x_C.index_select(0, tree.prediction_L) for x_C in seen
             ]
@@ -307,7 +317,7 @@ class LocalLearner:
         ids_BT = batch.token_ids_BT
         positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
         predicts_BT = batch.loss_mask_BT.roll(-1, dims=1)  # never wraps: a row starts with a prompt
-        with torch.autocast(ids_BT.device.type, torch.bfloat16, enabled=ids_BT.is_cuda):
+        with torch.autocast(ids_BT.device.type, torch.bfloat16, enabled=self._half):
             logits_NV = _logits_where(
                 model, predicts_BT, input_ids=ids_BT, position_ids=positions_BT, use_cache=False
             ).float()

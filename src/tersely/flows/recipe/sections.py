@@ -300,6 +300,8 @@ class LearnerSection(Section):
 
     ``rollout_tokens``: the run ends before its last step once it has sampled so many tokens, so
     that methods whose rollouts differ in length can be compared at equal cost.
+    ``dtype`` is what the local engine's matrix products are made of, the weights staying float32;
+    none given, bfloat16 on a GPU and float32 on a CPU.
     """
 
     steps: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -309,6 +311,7 @@ class LearnerSection(Section):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     staleness: Count = 1
     micro_batch_tokens: Count = 16384
+    dtype: Literal["float32", "bfloat16"] | None = None
 
 
 class EvaluationSection(Section):

@@ -188,6 +188,7 @@ def _make_learner(recipe: Recipe, policy: Policy) -> LocalLearner:
         temperature=recipe.sampling.temperature,
         gradient_checkpointing=recipe.model.gradient_checkpointing,
         reference=_reference(recipe, policy),
+        half=None if section.dtype is None else section.dtype == "bfloat16",
     )
 
 

@@ -10,6 +10,7 @@ from tersely.algo import aggregations, losses
 from tersely.core.errors import ConfigError
 from tersely.flows.price.memory import Setup
 from tersely.flows.recipe.recipe import Recipe
+from tersely.flows.recipe.sections import LearnerSection
 from tersely.trackers import refuse_twice
 
 # Where to set instead what the recipe decides.
@@ -279,6 +280,15 @@ def _defaults(*, cuda: bool) -> dict[str, Any]:
     }
 
 
+def _check_learner(learner: LearnerSection) -> dict[str, bool]:
+    return {
+        f"learner.rollout_tokens = {learner.rollout_tokens}: TRL counts steps only; leave it out "
+        "and set learner.steps": learner.rollout_tokens is not None,
+        f"learner.dtype = {learner.dtype!r}: TRL has a switch of its own; leave it out and "
+        "set trl.bf16": learner.dtype is not None,
+    }
+
+
 def _refuse(recipe: Recipe) -> None:
     """ConfigError for the first setting that TRL cannot do."""
     loss, uses_vllm = recipe.loss, bool(_given(recipe).get("use_vllm", False))
@@ -290,8 +300,7 @@ def _refuse(recipe: Recipe) -> None:
         "give a peft_config to GRPOTrainer in a script of your own": (
             recipe.model.lora_rank is not None
         ),
-        f"learner.rollout_tokens = {recipe.learner.rollout_tokens}: TRL counts steps only; leave "
-        "it out and set learner.steps": recipe.learner.rollout_tokens is not None,
+        **_check_learner(recipe.learner),
         'sampling.without_signal = "refill": TRL samples once a step; set "drop", which leaves '
         "such groups out of the loss, and raise sampling.prompts_per_step": (
             recipe.sampling.without_signal == "refill"

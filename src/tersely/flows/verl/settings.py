@@ -13,7 +13,7 @@ from tersely.core.errors import ConfigError
 from tersely.engines.folders import place_of
 from tersely.flows.price.memory import Setup
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.recipe.sections import NamedSection
+from tersely.flows.recipe.sections import LearnerSection, NamedSection
 from tersely.flows.verl.estimator import ESTIMATOR
 from tersely.flows.verl.given import given
 from tersely.trackers import refuse_twice
@@ -347,6 +347,15 @@ def check_supported(recipe: Recipe, *, gpus: int) -> None:
     _check_division(recipe, gpus=gpus)
 
 
+def _check_learner(learner: LearnerSection) -> dict[str, bool]:
+    return {
+        f"learner.rollout_tokens = {learner.rollout_tokens}: verl counts steps only; leave it out "
+        "and set learner.steps": learner.rollout_tokens is not None,
+        f"learner.dtype = {learner.dtype!r}: verl has a setting of its own; leave it out "
+        "and give verl's under [verl]": learner.dtype is not None,
+    }
+
+
 def refuse(recipe: Recipe, *, mode: str) -> None:
     """ConfigError for the first setting that verl cannot do."""
     loss, own = recipe.loss, given(recipe)
@@ -364,8 +373,7 @@ def refuse(recipe: Recipe, *, mode: str) -> None:
         "its estimator nothing; use tersely launch trl, or another reward": bool(untold),
         "[credit]: it tells its estimator of no text, so nobody knows where an answer stands; use "
         "tersely launch trl, or leave [credit] out": recipe.credit is not None,
-        f"learner.rollout_tokens = {recipe.learner.rollout_tokens}: verl counts steps only; leave "
-        "it out and set learner.steps": recipe.learner.rollout_tokens is not None,
+        **_check_learner(recipe.learner),
         "a recipe without loss.importance_cap: verl makes the old policy's log-probs anew, so "
         "nothing would correct for the sampler's own numerics and staleness; set "
         "loss.importance_cap = 2": loss.importance_cap is None,
