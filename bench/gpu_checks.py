@@ -52,7 +52,7 @@ def precision(size: Size, folder: Path, *, model: str) -> Figures:
     del folder
     cpu = torch.device("cpu")
     if model == "lab":
-        policy = load_policy("lab")
+        policy = load_policy("lab-v1")
         here, tokenizer = policy.model, policy.tokenizer
         problems = draw_problems(per_family=size.check_rows, seed=0, split=Split.TEST)
     else:

@@ -1,7 +1,7 @@
 """The vLLM sampler against a stand-in with vLLM's call signatures; test_vllm_real.py runs vLLM.
 
 The stand-in's names, arguments and outputs are those of vLLM 0.32 (EngineArgs, LLMEngine,
-SamplingParams, RequestOutput, CompletionOutput, Logprob); it samples with the lab's model.
+SamplingParams, RequestOutput, CompletionOutput, Logprob); it samples with the first lab's model.
 """
 
 import builtins
@@ -26,7 +26,7 @@ from tersely.flows.evaluate.session import load_benchmark, run_evaluation
 from tersely.flows.observer import QUIET
 from tersely.metrics.budgets import Protocol
 
-EOS = json.loads((lab_folder() / "config.json").read_text())["eos_token_id"]
+EOS = json.loads((lab_folder("lab-v1") / "config.json").read_text())["eos_token_id"]
 SPEC = SamplingSpec(samples=3, cap_tokens=25, seed=3, temperature=0.8)
 
 
@@ -141,7 +141,7 @@ def vllm(monkeypatch):
 
 @pytest.fixture
 def sampler():
-    return VLLMSampler(lab_folder(), load_tokenizer("lab"), rows=8)
+    return VLLMSampler(lab_folder("lab-v1"), load_tokenizer("lab-v1"), rows=8)
 
 
 PROBLEMS = load_benchmark("lab", limit=6)
@@ -232,7 +232,7 @@ def test_it_cannot_follow_a_policy_in_training(sampler):
 
 @pytest.mark.parametrize("emptied", [True, False])
 def test_what_vllm_made_with_the_old_weights_must_go_with_them(monkeypatch, emptied):
-    policy, tokenizer = load_policy("lab")
+    policy, tokenizer = load_policy("lab-v1")
     given = dict[str, torch.Tensor]()
 
     def take(self, method, kwargs):
@@ -241,7 +241,7 @@ def test_what_vllm_made_with_the_old_weights_must_go_with_them(monkeypatch, empt
 
     monkeypatch.setattr(LLMEngine, "collective_rpc", take, raising=False)
     monkeypatch.setattr(LLMEngine, "reset_prefix_cache", lambda self: emptied, raising=False)
-    follower = VLLMSampler(lab_folder(), tokenizer, rows=8, policy=policy)
+    follower = VLLMSampler(lab_folder("lab-v1"), tokenizer, rows=8, policy=policy)
     if emptied:
         follower.refresh()
     else:
@@ -262,7 +262,7 @@ def test_without_vllm_the_error_names_the_extra(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ConfigError, match=r"install tersely\[vllm\] in an environment of its own"):
-        VLLMSampler(lab_folder(), load_tokenizer("lab"))
+        VLLMSampler(lab_folder("lab-v1"), load_tokenizer("lab-v1"))
 
 
 def test_a_model_that_vllm_refuses_is_said_in_one_line(monkeypatch):
@@ -271,13 +271,13 @@ def test_a_model_that_vllm_refuses_is_said_in_one_line(monkeypatch):
 
     monkeypatch.setattr(LLMEngine, "__init__", refuse)
     with pytest.raises(EngineError, match=r"No available memory for the cache blocks; its own"):
-        VLLMSampler(lab_folder(), load_tokenizer("lab"))
+        VLLMSampler(lab_folder("lab-v1"), load_tokenizer("lab-v1"))
 
 
 def test_an_evaluation_through_another_engine_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("tersely.core.manifest.version", lambda name: "0")
     plan = Plan(
-        model="lab",
+        model="lab-v1",
         benchmark="lab",
         out=tmp_path / "run",
         spec=SPEC,
