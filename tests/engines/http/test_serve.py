@@ -1,4 +1,4 @@
-"""Sampling through a server that is not ours: `transformers serve` with the lab model."""
+"""Sampling through a server that is not ours: `transformers serve` with the first lab's model."""
 
 import importlib.util
 import json
@@ -35,7 +35,11 @@ def url(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (folder / "hub").mkdir()
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(lab_folder())]
+    command = [
+        str(Path(sys.executable).with_name("transformers")),
+        "serve",
+        str(lab_folder("lab-v1")),
+    ]
     offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder / "hub"), "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
@@ -67,13 +71,13 @@ def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
 @pytest.fixture(scope="module")
 def tokens_of():
     """How many tokens the lab's tokenizer makes of a text."""
-    tokenizer = AutoTokenizer.from_pretrained(lab_folder())
+    tokenizer = AutoTokenizer.from_pretrained(lab_folder("lab-v1"))
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def endpoint(url: str, **settings) -> Endpoint:
     mine = {
-        "model": str(lab_folder()),
+        "model": str(lab_folder("lab-v1")),
         "concurrency": 4,
         "timeout_s": 60.0,
         "tries": 2,
