@@ -3,8 +3,8 @@
     python bench/demo_seeds.py --seeds 5 --out runs/seeds
 
 Two seeds run at a time, one thread each. Finished folders are read, not run again. The bars:
-mean tokens after <= 45% of before; accuracy at the full budget not lower (the paired 95%
-interval's lower end above -2 points) in every seed, and above it on average; first the length
+mean tokens after <= 40% of before; accuracy at the full budget not lower (the paired 95%
+interval's lower end above -2 points) in every seed; first the length
 falls while accuracy dips or stands, then accuracy rises at a steady length. The fall is judged
 where four fifths of it are done, the rise from the fitted end of stage one (95% done) on.
 """
@@ -129,7 +129,6 @@ def between(interval: Interval, form: str) -> str:
 
 def judge(rows: Sequence[Row]) -> list[tuple[str, bool]]:
     """The bars, each with whether it is met."""
-    mean_gain = float(np.mean([row.accuracy.estimate for row in rows]))
     worst_ratio = max(row.token_ratio.estimate for row in rows)
     worst_low = min(row.accuracy.low for row in rows)
     # Dips or stands: no rise that its interval can tell from zero.
@@ -139,11 +138,10 @@ def judge(rows: Sequence[Row]) -> list[tuple[str, bool]]:
     n = len(rows)
     return [
         (
-            f"tokens after / before <= 45% in every seed: worst {worst_ratio:.1%}",
-            worst_ratio <= 0.45,
+            f"tokens after / before <= 40% in every seed: worst {worst_ratio:.1%}",
+            worst_ratio <= 0.4,
         ),
         (f"accuracy's lower end > -2 points in every seed: {worst_low:+.3f}", worst_low > -0.02),
-        (f"accuracy above before on average: {mean_gain:+.3f}", mean_gain > 0),
         (f"accuracy dips or stands in the fall: {sum(stands)} of {n} seeds", all(stands)),
         (f"then rises at a steady length: {sum(rises)} of {n} seeds", all(rises)),
         (f"and that length changes by at most {steady:.0%}", steady <= 0.1),

@@ -107,7 +107,10 @@ def demo(size: Size, folder: Path) -> Figures:
         "steps": len(steps_s),
         "steps_s": sum(steps_s),
         **{f"tokens_{when}": interval(r, tokens) for when, r in _both(before, after)},
-        **{f"right_in_40_{when}": interval(r, right_in_40) for when, r in _both(before, after)},
+        **{
+            f"right_in_target_{when}": interval(r, right_in_target)
+            for when, r in _both(before, after)
+        },
     }
 
 
@@ -122,12 +125,12 @@ def tokens(record: EvalRecord) -> float:
     return float(record.tokens)
 
 
-def right_in_40(record: EvalRecord) -> float:
-    """1 if a sample is right within 40 tokens, NaN if it was not graded."""
+def right_in_target(record: EvalRecord) -> float:
+    """1 if a sample is right within the demo's L_T of 96 tokens, NaN if it was not graded."""
     if record.grade is Grade.UNGRADED:
         return float("nan")
     right = record.grade is Grade.CORRECT and record.finish is Finish.STOP
-    return float(right and record.tokens <= 40)
+    return float(right and record.tokens <= 96)
 
 
 def interval(records: Sequence[EvalRecord], value: Any) -> list[float]:

@@ -143,8 +143,8 @@ TABLES: list[tuple[str, str, str, dict[str, Cell]]] = [
             "steps alone, s": number("steps_s", ".0f"),
             "mean tokens before": mean("tokens_before"),
             "after": mean("tokens_after"),
-            "right within 40 tokens before": mean("right_in_40_before", times=100, unit="%"),
-            "after ": mean("right_in_40_after", times=100, unit="%"),
+            "right within L_T before": mean("right_in_target_before", times=100, unit="%"),
+            "after ": mean("right_in_target_after", times=100, unit="%"),
         },
     ),
 ]

@@ -1,6 +1,6 @@
 """One RL step here and in TRL's GRPOTrainer, side by side: trained tokens a second, and the ratio.
 
-Both sides take the same recipe (``bench/lab-v1.toml`` unless told otherwise), start from the same
+Both sides take the same recipe (the demo's unless told otherwise), start from the same
 weights and get the same prompts in the same order; each round runs TRL, then us, in processes of
 their own. A trained token is a sampled completion token, stop token included, that went through
 the whole step: sampling, grading, learning. Imports, loading and the warm-up steps are not timed.
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from tersely.core import jsonl
 from tersely.core.types import Finish, Grade, RolloutRecord, StepTiming
-from tersely.flows.recipe.recipe import Recipe, as_toml, read_recipe
+from tersely.flows.recipe.recipe import Recipe, as_toml, read_recipe, shipped
 from tersely.metrics.intervals import Interval, bootstrap_mean
 
 HERE = Path(__file__).resolve().parent
@@ -241,7 +241,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="model folder (default: the recipe's)")
-    parser.add_argument("--recipe", type=Path, default=HERE / "lab-v1.toml")
+    parser.add_argument("--recipe", type=Path, default=shipped("demo"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warm-up", type=int, default=1, help="untimed steps a round, at least 1")
     parser.add_argument("--steps", type=int, default=4, help="timed steps a round")
