@@ -1,6 +1,7 @@
 """One thread for every test: a second one only waits when tests share a machine. And the command
 line's own environment, which transformers reads when it is imported, whichever test does it."""
 
+import functools
 import gc
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer import testing
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "processes"))
@@ -16,6 +18,9 @@ import typechecks  # noqa: E402
 
 typechecks.install()
 torch.set_num_threads(1)
+# Commands that a test gives in this process are put together once; each would take as long as many
+# a test.
+testing._get_command = functools.cache(testing._get_command)
 # No test cuts the power, and each would wait for the disk many times over.
 os.fsync = lambda _: None
 # Tables are of a fixed width where nothing says otherwise; a pytest of several processes does.
