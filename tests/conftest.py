@@ -1,6 +1,7 @@
 """One thread for every test: a second one only waits when tests share a machine. And the command
 line's own environment, which transformers reads when it is imported, whichever test does it."""
 
+import functools
 import gc
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer import testing
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "processes"))
@@ -16,6 +18,9 @@ import typechecks  # noqa: E402
 
 typechecks.install()
 torch.set_num_threads(1)
+# Commands that a test gives in this process are put together once; each would take as long as many
+# a test.
+testing._get_command = functools.cache(testing._get_command)
 # No test cuts the power, and each would wait for the disk many times over.
 os.fsync = lambda _: None
 # Tables are of a fixed width where nothing says otherwise; a pytest of several processes does.
@@ -31,6 +36,7 @@ LONG = [
     "flows/train/test_resume.py",
     "flows/train/test_going_on.py",
     "cli/test_hostile.py",
+    "tasks/sandbox/test_hostile.py",
     "test_surface.py",
     "test_docs.py",
     "metrics/test_coverage.py",
@@ -44,13 +50,18 @@ LONG = [
     "cli/test_evaluations.py",
     "flows/evaluate/test_failed_samples.py",
     "engines/http/test_sampler.py",
+    "cli/test_before.py",
     "bench/test_gpu.py",
     "cli/test_advise.py",
     "dynamics/test_made_runs.py",
     "cli/test_train.py",
+    "cli/test_files_of_others.py",
     "cli/test_habits.py",
+    "cli/test_models_of_others.py",
     "flows/evaluate/test_folder_faults.py",
     "engines/http/test_several_servers.py",
+    "dynamics/test_long_logs.py",
+    "dynamics/test_evidence.py",
     "flows/evaluate/test_evaluation.py",
     "cli/test_compare.py",
     "flows/test_diagnose.py",
@@ -61,9 +72,10 @@ LONG = [
     "flows/lint/test_lint.py",
     "flows/train/test_tracked.py",
     "report/pages/test_card.py",
-    "tasks/sandbox/test_hostile.py",
     "tasks/grading/test_workers.py",
-    "cli/test_files_of_others.py",
+    "cli/test_named_graders.py",
+    "algo/test_advantages.py",
+    "cli/test_curate.py",
 ]
 
 

@@ -16,9 +16,11 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 pytest.importorskip("vllm", reason="runs in an environment of its own: make test-vllm")
 
+from tersely.cli import app
 from tersely.core.errors import EngineError
 from tersely.core.types import Finish, SamplingSpec
 from tersely.engines.local.agreement import forward_score
@@ -129,6 +131,11 @@ def tersely(*words, **options):
     )
 
 
+def call(*words):
+    """A command that only asks a server, in this process."""
+    return CliRunner().invoke(app, [*map(str, words)])
+
+
 def last_lines(done):
     return " ".join(done.stderr.split())[-600:]
 
@@ -234,8 +241,8 @@ def test_an_evaluation_through_vllm_serve(served, wide_lab, tmp_path):
     words += ("--samples", "3")
     runs = [tmp_path / name for name in ("one", "two")]
     for run in runs:
-        done = tersely(*words, "--out", run)
-        assert done.returncode == 0, last_lines(done)
+        done = call(*words, "--out", run)
+        assert done.exit_code == 0, last_lines(done)
     one, two = (
         sorted(
             (json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()),
@@ -257,11 +264,11 @@ def test_an_evaluation_through_vllm_serve(served, wide_lab, tmp_path):
 def test_a_sweep_finds_that_efforts_do_nothing_and_says_why_budgets_are_refused(served, tmp_path):
     words = ("sweep", "lab", "--model", "wide", "--endpoint", served, "--limit", "4")
     words += ("--samples", "2", "--cap-tokens", "24", "--accept-first")
-    done = tersely(*words, "--efforts", "low,high", "--out", tmp_path / "efforts", "--json")
-    assert done.returncode == 0, last_lines(done)
+    done = call(*words, "--efforts", "low,high", "--out", tmp_path / "efforts", "--json")
+    assert done.exit_code == 0, last_lines(done)
     # The lab's chat template reads no effort.
     assert [level["verdict"] for level in json.loads(done.stdout)["levels"]] == ["ignored"] * 2
     assert all(pair["equal_texts"] == pair["texts"] for pair in json.loads(done.stdout)["pairs"])
-    done = tersely(*words, "--budgets", "4,8", "--out", tmp_path / "budgets")
-    assert done.returncode == 1
+    done = call(*words, "--budgets", "4,8", "--out", tmp_path / "budgets")
+    assert done.exit_code == 1
     assert "reasoning_config" in last_lines(done)

@@ -79,28 +79,30 @@ def count_covered(kind, problems, worlds):
     return {key: count / worlds for key, count in covered.items()}
 
 
-def count_differences_covered(kind, problems, worlds, ungraded=0.0):
-    """Accuracy at each budget, mean tokens and their ratio, of a model that is shorter and a little
-    better; that share of its samples has no grade."""
+@cache
+def differences_covered(kind, problems, number, ungraded):
+    """Whether one world's intervals hold the truth: accuracy at each budget, mean tokens and their
+    ratio, of a model that is shorter and a little better; that share of its samples has no grade.
+    """
     model = {"shift": -0.4, "gain": 1.3}
     before, after = truth_of(kind), truth_of(kind, **model)
+    rng = np.random.default_rng([number, problems, 1])
+    world = draw_world(problems, kind, rng=rng)
+    pair = [sample(world, rng=rng), sample(world, rng=rng, **model)]
+    graded_PS = rng.random(pair[1].graded_PS.shape) >= ungraded
+    pair[1] = pair[1]._replace(graded_PS=graded_PS)
+    compared = compare("w", *pair, budgets=BUDGETS, ks=[8], rng=rng, resamples=400)
     keys = [("mean tokens", None), *(("accuracy", budget) for budget in BUDGETS)]
-    covered = dict.fromkeys([*keys, ("token ratio", None)], 0)
+    found = {key: (compared.find(*key).difference, after[key] - before[key]) for key in keys}
     ratio = after[keys[0]] / before[keys[0]]
-    for number in range(worlds):
-        rng = np.random.default_rng([number, problems, 1])
-        world = draw_world(problems, kind, rng=rng)
-        pair = [sample(world, rng=rng), sample(world, rng=rng, **model)]
-        graded_PS = rng.random(pair[1].graded_PS.shape) >= ungraded
-        pair[1] = pair[1]._replace(graded_PS=graded_PS)
-        compared = compare("w", *pair, budgets=BUDGETS, ks=[8], rng=rng, resamples=400)
-        for key in keys:
-            interval = compared.find(*key).difference
-            covered[key] += interval.low <= after[key] - before[key] <= interval.high
-        covered["token ratio", None] += (
-            compared.token_ratio.low <= ratio <= compared.token_ratio.high
-        )
-    return {key: count / worlds for key, count in covered.items()}
+    found["token ratio", None] = compared.token_ratio, ratio
+    return {key: each.low <= truth <= each.high for key, (each, truth) in found.items()}
+
+
+def count_differences_covered(kind, problems, worlds, ungraded=0.0):
+    """The share of worlds by figure."""
+    found = [differences_covered(kind, problems, number, ungraded) for number in range(worlds)]
+    return {key: sum(each[key] for each in found) / worlds for key in found[0]}
 
 
 @pytest.mark.parametrize("problems", [30, 500])

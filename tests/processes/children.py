@@ -21,10 +21,10 @@ import tersely
 TERSELY = Path(tersely.__file__).with_name("__main__.py")
 # The same, with no file larger than so many bytes: a full disk.
 LIMITED = Path(__file__).with_name("limited.py")
-_CONTEXT = multiprocessing.get_context("forkserver")
+FORKED = multiprocessing.get_context("forkserver")
 _COMMANDS = ("advise", "compare", "curate", "evaluate", "launch", "launch_verl", "lint", "study")
 # Offline first, as every command begins: libraries ask when they are loaded.
-_CONTEXT.set_forkserver_preload(
+FORKED.set_forkserver_preload(
     [
         "tersely.cli.offline",
         "torch",
@@ -76,7 +76,7 @@ def start(script: Path, *words: object, env: dict[str, str] | None = None) -> Ch
     """The script as a process, with this process's working directory and environment."""
     folder = Path(tempfile.mkdtemp(prefix="child-"))
     given = (folder, os.getcwd(), {**os.environ, **(env or {})}, script, [str(w) for w in words])
-    process = _CONTEXT.Process(target=_become, args=given)
+    process = FORKED.Process(target=_become, args=given)
     process.start()
     return Child(process, folder)
 

@@ -1,9 +1,13 @@
 """A study of seconds: three arms on few lab problems."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import children
 import pytest
 
+from tersely.flows.study import schedule
 from tersely.flows.study.plan import NamedStudy, base_settings, read_study
 
 # In little: 96 prompts, 8 held-out problems, three steps of the model whose answers are short.
@@ -67,6 +71,15 @@ def small_set() -> dict[str, object]:
 def study_text() -> str:
     """The small study's file."""
     return STUDY
+
+
+@pytest.fixture(scope="module")
+def forked_workers() -> Iterator[None]:
+    """Runs begin in processes that have torch already; test_run holds those that load it."""
+    forked = SimpleNamespace(get_context=lambda _: children.FORKED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "multiprocessing", forked)
+        yield
 
 
 @pytest.fixture

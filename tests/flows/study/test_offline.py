@@ -74,6 +74,7 @@ def test_what_is_shared_is_made_once_and_again_only_after_a_failure(tmp_path: Pa
 @pytest.mark.skipif(
     find_spec("trl") is not None, reason="says what an environment without TRL does"
 )
+@pytest.mark.usefixtures("forked_workers")
 def test_without_trl_what_needs_it_is_named_and_all_else_is_judged(
     small_set: dict[str, object], tmp_path: Path
 ) -> None:

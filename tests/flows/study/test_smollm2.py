@@ -41,7 +41,7 @@ def without_sft(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def judged(tmp_path_factory: pytest.TempPathFactory, forked_workers: None) -> Path:
     """The study's folder after four steps of every arm."""
     folder = tmp_path_factory.mktemp("smollm2")
     names = {"chains": TRAINED[0], "rows": TRAINED[1]}

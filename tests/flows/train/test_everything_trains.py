@@ -1,5 +1,4 @@
-"""Everything that a recipe may name trains on the lab, at the smallest size: every reward for six
-steps, the rest for three."""
+"""Everything that a recipe may name trains on the lab for three steps, at the smallest size."""
 
 import json
 import runpy
@@ -31,7 +30,7 @@ def test_a_reward_trains(name, outcomes):
     assert name in rows, messages[-3000:]
     row = rows[name]
     assert row["finished"]
-    assert row["steps"] == EVERYTHING["REWARD_STEPS"]
+    assert row["steps"] == EVERYTHING["STEPS"]
     assert row["finite rewards"]
     assert row["finite losses"]
     assert row["steps with a signal"] >= 1
@@ -42,7 +41,7 @@ def test_a_setting_trains(name, outcomes):
     rows, messages = outcomes
     assert name in rows, messages[-3000:]
     row = rows[name]
-    assert (row["finished"], row["steps"]) == (True, 3)
+    assert (row["finished"], row["steps"]) == (True, EVERYTHING["STEPS"])
     assert row["finite rewards"]
     assert row["finite losses"]
 
