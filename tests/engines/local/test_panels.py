@@ -41,7 +41,7 @@ def build(style):
     return model.eval()
 
 
-def decoded(decoder, *, rows, steps=6):
+def decoded(decoder, *, rows, steps=4):
     """Logits of some steps of rows that are of different lengths."""
     generator = torch.Generator().manual_seed(rows)
     cache = decoder.new_cache(rows=rows + 3, width=64)
@@ -72,7 +72,7 @@ def test_a_whole_step_is_the_step_product_by_product_to_the_bit(
     monkeypatch.setattr("tersely.engines.local.decoder.panel_model", lambda *_, **__: None)
     parts = Decoder(model)
     assert parts.panels is None
-    for rows in (1, 3, 4, 5, 31, 32, 64, 65, 150):
+    for rows in (1, 3, 4, 5, 31, 65, 150) if threads == 1 else (31, 32, 65):
         found = decoded(whole, rows=rows)
         assert found.std() > 0.3
         assert torch.equal(found, decoded(parts, rows=rows))
