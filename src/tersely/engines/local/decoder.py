@@ -19,7 +19,9 @@ from tersely.engines.learning.lora import merged_weight
 from tersely.engines.local.cache import CacheWindow, KVCache
 from tersely.engines.local.kernel import MAX_HEAD_DIM, load_kernel
 from tersely.engines.local.pages import PAGE, PagedCache
+from tersely.engines.local.panels import PanelModel, Sizes, panel_model
 from tersely.engines.local.products import add_product, packed, product, worth_packing
+from tersely.engines.local.weights import LayerWeights
 from tersely.engines.models import sampling_dtype
 
 _MODEL_TYPES = ("llama", "qwen2", "qwen3")
@@ -28,23 +30,6 @@ _SUPPORTED = (
     f"supported are {', '.join(_MODEL_TYPES)} with silu, full attention, rope "
     f"{'/'.join(_ROPE_TYPES)}, no quantization, and biases on nothing but Qwen2's q, k and v"
 )
-
-
-class LayerWeights(NamedTuple):
-    """One layer, fused; norm gains and the softmax scale are multiplied into what follows them."""
-
-    qkv: Float[Tensor, "QKV E"]
-    qkv_bias: Float[Tensor, " QKV"] | None
-    qk_gain: Float[Tensor, "HK D"] | None
-    out: Float[Tensor, "E HD"]
-    gate_up: Float[Tensor, "2F E"]
-    down: Float[Tensor, "E F"]
-
-    def packed(self, dtype: torch.dtype) -> "LayerWeights":
-        """The same weights with matrices for :func:`product` alone."""
-        plain = (self.qkv, self.out, self.gate_up, self.down)
-        qkv, out, gate_up, down = (packed(matrix, dtype=dtype) for matrix in plain)
-        return self._replace(qkv=qkv, out=out, gate_up=gate_up, down=down)
 
 
 class Prefill(NamedTuple):
@@ -117,11 +102,12 @@ class Decoder:
         self._packs = on_cpu and worth_packing(shapes, dtype=self._matrix_dtype)
         self.dtype = torch.float32 if self._packs else self._matrix_dtype
         in_kernel = on_cpu and self.dtype == torch.float32
-        self._kernel = load_kernel() if in_kernel and self.head_dim <= MAX_HEAD_DIM else None
+        self.kernel = load_kernel() if in_kernel and self.head_dim <= MAX_HEAD_DIM else None
         with torch.no_grad():
             self._eps_1 = torch.tensor(self.rms_eps, device=self.device)
             self._layers = [self._empty_layer(layer) for layer in model.model.layers]
             self._rotation_P1D = self._rotations(model, positions=256)
+        self.panels = None if self._packs else self._panel_model()
         self.refresh(model)
 
     def refresh(self, model: Any) -> None:
@@ -142,6 +128,21 @@ class Decoder:
                 self._load_layer(weights, layer)
                 self._layers[index] = weights.packed(self._matrix_dtype)
 
+            if self.panels is not None:
+                self.panels.load(
+                    self._layers,
+                    embed_VE=self._embed_VE,
+                    norm_E=self._norm_E,
+                    head_VE=self._head_VE,
+                )
+
+    def _panel_model(self) -> PanelModel | None:
+        if self.kernel is None:
+            return None
+        heads = (self.heads, self.kv_heads, self.head_dim)
+        sizes = Sizes(len(self._layers), *heads, self.hidden, self.ffn, self.vocab)
+        return panel_model(self.kernel, sizes, eps=self.rms_eps)
+
     def _detached(self, weight: Tensor) -> Tensor:
         return weight.detach().to(self.dtype)
 
@@ -149,7 +150,7 @@ class Decoder:
         """An empty cache for ``rows`` rows of ``width`` positions, this model's shape and dtype."""
         layers, heads, dim = len(self._layers), self.kv_heads, self.head_dim
         shape = (layers, 2, rows, heads, width, dim)
-        if self._kernel is not None:
+        if self.kernel is not None:
             return PagedCache(torch.zeros(layers, rows, -(-width // PAGE), heads, 2, PAGE * dim))
         return KVCache(torch.zeros(shape, dtype=self.dtype, device=self.device))
 
@@ -209,9 +210,12 @@ class Decoder:
         self, token_B: Int64[Tensor, " B"], position_B: Int64[Tensor, " B"], *, cache: PagedCache
     ) -> Float[Tensor, "B V"]:
         """As ``decode_step``, with a paged cache: what is no matrix product runs in the kernel."""
-        assert self._kernel is not None
-        kernel, eps, rows = self._kernel, self.rms_eps, token_B.shape[0]
+        assert self.kernel is not None
+        kernel, eps, rows = self.kernel, self.rms_eps, token_B.shape[0]
         self._reach(cache.width)
+        if self.panels is not None and rows >= self.panels.fewest_rows:
+            rotation = self._rotation_P1D
+            return self.panels.step(token_B, position_B, rotation_P1D=rotation, cache=cache)
         x_BE = F.embedding(token_B, self._embed_VE)
         normed_BE, mixed = torch.empty_like(x_BE), x_BE.new_empty(rows, self.heads * self.head_dim)
         gate_up, ffn_BF = x_BE.new_empty(rows, 2 * self.ffn), x_BE.new_empty(rows, self.ffn)

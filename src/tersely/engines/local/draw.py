@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from tersely.core.types import SamplingSpec
+from tersely.engines.local.kernel import Kernel
 
 # Logits of the rows that a CPU draws for at a time: several passes over 1.2 MB stay in its cache.
 _CACHED_NUMBERS = 300_000
@@ -23,7 +24,11 @@ class Draw(NamedTuple):
 
 
 def draw(
-    logits_BV: Float[Tensor, "B V"], uniform_B: Float[Tensor, " B"], *, spec: SamplingSpec
+    logits_BV: Float[Tensor, "B V"],
+    uniform_B: Float[Tensor, " B"],
+    *,
+    spec: SamplingSpec,
+    kernel: Kernel | None = None,
 ) -> Draw:
     """Inverse-CDF sample in vocabulary order; ``temperature`` 0 takes the argmax.
 
@@ -33,17 +38,22 @@ def draw(
 
     Args:
         uniform_B: one number in (0, 1) a row, float64.
+        kernel: what sums a small vocabulary on a CPU; the same draw, to the bit, without it.
     """
     if logits_BV.numel() <= _CACHED_NUMBERS or logits_BV.device.type != "cpu":
-        return _draw(logits_BV, uniform_B, spec=spec)
+        return _draw(logits_BV, uniform_B, spec=spec, kernel=kernel)
     rows = max(1, _CACHED_NUMBERS // logits_BV.shape[1])
     parts = zip(logits_BV.split(rows), uniform_B.split(rows), strict=True)
-    draws = [_draw(logits, uniform, spec=spec) for logits, uniform in parts]
+    draws = [_draw(logits, uniform, spec=spec, kernel=kernel) for logits, uniform in parts]
     return Draw(*map(torch.cat, zip(*draws, strict=True)))
 
 
 def _draw(
-    logits_BV: Float[Tensor, "B V"], uniform_B: Float[Tensor, " B"], *, spec: SamplingSpec
+    logits_BV: Float[Tensor, "B V"],
+    uniform_B: Float[Tensor, " B"],
+    *,
+    spec: SamplingSpec,
+    kernel: Kernel | None,
 ) -> Draw:
     """As :func:`draw`, of rows that fit into a processor's cache together."""
     logits_BV = logits_BV.float()
@@ -58,6 +68,8 @@ def _draw(
     else:
         truncated = spec.top_k > 0 or spec.top_p < 1.0
         kept_BV = truncate(p_BV, top_k=spec.top_k, top_p=spec.top_p) if truncated else p_BV
+        if kernel is not None and p_BV.shape[1] <= _BLOCK_TOKENS:
+            return Draw(*kernel.choose(kept_BV, logp_BV, uniform_B), entropy_B)
         token_B1 = first_beyond(kept_BV, uniform_B.unsqueeze(-1))
         # logits that are not numbers lead past the end, where a GPU would stop for good
         token_B1 = token_B1.clamp_(max=logits_BV.shape[-1] - 1)

@@ -9,11 +9,20 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#define THREAD omp_get_thread_num()
+#else
+#define THREAD 0
+#endif
 
 #define PAGE 16   /* positions of a page, as in pages.py */
 #define CHUNK 256 /* positions whose scores are held at once */
 #define WIDEST 256 /* largest dim, as in kernel.py */
 #define TOGETHER 8 /* query heads that read a chunk of keys one after the other */
+#define PANEL 32   /* columns of a matrix that are multiplied at once, as in panels.py */
+#define TILE 8     /* rows of the other factor beside them */
+#define BLOCK 64   /* rows that take a whole step one after the other, as in panels.py */
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float lanes __attribute__((vector_size(4 * PAGE), aligned(4), may_alias));
@@ -45,16 +54,23 @@ INLINE float inverse_rms(const float *x, int n, float eps)
     return 1.0f / sqrtf(sum / n + eps);
 }
 
+static void rms_row(const float *x, float *out, int n, float eps)
+{
+    float scale = inverse_rms(x, n, eps);
+    for (int i = 0; i < n; i++) out[i] = x[i] * scale;
+}
+
 /* out = x / sqrt(mean(x^2) + eps), row by row */
 void rms(const float *x, float *out, int rows, int n, float eps, int threads)
 {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int row = 0; row < rows; row++) {
-        const float *from = x + (int64_t)row * n;
-        float *to = out + (int64_t)row * n;
-        float scale = inverse_rms(from, n, eps);
-        for (int i = 0; i < n; i++) to[i] = from[i] * scale;
-    }
+    for (int row = 0; row < rows; row++)
+        rms_row(x + (int64_t)row * n, out + (int64_t)row * n, n, eps);
+}
+
+static void swiglu_row(const float *gate, const float *up, float *out, int n)
+{
+    for (int i = 0; i < n; i++) out[i] = gate[i] / (1.0f + exp_of(-gate[i])) * up[i];
 }
 
 /* out = silu(gate) * up, where a row is n gates and then n ups */
@@ -62,9 +78,8 @@ void swiglu(const float *gate_up, float *out, int rows, int n, int threads)
 {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int row = 0; row < rows; row++) {
-        const float *gate = gate_up + (int64_t)row * 2 * n, *up = gate + n;
-        float *to = out + (int64_t)row * n;
-        for (int i = 0; i < n; i++) to[i] = gate[i] / (1.0f + exp_of(-gate[i])) * up[i];
+        const float *gate = gate_up + (int64_t)row * 2 * n;
+        swiglu_row(gate, gate + n, out + (int64_t)row * n, n);
     }
 }
 
@@ -82,15 +97,28 @@ INLINE void turn(float *head, const float *gain, const float *rotation, int dim,
     }
 }
 
+/* Scores of `pages` pages, whose sums do not wait for one another. */
+INLINE void page_scores(const float *q, const float *key, float *score, int pages, int64_t stride,
+                        int dim)
+{
+    lanes sum[4];
+    for (int p = 0; p < pages; p++) sum[p] = (lanes){0};
+    for (int d = 0; d < dim; d++)
+        for (int p = 0; p < pages; p++)
+            sum[p] += q[d] * *(const lanes *)(key + p * stride + d * PAGE);
+    for (int p = 0; p < pages; p++) *(lanes *)(score + p * PAGE) = sum[p];
+}
+
 /* Scores of the pages' positions, and the largest of the first `count`. */
 INLINE float scores_of(const float *q, const float *key, float *score, int count, int64_t stride,
                        int dim)
 {
-    for (int first = 0; first < count; first += PAGE, key += stride) {
-        lanes sum = {0};
-        for (int d = 0; d < dim; d++) sum += q[d] * *(const lanes *)(key + d * PAGE);
-        *(lanes *)(score + first) = sum;
-    }
+    int page = 0, pages = (count + PAGE - 1) / PAGE;
+    for (; page + 4 <= pages; page += 4)
+        page_scores(q, key + page * stride, score + page * PAGE, 4, stride, dim);
+    for (; page + 2 <= pages; page += 2)
+        page_scores(q, key + page * stride, score + page * PAGE, 2, stride, dim);
+    if (page < pages) page_scores(q, key + page * stride, score + page * PAGE, 1, stride, dim);
     float top = -INFINITY;
 #pragma omp simd reduction(max : top)
     for (int w = 0; w < count; w++) top = score[w] > top ? score[w] : top;
@@ -182,23 +210,146 @@ INLINE void one_row(float *qkv, const float *gain, const float *rotation, int64_
     }
 }
 
+static void attend_row(float *qkv, const float *gain, const float *rotation, int64_t position,
+                       float *cache, float *out, int heads, int kv_heads, int dim, float eps)
+{
+#define ROW(D) one_row(qkv, gain, rotation, position, cache, out, heads, kv_heads, D, eps)
+    if (dim == 24) ROW(24); /* a constant lets the compiler unroll: the lab's models, then */
+    else if (dim == 32) ROW(32);
+    else if (dim == 64) ROW(64); /* the sizes that most models have */
+    else if (dim == 128) ROW(128);
+    else ROW(dim);
+#undef ROW
+}
+
 /* Norms, rotates and stores one token a row, then attends to all its positions up to this one.
  * `pages` is those of a row's cache; `gain` may be null. */
 void attend(float *qkv, const float *gain, const float *rotation, const int64_t *position,
             float *cache, float *out, int rows, int heads, int kv_heads, int pages, int dim,
             float eps, int threads)
 {
-    int width = (heads + 2 * kv_heads) * dim;
+    int64_t width = (heads + 2 * kv_heads) * dim, size = (int64_t)pages * kv_heads * 2 * PAGE * dim;
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic, 4)
-    for (int row = 0; row < rows; row++) {
-        float *in = qkv + (int64_t)row * width, *to = out + (int64_t)row * heads * dim;
-        float *own = cache + (int64_t)row * pages * kv_heads * 2 * PAGE * dim;
-#define ROW(D) one_row(in, gain, rotation, position[row], own, to, heads, kv_heads, D, eps)
-        if (dim == 24) ROW(24); /* a constant lets the compiler unroll: the lab's models, then */
-        else if (dim == 32) ROW(32);
-        else if (dim == 64) ROW(64); /* the sizes that most models have */
-        else if (dim == 128) ROW(128);
-        else ROW(dim);
-#undef ROW
+    for (int row = 0; row < rows; row++)
+        attend_row(qkv + row * width, gain, rotation, position[row], cache + row * size,
+                   out + (int64_t)row * heads * dim, heads, kv_heads, dim, eps);
+}
+
+/* The first token up to which the sum of p exceeds a share of all, or the last, and its `logp`. */
+void choose(const float *p, const float *logp, const double *share, int64_t *token, float *chosen,
+            int rows, int cells)
+{
+    for (int row = 0; row < rows; row++, p += cells, logp += cells) {
+        double all = 0.0, sum = p[0];
+        for (int i = 0; i < cells; i++) all += p[i];
+        int at = 0;
+        while (!(sum > share[row] * all) && at < cells - 1) sum += p[++at];
+        token[row] = at;
+        chosen[row] = logp[at];
+    }
+}
+
+/* rows x PANEL products, or fewer columns: out (+)= x @ panel. Of `depth` inputs each, sums are made
+ * one input after the other. */
+INLINE void tile(const float *x, const float *panel, float *out, int inputs, int outputs,
+                 int columns, int depth, int add, int rows)
+{
+    for (int first = 0; first < inputs; first += depth) {
+        int last = inputs - first < depth ? inputs : first + depth;
+        lanes sum[TILE][2];
+        for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = (lanes){0};
+        for (int k = first; k < last; k++) {
+            const lanes *weight = (const lanes *)(panel + (int64_t)k * PANEL);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++) {
+                sum[r][0] += x[(int64_t)r * inputs + k] * weight[0];
+                sum[r][1] += x[(int64_t)r * inputs + k] * weight[1];
+            }
+        }
+        for (int r = 0; r < rows; r++) {
+            float whole[PANEL], *to = out + (int64_t)r * outputs;
+            memcpy(whole, sum[r], sizeof whole);
+            for (int c = 0; c < columns; c++) to[c] = add || first ? to[c] + whole[c] : whole[c];
+        }
+    }
+}
+
+/* out = x @ weight, or out += x @ weight; `weight` is panels of PANEL outputs, input by input. */
+void product(const float *x, const float *weight, float *out, int rows, int inputs, int outputs,
+             int depth, int add)
+{
+    for (int column = 0; column < outputs; column += PANEL, weight += (int64_t)inputs * PANEL) {
+        int columns = outputs - column < PANEL ? outputs - column : PANEL;
+        for (int row = 0; row < rows; row += TILE) {
+            const float *from = x + (int64_t)row * inputs;
+            float *to = out + (int64_t)row * outputs + column;
+#define OF(R) case R: tile(from, weight, to, inputs, outputs, columns, depth, add, R); break
+            switch (rows - row < TILE ? rows - row : TILE) { OF(1); OF(2); OF(3); OF(4); OF(5);
+                OF(6); OF(7); OF(8); }
+#undef OF
+        }
+    }
+}
+
+/* What stays from step to step: matrices in panels; `bias` and `gain` may be null. `depth` is of the
+ * products in their order, the output matrix last. */
+typedef struct {
+    const float *embedding, *rotation, *norm, *head;
+    const struct { const float *qkv, *bias, *gain, *out, *gate_up, *down; } *layers;
+    int count, heads, kv_heads, dim, hidden, ffn, vocabulary, depth[5];
+    float eps;
+} model;
+
+/* One token of up to BLOCK rows through all layers; `layer` is the numbers of a layer's cache and
+ * `size` those of a row in it. */
+static void block(const model *m, const int64_t *token, const int64_t *position, float *cache,
+                  int64_t layer, int64_t size, float *spare, float *logits, int rows)
+{
+    int hidden = m->hidden, ffn = m->ffn, mixed_size = m->heads * m->dim;
+    int width = (m->heads + 2 * m->kv_heads) * m->dim;
+    float *x = spare, *normed = x + BLOCK * hidden, *mixed = normed + BLOCK * hidden;
+    float *inner = mixed + BLOCK * mixed_size, *wide = inner + BLOCK * ffn;
+#define EACH for (int row = 0; row < rows; row++)
+    EACH memcpy(x + row * hidden, m->embedding + token[row] * hidden, sizeof(float) * hidden);
+    for (int l = 0; l < m->count; l++, cache += layer) {
+        EACH rms_row(x + row * hidden, normed + row * hidden, hidden, m->eps);
+        const float *bias = m->layers[l].bias;
+        if (bias) EACH memcpy(wide + row * width, bias, sizeof(float) * width);
+        product(normed, m->layers[l].qkv, wide, rows, hidden, width, m->depth[0], bias != 0);
+        EACH attend_row(wide + row * width, m->layers[l].gain, m->rotation, position[row],
+                        cache + row * size, mixed + row * mixed_size, m->heads, m->kv_heads,
+                        m->dim, m->eps);
+        product(mixed, m->layers[l].out, x, rows, mixed_size, hidden, m->depth[1], 1);
+        EACH rms_row(x + row * hidden, normed + row * hidden, hidden, m->eps);
+        product(normed, m->layers[l].gate_up, wide, rows, hidden, 2 * ffn, m->depth[2], 0);
+        EACH swiglu_row(wide + row * 2 * ffn, wide + row * 2 * ffn + ffn, inner + row * ffn, ffn);
+        product(inner, m->layers[l].down, x, rows, ffn, hidden, m->depth[3], 1);
+    }
+    EACH
+    {
+        rms_row(x + row * hidden, normed + row * hidden, hidden, m->eps);
+        for (int i = 0; i < hidden; i++) normed[row * hidden + i] *= m->norm[i];
+    }
+#undef EACH
+    product(normed, m->head, logits, rows, hidden, m->vocabulary, m->depth[4], 0);
+}
+
+/* A whole step, block by block: what a block reads and writes between its layers stays near. Every
+ * other step goes backwards, so that it begins with the keys and values that the last one ended
+ * with. `all_rows` and `pages` are those of the cache; `spare` has `spare_size` numbers a thread. */
+void step(const model *m, const int64_t *token, const int64_t *position, float *cache,
+          int64_t all_rows, int pages, float *spare, int64_t spare_size, float *logits, int rows,
+          int threads)
+{
+    int some = threads == 1 ? BLOCK : (rows + 4 * threads - 1) / (4 * threads);
+    some = some > BLOCK ? BLOCK : some < TILE ? TILE : some;
+    int blocks = (rows + some - 1) / some, back = position[0] & 1;
+    int64_t size = (int64_t)pages * m->kv_heads * 2 * PAGE * m->dim;
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic, 1)
+    for (int b = 0; b < blocks; b++) {
+        int first = (back ? blocks - 1 - b : b) * some, left = rows - first;
+        block(m, token + first, position + first, cache + first * size, all_rows * size, size,
+              spare + THREAD * spare_size, logits + (int64_t)first * m->vocabulary,
+              left < some ? left : some);
     }
 }

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Complex64, Float, Int64
@@ -29,7 +30,7 @@ _THREADS = ("-fopenmp", "-fopenmp-simd")
 _COMPILE_S = 20
 # Numbers below which a second thread costs more than it saves.
 _WORTH_A_THREAD = 32_768
-_POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
+_POINTER, _INT, _LONG, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
 
 
 class Kernel:
@@ -40,8 +41,20 @@ class Kernel:
         self._rms.argtypes = [_POINTER] * 2 + [_INT] * 2 + [_FLOAT, _INT]
         self._swiglu.argtypes = [_POINTER] * 2 + [_INT] * 3
         self._attend.argtypes = [_POINTER] * 6 + [_INT] * 5 + [_FLOAT, _INT]
-        for function in (self._rms, self._swiglu, self._attend):
-            function.restype = None
+        self._product, self._step, self._choose = library.product, library.step, library.choose
+        self._product.argtypes = [_POINTER] * 3 + [_INT] * 5
+        spare: list[Any] = [_LONG, _INT, _POINTER, _LONG]
+        self._step.argtypes = [_POINTER] * 4 + spare + [_POINTER] + [_INT] * 2
+        self._choose.argtypes = [_POINTER] * 5 + [_INT] * 2
+        for each in (
+            self._rms,
+            self._swiglu,
+            self._attend,
+            self._product,
+            self._step,
+            self._choose,
+        ):
+            each.restype = None
 
     def rms(self, x_BE: Float[Tensor, "B E"], out_BE: Float[Tensor, "B E"], *, eps: float) -> None:
         """``x / sqrt(mean(x**2) + eps)``, row by row."""
@@ -86,6 +99,66 @@ class Kernel:
             dim,
             eps,
             torch.get_num_threads() if rows > 1 else 1,
+        )
+
+    def choose(
+        self,
+        p_BV: Float[Tensor, "B V"],
+        logp_BV: Float[Tensor, "B V"],
+        share_B: Float[Tensor, " B"],
+    ) -> tuple[Int64[Tensor, " B"], Float[Tensor, " B"]]:
+        """``first_beyond``, or the last token where there is none, and its log-probability.
+
+        Args:
+            share_B: float64.
+        """
+        rows, cells = p_BV.shape
+        token_B, chosen_B = torch.empty(rows, dtype=torch.int64), p_BV.new_empty(rows)
+        share_B = share_B.contiguous()
+        arrays = (p_BV, logp_BV, share_B, token_B, chosen_B)
+        self._choose(*(x.data_ptr() for x in arrays), rows, cells)
+        return token_B, chosen_B
+
+    def product(
+        self,
+        x_BE: Float[Tensor, "B E"],
+        panels: Float[Tensor, "panels E PANEL"],
+        out_BM: Float[Tensor, "B M"],
+        *,
+        depth: int,
+        add: bool,
+    ) -> None:
+        """``x @ weight.T``, or that added to what ``out`` holds, from ``in_panels(weight)``.
+
+        Args:
+            depth: inputs of one sum, which begins anew after each so many.
+        """
+        sizes = (*x_BE.shape, out_BM.shape[1], depth, add)
+        self._product(x_BE.data_ptr(), panels.data_ptr(), out_BM.data_ptr(), *sizes)
+
+    def step(
+        self,
+        model: Any,
+        token_B: Int64[Tensor, " B"],
+        position_B: Int64[Tensor, " B"],
+        pages: Float[Tensor, "L C N K 2 PD"],
+        spare: Float[Tensor, "threads size"],
+        logits_BV: Float[Tensor, "B V"],
+    ) -> None:
+        """A whole decode step of a :class:`PanelModel`, whose record ``model`` points to."""
+        rows, threads = len(token_B), torch.get_num_threads()
+        self._step(
+            model,
+            token_B.data_ptr(),
+            position_B.data_ptr(),
+            pages.data_ptr(),
+            pages.shape[1],
+            pages.shape[2],
+            spare.data_ptr(),
+            spare.shape[1],
+            logits_BV.data_ptr(),
+            rows,
+            threads if rows > 1 else 1,
         )
 
 

@@ -25,6 +25,11 @@ class PagedCache:
         """Positions of a row."""
         return int(self._pages.shape[2]) * PAGE
 
+    @property
+    def whole(self) -> Float[Tensor, "L B N K 2 PD"]:
+        """All layers' pages; stale once the cache has been widened."""
+        return self._pages
+
     def layers(self) -> list[Float[Tensor, "B N K 2 PD"]]:
         """Each layer's pages; stale once the cache has been widened."""
         return list(self._pages)

@@ -205,9 +205,9 @@ class _SamplingRun:
         self._prompts = _Prompts(decoder, jobs)
         keys = row_keys(spec.seed, [j.problem_id for j in jobs], [j.sample for j in jobs])
         self._key_J = keys.to(decoder.device)
-        stop_V = torch.zeros(decoder.vocab, dtype=torch.bool)
+        stop_V = np.zeros(decoder.vocab, dtype=np.bool_)
         stop_V[[i for i in stop_ids if i < decoder.vocab]] = True
-        self._stop_V, self._host_stop_V = stop_V.to(decoder.device), stop_V.numpy()
+        self._stop_V = stop_V
         on_cpu = decoder.device.type == "cpu"
         # asking a GPU whether a row has ended makes it wait; splitting its batch gains nothing,
         # nor does it where the kernel reads each row only as far as it goes
@@ -237,7 +237,7 @@ class _SamplingRun:
         for slot in self._slots_N[self._slots_N["dead"]]:
             page, tokens = int(slot["page"]), int(slot["count"])
             token_T = self._token_GT[page, :tokens]
-            stops = np.flatnonzero(self._host_stop_V[token_T])
+            stops = np.flatnonzero(self._stop_V[token_T])
             tokens = int(stops[0]) + 1 if len(stops) else tokens
             logprob_T, entropy_T = self._logprob_GT[page, :tokens], self._entropy_GT[page, :tokens]
             self._finish(
@@ -308,16 +308,20 @@ class _SamplingRun:
         uniform_SN = uniforms(
             self._key_J[torch.from_numpy(slots["job"].copy()).to(device)], counts_SN
         )
-        ended_N = torch.from_numpy(slots["dead"].copy()).to(device)
+        ended_N = slots["dead"].copy()
         draws = []
         for step in range(steps):
-            draws.append(draw(next_logits(token_N), uniform_SN[step], spec=self._spec))
+            logits_NV = next_logits(token_N)
+            draws.append(
+                draw(logits_NV, uniform_SN[step], spec=self._spec, kernel=self._decoder.kernel)
+            )
             token_N = draws[-1].token_B
             position_N += 1
-            ended_N |= self._stop_V[token_N]
-            looks = (step + 1) % self._check_every == 0
-            if looks and int(ended_N.count_nonzero()) >= self._allowed_dead():
-                break
+            if (step + 1) % self._check_every == 0:
+                token_SN = torch.stack([d.token_B for d in draws[-self._check_every :]])
+                ended_N |= self._stop_V[token_SN.cpu().numpy()].any(axis=0)
+                if np.count_nonzero(ended_N) >= self._allowed_dead():
+                    break
         self._record(draws)
 
     def _stepper(
@@ -363,5 +367,5 @@ class _SamplingRun:
         self._entropy_GT[page_N1, column_NS] = entropy_SN.T
         slots["count"] += len(draws)
         slots["token"] = token_SN[-1]
-        slots["dead"] |= self._host_stop_V[token_SN].any(axis=0)
+        slots["dead"] |= self._stop_V[token_SN].any(axis=0)
         slots["dead"] |= slots["count"] >= self._spec.cap_tokens
