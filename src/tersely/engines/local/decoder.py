@@ -150,7 +150,7 @@ class Decoder:
         layers, heads, dim = len(self._layers), self.kv_heads, self.head_dim
         shape = (layers, 2, rows, heads, width, dim)
         if self._kernel is not None:
-            return PagedCache(torch.zeros(layers, rows, -(-width // PAGE), heads, 2, PAGE * dim))
+            return PagedCache(torch.zeros(layers, rows, heads, 2, -(-width // PAGE), PAGE * dim))
         return KVCache(torch.zeros(shape, dtype=self.dtype, device=self.device))
 
     def prefill(self, ids_GT: Int64[Tensor, "G T"]) -> Prefill:

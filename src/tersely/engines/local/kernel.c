@@ -1,10 +1,10 @@
 /* What a decode step does between its matrix products, on float32 in memory order.
  *
- * A row's cache is a run of pages of PAGE positions. A page holds, for each key-value head, its
- * keys turned to [dim][PAGE], so that one vector holds the scores of a page, then its values as
- * [PAGE][dim]. `qkv` is a row's query, key and value heads, one after the other; `rotation` holds
- * a position's (cos, sin) pairs. Every sum is over one row, so what a row gets does not depend on
- * the rows beside it. */
+ * A row's cache holds, for each key-value head, its keys and then its values, in pages of PAGE
+ * positions one after the other, as memory is read fastest. Keys of a page are turned to
+ * [dim][PAGE], so that one vector holds its scores; values are [PAGE][dim]. `qkv` is a row's query,
+ * key and value heads, one after the other; `rotation` holds a position's (cos, sin) pairs. Every
+ * sum is over one row, so what a row gets does not depend on the rows beside it. */
 
 #include <math.h>
 #include <stdint.h>
@@ -83,10 +83,9 @@ INLINE void turn(float *head, const float *gain, const float *rotation, int dim,
 }
 
 /* Scores of the pages' positions, and the largest of the first `count`. */
-INLINE float scores_of(const float *q, const float *key, float *score, int count, int64_t stride,
-                       int dim)
+INLINE float scores_of(const float *q, const float *key, float *score, int count, int dim)
 {
-    for (int first = 0; first < count; first += PAGE, key += stride) {
+    for (int first = 0; first < count; first += PAGE, key += PAGE * dim) {
         lanes sum = {0};
         for (int d = 0; d < dim; d++) sum += q[d] * *(const lanes *)(key + d * PAGE);
         *(lanes *)(score + first) = sum;
@@ -98,16 +97,14 @@ INLINE float scores_of(const float *q, const float *key, float *score, int count
 }
 
 /* sum += score @ value, four positions at a time; scores beyond `count` are 0. */
-INLINE void mix(const float *score, const float *value, float *sum, int count, int64_t stride,
-                int dim)
+INLINE void mix(const float *score, const float *value, float *sum, int count, int dim)
 {
-    for (int first = 0; first < count; first += PAGE, value += stride)
-        for (int w = 0; w < PAGE && first + w < count; w += 4) {
-            const float *v = value + w * dim, *s = score + first + w;
-            for (int d = 0; d < dim; d++)
-                sum[d] += s[0] * v[d] + s[1] * v[d + dim] + s[2] * v[d + 2 * dim] +
-                          s[3] * v[d + 3 * dim];
-        }
+    for (int w = 0; w < count; w += 4) {
+        const float *v = value + w * dim, *s = score + w;
+        for (int d = 0; d < dim; d++)
+            sum[d] += s[0] * v[d] + s[1] * v[d + dim] + s[2] * v[d + 2 * dim] +
+                      s[3] * v[d + 3 * dim];
+    }
 }
 
 /* A head's softmax(q @ keys) @ values so far: the weighted values, the weights, the largest score. */
@@ -117,10 +114,10 @@ typedef struct {
 
 /* Takes `count` more positions into it. */
 INLINE void take(attended *so_far, const float *q, const float *key, const float *value, int count,
-                 int64_t stride, int dim)
+                 int dim)
 {
     float score[CHUNK], *sum = so_far->sum, mass = 0.0f;
-    float peak = scores_of(q, key, score, count, stride, dim), top = so_far->top;
+    float peak = scores_of(q, key, score, count, dim), top = so_far->top;
     peak = peak > top ? peak : top;
 #pragma omp simd reduction(+ : mass)
     for (int w = 0; w < count; w++) {
@@ -135,13 +132,13 @@ INLINE void take(attended *so_far, const float *q, const float *key, const float
     }
     so_far->total += mass;
     so_far->top = peak;
-    mix(score, value, sum, count, stride, dim);
+    mix(score, value, sum, count, dim);
 }
 
 /* out = softmax(q @ keys) @ values over `count` positions for heads of one group, a chunk at a time,
  * which stays in the processor's cache for all of them */
 INLINE void some_heads(const float *q, const float *key, const float *value, float *out, int heads,
-                       int count, int64_t stride, int dim)
+                       int count, int dim)
 {
     attended so_far[TOGETHER];
     for (int h = 0; h < heads; h++) {
@@ -150,40 +147,39 @@ INLINE void some_heads(const float *q, const float *key, const float *value, flo
     }
     for (int first = 0; first < count; first += CHUNK) {
         int here = count - first < CHUNK ? count - first : CHUNK;
-        int64_t at = first / PAGE * stride;
+        int64_t at = (int64_t)first * dim;
         for (int h = 0; h < heads; h++)
-            take(so_far + h, q + h * dim, key + at, value + at, here, stride, dim);
+            take(so_far + h, q + h * dim, key + at, value + at, here, dim);
     }
     for (int h = 0; h < heads; h++)
         for (int d = 0; d < dim; d++) out[h * dim + d] = so_far[h].sum[d] / so_far[h].total;
 }
 
 INLINE void one_row(float *qkv, const float *gain, const float *rotation, int64_t position,
-                    float *cache, float *out, int heads, int kv_heads, int dim, float eps)
+                    float *cache, float *out, int heads, int kv_heads, int pages, int dim,
+                    float eps)
 {
-    int group = heads / kv_heads, half = PAGE * dim;
-    int64_t stride = (int64_t)kv_heads * 2 * half;
+    int group = heads / kv_heads, place = position % PAGE;
+    int64_t half = (int64_t)pages * PAGE * dim, page = (position - place) * dim;
     for (int h = 0; h < heads + kv_heads; h++)
         turn(qkv + h * dim, gain ? gain + h * dim : 0, rotation + position * dim, dim, eps);
     for (int k = 0; k < kv_heads; k++) {
         const float *new_key = qkv + (heads + k) * dim, *new_value = new_key + kv_heads * dim;
         float *keys = cache + k * 2 * half, *values = keys + half;
-        float *page = keys + position / PAGE * stride;
-        int place = position % PAGE;
-        for (int d = 0; d < dim; d++) page[d * PAGE + place] = new_key[d];
-        memcpy(page + half + place * dim, new_value, sizeof(float) * dim);
+        float *put = values + position * dim;
+        for (int d = 0; d < dim; d++) keys[page + d * PAGE + place] = new_key[d];
+        memcpy(put, new_value, sizeof(float) * dim);
         /* mix reads four at a time, and what an earlier row left here may be no number */
-        if (place % 4 == 0) memset(page + half + (place + 1) * dim, 0, sizeof(float) * 3 * dim);
+        if (place % 4 == 0) memset(put + dim, 0, sizeof(float) * 3 * dim);
         for (int h = k * group; h < (k + 1) * group; h += TOGETHER) {
             int some = (k + 1) * group - h < TOGETHER ? (k + 1) * group - h : TOGETHER;
-            some_heads(qkv + h * dim, keys, values, out + h * dim, some, (int)position + 1, stride,
-                       dim);
+            some_heads(qkv + h * dim, keys, values, out + h * dim, some, (int)position + 1, dim);
         }
     }
 }
 
 /* Norms, rotates and stores one token a row, then attends to all its positions up to this one.
- * `pages` is those of a row's cache; `gain` may be null. */
+ * `pages` is how many of them a head's keys have; `gain` may be null. */
 void attend(float *qkv, const float *gain, const float *rotation, const int64_t *position,
             float *cache, float *out, int rows, int heads, int kv_heads, int pages, int dim,
             float eps, int threads)
@@ -193,7 +189,7 @@ void attend(float *qkv, const float *gain, const float *rotation, const int64_t 
     for (int row = 0; row < rows; row++) {
         float *in = qkv + (int64_t)row * width, *to = out + (int64_t)row * heads * dim;
         float *own = cache + (int64_t)row * pages * kv_heads * 2 * PAGE * dim;
-#define ROW(D) one_row(in, gain, rotation, position[row], own, to, heads, kv_heads, D, eps)
+#define ROW(D) one_row(in, gain, rotation, position[row], own, to, heads, kv_heads, pages, D, eps)
         if (dim == 24) ROW(24); /* a constant lets the compiler unroll: the lab's models, then */
         else if (dim == 32) ROW(32);
         else if (dim == 64) ROW(64); /* the sizes that most models have */
