@@ -13,7 +13,8 @@
 #define PAGE 16   /* positions of a page, as in pages.py */
 #define CHUNK 256 /* positions whose scores are held at once */
 #define WIDEST 256 /* largest dim, as in kernel.py */
-#define TOGETHER 8 /* query heads that read a chunk of keys one after the other */
+#define TOGETHER 8 /* query heads that share a chunk of keys */
+#define AT_ONCE 4 /* those of them that share each key */
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float lanes __attribute__((vector_size(4 * PAGE), aligned(4), may_alias));
@@ -82,42 +83,30 @@ INLINE void turn(float *head, const float *gain, const float *rotation, int dim,
     }
 }
 
-/* Scores of the pages' positions, and the largest of the first `count`. */
-INLINE float scores_of(const float *q, const float *key, float *score, int count, int dim)
-{
-    for (int first = 0; first < count; first += PAGE, key += PAGE * dim) {
-        lanes sum = {0};
-        for (int d = 0; d < dim; d++) sum += q[d] * *(const lanes *)(key + d * PAGE);
-        *(lanes *)(score + first) = sum;
-    }
-    float top = -INFINITY;
-#pragma omp simd reduction(max : top)
-    for (int w = 0; w < count; w++) top = score[w] > top ? score[w] : top;
-    return top;
-}
-
-/* sum += score @ value, four positions at a time; scores beyond `count` are 0. */
-INLINE void mix(const float *score, const float *value, float *sum, int count, int dim)
-{
-    for (int w = 0; w < count; w += 4) {
-        const float *v = value + w * dim, *s = score + w;
-        for (int d = 0; d < dim; d++)
-            sum[d] += s[0] * v[d] + s[1] * v[d + dim] + s[2] * v[d + 2 * dim] +
-                      s[3] * v[d + 3 * dim];
-    }
-}
-
 /* A head's softmax(q @ keys) @ values so far: the weighted values, the weights, the largest score. */
 typedef struct {
     float sum[WIDEST], total, top;
 } attended;
 
-/* Takes `count` more positions into it. */
-INLINE void take(attended *so_far, const float *q, const float *key, const float *value, int count,
-                 int dim)
+/* Scores of the pages' positions for some heads; each key is read once for all of them. */
+INLINE void scores_of(const float *q, const float *key, float (*score)[CHUNK], int heads, int count,
+                      int dim)
 {
-    float score[CHUNK], *sum = so_far->sum, mass = 0.0f;
-    float peak = scores_of(q, key, score, count, dim), top = so_far->top;
+    for (int first = 0; first < count; first += PAGE, key += PAGE * dim) {
+        lanes sum[AT_ONCE] = {0};
+        for (int d = 0; d < dim; d++)
+            for (int h = 0; h < heads; h++)
+                sum[h] += q[h * dim + d] * *(const lanes *)(key + d * PAGE);
+        for (int h = 0; h < heads; h++) *(lanes *)(score[h] + first) = sum[h];
+    }
+}
+
+/* Turns the scores of `count` more positions into weights, and those beyond them in a page into 0. */
+static __attribute__((noinline)) void weigh(attended *so_far, float *score, int count, int dim)
+{
+    float mass = 0.0f, top = so_far->top, peak = -INFINITY;
+#pragma omp simd reduction(max : peak)
+    for (int w = 0; w < count; w++) peak = score[w] > peak ? score[w] : peak;
     peak = peak > top ? peak : top;
 #pragma omp simd reduction(+ : mass)
     for (int w = 0; w < count; w++) {
@@ -127,12 +116,35 @@ INLINE void take(attended *so_far, const float *q, const float *key, const float
     for (int w = count; w % PAGE; w++) score[w] = 0.0f;
     if (top > -INFINITY) {
         float shrink = exp_of(top - peak);
-        for (int d = 0; d < dim; d++) sum[d] *= shrink;
-        so_far->total *= shrink;
+        for (int d = 0; d < dim; d++) so_far->sum[d] *= shrink;
+        mass = so_far->total * shrink + mass;
     }
-    so_far->total += mass;
+    so_far->total = mass;
     so_far->top = peak;
-    mix(score, value, sum, count, dim);
+}
+
+/* sum += weight @ value, four positions at a time; weights beyond `count` are 0. */
+INLINE void mix(attended *so_far, float (*weight)[CHUNK], const float *value, int heads, int count,
+                int dim)
+{
+    for (int w = 0; w < count; w += 4, value += 4 * dim)
+        for (int h = 0; h < heads; h++) {
+            const float *v = value, *s = weight[h] + w;
+            float *sum = so_far[h].sum;
+            for (int d = 0; d < dim; d++)
+                sum[d] += s[0] * v[d] + s[1] * v[d + dim] + s[2] * v[d + 2 * dim] +
+                          s[3] * v[d + 3 * dim];
+        }
+}
+
+/* Takes `count` more positions into those of some heads. */
+INLINE void take(attended *so_far, const float *q, const float *key, const float *value, int heads,
+                 int count, int dim)
+{
+    float score[AT_ONCE][CHUNK];
+    scores_of(q, key, score, heads, count, dim);
+    for (int h = 0; h < heads; h++) weigh(so_far + h, score[h], count, dim);
+    mix(so_far, score, value, heads, count, dim);
 }
 
 /* out = softmax(q @ keys) @ values over `count` positions for heads of one group, a chunk at a time,
@@ -148,8 +160,15 @@ INLINE void some_heads(const float *q, const float *key, const float *value, flo
     for (int first = 0; first < count; first += CHUNK) {
         int here = count - first < CHUNK ? count - first : CHUNK;
         int64_t at = (int64_t)first * dim;
-        for (int h = 0; h < heads; h++)
-            take(so_far + h, q + h * dim, key + at, value + at, here, dim);
+#define TAKE(N) take(so_far + h, q + h * dim, key + at, value + at, N, here, dim)
+        for (int h = 0; h < heads; h += AT_ONCE)
+            switch (heads - h) { /* constants keep the sums in registers */
+            case 1: TAKE(1); break;
+            case 2: TAKE(2); break;
+            case 3: TAKE(3); break;
+            default: TAKE(AT_ONCE);
+            }
+#undef TAKE
     }
     for (int h = 0; h < heads; h++)
         for (int d = 0; d < dim; d++) out[h * dim + d] = so_far[h].sum[d] / so_far[h].total;
