@@ -5,6 +5,9 @@ Axes: L layers, B rows, K key-value heads, N pages of ``PAGE`` positions, D head
 page of one head: its keys turned to (D, PAGE), or its values as (PAGE, D).
 """
 
+import contextlib
+import math
+import mmap
 from collections.abc import Sequence
 
 import torch
@@ -46,9 +49,30 @@ class PagedCache:
 
     def widen(self, width: int) -> None:
         """Makes room for at least ``width`` positions."""
-        more = _pages_of(width) - self._pages.shape[4]
-        if more > 0:
-            self._pages = torch.nn.functional.pad(self._pages, (0, 0, 0, more))
+        *before, present, size = self._pages.shape
+        if (wanted := _pages_of(width)) > present:
+            wider = zero_pages((*before, wanted, size))
+            wider[..., :present, :] = self._pages
+            self._pages = wider
+
+
+def zero_pages(shape: Sequence[int]) -> Float[Tensor, "..."]:
+    """Zeros in memory of their own, which Linux is asked to hold in huge pages: one core reads
+    them up to twice as fast.
+
+    Raises:
+        MemoryError: there is no room.
+    """
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.zeros(shape)
+    try:
+        own = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        memory = mmap.mmap(-1, 4 * math.prod(shape), flags=own)
+    except OSError as error:
+        raise MemoryError(str(error)) from error
+    with contextlib.suppress(OSError):  # a system may have none
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.float32).view(*shape)
 
 
 def _pages_of(positions: int) -> int:
