@@ -80,7 +80,7 @@ def test_attention_is_the_naive_one_in_double_precision(kernel, dim, kv_heads, g
     lengths = [0, 1, 14, 15, 16, 17, 100, 254, 255, 256, 257, 530]
     rows, queries = len(lengths), kv_heads * group
     kv = torch.randn(rows, 1, 2, kv_heads, 532, dim)
-    cache = PagedCache(torch.zeros(1, rows, 1, kv_heads, 2, PAGE * dim))
+    cache = PagedCache(torch.zeros(1, rows, kv_heads, 2, 1, PAGE * dim))
     cache.widen(532)
     for row, length in enumerate(lengths):
         cache.fill([row], kv[row, :, :, :, :length])
@@ -101,7 +101,7 @@ def test_attention_is_the_naive_one_in_double_precision(kernel, dim, kv_heads, g
 
 def test_threads_and_rows_beside_it_change_no_bit_of_a_row(kernel):
     torch.manual_seed(0)
-    pages = torch.randn(40, 4, 2, 2, PAGE * 24)
+    pages = torch.randn(40, 2, 2, 4, PAGE * 24)
     qkv, position = torch.randn(40, 8 * 24), torch.randint(0, 60, (40,))
     rotation = torch.polar(torch.ones(64, 12), torch.rand(64, 12)).unsqueeze(1)
 
@@ -120,7 +120,7 @@ def test_threads_and_rows_beside_it_change_no_bit_of_a_row(kernel):
 
 
 def test_what_is_no_number_stays_so(kernel):
-    pages = torch.zeros(3, 2, 1, 2, PAGE * 8)
+    pages = torch.zeros(3, 1, 2, 2, PAGE * 8)
     pages[1, 0, 0, 0, 3] = math.inf
     out = torch.empty(3, 8)
     rotation = torch.ones(32, 1, 4, dtype=torch.complex64)
@@ -192,7 +192,7 @@ def test_what_an_earlier_row_left_beyond_the_end_matters_to_nothing(kernel):
     rotation = torch.ones(32, 1, 4, dtype=torch.complex64)
     seen = []
     for left in (0.0, math.nan):
-        pages, out = torch.full((1, 2, 1, 2, PAGE * 8), left), torch.empty(1, 8)
+        pages, out = torch.full((1, 1, 2, 2, PAGE * 8), left), torch.empty(1, 8)
         for position in range(19):
             qkv = torch.linspace(-1.0, 1.0, 24)[None] * (position + 1)
             kernel.attend(qkv, None, rotation, torch.tensor([position]), pages, out, eps=EPS)

@@ -18,7 +18,7 @@ from tersely.core.errors import EngineError
 from tersely.engines.learning.lora import merged_weight
 from tersely.engines.local.cache import CacheWindow, KVCache
 from tersely.engines.local.kernel import MAX_HEAD_DIM, load_kernel
-from tersely.engines.local.pages import PAGE, PagedCache
+from tersely.engines.local.pages import PAGE, PagedCache, zero_pages
 from tersely.engines.local.panels import PanelModel, Sizes, panel_model
 from tersely.engines.local.products import add_product, packed, product, worth_packing
 from tersely.engines.local.weights import LayerWeights
@@ -151,7 +151,7 @@ class Decoder:
         layers, heads, dim = len(self._layers), self.kv_heads, self.head_dim
         shape = (layers, 2, rows, heads, width, dim)
         if self.kernel is not None:
-            return PagedCache(torch.zeros(layers, rows, -(-width // PAGE), heads, 2, PAGE * dim))
+            return PagedCache(zero_pages((layers, rows, heads, 2, -(-width // PAGE), PAGE * dim)))
         return KVCache(torch.zeros(shape, dtype=self.dtype, device=self.device))
 
     def prefill(self, ids_GT: Int64[Tensor, "G T"]) -> Prefill:

@@ -108,7 +108,7 @@ class RolloutCodec(NamedTuple):
         check_chat(self.tokenizer, problems, settings=self.template)
         jobs: list[Job] = []
         for index, problem in enumerate(problems):
-            ids = rendered(self.tokenizer, problem, settings=self.template)
+            ids = tuple(rendered(self.tokenizer, problem, settings=self.template))
             self.check(problem.id, len(ids), spec)
             if max(ids) >= self.vocabulary:
                 raise EngineError(
@@ -120,7 +120,7 @@ class RolloutCodec(NamedTuple):
                 self.tokenizer, problem.prompt, earlier=problem.earlier, settings=self.template
             )
             jobs += [
-                Job(index, problem.id, s, tuple(ids), thinking_open)
+                Job(index, problem.id, s, ids, thinking_open)
                 for s in range(spec.samples)
                 if (problem.id, s) not in skip
             ]

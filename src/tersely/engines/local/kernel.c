@@ -19,7 +19,8 @@
 #define PAGE 16   /* positions of a page, as in pages.py */
 #define CHUNK 256 /* positions whose scores are held at once */
 #define WIDEST 256 /* largest dim, as in kernel.py */
-#define TOGETHER 8 /* query heads that read a chunk of keys one after the other */
+#define TOGETHER 8 /* query heads that share a chunk of keys */
+#define AT_ONCE 4  /* those of them that share each key, and pages whose scores are summed at once */
 #define PANEL 32   /* columns of a matrix that are multiplied at once, as in panels.py */
 #define TILE 8     /* rows of the other factor beside them */
 #define BLOCK 64   /* rows that take a whole step one after the other, as in panels.py */
@@ -97,58 +98,41 @@ INLINE void turn(float *head, const float *gain, const float *rotation, int dim,
     }
 }
 
-/* Scores of `pages` pages, whose sums do not wait for one another. */
-INLINE void page_scores(const float *q, const float *key, float *score, int pages, int64_t stride,
-                        int dim)
-{
-    lanes sum[4];
-    for (int p = 0; p < pages; p++) sum[p] = (lanes){0};
-    for (int d = 0; d < dim; d++)
-        for (int p = 0; p < pages; p++)
-            sum[p] += q[d] * *(const lanes *)(key + p * stride + d * PAGE);
-    for (int p = 0; p < pages; p++) *(lanes *)(score + p * PAGE) = sum[p];
-}
-
-/* Scores of the pages' positions, and the largest of the first `count`. */
-INLINE float scores_of(const float *q, const float *key, float *score, int count, int64_t stride,
-                       int dim)
-{
-    int page = 0, pages = (count + PAGE - 1) / PAGE;
-    for (; page + 4 <= pages; page += 4)
-        page_scores(q, key + page * stride, score + page * PAGE, 4, stride, dim);
-    for (; page + 2 <= pages; page += 2)
-        page_scores(q, key + page * stride, score + page * PAGE, 2, stride, dim);
-    if (page < pages) page_scores(q, key + page * stride, score + page * PAGE, 1, stride, dim);
-    float top = -INFINITY;
-#pragma omp simd reduction(max : top)
-    for (int w = 0; w < count; w++) top = score[w] > top ? score[w] : top;
-    return top;
-}
-
-/* sum += score @ value, four positions at a time; scores beyond `count` are 0. */
-INLINE void mix(const float *score, const float *value, float *sum, int count, int64_t stride,
-                int dim)
-{
-    for (int first = 0; first < count; first += PAGE, value += stride)
-        for (int w = 0; w < PAGE && first + w < count; w += 4) {
-            const float *v = value + w * dim, *s = score + first + w;
-            for (int d = 0; d < dim; d++)
-                sum[d] += s[0] * v[d] + s[1] * v[d + dim] + s[2] * v[d + 2 * dim] +
-                          s[3] * v[d + 3 * dim];
-        }
-}
-
 /* A head's softmax(q @ keys) @ values so far: the weighted values, the weights, the largest score. */
 typedef struct {
     float sum[WIDEST], total, top;
 } attended;
 
-/* Takes `count` more positions into it. */
-INLINE void take(attended *so_far, const float *q, const float *key, const float *value, int count,
-                 int64_t stride, int dim)
+/* Scores of `pages` pages' positions for some heads, whose sums do not wait for one another; each
+ * key is read once for all heads. */
+INLINE void page_scores(const float *q, const float *key, float (*score)[CHUNK], int heads, int first,
+                        int pages, int dim)
 {
-    float score[CHUNK], *sum = so_far->sum, mass = 0.0f;
-    float peak = scores_of(q, key, score, count, stride, dim), top = so_far->top;
+    lanes sum[AT_ONCE][AT_ONCE] = {0};
+    for (int d = 0; d < dim; d++)
+        for (int p = 0; p < pages; p++)
+            for (int h = 0; h < heads; h++)
+                sum[h][p] += q[h * dim + d] * *(const lanes *)(key + (p * dim + d) * PAGE);
+    for (int h = 0; h < heads; h++)
+        for (int p = 0; p < pages; p++) *(lanes *)(score[h] + (first + p) * PAGE) = sum[h][p];
+}
+
+/* Scores of the pages' positions for some heads. */
+INLINE void scores_of(const float *q, const float *key, float (*score)[CHUNK], int heads, int count,
+                      int dim)
+{
+    int page = 0, pages = (count + PAGE - 1) / PAGE, some = heads > 2 ? 1 : AT_ONCE / heads;
+    for (; page + some <= pages; page += some, key += some * PAGE * dim)
+        page_scores(q, key, score, heads, page, some, dim);
+    for (; page < pages; page++, key += PAGE * dim) page_scores(q, key, score, heads, page, 1, dim);
+}
+
+/* Turns the scores of `count` more positions into weights, and those beyond them in a page into 0. */
+static __attribute__((noinline)) void weigh(attended *so_far, float *score, int count, int dim)
+{
+    float mass = 0.0f, top = so_far->top, peak = -INFINITY;
+#pragma omp simd reduction(max : peak)
+    for (int w = 0; w < count; w++) peak = score[w] > peak ? score[w] : peak;
     peak = peak > top ? peak : top;
 #pragma omp simd reduction(+ : mass)
     for (int w = 0; w < count; w++) {
@@ -158,18 +142,41 @@ INLINE void take(attended *so_far, const float *q, const float *key, const float
     for (int w = count; w % PAGE; w++) score[w] = 0.0f;
     if (top > -INFINITY) {
         float shrink = exp_of(top - peak);
-        for (int d = 0; d < dim; d++) sum[d] *= shrink;
-        so_far->total *= shrink;
+        for (int d = 0; d < dim; d++) so_far->sum[d] *= shrink;
+        mass = so_far->total * shrink + mass;
     }
-    so_far->total += mass;
+    so_far->total = mass;
     so_far->top = peak;
-    mix(score, value, sum, count, stride, dim);
+}
+
+/* sum += weight @ value, four positions at a time; weights beyond `count` are 0. */
+INLINE void mix(attended *so_far, float (*weight)[CHUNK], const float *value, int heads, int count,
+                int dim)
+{
+    for (int w = 0; w < count; w += 4, value += 4 * dim)
+        for (int h = 0; h < heads; h++) {
+            const float *v = value, *s = weight[h] + w;
+            float *sum = so_far[h].sum;
+            for (int d = 0; d < dim; d++)
+                sum[d] += s[0] * v[d] + s[1] * v[d + dim] + s[2] * v[d + 2 * dim] +
+                          s[3] * v[d + 3 * dim];
+        }
+}
+
+/* Takes `count` more positions into those of some heads. */
+INLINE void take(attended *so_far, const float *q, const float *key, const float *value, int heads,
+                 int count, int dim)
+{
+    float score[AT_ONCE][CHUNK];
+    scores_of(q, key, score, heads, count, dim);
+    for (int h = 0; h < heads; h++) weigh(so_far + h, score[h], count, dim);
+    mix(so_far, score, value, heads, count, dim);
 }
 
 /* out = softmax(q @ keys) @ values over `count` positions for heads of one group, a chunk at a time,
  * which stays in the processor's cache for all of them */
 INLINE void some_heads(const float *q, const float *key, const float *value, float *out, int heads,
-                       int count, int64_t stride, int dim)
+                       int count, int dim)
 {
     attended so_far[TOGETHER];
     for (int h = 0; h < heads; h++) {
@@ -178,42 +185,49 @@ INLINE void some_heads(const float *q, const float *key, const float *value, flo
     }
     for (int first = 0; first < count; first += CHUNK) {
         int here = count - first < CHUNK ? count - first : CHUNK;
-        int64_t at = first / PAGE * stride;
-        for (int h = 0; h < heads; h++)
-            take(so_far + h, q + h * dim, key + at, value + at, here, stride, dim);
+        int64_t at = (int64_t)first * dim;
+#define TAKE(N) take(so_far + h, q + h * dim, key + at, value + at, N, here, dim)
+        for (int h = 0; h < heads; h += AT_ONCE)
+            switch (heads - h) { /* constants keep the sums in registers */
+            case 1: TAKE(1); break;
+            case 2: TAKE(2); break;
+            case 3: TAKE(3); break;
+            default: TAKE(AT_ONCE);
+            }
+#undef TAKE
     }
     for (int h = 0; h < heads; h++)
         for (int d = 0; d < dim; d++) out[h * dim + d] = so_far[h].sum[d] / so_far[h].total;
 }
 
 INLINE void one_row(float *qkv, const float *gain, const float *rotation, int64_t position,
-                    float *cache, float *out, int heads, int kv_heads, int dim, float eps)
+                    float *cache, float *out, int heads, int kv_heads, int pages, int dim,
+                    float eps)
 {
-    int group = heads / kv_heads, half = PAGE * dim;
-    int64_t stride = (int64_t)kv_heads * 2 * half;
+    int group = heads / kv_heads, place = position % PAGE;
+    int64_t half = (int64_t)pages * PAGE * dim, page = (position - place) * dim;
     for (int h = 0; h < heads + kv_heads; h++)
         turn(qkv + h * dim, gain ? gain + h * dim : 0, rotation + position * dim, dim, eps);
     for (int k = 0; k < kv_heads; k++) {
         const float *new_key = qkv + (heads + k) * dim, *new_value = new_key + kv_heads * dim;
         float *keys = cache + k * 2 * half, *values = keys + half;
-        float *page = keys + position / PAGE * stride;
-        int place = position % PAGE;
-        for (int d = 0; d < dim; d++) page[d * PAGE + place] = new_key[d];
-        memcpy(page + half + place * dim, new_value, sizeof(float) * dim);
+        float *put = values + position * dim;
+        for (int d = 0; d < dim; d++) keys[page + d * PAGE + place] = new_key[d];
+        memcpy(put, new_value, sizeof(float) * dim);
         /* mix reads four at a time, and what an earlier row left here may be no number */
-        if (place % 4 == 0) memset(page + half + (place + 1) * dim, 0, sizeof(float) * 3 * dim);
+        if (place % 4 == 0) memset(put + dim, 0, sizeof(float) * 3 * dim);
         for (int h = k * group; h < (k + 1) * group; h += TOGETHER) {
             int some = (k + 1) * group - h < TOGETHER ? (k + 1) * group - h : TOGETHER;
-            some_heads(qkv + h * dim, keys, values, out + h * dim, some, (int)position + 1, stride,
-                       dim);
+            some_heads(qkv + h * dim, keys, values, out + h * dim, some, (int)position + 1, dim);
         }
     }
 }
 
 static void attend_row(float *qkv, const float *gain, const float *rotation, int64_t position,
-                       float *cache, float *out, int heads, int kv_heads, int dim, float eps)
+                       float *cache, float *out, int heads, int kv_heads, int pages, int dim,
+                       float eps)
 {
-#define ROW(D) one_row(qkv, gain, rotation, position, cache, out, heads, kv_heads, D, eps)
+#define ROW(D) one_row(qkv, gain, rotation, position, cache, out, heads, kv_heads, pages, D, eps)
     if (dim == 24) ROW(24); /* a constant lets the compiler unroll: the lab's models, then */
     else if (dim == 32) ROW(32);
     else if (dim == 64) ROW(64); /* the sizes that most models have */
@@ -223,7 +237,7 @@ static void attend_row(float *qkv, const float *gain, const float *rotation, int
 }
 
 /* Norms, rotates and stores one token a row, then attends to all its positions up to this one.
- * `pages` is those of a row's cache; `gain` may be null. */
+ * `pages` is how many of them a head's keys have; `gain` may be null. */
 void attend(float *qkv, const float *gain, const float *rotation, const int64_t *position,
             float *cache, float *out, int rows, int heads, int kv_heads, int pages, int dim,
             float eps, int threads)
@@ -232,7 +246,7 @@ void attend(float *qkv, const float *gain, const float *rotation, const int64_t 
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic, 4)
     for (int row = 0; row < rows; row++)
         attend_row(qkv + row * width, gain, rotation, position[row], cache + row * size,
-                   out + (int64_t)row * heads * dim, heads, kv_heads, dim, eps);
+                   out + (int64_t)row * heads * dim, heads, kv_heads, pages, dim, eps);
 }
 
 /* The first token up to which the sum of p exceeds a share of all, or the last, and its `logp`. */
@@ -301,10 +315,11 @@ typedef struct {
 } model;
 
 /* One token of up to BLOCK rows through all layers; `layer` is the numbers of a layer's cache and
- * `size` those of a row in it. */
+ * `pages` those of a head's keys. */
 static void block(const model *m, const int64_t *token, const int64_t *position, float *cache,
-                  int64_t layer, int64_t size, float *spare, float *logits, int rows)
+                  int64_t layer, int pages, float *spare, float *logits, int rows)
 {
+    int64_t size = (int64_t)pages * m->kv_heads * 2 * PAGE * m->dim;
     int hidden = m->hidden, ffn = m->ffn, mixed_size = m->heads * m->dim;
     int width = (m->heads + 2 * m->kv_heads) * m->dim;
     float *x = spare, *normed = x + BLOCK * hidden, *mixed = normed + BLOCK * hidden;
@@ -318,7 +333,7 @@ static void block(const model *m, const int64_t *token, const int64_t *position,
         product(normed, m->layers[l].qkv, wide, rows, hidden, width, m->depth[0], bias != 0);
         EACH attend_row(wide + row * width, m->layers[l].gain, m->rotation, position[row],
                         cache + row * size, mixed + row * mixed_size, m->heads, m->kv_heads,
-                        m->dim, m->eps);
+                        pages, m->dim, m->eps);
         product(mixed, m->layers[l].out, x, rows, mixed_size, hidden, m->depth[1], 1);
         EACH rms_row(x + row * hidden, normed + row * hidden, hidden, m->eps);
         product(normed, m->layers[l].gate_up, wide, rows, hidden, 2 * ffn, m->depth[2], 0);
@@ -348,7 +363,7 @@ void step(const model *m, const int64_t *token, const int64_t *position, float *
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic, 1)
     for (int b = 0; b < blocks; b++) {
         int first = (back ? blocks - 1 - b : b) * some, left = rows - first;
-        block(m, token + first, position + first, cache + first * size, all_rows * size, size,
+        block(m, token + first, position + first, cache + first * size, all_rows * size, pages,
               spare + THREAD * spare_size, logits + (int64_t)first * m->vocabulary,
               left < some ? left : some);
     }

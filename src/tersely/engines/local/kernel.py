@@ -27,7 +27,7 @@ _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPI
 # Threads are torch's own: the OpenMP runtime is the one that torch has loaded, so none is linked.
 # Where that fails, as with another compiler than torch's, the kernel runs in one thread.
 _THREADS = ("-fopenmp", "-fopenmp-simd")
-_COMPILE_S = 20
+_COMPILE_S = 60
 # Numbers below which a second thread costs more than it saves.
 _WORTH_A_THREAD = 32_768
 _POINTER, _INT, _LONG, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
@@ -74,7 +74,7 @@ class Kernel:
         gain: Float[Tensor, "HK D"] | None,
         rotation_P1D: Complex64[Tensor, "P 1 half"],
         position_B: Int64[Tensor, " B"],
-        pages: Float[Tensor, "C N K 2 PD"],
+        pages: Float[Tensor, "C K 2 N PD"],
         out: Float[Tensor, "B HD"],
         *,
         eps: float,
@@ -94,8 +94,8 @@ class Kernel:
             out.data_ptr(),
             rows,
             out.shape[1] // dim,
-            pages.shape[2],
             pages.shape[1],
+            pages.shape[3],
             dim,
             eps,
             torch.get_num_threads() if rows > 1 else 1,
@@ -141,7 +141,7 @@ class Kernel:
         model: Any,
         token_B: Int64[Tensor, " B"],
         position_B: Int64[Tensor, " B"],
-        pages: Float[Tensor, "L C N K 2 PD"],
+        pages: Float[Tensor, "L C K 2 N PD"],
         spare: Float[Tensor, "threads size"],
         logits_BV: Float[Tensor, "B V"],
     ) -> None:
@@ -153,7 +153,7 @@ class Kernel:
             position_B.data_ptr(),
             pages.data_ptr(),
             pages.shape[1],
-            pages.shape[2],
+            pages.shape[4],
             spare.data_ptr(),
             spare.shape[1],
             logits_BV.data_ptr(),
