@@ -43,7 +43,7 @@ def refused(done, *expected, code=2):
 
 @pytest.fixture
 def model(tmp_path):
-    return shutil.copytree(lab_folder(), tmp_path / "model")
+    return shutil.copytree(lab_folder("lab-v1"), tmp_path / "model")
 
 
 def rewrite(name, **changes):

@@ -16,8 +16,8 @@ spec.loader.exec_module(holding)
 
 
 def words(out):
-    return ["eval", "--benchmark", "lab", "--limit", "8", "--samples", "2", "--cap-tokens", "40",
-            "--out", str(out)]  # fmt: skip
+    sizes = ("--limit", "8", "--samples", "2", "--cap-tokens", "40")
+    return ["eval", "--model", "lab-v1", "--benchmark", "lab", *sizes, "--out", str(out)]
 
 
 def tersely(*said):
