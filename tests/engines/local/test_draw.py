@@ -7,6 +7,7 @@ import torch
 
 from tersely.core.types import SamplingSpec
 from tersely.engines.local.draw import draw, first_beyond
+from tersely.engines.local.kernel import load_kernel
 
 SPEC = SamplingSpec(samples=1, cap_tokens=1, seed=0)
 
@@ -27,6 +28,26 @@ def test_the_token_drawn_is_the_naive_one(vocabulary):
     tokens = first_beyond(p, u.unsqueeze(-1)).squeeze(-1).tolist()
     assert tokens == [naive_token(row, share) for row, share in zip(p, u.tolist(), strict=True)]
     assert draw(logits, u, spec=SPEC).token_B.tolist() == tokens
+
+
+# Sums that a share of the whole meets exactly, forbidden tokens on both sides.
+EXACT = torch.tensor([[0.0, 0.25, 0.0, 0.25, 0.5, 0.0]]).repeat(6, 1)
+SHARES = torch.tensor([2.0**-60, 0.125, 0.25, 0.49, 0.5, 1 - 2.0**-53], dtype=torch.float64)
+
+
+def test_a_share_that_is_a_sum_exactly_falls_on_the_next_token_with_and_without_the_kernel():
+    tokens = [1, 1, 3, 3, 4, 4]
+    assert first_beyond(EXACT, SHARES.unsqueeze(-1)).squeeze(-1).tolist() == tokens
+    kernel = load_kernel()
+    if kernel is None:
+        pytest.skip("no C compiler here")
+    chosen, logp = kernel.choose(EXACT, EXACT.log(), SHARES)
+    assert chosen.tolist() == tokens
+    assert logp.tolist() == EXACT.log()[range(6), tokens].tolist()
+    assert (
+        kernel.choose(EXACT, EXACT.log(), torch.zeros(6, dtype=torch.float64))[0].tolist()
+        == [1] * 6
+    )
 
 
 def test_a_block_is_left_where_its_last_likely_token_is():
