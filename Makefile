@@ -41,10 +41,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed-train | .uv/.installed
 demo: $(VENV)/.installed-train
 	$(BIN)/tersely train --out $(RUN) $(if $(wildcard $(RUN)/manifest.json),--resume)
 
-# File by file, in the order that tests/conftest.py says, in two processes more than there are cores:
+# File by file, in the order that tests/conftest.py says, in one process more than there are cores:
 # tests wait for processes, servers and time limits.
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 2)) --maxprocesses 6 \
+	$(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 5 \
 	  --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev

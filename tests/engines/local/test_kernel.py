@@ -20,6 +20,17 @@ def kernel():
     return found
 
 
+FUNCTIONS = ("rms", "swiglu", "attend", "product", "step", "choose")
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path_factory):
+    """A source that has the kernel's functions and is built at once: what is tested is building."""
+    source = tmp_path_factory.mktemp("source") / "small.c"
+    source.write_text("".join(f"void {name}(void) {{}}\n" for name in FUNCTIONS))
+    monkeypatch.setattr(kernel_module, "_SOURCE", source)
+
+
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """Nothing built yet, and nothing kept."""
@@ -131,7 +142,7 @@ def test_what_is_no_number_stays_so(kernel):
     assert out[1:].isnan().all()
 
 
-def test_it_is_built_once_and_then_read_from_the_users_cache(fresh, monkeypatch):
+def test_it_is_built_once_and_then_read_from_the_users_cache(small, fresh, monkeypatch):
     if load_kernel() is None:
         pytest.skip("no C compiler here")
     (library,) = fresh.iterdir()
@@ -145,7 +156,7 @@ def test_it_is_built_once_and_then_read_from_the_users_cache(fresh, monkeypatch)
     assert library.stat().st_mtime_ns == made
 
 
-def test_one_library_that_is_damaged_is_built_again(fresh):
+def test_one_library_that_is_damaged_is_built_again(small, fresh):
     if load_kernel() is None:
         pytest.skip("no C compiler here")
     (library,) = fresh.iterdir()
@@ -159,7 +170,7 @@ def test_one_library_that_is_damaged_is_built_again(fresh):
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770])
-def test_one_that_others_could_have_written_is_not_loaded(mode, fresh, monkeypatch):
+def test_one_that_others_could_have_written_is_not_loaded(small, mode, fresh, monkeypatch):
     if load_kernel() is None:
         pytest.skip("no C compiler here")
     (library,) = fresh.iterdir()
@@ -173,7 +184,7 @@ def test_one_that_others_could_have_written_is_not_loaded(mode, fresh, monkeypat
     assert str(library) not in loaded
 
 
-def test_without_a_home_it_is_built_for_this_process(fresh, monkeypatch, tmp_path):
+def test_without_a_home_it_is_built_for_this_process(small, fresh, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "~")
     monkeypatch.chdir(tmp_path)
     if load_kernel() is None:
@@ -206,7 +217,7 @@ def test_without_a_compiler_that_works_there_is_none(compiler, fresh, monkeypatc
     assert load_kernel() is None
 
 
-def test_where_threads_cannot_be_had_it_is_built_without(fresh, monkeypatch):
+def test_where_threads_cannot_be_had_it_is_built_without(small, fresh, monkeypatch):
     load = ctypes.CDLL
     tried = []
 
