@@ -33,6 +33,7 @@ SMALL = {
 # The shipped study in little: what its arms spend, how long they learn, and a merge of nothing.
 LITTLE = {
     "4000 L_R": "100 L_R",
+    "learning_rate = 3e-4": "learning_rate = 0.01",
     "steps = 400": "steps = 2",
     "steps = 2000": "steps = 2",
     "per_device_train_batch_size = 128": "per_device_train_batch_size = 8",
