@@ -260,6 +260,29 @@ def test_refresh_takes_over_the_weights_of_a_trained_model(tokenizer, model, pro
     assert share_equal(sampler.sample(problems, spec), fresh) == 1.0
 
 
+@pytest.mark.parametrize("kernel", [True, False])
+def test_weights_that_were_no_numbers_spoil_nothing_once_they_are(
+    kernel, tokenizer, model, problems, monkeypatch
+):
+    if not kernel:
+        monkeypatch.setattr(decoder, "load_kernel", lambda: None)
+    changed = copy.deepcopy(model)
+    sampler = LocalSampler(changed, tokenizer)
+    spec = SamplingSpec(samples=2, cap_tokens=30, seed=8)
+    before = sampler.sample(problems, spec)
+    value = changed.model.layers[0].self_attn.v_proj.weight
+    kept = value.detach().clone()
+    with torch.no_grad():
+        value[3] = float("nan")
+    sampler.refresh()
+    with pytest.raises(EngineError, match="not finite"):
+        sampler.sample(problems, spec)
+    with torch.no_grad():
+        value.copy_(kept)
+    sampler.refresh()
+    assert share_equal(sampler.sample(problems, spec), before) == 1.0
+
+
 def test_the_fallback_draws_the_same_tokens_as_the_decoder(model, tokenizer, problems):
     spec = SamplingSpec(samples=3, cap_tokens=60, seed=9, temperature=0.9)
     ours = LocalSampler(model, tokenizer, rows=32).sample(problems, spec)

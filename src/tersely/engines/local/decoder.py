@@ -69,8 +69,8 @@ class Decoder:
     """Prefill and one-token steps with the weights of a Hugging Face causal language model.
 
     Embedding and output matrix are the model's own tensors where the dtype allows, but for an
-    output matrix that is packed; the fused copies, adapters merged into them, change only in
-    ``refresh``.
+    output matrix that is packed or in panels; the fused copies, adapters merged into them, change
+    only in ``refresh``.
 
     Args:
         dtype: of weights and cache; None is ``sampling_dtype`` of the model's device. bfloat16 on

@@ -135,9 +135,13 @@ def panel_model(kernel: Kernel, sizes: Sizes, *, eps: float) -> PanelModel | Non
     if max(outputs * inputs for outputs, inputs in sizes.shapes()) > _MOST_WEIGHTS:
         return None
     threads = torch.get_num_threads()
-    depths = [summed_depth(kernel, shape, threads=threads) for shape in sizes.shapes()]
-    found = [depth for depth in depths if depth is not None]
-    return PanelModel(kernel, sizes, eps=eps, depths=found) if found == depths else None
+    depths: list[int] = []
+    for shape in sizes.shapes():
+        depth = summed_depth(kernel, shape, threads=threads)
+        if depth is None:
+            return None
+        depths.append(depth)
+    return PanelModel(kernel, sizes, eps=eps, depths=depths)
 
 
 def fewest_rows(threads: int) -> int:

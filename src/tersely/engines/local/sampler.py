@@ -105,9 +105,15 @@ class LocalSampler:
         fits = memory_errors("sampling", fix=sampling_memory(self._rows))
         with torch.inference_mode(), fits:
             cache = self._cache_of(min(self._rows, len(jobs)))
-            _SamplingRun(
+            sampling = _SamplingRun(
                 self._decoder, jobs, spec, self.codec.stop_ids, finish, cache=cache
-            ).drain()
+            )
+            try:
+                sampling.drain()
+            except BaseException:
+                # It may hold what is no number, which would spoil the next call.
+                self._cache = None
+                raise
 
     def _cache_of(self, rows: int) -> KVCache | PagedCache:
         """The last call's cache if it is large enough: touching fresh memory is slow."""
