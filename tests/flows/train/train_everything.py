@@ -65,6 +65,17 @@ SETTINGS: dict[str, dict[str, object]] = {
         "loss": {"importance_cap": 2.0},
         "learner": {"steps": STEPS, "learning_rate": 3e-4, "staleness": 2},
     },
+    **{
+        f"bfloat16, {name}": {
+            "learner": {"steps": STEPS, "learning_rate": 3e-4, "dtype": "bfloat16"},
+            "model": {"path": "lab-v1", "cpu_threads": 1, **more},
+        }
+        for name, more in {
+            "lean": {},
+            "adapters": {"lora_rank": 4},
+            "checkpointing": {"gradient_checkpointing": True},
+        }.items()
+    },
     "filter shortest": {"filter": {"name": "gfpo", "keep": 3}},
     "filter reward per token": {"filter": {"name": "gfpo", "keep": 3, "by": "reward_per_token"}},
     "dropped groups": {"sampling": {**SAMPLING, "without_signal": "drop"}},

@@ -50,7 +50,7 @@ def check_sampler(
     Args:
         prompt_ids: a prompt of the run; its first 64 tokens are used.
         room_tokens: positions of the model.
-        dtype: that of the sampled weights, which sets the bound.
+        dtype: of what is sampled from and what learns, the one that rounds more; sets the bound.
         temperature: of both; 0 counts as 1.
 
     Raises:

@@ -129,7 +129,7 @@ def load_run(session: Session, *, observer: Observer) -> Run:
         (learner.score, forward_score(policy.model, temperature=recipe.sampling.temperature)),
         prompt_ids=session.prompts[0],
         room_tokens=sampler.codec.max_positions,
-        dtype=_sampled_dtype(recipe) or sampling_dtype(policy.model.device),
+        dtype=_coarsest_dtype(recipe, policy),
         model_type=policy.model.config.model_type,
         temperature=recipe.sampling.temperature,
     )
@@ -160,6 +160,13 @@ def _make_sampler(session: Session, policy: Policy) -> Sampler:
         template=template,
         memory_share=recipe.sampling.vllm_memory_share,
     )
+
+
+def _coarsest_dtype(recipe: Recipe, policy: Policy) -> torch.dtype:
+    """Of what is sampled from and what learns, the one that rounds more."""
+    if recipe.learner.dtype == "bfloat16":
+        return torch.bfloat16
+    return _sampled_dtype(recipe) or sampling_dtype(policy.model.device)
 
 
 def _sampled_dtype(recipe: Recipe) -> torch.dtype | None:
