@@ -99,8 +99,8 @@ class CurateOptions:
     problems: Annotated[
         str | None,
         typer.Option(
-            help="'lab' (its training half), a file of problems, or a set by its name. Needed but "
-            "for --records."
+            help="'lab', 'lab-hard' or 'lab-all' (their training halves), a file of problems, or a "
+            "set by its name. Needed but for --records."
         ),
     ] = None
     records: Annotated[

@@ -33,7 +33,7 @@ class ModelOptions:
     model: Annotated[
         str,
         typer.Option(
-            help="'lab' (or 'lab-v1', an older one), a model folder, or a server's model name."
+            help="'lab' (or 'lab-v1', the first one), a model folder, or a server's model name."
         ),
     ] = "lab"
     endpoint: Annotated[

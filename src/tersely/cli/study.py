@@ -46,8 +46,12 @@ class StudyOptions:
         typer.Option(help="Folder of finished runs and the pool. Default: results in --out."),
     ] = None
     lab: Annotated[
-        Lab, typer.Option(help="What arms start from: the lab's reasoner, or its first model.")
-    ] = Lab.V2
+        Lab | None,
+        typer.Option(
+            help="What arms start from, the lab's reasoner or its first model. Default: what "
+            "--results was made with, else lab-v2."
+        ),
+    ] = None
     model: Annotated[
         str | None, typer.Option(help="Model folder or hub id. Default: the lab's.")
     ] = None
@@ -88,18 +92,19 @@ def study(
             _list()
             return
         from tersely.flows.study.plan import base_settings, find_studies, units_of
-        from tersely.flows.study.pool import of_then
+        from tersely.flows.study.pool import lab_of, of_then
         from tersely.flows.study.results import pack_results
 
-        studies = find_studies(name, options.lab)
-        own = studies[0].study.base if len(studies) == 1 else {}
         seeds, out, jobs = options.seeds, options.out, options.jobs or os.cpu_count() or 1
         bench = _bench(out, options.results or out / "results", keep=options.keep)
-        base = of_then(base_settings(_overrides(options), own=own, lab=options.lab), bench.pool)
+        lab = options.lab or lab_of(bench.pool)
+        studies = find_studies(name, lab)
+        own = studies[0].study.base if len(studies) == 1 else {}
+        base = of_then(base_settings(_overrides(options), own=own, lab=lab), bench.pool)
         units = units_of(base, studies, seeds=seeds)
         _check_trl(studies)
         if options.dry_run:
-            _describe(studies, units, bench)
+            _describe(studies, units, bench, base=base)
             return
         trained = True
         if not options.judge_only:
@@ -163,8 +168,15 @@ def _bench(out: Path, results: Path, *, keep: bool) -> "StudyFolders":
     )
 
 
-def _describe(studies: "list[NamedStudy]", units: "list[StudyRun]", bench: "StudyFolders") -> None:
+def _describe(
+    studies: "list[NamedStudy]",
+    units: "list[StudyRun]",
+    bench: "StudyFolders",
+    *,
+    base: dict[str, Any],
+) -> None:
     from tersely.flows.study.judged import expectation
+    from tersely.flows.study.plan import lengths_of
     from tersely.flows.study.schedule import missing
     from tersely.report.tables.study import draw_claims
 
@@ -183,6 +195,11 @@ def _describe(studies: "list[NamedStudy]", units: "list[StudyRun]", bench: "Stud
         listed = [dict(zip(keys, claim, strict=True)) for claim in claims]
         planned.append({"name": name, "question": each.question, "arms": arms, "claims": listed})
     show("", {"kind": "study plan", "studies": planned, "runs": len(units), "runs_left": left})
+    lengths = ", ".join(f"{name} {tokens:.0f}" for name, tokens in lengths_of(base).items())
+    messages.print(
+        f"arms start from {base['model']['path']}: {lengths} tokens, {base['learner']['steps']} "
+        f"steps, prompts of {base['problems']['train']}, held out {base['problems']['test']}"
+    )
     messages.print(f"{len(units)} runs, {left} of them to be trained")
 
 
@@ -243,7 +260,10 @@ def _judge(
     messages.print("judging ...")
     evidence = gather(base, studies, bench, seeds=seeds)
     if not evidence.results:
-        raise ConfigError(f"{bench.results} holds no finished run of these studies to judge")
+        raise ConfigError(
+            f"{bench.results} holds no finished run of these studies with these "
+            "settings to judge; one that was begun before 2026-11-30 may need --lab lab-v1"
+        )
     outcomes = [sum_up(evidence, each) for each in studies]
     predictions = count_predictions(evidence)
     drawn = Group(*(draw_outcome(outcome) for outcome in outcomes))

@@ -129,7 +129,10 @@ class SweepOptions:
 @flattened
 def sweep(
     benchmark: Annotated[
-        str, typer.Argument(help="'lab', a set by its name, gym:TASK, or a file of problems.")
+        str,
+        typer.Argument(
+            help="'lab', 'lab-hard', 'lab-all', a set by its name, gym:TASK, or a file of problems."
+        ),
     ],
     options: SweepOptions,
 ) -> None:

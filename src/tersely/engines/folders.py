@@ -83,7 +83,8 @@ def _say_no_folder(path: str, folder: Path) -> str:
     here = f"models/{folder.name}" if name == path else path
     return (
         f"is no folder, and nothing is loaded from a hub; fetch it (hf download {name} --local-dir "
-        f"{here}) and give the folder that holds {CONFIG_FILE} and the weights, or 'lab'"
+        f"{here}) and give the folder that holds {CONFIG_FILE} and the weights, or one of the "
+        f"lab's: {', '.join(LABS)}"
     )
 
 

@@ -17,7 +17,7 @@ from tersely.tasks.questions import text_of
 from tersely.tasks.tables import ENDINGS, Placed, cell, missing_column, read_rows
 
 GYM = "gym:"
-_LAB, _LIVECODEBENCH = "lab", "livecodebench"
+_LABS, _LIVECODEBENCH = ("lab", "lab-hard", "lab-all"), "livecodebench"
 
 
 def load(names: str, *, on_drawn: OnDrawn | None = None) -> list[Problem]:
@@ -69,13 +69,13 @@ def _load_one(name: str, *, on_drawn: OnDrawn | None) -> list[Problem]:
     if Path(where).suffix in ENDINGS or Path(where).is_file():
         columns = {key: str(value) for key, value in settings.items()}
         return read_problems(Path(where), columns=columns)
-    if where == _LAB:
+    if where in _LABS:
         raise ConfigError(
             f"{name!r} cannot be read as a set of problems: the built-in lab has no file and takes "
-            "no settings; write lab alone, where problems to sample or to train on are named"
+            f"no settings; write {where} alone, where problems to sample or to train on are named"
         )
     fix = f"give a file ({', '.join(ENDINGS)}) or gym:TASK"
-    raise ConfigError(no_such("set of problems", where, (_LAB, *benchmarks.ALL), fix=fix))
+    raise ConfigError(no_such("set of problems", where, (*_LABS, *benchmarks.ALL), fix=fix))
 
 
 def _settings(query: str, *, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tersely.flows.study.judge import Evidence, judge_study
 from tersely.flows.study.judged import gather
 from tersely.flows.study.lab import STUDIES, Lab
 from tersely.flows.study.plan import NamedStudy, base_settings, find_studies
-from tersely.flows.study.pool import StudyPool
+from tersely.flows.study.pool import StudyPool, lab_of
 from tersely.flows.study.work import StudyFolders
 from tersely.metrics.verdicts import ClaimVerdict
 
@@ -32,8 +32,21 @@ def test_the_studies_are_of_the_second_lab_unless_told_otherwise() -> None:
     for lab in Lab:
         assert base_settings(lab=lab)["model"]["path"] == lab
     assert lab_folder() == lab_folder("lab-v2")
-    shown = CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).output
-    assert "[default: lab-v2]" in " ".join(shown.split())
+    words = ["study", "two-stages", "--dry-run"]
+    shown = CliRunner().invoke(app, [*words, "--out", "nowhere"]).output
+    assert "arms start from lab-v2: L_T 112, L_R 448 tokens, 240 steps" in " ".join(shown.split())
+
+
+def test_results_say_themselves_which_lab_they_are_of(tmp_path: Path) -> None:
+    assert lab_of(StudyPool(RESULTS / Lab.V1 / "pool")) is Lab.V1
+    assert lab_of(StudyPool(tmp_path)) is Lab.V2
+    words = ["study", "budgets", "--results", str(RESULTS / Lab.V1), "--out", str(tmp_path)]
+    told = CliRunner().invoke(app, [*words, "--dry-run"])
+    assert "arms start from lab-v1" in told.stderr
+    assert "20 runs, 0 of them to be trained" in told.stderr
+    other = CliRunner().invoke(app, [*words, "--judge-only", "--lab", "lab-v2"])
+    assert other.exit_code == 2
+    assert "may need --lab lab-v1" in " ".join(other.stderr.split())
 
 
 def test_every_claim_of_the_first_lab_has_the_same_bound_in_the_second() -> None:

@@ -25,13 +25,14 @@ from tersely.core.manifest import (
 )
 from tersely.core.storage import replacing
 from tersely.core.types import EvalRecord, Problem, SamplingSpec
-from tersely.engines.folders import folder_of, lab_then
+from tersely.engines.folders import LAB, folder_of, lab_then
 from tersely.flows.curate.choice import Choice, Select
 from tersely.flows.curate.session import choose, sample_pool
 from tersely.flows.evaluate.plan import Plan
 from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import check_recipe
+from tersely.flows.study.lab import Lab
 from tersely.flows.study.plan import merge
 from tersely.metrics.budgets import Protocol
 from tersely.readers.evaluations import RECORDS_FILE
@@ -105,7 +106,7 @@ def _make_pool(
     if overlap:
         raise ConfigError(
             f"{len(overlap)} held-out problems are in the pool, {min(overlap)!r} among them; give "
-            "another --benchmark or --train"
+            "another --benchmark or --problems"
         )
     records = _sample(base, train, work / "train", seed=SEED, observer=observer)
     held_out = _sample(base, test, work / "test", seed=SEED + 1, observer=observer)
@@ -122,6 +123,16 @@ def _make_pool(
     # Last: the pool is whole once it is there.
     jsonl.write(pool.file(HELD_OUT), choose(test, held_out, everything).sets["full"].problems)
     return pool
+
+
+def lab_of(pool: StudyPool) -> Lab:
+    """The world that a pool is of; one that is not there yet will be of the second lab."""
+    if not (pool.folder / FILE).is_file():
+        return Lab.V2
+    there = read_manifest(pool.folder, PoolManifest)
+    # The first lab's base trains on the set "lab", the second's on "lab-all".
+    first = there.train == LAB and lab_then(LAB, there.files.model_digest) == Lab.V1
+    return Lab.V1 if first else Lab.V2
 
 
 def of_then(base: Mapping[str, Any], pool: StudyPool) -> dict[str, Any]:
