@@ -12,14 +12,6 @@ from tersely.engines.local.pages import PAGE, PagedCache
 EPS = 1e-6
 
 
-@pytest.fixture
-def kernel():
-    found = load_kernel()
-    if found is None:
-        pytest.skip("no C compiler here")
-    return found
-
-
 FUNCTIONS = ("rms", "swiglu", "attend", "product", "step", "choose")
 
 

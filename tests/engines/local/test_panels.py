@@ -8,7 +8,6 @@ from tersely.core.types import SamplingSpec
 from tersely.engines.local import panels
 from tersely.engines.local.decoder import Decoder
 from tersely.engines.local.draw import draw
-from tersely.engines.local.kernel import load_kernel
 from tersely.engines.local.panels import in_panels, summed_depth
 
 # inputs beyond a sum's depth, columns that fill no panel, a bias, heads of a generic size
@@ -16,14 +15,6 @@ SIZES = {
     "qwen3": {"hidden_size": 96, "intermediate_size": 256, "head_dim": 24, "vocab_size": 37},
     "qwen2": {"hidden_size": 80, "intermediate_size": 132, "vocab_size": 51},
 }
-
-
-@pytest.fixture
-def kernel():
-    found = load_kernel()
-    if found is None:
-        pytest.skip("no C compiler here")
-    return found
 
 
 def build(style):
