@@ -12,7 +12,7 @@ from tersely.metrics.intervals import Interval
 from tersely.metrics.lengths import Among, LengthSummary
 from tersely.metrics.measures import Evaluation
 from tersely.metrics.numbers import defined
-from tersely.report.charts.figures import ChartRow, Layers, Spec, draw_bands, draw_difference_bands
+from tersely.report.charts.figures import draw_bands, draw_difference_bands
 from tersely.report.charts.style import (
     ALL_OF,
     ANY_OF,
@@ -22,10 +22,13 @@ from tersely.report.charts.style import (
     PANEL_PX,
     RIGHT_WRONG,
     SERIES,
+    ChartRow,
     Datasets,
+    Spec,
     arrange,
     colour_by,
     hold,
+    layer,
     scale_budgets,
 )
 from tersely.report.tables.comparison import most_tries, name_mean
@@ -68,9 +71,7 @@ def draw_lengths(lengths: Sequence[LengthSummary], *, hits_P: Sequence[tuple[int
     rows = [row for summary in whole for row in _steps(summary, summary.among.value)]
     present = {row["series"] for row in rows}
     colours = {name: colour for name, colour in AMONG.items() if name in present}
-    panels: list[Layers | alt.Chart] = [
-        _draw_cdf(rows, title="", colours=colours, datasets=datasets)
-    ]
+    panels: list[Spec | alt.Chart] = [_draw_cdf(rows, title="", colours=colours, datasets=datasets)]
     if hits_P:
         panels.append(_draw_hits(hits_P, datasets=datasets))
     return arrange(panels, shared=(), datasets=datasets)
@@ -169,7 +170,7 @@ def _point(budget: int, series: str, interval: Interval) -> ChartRow:
     }
 
 
-def _draw_fan(evaluation: Evaluation, x: alt.X, *, datasets: Datasets) -> Layers | None:
+def _draw_fan(evaluation: Evaluation, x: alt.X, *, datasets: Datasets) -> Spec | None:
     """Pass@k above accuracy, Pass^k below it; None if there is one try a problem."""
     ks = [k for k in evaluation.ks if k > 1]
     if not ks:
@@ -196,7 +197,7 @@ def _draw_fan(evaluation: Evaluation, x: alt.X, *, datasets: Datasets) -> Layers
         ),
         tooltip=_tooltip("figure", counted=name_counted(evaluation.budget_of)),
     )
-    return alt.layer(base.mark_line(strokeWidth=2), base.mark_circle(size=40, opacity=1))
+    return layer(base.mark_line(strokeWidth=2), base.mark_circle(size=40, opacity=1))
 
 
 def _steps(summary: LengthSummary, series: str) -> list[ChartRow]:
@@ -211,7 +212,7 @@ def _steps(summary: LengthSummary, series: str) -> list[ChartRow]:
 
 def _draw_cdf(
     rows: list[ChartRow], *, title: str, colours: Mapping[str, str], datasets: Datasets
-) -> Layers:
+) -> Spec:
     started = min((row["tokens"] for row in rows if row["share"] > 0), default=1.0)
     first = max((row["tokens"] for row in rows if row["tokens"] < started), default=1.0)
     last = max([2 * first, *(row["tokens"] for row in rows)])
@@ -238,7 +239,7 @@ def _draw_cdf(
             alt.Tooltip("share:Q", title="share", format=".1%"),
         ],
     )
-    return alt.layer(base.mark_line(strokeWidth=2.2), base.mark_circle(size=60, opacity=0))
+    return layer(base.mark_line(strokeWidth=2.2), base.mark_circle(size=60, opacity=0))
 
 
 def _draw_hits(hits_P: Sequence[tuple[int, int]], *, datasets: Datasets) -> alt.Chart:
@@ -255,12 +256,12 @@ def _draw_hits(hits_P: Sequence[tuple[int, int]], *, datasets: Datasets) -> alt.
             axis=alt.Axis(labelAngle=0, labelOverlap=True),
         ),
         y=alt.Y("problems:Q", title="problems", axis=alt.Axis(tickMinStep=1, tickCount=6)),
-        tooltip=["hits:O", alt.Tooltip("problems:Q", format=",d")],
+        tooltip=[alt.Tooltip("hits:O"), alt.Tooltip("problems:Q", format=",d")],
     )
     return drawn
 
 
-def _draw_tokens(rows: list[ChartRow], *, names: tuple[str, str], datasets: Datasets) -> Layers:
+def _draw_tokens(rows: list[ChartRow], *, names: tuple[str, str], datasets: Datasets) -> Spec:
     values = [row[side] for row in rows for side in ("tokens_before", "tokens_after")]
     lowest = min(values, default=1.0)
     domain = [lowest, max([1.1 * lowest, *values])]
@@ -273,7 +274,7 @@ def _draw_tokens(rows: list[ChartRow], *, names: tuple[str, str], datasets: Data
     drawn = dots.encode(
         color=colour_by("kind", LOST_WON),
         tooltip=[
-            "problem:N",
+            alt.Tooltip("problem:N"),
             alt.Tooltip("tokens_before:Q", title=f"{names[0]} (tokens)", format=",.1f"),
             alt.Tooltip("tokens_after:Q", title=f"{names[1]} (tokens)", format=",.1f"),
         ],
@@ -281,7 +282,7 @@ def _draw_tokens(rows: list[ChartRow], *, names: tuple[str, str], datasets: Data
     x = alt.X("tokens_before:Q", title=f"mean tokens, {names[0]}", scale=scale, axis=axis)
     y = alt.Y("tokens_after:Q", title=f"mean tokens, {names[1]}", scale=scale, axis=axis)
     layers = [layer.encode(x=x, y=y) for layer in (diagonal, drawn)]
-    return alt.layer(*layers, width=PANEL_PX, height=HEIGHT_PX + 60)
+    return layer(*layers, width=PANEL_PX, height=HEIGHT_PX + 60)
 
 
 def _draw_hit_pairs(

@@ -8,8 +8,16 @@ import altair as alt
 from tersely.metrics.efforts import LevelPoint
 from tersely.metrics.intervals import Interval
 from tersely.metrics.numbers import defined
-from tersely.report.charts.figures import Spec
-from tersely.report.charts.style import MANY, PANEL_PX, Datasets, arrange, colour_by, hold
+from tersely.report.charts.style import (
+    MANY,
+    PANEL_PX,
+    Datasets,
+    Spec,
+    arrange,
+    colour_by,
+    hold,
+    layer,
+)
 
 HEIGHT_PX = 230
 
@@ -52,10 +60,16 @@ def _panel(
     axis = alt.Axis(format=axis_format, tickCount=5)
     base = alt.Chart(hold(rows, datasets=datasets)).encode(x=x, color=colour_by("level", colours))
     y = alt.Y("value:Q", title=None, axis=axis)
-    tooltip = ["level:N", "step:Q", alt.Tooltip("value:Q", format=axis_format)]
+    tooltip = [
+        alt.Tooltip("level:N"),
+        alt.Tooltip("step:Q"),
+        alt.Tooltip("value:Q", format=axis_format),
+    ]
     layers = [
-        base.mark_area(opacity=0.13).encode(y=alt.Y("low:Q", title=None, axis=axis), y2="high:Q"),
+        base.mark_area(opacity=0.13).encode(
+            y=alt.Y("low:Q", title=None, axis=axis), y2=alt.Y2("high:Q")
+        ),
         base.mark_line(strokeWidth=2).encode(y=y),
         base.mark_point(filled=True, size=55, opacity=1).encode(y=y, tooltip=tooltip),
     ]
-    return alt.layer(*layers, title=title, width=PANEL_PX, height=HEIGHT_PX)
+    return layer(*layers, title=title, width=PANEL_PX, height=HEIGHT_PX)

@@ -1,7 +1,6 @@
 """Altair charts of a comparison, and what all charts here share; 1,060 px wide at most."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -16,19 +15,18 @@ from tersely.report.charts.style import (
     PAIR,
     PANEL_PX,
     RIGHT_WRONG,
+    ChartRow,
     Datasets,
+    Spec,
     arrange,
     colour_by,
     hold,
+    layer,
     scale_budgets,
 )
 from tersely.report.tables.words import name_axis, name_counted
 
 BINS = 40
-
-ChartRow = dict[str, Any]
-Spec = dict[str, Any]
-Layers = alt.LayerChart | alt.FacetChart
 
 
 def draw_budget_curve(
@@ -76,7 +74,7 @@ def draw_bands(
     colours: Mapping[str, str],
     datasets: Datasets,
     counted: str = "tokens",
-) -> Layers:
+) -> Spec:
     """Estimates over budgets as lines with dots, each with its 95% band."""
     base = alt.Chart(hold(rows, datasets=datasets), width=PANEL_PX, height=270).encode(
         x=x,
@@ -90,11 +88,11 @@ def draw_bands(
         ],
     )
     band = base.mark_area(opacity=0.16).encode(
-        y=alt.Y("low:Q", title=title, axis=axis), y2="high:Q"
+        y=alt.Y("low:Q", title=title, axis=axis), y2=alt.Y2("high:Q")
     )
-    line = base.mark_line(strokeWidth=2.2).encode(y="estimate:Q")
-    dots = base.mark_circle(size=55, opacity=1).encode(y="estimate:Q")
-    return alt.layer(band, line, dots)
+    line = base.mark_line(strokeWidth=2.2).encode(y=alt.Y("estimate:Q"))
+    dots = base.mark_circle(size=55, opacity=1).encode(y=alt.Y("estimate:Q"))
+    return layer(band, line, dots)
 
 
 def draw_difference_bands(
@@ -105,7 +103,7 @@ def draw_difference_bands(
     colours: Mapping[str, str],
     datasets: Datasets,
     counted: str = "tokens",
-) -> Layers:
+) -> Spec:
     """Differences of shares with their bands, over a dashed line at 0."""
     axis = alt.Axis(
         labelExpr="datum.value == 0 ? '0' : format(100 * datum.value, '+~g')", tickCount=6
@@ -114,7 +112,7 @@ def draw_difference_bands(
         rows, x, title=title, axis=axis, colours=colours, datasets=datasets, counted=counted
     )
     zero = alt.Chart(hold([{"zero": 0}], datasets=datasets)).mark_rule(color=INK, strokeDash=[4, 3])
-    return alt.layer(zero.encode(y="zero:Q"), bands)
+    return layer(zero.encode(y=alt.Y("zero:Q")), bands)
 
 
 def draw_length_histograms(before: SampleTable, after: SampleTable) -> Spec:
@@ -138,7 +136,7 @@ def _band(measure: Measure, series: str, interval: Interval) -> ChartRow:
     }
 
 
-def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: Datasets) -> Layers:
+def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: Datasets) -> Spec:
     graded = int(table.graded_PS.sum())
     rows: list[ChartRow] = []
     means: list[ChartRow] = []
@@ -161,7 +159,7 @@ def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: D
     x_scale = alt.Scale(domain=[0, float(edges[-1])], nice=False)
     bars = bars.mark_bar(binSpacing=0, stroke="white", strokeWidth=0.5, opacity=0.6).encode(
         x=alt.X("low:Q", title="completion length (tokens)", scale=x_scale).bin("binned"),
-        x2="high:Q",
+        x2=alt.X2("high:Q"),
         y=alt.Y("share:Q", title="share of samples", stack="zero", axis=alt.Axis(format="~%")),
         color=colour,
         tooltip=[
@@ -171,13 +169,13 @@ def _histogram(table: SampleTable, edges: np.ndarray, *, title: str, datasets: D
             alt.Tooltip("count:Q", title="samples", format=",d"),
         ],
     )
-    return alt.layer(bars, _mark_means(means, colour, datasets=datasets))
+    return layer(bars, _mark_means(means, colour, datasets=datasets))
 
 
 def _mark_means(means: list[ChartRow], colour: alt.Color, *, datasets: Datasets) -> alt.Chart:
     rules = alt.Chart(hold(means, datasets=datasets)).mark_rule(strokeWidth=2, strokeDash=[5, 3])
     drawn: alt.Chart = rules.encode(
-        x="mean:Q",
+        x=alt.X("mean:Q"),
         color=colour,
         tooltip=[
             alt.Tooltip("grade:N", title="grade"),

@@ -7,8 +7,17 @@ import altair as alt
 from tersely.flows.evaluate.advising import ServingAdvice
 from tersely.metrics.numbers import defined
 from tersely.metrics.serving import CostAxis
-from tersely.report.charts.figures import ChartRow, Spec
-from tersely.report.charts.style import FAINT, INK, MANY, Datasets, arrange, hold
+from tersely.report.charts.style import (
+    FAINT,
+    INK,
+    MANY,
+    ChartRow,
+    Datasets,
+    Spec,
+    arrange,
+    hold,
+    layer,
+)
 
 WIDTH_PX, HEIGHT_PX = 900, 420
 THOUSAND = 1000.0
@@ -34,8 +43,10 @@ def draw_frontier(advice: ServingAdvice, *, names: Sequence[str]) -> Spec:
         alt.Chart(on_front)
         .mark_line(color=FAINT, strokeDash=[4, 3], strokeWidth=1.2, interpolate="step-after")
         .encode(x=x, y=y),
-        front.mark_rule(opacity=0.5).encode(y="accuracy_low:Q", y2="accuracy_high:Q"),
-        front.mark_rule(opacity=0.5).encode(x="cost_low:Q", x2="cost_high:Q"),
+        front.mark_rule(opacity=0.5).encode(
+            y=alt.Y("accuracy_low:Q"), y2=alt.Y2("accuracy_high:Q")
+        ),
+        front.mark_rule(opacity=0.5).encode(x=alt.X("cost_low:Q"), x2=alt.X2("cost_high:Q")),
         alt.Chart(data)
         .mark_point(filled=True, opacity=0.9)
         .encode(
@@ -51,7 +62,7 @@ def draw_frontier(advice: ServingAdvice, *, names: Sequence[str]) -> Spec:
             tooltip=_list_tooltips(advice),
         ),
     ]
-    chart = alt.layer(*layers, width=WIDTH_PX, height=HEIGHT_PX)
+    chart = layer(*layers, width=WIDTH_PX, height=HEIGHT_PX)
     return arrange([chart], shared=("color", "size"), datasets=datasets)
 
 

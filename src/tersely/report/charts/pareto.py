@@ -6,8 +6,18 @@ import altair as alt
 
 from tersely.metrics.numbers import defined
 from tersely.metrics.pareto import Front, Fronts
-from tersely.report.charts.figures import ChartRow, Layers, Spec
-from tersely.report.charts.style import FAINT, INK, MANY, PANEL_PX, Datasets, arrange, hold
+from tersely.report.charts.style import (
+    FAINT,
+    INK,
+    MANY,
+    PANEL_PX,
+    ChartRow,
+    Datasets,
+    Spec,
+    arrange,
+    hold,
+    layer,
+)
 from tersely.report.tables.words import name_counted
 
 MOST_PANELS = 4
@@ -31,7 +41,7 @@ def choose_panels(fronts: Sequence[Front]) -> list[Front]:
     return list(fronts[::-1][::step][::-1])
 
 
-def _draw_front(front: Front, *, names: Sequence[str], counted: str, datasets: Datasets) -> Layers:
+def _draw_front(front: Front, *, names: Sequence[str], counted: str, datasets: Datasets) -> Spec:
     rows = _list_points(front, names)
     data = hold(rows, datasets=datasets)
     on_front = hold([row for row in rows if row["front"]], datasets=datasets)
@@ -52,12 +62,14 @@ def _draw_front(front: Front, *, names: Sequence[str], counted: str, datasets: D
         alt.Chart(on_front)
         .mark_line(color=FAINT, strokeDash=[4, 3], strokeWidth=1.2, interpolate="step-after")
         .encode(x=x, y=y),
-        base.mark_rule(opacity=0.55).encode(x="tokens_low:Q", x2="tokens_high:Q"),
-        base.mark_rule(opacity=0.55).encode(y="accuracy_low:Q", y2="accuracy_high:Q"),
+        base.mark_rule(opacity=0.55).encode(x=alt.X("tokens_low:Q"), x2=alt.X2("tokens_high:Q")),
+        base.mark_rule(opacity=0.55).encode(
+            y=alt.Y("accuracy_low:Q"), y2=alt.Y2("accuracy_high:Q")
+        ),
         base.mark_point(size=95, filled=True, opacity=1).encode(
             stroke=alt.condition("datum.front", alt.value(INK), alt.value(None)),
             tooltip=[
-                "evaluation:N",
+                alt.Tooltip("evaluation:N"),
                 alt.Tooltip("tokens:Q", title=f"mean {counted}", format=",.1f"),
                 alt.Tooltip("accuracy:Q", format=".1%"),
                 alt.Tooltip("front:N", title="on the front"),
@@ -65,7 +77,7 @@ def _draw_front(front: Front, *, names: Sequence[str], counted: str, datasets: D
         ),
     ]
     title = f"Within {front.budget_tokens:,} {counted}"
-    return alt.layer(*layers, width=PANEL_PX, height=HEIGHT_PX, title=title)
+    return layer(*layers, width=PANEL_PX, height=HEIGHT_PX, title=title)
 
 
 def _list_points(front: Front, names: Sequence[str]) -> list[ChartRow]:

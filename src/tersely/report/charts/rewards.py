@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from tersely.report.charts.style import CONFIG, FAINT, RIGHT_WRONG
+from tersely.report.charts.style import CONFIG, FAINT, RIGHT_WRONG, SCHEMA, layer
 
 Point = tuple[int, bool, float]
 
@@ -39,7 +39,7 @@ def draw_reward(
     target = (
         alt.Chart(alt.InlineData(values=[{"tokens": target_tokens}]))
         .mark_rule(color=FAINT, strokeDash=[5, 3])
-        .encode(x="tokens:Q")
+        .encode(x=alt.X("tokens:Q"))
     )
     group = (
         alt.Chart(
@@ -51,11 +51,11 @@ def draw_reward(
             )
         )
         .mark_tick(thickness=2, size=14, yOffset=-7)
-        .encode(x="tokens:Q", y=alt.value(300), color=colour)
+        .encode(x=alt.X("tokens:Q"), y=alt.value(300), color=colour)
     )
-    chart = alt.layer(line, target, group, width=620, height=300)
-    chart = chart.properties(title=alt.Title(title, subtitle=subtitle))
-    return {**chart.to_dict(), "config": CONFIG}
+    heading = {"text": title, "subtitle": subtitle}
+    chart = layer(line, target, group, title=heading, width=620, height=300)
+    return {"$schema": SCHEMA, **chart, "config": CONFIG}
 
 
 def render_png(spec: dict[str, Any]) -> bytes:

@@ -6,15 +6,18 @@ import numpy as np
 from tersely.flows.study.outcomes import ClaimOutcome, StudyOutcome
 from tersely.metrics.numbers import defined
 from tersely.metrics.verdicts import ClaimVerdict
-from tersely.report.charts.figures import ChartRow, Layers, Spec, draw_bands
+from tersely.report.charts.figures import draw_bands
 from tersely.report.charts.style import (
     INK,
     PAIR,
     PANEL_PX,
+    ChartRow,
     Datasets,
+    Spec,
     arrange,
     colour_by,
     hold,
+    layer,
     scale_budgets,
 )
 from tersely.report.pages.html import Figure
@@ -107,7 +110,11 @@ def draw_curves(outcome: StudyOutcome) -> Spec:
                 x=alt.X("step:Q", title="training step", axis=alt.Axis(grid=False)),
                 y=alt.Y("value:Q", title=None, axis=alt.Axis(format=axis_format, tickCount=5)),
                 color=colour_by("arm", colours),
-                tooltip=["arm:N", "step:Q", alt.Tooltip("value:Q", format=".3~g")],
+                tooltip=[
+                    alt.Tooltip("arm:N"),
+                    alt.Tooltip("step:Q"),
+                    alt.Tooltip("value:Q", format=".3~g"),
+                ],
             )
         )
     return arrange(charts, shared=("color",), datasets=datasets)
@@ -145,7 +152,8 @@ def draw_budgets(outcome: StudyOutcome) -> Spec:
         colours={"base model": PAIR[0], **arm_colours(outcome)},
         datasets=datasets,
     )
-    return arrange([chart.properties(width=2 * PANEL_PX, height=330)], shared=(), datasets=datasets)
+    chart |= {"width": 2 * PANEL_PX, "height": 330}
+    return arrange([chart], shared=(), datasets=datasets)
 
 
 def draw_forest(outcome: StudyOutcome) -> Spec:
@@ -160,7 +168,7 @@ def draw_forest(outcome: StudyOutcome) -> Spec:
     return spec | {"columns": 1}
 
 
-def _forest(claims: list[ClaimOutcome], unit: str, *, datasets: Datasets) -> Layers:
+def _forest(claims: list[ClaimOutcome], unit: str, *, datasets: Datasets) -> Spec:
     scale = 100 if unit in ("pp", "%") else 1
     order = [claim.says for claim in claims]
     rows: list[ChartRow] = [
@@ -188,8 +196,8 @@ def _forest(claims: list[ClaimOutcome], unit: str, *, datasets: Datasets) -> Lay
     x = alt.X("estimate:Q", title=f"effect ({UNITS[unit]})", scale=alt.Scale(zero=True))
     tips = [alt.Tooltip(name) for name in ("claim:N", "verdict:N", "expected:N")]
     ticks = alt.Chart(hold(bounds, datasets=datasets)).mark_tick(color=INK, thickness=2, size=16)
-    return alt.layer(
-        base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2="high:Q"),
+    return layer(
+        base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
         base.mark_circle(size=70, opacity=1).encode(x=x, tooltip=tips),
-        ticks.encode(x="bound:Q", y=y),
+        ticks.encode(x=alt.X("bound:Q"), y=y),
     )

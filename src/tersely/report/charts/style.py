@@ -27,6 +27,7 @@ EVALUATION = "#1f2328"
 ALARM = "#b42318"
 STAGE_ONE = "#e8f1f8"
 STAGE_TWO = "#faf6ec"
+SCHEMA = f"https://vega.github.io/schema/vega-lite/{alt.SCHEMA_VERSION}.json"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -57,6 +58,8 @@ CONFIG: dict[str, Any] = {
     },
 }
 Datasets = dict[str, list[dict[str, Any]]]
+Spec = dict[str, Any]
+ChartRow = dict[str, Any]
 
 
 def hold(rows: list[dict[str, Any]], *, datasets: Datasets) -> alt.NamedData:
@@ -69,17 +72,38 @@ def hold(rows: list[dict[str, Any]], *, datasets: Datasets) -> alt.NamedData:
     return alt.NamedData(name=name)
 
 
-def arrange(charts: Sequence[Any], *, shared: Sequence[str], datasets: Datasets) -> dict[str, Any]:
+def layer(*charts: alt.Chart | Spec, **properties: Any) -> Spec:
+    """Charts over one another as one Vega-Lite specification, as wide and high as the first says.
+
+    ``altair.layer`` copies every chart through and through four times.
+    """
+    layers = [_specify(chart) for chart in charts]
+    size: Spec = {}
+    for each in layers:
+        size = {key: each.pop(key) for key in ("width", "height") if key in each} | size
+    return {**size, **properties, "layer": layers}
+
+
+def _specify(chart: alt.Chart | Spec) -> Spec:
+    if isinstance(chart, dict):
+        return chart
+    spec: Spec = chart.to_dict(validate=False, context={"top_level": False})
+    return spec
+
+
+def arrange(
+    charts: Sequence[alt.Chart | Spec], *, shared: Sequence[str], datasets: Datasets
+) -> Spec:
     """Two charts a row as one Vega-Lite specification, with our look and their data.
 
     ``shared`` names the channels (x, y, color) whose scale all charts have in common.
     """
     return {
-        "$schema": f"https://vega.github.io/schema/vega-lite/{alt.SCHEMA_VERSION}.json",
+        "$schema": SCHEMA,
         "config": CONFIG,
         "columns": 2,
         "spacing": {"row": 34, "column": 46},
-        "concat": [c.to_dict(validate=False, context={"top_level": False}) for c in charts],
+        "concat": [_specify(chart) for chart in charts],
         "resolve": {
             "scale": {
                 channel: "shared" if channel in shared else "independent"

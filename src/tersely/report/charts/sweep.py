@@ -6,8 +6,7 @@ import altair as alt
 
 from tersely.flows.evaluate.swept import MeasuredSweep
 from tersely.metrics.numbers import defined
-from tersely.report.charts.figures import ChartRow, Spec
-from tersely.report.charts.style import FAINT, MANY, Datasets, arrange, hold
+from tersely.report.charts.style import FAINT, MANY, ChartRow, Datasets, Spec, arrange, hold, layer
 
 WIDTH_PX, HEIGHT_PX = 560, 320
 
@@ -30,20 +29,22 @@ def draw_levels(sweep: MeasuredSweep) -> Spec:
     )
     base = alt.Chart(data).encode(x=x, y=y, color=_colour([each.name for each in sweep.levels]))
     tooltip = [
-        "level:N",
-        "verdict:N",
+        alt.Tooltip("level:N"),
+        alt.Tooltip("verdict:N"),
         alt.Tooltip("tokens:Q", title="mean tokens", format=",.1f"),
         alt.Tooltip("accuracy:Q", format=".1%"),
     ]
     layers = [
         alt.Chart(data)
         .mark_line(color=FAINT, strokeDash=[4, 3], strokeWidth=1.2)
-        .encode(x=x, y=y, order="order:Q"),
-        base.mark_rule(opacity=0.55).encode(x="tokens_low:Q", x2="tokens_high:Q"),
-        base.mark_rule(opacity=0.55).encode(y="accuracy_low:Q", y2="accuracy_high:Q"),
+        .encode(x=x, y=y, order=alt.Order("order:Q")),
+        base.mark_rule(opacity=0.55).encode(x=alt.X("tokens_low:Q"), x2=alt.X2("tokens_high:Q")),
+        base.mark_rule(opacity=0.55).encode(
+            y=alt.Y("accuracy_low:Q"), y2=alt.Y2("accuracy_high:Q")
+        ),
         base.mark_point(size=95, filled=True, opacity=1).encode(tooltip=tooltip),
     ]
-    chart = alt.layer(*layers, width=WIDTH_PX, height=HEIGHT_PX)
+    chart = layer(*layers, width=WIDTH_PX, height=HEIGHT_PX)
     return arrange([chart], shared=("color",), datasets=datasets)
 
 

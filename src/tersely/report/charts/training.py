@@ -11,7 +11,6 @@ from tersely.dynamics.alarms import Alarm
 from tersely.dynamics.log import StepLog
 from tersely.dynamics.stages import Stages
 from tersely.metrics.numbers import defined
-from tersely.report.charts.figures import ChartRow, Layers, Spec
 from tersely.report.charts.style import (
     ALARM,
     EVALUATION,
@@ -21,10 +20,13 @@ from tersely.report.charts.style import (
     SERIES,
     STAGE_ONE,
     STAGE_TWO,
+    ChartRow,
     Datasets,
+    Spec,
     arrange,
     colour_by,
     hold,
+    layer,
 )
 
 PANEL_HEIGHT_PX = 190
@@ -143,7 +145,7 @@ def _training_panel(
     domain: tuple[int, int],
     marks: list[ChartRow],
     datasets: Datasets,
-) -> Layers:
+) -> Spec:
     # A log that lacks a column has no place for it in the legend.
     colours = {
         label: colour
@@ -176,7 +178,7 @@ def _training_panel(
         layers.append(
             _evaluation_marks(evaluations, str(panel.evaluation), x, y, colour, datasets=datasets)
         )
-    return alt.layer(*layers, title=panel.title, width=PANEL_PX, height=PANEL_HEIGHT_PX)
+    return layer(*layers, title=panel.title, width=PANEL_PX, height=PANEL_HEIGHT_PX)
 
 
 def _overlaid(panel: Panel, evaluations: Sequence[EvalPoint]) -> bool:
@@ -202,7 +204,11 @@ def _lines(
         x=x,
         y=y,
         color=colour,
-        tooltip=["series:N", alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".4~g")],
+        tooltip=[
+            alt.Tooltip("series:N"),
+            alt.Tooltip("step:Q"),
+            alt.Tooltip("value:Q", format=".4~g"),
+        ],
     )
     hover = raw.mark_circle(size=60, opacity=0)
     if steps < SMOOTH_FROM_STEPS:
@@ -235,7 +241,10 @@ def _evaluation_marks(
         shape="diamond", size=75, filled=True, opacity=1, stroke="white", strokeWidth=0.8
     )
     drawn: alt.Chart = marks.encode(
-        x=x, y=y, color=colour, tooltip=["step:Q", alt.Tooltip("value:Q", format=".4~g")]
+        x=x,
+        y=y,
+        color=colour,
+        tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".4~g")],
     )
     return drawn
 
@@ -263,6 +272,7 @@ def _mark_alarms(marks: list[ChartRow], x: alt.X, *, datasets: Datasets) -> list
     )
     # The tooltip names them all; the white behind keeps a label apart from the curves.
     place: dict[str, Any] = {
+        "y": 0,
         "align": "right",
         "baseline": "bottom",
         "angle": 270,
@@ -275,7 +285,7 @@ def _mark_alarms(marks: list[ChartRow], x: alt.X, *, datasets: Datasets) -> list
     return [
         base.mark_rule(color=ALARM, strokeDash=[6, 3], strokeWidth=1.5),
         *(
-            base.mark_text(**place, **style).encode(y=alt.value(0), text="label:N")
+            base.mark_text(**place, **style).encode(text=alt.Text("label:N"))
             for style in (white, {"color": ALARM})
         ),
     ]
@@ -299,7 +309,7 @@ def _shade(stages: Stages, domain: tuple[int, int], *, datasets: Datasets) -> li
     )
     base = alt.Chart(hold(rows, datasets=datasets))
     shade = base.mark_rect(opacity=1).encode(
-        x=alt.X("from:Q", title="training step"), x2="to:Q", fill=colour
+        x=alt.X("from:Q", title="training step"), x2=alt.X2("to:Q"), fill=colour
     )
-    words = base.mark_text(align="left", baseline="top", dx=5, dy=4, fontSize=11, color=FAINT)
-    return [shade, words.encode(x="from:Q", y=alt.value(0), text="name:N")]
+    words = base.mark_text(y=0, align="left", baseline="top", dx=5, dy=4, fontSize=11, color=FAINT)
+    return [shade, words.encode(x=alt.X("from:Q"), text=alt.Text("name:N"))]
