@@ -41,6 +41,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed-train | .uv/.installed
 demo: $(VENV)/.installed-train
 	$(BIN)/tersely train --out $(RUN) $(if $(wildcard $(RUN)/manifest.json),--resume)
 
+# One thread a process, for every suite: those of numpy wait for each other where cores are shared,
+# and six times the work is spent on waiting.
+test test-trl test-verl test-vllm test-track check: export OMP_NUM_THREADS := 1
+
 # File by file, in the order that tests/conftest.py says, in one process more than there are cores:
 # tests wait for processes, servers and time limits.
 test: $(VENV)/.installed-dev

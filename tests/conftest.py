@@ -96,6 +96,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path, len(LONG)))
 
 
+def pytest_runtest_setup() -> None:
+    typechecks.begin_test()
+
+
 @pytest.fixture(scope="session")
 def wide_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of the first lab's shape with heads of 32, which vLLM's attention on a CPU takes;

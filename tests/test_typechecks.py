@@ -6,6 +6,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+import typechecks
 from beartype import beartype
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -55,6 +56,17 @@ def test_a_function_runs_once_a_call():
     grown = checked(grown)
     assert [len(grown(np.arange(2))) for _ in range(3)] == [1, 2, 3]
     assert ran == [2, 2, 2]
+
+
+def test_the_first_calls_of_every_test_are_looked_at(pair):
+    x_BT = torch.zeros(3, 5)
+    for _ in range(typechecks.LOOKED_AT):
+        with pytest.raises(TypeError):
+            pair(x_BT, y_B=np.zeros(4))
+    assert pair(x_BT, y_B=np.zeros(4)).shape == (4,)
+    typechecks.begin_test()
+    with pytest.raises(TypeError):
+        pair(x_BT, y_B=np.zeros(4))
 
 
 def test_what_lists_and_tuples_hold_is_looked_at():

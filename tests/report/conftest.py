@@ -268,21 +268,24 @@ def browse(tmp_path):
     if BROWSER is None:
         pytest.skip("no Chromium on PATH: apt-get install chromium")
 
-    def drive(path, script, *, width=None):
+    def drive(path, script, *, widths=()):
         page = tmp_path / "driven.html"
         added = (
             '<script>window.addEventListener("load", () => setTimeout(() => {'
             f"{script}}}, 0));</script>"
         )
         page.write_text(path.read_text(encoding="utf-8") + added, encoding="utf-8")
-        if width is not None:
+        if widths:
             # A frame may be narrower than a window; what the script says comes to its title.
-            frame = tmp_path / "frame.html"
-            frame.write_text(
-                f'<iframe src="driven.html" style="width:{width}px;height:3000px"></iframe>'
-                "<script>addEventListener('message', (e) => document.title = e.data)</script>"
+            page = tmp_path / "frame.html"
+            page.write_text(
+                "<script>addEventListener('message', (e) => document.title += e.data + ' |')"
+                "</script>"
+                + "".join(
+                    f'<iframe src="driven.html" style="width:{px}px;height:3000px"></iframe>'
+                    for px in widths
+                )
             )
-            page = frame
         flags = (
             "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
             "--disable-background-networking --disable-component-update --disable-sync "
