@@ -48,14 +48,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory, words: Words, study_text:
     file = folder / "small.toml"
     file.write_text(study_text)
     told = words(file, folder / "out", "--jobs", "2")
-    for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+    ends = (("spawn", signal.SIGINT, 130), ("fork", signal.SIGKILL, -signal.SIGKILL))
+    for kind, number, code in ends:
         before = steps_in(folder)
-        study = children.start(GROUP, *told)
+        study = children.start(GROUP, kind, *told)
         wait_for_steps(folder, beyond=before)
         os.kill(study.process.pid, number)
         assert study.wait().returncode == code, study.stderr
         wait_for_the_end_of(study.process.pid)
-    done = children.run(GROUP, *told)
+    done = children.run(GROUP, "fork", *told)
     assert done.returncode == 0, done.stderr
     return folder
 
