@@ -1,5 +1,6 @@
 """Two recipes setting by setting."""
 
+import os
 from typing import Any
 
 from tersely.flows.recipe.recipe import Recipe
@@ -7,13 +8,23 @@ from tersely.flows.recipe.recipe import Recipe
 
 def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:
     """The settings in which two recipes differ, by name, each with both values; ``[track]``, on
-    which no step depends, is none of them."""
+    which no step depends, is none of them, and two names of one file are one value."""
     left, right = (flat_settings(without_tracking(each).model_dump()) for each in (ours, theirs))
     return [
         (key, left.get(key), right.get(key))
         for key in sorted(left.keys() | right.keys())
-        if left.get(key) != right.get(key)
+        if not _same(left.get(key), right.get(key))
     ]
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Equal, or two names of one file or folder."""
+    if ours == theirs or not (isinstance(ours, str) and isinstance(theirs, str)):
+        return bool(ours == theirs)
+    try:
+        return os.path.samefile(ours, theirs)
+    except OSError:
+        return False
 
 
 def value_of(recipe: Recipe, key: str) -> Any:
