@@ -19,11 +19,11 @@ def differences(ours: Recipe, theirs: Recipe) -> list[tuple[str, Any, Any]]:
 
 def _same(ours: Any, theirs: Any) -> bool:
     """Equal, or two names of one file or folder."""
-    if ours == theirs or not (isinstance(ours, str) and isinstance(theirs, str)):
-        return bool(ours == theirs)
+    if ours == theirs:
+        return True
     try:
-        return os.path.samefile(ours, theirs)
-    except OSError:
+        return isinstance(ours, str) and isinstance(theirs, str) and os.path.samefile(ours, theirs)
+    except (OSError, ValueError):
         return False
 
 
