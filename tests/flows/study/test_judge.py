@@ -18,6 +18,7 @@ from tersely.flows.study.judged import count_predictions, sum_up
 from tersely.flows.study.plan import Arm, Claim, NamedStudy, Side, Study, unit_of
 from tersely.flows.study.results import COLUMNS, Evaluated, Raised, Result
 from tersely.metrics.verdicts import ClaimVerdict
+from tersely.report.charts.study import draw_figures
 
 ARMS = {
     "a": Arm(says="a"),
@@ -255,3 +256,28 @@ def test_what_was_spent_is_the_sum_of_all_steps_and_only_rl_is_foretold(
     assert change_of_accuracy(lost, evidence.problems) < -0.1
     # Nobody looked at it before or while it was made.
     assert [each.lost_missed for each in count_predictions(evidence)] == [0, 0, 0]
+
+
+def test_the_dose_of_an_arm_is_of_its_first_steps_and_of_rl_only(small: dict[str, Any]) -> None:
+    def begun(share: float, *, seed: int) -> Result:
+        result = run(0.25, seed=seed)
+        later = [0.9] * (len(result.steps["tokens_mean"]) - 1)
+        return result.model_copy(
+            update={"steps": {**result.steps, "positive_share": [share, *later]}}
+        )
+
+    untrained = run(0.5, seed=1).model_copy(
+        update={"steps": {"sampled_tokens": [30.0]}, "last_step": 1}
+    )
+    runs = {"a": [begun(0.01, seed=1), begun(0.03, seed=2)], "b": [untrained]}
+    evidence, study = evidence_of(small, runs, count=6)
+    outcome = sum_up(evidence, study)
+    arms = {arm.name: arm for arm in outcome.arms}
+    assert arms["a"].rewarded.estimate == pytest.approx(0.02)
+    assert arms["a"].change.estimate == pytest.approx(-0.25)
+    assert np.isnan(arms["b"].rewarded.estimate)
+    (doses,) = [f for f in draw_figures(outcome) if f.name.endswith("-doses")]
+    dots = [row for rows in doses.spec["datasets"].values() for row in rows if "arm" in row]
+    assert [(row["arm"], row["rewarded"], row["change"]) for row in dots] == [
+        ("a", pytest.approx(0.02), pytest.approx(-25))
+    ]

@@ -99,7 +99,7 @@ def statistic(
     """One run's figure: for each held-out problem, or one for the run.  See ``Claim``."""
     match claim.statistic:
         case "curve":
-            return np.array([_curve(result, claim.column, side.steps)])
+            return np.array([curve_mean(result, claim.column, side.steps)])
         case "stage_end":
             log = result.log()
             end = estimate_stages(log.step_N, log.columns["tokens_mean"]).stage_end_step
@@ -143,7 +143,8 @@ def _among(problems: Sequence[Problem], where: str | None) -> Bool[np.ndarray, "
     return kept_P
 
 
-def _curve(result: Result, column: str, steps: tuple[float, float]) -> float:
+def curve_mean(result: Result, column: str, steps: tuple[float, float]) -> float:
+    """Mean of a column of the log between two shares of the run; NaN if there is no value."""
     values = result.log().columns.get(column)
     if values is None:
         raise ConfigError(no_such("column", column, result.steps, of="the results"))
@@ -160,13 +161,18 @@ def _rebound(result: Result) -> float:
     return float(smooth[-1] / smooth.min() - 1)
 
 
-def change_of_accuracy(result: Result, problems: list[Problem]) -> float:
-    """Held-out accuracy at the cap, the end minus the start."""
+def changes_of_accuracy(result: Result, problems: list[Problem]) -> Float[np.ndarray, " P"]:
+    """Accuracy at the cap on each held-out problem, the end minus the start."""
     ends = [result.table(moment, problems) for moment in (0.0, 1.0)]
     before, after = (
         score(
             table, budgets_B=np.array([table.reach_tokens]), protocol=Protocol.FINISHED
-        ).accuracy_B[0]
+        ).accuracy_PB[:, 0]
         for table in ends
     )
-    return float(after - before)
+    return np.asarray(after - before)
+
+
+def change_of_accuracy(result: Result, problems: list[Problem]) -> float:
+    """The mean of these over the problems that have a graded sample at both ends."""
+    return float(average_defined(changes_of_accuracy(result, problems), axis=0))

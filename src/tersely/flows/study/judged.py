@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 
 from tersely.core.types import Problem
-from tersely.flows.study.judge import LOST_BELOW, Evidence, change_of_accuracy, judge_study
+from tersely.flows.study.judge import (
+    LOST_BELOW,
+    Evidence,
+    change_of_accuracy,
+    changes_of_accuracy,
+    curve_mean,
+    judge_study,
+)
 from tersely.flows.study.outcomes import (
     ArmOutcome,
     ClaimOutcome,
@@ -26,6 +33,8 @@ from tersely.metrics.verdicts import Relation
 
 DRAWN = ("tokens_mean", "accuracy", "positive_share", "entropy_mean")
 ERROR = "error"
+# The first steps, in shares of a run, over which the rewarded share of the start is taken.
+BEGINNING = (0.0, 0.05)
 
 
 def gather(
@@ -107,6 +116,8 @@ def _arm(evidence: Evidence, study: NamedStudy, name: str) -> ArmOutcome:
         accuracy_B=_accuracies(evidence, runs, moment=1.0),
         area=_area(evidence, runs),
         tokens=_tokens(problems, runs),
+        rewarded=_rewarded(runs),
+        change=_change(problems, runs),
         lost=sum(change < LOST_BELOW for change in changes),
         alarmed=sum(bool(result.alarms) for result in runs),
     )
@@ -158,6 +169,20 @@ def _tokens(problems: list[Problem], runs: Sequence[Result]) -> Effect:
     return mean_effect(
         np.stack([result.table(1.0, problems).tokens_PS.mean(axis=1) for result in runs])
     )
+
+
+def _rewarded(runs: Sequence[Result]) -> Effect:
+    """Undefined where nothing was rewarded because nothing was trained by RL."""
+    if not runs or not all(result.by_rl for result in runs):
+        return NOTHING
+    shares = [curve_mean(result, "positive_share", BEGINNING) for result in runs]
+    return mean_effect(np.array(shares)[:, None])
+
+
+def _change(problems: list[Problem], runs: Sequence[Result]) -> Effect:
+    if not runs:
+        return NOTHING
+    return mean_effect(np.stack([changes_of_accuracy(result, problems) for result in runs]))
 
 
 def _traced(evidence: Evidence, study: NamedStudy) -> list[TracedProblem]:

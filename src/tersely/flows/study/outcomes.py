@@ -37,6 +37,8 @@ class ArmOutcome(NamedTuple):
         accuracy_B: accuracy at each budget at the end, over seeds and problems.
         area: under accuracy over log budget.
         tokens: held-out mean length at the end.
+        rewarded: share of rollouts with a positive reward in the first 5% of steps, over seeds.
+        change: of accuracy at the cap, the end minus the start, over seeds and problems.
         lost: runs whose accuracy at the cap ended more than 0.10 below where it began.
         alarmed: runs that raised an alarm.
     """
@@ -48,6 +50,8 @@ class ArmOutcome(NamedTuple):
     accuracy_B: Sequence[Effect]
     area: Effect
     tokens: Effect
+    rewarded: Effect
+    change: Effect
     lost: int
     alarmed: int
 

@@ -1,5 +1,7 @@
 """Charts of a study: training curves by arm, accuracy over budgets, effects against bounds."""
 
+import math
+
 import altair as alt
 import numpy as np
 
@@ -48,6 +50,9 @@ VERDICTS = {
     ClaimVerdict.UNKNOWN: "#8a8f98",
 }
 SMOOTH_STEPS = 7
+# Shares of rewarded rollouts: logarithmic above the first, linear below it.
+SPARSE = 0.01
+SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 UNITS = {
     "pp": "percentage points",
     "%": "percent",
@@ -84,6 +89,17 @@ def draw_figures(outcome: StudyOutcome) -> list[Figure]:
                 draw_budgets(outcome),
             ),
         ]
+    if any(math.isfinite(arm.rewarded.estimate) for arm in outcome.arms):
+        figures.append(
+            Figure(
+                f"{outcome.name}-doses",
+                "What was lost or won, by how many rollouts were rewarded at first",
+                "One dot an arm that was trained by RL. Across: share of rollouts with a positive "
+                "reward in the first 5% of steps. Up: held-out accuracy at the cap, the end minus "
+                "the start. Lines: 95% intervals over seeds and problems.",
+                draw_doses(outcome),
+            )
+        )
     return figures
 
 
@@ -153,6 +169,46 @@ def draw_budgets(outcome: StudyOutcome) -> Spec:
         datasets=datasets,
     )
     chart |= {"width": 2 * PANEL_PX, "height": 330}
+    return arrange([chart], shared=(), datasets=datasets)
+
+
+def draw_doses(outcome: StudyOutcome) -> Spec:
+    """The change of accuracy against the share of rollouts that was rewarded at first."""
+    datasets: Datasets = {}
+    rows: list[ChartRow] = [
+        {
+            "arm": arm.name,
+            "rewarded": defined(arm.rewarded.estimate),
+            "change": defined(100 * arm.change.estimate),
+            "low": defined(100 * arm.change.low),
+            "high": defined(100 * arm.change.high),
+        }
+        for arm in outcome.arms
+        if math.isfinite(arm.rewarded.estimate)
+    ]
+    data = hold(rows, datasets=datasets)
+    x = alt.X(
+        "rewarded:Q",
+        title="rollouts rewarded at first (share)",
+        scale=alt.Scale(type="symlog", constant=SPARSE, domain=[0, 1]),
+        axis=alt.Axis(format="~%", values=list(SHARES), grid=False),
+    )
+    y = alt.Y("change:Q", title="change of accuracy at the cap (percentage points)")
+    base = alt.Chart(data).encode(x=x, color=colour_by("arm", arm_colours(outcome)))
+    chart = layer(
+        alt.Chart(hold([{"change": 0.0}], datasets=datasets)).mark_rule(color=INK).encode(y=y),
+        base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
+        base.mark_circle(size=80, opacity=1).encode(
+            y=y,
+            tooltip=[
+                alt.Tooltip("arm:N"),
+                alt.Tooltip("rewarded:Q", format=".2~%", title="rewarded at first"),
+                alt.Tooltip("change:Q", format="+.1f", title="change (pp)"),
+            ],
+        ),
+        width=2 * PANEL_PX,
+        height=330,
+    )
     return arrange([chart], shared=(), datasets=datasets)
 
 

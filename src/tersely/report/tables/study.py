@@ -44,8 +44,9 @@ CAPTION = (
     "tries."
 )
 ARMS_CAPTION = (
-    "Held-out problems at the end; the area is under accuracy over log budget. Lost: runs whose "
-    "accuracy at the cap ended more than 10 pp below where it began."
+    "Held-out problems at the end; the area is under accuracy over log budget. Rewarded at "
+    "first: share of rollouts with a positive reward in the first 5% of steps, over seeds. Lost: "
+    "runs whose accuracy at the cap ended more than 10 pp below where it began."
 )
 
 
@@ -125,9 +126,11 @@ def format_effect(effect: Effect, unit: str) -> Cell:
 
 
 def format_share(effect: Effect) -> Cell:
-    """A share and its interval."""
+    """A share and its interval, if there is one."""
     if not math.isfinite(effect.estimate):
         return Cell(UNDEFINED, "")
+    if not math.isfinite(effect.low):
+        return Cell(percent(effect.estimate), "")
     low, high = max(effect.low, 0.0), min(effect.high, 1.0)
     return Cell(percent(effect.estimate), bracket(fixed(100 * low), fixed(100 * high)))
 
@@ -139,6 +142,7 @@ def tabulate_arms(outcome: StudyOutcome) -> Matrix:
         *(f"accuracy ≤ {outcome.budgets_B[at]:,}" for at in picked),
         "area",
         "tokens",
+        "rewarded at first",
         "lost",
         "alarmed",
     ]
@@ -149,6 +153,7 @@ def tabulate_arms(outcome: StudyOutcome) -> Matrix:
                 *(format_share(arm.accuracy_B[at]) for at in picked),
                 format_share(arm.area),
                 _tokens(arm.tokens),
+                format_share(arm.rewarded),
                 Cell(f"{arm.lost} of {arm.seeds}", ""),
                 Cell(f"{arm.alarmed} of {arm.seeds}", ""),
             ],
@@ -156,7 +161,7 @@ def tabulate_arms(outcome: StudyOutcome) -> Matrix:
         for arm in ranked(outcome.arms)
     ]
     base = [format_share(outcome.base_accuracy_B[at]) for at in picked]
-    nothing = [Cell(UNDEFINED, "")] * 4
+    nothing = [Cell(UNDEFINED, "")] * 5
     return Matrix("arm", heads, [MatrixRow("base model", [*base, *nothing]), *rows], ARMS_CAPTION)
 
 
@@ -273,6 +278,8 @@ def _arm(arm: ArmOutcome, outcome: StudyOutcome) -> dict[str, Any]:
         },
         "area": _effect(arm.area),
         "tokens": _effect(arm.tokens),
+        "rewarded_at_first": _effect(arm.rewarded),
+        "accuracy_change": _effect(arm.change),
         "lost": arm.lost,
         "alarmed": arm.alarmed,
     }
