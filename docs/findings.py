@@ -14,6 +14,9 @@ HERE = Path(__file__).parent
 PICTURES = HERE / "findings"
 WIDTH_PIXELS, COLOURS = 1100, 96
 CLAIMS_HEAD = "| claim | paper | expected | here | verdict |"
+PREDICTIONS_HEAD = "| prediction |"
+VERDICTS = "Verdicts"
+TOLD = ("holds", "does not hold", "the opposite holds", "cannot tell")
 
 
 def main() -> None:
@@ -26,7 +29,9 @@ def main() -> None:
     blocks = sections((judged / "report.md").read_text(encoding="utf-8"))
     if given.beside:
         first = sections((given.beside / "report.md").read_text(encoding="utf-8"))
+        counted = count_verdicts(blocks, first)
         blocks = {name: beside(block, first.get(name, "")) for name, block in blocks.items()}
+        blocks |= {VERDICTS: counted}
     text = page.read_text(encoding="utf-8")
     for name, block in blocks.items():
         marks = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
@@ -50,6 +55,10 @@ def sections(report: str) -> dict[str, str]:
 
 def beside(block: str, first: str) -> str:
     """A study's part with what the first lab showed in a column of its claims' table."""
+    if block.startswith(PREDICTIONS_HEAD):
+        head, rule, *rows = block.splitlines()
+        old = [row.replace("| ", "| lab 1, ", 1) for row in first.splitlines()[2:]]
+        return "\n".join([head, rule, *old, *(row.replace("| ", "| lab 2, ", 1) for row in rows)])
     if CLAIMS_HEAD not in block:
         return block
     then = {says: (effect, told) for says, _, _, effect, told in claims_of(first)}
@@ -60,6 +69,27 @@ def beside(block: str, first: str) -> str:
     before, _, after = block.partition(CLAIMS_HEAD)
     _, _, rest = after.partition("\n\n")
     return before + "\n".join(rows) + "\n\n" + rest
+
+
+def count_verdicts(blocks: dict[str, str], first: dict[str, str]) -> str:
+    """A table of how many claims of each study came to which verdict, in both labs."""
+    heads = [f"{lab}: {told}" for lab in ("lab 1", "lab 2") for told in TOLD]
+    lines = ["| " + " | ".join(["study", *heads]) + " |", "|" + "---|" * (1 + len(heads))]
+    sums = [0] * len(heads)
+    for name, block in blocks.items():
+        if CLAIMS_HEAD not in block:
+            continue
+        counts = [*_counts(first.get(name, "")), *_counts(block)]
+        sums = [a + b for a, b in zip(sums, counts, strict=True)]
+        lines.append("| " + " | ".join([name, *map(str, counts)]) + " |")
+    return "\n".join([*lines, "| " + " | ".join(["all", *map(str, sums)]) + " |"])
+
+
+def _counts(block: str) -> list[int]:
+    """Verdicts of a study, in the order of ``TOLD``; a claim that was not run has none."""
+    rows = claims_of(block) if CLAIMS_HEAD in block else []
+    verdicts = [told.replace("*", "").partition(" (")[0] for *_, told in rows]
+    return [verdicts.count(told) for told in TOLD]
 
 
 def claims_of(block: str) -> list[list[str]]:

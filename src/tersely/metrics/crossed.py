@@ -21,6 +21,7 @@ class Effect(NamedTuple):
         freedom: degrees of freedom of the t distribution that the interval was made with.
         detectable: the smallest true effect that such an experiment finds in 80% of tries.
         n_seeds, n_problems: what it rests on; one problem stands for a figure of the whole run.
+            Seeds that define no estimate are counted all the same.
     """
 
     estimate: float
@@ -47,7 +48,7 @@ def mean_effect(values_KP: Float[np.ndarray, "K P"]) -> Effect:
     defined_KP = values_KP[:, ~np.isnan(values_KP).any(axis=0)]
     seeds, problems = defined_KP.shape
     if defined_KP.size == 0:
-        return NOTHING
+        return NOTHING._replace(n_seeds=seeds)
     estimate = float(defined_KP.mean())
     variance, freedom = _variance(defined_KP)
     if not freedom > 0:
@@ -74,7 +75,7 @@ def ratio_effect(after_KP: Float[np.ndarray, "K P"], before_KP: Float[np.ndarray
     known_P = ~np.isnan(after_KP).any(axis=0) & ~np.isnan(before_KP).any(axis=0)
     after_KP, before_KP = after_KP[:, known_P], before_KP[:, known_P]
     if after_KP.size == 0 or before_KP.mean() == 0:
-        return NOTHING
+        return NOTHING._replace(n_seeds=len(after_KP))
     ratio = float(after_KP.mean() / before_KP.mean())
     around_zero = mean_effect((after_KP - ratio * before_KP) / before_KP.mean())
     return around_zero._replace(

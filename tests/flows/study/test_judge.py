@@ -1,5 +1,6 @@
 """Claims against results that are made by hand."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tersely.flows.study.plan import Arm, Claim, NamedStudy, Side, Study, unit_o
 from tersely.flows.study.results import COLUMNS, Evaluated, Raised, Result
 from tersely.metrics.verdicts import ClaimVerdict
 from tersely.report.charts.study import draw_figures
+from tersely.report.tables.study import format_markdown
 
 ARMS = {
     "a": Arm(says="a"),
@@ -209,6 +211,17 @@ def test_no_run_yet_cannot_tell(small: dict[str, Any]) -> None:
     (judged,) = judge_study(evidence, study)
     assert np.isnan(judged.effect.estimate)
     assert judged.verdict is ClaimVerdict.UNKNOWN
+
+
+def test_what_was_not_run_is_told_from_what_no_run_defines(small: dict[str, Any]) -> None:
+    nowhere = np.array([math.nan] * 4)
+    result = run(1.0, seed=1)
+    result = result.model_copy(update={"steps": {**result.steps, "entropy_mean": list(nowhere)}})
+    undefined = claim("curve", column="entropy_mean")
+    for against, told in ((None, "**cannot tell**"), ("b", "not run")):
+        one = undefined.model_copy(update={"against": against and Side(arm=against)})
+        evidence, study = evidence_of(small, {"a": [result]}, one, count=6)
+        assert f"| – | {told} |" in format_markdown([sum_up(evidence, study)], [])
 
 
 def test_predictions_are_counted_against_lost_runs(small: dict[str, Any]) -> None:

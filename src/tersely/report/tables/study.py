@@ -105,6 +105,8 @@ def describe_verdict(claim: ClaimOutcome) -> str:
     words = f"{claim.verdict.value}, {format_effect(claim.effect, claim.unit).text}"
     if claim.verdict is not ClaimVerdict.UNKNOWN:
         return words
+    if not claim.effect.n_seeds:
+        return f"{words}; not run"
     if claim.effect.n_seeds < FEWEST_SEEDS or not math.isfinite(claim.effect.detectable):
         return f"{words}; too few runs"
     return f"{words}; could have seen {_size(claim.effect.detectable, claim.unit)}"
@@ -199,7 +201,7 @@ def format_markdown(outcomes: Sequence[StudyOutcome], confusions: Sequence[Confu
 def _told(claim: ClaimOutcome) -> str:
     if claim.verdict is ClaimVerdict.UNKNOWN and math.isfinite(claim.effect.detectable):
         return f"cannot tell (could have seen {_size(claim.effect.detectable, claim.unit)})"
-    return f"**{claim.verdict.value}**"
+    return f"**{claim.verdict.value}**" if claim.effect.n_seeds else "not run"
 
 
 def _one_a_source(traced: Sequence[TracedProblem]) -> list[TracedProblem]:
