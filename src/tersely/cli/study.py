@@ -212,7 +212,7 @@ def _run(
 
     if not missing(units, bench):
         return True
-    _prepare(base, bench, out=out)
+    _prepare(base, units, bench, out=out)
     progress = StudyProgress(messages, total=len(missing(units, bench)), jobs=jobs)
     with (
         progress.display.bars,
@@ -234,14 +234,17 @@ def _run(
     return not failed
 
 
-def _prepare(base: dict[str, Any], bench: "StudyFolders", *, out: Path) -> None:
-    from tersely.flows.study.pool import make_pool, unpack_records
+def _prepare(
+    base: dict[str, Any], units: "list[StudyRun]", bench: "StudyFolders", *, out: Path
+) -> None:
+    from tersely.flows.study.pool import add_bands, make_pool, unpack_records
 
     messages.print("base model, pool and held-out problems ...")
     use_threads(base["model"].get("cpu_threads"))
     with sampling_progress(None) as progress:
         make_pool(base, bench.pool.folder, out / "work" / "pool", observer=progress)
     unpack_records(bench.pool, out / "work")
+    add_bands(base, bench.pool, {unit.pool for unit in units}, out / "work")
 
 
 def _judge(

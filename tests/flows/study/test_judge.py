@@ -104,7 +104,7 @@ def evidence_of(small: dict[str, Any], runs: dict[str, list[Result]], *claims: C
         for arm, made_of in runs.items()
         for result in made_of
     }
-    return Evidence(small, problems(count), results, seeds=3), study
+    return Evidence(small, problems(count), results, seeds=4), study
 
 
 def run(right: float, *, seed: int, tokens: int = 20, count: int = 6) -> Result:
@@ -120,13 +120,13 @@ def run(right: float, *, seed: int, tokens: int = 20, count: int = 6) -> Result:
 def test_a_difference_is_paired_by_seed_and_problem(small: dict[str, Any]) -> None:
     evidence, study = evidence_of(
         small,
-        {"a": [run(1.0, seed=s) for s in (1, 2, 3)], "b": [run(0.5, seed=s) for s in (1, 2)]},
+        {"a": [run(1.0, seed=s) for s in (1, 2, 3, 4)], "b": [run(0.5, seed=s) for s in (1, 2, 3)]},
         claim(against=("b", {}), above=0.1),
         count=6,
     )
     (judged,) = judge_study(evidence, study)
-    # Seed 3 of b is not there yet.
-    assert (judged.effect.n_seeds, judged.effect.n_problems) == (2, 6)
+    # Seed 4 of b is not there yet.
+    assert (judged.effect.n_seeds, judged.effect.n_problems) == (3, 6)
     assert judged.effect.estimate == pytest.approx(0.5)
     assert judged.verdict is ClaimVerdict.HOLDS
 
@@ -148,6 +148,14 @@ def test_budgets_moments_and_ratios(small: dict[str, Any]) -> None:
     assert effect(claim("tokens", against=("a", {"moment": 0.0}), relative=True)) == -0.5
     # Right from 20 tokens on: nothing at 16, all at 32 and 64; trapezoids 0.5 and 1, of two.
     assert effect(claim("area")) == pytest.approx(0.75)
+    assert effect(claim("area", least=32)) == 1.0
+    # L_T is 30: the same budgets.
+    assert effect(claim("area", least="L_T")) == 1.0
+    with pytest.raises(ConfigError, match=r"least = 64 leaves 1 of the budgets \[16, 32, 64\]"):
+        effect(claim("area", least=64))
+    # Right at the end, half at the start: a change of half, and none since then.
+    assert effect(claim(side={"since": 0.0})) == 0.5
+    assert effect(claim(side={"since": 0.0}, against=("a", {"since": 1.0}))) == 0.5
     # Two of four are right at the start: 1 - C(2,2)/C(4,2).
     assert effect(claim("pass_at_k", k=2, side={"moment": 0.0})) == pytest.approx(5 / 6)
 

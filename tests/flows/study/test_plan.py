@@ -145,7 +145,17 @@ def test_a_bound_in_words(study: NamedStudy) -> None:
         (("within = 0.01", "within = 0.01\nabove = 0.0"), "needs one of above, below, within"),
         (('arm = "same"', 'arm = "sane"'), "there is no arm 'sane'; arms are plain, hard, same"),
         (('statistic = "accuracy"', 'statistic = "acuracy"'), "claims.0.statistic"),
-        (('pool = "hard"', 'pool = "harder"'), "arms.hard.pool"),
+        (
+            ('pool = "hard"', 'pool = "harder"'),
+            "arms.hard.pool.*'harder' is none; choose one of easy",
+        ),
+        (('pool = "hard"', 'pool = "0.5 to 0.25"'), "'0.5 to 0.25' is none.*rises within 0 to 1"),
+        (('pool = "hard"', 'pool = "0 to 1.5"'), "'0 to 1.5' is none"),
+        (("within = 0.01", 'within = 0.01\nleast = "L_T"'), "least = 'L_T' is of area; leave it"),
+        (
+            ('of = { arm = "plain" }\nagainst', 'of = { arm = "plain", since = 2.0 }\nagainst'),
+            "claims.1.of.since",
+        ),
         (("[arms.plain]", "[arms.plain"), "is not TOML"),
         (('pool = "hard"', 'method = { name = "distil" }'), "needs told, what its teacher is told"),
         (('pool = "hard"', 'method = { name = "none", merge = 0.5 }'), "method.merge needs a name"),
@@ -175,13 +185,17 @@ def test_a_bound_in_words(study: NamedStudy) -> None:
             ('set.reward = { name = "truncation" }', 'method = { name = "sft" }'),
             "arm 'same' is no RL and has no curve",
         ),
+        (
+            ('against = { arm = "plain" }', 'against = { arm = "plain", since = 0.5 }'),
+            "since = 0.5 is of evaluations; leave it out",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_is_refused(
     change: tuple[str, str], complaint: str, study_file: Path
 ) -> None:
     text = study_file.read_text().replace(*change, 1)
-    if "no curve" in complaint:
+    if "no curve" in complaint or "is of evaluations" in complaint:
         text = text.replace('statistic = "accuracy"', 'statistic = "curve"')
     study_file.write_text(text)
     with pytest.raises(ConfigError, match=complaint):

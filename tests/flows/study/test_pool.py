@@ -13,9 +13,20 @@ from tersely.core.errors import ConfigError
 from tersely.core.manifest import ModelFiles, read_manifest, write_manifest
 from tersely.engines.models import lab_folder
 from tersely.flows.observer import Quiet
-from tersely.flows.study.pool import HELD_OUT, PoolManifest, describe_pool, make_pool
+from tersely.flows.study.lab import Lab
+from tersely.flows.study.plan import base_settings
+from tersely.flows.study.pool import (
+    HELD_OUT,
+    PoolManifest,
+    StudyPool,
+    add_bands,
+    describe_pool,
+    make_pool,
+)
+from tersely.tasks.problems import read_problems
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
+PUBLISHED = Path(__file__).parents[3] / "docs" / "data" / "studies"
 
 
 class NothingSampled(Quiet):
@@ -71,7 +82,24 @@ def test_a_pool_of_an_earlier_version_is_kept_with_a_warning(base, tmp_path) -> 
 
 
 def test_the_pool_beside_the_published_studies_is_of_the_first_lab_as_it_is() -> None:
-    folder = Path(__file__).parents[3] / "docs" / "data" / "studies" / "lab-v1" / "pool"
+    folder = PUBLISHED / "lab-v1" / "pool"
     here = describe_pool(tomllib.loads(TINY.read_text()))
     there = read_manifest(folder, PoolManifest)
     assert (there.files, there.train_limit) == (here.files, 1600)
+
+
+def test_a_band_of_pass_rates_is_chosen_from_the_samples_that_are_there(tmp_path) -> None:
+    folder = shutil.copytree(PUBLISHED / "lab-v1" / "pool", tmp_path / "pool")
+    base, pool = base_settings(lab=Lab.V1), StudyPool(folder)
+    add_bands(base, pool, ["easy", "0 to 0", "0 to 0.5"], tmp_path / "work")
+    never, hard = (read_problems(pool.file(name)) for name in ("0 to 0", "0 to 0.5"))
+    assert {p.difficulty for p in never} == {1.0}
+    assert {p.id for p in never} < {p.id for p in hard}
+    # The pool's hard prompts are drawn from those of them that were solved.
+    assert {p.id for p in read_problems(pool.file("hard"))} < {p.id for p in hard}
+    assert max(1 - p.difficulty for p in hard) == 0.5
+    # Not made again.
+    pool.file("0 to 0").write_text("")
+    add_bands(base, pool, ["0 to 0"], tmp_path / "work")
+    assert read_problems(pool.file("0 to 0.5")) == hard
+    assert pool.file("0 to 0").read_text() == ""

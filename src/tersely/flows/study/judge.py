@@ -109,19 +109,29 @@ def statistic(
         case "spent":
             return np.array([sum(tokens or 0.0 for tokens in result.steps["sampled_tokens"])])
         case _:
-            values_P = _per_problem(evidence, claim, side, result)
+            values_P = _per_problem(evidence, claim, side.moment, result)
+            if side.since is not None:
+                values_P = values_P - _per_problem(evidence, claim, side.since, result)
             return np.asarray(values_P[_among(evidence.problems, claim.where)])
 
 
 def _per_problem(
-    evidence: Evidence, claim: Claim, side: Side, result: Result
+    evidence: Evidence, claim: Claim, moment: float, result: Result
 ) -> Float[np.ndarray, " P"]:
-    table = result.table(side.moment, evidence.problems)
+    table = result.table(moment, evidence.problems)
     if claim.statistic == "tokens":
         tokens_PS = np.where(table.graded_PS, table.tokens_PS, np.nan)
         return average_defined(tokens_PS, axis=1)
-    budget = resolve(claim.budget, lengths_of(evidence.base), where="budget")
-    wanted_B = evidence.budgets_B if claim.statistic == "area" else np.array([budget])
+    lengths = lengths_of(evidence.base)
+    budget = resolve(claim.budget, lengths, where="budget")
+    least = resolve(claim.least or 1, lengths, where="least")
+    from_least_B = evidence.budgets_B[evidence.budgets_B >= least]
+    if claim.statistic == "area" and len(from_least_B) < 2:
+        raise ConfigError(
+            f"least = {claim.least!r} leaves {len(from_least_B)} of the budgets "
+            f"{evidence.budgets_B.tolist()}, and an area needs two; lower it"
+        )
+    wanted_B = from_least_B if claim.statistic == "area" else np.array([budget])
     hits = score(table, budgets_B=wanted_B, protocol=Protocol.FINISHED)
     if claim.statistic == "area":
         return area_over_log_budget(hits.accuracy_PB, budgets_B=wanted_B)

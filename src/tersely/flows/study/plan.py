@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tersely.core.errors import ConfigError, no_such, shortened
 from tersely.core.parsing import parse_toml
@@ -23,6 +23,8 @@ CURVES = ("curve", "stage_end", "rebound")
 # Kept results of the first are of the time when it was "lab"; what is "lab" now is the second.
 _NAMED_THEN = {"lab-v1": "lab", "lab": "lab-v2"}
 LENGTH = re.compile(r"(?:([\d.]+) )?(L_T|L_R)")
+POOLS = ("easy", "hard", "full", "solvable")
+BAND = re.compile(r"(\d*\.?\d+) to (\d*\.?\d+)")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 Bounds = Annotated[tuple[float, float], TomlArray]
 
@@ -70,14 +72,32 @@ class Method(Section):
         return self
 
 
+def band_of(pool: str) -> tuple[float, float] | None:
+    """Lowest and highest pass rate of a pool that is named by them."""
+    found = BAND.fullmatch(pool)
+    return (float(found[1]), float(found[2])) if found else None
+
+
 class Arm(Section):
-    """One way to shorten: ``set`` is merged over the base recipe; ``pool``: by base pass rate.
-    Without a ``method``, the recipe is trained with RL."""
+    """One way to shorten: ``set`` is merged over the base recipe; ``pool``: by base pass rate,
+    easy, hard, full, solvable or a band such as ``"0 to 0.5"``, ends included. Without a
+    ``method``, the recipe is trained with RL."""
 
     says: str
     method: Method | None = None
-    pool: Literal["easy", "hard", "full", "solvable"] = "easy"
+    pool: str = "easy"
     set: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("pool")
+    @classmethod
+    def _is_a_pool(cls, pool: str) -> str:
+        ends = band_of(pool)
+        if pool not in POOLS and (ends is None or not 0 <= ends[0] <= ends[1] <= 1):
+            raise ValueError(
+                f"pool = {shortened(repr(pool))} is none; choose one of {', '.join(POOLS)}, or a "
+                "band of pass rates that rises within 0 to 1, such as '0 to 0.5'"
+            )
+        return pool
 
     @model_validator(mode="after")
     def _uses_its_settings(self) -> "Arm":
@@ -93,10 +113,12 @@ class Arm(Section):
 
 class Side(Section):
     """Which arm is looked at, and when: ``moment`` of evaluations and ``steps`` of training
-    curves are shares of the run, 0 its start and 1 its end."""
+    curves are shares of the run, 0 its start and 1 its end. With ``since``, another moment, the
+    figure is how much it has changed from then on."""
 
     arm: str
     moment: Annotated[float, Field(ge=0, le=1)] = 1.0
+    since: Annotated[float, Field(ge=0, le=1)] | None = None
     steps: Bounds = (0.9, 1.0)
 
 
@@ -104,11 +126,12 @@ class Claim(Section):
     """A statement on an effect, and the bound that its interval is held against.
 
     ``statistic``: on held-out problems ``accuracy`` and ``pass_at_k`` within ``budget`` tokens,
-    ``area`` under accuracy over log budget, ``tokens``; of the training curve ``curve`` (the mean
-    of ``column`` over ``steps``), ``stage_end`` (share of the run) and ``rebound`` (how far the
-    last length lies above the least); ``spent``, all tokens that were sampled to train. ``where``
-    keeps one source, or problems that the base model finds easy or hard. Without ``against`` the
-    value itself is judged; else its difference or, relative, its ratio minus 1.
+    ``area`` under accuracy over log budget from ``least`` on, ``tokens``; of the training curve
+    ``curve`` (the mean of ``column`` over ``steps``), ``stage_end`` (share of the run) and
+    ``rebound`` (how far the last length lies above the least); ``spent``, all tokens that were
+    sampled to train. ``where`` keeps one source, or problems that the base model finds easy or
+    hard. Without ``against`` the value itself is judged; else its difference or, relative, its
+    ratio minus 1.
     """
 
     says: str
@@ -120,6 +143,7 @@ class Claim(Section):
     against: Side | None = None
     relative: bool = False
     budget: int | str = "L_R"
+    least: int | str | None = None
     k: Annotated[int, Field(ge=1)] = 8
     column: str = "tokens_mean"
     where: str | None = None
@@ -133,6 +157,10 @@ class Claim(Section):
             raise ValueError(f"claim {self.says!r} needs one of above, below, within")
         if self.relative and self.against is None:
             raise ValueError(f"claim {self.says!r} is relative to nothing; add against")
+        if self.least is not None and self.statistic != "area":
+            raise ValueError(
+                f"claim {self.says!r}: least = {self.least!r} is of area; leave it out"
+            )
         return self
 
     @property
@@ -161,6 +189,11 @@ class Study(Section):
     def _names_its_arms(self) -> "Study":
         for claim in self.claims:
             for side in filter(None, (claim.of, claim.against)):
+                if side.since is not None and claim.statistic in (*CURVES, "spent"):
+                    raise ValueError(
+                        f"claim {claim.says!r}: since = {side.since} is of evaluations; leave it "
+                        "out, or choose a held-out statistic"
+                    )
                 if side.arm not in self.arms:
                     raise ValueError(
                         f"claim {claim.says!r}: there is no arm {side.arm!r}; "

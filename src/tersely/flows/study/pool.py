@@ -5,7 +5,7 @@ other samples would be other prompts, and the runs could not be compared.
 """
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from tersely.flows.observer import Observer
 from tersely.flows.recipe.problems import load_problems
 from tersely.flows.recipe.recipe import check_recipe
 from tersely.flows.study.lab import Lab
-from tersely.flows.study.plan import merge
+from tersely.flows.study.plan import band_of, merge
 from tersely.metrics.budgets import Protocol
 from tersely.readers.evaluations import RECORDS_FILE
 from tersely.tasks.problems import read_problems
@@ -47,13 +47,14 @@ BASE_RECORDS = "base.jsonl.gz"
 
 class StudyPool(NamedTuple):
     """Files of the easy, hard and full prompts (equally many), of all prompts that the base model
-    solved at least once (solvable), and of the held-out problems, by name."""
+    solved at least once (solvable), of those in a band of its pass rates ("0 to 0.5"), and of the
+    held-out problems, by name."""
 
     folder: Path
 
     def file(self, name: str) -> Path:
         """The problems of this name."""
-        return self.folder / f"{name}.jsonl"
+        return self.folder / f"{name.replace(' ', '-')}.jsonl"
 
     def held_out(self) -> list[Problem]:
         """Held-out problems; ``difficulty`` is the share of the base model's samples that fail."""
@@ -123,6 +124,23 @@ def _make_pool(
     # Last: the pool is whole once it is there.
     jsonl.write(pool.file(HELD_OUT), choose(test, held_out, everything).sets["full"].problems)
     return pool
+
+
+def add_bands(base: Mapping[str, Any], pool: StudyPool, names: Iterable[str], work: Path) -> None:
+    """Writes those of the named pools that are bands of pass rates and not there yet.
+
+    Raises:
+        ConfigError: no prompt has such a pass rate.
+    """
+    wanted = {name: band for name in names if (band := band_of(name)) is not None}
+    missing = {name: band for name, band in wanted.items() if not pool.file(name).is_file()}
+    if not missing:
+        return
+    train, _ = load_problems(check_recipe(dict(base) | {"seed": SEED}))
+    records = unpack_records(pool, work) / RECORDS_FILE
+    for name, band in missing.items():
+        chosen = choose(train, records, Choice(band=band, keep_duplicates=True)).sets["band"]
+        jsonl.write(pool.file(name), chosen.problems)
 
 
 def lab_of(pool: StudyPool) -> Lab:
