@@ -16,6 +16,7 @@ WIDTH_PIXELS, COLOURS = 1100, 96
 CLAIMS_HEAD = "| claim | paper | expected | here | verdict |"
 PREDICTIONS_HEAD = "| prediction |"
 VERDICTS = "Verdicts"
+ANSWERS = "\n\nA held-out problem of "
 TOLD = ("holds", "does not hold", "the opposite holds", "cannot tell")
 
 
@@ -54,7 +55,9 @@ def sections(report: str) -> dict[str, str]:
 
 
 def beside(block: str, first: str) -> str:
-    """A study's part with what the first lab showed in a column of its claims' table."""
+    """A study's part with what the first lab showed in a column of its claims' table, and without
+    the answers before and after, which the study's page has."""
+    block = block.partition(ANSWERS)[0]
     if block.startswith(PREDICTIONS_HEAD):
         head, rule, *rows = block.splitlines()
         old = [row.replace("| ", "| lab 1, ", 1) for row in first.splitlines()[2:]]
