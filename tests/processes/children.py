@@ -9,9 +9,11 @@ import atexit
 import multiprocessing
 import os
 import runpy
+import shutil
 import sys
 import tempfile
 import time
+from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -72,9 +74,17 @@ class Child(NamedTuple):
         return Ended(self.process.exitcode, stdout, self.stderr)
 
 
+@cache
+def _streams() -> str:
+    """The folder of all children's streams, which goes when the tests end."""
+    folder = tempfile.mkdtemp(prefix="children-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def start(script: Path, *words: object, env: dict[str, str] | None = None) -> Child:
     """The script as a process, with this process's working directory and environment."""
-    folder = Path(tempfile.mkdtemp(prefix="child-"))
+    folder = Path(tempfile.mkdtemp(dir=_streams()))
     given = (folder, os.getcwd(), {**os.environ, **(env or {})}, script, [str(w) for w in words])
     process = FORKED.Process(target=_become, args=given)
     process.start()

@@ -85,6 +85,24 @@ def wait_for_the_end_of(group: int) -> None:
     raise AssertionError("a worker goes on")
 
 
+def test_a_run_whose_process_is_killed_says_what_to_do(
+    tmp_path: Path, words: Words, study_text: str
+) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text(study_text)
+    told = words(file, tmp_path / "out", "--jobs", "2", "--set", "learner.steps=400")
+    study = children.start(GROUP, "fork", *told)
+    wait_for_steps(tmp_path, beyond=0)
+    pid = study.process.pid
+    workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    ended = study.wait()
+    assert ended.returncode == 1
+    assert "was killed, as systems do when memory runs out (2 side by side)" in ended.stderr
+    assert "again with --jobs 1: runs go on from their last checkpoint" in ended.stderr
+    wait_for_the_end_of(pid)
+
+
 def test_every_arm_has_a_result_a_seed(finished: Path) -> None:
     folder = finished / "out" / "results"
     results = list(read_results(folder).values())

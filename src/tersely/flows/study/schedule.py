@@ -3,11 +3,12 @@
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from typing import NamedTuple
 
-from tersely.core.errors import TerselyError
+from tersely.core.errors import EngineError, TerselyError
 from tersely.flows.study.plan import StudyRun
 from tersely.flows.study.progress import StudyProgress
 from tersely.flows.study.results import finished_units
@@ -36,6 +37,9 @@ def run_units(
 
     A unit that fails is reported and the others go on. Where the observer wants to stop, all runs
     save and end after their step.
+
+    Raises:
+        EngineError: the process of a run was killed.
     """
     left = missing(units, bench)
     done, failed = 0, []
@@ -49,12 +53,22 @@ def run_units(
                     if future.result():
                         done += 1
                         observer.on_result(unit)
+                except BrokenProcessPool as error:
+                    raise EngineError(_describe_killed(jobs)) from error
                 except TerselyError as error:
                     failed.append(Failed(unit, str(error)))
             if observer.wants_stop():
                 stop.set()
             observer.on_progress(done, _steps(left, bench))
     return failed
+
+
+def _describe_killed(jobs: int) -> str:
+    fewer = f"with --jobs {jobs - 1}" if jobs > 1 else "with a lower sampling.rows"
+    return (
+        f"the process of a run was killed, as systems do when memory runs out ({jobs} side by "
+        f"side); give the command again {fewer}: runs go on from their last checkpoint"
+    )
 
 
 @contextmanager
