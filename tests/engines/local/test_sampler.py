@@ -184,6 +184,27 @@ def test_same_seed_repeats_exactly_and_another_seed_differs(model, tokenizer, pr
     assert share_equal(one, other) < 0.5
 
 
+def test_a_small_call_gives_back_the_memory_of_a_large_one(
+    model, tokenizer, problems, monkeypatch
+):
+    small_later, made = LocalSampler(model, tokenizer), []
+    make = small_later._decoder.new_cache
+
+    def counted(*, rows, width):
+        assert small_later._cache is None, "two caches at a time"
+        made.append(rows)
+        return make(rows=rows, width=width)
+
+    monkeypatch.setattr(small_later._decoder, "new_cache", counted)
+    spec = SamplingSpec(samples=3, cap_tokens=30, seed=4)
+    for count in (20, 10, 2, 20):
+        groups = small_later.sample(problems[:count], spec)
+        fresh = LocalSampler(model, tokenizer).sample(problems[:count], spec)
+        assert share_equal(groups, fresh) == 1.0
+    # Half as many rows go into what is there.
+    assert made == [60, 6, 60]
+
+
 def test_samples_of_a_group_differ(model, tokenizer, problems):
     spec = SamplingSpec(samples=8, cap_tokens=60, seed=5)
     for group in LocalSampler(model, tokenizer).sample(problems, spec):

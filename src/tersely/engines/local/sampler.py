@@ -116,8 +116,10 @@ class LocalSampler:
                 raise
 
     def _cache_of(self, rows: int) -> KVCache | PagedCache:
-        """The last call's cache if it is large enough: touching fresh memory is slow."""
-        if self._cache is None or self._cache.rows < rows:
+        """The last call's cache if it has as many rows, or up to twice as many: touching fresh memory
+        is slow, and what an evaluation needs may be gigabytes more than a step of training does."""
+        if self._cache is None or not rows <= self._cache.rows <= 2 * rows:
+            self._cache = None
             self._cache = self._decoder.new_cache(rows=rows, width=_WIDTH_STEP)
         return self._cache
 
