@@ -22,6 +22,10 @@ FIRST = ("two-stages", "budgets", "prompts", "rollouts", "negatives", "staleness
 FIRST += ("targets", "rewards")
 
 
+# What the paper column of a claim says that was written when some runs had been seen.
+LATE = "added when "
+
+
 def first_studies() -> list[NamedStudy]:
     return [study for study in find_studies("all", Lab.V1) if study.name in FIRST]
 
@@ -54,7 +58,8 @@ def test_every_claim_of_the_first_lab_has_the_same_bound_in_the_second() -> None
     for old, new in zip(first, second, strict=True):
         assert old.name == new.name
         assert all(claim in new.study.claims for claim in old.study.claims), old.name
-    assert sum(len(each.study.claims) for each in first_studies()) == 111
+    claims = [claim for each in first_studies() for claim in each.study.claims]
+    assert sum(LATE not in claim.paper for claim in claims) == 111
     # Only what is said in units of the first lab has a file of its own.
     own = sorted(file.name for file in (STUDIES / Lab.V1).iterdir())
     assert own == ["8-targets.toml", "9-rewards.toml", "base.toml"]
@@ -74,7 +79,7 @@ def test_the_first_lab_s_runs_are_judged_as_they_were(evidence: Evidence) -> Non
     assert len(evidence.results) == 210
     studies = first_studies()
     judged = [each for study in studies for each in judge_study(evidence, study)]
-    found = Counter(each.verdict for each in judged)
+    found = Counter(each.verdict for each in judged if LATE not in each.claim.paper)
     assert found == {
         ClaimVerdict.HOLDS: 53,
         ClaimVerdict.FAILS: 24,

@@ -35,7 +35,7 @@ Words = Callable[..., list[str]]
 def words(small_set: dict[str, object]) -> Words:
     settings = [w for k, v in small_set.items() for w in ("--set", f"{k}={json.dumps(v)}")]
     return lambda file, out, *more: [
-        *("study", str(file), "--seeds", "2", "--out", str(out)),
+        *("study", str(file), "--seeds", "3", "--out", str(out)),
         *settings,
         *more,
     ]
@@ -107,7 +107,7 @@ def test_every_arm_has_a_result_a_seed(finished: Path) -> None:
     folder = finished / "out" / "results"
     results = list(read_results(folder).values())
     assert sorted(path.name for path in folder.iterdir()) == ["pool", "results.parquet"]
-    assert sorted((r.seed, r.last_step) for r in results) == [(1, 3), (1, 3), (2, 3), (2, 3)]
+    assert sorted((r.seed, r.last_step) for r in results) == [(s, 3) for s in (1, 1, 2, 2, 3, 3)]
     for result in results:
         assert [each.step for each in result.evaluations] == [0, 2, 3]
         assert all(len(each.right) == len(each.tokens) == 8 * 4 for each in result.evaluations)
@@ -123,7 +123,7 @@ def test_claims_are_judged_and_the_page_is_whole(finished: Path, words: Words) -
     assert "✓  an arm is like itself: holds, 0.0 pp [0.0, 0.0]" in again.output
     told = json.loads((finished / "out" / "small" / "report.json").read_text())
     (study,) = told["studies"]
-    assert (study["runs_done"], study["runs_wanted"]) == (6, 6)
+    assert (study["runs_done"], study["runs_wanted"]) == (9, 9)
     assert study["claims"][0]["verdict"] == "holds"
     assert study["claims"][0]["effect"]["n_problems"] == 8
     page = (finished / "out" / "small" / "report.html").read_text()
@@ -132,7 +132,7 @@ def test_claims_are_judged_and_the_page_is_whole(finished: Path, words: Words) -
     markdown = (finished / "out" / "small" / "report.md").read_text()
     row = "| an arm is like itself | by construction | within ±1 pp | 0.0 pp [0.0, 0.0] |"
     assert f"{row} **holds** |" in markdown
-    assert len(list((finished / "out" / "small" / "png").glob("*.png"))) == 3
+    assert len(list((finished / "out" / "small" / "png").glob("*.png"))) == 4
 
 
 def test_answers_before_and_after_are_kept_of_some_problems_and_shown(
@@ -155,7 +155,7 @@ def test_answers_before_and_after_are_kept_of_some_problems_and_shown(
 def test_only_what_is_there_is_judged(finished: Path, words: Words, tmp_path: Path) -> None:
     runner, file = CliRunner(), finished / "small.toml"
     shown = runner.invoke(app, words(file, tmp_path, "--dry-run"))
-    assert "4 runs, 4 of them to be trained" in " ".join(shown.output.split())
+    assert "6 runs, 6 of them to be trained" in " ".join(shown.output.split())
     nothing = runner.invoke(app, words(file, tmp_path, "--judge-only"))
     assert nothing.exit_code == 2
     assert "holds no finished run" in nothing.output

@@ -122,6 +122,7 @@ def test_the_report_has_curves_budgets_and_answers_of_every_source(judged: Path)
         "smollm2-effects.png",
         "smollm2-curves.png",
         "smollm2-budgets.png",
+        "smollm2-doses.png",
     }
     for source in (*TRAINED, UNTRAINED):
         assert markdown.count(f"A held-out problem of {source}:") == 1
