@@ -74,6 +74,14 @@ def wait_for_steps(folder: Path, *, beyond: int) -> None:
     raise AssertionError(f"no step after {beyond} in {folder}")
 
 
+def wait_until_something_runs(folder: Path) -> None:
+    for _ in range(2400):
+        if list(folder.glob("out/work/*-seed-*/eval")):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no evaluation in {folder}")
+
+
 def wait_for_the_end_of(group: int) -> None:
     """Workers notice that their parent is gone and end."""
     for _ in range(2400):
@@ -100,6 +108,26 @@ def test_a_run_whose_process_is_killed_says_what_to_do(
     assert ended.returncode == 1
     assert "was killed, as systems do when memory runs out (2 side by side)" in ended.stderr
     assert "again with --jobs 1: runs go on from their last checkpoint" in ended.stderr
+    wait_for_the_end_of(pid)
+
+
+def test_asked_twice_to_stop_it_stops_at_once(
+    tmp_path: Path, words: Words, study_text: str
+) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text(study_text)
+    # An evaluation of minutes, which no run is left within.
+    told = words(file, tmp_path / "out", "--jobs", "2", "--set", "evaluation.samples=20000")
+    study = children.start(GROUP, "fork", *told)
+    study.wait_for("runs, 2 at a time")
+    wait_until_something_runs(tmp_path)
+    pid = study.process.pid
+    os.kill(pid, signal.SIGINT)
+    study.wait_for("stopping")
+    began = time.monotonic()
+    os.kill(pid, signal.SIGINT)
+    study.wait()
+    assert time.monotonic() - began < 10
     wait_for_the_end_of(pid)
 
 

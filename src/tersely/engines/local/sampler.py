@@ -116,8 +116,8 @@ class LocalSampler:
                 raise
 
     def _cache_of(self, rows: int) -> KVCache | PagedCache:
-        """The last call's cache if it has as many rows, or up to twice as many: touching fresh memory
-        is slow, and what an evaluation needs may be gigabytes more than a step of training does."""
+        """The last call's cache if it has as many rows, or up to twice as many: touching fresh
+        memory is slow, and an evaluation may need gigabytes more than a step of training."""
         if self._cache is None or not rows <= self._cache.rows <= 2 * rows:
             self._cache = None
             self._cache = self._decoder.new_cache(rows=rows, width=_WIDTH_STEP)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import active_children
 from multiprocessing.synchronize import Event
 from typing import NamedTuple
 
@@ -81,6 +82,11 @@ def _executor(jobs: int) -> Iterator[tuple[ProcessPoolExecutor, Event]]:
     ) as executor:
         try:
             yield executor, stop
+        except KeyboardInterrupt:
+            # Asked twice: what the runs have done since their last checkpoint is lost.
+            for worker in active_children():
+                worker.kill()
+            raise
         except BaseException:
             stop.set()
             executor.shutdown(cancel_futures=True)
