@@ -184,9 +184,7 @@ def test_same_seed_repeats_exactly_and_another_seed_differs(model, tokenizer, pr
     assert share_equal(one, other) < 0.5
 
 
-def test_a_small_call_gives_back_the_memory_of_a_large_one(
-    model, tokenizer, problems, monkeypatch
-):
+def test_a_small_call_gives_back_the_memory_of_a_large_one(model, tokenizer, problems, monkeypatch):
     small_later, made = LocalSampler(model, tokenizer), []
     make = small_later._decoder.new_cache
 
