@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import children
@@ -74,14 +74,6 @@ def wait_for_steps(folder: Path, *, beyond: int) -> None:
     raise AssertionError(f"no step after {beyond} in {folder}")
 
 
-def wait_until_something_runs(folder: Path) -> None:
-    for _ in range(2400):
-        if list(folder.glob("out/work/*-seed-*/eval")):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no evaluation in {folder}")
-
-
 def wait_for_the_end_of(group: int) -> None:
     """Workers notice that their parent is gone and end."""
     for _ in range(2400):
@@ -93,42 +85,42 @@ def wait_for_the_end_of(group: int) -> None:
     raise AssertionError("a worker goes on")
 
 
-def test_a_run_whose_process_is_killed_says_what_to_do(
-    tmp_path: Path, words: Words, study_text: str
-) -> None:
+@pytest.fixture
+def long_study(
+    tmp_path: Path, words: Words, study_text: str, request: pytest.FixtureRequest
+) -> Iterator[children.Child]:
+    """The small study with a setting by which it takes minutes, when its runs have begun."""
     file = tmp_path / "small.toml"
     file.write_text(study_text)
-    told = words(file, tmp_path / "out", "--jobs", "2", "--set", "learner.steps=400")
+    told = words(file, tmp_path / "out", "--jobs", "2", "--set", request.param)
     study = children.start(GROUP, "fork", *told)
-    wait_for_steps(tmp_path, beyond=0)
-    pid = study.process.pid
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("out/work/*-seed-*/eval")):
+        assert time.monotonic() < until, study.stderr
+        time.sleep(0.05)
+    yield study
+    wait_for_the_end_of(study.process.pid)
+
+
+@pytest.mark.parametrize("long_study", ["learner.steps=400"], indirect=True)
+def test_a_run_whose_process_is_killed_says_what_to_do(long_study: children.Child) -> None:
+    pid = long_study.process.pid
     workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     os.kill(int(workers[-1]), signal.SIGKILL)
-    ended = study.wait()
+    ended = long_study.wait()
     assert ended.returncode == 1
     assert "was killed, as systems do when memory runs out (2 side by side)" in ended.stderr
     assert "again with --jobs 1: runs go on from their last checkpoint" in ended.stderr
-    wait_for_the_end_of(pid)
 
 
-def test_asked_twice_to_stop_it_stops_at_once(
-    tmp_path: Path, words: Words, study_text: str
-) -> None:
-    file = tmp_path / "small.toml"
-    file.write_text(study_text)
-    # An evaluation of minutes, which no run is left within.
-    told = words(file, tmp_path / "out", "--jobs", "2", "--set", "evaluation.samples=20000")
-    study = children.start(GROUP, "fork", *told)
-    study.wait_for("runs, 2 at a time")
-    wait_until_something_runs(tmp_path)
-    pid = study.process.pid
-    os.kill(pid, signal.SIGINT)
-    study.wait_for("stopping")
+@pytest.mark.parametrize("long_study", ["evaluation.samples=20000"], indirect=True)
+def test_asked_twice_to_stop_it_stops_at_once(long_study: children.Child) -> None:
+    os.kill(long_study.process.pid, signal.SIGINT)
+    long_study.wait_for("stopping")
     began = time.monotonic()
-    os.kill(pid, signal.SIGINT)
-    study.wait()
+    os.kill(long_study.process.pid, signal.SIGINT)
+    long_study.wait()
     assert time.monotonic() - began < 10
-    wait_for_the_end_of(pid)
 
 
 def test_every_arm_has_a_result_a_seed(finished: Path) -> None:
