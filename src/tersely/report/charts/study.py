@@ -78,7 +78,7 @@ def draw_figures(outcome: StudyOutcome) -> list[Figure]:
             Figure(
                 f"{outcome.name}-curves",
                 "Training curves",
-                f"Means over up to {seeds} seeds and {SMOOTH_STEPS} steps.",
+                f"Means over {_count_seeds(seeds)} and {SMOOTH_STEPS} steps.",
                 draw_curves(outcome),
             ),
             Figure(
@@ -103,6 +103,10 @@ def draw_figures(outcome: StudyOutcome) -> list[Figure]:
     return figures
 
 
+def _count_seeds(most: int) -> str:
+    return "one seed" if most == 1 else f"up to {most} seeds"
+
+
 def arm_colours(outcome: StudyOutcome) -> dict[str, str]:
     """A colour an arm, the same in every chart."""
     return {arm.name: ARMS[at % len(ARMS)] for at, arm in enumerate(outcome.arms)}
@@ -111,7 +115,8 @@ def arm_colours(outcome: StudyOutcome) -> dict[str, str]:
 def draw_curves(outcome: StudyOutcome) -> Spec:
     """Length, accuracy, rewarded share and entropy over the steps."""
     datasets: Datasets = {}
-    colours = arm_colours(outcome)
+    drawn = {arm.name for arm in outcome.arms if arm.curves}
+    colours = {arm: colour for arm, colour in arm_colours(outcome).items() if arm in drawn}
     charts = []
     for column, (title, axis_format) in PANELS.items():
         rows: list[ChartRow] = [
@@ -186,6 +191,8 @@ def draw_doses(outcome: StudyOutcome) -> Spec:
         for arm in outcome.arms
         if math.isfinite(arm.rewarded.estimate)
     ]
+    drawn = {row["arm"] for row in rows}
+    colours = {arm: colour for arm, colour in arm_colours(outcome).items() if arm in drawn}
     data = hold(rows, datasets=datasets)
     x = alt.X(
         "rewarded:Q",
@@ -194,7 +201,7 @@ def draw_doses(outcome: StudyOutcome) -> Spec:
         axis=alt.Axis(format="~%", values=list(SHARES), grid=False),
     )
     y = alt.Y("change:Q", title="change of accuracy at the cap (percentage points)")
-    base = alt.Chart(data).encode(x=x, color=colour_by("arm", arm_colours(outcome)))
+    base = alt.Chart(data).encode(x=x, color=colour_by("arm", colours))
     chart = layer(
         alt.Chart(hold([{"change": 0.0}], datasets=datasets)).mark_rule(color=INK).encode(y=y),
         base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
