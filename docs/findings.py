@@ -12,7 +12,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "findings"
-WIDTH_PIXELS, COLOURS = 1100, 96
+WIDTH_PIXELS, COLOURS = 1100, 256
 CLAIMS_HEAD = "| claim | paper | expected | here | verdict |"
 PREDICTIONS_HEAD = "| prediction |"
 VERDICTS = "Verdicts"
@@ -106,7 +106,8 @@ def shrink(source: Path, to: Path) -> None:
     picture = Image.open(source).convert("RGB")
     height = round(picture.height * WIDTH_PIXELS / picture.width)
     small = picture.resize((WIDTH_PIXELS, height), Image.Resampling.LANCZOS)
-    small.quantize(COLOURS, dither=Image.Dither.NONE).save(to, optimize=True)
+    evenly = Image.Quantize.MAXCOVERAGE  # a small dot keeps its colour beside large areas
+    small.quantize(COLOURS, evenly, dither=Image.Dither.NONE).save(to, optimize=True)
 
 
 if __name__ == "__main__":
