@@ -1,6 +1,7 @@
 """A study whose arms are no RL, trained by TRL's own trainers in seconds: `make test-trl`."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -34,6 +35,9 @@ SMALL = {
 LITTLE = {
     "4000 L_R": "100 L_R",
     "learning_rate = 3e-4": "learning_rate = 0.01",
+    "learning_rate = 1e-4": "learning_rate = 0.001",
+    "learning_rate = 3e-5": "learning_rate = 0.005",
+    "learning_rate = 1e-5": "learning_rate = 0.003",
     "steps = 400": "steps = 2",
     "steps = 2000": "steps = 2",
     "per_device_train_batch_size = 128": "per_device_train_batch_size = 8",
@@ -88,8 +92,9 @@ def test_a_merge_of_weight_nothing_is_the_base_and_training_is_something(judged)
     _, results = judged
     base, kept = results["sft"].evaluations[0], results["merge_quarter"].evaluations[1]
     assert (kept.tokens, kept.right) == (base.tokens, base.right)
-    ends = {tuple(result.evaluations[-1].tokens) for result in results.values()}
-    assert len(ends) == len(results)
+    ends = Counter(tuple(result.evaluations[-1].tokens) for result in results.values())
+    alike = [n for n, r in results.items() if ends[tuple(r.evaluations[-1].tokens)] > 1]
+    assert not alike
 
 
 def test_a_forced_answer_stands_where_the_thinking_was_closed(judged):
