@@ -243,8 +243,8 @@ def _prepare(
     use_threads(base["model"].get("cpu_threads"))
     with sampling_progress(None) as progress:
         make_pool(base, bench.pool.folder, out / "work" / "pool", observer=progress)
-    unpack_records(bench.pool, out / "work")
-    add_bands(base, bench.pool, {unit.pool for unit in units}, out / "work")
+    samples = unpack_records(bench.pool, out / "work")
+    add_bands(base, bench.pool, {unit.pool for unit in units}, samples)
 
 
 def _judge(

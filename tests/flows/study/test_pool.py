@@ -22,6 +22,7 @@ from tersely.flows.study.pool import (
     add_bands,
     describe_pool,
     make_pool,
+    unpack_records,
 )
 from tersely.tasks.problems import read_problems
 
@@ -91,7 +92,8 @@ def test_the_pool_beside_the_published_studies_is_of_the_first_lab_as_it_is() ->
 def test_a_band_of_pass_rates_is_chosen_from_the_samples_that_are_there(tmp_path) -> None:
     folder = shutil.copytree(PUBLISHED / "lab-v1" / "pool", tmp_path / "pool")
     base, pool = base_settings(lab=Lab.V1), StudyPool(folder)
-    add_bands(base, pool, ["easy", "0 to 0", "0 to 0.5"], tmp_path / "work")
+    samples = unpack_records(pool, tmp_path / "work")
+    add_bands(base, pool, ["easy", "0 to 0", "0 to 0.5"], samples)
     never, hard = (read_problems(pool.file(name)) for name in ("0 to 0", "0 to 0.5"))
     assert {p.difficulty for p in never} == {1.0}
     assert {p.id for p in never} < {p.id for p in hard}
@@ -100,6 +102,6 @@ def test_a_band_of_pass_rates_is_chosen_from_the_samples_that_are_there(tmp_path
     assert max(1 - p.difficulty for p in hard) == 0.5
     # Not made again.
     pool.file("0 to 0").write_text("")
-    add_bands(base, pool, ["0 to 0"], tmp_path / "work")
+    add_bands(base, pool, ["0 to 0"], samples)
     assert read_problems(pool.file("0 to 0.5")) == hard
     assert pool.file("0 to 0").read_text() == ""

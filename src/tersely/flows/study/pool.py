@@ -126,8 +126,13 @@ def _make_pool(
     return pool
 
 
-def add_bands(base: Mapping[str, Any], pool: StudyPool, names: Iterable[str], work: Path) -> None:
+def add_bands(
+    base: Mapping[str, Any], pool: StudyPool, names: Iterable[str], samples: Path
+) -> None:
     """Writes those of the named pools that are bands of pass rates and not there yet.
+
+    Args:
+        samples: the folder that ``unpack_records`` made.
 
     Raises:
         ConfigError: no prompt has such a pass rate.
@@ -137,9 +142,9 @@ def add_bands(base: Mapping[str, Any], pool: StudyPool, names: Iterable[str], wo
     if not missing:
         return
     train, _ = load_problems(check_recipe(dict(base) | {"seed": SEED}))
-    records = unpack_records(pool, work) / RECORDS_FILE
     for name, band in missing.items():
-        chosen = choose(train, records, Choice(band=band, keep_duplicates=True)).sets["band"]
+        rule = Choice(band=band, keep_duplicates=True)
+        chosen = choose(train, samples / RECORDS_FILE, rule).sets["band"]
         jsonl.write(pool.file(name), chosen.problems)
 
 
