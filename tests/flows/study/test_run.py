@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import children
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -170,6 +171,34 @@ def test_answers_before_and_after_are_kept_of_some_problems_and_shown(
     for evaluated in (shown.evaluations[0], shown.evaluations[-1]):
         assert html.escape(evaluated.texts[0]) in page
         assert f"    {evaluated.texts[0].splitlines()[0]}" in markdown
+
+
+def test_the_base_model_has_the_length_and_area_of_the_evaluations_before_training(
+    finished: Path, words: Words, tmp_path: Path
+) -> None:
+    shutil.copytree(finished / "out" / "results", tmp_path / "results")
+    lengths = {}
+    for name, result in read_results(tmp_path / "results").items():
+        first, *others = result.evaluations
+        longer = [
+            each.model_copy(update={"tokens": [t + 9 for t in each.tokens]}) for each in others
+        ]
+        changed = result.model_copy(update={"evaluations": [first, *longer]})
+        write_result(result_file(tmp_path / "results", name), changed)
+        lengths[result.seed] = np.mean(first.tokens)
+    results = ("--results", str(tmp_path / "results"))
+    asked = words(finished / "small.toml", tmp_path / "out", "--judge-only", *results)
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    base = json.loads((tmp_path / "out" / "small" / "report.json").read_text())["studies"][0]
+    base = base["base_model"]
+    expected = np.mean(list(lengths.values()))
+    assert base["tokens"]["estimate"] == pytest.approx(expected)
+    # The budgets double, so that the area is the mean of the means of neighbours.
+    shares = [each["estimate"] for each in base["accuracy"].values()]
+    steps = zip(shares[1:], shares[:-1], strict=True)
+    assert base["area"]["estimate"] == pytest.approx(np.mean([sum(pair) / 2 for pair in steps]))
+    row = (tmp_path / "out" / "small" / "report.md").read_text().partition("| base model |")[2]
+    assert f" | {expected:.1f} [" in row.partition("\n")[0]
 
 
 def test_only_what_is_there_is_judged(finished: Path, words: Words, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def sum_up(evidence: Evidence, study: NamedStudy) -> StudyOutcome:
     """A study as it is drawn."""
     arms = [_arm(evidence, study, name) for name in study.study.arms]
     ends = [evidence.of(study, name) for name in study.study.arms]
-    starts = [result for runs in ends for result in runs.values()]
+    starts = _one_a_seed([result for runs in ends for result in runs.values()])
     return StudyOutcome(
         name=study.name,
         title=study.study.title,
@@ -65,7 +65,9 @@ def sum_up(evidence: Evidence, study: NamedStudy) -> StudyOutcome:
         runs_done=sum(len(runs) for runs in ends),
         runs_wanted=evidence.seeds * len(ends),
         budgets_B=evidence.budgets_B,
-        base_accuracy_B=_accuracies(evidence, _one_a_seed(starts), moment=0.0),
+        base_accuracy_B=_accuracies(evidence, starts, moment=0.0),
+        base_area=_area(evidence, starts, moment=0.0),
+        base_tokens=_tokens(evidence, starts, moment=0.0),
         arms=arms,
         claims=[
             ClaimOutcome(
@@ -114,8 +116,8 @@ def _arm(evidence: Evidence, study: NamedStudy, name: str) -> ArmOutcome:
         seeds=len(runs),
         curves=_mean_curves(runs),
         accuracy_B=_accuracies(evidence, runs, moment=1.0),
-        area=_area(evidence, runs),
-        tokens=_tokens(problems, runs),
+        area=_area(evidence, runs, moment=1.0),
+        tokens=_tokens(evidence, runs, moment=1.0),
         rewarded=_rewarded(runs),
         change=_change(problems, runs),
         lost=sum(change < LOST_BELOW for change in changes),
@@ -152,10 +154,10 @@ def _accuracies(evidence: Evidence, runs: Sequence[Result], *, moment: float) ->
     return [mean_effect(values_KPB[:, :, at]) for at in range(values_KPB.shape[2])]
 
 
-def _area(evidence: Evidence, runs: Sequence[Result]) -> Effect:
+def _area(evidence: Evidence, runs: Sequence[Result], *, moment: float) -> Effect:
     if not runs:
         return NOTHING
-    tables = [result.table(1.0, evidence.problems) for result in runs]
+    tables = [result.table(moment, evidence.problems) for result in runs]
     budgets_B = evidence.budgets_B
     hits = [score(table, budgets_B=budgets_B, protocol=Protocol.FINISHED) for table in tables]
     return mean_effect(
@@ -163,12 +165,11 @@ def _area(evidence: Evidence, runs: Sequence[Result]) -> Effect:
     )
 
 
-def _tokens(problems: list[Problem], runs: Sequence[Result]) -> Effect:
+def _tokens(evidence: Evidence, runs: Sequence[Result], *, moment: float) -> Effect:
     if not runs:
         return NOTHING
-    return mean_effect(
-        np.stack([result.table(1.0, problems).tokens_PS.mean(axis=1) for result in runs])
-    )
+    tables = [result.table(moment, evidence.problems) for result in runs]
+    return mean_effect(np.stack([table.tokens_PS.mean(axis=1) for table in tables]))
 
 
 def _rewarded(runs: Sequence[Result]) -> Effect:

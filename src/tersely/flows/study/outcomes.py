@@ -74,7 +74,7 @@ class TracedProblem(NamedTuple):
 
 
 class StudyOutcome(NamedTuple):
-    """One study; ``arms`` begins with the base model, without curves."""
+    """One study: its arms, and what the base model was worth before any of them began."""
 
     name: str
     title: str
@@ -84,6 +84,8 @@ class StudyOutcome(NamedTuple):
     runs_wanted: int
     budgets_B: Int[np.ndarray, " B"]
     base_accuracy_B: Sequence[Effect]
+    base_area: Effect
+    base_tokens: Effect
     arms: Sequence[ArmOutcome]
     claims: Sequence[ClaimOutcome]
     traced: Sequence[TracedProblem] = ()

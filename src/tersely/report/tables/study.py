@@ -162,9 +162,13 @@ def tabulate_arms(outcome: StudyOutcome) -> Matrix:
         )
         for arm in ranked(outcome.arms)
     ]
-    base = [format_share(outcome.base_accuracy_B[at]) for at in picked]
-    nothing = [Cell(UNDEFINED, "")] * 5
-    return Matrix("arm", heads, [MatrixRow("base model", [*base, *nothing]), *rows], ARMS_CAPTION)
+    base = [
+        *(format_share(outcome.base_accuracy_B[at]) for at in picked),
+        format_share(outcome.base_area),
+        _tokens(outcome.base_tokens),
+        *[Cell(UNDEFINED, "")] * 3,
+    ]
+    return Matrix("arm", heads, [MatrixRow("base model", base), *rows], ARMS_CAPTION)
 
 
 def ranked(arms: Sequence[ArmOutcome]) -> list[ArmOutcome]:
@@ -253,6 +257,11 @@ def export_study(
                 "runs_done": o.runs_done,
                 "runs_wanted": o.runs_wanted,
                 "claims": [_claim(c) for c in o.claims],
+                "base_model": {
+                    "accuracy": _by_budget(o.base_accuracy_B, o),
+                    "area": _effect(o.base_area),
+                    "tokens": _effect(o.base_tokens),
+                },
                 "arms": [_arm(arm, o) for arm in o.arms],
             }
             for o in outcomes
@@ -274,10 +283,7 @@ def _arm(arm: ArmOutcome, outcome: StudyOutcome) -> dict[str, Any]:
     return {
         "name": arm.name,
         "seeds": arm.seeds,
-        "accuracy": {
-            str(budget): _effect(effect)
-            for budget, effect in zip(outcome.budgets_B.tolist(), arm.accuracy_B, strict=True)
-        },
+        "accuracy": _by_budget(arm.accuracy_B, outcome),
         "area": _effect(arm.area),
         "tokens": _effect(arm.tokens),
         "rewarded_at_first": _effect(arm.rewarded),
@@ -285,6 +291,11 @@ def _arm(arm: ArmOutcome, outcome: StudyOutcome) -> dict[str, Any]:
         "lost": arm.lost,
         "alarmed": arm.alarmed,
     }
+
+
+def _by_budget(accuracy_B: Sequence[Effect], outcome: StudyOutcome) -> dict[str, Any]:
+    budgets = outcome.budgets_B.tolist()
+    return {str(at): _effect(each) for at, each in zip(budgets, accuracy_B, strict=True)}
 
 
 def _effect(effect: Effect) -> dict[str, float | None]:
