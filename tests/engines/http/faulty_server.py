@@ -145,7 +145,8 @@ class Server:
             case "stall":
                 await asyncio.sleep(STALL_S)
                 return False
-        return await self.send(writer, self.answer(body))
+        answer = self.answer(body)
+        return not self.is_dead and await self.send(writer, answer)  # it may have died of it
 
     async def send(
         self, writer: asyncio.StreamWriter, answer: Answer, *, cut: bool = False

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -96,13 +97,14 @@ def test_one_that_dies_is_left_out_and_comes_back_and_every_sample_is_made_once(
 
 
 def test_only_if_all_are_gone_does_it_end_and_what_came_is_kept(servers) -> None:
-    asked = Counter()
+    asked, one_at_a_time = Counter(), Lock()  # each server has a thread of its own
 
     def answer(body):
-        asked["all"] += 1
-        if asked["all"] == 60:
-            for server in servers:
-                server.is_dead = True
+        with one_at_a_time:
+            asked["all"] += 1
+            if asked["all"] == 60:
+                for server in servers:
+                    server.is_dead = True
         return echo(body)
 
     for server in servers:
