@@ -8,6 +8,7 @@ import argparse
 import re
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).parent
@@ -106,8 +107,18 @@ def shrink(source: Path, to: Path) -> None:
     picture = Image.open(source).convert("RGB")
     height = round(picture.height * WIDTH_PIXELS / picture.width)
     small = picture.resize((WIDTH_PIXELS, height), Image.Resampling.LANCZOS)
-    evenly = Image.Quantize.MAXCOVERAGE  # a small dot keeps its colour beside large areas
-    small.quantize(COLOURS, evenly, dither=Image.Dither.NONE).save(to, optimize=True)
+    pixels_N3 = np.asarray(small).reshape(-1, 3)
+    colours_C3, where_N, counts_C = np.unique(
+        pixels_N3, axis=0, return_inverse=True, return_counts=True
+    )
+    # Areas keep their exact colours, pale as they may be; the other half covers dots and edges.
+    areas_P3 = colours_C3[np.argsort(counts_C)[-COLOURS // 2 :]]
+    rest = small.quantize(COLOURS // 2, Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette_P3 = np.concatenate([areas_P3, np.reshape(rest, (-1, 3))]).astype(np.int32)
+    nearest_C = [np.argmin(((colour - palette_P3) ** 2).sum(axis=1)) for colour in colours_C3]
+    few = Image.fromarray(np.uint8(nearest_C)[where_N.reshape(small.height, small.width)], "P")
+    few.putpalette(palette_P3.flatten().tolist())
+    few.save(to, optimize=True)
 
 
 if __name__ == "__main__":

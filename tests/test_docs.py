@@ -1,6 +1,7 @@
 """The examples of the documentation do what they say."""
 
 import doctest
+import importlib
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tersely.core.types import GroupView
 
@@ -83,3 +85,20 @@ def test_a_task_page_names_only_commands_and_options_that_there_are(page):
         words = line.split("#")[0].split()
         assert words[0] in known, line
         assert {w for w in words if w.startswith("--")} <= known[words[0]], line
+
+
+def test_a_picture_of_few_colours_keeps_those_of_pale_bands_and_small_dots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    findings = importlib.import_module("findings")
+    drawn = np.full((300, findings.WIDTH_PIXELS, 3), 255, dtype=np.uint8)
+    drawn[50:100] = (214, 231, 243)  # the band of a blue line, and of a green one
+    drawn[150:200] = (214, 239, 233)
+    drawn[210:290] = np.random.default_rng(0).integers(0, 256, (80, findings.WIDTH_PIXELS, 3))
+    drawn[20:24, 20:24] = (136, 34, 85)
+    Image.fromarray(drawn).save(tmp_path / "large.png")
+    findings.shrink(tmp_path / "large.png", tmp_path / "small.png")
+    small = np.asarray(Image.open(tmp_path / "small.png").convert("RGB"))
+    plain = np.r_[0:200]
+    np.testing.assert_array_equal(small[plain], drawn[plain])

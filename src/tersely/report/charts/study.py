@@ -1,6 +1,8 @@
 """Charts of a study: training curves by arm, accuracy over budgets, effects against bounds."""
 
+import json
 import math
+import textwrap
 
 import altair as alt
 import numpy as np
@@ -24,7 +26,7 @@ from tersely.report.charts.style import (
 )
 from tersely.report.pages.html import Figure
 
-# Okabe and Ito without yellow, then darker shades of the same.
+# Okabe and Ito without yellow, then darker shades and others of their own.
 ARMS = (
     "#0072b2",
     "#d55e00",
@@ -35,7 +37,10 @@ ARMS = (
     "#332288",
     "#882255",
     "#117733",
-    "#6b7280",
+    "#1f2328",
+    "#999933",
+    "#7a4b1e",
+    "#aa3bff",
 )
 PANELS = {
     "tokens_mean": ("Rollout length (tokens)", "~s"),
@@ -50,6 +55,8 @@ VERDICTS = {
     ClaimVerdict.UNKNOWN: "#8a8f98",
 }
 SMOOTH_STEPS = 7
+# A claim's name of more characters goes into several lines.
+LINE_CHARACTERS, LINE_PX = 66, 14
 # Shares of rewarded rollouts: logarithmic above the first, linear below it.
 SPARSE = 0.01
 SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
@@ -250,10 +257,9 @@ def _forest(claims: list[ClaimOutcome], unit: str, *, datasets: Datasets) -> Spe
         for claim in claims
         for sign in ((1, -1) if claim.expected.startswith("within") else (1,))
     ]
-    y = alt.Y(
-        "claim:N", sort=order, title=None, axis=alt.Axis(labelLimit=430, grid=True, ticks=False)
-    )
-    base = alt.Chart(hold(rows, datasets=datasets), width=PANEL_PX, height=22 * len(claims)).encode(
+    y = alt.Y("claim:N", sort=order, title=None, axis=_name_claims(order))
+    height_px = len(claims) * (22 if max(map(len, order)) <= LINE_CHARACTERS else 2 + 2 * LINE_PX)
+    base = alt.Chart(hold(rows, datasets=datasets), width=PANEL_PX, height=height_px).encode(
         y=y, color=colour_by("verdict", {v.value: c for v, c in VERDICTS.items()})
     )
     x = alt.X("estimate:Q", title=f"effect ({UNITS[unit]})", scale=alt.Scale(zero=True))
@@ -263,4 +269,20 @@ def _forest(claims: list[ClaimOutcome], unit: str, *, datasets: Datasets) -> Spe
         base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
         base.mark_circle(size=70, opacity=1).encode(x=x, tooltip=tips),
         ticks.encode(x=alt.X("bound:Q"), y=y),
+    )
+
+
+def _name_claims(names: list[str]) -> alt.Axis:
+    """The axis of claims: a long name stands in several lines around its row's middle."""
+    lines = {name: textwrap.wrap(name, LINE_CHARACTERS) for name in names}
+    raised_px = {name: -LINE_PX * (len(parts) - 1) / 2 for name, parts in lines.items()}
+    return alt.Axis(
+        labelLimit=430,
+        grid=True,
+        ticks=False,
+        labelExpr=f"{json.dumps(lines)}[datum.label]",
+        labelLineHeight=LINE_PX,
+        labelOffset=alt.ConditionalAxisNumber(
+            condition={"test": "true", "expr": f"{json.dumps(raised_px)}[datum.value]"}, value=0
+        ),
     )
