@@ -282,3 +282,21 @@ def test_a_file_where_a_folder_is_written_is_named(tmp_path):
     (tmp_path / "weight-0.5.tmp").write_text("")
     said = refused("lab", "lab", "--out", tmp_path)
     assert f"{tmp_path}/weight-0.5.tmp is a file, and a folder is written there; remove it" in said
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("spoilt", [0, 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_of_a_run_that_diverged_are_refused_and_nothing_is_left(
+    tmp_path, monkeypatch, value, spoilt, dtype
+):
+    monkeypatch.setattr(merging, "PIECE", 7)
+    folders = [noisy(tmp_path / name, dtype=dtype) for name in "ab"]
+    file = folders[spoilt] / "model.safetensors"
+    tensors = load_file(file)
+    last = sorted(tensors)[-1]
+    tensors[last].flatten()[-1] = value
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match=f"{last} of {folders[spoilt]} holds NaN or an infinity"):
+        merge(*map(str, folders), [0.25, 0.5], tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))

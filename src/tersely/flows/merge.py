@@ -73,8 +73,8 @@ def merge(first: str, second: str, weights: Sequence[float], out: Path) -> list[
         second: B, likewise; its tensors may lie in other files.
         weights: of B, each from 0 to 1.
     Raises:
-        ConfigError: the two are no models of one architecture, a weight cannot be, or a folder is
-            there already; nothing is written.
+        ConfigError: the two are no models of one architecture, a weight cannot be, a folder is
+            there already, or a tensor holds NaN or an infinity; nothing is written.
         DataError: a file of a checkpoint of ours is not as it was written.
     """
     weights = [weight + 0.0 for weight in weights]  # -0 is 0
@@ -86,19 +86,21 @@ def merge(first: str, second: str, weights: Sequence[float], out: Path) -> list[
     with _named("B", second):
         other = open_model(second)
     check_alike(one, other)
-    for scratch in scratches:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        _copy_companions(one.folder, scratch)
-    for file in one.files:
-        with writing(out):
-            _merge_file(file, one, other, weights, scratches)
-    digests = [digest_of(model.folder) for model in (one, other)]
-    for weight, scratch, folder in zip(weights, scratches, folders, strict=True):
-        note = {"first": first, "second": second, "weight": weight, "digests": digests}
-        write_atomically(scratch / NOTE, json.dumps(note, indent=1) + "\n")
-        note_checkpoint(scratch)
-        scratch.replace(folder)
+    with ExitStack() as leftovers:
+        for scratch in scratches:
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            leftovers.callback(shutil.rmtree, scratch, ignore_errors=True)
+            _copy_companions(one.folder, scratch)
+        for file in one.files:
+            with writing(out):
+                _merge_file(file, one, other, weights, scratches)
+        digests = [digest_of(model.folder) for model in (one, other)]
+        for weight, scratch, folder in zip(weights, scratches, folders, strict=True):
+            note = {"first": first, "second": second, "weight": weight, "digests": digests}
+            write_atomically(scratch / NOTE, json.dumps(note, indent=1) + "\n")
+            note_checkpoint(scratch)
+            scratch.replace(folder)
     return folders
 
 
@@ -260,18 +262,19 @@ def _merge_file(
             target.write(_read_header(file))
         for name, place in one.tensors.items():
             if place.file == file:
-                _merge_tensor(name, place, other.tensors[name], weights, targets)
+                _merge_tensor(name, one, other, weights, targets)
 
 
 def _merge_tensor(
     name: str,
-    mine: TensorPlace,
-    theirs: TensorPlace,
+    one: Mergeable,
+    other: Mergeable,
     weights: Sequence[float],
     targets: Sequence[BinaryIO],
 ) -> None:
     from safetensors import safe_open
 
+    mine, theirs = one.tensors[name], other.tensors[name]
     with safe_open(mine.file, "pt") as first, safe_open(theirs.file, "pt") as second:
         ours_N, others_N = first.get_tensor(name).flatten(), second.get_tensor(name).flatten()
         if not ours_N.is_floating_point() and not torch.equal(ours_N, others_N):
@@ -281,6 +284,18 @@ def _merge_tensor(
             )
         for start in range(0, len(ours_N), PIECE):
             a_N, b_N = (tensor[start : start + PIECE] for tensor in (ours_N, others_N))
+            _check_finite(name, one.path, a_N)
+            _check_finite(name, other.path, b_N)
             for weight, target in zip(weights, targets, strict=True):
                 merged_N = mix(a_N, b_N, weight).contiguous().view(torch.uint8)
                 target.write(merged_N.numpy().data)
+
+
+def _check_finite(name: str, path: str, values_N: Shaped[Tensor, " N"]) -> None:
+    """Refuses what a run that diverged leaves behind: no weight but 0 or 1 would spare the rest."""
+    wide = torch.promote_types(values_N.dtype, torch.float32)
+    if not bool(torch.isfinite(values_N.to(wide)).all()):
+        raise ConfigError(
+            f"{name} of {path} holds NaN or an infinity, as after a run that diverged; merge an "
+            "earlier checkpoint"
+        )
