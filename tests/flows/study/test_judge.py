@@ -206,6 +206,30 @@ def test_curves_stages_and_rebounds(small: dict[str, Any]) -> None:
         value(claim("curve", column="lenght"))
 
 
+def test_noise_alone_is_no_rebound(small: dict[str, Any]) -> None:
+    def rebound(tokens: np.ndarray) -> float:
+        cells = {0: np.ones((2, 4)), len(tokens): np.ones((2, 4))}
+        tables = {step: np.full((2, 4), 9) for step in cells}
+        result = made(cells, tables, curves={"tokens_mean": tokens})
+        evidence, _ = evidence_of(small, {"a": [result]}, count=2)
+        c = claim("rebound")
+        (only,) = statistic(evidence, c, c.of, result)
+        return float(only)
+
+    rng = np.random.default_rng(0)
+    noisy = [rebound(50 + 4 * rng.standard_normal(720)) for _ in range(200)]
+    # Each has a standard deviation of 4 (1/10 + 1/5)^(1/2) / 50, and their mean a 14th of it.
+    assert abs(np.mean(noisy)) < 0.012
+    falling = [rebound(np.geomspace(100, 50, n) + rng.normal(size=n)) for n in range(601, 721)]
+    assert abs(np.mean(falling)) < 0.012
+    # By hand: the others' means of five are 5, 3.4 and 3, and where they are least those between
+    # are 5; the last ten are 4.
+    between, others = [9, 9, 8, 6, 4, 4, 3], [9, 7, 5, 3, 1, 1, 5]
+    mixed = np.array([between, others], dtype=float).T.flatten()
+    assert rebound(mixed) == pytest.approx(4 / 5 - 1)
+    assert np.isnan(rebound(np.array([9.0])))
+
+
 def test_ungraded_samples_are_left_out(small: dict[str, Any]) -> None:
     right = np.array([[1, 1, 2, 2], [0, 1, 1, 2]])
     result = made({0: right, 4: right}, {0: np.full((2, 4), 9), 4: np.full((2, 4), 9)})

@@ -164,11 +164,21 @@ def curve_mean(result: Result, column: str, steps: tuple[float, float]) -> float
 
 
 def _rebound(result: Result) -> float:
-    """``last / least - 1`` of the length, both means over ten steps."""
+    """``last / least - 1`` of the length, means over ten steps.
+
+    Where the least mean is, every other step says; how low it is, the steps between them say. The
+    least of many noisy means lies below all of them, and would tell of a rebound in any run.
+    """
     tokens = result.log().columns["tokens_mean"]
     window = min(SMOOTH_STEPS, len(tokens))
-    smooth = np.convolve(tokens, np.ones(window) / window, mode="valid")
-    return float(smooth[-1] / smooth.min() - 1)
+    if window < 2:
+        return math.nan
+    half = window // 2
+    between, others = (
+        np.convolve(tokens[start::2], np.ones(half) / half, mode="valid")
+        for start in (len(tokens) % 2, len(tokens) % 2 + 1)
+    )
+    return float(tokens[-window:].mean() / between[others.argmin()] - 1)
 
 
 def changes_of_accuracy(result: Result, problems: list[Problem]) -> Float[np.ndarray, " P"]:
