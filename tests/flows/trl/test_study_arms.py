@@ -38,6 +38,7 @@ LITTLE = {
     "learning_rate = 1e-4": "learning_rate = 0.001",
     "learning_rate = 3e-5": "learning_rate = 0.005",
     "learning_rate = 1e-5": "learning_rate = 0.003",
+    "learning_rate = 1e-3": "learning_rate = 0.02",
     "steps = 400": "steps = 2",
     "steps = 2000": "steps = 2",
     "per_device_train_batch_size = 128": "per_device_train_batch_size = 8",

@@ -41,6 +41,7 @@ ARMS = (
     "#999933",
     "#7a4b1e",
     "#aa3bff",
+    "#00a0a0",
 )
 PANELS = {
     "tokens_mean": ("Rollout length (tokens)", "~s"),
