@@ -283,7 +283,8 @@ def _name_claims(names: list[str]) -> alt.Axis:
         ticks=False,
         labelExpr=f"{json.dumps(lines)}[datum.label]",
         labelLineHeight=LINE_PX,
-        labelOffset=alt.ConditionalAxisNumber(
-            condition={"test": "true", "expr": f"{json.dumps(raised_px)}[datum.value]"}, value=0
-        ),
+        labelOffset={
+            "condition": {"test": "true", "expr": f"{json.dumps(raised_px)}[datum.value]"},
+            "value": 0,
+        },
     )
