@@ -284,6 +284,11 @@ def test_predictions_are_counted_against_lost_runs(small: dict[str, Any]) -> Non
     arms = {arm.name: arm for arm in sum_up(evidence, study).arms}
     assert (arms["a"].lost, arms["a"].alarmed, arms["a"].seeds) == (3, 2, 3)
     assert (arms["b"].lost, arms["b"].alarmed, arms["b"].seeds) == (0, 1, 1)
+    assert (arms["a"].watched, arms["a"].foretold, arms["a"].errors) == (3, 1, 1)
+    assert (arms["b"].watched, arms["b"].foretold, arms["b"].errors) == (1, 1, 0)
+    told = format_markdown([sum_up(evidence, study)], [])
+    assert "| 3 of 3 | 1 of 3 | 2 of 3 | 1 of 3 |" in told
+    assert "| 0 of 1 | 1 of 1 | 1 of 1 | 0 of 1 |" in told
 
 
 def test_what_was_spent_is_the_sum_of_all_steps_and_only_rl_is_foretold(
@@ -293,13 +298,19 @@ def test_what_was_spent_is_the_sum_of_all_steps_and_only_rl_is_foretold(
     learnt = learnt.model_copy(
         update={"steps": {**learnt.steps, "sampled_tokens": [5.0, 7.0, None, 0.0]}}
     )
-    lost = run(0.0, seed=1).model_copy(update={"steps": {"sampled_tokens": [30.0]}})
+    lost = run(0.0, seed=1)
+    start, end = lost.evaluations
+    ends = {"evaluations": [start, end.model_copy(update={"step": 1})], "last_step": 1}
+    lost = lost.model_copy(update={"steps": {"sampled_tokens": [30.0]}, **ends})
     spent = claim("spent", "b", against=("a", {}), relative=True, within=0.05)
     evidence, study = evidence_of(small, {"a": [learnt], "b": [lost]}, spent, count=6)
     # 30 over 5 + 7, minus 1.
     assert effect_of(evidence, study, spent).estimate == pytest.approx(1.5)
     assert change_of_accuracy(lost, evidence.problems) < -0.1
     # Nobody looked at it before or while it was made.
+    (seen,) = [arm for arm in sum_up(evidence, study).arms if arm.name == "b"]
+    assert (seen.seeds, seen.lost, seen.watched, seen.alarmed) == (1, 1, 0, 0)
+    assert "| 1 of 1 | – | – | – |" in format_markdown([sum_up(evidence, study)], [])
     assert [each.lost_missed for each in count_predictions(evidence)] == [0, 0, 0]
 
 

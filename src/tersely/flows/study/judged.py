@@ -110,6 +110,7 @@ def _arm(evidence: Evidence, study: NamedStudy, name: str) -> ArmOutcome:
     runs = list(evidence.of(study, name).values())
     problems = evidence.problems
     changes = [change_of_accuracy(result, problems) for result in runs]
+    watched = [result for result in runs if result.by_rl]
     return ArmOutcome(
         name=name,
         says=study.study.arms[name].says,
@@ -121,7 +122,10 @@ def _arm(evidence: Evidence, study: NamedStudy, name: str) -> ArmOutcome:
         rewarded=_rewarded(runs),
         change=_change(problems, runs),
         lost=sum(change < LOST_BELOW for change in changes),
-        alarmed=sum(bool(result.alarms) for result in runs),
+        watched=len(watched),
+        foretold=sum(_foretold(result) for result in watched),
+        alarmed=sum(bool(result.alarms) for result in watched),
+        errors=sum(any(a.severity == ERROR for a in result.alarms) for result in watched),
     )
 
 
@@ -228,13 +232,15 @@ def count_predictions(evidence: Evidence) -> list[Confusion]:
     results = [result for result in evidence.results.values() if result.by_rl]
     lost = [change_of_accuracy(r, evidence.problems) < LOST_BELOW for r in results]
     named: dict[str, list[float | None]] = {
-        "lint: an error, before the run": [
-            0.0 if any(f.severity == ERROR for f in r.lint) else None for r in results
-        ],
+        "lint: an error, before the run": [0.0 if _foretold(r) else None for r in results],
         "diagnose: an alarm of severity error": [_first(r, errors_only=True) for r in results],
         "diagnose: any alarm": [_first(r, errors_only=False) for r in results],
     }
     return [_confusion(name, steps, lost, results) for name, steps in named.items()]
+
+
+def _foretold(result: Result) -> bool:
+    return any(finding.severity == ERROR for finding in result.lint)
 
 
 def _first(result: Result, *, errors_only: bool) -> float | None:

@@ -40,7 +40,10 @@ class ArmOutcome(NamedTuple):
         rewarded: share of rollouts with a positive reward in the first 5% of steps, over seeds.
         change: of accuracy at the cap, the end minus the start, over seeds and problems.
         lost: runs whose accuracy at the cap ended more than 0.10 below where it began.
-        alarmed: runs that raised an alarm.
+        watched: runs of RL, which lint and the alarms look at.
+        foretold: of these, runs that lint named with an error beforehand.
+        alarmed: of these, runs that raised an alarm.
+        errors: of these, runs that raised one of severity error.
     """
 
     name: str
@@ -53,7 +56,10 @@ class ArmOutcome(NamedTuple):
     rewarded: Effect
     change: Effect
     lost: int
+    watched: int
+    foretold: int
     alarmed: int
+    errors: int
 
 
 class StudyTrace(NamedTuple):

@@ -46,7 +46,9 @@ CAPTION = (
 ARMS_CAPTION = (
     "Held-out problems at the end; the area is under accuracy over log budget. Rewarded at "
     "first: share of rollouts with a positive reward in the first 5% of steps, over seeds. Lost: "
-    "runs whose accuracy at the cap ended more than 10 pp below where it began."
+    "runs whose accuracy at the cap ended more than 10 pp below where it began. Lint: runs of RL "
+    "that lint named with an error beforehand; alarm, error: that raised an alarm, or one of "
+    "severity error."
 )
 
 
@@ -146,7 +148,9 @@ def tabulate_arms(outcome: StudyOutcome) -> Matrix:
         "tokens",
         "rewarded at first",
         "lost",
-        "alarmed",
+        "lint",
+        "alarm",
+        "error",
     ]
     rows = [
         MatrixRow(
@@ -157,7 +161,7 @@ def tabulate_arms(outcome: StudyOutcome) -> Matrix:
                 _tokens(arm.tokens),
                 format_share(arm.rewarded),
                 Cell(f"{arm.lost} of {arm.seeds}", ""),
-                Cell(f"{arm.alarmed} of {arm.seeds}", ""),
+                *(_named(count, arm) for count in (arm.foretold, arm.alarmed, arm.errors)),
             ],
         )
         for arm in ranked(outcome.arms)
@@ -166,9 +170,14 @@ def tabulate_arms(outcome: StudyOutcome) -> Matrix:
         *(format_share(outcome.base_accuracy_B[at]) for at in picked),
         format_share(outcome.base_area),
         _tokens(outcome.base_tokens),
-        *[Cell(UNDEFINED, "")] * 3,
+        *[Cell(UNDEFINED, "")] * 5,
     ]
     return Matrix("arm", heads, [MatrixRow("base model", base), *rows], ARMS_CAPTION)
+
+
+def _named(count: int, arm: ArmOutcome) -> Cell:
+    """Runs that were named, of those that something looked at."""
+    return Cell(f"{count} of {arm.watched}" if arm.watched else UNDEFINED, "")
 
 
 def ranked(arms: Sequence[ArmOutcome]) -> list[ArmOutcome]:
@@ -289,7 +298,10 @@ def _arm(arm: ArmOutcome, outcome: StudyOutcome) -> dict[str, Any]:
         "rewarded_at_first": _effect(arm.rewarded),
         "accuracy_change": _effect(arm.change),
         "lost": arm.lost,
+        "watched": arm.watched,
+        "lint_errors": arm.foretold,
         "alarmed": arm.alarmed,
+        "alarm_errors": arm.errors,
     }
 
 
