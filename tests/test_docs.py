@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tersely.core.types import GroupView
+from tersely.flows.study.plan import find_studies
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "python.md"
@@ -102,3 +103,11 @@ def test_a_picture_of_few_colours_keeps_those_of_pale_bands_and_small_dots(
     small = np.asarray(Image.open(tmp_path / "small.png").convert("RGB"))
     plain = np.r_[0:200]
     np.testing.assert_array_equal(small[plain], drawn[plain])
+
+
+def test_findings_say_how_many_claims_there_are_and_how_many_were_added() -> None:
+    said = re.search(r"Of the (\d+), (\d+) were added", (ROOT / "docs/findings.md").read_text())
+    claims = [claim for _, study in find_studies("all") for claim in study.claims]
+    added = sum("added when" in claim.paper for claim in claims)
+    assert said is not None
+    assert [int(number) for number in said.groups()] == [len(claims), added]
