@@ -275,7 +275,7 @@ def _forest(claims: list[ClaimOutcome], unit: str, *, datasets: Datasets) -> Spe
 
 def _name_claims(names: list[str]) -> alt.Axis:
     """The axis of claims: a long name stands in several lines around its row's middle."""
-    lines = {name: textwrap.wrap(name, LINE_CHARACTERS) for name in names}
+    lines = {name: _wrapped(name) for name in names}
     raised_px = {name: -LINE_PX * (len(parts) - 1) / 2 for name, parts in lines.items()}
     return alt.Axis(
         labelLimit=430,
@@ -288,3 +288,9 @@ def _name_claims(names: list[str]) -> alt.Axis:
             "value": 0,
         },
     )
+
+
+def _wrapped(name: str) -> list[str]:
+    """The name in as few lines as it takes, none of them a single word if that can be."""
+    count = math.ceil(len(name) / LINE_CHARACTERS)
+    return textwrap.wrap(name, min(LINE_CHARACTERS, len(name) // count + 10))
