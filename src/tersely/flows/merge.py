@@ -292,7 +292,7 @@ def _merge_tensor(
 
 
 def _check_finite(name: str, path: str, values_N: Shaped[Tensor, " N"]) -> None:
-    """Refuses what a run that diverged leaves behind: no weight but 0 or 1 would spare the rest."""
+    """Refuses what a run that diverged leaves behind: its mean with anything is NaN or infinite."""
     wide = torch.promote_types(values_N.dtype, torch.float32)
     if not bool(torch.isfinite(values_N.to(wide)).all()):
         raise ConfigError(

@@ -124,8 +124,8 @@ def _arm(evidence: Evidence, study: NamedStudy, name: str) -> ArmOutcome:
         lost=sum(change < LOST_BELOW for change in changes),
         watched=len(watched),
         foretold=sum(_foretold(result) for result in watched),
-        alarmed=sum(bool(result.alarms) for result in watched),
-        errors=sum(any(a.severity == ERROR for a in result.alarms) for result in watched),
+        alarmed=sum(_first(result, errors_only=False) is not None for result in watched),
+        errors=sum(_first(result, errors_only=True) is not None for result in watched),
     )
 
 

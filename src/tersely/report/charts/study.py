@@ -283,6 +283,7 @@ def _name_claims(names: list[str]) -> alt.Axis:
         ticks=False,
         labelExpr=f"{json.dumps(lines)}[datum.label]",
         labelLineHeight=LINE_PX,
+        # An expression of the label can stand in a condition only.
         labelOffset={
             "condition": {"test": "true", "expr": f"{json.dumps(raised_px)}[datum.value]"},
             "value": 0,
