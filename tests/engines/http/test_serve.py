@@ -101,7 +101,9 @@ def sample(url: str, spec: SamplingSpec, **settings) -> list[Completion]:
 
 def test_text_tokens_and_finish_hang_together(url, tokens_of) -> None:
     answers = {p.id: p.answer for p in draw_problems(per_family=3, seed=0, split=Split.TEST)}
-    found = sample(url, SamplingSpec(samples=2, cap_tokens=320, seed=1))
+    # Requests side by side share the server's seeds, so each start draws others: of 24 completions
+    # some 18 are right. Of 12, fewer than six were now and then.
+    found = sample(url, SamplingSpec(samples=4, cap_tokens=320, seed=1))
     stopped = [c for c in found if c.finish is Finish.STOP]
     assert len(stopped) >= 6
     for c in stopped:
