@@ -337,3 +337,17 @@ def test_the_dose_of_an_arm_is_of_its_first_steps_and_of_rl_only(small: dict[str
     assert [(row["arm"], row["rewarded"], row["change"]) for row in dots] == [
         ("a", pytest.approx(0.02), pytest.approx(-25))
     ]
+
+
+def test_no_interval_of_a_share_or_a_length_leaves_what_is_possible(small: dict[str, Any]) -> None:
+    runs = {"a": [run(1.0, seed=1, tokens=10), run(0.0, seed=2, tokens=60)]}
+    evidence, study = evidence_of(small, runs, count=6)
+    outcome = sum_up(evidence, study)
+    (arm,) = [arm for arm in outcome.arms if arm.name == "a"]
+    for share in (*arm.accuracy_B, arm.area):
+        assert (share.low, share.high) == (0.0, 1.0)
+    assert arm.tokens.low == 0
+    assert arm.tokens.high > 100
+    (budgets,) = [f for f in draw_figures(outcome) if f.name.endswith("-budgets")]
+    drawn = [row for rows in budgets.spec["datasets"].values() for row in rows]
+    assert [(row["low"], row["high"]) for row in drawn if row["series"] == "a"] == [(0, 1)] * 3

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from tersely.core.types import Problem
 from tersely.flows.study.judge import (
@@ -155,7 +156,7 @@ def _accuracies(evidence: Evidence, runs: Sequence[Result], *, moment: float) ->
             for result in runs
         ]
     )
-    return [mean_effect(values_KPB[:, :, at]) for at in range(values_KPB.shape[2])]
+    return [_mean_between(values_KPB[:, :, at], most=1.0) for at in range(values_KPB.shape[2])]
 
 
 def _area(evidence: Evidence, runs: Sequence[Result], *, moment: float) -> Effect:
@@ -164,16 +165,18 @@ def _area(evidence: Evidence, runs: Sequence[Result], *, moment: float) -> Effec
     tables = [result.table(moment, evidence.problems) for result in runs]
     budgets_B = evidence.budgets_B
     hits = [score(table, budgets_B=budgets_B, protocol=Protocol.FINISHED) for table in tables]
-    return mean_effect(
-        np.stack([area_over_log_budget(hit.accuracy_PB, budgets_B=budgets_B) for hit in hits])
+    areas_KP = np.stack(
+        [area_over_log_budget(hit.accuracy_PB, budgets_B=budgets_B) for hit in hits]
     )
+    return _mean_between(areas_KP, most=1.0)
 
 
 def _tokens(evidence: Evidence, runs: Sequence[Result], *, moment: float) -> Effect:
     if not runs:
         return NOTHING
     tables = [result.table(moment, evidence.problems) for result in runs]
-    return mean_effect(np.stack([table.tokens_PS.mean(axis=1) for table in tables]))
+    tokens_KP = np.stack([table.tokens_PS.mean(axis=1) for table in tables])
+    return _mean_between(tokens_KP, most=np.inf)
 
 
 def _rewarded(runs: Sequence[Result]) -> Effect:
@@ -181,7 +184,14 @@ def _rewarded(runs: Sequence[Result]) -> Effect:
     if not runs or not all(result.by_rl for result in runs):
         return NOTHING
     shares = [curve_mean(result, "positive_share", BEGINNING) for result in runs]
-    return mean_effect(np.array(shares)[:, None])
+    return _mean_between(np.array(shares)[:, None], most=1.0)
+
+
+def _mean_between(values_KP: Float[np.ndarray, "K P"], *, most: float) -> Effect:
+    """The mean of values from 0 to ``most``; its interval, by t, is cut where they end."""
+    effect = mean_effect(values_KP)
+    low, high = np.clip([effect.low, effect.high], 0.0, most).tolist()
+    return effect._replace(low=low, high=high)
 
 
 def _change(problems: list[Problem], runs: Sequence[Result]) -> Effect:

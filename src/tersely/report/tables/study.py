@@ -135,8 +135,8 @@ def format_share(effect: Effect) -> Cell:
         return Cell(UNDEFINED, "")
     if not math.isfinite(effect.low):
         return Cell(percent(effect.estimate), "")
-    low, high = max(effect.low, 0.0), min(effect.high, 1.0)
-    return Cell(percent(effect.estimate), bracket(fixed(100 * low), fixed(100 * high)))
+    low, high = fixed(100 * effect.low), fixed(100 * effect.high)
+    return Cell(percent(effect.estimate), bracket(low, high))
 
 
 def tabulate_arms(outcome: StudyOutcome) -> Matrix:
