@@ -88,6 +88,22 @@ def change(path: str, **values: int) -> str:
     return path
 
 
+@pytest.mark.parametrize("of", ["model-tokens", "turns"])
+def test_a_front_of_samples_that_a_lower_cap_cuts_is_of_tokens_only(sides: list[str], of: str):
+    # Where in a sample of 1,000 tokens the 600 of tools stand is not known: cut at 500, it spent
+    # anything from 0 to 400 of its own.
+    change(sides[0], tokens=1000, tool_tokens=600, cap_tokens=1000)
+    change(sides[1], tokens=400, tool_tokens=100, cap_tokens=500)
+    words = (*sides, sides[0], "--from", "table", "--quiet")
+    said = run("compare", *words, "--budget-of", of)
+    assert said.exit_code == 2
+    (line,) = [line for line in said.output.splitlines() if line.startswith("error:")]
+    assert f"--budget-of {of}: the lowest cap, 500 tokens, cuts 24 graded samples of " in line
+    assert "compare two at a time" in line
+    assert run("compare", *words).exit_code == 0
+    assert run("compare", *sides, "--from", "table", "--budget-of", of).exit_code == 0
+
+
 def test_no_turn_at_all_is_not_believed(sides: list[str]):
     said = run("report", change(sides[0], turns=0), "--from", "table", "--budget-of", "turns")
     assert said.exit_code == 2

@@ -67,6 +67,8 @@ def test_train_prices_one_gpu_and_the_lab_none() -> None:
     assert 'path = "models/Qwen3-0.6B"' in result.stdout
     # sampling.rows, our own sampler's bound, is above what fits.
     assert row(result, "rows at once, of a sampler's")[0].endswith("/3,072")
+    # Five passes: it learns from the sampler's own log-probs, and TRL makes a sixth pass for them.
+    assert row(result, "learning, FLOPs a step")[0] == "2.7e+17"
     lab = runner.invoke(app, ["train", "--dry-run"])
     assert "price: none, for the lab's model is made for a CPU" in lab.stderr
     assert "GPU-hours" not in lab.stderr

@@ -140,6 +140,52 @@ def test_rules_that_need_a_turn() -> None:
     assert names(make_log(range(76), {"kl_mean": kl_N})) == {"kl spike"}
 
 
+def jump(times: float, over: int) -> np.ndarray:
+    """Length that rises so many times from step 100 on, within so many steps, and stays."""
+    rise_N = np.clip((np.arange(200) - 100) / over, 0, 1)
+    noise_N = np.random.default_rng(0).normal(0, 0.05, 200)
+    return 1_000 * (1 + (times - 1) * rise_N) * np.exp(noise_N)
+
+
+def first_of(**columns: object) -> dict[str, int]:
+    return {alarm.name: alarm.step for alarm in first_alarms(make_log(range(200), columns))}
+
+
+def test_a_length_that_jumps_is_named_unless_something_is_gained_or_it_was_on_purpose() -> None:
+    rises_N = np.linspace(0.2, 0.8, 200)
+    steady_N = 0.5 + np.random.default_rng(1).normal(0, 0.02, 200)
+    found = first_of(tokens_mean=jump(4, 20))
+    assert set(found) == {"length explosion"}
+    assert 105 <= found["length explosion"] <= 115
+    assert set(first_of(tokens_mean=jump(4, 20), accuracy=steady_N)) == {"length explosion"}
+    for paid in ("accuracy", "reward_mean", "positive_share"):
+        assert first_of(tokens_mean=jump(4, 20), **{paid: rises_N}) == {}
+    assert first_of(tokens_mean=jump(4, 1), difficulty=np.arange(200) // 100) == {}
+    assert first_of(tokens_mean=jump(4, 1), target_tokens=jump(4, 1)) == {}
+    # Growth as slow as that of reasoning that is learned, and less than twice, are none.
+    assert first_of(tokens_mean=jump(4, 100)) == {}
+    assert first_of(tokens_mean=jump(1.7, 10)) == {}
+
+
+def test_a_jump_of_length_is_looked_for_in_steps_where_records_are_apart() -> None:
+    seldom = make_log(range(0, 2_000, 10), {"tokens_mean": jump(4, 2)})
+    assert {alarm.name for alarm in first_alarms(seldom)} == {"length explosion"}
+    # Twice as long from one record to the next, 100 steps later, may be learned.
+    rare = make_log(range(0, 20_000, 100), {"tokens_mean": jump(4, 2)})
+    assert first_alarms(rare) == []
+
+
+def test_a_fall_of_accuracy_says_what_the_length_did() -> None:
+    fell = {"accuracy": (0.6, 0.3)}
+    for tokens, said in (
+        ({"tokens_mean": 100}, "length did not fall with it"),
+        ({"tokens_mean": (100, 400)}, "while length rose 1"),
+        ({}, "the log has no length"),
+    ):
+        (alarm,) = [a for a in standing_alarms(made(240, **fell, **tokens)) if "acc" in a.name]
+        assert said in alarm.evidence
+
+
 def test_a_fall_that_the_log_says_was_on_purpose_is_no_loss() -> None:
     falls = {"accuracy": (0.8, 0.4), "tokens_mean": (100, 50)}
     assert names(made(**falls)) == {"reasoning collapse"}

@@ -132,12 +132,6 @@ def _another_shape(folder):
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _another_type(folder):
-    tensors = load_file(folder / "model.safetensors")
-    tensors["model.norm.weight"] = tensors["model.norm.weight"].bfloat16()
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
 def _another_config(folder):
     file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"rms_norm_eps": 0.5}))
@@ -170,7 +164,6 @@ def _pickled(folder):
     [
         (_without_a_tensor, r"model\.norm\.weight is in .*a only"),
         (_another_shape, r"model\.norm\.weight is F32 \[96\] in the first and F32 \[95\]"),
-        (_another_type, r"is F32 \[96\] in the first and BF16 \[96\] in the second"),
         (_another_config, r"rms_norm_eps is 1e-0\d in the first's config\.json"),
         (_other_tokens, "their tokenizers number tokens differently"),
         (_other_template, "their chat templates differ"),
@@ -187,12 +180,19 @@ def test_what_has_no_mean_is_refused_and_nothing_is_written(pair, tmp_path, spoi
     assert not (tmp_path / "out").exists()
 
 
-def test_whole_numbers_that_differ_are_refused(tmp_path):
-    for name, value in (("a", 1), ("b", 2)):
+@pytest.mark.parametrize(
+    ("theirs", "complaint"),
+    [
+        (2, r"count holds whole numbers \(I64\) that differ"),
+        (1.0, r"count is I64 \[1\] in the first and F32 \[1\] in the second"),
+    ],
+)
+def test_whole_numbers_that_differ_are_refused(theirs, complaint, tmp_path):
+    for name, value in (("a", 1), ("b", theirs)):
         shutil.copytree(lab_folder(), tmp_path / name)
         file = tmp_path / name / "model.safetensors"
         save_file(load_file(file) | {"count": torch.tensor([value])}, file, {"format": "pt"})
-    with pytest.raises(ConfigError, match=r"count holds whole numbers \(I64\) that differ"):
+    with pytest.raises(ConfigError, match=complaint):
         merge(str(tmp_path / "a"), str(tmp_path / "b"), (0.5,), tmp_path / "out")
     assert not list((tmp_path / "out").glob("weight-0.5"))
 
@@ -300,3 +300,82 @@ def test_weights_of_a_run_that_diverged_are_refused_and_nothing_is_left(
     with pytest.raises(ConfigError, match=f"{last} of {folders[spoilt]} holds NaN or an infinity"):
         merge(*map(str, folders), [0.25, 0.5], tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)],
+)
+def test_of_two_float_types_the_firsts_is_written(first, second, tmp_path):
+    a = noisy(tmp_path / "a", dtype=first, seed=1)
+    b = noisy(tmp_path / "b", dtype=second, seed=2)
+    zero, half, one = map(whole, merge(str(a), str(b), (0.0, 0.5, 1.0), tmp_path / "out"))
+    assert bits(zero) == bits(whole(a))
+    for name, theirs in whole(b).items():
+        mine = whole(a)[name]
+        mean = ((theirs.float() - mine.float()) * 0.5 + mine.float()).to(first)
+        assert one[name].dtype is half[name].dtype is first
+        assert torch.equal(one[name], theirs.to(first))
+        assert torch.equal(half[name], mean)
+
+
+def test_the_wider_of_two_types_is_what_is_computed_in():
+    # In float32 the second would be 1, and the mean 0.75.
+    a, b = torch.tensor([0.0]), torch.tensor([1 + 2**-24], dtype=torch.float64)
+    assert mix(a, b, 0.75).item() == 0.75 + 2**-24
+
+
+def test_a_number_that_the_firsts_type_cannot_hold_is_refused(tmp_path):
+    a = noisy(tmp_path / "a", dtype=torch.float16)
+    b = noisy(tmp_path / "b", dtype=torch.float32)
+    file = b / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.norm.weight"][3] = 70000.0
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match=r"model\.norm\.weight of .*b holds numbers beyond F16"):
+        merge(str(a), str(b), (1.0,), tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
+@pytest.mark.parametrize("both", [False, True])
+def test_weights_of_eight_bits_are_refused(dtype, both, tmp_path):
+    folders = [noisy(tmp_path / name) for name in "ab"]
+    for folder in folders[: 1 + both]:
+        file = folder / "model.safetensors"
+        tensors = {n: t.to(getattr(torch, dtype)) for n, t in load_file(file).items()}
+        save_file(tensors, file, metadata={"format": "pt"})
+    said = refused(*folders, "--out", tmp_path / "out")
+    assert "is F8_E" in said
+    assert "is quantized, and numbers of a grid have no mean on it" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("stored", ["first", "second"])
+def test_a_tied_head_that_one_of_the_two_stores_is_no_difference(stored, pair, tmp_path):
+    a, b = noisy(tmp_path / "a", seed=1), noisy(tmp_path / "b", seed=2)
+    file = (a if stored == "first" else b) / "model.safetensors"
+    tensors = load_file(file)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+    save_file(tensors, file, metadata={"format": "pt"})
+    (folder,) = merge(str(a), str(b), (0.5,), tmp_path / "out")
+    merged = whole(folder)
+    (plain,) = merge(*map(str, pair), (0.5,), tmp_path / "plain")
+    wanted = whole(plain)
+    if stored == "first":
+        wanted["lm_head.weight"] = wanted["model.embed_tokens.weight"]
+    assert bits(merged) == bits(wanted)
+    model, _ = load_policy(str(folder))
+    assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
+
+
+def test_a_head_that_differs_from_what_it_should_be_tied_to_is_a_difference(pair, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(pair[0], other)
+    file = other / "model.safetensors"
+    tensors = load_file(file)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] + 1
+    save_file(tensors, file, metadata={"format": "pt"})
+    for two in ((pair[0], other), (other, pair[0])):
+        with pytest.raises(ConfigError, match=r"lm_head\.weight is in .*other only"):
+            merge(*map(str, two), (0.5,), tmp_path / "out")

@@ -13,6 +13,7 @@ from tersely.metrics.budgets import Protocol, score, spectrum
 from tersely.metrics.records import SampleTable, arrange, tabulate
 from tersely.readers import frames
 from tersely.readers.evaluations import load
+from tersely.readers.formats import Options
 from tersely.readers.frames import as_samples, read_frame
 
 
@@ -109,6 +110,14 @@ def test_a_folder_brings_its_protocol_budgets_facts_and_texts(tmp_path, records)
         ]
         ungraded = record.grade is Grade.UNGRADED or record.finish is Finish.ERROR
         np.testing.assert_equal(hit, np.nan if ungraded else float(50 in record.answered_budgets))
+
+
+def test_of_several_models_one_is_read_with_its_texts_alone(tmp_path, records):
+    two = [replace(r, model=("a", "b")[r.sample % 2]) for r in records]
+    loaded = load(folder_of(tmp_path / "two", two), options=Options(run="two", model="b"))
+    kept = [r for r in two if r.model == "b" and r.text is not None and r.sample < 2]
+    assert loaded.traces
+    assert {(r.problem, r.sample) for r in loaded.traces} == {(r.problem, r.sample) for r in kept}
 
 
 def test_finished_can_be_asked_of_any_folder_and_answered_only_where_it_was_graded(

@@ -64,6 +64,15 @@ def test_a_file_without_filters_and_metrics_is_read_with_its_lengths(
     assert {(r.benchmark, r.cap_tokens) for r in records} == {("sums", 32)}
 
 
+def test_a_response_without_content_is_an_empty_text_without_an_answer(tmp_path: Path) -> None:
+    # As an API sends it where thinking took all of the cap.
+    empty = document(2, "-", 0.0, resps=[[None]], filtered_resps=[None])
+    result = reading(written(tmp_path, [*OLD, empty]))
+    assert [(r.text, r.tokens) for r in result.records][1:] == [("it may well be 9", 5), ("", 0)]
+    assert result.records[2].grade is Grade.UNPARSED
+    assert "1 responses are null: taken as empty texts without an answer" in result.notes
+
+
 def test_filters_without_a_name_are_numbered_and_chosen(tmp_path: Path) -> None:
     strict = [row | {"exact_match": 0.0} for row in OLD]
     path = written(tmp_path, [*strict, *OLD])

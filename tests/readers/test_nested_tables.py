@@ -95,3 +95,57 @@ def test_a_trainers_own_keys_may_be_within_objects(tmp_path) -> None:
     (record,) = reading(path, "verl", correct="extra.right", tokens="extra.n").records
     assert (record.grade, record.tokens) == (Grade.CORRECT, 7)
     assert "extra.right, extra.n" in refusal(path, "verl", correct="extra.wrong")
+
+
+# As `wandb.Table` and pandas' `to_json(orient="split")` write them.
+SPLIT = {
+    "columns": ["step", "prompt", "completion", "accuracy", "advantage"],
+    "data": [["10", "1?", "1", 1.0, 0.5], ["10", "2?", "3", 0.0, -0.5]],
+    "ncols": 5,
+}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_table_of_columns_and_data_is_read_as_its_rows(tmp_path, indent) -> None:
+    path = saved(tmp_path, SPLIT, indent=indent)
+    assert [r.grade for r in reading(path, "trl").records] == [Grade.CORRECT, Grade.WRONG]
+    found = reading(path, text="completion", correct="accuracy").records
+    assert [(r.text, r.grade) for r in found] == [("1", Grade.CORRECT), ("3", Grade.WRONG)]
+    inside = saved(tmp_path, {"table": SPLIT}, indent=indent)
+    assert "rows=table" in refusal(inside, problem="prompt")
+    found = reading(inside, rows="table", text="completion", correct="accuracy").records
+    assert [r.text for r in found] == ["1", "3"]
+
+
+ASKED = [{"origin_prompt": [{"role": "HUMAN", "prompt": f"{n}?"}], "gold": str(n)} for n in (1, 2)]
+ANSWERED = {str(n): row | {"prediction": "1", "ok": n == 0} for n, row in enumerate(ASKED)}
+NUMBERED = {"prompt": "origin_prompt", "text": "prediction", "correct": "ok"}
+
+
+@pytest.mark.parametrize("indent", [None, 4])
+def test_an_object_of_numbered_objects_is_read_as_its_rows(tmp_path, indent) -> None:
+    alone = saved(tmp_path, ANSWERED, indent=indent)
+    for told in ({}, {"rows": "."}):
+        found = reading(alone, **told, **NUMBERED).records
+        assert [r.grade for r in found] == [Grade.CORRECT, Grade.WRONG]
+    assert "rows=." in refusal(alone, rows="0")
+    below = {"accuracy": 50.0, "details": {"type": "GEN", **ANSWERED}}
+    path = saved(tmp_path, below, indent=indent)
+    assert "details (2): read it with --from table --column rows=details" in refusal(path)
+    assert [r.text for r in reading(path, rows="details", **NUMBERED).records] == ["1", "1"]
+
+
+def test_parts_are_named_of_all_rows_and_of_lists_of_one_object(tmp_path) -> None:
+    # As OpenAI's batches come out: of requests that failed and that were answered.
+    choice = {"index": 0, "message": {"content": "It is 4."}, "finish_reason": "stop"}
+    answered = {"status_code": 200, "body": {"choices": [choice], "usage": {"total_tokens": 9}}}
+    refused = {"status_code": 400, "body": {"error": {"message": "bad"}}}
+    replies = [None, refused, answered, refused, None]
+    rows = [{"custom_id": n, "ok": n == 2, "response": r} for n, r in enumerate(replies)]
+    message = refusal(saved(tmp_path, rows, indent=None))
+    for part in ("choices.0.message.content", "choices.0.finish_reason", "usage.total_tokens"):
+        assert f"response.body.{part}" in message
+    assert " response," not in message
+    columns = {"problem": "custom_id", "text": "response.body.choices.0.message.content"}
+    found = reading(saved(tmp_path, rows[2:3], indent=None), correct="ok", **columns)
+    assert found.records[0].text == "It is 4."

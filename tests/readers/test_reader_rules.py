@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 
 from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Finish, Grade
+from tersely.metrics.budgets import Protocol, score
 from tersely.readers.archive import Archive
+from tersely.readers.evaluations import load
 from tersely.readers.formats import Options, Reading, read
 from tersely.readers.padding import Unpadded, remove_padding
 
@@ -173,6 +176,19 @@ def test_a_count_above_the_cap_is_refused(tmp_path: Path) -> None:
     assert "line 2 has 9 tokens, above the cap of 8" in message
 
 
+def test_a_count_above_the_files_own_cap_is_refused_with_ways_out_that_work(
+    tmp_path: Path,
+) -> None:
+    for told in ({}, {"cap_tokens": 8}):
+        message = refusal(table(tmp_path, ROW | {"cap_tokens": 8}, CUT | {"cap_tokens": 8}), **told)
+        assert message.endswith("above the cap of 8; correct the cap that the file states")
+        counted = table(tmp_path, without(ROW, "tokens") | {"text": "x" * 59, "cap_tokens": 8})
+        message = refusal(counted, count_tokens=len, **told)
+        assert "give the model's own --tokenizer (another may count more) or correct" in message
+    assert reading(counted, count_tokens=lambda text: 7).records[0].cap_tokens == 8
+    assert "or more with --cap-tokens" in refusal(table(tmp_path, ROW, CUT), cap_tokens=8)
+
+
 def test_a_sample_that_stands_twice_is_refused_with_both_places(tmp_path: Path) -> None:
     message = refusal(table(tmp_path, ROW | {"sample": 3}, CUT | {"sample": 3}))
     assert "line 2 is sample 3 of problem 'a', which stands at line 1 already" in message
@@ -196,6 +212,32 @@ def test_the_benchmark_can_be_named(tmp_path: Path) -> None:
 def test_an_unknown_reason_is_refused_with_those_known(tmp_path: Path) -> None:
     message = refusal(table(tmp_path, ROW | {"finish": "bored"}))
     assert "finish reason 'bored' is not known; known are stop, " in message
+    assert message.endswith("leave its column out: then samples that reach their cap count as cut")
+
+
+REASONS = {
+    Finish.STOP: [
+        *("stop", "eos_token", "stop_sequence", "end_turn", "tool_use", "function_call"),
+        *("COMPLETE", "STOP", "FinishReason.STOP", {"type": "stop", "matched": 151645}),
+    ],
+    Finish.LENGTH: [
+        *("length", "MAX_TOKENS", "incomplete", "FinishReason.MAX_TOKENS", "repetition"),
+        *("model_context_window_exceeded", {"type": "length", "length": 32}),
+    ],
+    Finish.ERROR: [
+        *("refusal", "SAFETY", "content_filter", "insufficient_system_resource"),
+        {"type": "abort", "message": "", "status_code": 503},
+    ],
+}
+
+
+@pytest.mark.parametrize("finish", REASONS)
+def test_reasons_are_read_by_the_names_that_servers_have_for_them(
+    tmp_path: Path, finish: Finish
+) -> None:
+    for reason in REASONS[finish]:
+        (first, _) = reading(table(tmp_path, ROW | {"finish": reason}, ROW)).records
+        assert first.finish is finish, reason
 
 
 @pytest.mark.parametrize("name", ["table", "lm_eval", "verl"])
@@ -236,6 +278,21 @@ def test_a_file_that_is_not_there_and_a_reader_that_is_not_there() -> None:
         read(FIXTURES / "nothing.jsonl", "table", Options(run="run"))
     with pytest.raises(ConfigError, match="no reader 'opencompass'"):
         read(FIXTURES / "nothing.jsonl", "opencompass", Options(run="run"))
+
+
+def test_a_folder_is_answered_with_its_files(tmp_path: Path) -> None:
+    for number in range(2):
+        table(tmp_path, ROW, name=f"output-rs{number}.jsonl")
+    with pytest.raises(ConfigError, match=r"holds 2 files, output-rs0\.jsonl, .*; give one"):
+        read(tmp_path, "table", Options(run="run"))
+
+
+def test_a_verdict_that_is_missing_is_answered_with_the_columns_that_hold_one(
+    tmp_path: Path,
+) -> None:
+    row = without(ROW, "correct") | {"symbolic_correct": True, "judgement": "Judgement: Yes"}
+    message = refusal(table(tmp_path, row))
+    assert "map one with --column correct=NAME, one of symbolic_correct" in message
 
 
 def test_the_columns_named_to_users_of_the_removed_slime_reader_read_its_samples(
@@ -284,6 +341,31 @@ def test_padding_after_the_stop_token_does_not_count() -> None:
 def test_a_token_that_a_cut_sample_repeats_is_no_padding() -> None:
     counts = unpad([[1, 5, 5, 5], [5, 1, 2, 9], [5, 2, 9]])
     assert counts == ([4, 4, 3], None, 0)
+
+
+ENDED = [[1, 2, 9], [3, 1, 2, 3, 9], [2, 9], [1, 3, 2, 9]]
+LOOPED = [4, 1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [[LOOPED], [LOOPED] * 6, [LOOPED, [1, 3, 2, 1, 3, 2, 1]], [[5, 6, 0, 0, 0, 0, 0], LOOPED]],
+    ids=["one", "most", "beside another that was cut", "two"],
+)
+def test_a_token_that_samples_repeat_up_to_the_cap_is_no_padding(cut: list[list[int]]) -> None:
+    lists = [*ENDED, *cut]
+    assert unpad(lists) == ([len(ids) for ids in lists], None, 0)
+
+
+def test_one_list_alone_does_not_show_padding() -> None:
+    assert unpad([LOOPED, [1, 3, 2, 1, 3, 2, 1]]) == ([7, 7], None, 0)
+
+
+def test_padding_is_taken_off_where_a_cut_sample_repeats_a_token_too() -> None:
+    # Batches of lengths 4 and 7: 9 stops and pads; 4 1 0 0 0 0 0 was cut at 7.
+    counts = unpad([[1, 2, 9, 9], [3, 1, 2, 9], LOOPED, LOOPED, LOOPED, [1, 9, 9, 9, 9, 9, 9]])
+    assert counts.tokens == [3, 4, 7, 7, 7, 2]
+    assert counts.stopped == [True, True, False, False, False, True]
 
 
 def test_a_damaged_archive_is_refused_by_the_member(tmp_path: Path) -> None:
@@ -346,3 +428,28 @@ def test_a_score_that_is_no_verdict_is_answered_with_the_columns_that_are(tmp_pa
     bare = without(half, "acc", "text")
     message = refusal(table(tmp_path, bare))
     assert message.endswith("map the column of the verdict with --column correct=NAME")
+
+
+class Words:
+    """A tokenizer whose tokens are words, and which knows no stop token."""
+
+    def __call__(self, text: str) -> int:
+        return len(text.split())
+
+    def split_all(self, texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        return (tuple(f"{word} " for word in text.split()) for text in texts)
+
+
+def test_from_the_end_of_the_text_on_the_grade_of_the_whole_stands(tmp_path: Path) -> None:
+    # 19 words and the answer, or one word less; the files' counts hold the stop token too.
+    right = ROW | {"text": "so " * 19 + "\\boxed{7}", "tokens": 21, "gold": "7"}
+    sooner = right | {"problem": "b", "text": "so " * 18 + "\\boxed{7}", "tokens": 20}
+    loaded = load(
+        table(tmp_path, right, sooner),
+        reader="table",
+        options=Options(run="r", grader="math", count_tokens=Words()),
+        budgets=(19, 20, 21),
+        protocol=Protocol.ANSWERED,
+    )
+    hits = score(loaded.table, budgets_B=np.array([19, 20, 21]), protocol=Protocol.ANSWERED)
+    assert hits.accuracy_B.tolist() == [0.5, 1.0, 1.0]

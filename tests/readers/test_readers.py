@@ -326,6 +326,19 @@ def test_inspect_tokens_of_several_calls_are_summed_and_said(tmp_path: Path) -> 
     assert "tokens of other models are not counted: judge" in said(result)
 
 
+def test_inspects_limit_on_each_call_is_no_cap_on_samples_of_several(tmp_path: Path) -> None:
+    def again(log):  # type: ignore[no-untyped-def]
+        log["plan"]["config"]["max_tokens"] = 96
+        log["samples"][0]["model_usage"]["lab/model"]["output_tokens"] = 9000
+
+    path = json_log(tmp_path, again)
+    result = reading(path, "inspect_ai")
+    assert result.records[0].tokens == 9000
+    assert "a limit of max_tokens is on each call and so no cap" in said(result)
+    caps = {record.cap_tokens for record in reading(path, "inspect_ai", cap_tokens=9500).records}
+    assert caps == {9500}
+
+
 def test_inspect_thinking_and_attached_texts_are_put_in_order(tmp_path: Path) -> None:
     def think(log):  # type: ignore[no-untyped-def]
         sample = log["samples"][0]

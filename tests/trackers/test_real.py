@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -152,6 +153,22 @@ def test_trackio(make_run, environment: dict[str, str], tmp_path: Path) -> None:
     artifacts = [*database.execute("select name, type from artifacts")]
     assert artifacts == [(f"report-{key}", "report")]
     database.close()
+
+
+def test_trackio_gets_all_rows_where_its_database_is_lost(
+    make_run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("trackio")
+    run = make_run("track.to=['trackio']", "track.project='p'")
+    for step in (0, 1):
+        run.step(step)
+        with Tracking(run.folder, Quiet(), environment=environment) as observer:
+            observer.on_sampling("step", step, 0)
+        database = sqlite3.connect(tmp_path / "trackio" / "p.db")
+        assert [*database.execute("select step from metrics")] == [(n,) for n in range(step + 1)]
+        database.close()
+        if step == 0:
+            shutil.rmtree(tmp_path / "trackio")
 
 
 def test_mlflow(make_run, environment: dict[str, str]) -> None:

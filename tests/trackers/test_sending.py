@@ -1,8 +1,10 @@
 """What is sent of a run, and that each of it is sent once."""
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from tersely.core.types import AlarmRecord
 from tersely.flows import tracking_process
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.tracking_process import Sender
-from tersely.trackers import Ending, TrackedRun
+from tersely.trackers import Ending, TrackedRun, start
 
 
 class Database:
@@ -197,3 +199,20 @@ def test_a_damaged_note_of_what_was_sent_begins_a_run_of_its_own(make_run, send,
     send(run).look()
     assert database.runs[0].key != database.runs[1].key
     assert [row for row, _, _ in database.rows] == [0, 0]
+
+
+def test_trackio_is_asked_whether_it_knows_the_run(monkeypatch) -> None:
+    """Its client, as of 0.43, refuses a run that is not there where it must be."""
+    known: set[str] = set()
+
+    def init(project: str, name: str, resume: str, config: dict[str, Any]) -> object:
+        if resume == "must" and name not in known:
+            raise ValueError(f"Run '{name}' does not exist in project '{project}'")
+        known.add(name)
+        return object()
+
+    monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(init=init))
+    told = TrackedRun("p", "run", "key", Path(), {})
+    assert [start("trackio", told).continued for _ in range(2)] == [False, True]
+    known.clear()
+    assert not start("trackio", told).continued

@@ -91,7 +91,8 @@ def study(
         if name == LIST:
             _list()
             return
-        from tersely.flows.study.plan import base_settings, find_studies, units_of
+        from tersely.flows.study.checking import check_file, check_studies
+        from tersely.flows.study.plan import base_settings, find_studies, shipped_studies, units_of
         from tersely.flows.study.pool import lab_of, of_then
         from tersely.flows.study.results import pack_results
 
@@ -101,6 +102,9 @@ def study(
         studies = find_studies(name, lab)
         own = studies[0].study.base if len(studies) == 1 else {}
         base = of_then(base_settings(_overrides(options), own=own, lab=lab), bench.pool)
+        if Path(name).is_file() and name not in shipped_studies():
+            check_file(Path(name))
+        check_studies(base, studies)
         units = units_of(base, studies, seeds=seeds)
         _check_trl(studies)
         if options.dry_run:
@@ -109,7 +113,7 @@ def study(
         trained = True
         if not options.judge_only:
             with lock_folder(out):
-                trained = _run(base, units, bench, out=out, jobs=jobs)
+                trained = _run(base, studies, units, bench, out=out, jobs=jobs)
                 pack_results(bench.results)
         _judge(base, studies, bench, name=Path(name).stem, seeds=seeds, out=out)
     if not trained:
@@ -204,15 +208,23 @@ def _describe(
 
 
 def _run(
-    base: dict[str, Any], units: "list[StudyRun]", bench: "StudyFolders", *, out: Path, jobs: int
+    base: dict[str, Any],
+    studies: "list[NamedStudy]",
+    units: "list[StudyRun]",
+    bench: "StudyFolders",
+    *,
+    out: Path,
+    jobs: int,
 ) -> bool:
     """Trains what is missing; whether all of it could be trained."""
+    from tersely.flows.study.checking import check_sources
     from tersely.flows.study.progress import StudyProgress
     from tersely.flows.study.schedule import missing, run_units
 
     if not missing(units, bench):
         return True
     _prepare(base, units, bench, out=out)
+    check_sources(studies, bench.pool.held_out())
     progress = StudyProgress(messages, total=len(missing(units, bench)), jobs=jobs)
     with (
         progress.display.bars,

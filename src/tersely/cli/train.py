@@ -86,7 +86,7 @@ def _show_price(settings: "Recipe", *, mean_tokens: int | None) -> None:
     from tersely.flows.price.cost import count_evaluations
     from tersely.flows.price.memory import Setup
 
-    setup = Setup(rows=settings.sampling.rows)
+    setup = Setup(rows=settings.sampling.rows, local=True)
     evaluations = count_evaluations(settings)
     show_price(settings, setup, evaluations=evaluations, mean_tokens=mean_tokens)
 

@@ -1,1 +1,1 @@
-"""Floor 0: the records everything passes round. numpy and the standard library only."""
+"""Floor 0: the records everything passes round. It imports no other floor."""

@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float
 
 from tersely.dynamics.noise import START, Move, NoisyColumn, NoisyLog
 
-CLEAR_ERRORS, TARGET_MOVED = 2.0, 0.03
+CLEAR_ERRORS, ROSE_ERRORS, TARGET_MOVED = 2.0, 3.0, 0.03
+# What a run is for: that one of them rises is what length or KL may have been spent on.
+PAID = ("accuracy", "reward_mean", "positive_share")
 FALL, LEAST_FALL = 0.12, 0.04
 # Records of the earlier and the later window, at least.
 SHORT = (START, 2)
@@ -56,6 +58,13 @@ def cannot_tell(log: NoisyLog) -> str:
     """What to add to a fall of accuracy where the log is silent on its prompts."""
     known = log.get("difficulty") or log.get("eval_accuracy")
     return "" if known else CANNOT_TELL
+
+
+def rose(log: NoisyLog, name: str, move: Move) -> bool:
+    """A column rose between the two windows of another one's move, by three standard errors."""
+    column = log.get(name)
+    change = None if column is None else column.over(move)
+    return change is not None and change.after - change.before > ROSE_ERRORS * change.error
 
 
 def left(log: NoisyLog, name: str) -> float:

@@ -1,8 +1,9 @@
 """``tersely merge``: the linear mean of two checkpoints' weights, tensor by tensor.
 
-``merged = A + weight * (B - A)``, in float32 (float64 where the weights are), rounded once to the
-type that they have. Weight 0 gives A and weight 1 gives B, to the bit. At weight 0.5 it is the
-model merging of arXiv:2501.12599 (long to short), of which summaries were read and not the paper.
+``merged = A + weight * (B - A)``, in float32 (float64 where weights are), rounded once to the type
+that A's have. Weight 0 gives A and weight 1 gives B, to the bit where B has A's types. At weight
+0.5 it is the model merging of arXiv:2501.12599 (long to short), of which summaries were read and
+not the paper.
 """
 
 import json
@@ -11,7 +12,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import torch
 from jaxtyping import Shaped
@@ -26,6 +27,10 @@ from tersely.engines.models import load_settings, load_tokenizer
 NOTE = "merged.json"
 # What is computed at once, so that a large tensor takes no more room than a small one.
 PIECE = 1 << 22
+# Types as safetensors names them: those that have a mean, and those that must be alike.
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_WHOLE = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")
+_HEAD = "lm_head.weight"
 # Both of A; a later transformers writes more of them, and trainers set the padding.
 _FREE_KEYS = frozenset({
     "_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "pad_token_id",
@@ -39,9 +44,10 @@ _COMPANIONS = (
 
 
 class TensorPlace(NamedTuple):
-    """A tensor in a file of safetensors: its type as the file names it, its shape, and from which
-    byte of the data it stands."""
+    """A tensor in a file of safetensors: its name and type there, its shape, and from which byte
+    of the data it stands."""
 
+    name: str
     file: Path
     dtype: str
     shape: tuple[int, ...]
@@ -65,7 +71,7 @@ class Mergeable(NamedTuple):
 def merge(first: str, second: str, weights: Sequence[float], out: Path) -> list[Path]:
     """Writes ``out/weight-W`` for each weight, a model folder each, and returns them.
 
-    Everything but the weights is A's: files, configuration, tokenizer, chat template. Both models
+    Everything but the weights is A's: files, types, configuration, tokenizer, template. Both models
     are read once and no more than a part of a tensor is held at a time.
 
     Args:
@@ -84,7 +90,7 @@ def merge(first: str, second: str, weights: Sequence[float], out: Path) -> list[
     with _named("A", first):
         one = open_model(first)
     with _named("B", second):
-        other = open_model(second)
+        other = store_head(one, open_model(second))
     check_alike(one, other)
     with ExitStack() as leftovers:
         for scratch in scratches:
@@ -107,13 +113,13 @@ def merge(first: str, second: str, weights: Sequence[float], out: Path) -> list[
 def mix(
     first: Shaped[Tensor, " N"], second: Shaped[Tensor, " N"], weight: float
 ) -> Shaped[Tensor, " N"]:
-    """``first + weight * (second - first)``, as ``merge`` computes it; numbers that are no floats
-    are the same in both."""
+    """``first + weight * (second - first)`` in the first's type, as ``merge`` computes it; numbers
+    that are no floats are the same in both."""
     if weight == 0 or not first.is_floating_point():
         return first
     if weight == 1:
-        return second
-    wide = torch.promote_types(first.dtype, torch.float32)
+        return second.to(first.dtype)
+    wide = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
     start = first.to(wide)
     return ((second.to(wide) - start) * weight + start).to(first.dtype)
 
@@ -149,7 +155,7 @@ def read_places(file: Path) -> Iterator[tuple[str, TensorPlace]]:
     entries.pop("__metadata__", None)
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         start = int(entry["data_offsets"][0])
-        yield name, TensorPlace(file, entry["dtype"], tuple(entry["shape"]), start)
+        yield name, TensorPlace(name, file, entry["dtype"], tuple(entry["shape"]), start)
 
 
 def _read_header(file: Path) -> bytes:
@@ -157,6 +163,41 @@ def _read_header(file: Path) -> bytes:
     with file.open("rb") as content:
         size = content.read(8)
         return size + content.read(struct.unpack("<Q", size)[0])
+
+
+def store_head(one: Mergeable, other: Mergeable) -> Mergeable:
+    """B with the tied ``lm_head.weight`` that A stores, or without the one that A does not store.
+
+    It repeats the embeddings, and some trainers save it and others do not. One that does not repeat
+    them to the bit stays a difference of the two.
+    """
+    with_head = one if _HEAD in one.tensors else other
+    tied = _repeated(with_head) if (_HEAD in one.tensors) != (_HEAD in other.tensors) else None
+    if tied not in other.tensors:
+        return other
+    tensors = {name: place for name, place in other.tensors.items() if name != _HEAD}
+    if with_head is one:
+        tensors[_HEAD] = tensors[tied]
+    return other._replace(tensors=tensors)
+
+
+def _repeated(model: Mergeable) -> str | None:
+    """The tensor that a model's ``lm_head.weight`` is tied to, if it repeats it."""
+    if not getattr(load_settings(model.path).config, "tie_word_embeddings", False):
+        return None
+    head = model.tensors[_HEAD]
+    for name, place in model.tensors.items():
+        alike = (place.dtype, place.shape) == (head.dtype, head.shape)
+        if name != _HEAD and alike and torch.equal(_bits(place), _bits(head)):
+            return name
+    return None
+
+
+def _bits(place: TensorPlace) -> Tensor:
+    from safetensors import safe_open
+
+    with safe_open(place.file, "pt") as content:
+        return cast("Tensor", content.get_tensor(place.name).view(torch.uint8))
 
 
 def check_alike(one: Mergeable, other: Mergeable) -> None:
@@ -181,11 +222,7 @@ def check_alike(one: Mergeable, other: Mergeable) -> None:
         if mine is None or theirs is None:
             there = one.path if theirs is None else other.path
             raise ConfigError(f"{said} {name} is in {there} only; merge checkpoints of one model")
-        if (mine.dtype, mine.shape) != (theirs.dtype, theirs.shape):
-            raise ConfigError(
-                f"{said} {name} is {mine.dtype} {list(mine.shape)} in the first and "
-                f"{theirs.dtype} {list(theirs.shape)} in the second; save both in one type"
-            )
+        _check_places(mine, theirs, one, other)
     if ours.get_vocab() != others.get_vocab() or ours.eos_token_id != others.eos_token_id:
         raise ConfigError(
             f"{said} their tokenizers number tokens differently; merge checkpoints of one model"
@@ -194,6 +231,23 @@ def check_alike(one: Mergeable, other: Mergeable) -> None:
         raise ConfigError(
             f"{said} their chat templates differ, so that they were asked in different ways; copy "
             "the template of one into the other's folder if that is meant"
+        )
+
+
+def _check_places(mine: TensorPlace, theirs: TensorPlace, one: Mergeable, other: Mergeable) -> None:
+    """Refuses two tensors that have no mean, or one of which the other's type cannot be made."""
+    said = f"{one.path} and {other.path} cannot be merged:"
+    for place, path in ((mine, one.path), (theirs, other.path)):
+        if place.dtype not in (*_FLOATS, *_WHOLE):
+            raise ConfigError(
+                f"{said} {mine.name} of {path} is {place.dtype}, which is quantized, and numbers "
+                "of a grid have no mean on it; merge the models without quantization"
+            )
+    floats = mine.dtype in _FLOATS and theirs.dtype in _FLOATS
+    if mine.shape != theirs.shape or (mine.dtype != theirs.dtype and not floats):
+        raise ConfigError(
+            f"{said} {mine.name} is {mine.dtype} {list(mine.shape)} in the first and "
+            f"{theirs.dtype} {list(theirs.shape)} in the second; merge checkpoints of one model"
         )
 
 
@@ -255,7 +309,7 @@ def _merge_file(
     weights: Sequence[float],
     folders: Sequence[Path],
 ) -> None:
-    """Same names, types and shapes: the header is A's, and each tensor stands where A's does."""
+    """Same names and shapes: the header is A's, and each tensor stands where A's does."""
     with ExitStack() as stack:
         targets = [stack.enter_context((folder / file.name).open("wb")) for folder in folders]
         for target in targets:
@@ -276,7 +330,8 @@ def _merge_tensor(
 
     mine, theirs = one.tensors[name], other.tensors[name]
     with safe_open(mine.file, "pt") as first, safe_open(theirs.file, "pt") as second:
-        ours_N, others_N = first.get_tensor(name).flatten(), second.get_tensor(name).flatten()
+        ours_N = first.get_tensor(mine.name).flatten()
+        others_N = second.get_tensor(theirs.name).flatten()
         if not ours_N.is_floating_point() and not torch.equal(ours_N, others_N):
             raise ConfigError(
                 f"{name} holds whole numbers ({mine.dtype}) that differ, which have no mean; merge "
@@ -286,6 +341,11 @@ def _merge_tensor(
             a_N, b_N = (tensor[start : start + PIECE] for tensor in (ours_N, others_N))
             _check_finite(name, one.path, a_N)
             _check_finite(name, other.path, b_N)
+            if a_N.is_floating_point() and not torch.isfinite(b_N.to(a_N.dtype)).all():
+                raise ConfigError(
+                    f"{name} of {other.path} holds numbers beyond {mine.dtype}, the type that "
+                    f"{one.path} has; save the first in {theirs.dtype}"
+                )
             for weight, target in zip(weights, targets, strict=True):
                 merged_N = mix(a_N, b_N, weight).contiguous().view(torch.uint8)
                 target.write(merged_N.numpy().data)

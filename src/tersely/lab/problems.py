@@ -61,18 +61,20 @@ def draw_problems(
     per_family: int,
     seed: int,
     split: Split,
-    families: Iterable[str] = tuple(FAMILIES),
     levels: Iterable[int] = LEVELS,
 ) -> list[Problem]:
     """Distinct problems, levels in turn, families interleaved.
 
     A level with few distinct prompts (level 1) gives what it has and the others make up for it.
     """
-    return list(_drawn(per_family, seed, split, tuple(families), tuple(levels)))
+    return list(_drawn(per_family, seed, split, tuple(levels)))
 
 
 def draw_set(name: str, *, count: int, seed: int, split: Split) -> list[Problem]:
-    """At least ``count`` problems of a set, as many of one family as of the other."""
+    """``count`` problems of a set, or one more: as many of one family as of the other.
+
+    Fewer, where 200 draws in a row give none that is new.
+    """
     return draw_problems(
         per_family=-(-count // len(FAMILIES)), seed=seed, split=split, levels=SETS[name]
     )
@@ -81,16 +83,16 @@ def draw_set(name: str, *, count: int, seed: int, split: Split) -> list[Problem]
 # What is drawn depends on the arguments alone; the default recipe's two sides take half a second.
 @lru_cache(maxsize=8)
 def _drawn(
-    per_family: int, seed: int, split: Split, families: tuple[str, ...], levels: tuple[int, ...]
+    per_family: int, seed: int, split: Split, levels: tuple[int, ...]
 ) -> tuple[Problem, ...]:
     rng = np.random.default_rng([seed, list(Split).index(split)])
     found: dict[str, Problem] = {}
     for number in range(per_family):
-        for name in families:
+        for family in FAMILIES.values():
             for attempt in range(200):
                 level = levels[(number + attempt // 20) % len(levels)]
-                task = draw_task(FAMILIES[name], level=level, split=split, rng=rng)
-                problem = as_problem(FAMILIES[name], task, level=level)
+                task = draw_task(family, level=level, split=split, rng=rng)
+                problem = as_problem(family, task, level=level)
                 if problem.id not in found:
                     found[problem.id] = problem
                     break

@@ -146,7 +146,7 @@ def estimate(
     if shares_M.any():
         share_M = np.where(shares_M, values_M, np.nan)
         size_M = _effective_sizes(sums, share_M, errors_M, np.maximum(n_samples_M, 1))
-        ends = _wilson(share_M, size_M, _student(n_M, level=level))
+        ends = wilson_ends(share_M, size_M, _student(n_M, level=level))
         low_M[shares_M], high_M[shares_M] = (end_M[shares_M] for end_M in ends)
     if not shares_M.all():
         drawn = Sums(sums.a_PM[:, ~shares_M], sums.b_PM[:, ~shares_M])
@@ -259,7 +259,7 @@ def _effective_sizes(
     return np.asarray(np.clip(np.minimum(size_M, trusted_M), 1.0, n_samples_M))
 
 
-def _wilson(
+def wilson_ends(
     share_M: Float[np.ndarray, " M"],
     size_M: Float[np.ndarray, " M"],
     z_M: Float[np.ndarray, " M"],

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 from tersely.metrics.intervals import LEVEL, Interval, Sums, clustered_errors
 from tersely.metrics.records import UNKNOWN_TOKENS, SampleTable
 
-# SampleLengths at which the distribution function is given.
+# Lengths at which the distribution function is given.
 POINTS = 80
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -67,7 +67,7 @@ class SampleLengths(NamedTuple):
 
 
 class LengthSummary(NamedTuple):
-    """SampleLengths of one set of samples, pooled over problems; NaN and empty if there are none.
+    """Lengths of one set of samples, pooled over problems; NaN and empty if there are none.
 
     ``cdf_X`` is the share of the set with at most ``grid_X`` tokens. ``unknown`` is as in
     ``SampleLengths``.

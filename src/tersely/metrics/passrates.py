@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import ndtri
 
 from tersely.core.errors import ConfigError
+from tersely.metrics.intervals import LEVEL, wilson_ends
 
 # "Easy" of arXiv:2602.20945: more than half of the rollouts right.
 EASY_ABOVE = 0.5
@@ -84,11 +86,9 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share; NaN for n = 0."""
     if n == 0:
         return float("nan"), float("nan")
-    # Half a second to load, which every command would wait for.
-    from scipy.stats import binomtest
-
-    found = binomtest(right, n).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+    z = ndtri(0.5 + LEVEL / 2)
+    low_M, high_M = wilson_ends(np.array([right / n]), np.array([float(n)]), np.array([z]))
+    return float(low_M[0]), float(high_M[0])
 
 
 def in_band(

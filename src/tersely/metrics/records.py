@@ -221,7 +221,8 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
     Sampling goes token by token, so a completion cut at a lower cap is a prefix of this one. What
     is not finished counts as wrong and without an answer, whatever was read off it, which is what
     the *finished* protocol makes of it anyway. Whether the shorter text ends in a loop is not
-    known.
+    known, nor how many of its turns and of tools' tokens are left: those stay the whole sample's,
+    so that ``spent_PS`` of a cut sample means something in tokens only.
 
     Raises:
         ConfigError: if ``cap_tokens`` is above the sampled cap.

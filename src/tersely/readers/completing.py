@@ -63,7 +63,7 @@ def complete(
         path, counted, count=options.count_tokens, recounted=recounted, said=said
     )
     records = _records(path, counted, thinking, caps=caps, options=options, score_fix=fix)
-    _check_records(path, records, counted, options=options)
+    _check_records(path, records, counted)
     if verdicts is not None and any(record.grade is not Grade.UNGRADED for record in records):
         of_file = "the file's verdicts are" if options.grader is not None else "verdicts from"
         said.insert(0, f"{of_file} {verdicts}")
@@ -370,18 +370,16 @@ def _records(
     return records
 
 
-def _check_records(
-    path: Path, records: Sequence[EvalRecord], counted: Sequence[_Counted], *, options: Options
-) -> None:
+def _check_records(path: Path, records: Sequence[EvalRecord], counted: Sequence[_Counted]) -> None:
     seen: dict[tuple[str, str, int], str] = {}
     for record, (raw, _) in zip(records, counted, strict=True):
         over = record.cap_tokens is not None and record.tokens > record.cap_tokens
         if over and record.finish is not Finish.ERROR:
-            fix = (
-                f"state a cap of {record.tokens} or more with --cap-tokens"
-                if options.cap_tokens == record.cap_tokens
-                else "correct the file or state the cap with --cap-tokens"
-            )
+            fix = f"state a cap of {record.tokens} or more with --cap-tokens"
+            if raw.cap_tokens is not None:
+                fix = "correct the cap that the file states"
+                if raw.tokens is None:
+                    fix = f"give the model's own --tokenizer (another may count more) or {fix}"
             raise DataError(
                 f"{path}: {raw.place} has {record.tokens} tokens, above the cap of "
                 f"{record.cap_tokens}; {fix}"

@@ -129,7 +129,8 @@ def load(
     wanted = protocol or _protocol_of(manifest, file)
     _check_countable(budget_of, wanted)
     graded = manifest.budgets or () if manifest else ()
-    frame, notes = _read_frame(file, only_model=None if options is None else _only_model(options))
+    only_model = None if options is None else _only_model(options)
+    frame, notes = _read_frame(file, only_model=only_model)
     table = arrange(as_samples(frame, prefix_budgets=graded))
     if wanted is Protocol.FORCED:
         table, cost = _with_forced(table, file.parent / FORCED_FILE, budgets=graded)
@@ -148,7 +149,7 @@ def load(
         budgets=tuple(sorted(set(chosen))),
         notes=tuple(notes),
         facts=list_facts(manifest) if manifest else {},
-        traces=tuple(read_traces(file)),
+        traces=tuple(read_traces(file, only_model=only_model)),
         asked=asked,
         questions=find_questions(asked, scan(file, _PROMPTS)),
         failed=_failed(frame),

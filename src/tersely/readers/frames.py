@@ -162,14 +162,19 @@ def as_samples(frame: pl.DataFrame, *, prefix_budgets: Sequence[int] = ()) -> Sa
     )
 
 
-def read_traces(file: Path) -> list[EvalRecord]:
-    """Records with text: the first samples of every problem, sample by sample, while they fit."""
-    slim = {"problem": pl.String, "sample": pl.Int64, "text": pl.String}
+def read_traces(file: Path, *, only_model: str | None = None) -> list[EvalRecord]:
+    """Records with text: the first samples of every problem, sample by sample, while they fit.
+
+    Args:
+        only_model: the model whose records are meant; None: all.
+    """
+    slim = {"model": pl.String, "problem": pl.String, "sample": pl.Int64, "text": pl.String}
+    meant = pl.lit(True) if only_model is None else pl.col("model") == only_model
     sizes = (
         scan(file, slim)
-        .select("problem", "sample", characters=pl.col("text").str.len_chars())
+        .select("model", "problem", "sample", characters=pl.col("text").str.len_chars())
         .with_row_index("line")
-        .filter(pl.col("sample") < TRACES_A_PROBLEM, pl.col("characters") > 0)
+        .filter(meant, pl.col("sample") < TRACES_A_PROBLEM, pl.col("characters") > 0)
         .collect()
         .sort("sample", "problem")
     )

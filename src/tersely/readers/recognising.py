@@ -1,10 +1,8 @@
 """Which tool wrote a file or a folder, told by what it holds."""
 
 import io
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +13,8 @@ from tersely.core.errors import ConfigError, DataError, no_such
 from tersely.core.parsing import parse_json
 from tersely.readers import formats, steplogs
 from tersely.readers.evaluations import OURS, RECORDS_FILE
-from tersely.readers.packing import ENDINGS, read_unpacked
+from tersely.readers.folders import TABLES, ask_for_one, files_like
+from tersely.readers.packing import read_unpacked
 from tersely.readers.steplogs import Writer
 from tersely.readers.sweeps import is_sweep
 
@@ -26,9 +25,6 @@ PATTERNS = (
     *(RECORDS_FILE, STEPS_FILE, STATE_FILE, "*.eval", "samples_*.jsonl", "details_*.parquet"),
     *("completions_*.parquet", "[0-9]*.jsonl", "step-*.jsonl"),
 )
-# And where none is called so, whatever may be a table.
-TABLES = ("*.parquet", "*.jsonl", "*.json", "*.csv")
-MOST_NAMED = 4
 _RECORD = frozenset({"run", "problem", "sample", "grade", "tokens"})
 
 
@@ -100,30 +96,13 @@ def _in_folder(folder: Path, *, source: str | None) -> Recognised:
             return Recognised(folder, holds, str(who))
     if writer := _log_writer(folder, source):
         return Recognised(folder, Holds.STEPS, writer)
-    found = sorted(_files_like(folder, PATTERNS))
+    found = sorted(files_like(folder, PATTERNS))
     if not found:
-        tables = sorted(_files_like(folder, TABLES))
+        tables = sorted(files_like(folder, TABLES))
         found = [file for file in tables if not _is_settings(file)] or tables
     if len(found) == 1:
         return recognise(found[0], source=source)
-    if not found:
-        raise ConfigError(
-            f"{folder} holds no file that a tool is known to write and no table (.parquet, .jsonl, "
-            ".json, .csv); give the file itself"
-        )
-    named = ", ".join(str(file.relative_to(folder)) for file in found[:MOST_NAMED])
-    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-    raise ConfigError(f"{folder} holds {len(found)} files, {named}{more}; give one of them")
-
-
-def _files_like(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
-    """Files with such names, in the folder and those in it; no hidden ones."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            plain = name.removesuffix(Path(name).suffix) if name.endswith(ENDINGS) else name
-            if any(fnmatch(plain, pattern) for pattern in patterns):
-                yield Path(place, name)
+    raise ConfigError(ask_for_one(folder, found))
 
 
 def _is_settings(file: Path) -> bool:

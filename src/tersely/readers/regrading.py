@@ -211,12 +211,10 @@ def _grade_batch(
     problems: dict[tuple[str, str], Problem],
     budgets: Sequence[int],
 ) -> list[EvalRecord]:
-    """Each record with its prefixes graded: from its last token on, its own grade stands."""
+    """Each record with its prefixes graded: from the end of its text on, its own grade stands."""
+    ends = [min(record.tokens, len(pieces)) for record, pieces in samples]
     parts = [
-        (place, budget)
-        for place, (record, pieces) in enumerate(samples)
-        for budget in budgets
-        if budget < min(record.tokens, len(pieces))
+        (place, budget) for place, end in enumerate(ends) for budget in budgets if budget < end
     ]
     verdicts = grading.grade_all(
         [
@@ -225,8 +223,8 @@ def _grade_batch(
         ]
     )
     right = [
-        {budget for budget in budgets if budget >= record.tokens and _is_right(record)}
-        for record, _ in samples
+        {budget for budget in budgets if budget >= end and _is_right(record)}
+        for (record, _), end in zip(samples, ends, strict=True)
     ]
     for (place, budget), verdict in zip(parts, verdicts, strict=True):
         if verdict.grade is Grade.CORRECT:

@@ -13,8 +13,9 @@ import polars as pl
 from tersely.core.contents import INSPECT_LOG, PARQUET, as_utf8, kind_of
 from tersely.core.errors import DataError
 from tersely.core.parsing import parse_json
-from tersely.readers.nested import find_lists, name_parts
+from tersely.readers.nested import find_lists, name_parts, rows_alone, rows_in
 from tersely.readers.packing import read_unpacked
+from tersely.readers.scores import verdict_names
 from tersely.tasks.tables import cell
 
 # By which columns a Parquet file is known as a tool's.
@@ -73,12 +74,13 @@ def _rows_under(path: Path, content: bytes, *, under: str, expected: str) -> lis
         raise DataError(
             f"{path} is not one JSON object, which --column rows={under} is for; leave it out"
         )
-    found: Any = None
+    found: Any = whole if under == "." else None
     with suppress(KeyError):
-        found = cell(whole, under)
-    if not isinstance(found, list) or not found or not all(isinstance(r, dict) for r in found):
+        found = found or cell(whole, under)
+    rows = rows_in(found)
+    if not rows:
         raise DataError(f"{path} has no list of objects under {under!r}{_say_lists(whole)}")
-    return [Row(f"entry {number} of {under}", row) for number, row in enumerate(found, start=1)]
+    return [Row(f"entry {number} of {under}", row) for number, row in enumerate(rows, start=1)]
 
 
 def _one_object(content: bytes) -> dict[str, Any] | None:
@@ -102,8 +104,11 @@ def _say_lists(whole: Mapping[str, Any]) -> str:
 def _json_rows(path: Path, content: bytes, *, expected: str) -> list[Row]:
     content = read_text(path, content, expected=expected)
     first, more, _ = content.strip().partition(b"\n")
-    several_lines = more and first.startswith(b"{") and _one_object(first) is None
-    if several_lines and (whole := _one_object(content)):
+    is_one = first.startswith(b"{") and (not more or _one_object(first) is None)
+    whole = _one_object(content) if is_one else None
+    if whole and (alone := rows_alone(whole)):
+        return [Row(f"entry {number}", row) for number, row in enumerate(alone, start=1)]
+    if whole and more:
         raise DataError(
             f"{path} is one JSON object over several lines; expected {expected}{_say_lists(whole)}"
         )
@@ -265,16 +270,19 @@ def mapped(path: Path, rows: Sequence[Row], column: str, *, field: str) -> str:
         DataError: no row has it; naming the columns there are and how to map one.
     """
     if column not in column_names(rows):
+        values = {name: [row.values.get(name) for row in rows] for name in column_names(rows)}
+        usable = verdict_names(values) if field == "correct" else []
+        which = f", one of {', '.join(usable)}" if usable else ""
         raise DataError(
             f"{path} has no column {column!r} for {field}; it has {list_columns(rows)}; "
-            f"map one with --column {field}=NAME{say_rows(rows)}"
+            f"map one with --column {field}=NAME{which}{say_rows(rows)}"
         )
     return column
 
 
 def list_columns(rows: Sequence[Row]) -> str:
     """The columns for an error, those of objects by their parts: ``vars.question``."""
-    return ", ".join(name_parts({name: v for row in rows for name, v in row.values.items()}))
+    return ", ".join(name_parts(row.values for row in rows))
 
 
 def say_rows(rows: Sequence[Row]) -> str:

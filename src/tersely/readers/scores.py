@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from tersely.core.errors import DataError
+from tersely.core.finishes import FINISHES, find_finish
 from tersely.core.types import Finish, Grade
 from tersely.readers.values import as_list, whole
 
@@ -13,15 +14,6 @@ GRADES = {
     **dict.fromkeys(("i", "incorrect", "wrong", "false", "no", "fail", "failed"), Grade.WRONG),
     **dict.fromkeys(("n", "ungraded", "nan", "none", "null", ""), Grade.UNGRADED),
     "unparsed": Grade.UNPARSED,
-}
-FINISHES = {
-    **dict.fromkeys(
-        ("stop", "eos", "end_turn", "completed", "finished", "tool_calls"), Finish.STOP
-    ),
-    **dict.fromkeys(("length", "max_tokens", "model_length", "truncated"), Finish.LENGTH),
-    **dict.fromkeys(
-        ("error", "abort", "aborted", "failed", "pending", "content_filter"), Finish.ERROR
-    ),
 }
 
 
@@ -96,11 +88,14 @@ def finish_of(reason: object, *, place: str) -> Finish | None:
     """
     if reason is None or reason in ("", "unknown"):
         return None
-    if isinstance(reason, str) and reason.lower() in FINISHES:
-        return FINISHES[reason.lower()]
-    raise DataError(
-        f"{place}: finish reason {reason!r} is not known; known are {', '.join(FINISHES)}"
-    )
+    finish = find_finish(reason)
+    if finish is None:
+        raise DataError(
+            f"{place}: finish reason {reason!r:.80} is not known; known are {', '.join(FINISHES)}; "
+            "write one of these, or leave its column out: then samples that reach their cap count "
+            "as cut"
+        )
+    return finish
 
 
 def whole_tokens(count: object, *, place: str) -> int:

@@ -128,8 +128,8 @@ def check_apart(test: Sequence[Problem], training: Sequence[Problem]) -> str | N
     Raises:
         DataError: they are more than ``MOST_TRAINED_ON`` of the test problems.
     """
-    said = say_shared(test, training)
     shared = find_shared(test, training)
+    said = _tell_shared(shared, test)
     if len(shared) > MOST_TRAINED_ON * len(test):
         raise DataError(
             f"{said}, above the {MOST_TRAINED_ON:.0%} that is let pass; leave them out of the "
@@ -156,7 +156,7 @@ def leave_out_shared(test: Sequence[Problem], training: Sequence[Problem]) -> Re
         return Rest(list(test), None)
     dropped = {repeat.problem.id for repeat in shared}
     rest = [problem for problem in test if problem.id not in dropped]
-    said = say_shared(test, training)
+    said = _tell_shared(shared, test)
     if 2 * len(rest) < len(test):
         raise DataError(
             f"{said}, and only {len(rest):,} others are left; give the task a larger range of "
@@ -167,7 +167,10 @@ def leave_out_shared(test: Sequence[Problem], training: Sequence[Problem]) -> Re
 
 def say_shared(test: Sequence[Problem], training: Sequence[Problem]) -> str | None:
     """How many test problems are trained on, with the first of them; None if none is."""
-    shared = find_shared(test, training)
+    return _tell_shared(find_shared(test, training), test)
+
+
+def _tell_shared(shared: Sequence[Repeat], test: Sequence[Problem]) -> str | None:
     if not shared:
         return None
     return (

@@ -31,13 +31,23 @@ class _TrackioRun:
 
 
 def trackio(run: TrackedRun) -> Tracker:
-    """A run of trackio, which finds runs by their name: so the key is part of it."""
+    """A run of trackio, which finds runs by their name: so the key is part of it.
+
+    It does not say whether it knew a run, but refuses one that must be there and is not. One on a
+    server that does not answer counts as unknown.
+    """
+    try:
+        return _TrackioRun(_begin(run, resume="must"), run.key, continued=True)
+    except ValueError:
+        return _TrackioRun(_begin(run, resume="allow"), run.key, continued=False)
+
+
+def _begin(run: TrackedRun, *, resume: str) -> Any:
     import trackio
 
-    begun = trackio.init(
+    return trackio.init(
         project=run.project,
         name=f"{run.name}-{run.key}",
-        resume="allow",
+        resume=resume,
         config=dict(run.settings),
     )
-    return _TrackioRun(begun, run.key, continued=True)

@@ -1,6 +1,7 @@
 """Replies that few servers send: taken where a sample is whole, else named in plain words."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -258,7 +259,31 @@ def test_a_redirect_to_no_url_is_a_failure_of_the_server(server, location) -> No
         HTTPSampler(endpoint(server)).check()
 
 
-ENDS = {"content_filter": 2, "tool_calls": 3}
+REFUSALS = {
+    "n > 1 is not supported": "ask for each sample alone with --per-request 1",
+    "Invalid value for 'n': at most 1": "ask for each sample alone with --per-request 1",
+    "logprobs are not available for this model": "ask for each sample alone with --per-request 1",
+    "temperature must be in [0.1, 1]": "choose another with --temperature",
+    "Unrecognized request argument supplied: top_k": "choose another with --top-k (0 is off)",
+    "top_p must be 1": "choose another with --top-p (1 is off)",
+    "bad\n\nrequest": "see what the server says and correct the settings",
+}
+
+
+@pytest.mark.parametrize("said", REFUSALS)
+def test_a_setting_that_the_server_refuses_is_answered_with_its_option(server, said) -> None:
+    server.answer = lambda asked: reply({"error": {"message": said}}, status=400)
+    spec = replace(SPEC, temperature=0.5)
+    with pytest.raises(EngineError, match=re.escape(REFUSALS[said])):
+        sample(server, spec=spec, samples_per_request=2, seeded=False)
+
+
+def test_what_was_not_asked_for_is_not_named_as_the_fix(server) -> None:
+    answer = reply({"error": {"message": "n > 1 is not supported"}}, status=400)
+    assert "--per-request" not in failure_of(server, answer)
+
+
+ENDS = {"content_filter": 2, "refusal": 3}
 
 
 def test_samples_that_came_and_failed_are_named_and_how_to_ask_again(server, caplog) -> None:

@@ -56,6 +56,9 @@ BROKEN_OFF = {
     "the reply has no choices": completion(tokens=1),
     "broke off with finish_reason 'error'": completion(choice("1", finish="error"), tokens=1),
     "broke off with finish_reason 'abort'": completion(choice("1", finish="abort"), tokens=1),
+    "broke off with finish_reason 'insufficient_system_resource'": completion(
+        choice("1", finish="insufficient_system_resource"), tokens=1
+    ),
 }
 
 
@@ -113,9 +116,9 @@ def test_a_choice_without_an_index_is_the_one_asked_for(server) -> None:
 
 
 FINISHES = {
-    Finish.STOP: ["stop", "eos", "eos_token", "stop_sequence", "STOP"],
-    Finish.LENGTH: ["length", "max_tokens", "MAX_TOKENS"],
-    Finish.ERROR: ["content_filter", "tool_calls", "something new"],
+    Finish.STOP: ["stop", "eos", "end_turn", "STOP", "tool_calls", "function_call"],
+    Finish.LENGTH: ["length", "max_tokens", "MAX_TOKENS", "model_length", "repetition"],
+    Finish.ERROR: ["content_filter", "refusal", "SAFETY", "something new"],
 }
 
 

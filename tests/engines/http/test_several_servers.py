@@ -1,9 +1,11 @@
 """Several servers of one model: every sample once, whichever of them is there."""
 
+import asyncio
 import logging
 import sys
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -25,6 +27,8 @@ from faulty_server import (
 )
 
 from tersely.core.errors import ConfigError, EngineError
+from tersely.engines.http.pool import make_pool
+from tersely.engines.http.request import Dialect
 from tersely.engines.http.sampler import HTTPSampler
 
 EVERY = [(f"p/{i}", s) for i in range(60) for s in range(4)]
@@ -127,6 +131,16 @@ def test_one_absent_from_the_start_is_said_and_the_others_do_its_work(servers, c
     sampler_of(servers).check()
     assert "the model is not checked" in caplog.text
     assert pairs(sampled(servers)) == sorted(EVERY)
+
+
+def test_a_server_that_does_not_list_a_folder_is_there_all_the_same(servers, tmp_path) -> None:
+    # As with `transformers serve`, which lists the models of its cache only.
+    def is_gone(model):
+        pool = make_pool(replace(endpoint(servers[0]), model=model), Dialect())
+        return asyncio.run(pool.is_gone())
+
+    assert not is_gone(str(tmp_path))
+    assert is_gone(str(tmp_path / "nothing"))
 
 
 def listing(**model):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import ConfigError, EngineError, TerselyWarning
 from tersely.engines.learning.learner import LearnStats, LocalLearner
 from tersely.engines.learning.objective import Objective
 from tersely.engines.learning.rows import TrainRow, split_by_group, split_by_tokens
@@ -245,8 +245,8 @@ def test_updates_split_by_whole_groups_in_order() -> None:
 def test_two_updates_are_two_steps_with_the_samplers_logprobs() -> None:
     rows = make_rows(tiny_model())
     together, apart = tiny_model(), tiny_model()
-    stats, grads = learn(together, rows, updates=2)
-    assert stats.updates == len(grads) == 2
+    _, grads = learn(together, rows, updates=2)
+    assert len(grads) == 2
     learner = LocalLearner(apart, **SETTINGS)
     for half in (rows[:8], rows[8:]):
         _, expected = naive_gradient(apart, half)
@@ -273,11 +273,13 @@ def test_micro_batches_hold_every_row_once_within_the_limit() -> None:
     assert [len(part) for part in split_by_tokens(rows, tokens=1)] == [1] * len(rows)
 
 
-def test_a_logprob_that_is_not_finite_is_dropped_and_counted() -> None:
+def test_a_logprob_that_is_not_finite_is_dropped_counted_and_told_of() -> None:
     rows = make_rows(tiny_model())
     holed = rows[0].logprobs.copy()
     holed[-1] = math.nan
-    stats, (grads,) = learn(tiny_model(), [replace(rows[0], logprobs=holed), *rows[1:]])
+    said = "^step 1: 1 token left out of the loss, for the sampler's log-probs are not finite there"
+    with pytest.warns(TerselyWarning, match=said):
+        stats, (grads,) = learn(tiny_model(), [replace(rows[0], logprobs=holed), *rows[1:]])
     assert stats.dropped_nonfinite == 1
     assert stats.update_tokens == learn(tiny_model(), rows)[0].update_tokens - 1
     assert all(grad.isfinite().all() for grad in grads.values())
@@ -316,7 +318,7 @@ def test_no_signal_is_no_update() -> None:
     before = weights(model)
     for idle in ([], [replace(row, advantage=0.0) for row in rows]):
         stats = learner.step(idle, updates=1)
-        assert (stats.updates, stats.update_tokens) == (0, 0)
+        assert stats.update_tokens == 0
         assert math.isnan(stats.loss)
         assert math.isnan(stats.grad_norm)
     assert_same(weights(model), before, atol=0)

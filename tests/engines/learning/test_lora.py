@@ -128,8 +128,8 @@ def test_only_adapters_move_and_all_of_them_do(checkpointing, tokenizer):
     model = with_lora()
     before = state(model)
     learner = make_learner(model, gradient_checkpointing=checkpointing)
-    stats = learner.step(sampled_rows(HFSampler(model, tokenizer)), updates=2)
-    assert stats.updates == 2
+    learner.step(sampled_rows(HFSampler(model, tokenizer)), updates=2)
+    assert learner.state_dict()["updates"] == 2
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == (".lora_" not in name), name
     again = learner.step(sampled_rows(HFSampler(model, tokenizer), seed=2), updates=1)

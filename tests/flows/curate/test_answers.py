@@ -250,6 +250,15 @@ def test_a_template_that_drops_the_thinking_is_told_of(records, tmp_path):
         warn_lost(file, tokenizer)
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
+def test_only_a_newline_ends_a_row(separator, tmp_path):
+    file = tmp_path / "sft.trl.jsonl"
+    chat = {"prompt": [{"role": "user", "content": f"1+{separator}2"}], "id": "a"}
+    answer = [{"role": "assistant", "content": f"one{separator}two"}]
+    file.write_text(json.dumps({**chat, "completion": answer}, ensure_ascii=False) + "\n")
+    warn_lost(file, load_tokenizer("lab"))
+
+
 @pytest.mark.parametrize("torn", [False, True])
 def test_a_folder_named_like_a_pattern_and_a_torn_line_hide_no_sample(records, tmp_path, torn):
     """``run[1]`` as a pattern means ``run1``, which holds other samples."""

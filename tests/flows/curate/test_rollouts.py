@@ -73,3 +73,16 @@ def test_a_run_whose_problems_are_gone_is_refused(run, tmp_path):
     assert done.exit_code == 2
     assert "does not hold any more" in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_whose_prompts_state_budgets_is_refused(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.toml"
+    fixed = 'name = "fixed"\ntokens = 20\n'
+    stated = 'name = "prompt_budget"\nlow_tokens = 10\nhigh_tokens = 40\n'
+    assert fixed in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace(fixed, stated))
+    done = curate(tmp_path / "run", tmp_path / "out", "--write", "sft")
+    assert done.exit_code == 2
+    assert "a budget in each prompt (target prompt_budget)" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()

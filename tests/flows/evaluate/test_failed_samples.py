@@ -285,6 +285,18 @@ def test_a_proxy_of_the_environment_is_named(benchmark, tmp_path, monkeypatch) -
     assert (found.exit_code, isinstance(found.exception, SystemExit)) == (1, True)
 
 
+@pytest.mark.parametrize("begin", ["http://", ""])
+def test_the_password_of_a_proxy_is_not_said(benchmark, tmp_path, monkeypatch, begin) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"{begin}me:p%40ss@127.0.0.1:9/")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    found = run(Server(url="http://made.example/v1"), benchmark, tmp_path / "run")
+    said = " ".join(found.output.split())
+    assert f"through the proxy {begin}127.0.0.1:9; NO_PROXY=made.example goes past it" in said
+    assert "p%40ss" not in said
+
+
 def test_a_named_key_that_is_not_set_is_said_before_anything_is_asked(
     server, benchmark, tmp_path, monkeypatch
 ) -> None:

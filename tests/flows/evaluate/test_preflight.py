@@ -56,7 +56,7 @@ STOPS = {
     "8 of 8 samples that ended by themselves have no content;": answers("", tokens=9),
     "have no content after the thinking; its reasoning parser": answers("", reasoning="@ or #"),
     "same text, of up to 60 tokens": answers("One more, " * 20 + "so it is #."),
-    "all 8 samples ended neither": answers("Seed @ gives #.", finish="tool_calls"),
+    "all 8 samples ended neither": answers("Seed @ gives #.", finish="content_filter"),
 }
 
 

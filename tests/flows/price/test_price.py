@@ -329,6 +329,31 @@ def test_training_flops_by_hand() -> None:
     ) == pytest.approx(5 / 6 * 3.28991e17, rel=1e-4)
 
 
+def test_a_reference_that_only_reports_is_priced_like_one_in_the_loss() -> None:
+    report, none = "loss.kl_coef=0", 'loss.kl="none"'
+    assert price(1, report).training_flops == price(1).training_flops
+    assert price(1, report).memory.state == price(1).memory.state
+    # Five passes of six, and 18 bytes a weight.
+    assert price(1, report, none).training_flops == pytest.approx(5 / 6 * price(1).training_flops)
+    assert price(1, report, none).memory.state == 18 * SMALL.parameters
+
+
+@pytest.mark.parametrize(
+    ("cap", "staleness", "ours", "others"),
+    [(None, 1, 5, 5), (None, 2, 5, 6), (2.0, 1, 5, 6), (2.0, 2, 6, 6)],
+)
+def test_our_own_loop_scores_the_old_policy_only_for_several_corrected_updates(
+    cap: float | None, staleness: int, ours: int, others: int
+) -> None:
+    one_pass = training_flops(recipe(), SMALL, mean_tokens=8192) / 6
+    settings = recipe("qwen3-0.6b", f"learner.staleness={staleness}")
+    loss = settings.loss.model_copy(update={"importance_cap": cap})
+    settings = settings.model_copy(update={"loss": loss})
+    for local, passes in ((True, ours), (False, others)):
+        found = price_of(settings, SMALL, H100, Setup(1, local=local))
+        assert found.training_flops == pytest.approx(passes * one_pass)
+
+
 def test_twice_the_tokens_are_twice_the_flops_and_more_if_they_are_longer() -> None:
     once, twice = price(), price(8, "sampling.prompts_per_step=256")
     assert twice.completion_tokens == 2 * once.completion_tokens

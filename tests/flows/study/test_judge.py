@@ -1,12 +1,14 @@
 """Claims against results that are made by hand."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tersely.core.errors import ConfigError
+from tersely.core import jsonl
+from tersely.core.errors import ConfigError, DataError
 from tersely.core.types import Problem
 from tersely.flows.study.judge import (
     Evidence,
@@ -15,12 +17,22 @@ from tersely.flows.study.judge import (
     judge_study,
     statistic,
 )
-from tersely.flows.study.judged import count_predictions, sum_up
+from tersely.flows.study.judged import count_predictions, gather, sum_up
 from tersely.flows.study.plan import Arm, Claim, NamedStudy, Side, Study, unit_of
-from tersely.flows.study.results import COLUMNS, Evaluated, Raised, Result
+from tersely.flows.study.pool import HELD_OUT, StudyPool
+from tersely.flows.study.results import (
+    COLUMNS,
+    Evaluated,
+    Raised,
+    Result,
+    result_file,
+    write_result,
+)
+from tersely.flows.study.work import StudyFolders
 from tersely.metrics.verdicts import ClaimVerdict
 from tersely.report.charts.study import draw_figures
-from tersely.report.tables.study import format_markdown
+from tersely.report.tables.study import describe_verdict, format_markdown
+from tersely.tasks.problems import digest
 
 ARMS = {
     "a": Arm(says="a"),
@@ -238,6 +250,21 @@ def test_ungraded_samples_are_left_out(small: dict[str, Any]) -> None:
     assert values.tolist() == pytest.approx([1.0, 2 / 3])
 
 
+def test_a_length_is_of_the_graded_samples_in_the_claim_and_in_the_arm(
+    small: dict[str, Any],
+) -> None:
+    # Of 10, 20, 60 and 60 tokens the last two are not graded, and of the second problem none is.
+    right = np.array([[1, 1, 2, 2], [2, 2, 2, 2]])
+    tokens = np.array([[10, 20, 60, 60], [9, 9, 9, 9]])
+    result = made({0: right, 4: right}, {0: tokens, 4: tokens})
+    evidence, study = evidence_of(small, {"a": [result]}, count=2)
+    values = statistic(evidence, claim("tokens"), Side(arm="a"), result)
+    np.testing.assert_array_equal(values, [15.0, math.nan])
+    outcome = sum_up(evidence, study)
+    (arm,) = [arm for arm in outcome.arms if arm.name == "a"]
+    assert arm.tokens.estimate == outcome.base_tokens.estimate == 15
+
+
 def test_no_run_yet_cannot_tell(small: dict[str, Any]) -> None:
     evidence, study = evidence_of(small, {"a": [run(1.0, seed=1)]}, claim(of="b"), count=6)
     (judged,) = judge_study(evidence, study)
@@ -254,6 +281,22 @@ def test_what_was_not_run_is_told_from_what_no_run_defines(small: dict[str, Any]
         one = undefined.model_copy(update={"against": against and Side(arm=against)})
         evidence, study = evidence_of(small, {"a": [result]}, one, count=6)
         assert f"| – | {told} |" in format_markdown([sum_up(evidence, study)], [])
+
+
+def test_a_ratio_to_nothing_is_said_to_be_undefined_and_not_to_lack_runs(
+    small: dict[str, Any],
+) -> None:
+    never = claim(against=("a", {"moment": 0.0}), relative=True)
+    wrong = np.zeros((6, 4))
+    lengths = np.full((6, 4), 9)
+    runs = [made({0: wrong, 4: wrong}, {0: lengths, 4: lengths}, seed=s) for s in (1, 2, 3)]
+    for made_runs, told in ((runs, "undefined in these runs (0 of 0"), ([], "not run")):
+        evidence, study = evidence_of(small, {"a": made_runs}, never, count=6)
+        (outcome,) = sum_up(evidence, study).claims
+        assert describe_verdict(outcome).startswith(f"cannot tell, –; {told}")
+    evidence, study = evidence_of(small, {"a": [run(1.0, seed=1)]}, claim(above=0.5), count=6)
+    (outcome,) = sum_up(evidence, study).claims
+    assert describe_verdict(outcome).endswith("; too few runs")
 
 
 def test_predictions_are_counted_against_lost_runs(small: dict[str, Any]) -> None:
@@ -351,3 +394,23 @@ def test_no_interval_of_a_share_or_a_length_leaves_what_is_possible(small: dict[
     (budgets,) = [f for f in draw_figures(outcome) if f.name.endswith("-budgets")]
     drawn = [row for rows in budgets.spec["datasets"].values() for row in rows]
     assert [(row["low"], row["high"]) for row in drawn if row["series"] == "a"] == [(0, 1)] * 3
+
+
+def test_a_result_of_other_held_out_problems_is_refused(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    pool = StudyPool(tmp_path / "pool")
+    pool.folder.mkdir()
+    jsonl.write(pool.file(HELD_OUT), problems(6))
+    bench = StudyFolders(pool, tmp_path, tmp_path, tmp_path, keep=True)
+    given, study = evidence_of(small, {"a": [run(1.0, seed=1)]}, count=6)
+    ((unit, result),) = given.results.items()
+    known = digest(problems(6))
+    for held_out in (known, digest(problems(6)[::-1])):
+        of_these = result.model_copy(update={"unit": unit, "held_out": held_out})
+        write_result(result_file(tmp_path, unit), of_these)
+        if held_out == known:
+            assert gather(small, [study], bench, seeds=4).results == {unit: of_these}
+    said = f"result {unit} is of other held-out problems .{held_out}. than .*pool holds .{known}."
+    with pytest.raises(DataError, match=said):
+        gather(small, [study], bench, seeds=4)

@@ -3,6 +3,7 @@
 import gzip
 import html
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from tersely.cli import app
 from tersely.core.errors import DataError
+from tersely.flows.study import work
 from tersely.flows.study.plan import read_study, unit_of
 from tersely.flows.study.results import (
     PACKED,
@@ -93,8 +95,9 @@ def long_study(
     """The small study with a setting by which it takes minutes, when its runs have begun."""
     file = tmp_path / "small.toml"
     file.write_text(study_text)
-    told = words(file, tmp_path / "out", "--jobs", "2", "--set", request.param)
-    study = children.start(GROUP, "fork", *told)
+    kind, setting = request.param
+    told = words(file, tmp_path / "out", "--jobs", "2", "--set", setting)
+    study = children.start(GROUP, kind, *told)
     until = time.monotonic() + 120
     while not list(tmp_path.glob("out/work/*-seed-*/eval")):
         assert time.monotonic() < until, study.stderr
@@ -103,7 +106,7 @@ def long_study(
     wait_for_the_end_of(study.process.pid)
 
 
-@pytest.mark.parametrize("long_study", ["learner.steps=400"], indirect=True)
+@pytest.mark.parametrize("long_study", [("fork", "learner.steps=400")], indirect=True)
 def test_a_run_whose_process_is_killed_says_what_to_do(long_study: children.Child) -> None:
     pid = long_study.process.pid
     workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -114,7 +117,7 @@ def test_a_run_whose_process_is_killed_says_what_to_do(long_study: children.Chil
     assert "again with --jobs 1: runs go on from their last checkpoint" in ended.stderr
 
 
-@pytest.mark.parametrize("long_study", ["evaluation.samples=20000"], indirect=True)
+@pytest.mark.parametrize("long_study", [("fork", "evaluation.samples=20000")], indirect=True)
 def test_asked_twice_to_stop_it_stops_at_once(long_study: children.Child) -> None:
     os.kill(long_study.process.pid, signal.SIGINT)
     long_study.wait_for("stopping")
@@ -122,6 +125,41 @@ def test_asked_twice_to_stop_it_stops_at_once(long_study: children.Child) -> Non
     os.kill(long_study.process.pid, signal.SIGINT)
     long_study.wait()
     assert time.monotonic() - began < 10
+
+
+def test_workers_leave_what_is_sent_to_all_processes_to_their_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handlers: dict[int, object] = {}
+    monkeypatch.setattr(work.signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(work, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(work, "_stop", None)
+    work.prepare(multiprocessing.get_context("spawn").Event())
+    assert handlers == {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN}
+
+
+@pytest.mark.parametrize("long_study", [("spawn", "learner.steps=400")], indirect=True)
+def test_a_signal_to_all_its_processes_lets_every_run_save(long_study: children.Child) -> None:
+    os.killpg(long_study.process.pid, signal.SIGTERM)
+    ended = long_study.wait()
+    assert ended.returncode == 130, ended.stderr
+    assert "stopped; 6 runs are left, and those under way go on" in ended.stderr
+    assert "memory" not in ended.stderr
+
+
+@pytest.mark.parametrize("long_study", [("fork", "evaluation.samples=20000")], indirect=True)
+def test_a_run_that_is_killed_while_all_are_stopping_is_no_lack_of_memory(
+    long_study: children.Child,
+) -> None:
+    pid = long_study.process.pid
+    workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(pid, signal.SIGTERM)
+    long_study.wait_for("stopping")
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    ended = long_study.wait()
+    assert ended.returncode == 130, ended.stderr
+    assert "stopped; 6 runs are left" in ended.stderr
+    assert "memory" not in ended.stderr
 
 
 def test_every_arm_has_a_result_a_seed(finished: Path) -> None:

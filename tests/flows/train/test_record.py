@@ -23,7 +23,6 @@ STATS = LearnStats(
     update_tokens=30,
     learning_rate=1e-3,
     dropped_nonfinite=0,
-    updates=1,
 )
 
 

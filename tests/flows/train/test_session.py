@@ -1,15 +1,19 @@
 """What every launch does first, whoever trains."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tersely.core.errors import ConfigError
 from tersely.core.manifest import RunManifest, read_manifest
 from tersely.core.types import SamplingSpec
+from tersely.engines.models import Policy
 from tersely.flows.recipe.recipe import read_recipe
 from tersely.flows.recipe.sampling import evaluation_spec, training_spec
 from tersely.flows.train import session as sessions
+from tersely.flows.train.loop import _coarsest_dtype
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 
@@ -62,3 +66,24 @@ def test_what_is_sampled_follows_from_the_recipe_alone() -> None:
     assert len({spec.seed, training_spec(recipe, 6).seed, evaluations[0].seed}) == 3
     assert evaluations[1].cap_tokens == max(recipe.evaluation.budgets)
     assert evaluations[1].policy_step == 5
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "coarsest"),
+    [
+        ("cuda", [], "bfloat16"),
+        # The learner's own is bfloat16 there.
+        ("cuda", ["sampling.dtype=float32"], "bfloat16"),
+        ("cuda", ["learner.dtype=float32"], "bfloat16"),
+        ("cuda", ["sampling.dtype=float32", "learner.dtype=float32"], "float32"),
+        ("cpu", [], "float32"),
+        ("cpu", ["sampling.dtype=bfloat16"], "bfloat16"),
+        ("cpu", ["learner.dtype=bfloat16"], "bfloat16"),
+    ],
+)
+def test_sampler_and_learner_may_differ_by_the_rounding_of_the_coarser(
+    device: str, given: list[str], coarsest: str
+) -> None:
+    policy = Policy(SimpleNamespace(device=torch.device(device)), tokenizer=None)
+    found = _coarsest_dtype(read_recipe(TINY, overrides=given), policy)
+    assert found is getattr(torch, coarsest)

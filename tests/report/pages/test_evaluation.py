@@ -8,10 +8,13 @@ import pytest
 import vl_convert
 from rich.console import Console
 
+from tersely.report.charts.curves import draw_accuracy
+from tersely.report.charts.style import ANY_OF
 from tersely.report.pages.evaluation import draw_evaluation, draw_figures, write_evaluation
 from tersely.report.pages.library import VEGA_LITE
 from tersely.report.pages.problems import count_problems, list_problems
 from tersely.report.tables.matrices import tabulate_budgets, tabulate_lengths, tabulate_scores
+from tersely.report.tables.words import label
 
 EVIL = "</script><script>alert(1)</script><!-- &lt; {{ 7*7 }} [red]x[/red] [/] |"
 # Within 10 tokens each of p0 and p1 has one right sample of two; within 40 p0 has both.
@@ -182,6 +185,18 @@ def test_one_budget_and_one_token_still_draw(make_loaded, measure_loaded):
         drawn = vl_convert.vegalite_to_svg(figure.spec, vl_version=VEGA_LITE)
         assert "NaN" not in drawn
         assert drawn.count("<path") > 20
+
+
+@pytest.mark.parametrize("most", [2, 7, 8, 12])
+def test_each_number_of_tries_has_a_line_of_its_own(make_loaded, measure_loaded, most):
+    loaded = make_loaded("x", {"p0": "c8 " * most, "p1": "w8 " * most}, cap=40, budgets=(10, 40))
+    spec = draw_accuracy(measure_loaded(loaded, ks=tuple(range(1, most + 1))))
+    scale = spec["concat"][1]["layer"][0]["encoding"]["color"]["scale"]
+    tries = [label(f"pass{sign}{k}") for sign in "@^" for k in range(2, most + 1)]
+    assert sorted(scale["domain"]) == sorted([*tries, "1 try"])
+    assert len(set(scale["range"])) == len(scale["domain"])
+    # The most tries have the darkest blue, however many there are.
+    assert scale["range"][0] == ANY_OF[0]
 
 
 DRIVE = """

@@ -176,3 +176,84 @@ def test_short_sentences_and_what_is_left_state_a_letter(letter: str) -> None:
 def test_the_last_letter_has_no_next_one() -> None:
     assert grade("The answer is Z. It ends there.", "Z").grade is Grade.CORRECT
     assert grade("Z) last (and [ nothing", "Z").grade is not Grade.UNGRADED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "Ответ: {}",
+            "Правильный ответ: {}.",
+            "Ответ — {}",
+            "正解は{}です。",
+            "答えは{}です",
+            "答えは、({})です。",
+        ),
+        *(
+            "正答は{}。",
+            "정답은 {}입니다",
+            "정답: {}",
+            "답은 ({})입니다.",
+            "答案是{}。",
+            "Đáp án: {}",
+            "Resposta: {}",
+        ),
+        *("{}\nParis", "{}\n\nParis is the capital of France.", "({})\nParis"),
+        *("✅ {}", "{} ✓", "{} ✅", "✔ {}", "**{}** ✔️", "The others fail.\n✅ {}"),
+        *(
+            "The answer isn't E; it's {}.",
+            "The answer is not E, it is {}.",
+            "It can't be E; it's {}.",
+        ),
+        *("Option {} matches.", "Option {} fits.", "Only option {} matches the data."),
+    ],
+)
+@pytest.mark.parametrize("letter", ["A", "B", "D"])
+def test_a_letter_is_read_in_other_languages_beside_a_tick_and_where_it_fits(
+    text: str, letter: str
+) -> None:
+    assert said(text.format(letter)) == letter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Option C does not match.", "Option C doesn't fit.", "Option C never matches."),
+        *("Does option C match?", "Option C matches?", "If option C matches, x is 3."),
+        *(
+            "Option C matches only in part",
+            "Option C matches if x is 3.",
+            "Option C hardly matches.",
+        ),
+        *("Option C matches nothing.", "Option C fits none of them.", "Option C matches neither."),
+        *("❌ C", "C ✗", "C ❌", "✅ A\n✅ C", "A ✓\nC ✓", "✅ A cat"),
+        *(
+            "Ответ: не C",
+            "正解はCではありません。",
+            "答えはCではない",
+            "정답은 C가 아닙니다",
+            "Ответ: C?",
+            "答えはCですか？",
+        ),
+        *(
+            "C\nD\nE",
+            "C\nParis\nD\nRome",
+            "The answer isn't C; it's unknown.",
+            "It isn't C; is it D?",
+        ),
+        *("The answer isn't A; it's not C.", "A\nB\nC ✗"),
+        *(
+            "答えはAとCです",
+            "答えはC、Aです",
+            "정답은 C와 A입니다",
+            "Ответ: C и A",
+            "答案是A和C",
+            "Ответ: C или A",
+        ),
+        *("Respuesta: C y A", "Antwort: C und A", "Réponse : C et A", "Неправильный ответ: C"),
+        *("不正解はCです", "오답: C", "If it isn't A, it's C.", "C\nis wrong", "C\ncannot be it"),
+        *("Option A matches. Option C matches.", "Is it so that option C matches?"),
+    ],
+)
+def test_a_letter_that_is_denied_or_one_of_several_is_not_paid(text: str) -> None:
+    assert grade(text, "C").grade is not Grade.CORRECT

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import pickle
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -22,6 +24,7 @@ from tersely.core.types import (
 )
 from tersely.flows.evaluate.records import record_of
 from tersely.tasks import grading, sandbox
+from tersely.tasks.grading import code, workers
 from tersely.tasks.grading.code import grade, last_block, same_output
 from tersely.tasks.grading.code_tests import CallTest, InputTest, read_tests
 from tersely.tasks.sandbox import choice
@@ -113,6 +116,24 @@ def test_a_program_that_stands_in_several_prefixes_runs_once(
     assert graded(program, **DOUBLE).score == 1.0
     monkeypatch.setattr(sandbox, "run", None)
     assert grade(block(program) + " And", json.dumps(DOUBLE)).score == 1.0
+
+
+def test_programs_are_tested_side_by_side_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    both, seen = threading.Barrier(2, timeout=20), []
+
+    def meet(program: str, answer: str, *, isolation: sandbox.Isolation) -> code._Passed:
+        seen.append(program)
+        both.wait()
+        return code._Passed(int(program == "a"), 1)
+
+    monkeypatch.setattr(code, "_test", meet)
+    monkeypatch.setattr(workers, "_pools", {os.getpid(): workers.WorkerPool(workers=2)})
+    problem = Problem(id="p", prompt="?", answer=json.dumps(DOUBLE), source="s", grader="code")
+    texts = [block("a"), block("b"), "none", block("a") + " And"]
+    found = grading.grade_all([(problem, text) for text in texts])
+    assert [verdict.extracted for verdict in found] == ["a", "b", None, "a"]
+    assert [verdict.score for verdict in found] == [1.0, 0.0, None, 1.0]
+    assert sorted(seen) == ["a", "b"]
 
 
 def test_an_exit_in_the_middle_counts_only_with_the_right_output() -> None:

@@ -18,11 +18,18 @@ def test_any_dash_before_a_number_is_its_minus(dash: str) -> None:
     assert right(f"It is {dash}12.", "-12")
     assert not right(f"It is {dash}12.", "12")
     assert right(f"\\boxed{{{dash}12}}", f"{dash}12")
-    # Between two numbers it is none.
-    assert right(f"From 3{dash}12", "12")
+    # Between two numbers it is none, nor between a clause and the next.
+    for text in ("From 3{}12", "From 3 {} 12", "x {} 12", "It is positive {} 12", "It is:\n{} 12"):
+        assert right(text.format(dash), "12")
+        assert not right(text.format(dash), "-12")
 
 
-@pytest.mark.parametrize("form", ["x = - 12", r"\boxed{- 12}", "negative 12", "-$12", "$-12"])
+APART = ["x = - 12", r"\boxed{- 12}", "negative 12", "-$12", "$-12"]
+APART += ["The answer is – 12.", "So x equals − 12", "Answer: – 12", "#### – 12", "It is **– 12**"]
+APART += ["f(3) ≈ — 12", "This is equal to $– 12$"]
+
+
+@pytest.mark.parametrize("form", APART)
 def test_a_minus_apart_in_words_or_beside_a_currency_counts(form: str) -> None:
     assert right(form, "-12")
     assert not right(form, "12")
@@ -42,6 +49,20 @@ def test_thousands_may_be_parted_in_all_usual_ways(mark: str) -> None:
     assert right("48600", written)
     assert not right(f"\\boxed{{{written}}}", "600")
     assert right(f"\\boxed{{2{mark}348{mark}600.25}}", "2348600.25")
+
+
+@pytest.mark.parametrize("form", ["The total is {}", "Hence **₹{}**.", "#### {}", r"\boxed{{{}}}"])
+@pytest.mark.parametrize("written", ["12,34,567", "1,00,000", "4,12,34,567.5"])
+def test_lakhs_and_crores_are_one_number(form: str, written: str) -> None:
+    assert right(form.format(written), written.replace(",", ""))
+    assert not right(form.format(written), written.split(",")[-1])
+    assert not right(form.format(written), written.split(",", 1)[1].replace(",", ""))
+
+
+@pytest.mark.parametrize("listed", ["12, 34, 567", "(12,34,567)", "[12,34,567]", "12,34,567,8"])
+def test_a_list_is_no_lakhs(listed: str) -> None:
+    assert not right(f"They are {listed}", "1234567")
+    assert not right(f"They are {listed}", "12345678")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +99,11 @@ def test_thousands_may_be_parted_in_all_usual_ways(mark: str) -> None:
         ("1,50,000", "150000"),
         ("０４２", "42"),
         ("\U0001d7d2\U0001d7d0", "42"),
+        ("٤٢", "42"),
+        ("४२", "42"),
+        ("۱۲٫۵", "12.5"),
+        ("١٬٢٣٤", "1234"),
+        ("−٤٢", "-42"),
     ],
 )
 def test_a_number_is_read_exactly_however_it_is_written(written: str, answer: str) -> None:
@@ -114,6 +140,14 @@ def test_units_currency_and_what_leads_to_it_are_no_part_of_a_number(written: st
 )
 def test_a_box_of_more_than_one_number_is_not_its_last_one(written: str) -> None:
     assert not right(f"\\boxed{{{written}}}", "5")
+
+
+@pytest.mark.parametrize("digits", ["٤٢", "۴۲", "४२", "৪২", "๔๒"])
+def test_digits_of_other_scripts_are_read_in_a_sentence(digits: str) -> None:
+    assert right(f"It is {digits}.", "42")
+    assert right("It is 42.", digits)
+    assert not right(f"It is {digits}.", "24")
+    assert not right(f"It is 42, no, {digits[0]}.", "42")
 
 
 def test_a_list_of_boxes_is_not_its_last_one_and_a_later_box_replaces_an_earlier() -> None:
@@ -180,6 +214,8 @@ HOSTILE = {
     "vulgar fractions": "½" * 50_000,
     "hashes": "#### 7\n" * 14_000,
     "a box of numbers": r"\boxed{" + "1 " * 50_000 + "}",
+    "other digits": "٤" * 50_000,
+    "no digits": "ж" * 100_000,
     "thin spaces": "1\u2009" * 50_000,
 }
 

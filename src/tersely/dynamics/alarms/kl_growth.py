@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from tersely.dynamics.alarms import Severity
-from tersely.dynamics.noise import FEW, RECENT, Move, NoisyColumn, NoisyLog
+from tersely.dynamics.noise import FEW, RECENT, NoisyColumn, NoisyLog
+from tersely.dynamics.purpose import PAID, rose
 
 PLACE, SEVERITY = 101, Severity.WARNING
 COLUMNS: tuple[str, ...] = ("kl_mean",)
 TIMES, LEAST_NATS, FAR_NATS, LOST_NATS = 10.0, 0.1, 0.3, 1.0
 # A line from near 0 has 1.5 times of what it had at two thirds.
-FASTER, EARLIER, ERRORS = 2.5, 2 / 3, 3.0
-PAID = ("accuracy", "reward_mean", "positive_share")
+FASTER, EARLIER = 2.5, 2 / 3
 REASON = (
     "KL grows from about 0 in every run, in return for what is learned; so far, and for nothing "
     "that the log shows, the policy drifts, and its texts with it"
@@ -37,7 +37,7 @@ def kl_growth(log: NoisyLog) -> str | None:
     # The clearest window may be half of the run: whether it grows faster now, the last tenth says.
     lately = kl.recent(min(RECENT, max(FEW, kl.size // 10)))
     grows = nats >= FAR_NATS or _accelerates(kl, lately)
-    gained = [name for name in PAID if _rose(log, name, rise)]
+    gained = [name for name in PAID if rose(log, name, rise)]
     if nats < LOST_NATS and (gained or not grows):
         return None
     known = any(log.get(name) is not None for name in PAID)
@@ -60,9 +60,3 @@ def _accelerates(kl: NoisyColumn, lately: float) -> bool:
     place, half = int(np.searchsorted(kl.step_K, step)), max(2, min(10, kl.size // 20))
     then = kl.mean(max(0, place - half), min(kl.size, place + half))
     return lately - then >= float(np.log(FASTER))
-
-
-def _rose(log: NoisyLog, name: str, rise: Move) -> bool:
-    column = log.get(name)
-    change = None if column is None else column.over(rise)
-    return change is not None and change.after - change.before > ERRORS * change.error

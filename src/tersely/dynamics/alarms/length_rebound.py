@@ -3,8 +3,8 @@
 import numpy as np
 
 from tersely.dynamics.alarms import Severity
-from tersely.dynamics.noise import ERRORS, RECENT, Move, NoisyLog
-from tersely.dynamics.purpose import harder, left, target_moved
+from tersely.dynamics.noise import ERRORS, RECENT, NoisyLog
+from tersely.dynamics.purpose import harder, left, rose, target_moved
 
 PLACE, SEVERITY = 60, Severity.WARNING
 COLUMNS: tuple[str, ...] = ("tokens_mean",)
@@ -29,17 +29,10 @@ def length_rebound(log: NoisyLog) -> str | None:
     fell = tokens.start() - rise.before
     if fell < max(-np.log(FELL), ERRORS * rise.error):
         return None
-    if times == TIMES and any(_paid(log, name, rise) for name in ("accuracy", "positive_share")):
+    if times == TIMES and any(rose(log, name, rise) for name in ("accuracy", "positive_share")):
         return None
     target = log.get("target_tokens")
     beyond = target is not None and np.exp(rise.after) > target.recent()
     if beyond or target_moved(log, rise) > 0 or harder(log, rise):
         return None
     return f"length {np.exp(rise.before):,.0f} → {np.exp(rise.after):,.0f} tokens since its least"
-
-
-def _paid(log: NoisyLog, name: str, rise: Move) -> bool:
-    """A share rose with the length, by three standard errors."""
-    column = log.get(name)
-    change = None if column is None else column.over(rise)
-    return change is not None and change.after - change.before > 3 * change.error

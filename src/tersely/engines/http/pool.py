@@ -11,7 +11,7 @@ import httpx
 
 from tersely.core.errors import EngineError
 from tersely.engines.http.failures import is_of_server
-from tersely.engines.http.reply import Transient, read_models
+from tersely.engines.http.reply import Transient, may_serve, read_models
 from tersely.engines.http.request import Dialect, Endpoint, certificates, headers_of
 
 LONGEST_PROBE_WAIT_S = 60.0
@@ -58,8 +58,8 @@ class ServerPool:
     """The servers of an endpoint.
 
     A server that is lost or keeps failing while there are others is left out. It is asked for its
-    models after ``backoff_s``, twice that, and so on up to a minute, and is back once it lists the
-    model; one that is left out again waits from the start for twice as long as before.
+    models after ``backoff_s``, twice that, and so on up to a minute, and is back once it may serve
+    the model; one that is left out again waits from the start for twice as long as before.
     """
 
     endpoint: Endpoint
@@ -135,14 +135,13 @@ class ServerPool:
                     self.take_back(server)
 
     async def _is_there(self, client: httpx.AsyncClient, server: PooledServer) -> bool:
-        """A server without a list of models is there when it answers at all."""
+        """Whether it answers and ``may_serve`` the model."""
         try:
             reply = await client.get(f"{server.url.rstrip('/')}/models")
         except (httpx.RequestError, httpx.InvalidURL, ValueError):
             return False
         models = read_models(reply.content) if reply.is_success else None
-        serves = not models or self.endpoint.model in models
-        return reply.status_code < 500 and serves
+        return reply.status_code < 500 and may_serve(self.endpoint.model, models or ())
 
 
 def make_pool(endpoint: Endpoint, dialect: Dialect) -> ServerPool:

@@ -1,12 +1,14 @@
 """What a chat-completions server answers, checked before it counts as samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from tersely.core.contents import as_utf8
 from tersely.core.errors import EngineError
+from tersely.core.finishes import find_finish, is_broken_off
 from tersely.core.parsing import parse_json
 from tersely.core.types import Finish
 from tersely.core.usage import Counted, Received, Usage, completion_tokens, least_tokens
@@ -15,16 +17,6 @@ from tersely.engines.http.reply_tokens import ReplyTokens
 from tersely.engines.http.stream import EndedEarly, is_stream, joined
 
 MESSAGE_CHARS = 200
-FINISHES = {
-    "stop": Finish.STOP,
-    "eos": Finish.STOP,
-    "eos_token": Finish.STOP,
-    "stop_sequence": Finish.STOP,
-    "length": Finish.LENGTH,
-    "max_tokens": Finish.LENGTH,
-}
-# The server did not get to the end, and may the next time.
-BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "timeout")
 
 
 class Transient(Exception):
@@ -103,6 +95,12 @@ def read_models(body: bytes) -> list[str] | None:
     """Their ids."""
     models = read_listed(body)
     return None if models is None else [model.id for model in models]
+
+
+def may_serve(model: str, listed: Collection[str]) -> bool:
+    """Whether a server with this list of models may be asked for one: no list says nothing, and
+    `transformers serve` loads a folder, but lists the models of its cache only."""
+    return not listed or model in listed or Path(model).is_dir()
 
 
 def read_reply(
@@ -220,8 +218,7 @@ def _in_order(found: list[ReplyChoice], *, choices: int, shown: str) -> list[Rep
             f"asked the server for n={choices} and got choices {places}; "
             "it ignores n: use --per-request 1"
         )
-    ends = [choice.finish_reason for choice in found]
-    broken = [end for end in ends if end is not None and end.lower() in BROKEN_OFF]
+    broken = [end for end in (choice.finish_reason for choice in found) if is_broken_off(end)]
     if broken:
         raise Transient(f"the server broke off with finish_reason {broken[0]!r} (got: {shown})")
     return found
@@ -333,5 +330,4 @@ def _said(choice: ReplyChoice, *, tokens: int, cap_tokens: int, counted: str, be
 
 
 def _finish(choice: ReplyChoice) -> Finish:
-    """Proxies of Gemini's API write it in capitals."""
-    return FINISHES.get((choice.finish_reason or "").lower(), Finish.ERROR)
+    return find_finish(choice.finish_reason) or Finish.ERROR

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import ssl
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +49,14 @@ FIXES = {
     413: "shorten the prompt or raise the server's limit",
     422: "take the refused fields out of the sampling settings or --extra-body",
 }
+
+SETTINGS = {
+    "temperature": "choose another with --temperature",
+    "top_p": "choose another with --top-p (1 is off)",
+    "top_k": "choose another with --top-k (0 is off)",
+}
+# n, not that of an escaped end of line, and what is sent with it.
+SEVERAL = re.compile(r"(?<!\\)\bn\b|logprobs")
 
 
 class Refused(EngineError):
@@ -239,8 +248,14 @@ def unreachable(
     host = httpx.URL(url).host
     proxy = None if proxy_bypass(host) else getproxies().get(httpx.URL(url).scheme)
     if proxy is not None:
-        fix += f" (it was asked through the proxy {proxy}; NO_PROXY={host} goes past it)"
+        fix += f" (it was asked through the proxy {_nameless(proxy)}; NO_PROXY={host} goes past it)"
     return EngineError(f"no server answers at {url} ({describe(error)}); {fix}")
+
+
+def _nameless(proxy: str) -> str:
+    """A proxy's scheme, host and port, without the user and the password before them."""
+    scheme, mark, rest = proxy.rpartition("://")
+    return scheme + mark + rest.rpartition("@")[2].partition("/")[0]
 
 
 def postponed(reply: httpx.Response, endpoint: Endpoint) -> Transient:
@@ -268,14 +283,23 @@ def refused(reply: httpx.Response, endpoint: Endpoint, *, url: str | None = None
     fix = FIXES.get(reply.status_code, "see what the server says and correct the settings")
     if reply.is_redirect:
         fix = _follow(reply, endpoint)
-    elif reply.status_code in (400, 422) and endpoint.seeded and "seed" in reply.text.lower():
-        fix = "leave the seed out with --no-seed"
+    elif reply.status_code in (400, 422):
+        fix = _option_for(reply.text.lower(), endpoint) or fix
     said = f"HTTP {reply.status_code} {excerpt(reply.text, secret=endpoint.api_key)}"
     return Refused(
         f"the server at {url or endpoint.url} refuses: {said}; {fix}",
         status=reply.status_code,
         said=said.rstrip(),
     )
+
+
+def _option_for(said: str, endpoint: Endpoint) -> str | None:
+    """What mends a refusal that names a setting; None where it names none that was sent."""
+    if endpoint.seeded and "seed" in said:
+        return "leave the seed out with --no-seed"
+    if endpoint.samples_per_request > 1 and SEVERAL.search(said):
+        return "ask for each sample alone with --per-request 1"
+    return next((fix for name, fix in SETTINGS.items() if name in said), None)
 
 
 def _follow(reply: httpx.Response, endpoint: Endpoint) -> str:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 
@@ -13,7 +12,14 @@ from tersely.core.errors import ConfigError, EngineError
 from tersely.core.types import OnCompletion, Problem, SamplingSpec
 from tersely.engines.http.failures import FailureTally, RetryLines
 from tersely.engines.http.pool import make_pool
-from tersely.engines.http.reply import ListedModel, Said, Transient, excerpt, read_listed
+from tersely.engines.http.reply import (
+    ListedModel,
+    Said,
+    Transient,
+    excerpt,
+    may_serve,
+    read_listed,
+)
 from tersely.engines.http.reply_tokens import with_thinking_mark, without_extra_mark
 from tersely.engines.http.request import (
     Chunk,
@@ -247,15 +253,14 @@ def _find_model(endpoint: Endpoint, server: str) -> ListedModel | None:
     if models is None:
         log.warning("%s answers no list of models: the model is not checked", url)
     listed = {model.id: model for model in models or ()}
-    if not listed or endpoint.model in listed:
-        return listed.get(endpoint.model)
-    if Path(endpoint.model).is_dir():
+    if not may_serve(endpoint.model, listed):
+        raise EngineError(
+            f"the server at {server} has no model {endpoint.model!r}; "
+            f"it has {excerpt(', '.join(listed))}"
+        )
+    if listed and endpoint.model not in listed:
         log.warning("%s does not list %s", url, endpoint.model)
-        return None
-    raise EngineError(
-        f"the server at {server} has no model {endpoint.model!r}; "
-        f"it has {excerpt(', '.join(listed))}"
-    )
+    return listed.get(endpoint.model)
 
 
 def _check_alike(name: str, found: dict[str, ListedModel]) -> None:

@@ -5,6 +5,7 @@ updates, and each update into micro-batches. Nothing in here draws a random numb
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, modeling_utils
 
 from tersely.algo.kl import token_entropy
-from tersely.core.errors import ConfigError, EngineError
+from tersely.core.errors import ConfigError, EngineError, TerselyWarning
 from tersely.engines.learning.forward import runs_lean, tree_logp
 from tersely.engines.learning.memory import memory_errors
 from tersely.engines.learning.objective import Objective, batch_loss
@@ -29,6 +30,7 @@ from tersely.engines.learning.rows import (
     split_by_tokens,
 )
 from tersely.engines.learning.tree import TokenTree, split_by_shared_tokens, token_tree
+from tersely.metrics.numbers import count
 
 
 class LearnStats(NamedTuple):
@@ -45,7 +47,6 @@ class LearnStats(NamedTuple):
         update_tokens: tokens that entered the loss, over all updates.
         learning_rate: the rate of this step's updates.
         dropped_nonfinite: loss tokens left out because the sampler's log-prob was not finite.
-        updates: optimizer updates made.
     """
 
     loss: float
@@ -56,7 +57,6 @@ class LearnStats(NamedTuple):
     update_tokens: int
     learning_rate: float
     dropped_nonfinite: int
-    updates: int
 
 
 @dataclass(slots=True)
@@ -187,7 +187,12 @@ class LocalLearner:
         finally:
             self.model.eval()
         self._steps += 1
-        return self._stats(tallies, rate=rate)
+        stats = self._stats(tallies, rate=rate)
+        if stats.dropped_nonfinite:
+            left_out = f"{count(stats.dropped_nonfinite, 'token')} left out of the loss"
+            why = "for the sampler's log-probs are not finite there"
+            warnings.warn(f"step {self._steps}: {left_out}, {why}", TerselyWarning, stacklevel=2)
+        return stats
 
     def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int]
@@ -355,7 +360,6 @@ class LocalLearner:
             update_tokens=tokens,
             learning_rate=rate,
             dropped_nonfinite=dropped,
-            updates=len(made),
         )
 
 

@@ -295,7 +295,9 @@ def _write(
 def warn_lost(file: Path, tokenizer: Any) -> None:
     """Warns where the chat template leaves out a part of an answer, as some do with its thinking:
     a trainer would then train on answers without it."""
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()[:_CHECKED]]
+    # Only a newline ends a row: its texts may hold what else str.splitlines knows, such as U+2028.
+    lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    rows = [json.loads(line) for line in lines[:_CHECKED]]
     for row in rows:
         answer = row.get("completion") or row["chosen"]
         settings = row.get("chat_template_kwargs", {})

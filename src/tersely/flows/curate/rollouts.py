@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tersely import targets
 from tersely.core import jsonl
 from tersely.core.errors import ConfigError
 from tersely.core.manifest import EvaluationManifest, Facts, write_manifest
@@ -24,14 +25,11 @@ def gather_rollouts(run: Path, folder: Path) -> Path:
     policies that the run went through, and not of one model.
 
     Raises:
-        ConfigError: the run asked for levels of effort, or its problems are not there any more.
+        ConfigError: the run asked for levels of effort or stated budgets, or its problems are not
+            there any more.
     """
     recipe = read_recipe(run / RECIPE_FILE)
-    if recipe.effort:
-        raise ConfigError(
-            f"{run} asked for levels of effort, so that one problem was several; evaluate its "
-            "checkpoint (tersely eval) and give that folder"
-        )
+    _refuse_told(recipe, run)
     known = {problem.id: problem for problem in training_problems(recipe)}
     files = sorted((run / ROLLOUTS).glob("step-*.jsonl*"))
     rollouts = [rollout for file in files for rollout in jsonl.read(file, RolloutRecord)]
@@ -51,6 +49,20 @@ def gather_rollouts(run: Path, folder: Path) -> Path:
     jsonl.write(folder / PROBLEMS_FILE, problems)
     jsonl.write(folder / RECORDS_FILE, records)
     return folder
+
+
+def _refuse_told(recipe: Recipe, run: Path) -> None:
+    """Refuses a run whose prompts said more than its problems do."""
+    instead = "evaluate its checkpoint (tersely eval) and give that folder"
+    if recipe.effort:
+        raise ConfigError(
+            f"{run} asked for levels of effort, so that one problem was several; {instead}"
+        )
+    if recipe.target is not None and targets.declared(recipe.target.name).announced is not None:
+        raise ConfigError(
+            f"{run} stated a budget in each prompt (target {recipe.target.name}), which the "
+            f"problems do not; {instead}"
+        )
 
 
 def _as_records(

@@ -135,11 +135,11 @@ def _make_set(
 ) -> CuratedSet:
     rate_of = {each.problem: each for each in left}
     others, kept = dict(dropped), set()
+    drawn_of = f"{picked.kept_P.sum():,} of {picked.fits_P.sum():,}"
     for each, fits, drawn in zip(left, picked.fits_P, picked.kept_P, strict=True):
         if drawn:
             kept.add(each.problem)
         elif fits:
-            drawn_of = f"{picked.kept_P.sum():,} of {picked.fits_P.sum():,}"
             why = f"fits, but seed {choice.seed} drew {drawn_of} without it"
             others[each.problem] = _drop(each, Reason.NOT_DRAWN, why)
         else:

@@ -16,8 +16,10 @@ from tersely.flows.evaluate.measuring import (
 from tersely.flows.evaluate.none_right import tell_right_but_cut
 from tersely.flows.evaluate.pairing import PairBy, align
 from tersely.metrics.failures import tell_failed
+from tersely.metrics.numbers import count
 from tersely.metrics.pareto import Fronts, place_on_fronts
-from tersely.metrics.sharing import share
+from tersely.metrics.records import BudgetOf
+from tersely.metrics.sharing import share, share_problems
 from tersely.metrics.significance import holm
 from tersely.readers.evaluations import Loaded
 
@@ -57,7 +59,8 @@ def compare_several(
     """Every evaluation against the first, and the Pareto front at each budget.
 
     Raises:
-        ConfigError: there are too many, or as ``compare_loaded``.
+        ConfigError: there are too many, what a cut sample spends is not known, or as
+            ``compare_loaded``.
         DataError: they share no problem.
     """
     if len(evaluations) > MOST:
@@ -69,6 +72,7 @@ def compare_several(
         aligned = align(first, other, by=pair_by)
         sides.append(aligned.loaded)
         notes += aligned.notes
+    _refuse_cuts(sides)
     tables = share([side.table for side in sides])
     notes += _tell_cuts(sides, len(tables[0].keys))
     sides = [s._replace(table=t) for s, t in zip(sides, tables, strict=True)]
@@ -83,6 +87,25 @@ def compare_several(
     return ComparedSeveral(
         tuple(side.name for side in sides), _correct(compared), fronts, tuple(notes)
     )
+
+
+def _refuse_cuts(sides: Sequence[Loaded]) -> None:
+    """ConfigError where the front would need what a cut sample takes of a budget of turns, or of
+    tokens without tools: that is known of whole samples only. Accuracy alone does not need it."""
+    tables = [side.table for side in sides]
+    caps = [table.cap_tokens for table in tables if table.cap_tokens is not None]
+    if not caps or all(table.budget_of is BudgetOf.TOKENS for table in tables):
+        return
+    lowest = min(caps)
+    for side, table in zip(sides, share_problems(tables), strict=True):
+        cut = int((table.graded_PS & (table.tokens_PS > lowest)).sum())
+        if cut and table.budget_of is not BudgetOf.TOKENS:
+            raise ConfigError(
+                f"--budget-of {table.budget_of!s}: the lowest cap, {lowest:,} tokens, cuts "
+                f"{count(cut, 'graded sample')} of {side.name}, and what a cut sample takes of "
+                "such a budget is not known; give evaluations of one cap, compare two at a time, "
+                "or leave --budget-of at tokens"
+            )
 
 
 def _correct(compared: Sequence[Compared]) -> tuple[AgainstFirst, ...]:

@@ -1,14 +1,14 @@
 """What the records lack, what the recipe needs from them, and what the run will cost."""
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from tersely import rewards, targets
 from tersely.flows.lint.facts import LintFacts, fixed_target
 from tersely.flows.lint.forecast import Finding, FindingSeverity
 from tersely.flows.lint.pool import prefix_right, written_right
 from tersely.flows.recipe.sections import EngineSection
+from tersely.flows.recipe.settings import flat_settings
 from tersely.flows.recipe.shaping import UNGRADED_SHARE_BOUND
 from tersely.metrics.numbers import amount, percent
 
@@ -217,7 +217,7 @@ def check_filters(facts: LintFacts) -> Iterator[Finding]:
         section = getattr(facts.recipe, name)
         if not isinstance(section, EngineSection):
             continue
-        for key, value in _flat(section.settings).items():
+        for key, value in flat_settings(section.settings).items():
             if key.endswith("filter_groups.metric") and value != "acc":
                 yield Finding(
                     FindingSeverity.ERROR,
@@ -229,16 +229,6 @@ def check_filters(facts: LintFacts) -> Iterator[Finding]:
                     "NVIDIA-NeMo/RL issue 2431).",
                     f'{name}.{key} = "acc", or sampling.without_signal = "refill"',
                 )
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _cost(facts: LintFacts) -> Finding:

@@ -12,7 +12,7 @@ from tersely.core.types import GroupView
 from tersely.flows.lint.forecast import Pushed
 from tersely.flows.lint.pool import LintRecords, prefix_right, without_answer
 from tersely.flows.recipe.recipe import Recipe
-from tersely.flows.recipe.shaping import GradedView, ShapedStep, shape_step, shaping_of
+from tersely.flows.recipe.shaping import GradedView, ShapedStep, shape_step, shaping_of, weigh
 from tersely.metrics.records import UNKNOWN_TOKENS
 
 
@@ -135,8 +135,7 @@ def push_all(recipe: Recipe, steps: Sequence[LintStep]) -> tuple[Pushed, Float[n
 
 
 def _push_step(recipe: Recipe, step: LintStep, shaped: ShapedStep, *, first_group: int) -> Pushed:
-    spread, keep_N = shaped.layout.spread, shaped.keep_N
-    group_N = first_group + shaped.group_N
+    spread = shaped.layout.spread
     tokens_N = np.concatenate([view.tokens_G for view in step.views])
     # Without a target, the group's mean tells short from long.
     limits = [
@@ -145,35 +144,28 @@ def _push_step(recipe: Recipe, step: LintStep, shaped: ShapedStep, *, first_grou
     ]
     return Pushed(
         problem_N=spread(np.array(step.rows)),
-        group_N=group_N,
+        group_N=first_group + shaped.group_N,
         tokens_N=tokens_N,
         right_N=np.concatenate([view.right_G for view in step.views]),
         short_N=tokens_N <= spread(np.array(limits)),
         reward_N=shaped.reward_N,
-        keep_N=keep_N,
-        push_N=shaped.advantage_N * _weights(recipe, tokens_N, group_N, keep_N),
+        keep_N=shaped.keep_N,
+        push_N=shaped.advantage_N * _weights(recipe, shaped, tokens_N),
     )
 
 
 def _weights(
-    recipe: Recipe,
-    tokens_N: Int[np.ndarray, " N"],
-    group_N: Int[np.ndarray, " N"],
-    keep_N: Bool[np.ndarray, " N"],
+    recipe: Recipe, shaped: ShapedStep, tokens_N: Int[np.ndarray, " N"]
 ) -> Float[np.ndarray, " N"]:
     """What the loss's aggregation weighs each rollout's gradient by, over the mean of the kept.
 
     The gradient of a rollout is that of the sum over its tokens, so one weight for all tokens
     (token_mean, constant) is one weight for all rollouts, whatever their lengths.
     """
-    weight_N = np.zeros(len(tokens_N))
-    if not keep_N.any():
-        return weight_N
     loss, cap_tokens = recipe.loss, recipe.sampling.cap_tokens
     aggregate = aggregations.load(loss.aggregation, cap_tokens=cap_tokens)
-    weight_B = aggregate(tokens_N[keep_N], group_N[keep_N]).weight_B
-    weight_N[keep_N] = weight_B / weight_B.mean()
-    return weight_N
+    weight_N = weigh(shaped, tokens_N, aggregate).weight_B
+    return weight_N / weight_N[shaped.keep_N].mean() if shaped.keep_N.any() else weight_N
 
 
 def _or_nan(value: float | None) -> float:

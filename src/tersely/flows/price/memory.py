@@ -12,7 +12,7 @@ from tersely.flows.recipe.recipe import Recipe
 TRAINED_BYTES = 4 + 4 + 4 + 4 + 2
 # A frozen weight as it is loaded (float32), and its bfloat16 copy.
 FROZEN_BYTES = 4 + 2
-# The reference model of a KL term: a second, frozen one in float32.
+# The reference model of a KL estimate: a second, frozen one in float32.
 REFERENCE_BYTES = 4
 # A logit in bfloat16, in float32, and its gradient in float32.
 LOGIT_BYTES = 2 + 4 + 4
@@ -33,7 +33,7 @@ class Setup(NamedTuple):
     has in flight, None as many as fit. ``sampler_share``: of a GPU's memory, for the sampler's
     weights and cache. ``handover``: the sampler is an engine of its own (vLLM, SGLang), which the
     weights are copied to. ``sampling_gpus``: beside the others, which then only learn, while these
-    only sample, a step ahead.
+    only sample, a step ahead. ``local``: our own loop, which scores the old policy more rarely.
     """
 
     gpus: int = 1
@@ -43,6 +43,7 @@ class Setup(NamedTuple):
     sampler_share: float = 1.0
     handover: bool = False
     sampling_gpus: int = 0
+    local: bool = False
 
     @property
     def all_gpus(self) -> int:
@@ -91,7 +92,7 @@ def state_bytes(recipe: Recipe, model: Architecture, *, parts: int) -> float:
     """The learner's state on one of ``parts`` GPUs that share it; adapters are not counted."""
     if recipe.model.lora_rank is not None:
         return FROZEN_BYTES * model.parameters / parts
-    reference = REFERENCE_BYTES if recipe.loss.kl_coef > 0 else 0
+    reference = REFERENCE_BYTES if recipe.loss.kl != "none" else 0
     return (TRAINED_BYTES + reference) * model.parameters / parts
 
 

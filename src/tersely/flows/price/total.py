@@ -102,11 +102,9 @@ def price_of(
         steps=recipe.learner.steps,
         rollouts=rollouts,
         completion_tokens=rollouts * mean,
-        training_flops=training_flops(recipe, model, mean_tokens=mean),
+        training_flops=training_flops(recipe, model, mean_tokens=mean, local=setup.local),
         sampling_s=_step_sampling(model, gpu, setup, memory, mean=mean, cap=cap) if fits else nan,
-        learning_s=(
-            learning_seconds(recipe, model, gpu, mean_tokens=mean) / setup.gpus if fits else nan
-        ),
+        learning_s=_step_learning(recipe, model, gpu, setup, mean=mean) if fits else nan,
         handover_s=handover_seconds(model) if setup.handover else 0.0,
         evaluation_s=_evaluation(recipe, model, gpu, mean_tokens=mean_tokens),
         memory=memory,
@@ -114,19 +112,21 @@ def price_of(
     )
 
 
-def count_passes(recipe: Recipe) -> int:
+def count_passes(recipe: Recipe, *, local: bool = False) -> int:
     """How often a step's tokens pass through the model; a backward pass is two.
 
     Forward: one; one more to recompute with gradient checkpointing; one of the reference model
-    with a KL term; one of the old policy where the batch is used for several updates or the
-    sampler's log-probs are corrected for. Backward: two, or one if the weights are frozen (LoRA).
+    with a KL estimate; one of the old policy where the batch is used for several updates or the
+    sampler's log-probs are corrected for, in our own loop (``local``) only where both are so.
+    Backward: two, or one if the weights are frozen (LoRA).
     """
-    loss, learner = recipe.loss, recipe.learner
+    loss = recipe.loss
+    reasons = (recipe.learner.staleness > 1, loss.importance_cap is not None)
     forward = (
         1
         + recipe.model.gradient_checkpointing
-        + (loss.kl_coef > 0)
-        + (learner.staleness > 1 or loss.importance_cap is not None)
+        + (loss.kl != "none")
+        + (all(reasons) if local else any(reasons))
     )
     return forward + (2 if recipe.model.lora_rank is None else 1)
 
@@ -140,26 +140,37 @@ class _Passes(NamedTuple):
     squares: float
 
 
-def _passes(recipe: Recipe, *, mean_tokens: int) -> _Passes:
+def _passes(recipe: Recipe, *, mean_tokens: int, local: bool) -> _Passes:
     rollouts = recipe.sampling.prompts_per_step * recipe.sampling.samples_per_prompt
     lengths = Lengths(mean_tokens, recipe.sampling.cap_tokens)
     return _Passes(
-        number=count_passes(recipe) * rollouts,
+        number=count_passes(recipe, local=local) * rollouts,
         tokens=PROMPT_TOKENS + mean_tokens,
         squares=PROMPT_TOKENS * (PROMPT_TOKENS + 2 * mean_tokens) + lengths.mean_square,
     )
 
 
-def training_flops(recipe: Recipe, model: Architecture, *, mean_tokens: int) -> float:
+def training_flops(
+    recipe: Recipe, model: Architecture, *, mean_tokens: int, local: bool = False
+) -> float:
     """All passes of a step over all its tokens."""
-    number, tokens, squares = _passes(recipe, mean_tokens=mean_tokens)
+    number, tokens, squares = _passes(recipe, mean_tokens=mean_tokens, local=local)
     return number * forward_flops(model, tokens=tokens, squares=squares)
 
 
-def learning_seconds(recipe: Recipe, model: Architecture, gpu: Gpu, *, mean_tokens: int) -> float:
+def learning_seconds(
+    recipe: Recipe, model: Architecture, gpu: Gpu, *, mean_tokens: int, local: bool = False
+) -> float:
     """All passes of a step, in seconds of one GPU."""
-    number, tokens, squares = _passes(recipe, mean_tokens=mean_tokens)
+    number, tokens, squares = _passes(recipe, mean_tokens=mean_tokens, local=local)
     return number * pass_seconds(model, gpu, tokens=tokens, squares=squares)
+
+
+def _step_learning(
+    recipe: Recipe, model: Architecture, gpu: Gpu, setup: Setup, *, mean: int
+) -> float:
+    seconds = learning_seconds(recipe, model, gpu, mean_tokens=mean, local=setup.local)
+    return seconds / setup.gpus
 
 
 def _step_sampling(

@@ -15,6 +15,7 @@ from tersely.flows.study.results import Result
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.crossed import NOTHING, Effect, mean_effect, ratio_effect
 from tersely.metrics.efficiency import area_over_log_budget
+from tersely.metrics.lengths import average_tokens
 from tersely.metrics.means import average_defined
 from tersely.metrics.passk import count_tries, pass_at_k
 from tersely.metrics.verdicts import ClaimVerdict, judge
@@ -120,8 +121,7 @@ def _per_problem(
 ) -> Float[np.ndarray, " P"]:
     table = result.table(moment, evidence.problems)
     if claim.statistic == "tokens":
-        tokens_PS = np.where(table.graded_PS, table.tokens_PS, np.nan)
-        return average_defined(tokens_PS, axis=1)
+        return average_tokens(table)
     lengths = lengths_of(evidence.base)
     budget = resolve(claim.budget, lengths, where="budget")
     least = resolve(claim.least or 1, lengths, where="least")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from tersely.core.errors import DataError
 from tersely.core.types import Problem
 from tersely.flows.study.judge import (
     LOST_BELOW,
@@ -30,7 +31,9 @@ from tersely.flows.study.work import StudyFolders
 from tersely.metrics.budgets import Protocol, score
 from tersely.metrics.crossed import NOTHING, Effect, mean_effect
 from tersely.metrics.efficiency import area_over_log_budget
+from tersely.metrics.lengths import average_tokens
 from tersely.metrics.verdicts import Relation
+from tersely.tasks.problems import digest
 
 DRAWN = ("tokens_mean", "accuracy", "positive_share", "entropy_mean")
 ERROR = "error"
@@ -44,13 +47,28 @@ def gather(
     """All finished runs of these studies.
 
     Raises:
-        DataError: a result's file is damaged.
+        DataError: a result's file is damaged, or it is of other held-out problems than the pool's.
     """
     found = read_results(bench.results)
     names = [unit.name for unit in units_of(base, studies, seeds=seeds)]
     results = {name: found[name] for name in names if name in found}
     problems = StudyPool(bench.pool.folder).held_out() if results else []
+    _check_held_out(problems, results, bench)
     return Evidence(base, problems, results, seeds)
+
+
+def _check_held_out(
+    problems: Sequence[Problem], results: Mapping[str, Result], bench: StudyFolders
+) -> None:
+    """Refuses results of other held-out problems: their samples would be taken for these'."""
+    known = digest(problems)
+    for name, result in results.items():
+        if result.held_out != known:
+            raise DataError(
+                f"result {name} is of other held-out problems ({result.held_out}) than "
+                f"{bench.pool.folder} holds ({known}); restore the pool that {bench.results} was "
+                "made with, or remove these results and their runs are made again"
+            )
 
 
 def sum_up(evidence: Evidence, study: NamedStudy) -> StudyOutcome:
@@ -175,7 +193,7 @@ def _tokens(evidence: Evidence, runs: Sequence[Result], *, moment: float) -> Eff
     if not runs:
         return NOTHING
     tables = [result.table(moment, evidence.problems) for result in runs]
-    tokens_KP = np.stack([table.tokens_PS.mean(axis=1) for table in tables])
+    tokens_KP = np.stack([average_tokens(table) for table in tables])
     return _mean_between(tokens_KP, most=np.inf)
 
 

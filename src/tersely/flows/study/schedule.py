@@ -43,7 +43,8 @@ def run_units(
         EngineError: the process of a run was killed.
     """
     left = missing(units, bench)
-    done, failed = 0, []
+    done = 0
+    failed: list[Failed] = []
     with _executor(jobs) as (executor, stop):
         waiting = {executor.submit(do, unit, bench): unit for unit in left}
         while waiting:
@@ -55,6 +56,10 @@ def run_units(
                         done += 1
                         observer.on_result(unit)
                 except BrokenProcessPool as error:
+                    # Nobody hands out work any more, and they hear no SIGTERM.
+                    _kill_workers()
+                    if observer.wants_stop():
+                        return failed
                     raise EngineError(_describe_killed(jobs)) from error
                 except TerselyError as error:
                     failed.append(Failed(unit, str(error)))
@@ -84,13 +89,17 @@ def _executor(jobs: int) -> Iterator[tuple[ProcessPoolExecutor, Event]]:
             yield executor, stop
         except KeyboardInterrupt:
             # Asked twice: what the runs have done since their last checkpoint is lost.
-            for worker in active_children():
-                worker.kill()
+            _kill_workers()
             raise
         except BaseException:
             stop.set()
             executor.shutdown(cancel_futures=True)
             raise
+
+
+def _kill_workers() -> None:
+    for worker in active_children():
+        worker.kill()
 
 
 def _steps(units: Sequence[StudyRun], bench: StudyFolders) -> float:

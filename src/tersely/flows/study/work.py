@@ -56,10 +56,11 @@ _working = threading.Lock()
 
 
 def prepare(stop: Event) -> None:
-    """Once in every process: the parent alone hears Ctrl-C."""
+    """Once in every process: the parent alone hears what is sent to the whole group."""
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     import torch
     from transformers.utils import logging
 

@@ -164,9 +164,10 @@ def _make_sampler(session: Session, policy: Policy) -> Sampler:
 
 def _coarsest_dtype(recipe: Recipe, policy: Policy) -> torch.dtype:
     """Of what is sampled from and what learns, the one that rounds more."""
-    if recipe.learner.dtype == "bfloat16":
-        return torch.bfloat16
-    return _sampled_dtype(recipe) or sampling_dtype(policy.model.device)
+    default = sampling_dtype(policy.model.device)
+    given = (recipe.sampling.dtype, recipe.learner.dtype)
+    dtypes = [getattr(torch, name) if name else default for name in given]
+    return torch.bfloat16 if torch.bfloat16 in dtypes else torch.float32
 
 
 def _sampled_dtype(recipe: Recipe) -> torch.dtype | None:

@@ -65,8 +65,8 @@ def step_problems(
     problems: Sequence[Problem], step: int, *, count: int, seed: int
 ) -> list[Problem]:
     """The prompts of a step, all different: every problem once an epoch, each epoch in an order
-    of its own. Where a new epoch repeats a problem of this step, a later one takes its place:
-    the same problem twice would be the same rollouts twice."""
+    of its own. But the same problem twice would be the same rollouts twice: where a new epoch
+    repeats one of this step, the next takes its place, and comes again in the step after."""
     assert len(problems) >= count
     chosen: dict[str, Problem] = {}
     orders: dict[int, list[int]] = {}

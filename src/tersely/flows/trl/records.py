@@ -114,7 +114,6 @@ class StepRecorder:
             update_tokens=int(np.array(self._columns.tokens)[learned_N].sum()),
             learning_rate=_mean(updates, "learning_rate"),
             dropped_nonfinite=0,
-            updates=len(updates),
         )
 
 

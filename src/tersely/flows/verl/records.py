@@ -191,7 +191,6 @@ class Transcript:
             sampler_mismatch=float("nan"),
             update_tokens=int(tokens_N[shaped.keep_N & has_gradient_N].sum()),
             dropped_nonfinite=0,
-            updates=self._recipe.learner.staleness,
         )
         entropy = figures.get("entropy_mean", float("nan"))
         if weighted(self._recipe):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tersely.core import lookup
 from tersely.core.errors import ConfigError
+from tersely.readers.folders import TABLES, ask_for_one, files_like
 from tersely.readers.reading import Options, Reading
 
 __all__ = ["Options", "Reading", "available", "load", "read"]
@@ -65,6 +66,8 @@ def read(path: Path, name: str, options: Options) -> Reading:
         DataError: the file is not that tool's, or says something that cannot be.
     """
     reader = load(name)
+    if path.is_dir():
+        raise ConfigError(ask_for_one(path, sorted(files_like(path, (*TABLES, "*.eval")))))
     if not path.is_file():
         raise ConfigError(f"no file at {path}; give one that {name} wrote")
     return reader(path, options=options)

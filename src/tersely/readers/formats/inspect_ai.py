@@ -61,10 +61,10 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
     """Reads one task's log; epochs are samples, and the assistant's messages its turns.
 
     Tokens are the output tokens of all calls to the evaluated model; with several calls in a
-    sample they are more than its last completion, and a note says so. Where a provider leaves
-    thinking out of them it is added, or no count of the log is believed. A sample that one of
-    inspect's own limits ended counts as cut. ``options.columns`` may choose the scorer as
-    ``correct``; with several in the log it must.
+    sample they are more than its last completion, a note says so, and the log's ``max_tokens`` is
+    no cap. Where a provider leaves thinking out of them it is added, or no count is believed. A
+    sample that one of inspect's own limits ended counts as cut. ``options.columns`` may choose the
+    scorer as ``correct``; with several in the log it must.
 
     Raises:
         ConfigError: a column of ours that is unknown.
@@ -82,6 +82,8 @@ def inspect_ai(path: Path, *, options: Options) -> Reading:
     ]
     if tally.doubts:
         raws = [replace(raw, tokens=None) for raw in raws]
+    elif tally.calls:
+        raws = [replace(raw, cap_tokens=None) for raw in raws]
     return complete(
         path,
         raws,
@@ -343,7 +345,7 @@ def _notes(log: Mapping[str, Any], tally: _LogTally) -> list[str]:
     if tally.calls:
         notes.append(
             f"{tally.calls} samples made several calls to the model: their tokens are of all "
-            f"calls together"
+            f"calls together, and a limit of max_tokens is on each call and so no cap on samples"
         )
     for how, count in sorted(tally.mended.items()):
         if how:

@@ -84,7 +84,7 @@ def lm_eval(path: Path, *, options: Options) -> Reading:
         score_fix=_score_fix(rows, others=sorted({*metrics} - {metric})),
         no_tokens="lm-eval keeps no token counts",
         verdicts=f"lm-eval's {metric} under the filter {chosen}",
-        notes=(*named.notes, *thinking),
+        notes=(*named.notes, *thinking, *_null_note(rows)),
     )
 
 
@@ -133,6 +133,11 @@ def _thinking_note(path: Path, texts: Sequence[str]) -> tuple[str, ...]:
     return (NO_THINKING,)
 
 
+def _null_note(rows: Sequence[Row]) -> tuple[str, ...]:
+    nulls = sum(_repeats(row).count(None) for row in rows)
+    return (f"{nulls} responses are null: taken as empty texts without an answer",) if nulls else ()
+
+
 def _results_with_end_token(path: Path) -> Path | None:
     """The results of the same run, beside its samples, where they name a think_end_token."""
     named = NAME.fullmatch(plain_stem(path))
@@ -176,7 +181,8 @@ def _samples(
     for number, (text, score) in enumerate(
         _responses(path, row, metric=metric, regrade=options.grader is not None)
     ):
-        if is_wrong(score) and _first(row.values["filtered_resps"]) == NOT_FOUND:
+        not_found = is_wrong(score) and _first(row.values["filtered_resps"]) == NOT_FOUND
+        if text is None or not_found:
             score = Grade.UNPARSED.value
         yield RawSample(
             place=row.place if number == 0 else f"{row.place}, response {number}",
@@ -184,7 +190,7 @@ def _samples(
             benchmark=options.benchmark or "",
             score=score,
             cap_tokens=_limit(settings),
-            text=text,
+            text=text or "",
             prompt=as_text(_prompt(row)),
             extracted=_extracted(row.values["filtered_resps"]),
             gold=gold_text(row.values.get("target")),
@@ -197,12 +203,18 @@ def _limit(settings: object) -> int | None:
     return next((limit for limit in map(whole, stated) if limit is not None), None)
 
 
-def _responses(path: Path, row: Row, *, metric: str, regrade: bool) -> list[tuple[str, object]]:
+def _repeats(row: Row) -> list[Any]:
+    return as_list(next(iter(as_list(row.values["resps"])), None))
+
+
+def _responses(
+    path: Path, row: Row, *, metric: str, regrade: bool
+) -> list[tuple[str | None, object]]:
     """Each response of a document with its own verdict; without one where the file has fewer
-    verdicts than responses and all are graded again."""
-    repeats = as_list(next(iter(as_list(row.values["resps"])), None))
+    verdicts than responses and all are graded again. None is an API's null content."""
+    repeats = _repeats(row)
     score = row.values.get(metric)
-    if not repeats or not all(isinstance(text, str) for text in repeats):
+    if not repeats or not all(isinstance(text, str | None) for text in repeats):
         raise DataError(
             f"{path}: {row.place} holds no generated text but {row.values['resps']!r:.60}; "
             f"expected {EXPECTED}"

@@ -30,6 +30,7 @@ from tersely.report.charts.style import (
     hold,
     layer,
     scale_budgets,
+    shades,
 )
 from tersely.report.tables.comparison import most_tries, name_mean
 from tersely.report.tables.words import label, name_axis, name_counted
@@ -175,8 +176,9 @@ def _draw_fan(evaluation: Evaluation, x: alt.X, *, datasets: Datasets) -> Spec |
     ks = [k for k in evaluation.ks if k > 1]
     if not ks:
         return None
-    any_of = dict(zip((f"pass@{k}" for k in reversed(ks)), ANY_OF, strict=False))
-    all_of = dict(zip((f"pass^{k}" for k in ks), ALL_OF, strict=False))
+    blues, reds = shades(ANY_OF, count=len(ks)), shades(ALL_OF, count=len(ks))
+    any_of = dict(zip((f"pass@{k}" for k in reversed(ks)), blues, strict=True))
+    all_of = dict(zip((f"pass^{k}" for k in ks), reds, strict=True))
     colours = {**any_of, "accuracy": INK, **all_of}
     shown = {name: "1 try" if name == "accuracy" else label(name) for name in colours}
     rows = [

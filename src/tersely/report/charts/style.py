@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import altair as alt
+import numpy as np
 
 INK = "#1f2328"
 FAINT = "#6b7280"
@@ -60,6 +61,17 @@ CONFIG: dict[str, Any] = {
 Datasets = dict[str, list[dict[str, Any]]]
 Spec = dict[str, Any]
 ChartRow = dict[str, Any]
+
+
+def shades(colours: Sequence[str], *, count: int) -> list[str]:
+    """So many of these colours, the first ones; where there are too few, as many steps from the
+    first to the last."""
+    if count <= len(colours):
+        return list(colours[:count])
+    channels = [[int(colour[at : at + 2], 16) for colour in colours] for at in (1, 3, 5)]
+    places = np.linspace(0, len(colours) - 1, count)
+    mixed = [np.interp(places, np.arange(len(colours)), channel) for channel in channels]
+    return ["#" + "".join(f"{round(c):02x}" for c in colour) for colour in zip(*mixed, strict=True)]
 
 
 def hold(rows: list[dict[str, Any]], *, datasets: Datasets) -> alt.NamedData:

@@ -30,10 +30,10 @@ HEADS = {
 }
 
 
-def name_setting(advice: ServingAdvice, place: int, *, names: Sequence[str] | None = None) -> str:
+def name_setting(advice: ServingAdvice, place: int) -> str:
     """``B, cap 8,192, 4 votes``; what all settings have in common is left out."""
     setting = advice.grid.settings[place]
-    name = [(names or advice.names)[setting.side]] if len(advice.names) > 1 else []
+    name = [advice.names[setting.side]] if len(advice.names) > 1 else []
     votes = [count(setting.votes, "vote")] if _has_votes(advice) else []
     return ", ".join([*name, name_cap_of(advice, setting), *votes])
 

@@ -109,6 +109,8 @@ def describe_verdict(claim: ClaimOutcome) -> str:
         return words
     if not claim.effect.n_seeds:
         return f"{words}; not run"
+    if not math.isfinite(claim.effect.estimate):
+        return f"{words}; undefined in these runs (0 of 0, or no value at all)"
     if claim.effect.n_seeds < FEWEST_SEEDS or not math.isfinite(claim.effect.detectable):
         return f"{words}; too few runs"
     return f"{words}; could have seen {_size(claim.effect.detectable, claim.unit)}"

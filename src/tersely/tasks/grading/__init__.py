@@ -3,9 +3,10 @@
 A grader that may run long also has ``quick(text, answer) -> Verdict | str``: the verdict where it
 is cheap and sure, otherwise the part of the text that decides. ``grade`` then gets that part, in
 a worker process that is killed at a limit: ``LIMIT_S`` seconds of the grader's, or five. What its
-``prepare()`` does there first (imports) is not counted. ``gold_problem(answer)``, where there is
-one, says what is wrong with a gold answer (None: nothing); without it, the gold answer itself has
-to grade as right.
+``prepare()`` does there first (imports) is not counted. A grader that starts and limits processes
+of its own has ``grade_part(part, answer) -> Verdict``, which gets the part in a thread instead.
+``gold_problem(answer)``, where there is one, says what is wrong with a gold answer (None: nothing);
+without it, the gold answer itself has to grade as right.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +64,7 @@ def _module(name: str) -> Any:
 
 @cache
 def load(name: str) -> Grader:
-    """The grader in the file of that name; what may run long runs in a worker.
+    """The grader in the file of that name; what may run long runs in a process with limits.
 
     Raises:
         ConfigError: there is no such grader, or a library that it needs is not installed.
@@ -75,7 +76,7 @@ def load(name: str) -> Grader:
 
     def grade_within_limits(text: str, answer: str) -> Verdict:
         found = _quick(name, text, answer)
-        return found if isinstance(found, Verdict) else _in_worker(found)
+        return found if isinstance(found, Verdict) else _within_limits(found)
 
     return grade_within_limits
 
@@ -86,14 +87,15 @@ def grade(problem: Problem, text: str) -> Verdict:
 
 
 def grade_all(pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-    """The verdicts on texts, each by its problem's grader, in order; uses all workers at once."""
+    """The verdicts on texts, each by its problem's grader, in order. What may run long runs side
+    by side, as many at once as there are workers, and the same part of two texts runs once."""
     found = [_quick(problem.grader, text, problem.answer) for problem, text in pairs]
     tasks = list(dict.fromkeys(item for item in found if isinstance(item, GradingTask)))
     if not tasks:
         return [item for item in found if isinstance(item, Verdict)]
     # No more threads than workers, and no more workers than tasks.
     with ThreadPoolExecutor(min(len(tasks), workers.pool().size)) as threads:
-        verdicts = dict(zip(tasks, threads.map(_in_worker, tasks), strict=True))
+        verdicts = dict(zip(tasks, threads.map(_within_limits, tasks), strict=True))
     return [item if isinstance(item, Verdict) else verdicts[item] for item in found]
 
 
@@ -153,7 +155,7 @@ def refuse_bad_gold(problems: Sequence[Problem]) -> None:
 
 
 def _quick(name: str, text: str, answer: str) -> Verdict | GradingTask:
-    """The verdict if it is cheap, otherwise the task for a worker."""
+    """The verdict if it is cheap, otherwise what is left to do within limits."""
     module = _module(name)
     if not hasattr(module, "quick"):
         verdict: Verdict = module.grade(text, answer)
@@ -164,7 +166,11 @@ def _quick(name: str, text: str, answer: str) -> Verdict | GradingTask:
     return GradingTask(module.__name__, found, answer, getattr(module, "LIMIT_S", workers.LIMIT_S))
 
 
-def _in_worker(task: GradingTask) -> Verdict:
+def _within_limits(task: GradingTask) -> Verdict:
+    own = getattr(import_module(task.module), "grade_part", None)
+    if own is not None:
+        found: Verdict = own(task.text, task.answer)
+        return found
     if task in _kept:
         return _kept[task]
     verdict = workers.pool().grade(task)

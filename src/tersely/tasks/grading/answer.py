@@ -15,12 +15,18 @@ So ``\boxed{3}, \boxed{5}`` and "x = ``\boxed{3}`` or x = ``\boxed{5}``" are the
 a box written twice is one. Any other word or the end of a sentence starts a new answer, which
 replaces the earlier: "``\boxed{3}``. Wait, it is ``\boxed{5}``" is ``5``, and so is
 "not ``\boxed{3}``, ``\boxed{5}`` instead".
+
+Where the answer part has ``<answer>…</answer>``, as R1-Zero's prompt asks for, it is what the last
+of these holds, unless a box follows. A tag that does not close, or in a block of code, is text.
 """
 
 import re
 from typing import NamedTuple
 
 END_THINK, THINK = "</think>", "<think>"
+_TAGGED = re.compile(r"```|<answer>(?P<held>(?:[^<]|<(?!/?answer>))*+)</answer>", re.IGNORECASE)
+# In a tag more than this, or several lines, is a solution, and no answer by itself.
+_MOST_TAGGED = 200
 # What a box without braces holds: a number, a command with its braces, one letter, a pair, a set. A
 # word is no content: "put it into \boxed form". Bounded, so that the whole text takes one pass.
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*+(\S[^\n]{0,200})")
@@ -86,11 +92,30 @@ def opened(text: str, *, thinking_open: bool) -> str:
     return THINK + text if thinking_open else text
 
 
-def answer_part(text: str) -> str | None:
+def reply(text: str) -> str | None:
     """What follows the last ``</think>``; the whole text if no thinking was opened; None if
     thinking was opened after that and never closed."""
     after = text.rpartition(END_THINK)[2]
     return None if THINK in after else after.strip()
+
+
+def answer_part(text: str) -> str | None:
+    """The reply, or of it what its last ``<answer>`` holds."""
+    after = reply(text)
+    held = None if after is None else _tagged(after)
+    return after if held is None else held.strip()
+
+
+def _tagged(after: str) -> str | None:
+    """What the last ``<answer>…</answer>`` outside of code holds; None without one, or where a box
+    follows it."""
+    found, in_code = None, False
+    for match in _TAGGED.finditer(after):
+        if match["held"] is None:
+            in_code = not in_code
+        elif not in_code:
+            found = match
+    return None if found is None or all_boxed(after[found.end() :]) else found["held"]
 
 
 def has_thought(text: str) -> bool:
@@ -175,6 +200,16 @@ def last_boxed(text: str) -> str | None:
     """The answer in the last box, or the list that the last boxes are; None without a box."""
     contents = final_boxes(text)
     return ", ".join(contents) if contents else None
+
+
+def boxed_or_tagged(text: str) -> str | None:
+    """The answer in the last box after the thinking; where an ``<answer>`` without a box stands
+    there, its one line; None without either."""
+    part = answer_part(text)
+    boxed = last_boxed(part) if part else None
+    if boxed is not None or not part or len(part) > _MOST_TAGGED or "\n" in part:
+        return boxed
+    return part if _tagged(text.rpartition(END_THINK)[2]) else None
 
 
 def after_hashes(text: str) -> list[str]:

@@ -1,11 +1,11 @@
 """The letter of a multiple choice must be the gold one.
 
-A letter is stated in a box, after "answer:" or ``####``, in a sentence ("the answer is C because",
-"I choose D", "(B) is correct", "so B."), on a last line of its own or, where none of these is
-there, as the only label of the answer ("B. forty-two") or after "this is option". The last
-statement counts. Two letters at once ("A and C", ``AC``) choose nothing and are wrong. A box of
-something else states nothing, nor does what is denied, asked or supposed; an "A" before a word is
-an article unless that word is one such as "because".
+A letter is stated in a box or ``[[B]]``, after "answer:" or ``####``, in a sentence ("the answer is
+C because", "I choose D", "(B) is correct", "so B."), on a last line of its own or, where none of
+these is there, as the only label of the answer ("B. forty-two") or after "this is option". The
+last statement counts. Two letters at once ("A and C", ``AC``) choose nothing and are wrong. A box
+of something else states nothing, nor does what is denied, asked or supposed; an "A" before a word
+is an article unless that word is one such as "because".
 """
 
 import re
@@ -22,14 +22,18 @@ _NEAR_CHARS = 90
 _MARKS = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|bf|rm|displaystyle|left|right|quad|qquad)"
     r"(?![A-Za-z])|\\[(){}\[\],;:! ]|[{}$*`\"“”]|(?<!\w)[_'‘’]+|[_'‘’]+(?!\w)"
+    r"|</?(?:b|i|em|strong|u)>"
 )
 _ONE = (
     r"(?:\(\s?[A-Za-z]\s?\)|\[\s?[A-Z]\s?\]|‹[A-Z]+›"
     r"|(?<![\w'’(\\^=<>/-])[A-Z](?![\w'’(^#]|\+\+|-\w|\.[A-Z]\b|\s*[=<>≤≥]))"
 )
+# Judges' "[[B]]" is as good as a box.
+_DOUBLY = re.compile(r"\[\[\s?([A-Z])\s?\]\]")
 _NOUN = r"(?:option|choice|answer|letter|statement)s?"
 _JOIN = (
     r"(?:\s*(?:,\s*(?:and\b|or\b)?|;|/|&|\+|\||\(?\band\b|\(?\bor\b|\bthen\b"
+    r"|[、と和或及와과및]|および|または|(?:и|или|або|та|y|et|und|oder|ou|e)(?=\s)"
     r"|\s[-–](?=\s[A-J]\b))\s*(?:(?:maybe|possibly|perhaps|even)\s+)?"
     rf"(?:(?i:{_NOUN})\s+)?| ?(?=[(‹][A-Z]+[)›])| (?=[A-J]\b))"
 )
@@ -75,11 +79,15 @@ _BEFORE = tuple(
         r"\b(?:respuesta|réponse|antwort|risposta|resposta)"
         r"(?:\s+(?:correcta|correcte|corretta|correta|final|finale)){0,2}"
         r"(?:\s*:|\s+(?:es|est|ist|lautet|è|é))\s*(?:(?:la\s+)?(?:opción|option|lettre)\s+)?\Z",
+        r"(?<!неправильный )(?<!неверный )\b(?:ответ|відповідь|cevap|odpowiedź|odpověď|antwoord"
+        r"|svar|jawaban|đáp án|răspuns|απάντηση|الإجابة|الجواب|תשובה|उत्तर|คำตอบ)\s*[:–—-]\s*\Z",
+        r"(?<!不)(?:正解|正答|答え|解答|回答)\s*(?:は|:)\s*[、,]?\s*(?:選択肢)?\s*\Z|(?<!오)답(?:은|:)?\s*:?\s*\Z",
         rf"\bnot\s+(?:{_NOUN}\s+)?\(?[a-z]\)?,?\s+but\s+(?:rather\s+|instead\s+)?(?:{_NOUN}\s+)?\Z",
     )
 )
 _CONCLUDED = re.compile(
     rf"(?:,\s*but\s+(?:it|that)(?:'s|\s+is){_LEAD}"
+    rf"|\A(?!.*\b(?:if|unless|when|suppose)\b).*(?:\bnot|n['’]t|\bcannot)\b[^;,]{{0,40}}[;,]\s*(?:it|that)(?:['’]s|\s+is){_LEAD}"
     rf"|\A\s*(?:=>|->|→|⇒|∴|(?:final|solution|correct|result|conclusion|choice)\s*:){_LEAD}"
     rf"|\A\s*(?:it|that)(?:'s|\s+is|\s+must be){_LEAD}"
     rf"|(?:\A|[,;:.!\n-]\s*|\b(?:and|but)\s+)(?:i mean|so|thus|hence|therefore|∴|actually"
@@ -114,11 +122,31 @@ _DENIED_AFTER = re.compile(
     r"\s*\?|[.):]?,?\s*(?:(?:which\s+|but\s+(?:that|this|it)\s+)?(?:is|was|are|seems|looks|must be"
     r"|would be|can(?:not)? be)"
     r"\s+(?:\w+ly\s+)?(?:wrong|incorrect|false|not\b|invalid|impossible|eliminated|out\b|excluded"
-    r"|ruled)|(?:isn|aren|wasn|can|doesn|does not|cannot)\b)",
+    r"|ruled)|\s*(?:では|じゃ|ですか|가\s*아|이\s*아|는\s*아|입니까|不|吗)"
+    r"|(?:isn|aren|wasn|can|doesn|does not|cannot)\b)",
     re.IGNORECASE,
 )
 _SMALL = re.compile(
     r"(?:\b(?i:answer|option|choice)\s*(?::|(?i:is)\s*:?)?\s*(?i:(?:option|choice)\s+)?|\A[\s.)]*)([a-z])\s*[.)]?\s*(?=\n|\Z)"
+)
+_TICK = r"[✅✓✔☑]\ufe0f?"
+_TICKED = re.compile(
+    rf"^ *(?:{_TICK} ?\(?([A-J])(?:[).][^\n✅✓✔☑]{{0,200}}?)?"
+    rf"|\(?([A-J])(?:[).:][^\n✅✓✔☑]{{0,200}}?)? ?{_TICK})"
+    r"[.! ]*$",
+    re.MULTILINE,
+)
+_FITS = re.compile(
+    r"(?:\A|[.!?,;]\s|\n|\b(?:so|thus|hence|therefore)\s)\s*(only\s+)?(?:option|choice)"
+    r"\s+\(?(?-i:([A-J]))\)?\s+(?:matches|fits|works)"
+    r"(?(1)(?!\s+(?:if|when|in|no|none|neither|nothing|part)\b)[^.?\n]{0,60}"
+    r"|(?:\s+(?:best|exactly|perfectly))?)(?:[.!](?=\s)|[.!]?\s*(?:\n|\Z))",
+    re.IGNORECASE,
+)
+# A line of its own, before the text of its choice.
+_FIRST = re.compile(
+    r"\A\s*\(?([A-HJ])[).]*\s*\n(?!(?:is|was|can|does)|.*^\s*\(?[A-J](?:[).:]|\s*$))",
+    re.DOTALL | re.MULTILINE,
 )
 # "Vitamin A is the best" speaks of no letter.
 _LED = re.compile(
@@ -134,7 +162,7 @@ _IN_BOX = re.compile(
     r"\s*(?:(?i:both|either|all of)\s+)?"
     rf"(?:(?i:the\s+)?(?i:{_GOOD}\s+)?(?i:{_NOUN})\s*(?:(?i:is)\b)?\s*:?\s*)?"
     rf"(?P<letters>[A-J]{{2,6}}(?=\s*\Z)|{_SMALL_LIST}"
-    r"|\(\s?[A-Za-z]\s?\)|[A-Za-z](?=[).:]|\s*\Z)|[A-Z](?=\s*\n|\s+[-–]))(?P<text>.*)",
+    r"|\(\s*[A-Za-z]\s*\)|[A-Za-z](?=[).:]|\s*\Z)|[A-Z](?=\s*\n|\s+[-–]))(?P<text>.*)",
     re.DOTALL,
 )
 _SECOND_LABEL = re.compile(r"(?:,|;|\band\b|\bor\b|&)\s*(?:\(([A-J])\)|([A-J])[).:])\s*\S")
@@ -176,7 +204,7 @@ def _prepared(part: str) -> str:
         letters = _boxed_letters(part[box.begin : box.end][:MOST_CHARS])
         pieces += [_plain(part[at : box.start]), f" ‹{letters}› " if letters else " "]
         at = box.stop
-    text = "".join([*pieces, _plain(part[at:])])
+    text = _DOUBLY.sub(r"‹\1›", "".join([*pieces, _plain(part[at:])]))
     # A letter may stand on the line after "Answer:".
     return re.sub(r"(?<=[:=])[ \t]*\n\s*", " ", re.sub(r"[ \t\xa0]+", " ", text))
 
@@ -192,6 +220,10 @@ def _find(part: str) -> str | None:
         before = text[max(0, mention.start() - _NEAR_CHARS) : mention.start()]
         if _WEAK_BEFORE.search(before) and not _is_denied(text, mention):
             return _letters(mention[0])
+    for hint in (_TICKED, _FITS, _FIRST):
+        hinted = {found[found.lastindex or 0] for found in hint.finditer(text)}
+        if hinted:
+            return hinted.pop() if len(hinted) == 1 else None
     labels = _LABEL.findall(text)
     only = _LABEL.search(text)
     if only is None or len(labels) > 1 or _DENIED_AFTER.match(text, only.end()):

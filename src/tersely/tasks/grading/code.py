@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tersely.core.errors import DataError, GradingError
 from tersely.core.types import Grade, Verdict
 from tersely.tasks import sandbox
-from tersely.tasks.grading.answer import answer_part
+from tersely.tasks.grading.answer import reply
 from tersely.tasks.grading.code_tests import CallTest, CodeTests, InputTest, read_tests
 from tersely.tasks.sandbox import End, Isolation, Limits, SandboxedProcess, Stopped
 from tersely.tasks.sandbox.messages import decode, encode
@@ -46,19 +46,36 @@ def gold_problem(answer: str) -> str | None:
 
 
 def grade(text: str, answer: str) -> Verdict:
+    """UNPARSED without a closed code block, otherwise as ``grade_part`` says of its program."""
+    found = quick(text, answer)
+    return found if isinstance(found, Verdict) else grade_part(found, answer)
+
+
+def quick(text: str, answer: str) -> Verdict | str:
+    """The program; UNPARSED where there is none.
+
+    Raises:
+        ConfigError: programs cannot be isolated here, and it was not allowed to go without.
+    """
+    part = reply(text)
+    program = last_block(part) if part else None
+    if not program:
+        return Verdict(grade=Grade.UNPARSED)
+    # Tried out once, before several threads ask.
+    sandbox.find()
+    return program
+
+
+def grade_part(program: str, answer: str) -> Verdict:
     """CORRECT if the program passes every test, with the share of tests passed as the score;
-    UNPARSED without a closed code block; UNGRADED if the tests cannot be read or run.
+    UNGRADED if the tests cannot be read or run.
 
     Testing stops at the first test that runs out of time, and after a minute in all; the tests
     left then count as not passed. Source of the comparisons: LiveCodeBench, testing_util.py.
 
     Raises:
-        ConfigError: programs cannot be isolated here, and it was not allowed to go without.
+        ConfigError: as ``quick``.
     """
-    part = answer_part(text)
-    program = last_block(part) if part else None
-    if not program:
-        return Verdict(grade=Grade.UNPARSED)
     isolation = sandbox.find()
     try:
         found = _test(program, answer, isolation=isolation)

@@ -1,17 +1,22 @@
 """The answer must equal the gold answer but for case and white space.
 
 It is what the last ``\\boxed{}`` holds; without a box, what stands after the last ``####``;
-without that, all of the answer. A ``\\text{}`` or a pair of ``$`` around it means nothing, and a
-whole number may be written as ``7.0`` or with another dash as its sign.
+without that, all of the answer. A ``\\text{}`` or marks of maths (``$``, ``\\(``) around it mean
+nothing, a whole number may be written as ``7.0`` or ``7.00`` or with another dash as its sign, and
+a letter with an accent as one sign or two.
 """
 
 import re
+import unicodedata
 
 from tersely.core.types import Grade, Verdict
 from tersely.tasks.grading.answer import after_hashes, answer_part, last_boxed
 
-_DRESSED = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s?\{([^{}]*)\}|\$([^$]+)\$")
-_WHOLE = re.compile(r"([-−–]?)(\d+)(?:\.0)?")
+_DRESSED = re.compile(
+    r"\\(?:text|textbf|mathrm|mathbf)\s?\{([^{}]*)\}|\$\$?([^$]+)\$\$?"
+    r"|\\\(((?:[^\\]|\\[^()])+)\\\)|\\\[((?:[^\\]|\\[^\[\]])+)\\\]"
+)
+_WHOLE = re.compile(r"([-−–]?)(\d+)(?:\.0+)?")
 
 
 def grade(text: str, answer: str) -> Verdict:
@@ -32,9 +37,9 @@ def _last_line(part: str) -> str:
 
 
 def _normal(text: str) -> str:
-    text = " ".join(text.split()).casefold()
-    if dressed := _DRESSED.fullmatch(text):
-        text = (dressed[1] or dressed[2] or "").strip()
+    text = unicodedata.normalize("NFC", " ".join(text.split())).casefold()
+    while dressed := _DRESSED.fullmatch(text):
+        text = "".join(filter(None, dressed.groups())).strip()
     if whole := _WHOLE.fullmatch(text):
         return ("-" if whole[1] else "") + whole[2]
     return text

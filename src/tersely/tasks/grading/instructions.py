@@ -13,7 +13,7 @@ from typing import Any
 from tersely.core.extras import missing
 from tersely.core.parsing import parse_json
 from tersely.core.types import Grade, Verdict
-from tersely.tasks.grading.answer import answer_part
+from tersely.tasks.grading.answer import reply
 
 if find_spec("langdetect") is None:
     raise missing("langdetect", what="grader instructions")
@@ -27,7 +27,7 @@ _SENTENCE = re.compile(r"[^.!?]*[^.!?\s][^.!?]*(?:[.!?]+|$)")
 
 def grade(text: str, answer: str) -> Verdict:
     """CORRECT if every instruction of the gold answer is followed; UNPARSED without an answer."""
-    part = answer_part(text)
+    part = reply(text)
     if not part:
         return Verdict(grade=Grade.UNPARSED)
     wanted = parse_json(answer)

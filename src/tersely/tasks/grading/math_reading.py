@@ -22,7 +22,7 @@ _FUNCTION = (
 # Letters under these name one thing and are no product.
 _FIGURE = re.compile(
     r"\\(?:angle|triangle|overline|overrightarrow|overleftrightarrow|widehat|parallel|perp|odot"
-    r"|mapsto|Rightarrow|equiv|pmod|bmod)(?![a-zA-Z])"
+    r"|mapsto|Rightarrow|equiv|[pb]?mod)(?![a-zA-Z])"
 )
 # Derivatives of what is not said; dates; times of day, which are no ratios in lowest terms.
 _UNREAD = re.compile(
@@ -131,6 +131,9 @@ def read(answer: Written, reading: MathReading) -> Answer:
 
 def _read_part(text: str, unit: str, reading: MathReading) -> Answer:
     part = written(text)
+    if part.condition.startswith("mod"):
+        # Compared as it is written: the next may have another.
+        return Leaf(text, None, unit)
     return read(part._replace(unit=part.unit or unit), reading)
 
 

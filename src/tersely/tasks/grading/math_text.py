@@ -12,8 +12,6 @@ from typing import NamedTuple
 from tersely.tasks.grading import units
 
 MOST_CHARS = 10_000
-# The backslash of a space that was stripped at the end.
-_CUT_SPACE = re.compile(r"(?<!\\)\\\Z")
 _SIMPLE = re.compile(r"-?\d+(?:\.\d+)?")
 
 _SPELT = {
@@ -67,6 +65,7 @@ _NOTHING = re.compile(
     r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|hfill|rm|bf|it"
     r"|tiny|small|normalsize|large|Large|LARGE|huge|Huge)"
     r"(?![a-zA-Z])"
+    r"|\\(?:text)?color(?:box)? ?(?:\[[^\]]*\])? ?\{[^{}]*\}"
     r"|(?<!\\)\\!\s*|(?<!\\)\$|(?<!\\)\\[()\[\]]|\\phantom\{[^{}]*\}|\*\*(?=\Z)|\A\*\*"
 )
 # Braces and marks of text that change nothing.
@@ -95,6 +94,10 @@ _ROOT = re.compile(r"\\sqrt ?\(([^()]*)\)")
 _PI = re.compile(r"(?<![a-zA-Z\\])pi(?![a-zA-Z])")
 _NATURAL = re.compile(r"\\log ?_ ?(?:e(?![a-zA-Z])|\{ ?e ?\})")
 _LEADING = re.compile(r"\A(?:\\approx(?![a-z])|=|\\Rightarrow) *")
+_SAID = re.compile(
+    r"\A(?:\\text\{ ?(?:[Tt]he )?(?:final |correct )?[Aa]nswer(?: is)? ?:? ?\} ?"
+    r"|[Tt]he (?:final |correct )?answer is:? )"
+)
 _AND = re.compile(
     r",?\s*(?:\\text\{\s*,?\s*(?:and|or)\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\lor(?![a-z])"
     r"|\\vee(?![a-z]))"
@@ -150,6 +153,10 @@ _CONDITION = re.compile(
     r"|[,(] *(?P<set>[a-z](?:, ?[a-z])* ?\\in ?\\(?:mathbb|mathbf|text)\{[ZNRQ]\}[^,]*))\Z",
     re.DOTALL,
 )
+_MODULUS = re.compile(
+    r" ?(?:\( ?)?(?:\\text\{ ?\(? ?mod(?:ulo)? ?\}? ?|\\[pb]?mod ?|(?<![a-zA-Z\\])mod(?:ulo)? )"
+    r"\{? ?(?P<modulus>\d{1,40}) ?[)}]{0,2}\Z"
+)
 # As conditions stand: without braces and \text.
 _INTEGERS = re.compile(
     r"(?:[a-z](?:,[a-z])*)?(?:\\in(?:\\math(?:bb|bf))?Z"
@@ -174,7 +181,8 @@ class Written(NamedTuple):
 @lru_cache(maxsize=4096)
 def written(answer: str) -> Written:
     """The answer in one plain spelling, its unit and condition apart."""
-    answer = _CUT_SPACE.sub("", answer.strip())
+    # The end of a line, or the backslash of a space that was stripped.
+    answer = answer.strip().rstrip("\\ \n")
     if _SIMPLE.fullmatch(answer) or len(answer) > MOST_CHARS:
         return Written(answer)
     text, condition = _without_condition(_plain(answer))
@@ -190,7 +198,10 @@ def bare(text: str) -> str:
 
 
 def same_condition(one: str, other: str) -> bool:
-    """Whether two conditions may be the same: one is not said, or both are."""
+    """Whether the second condition may be the gold one: one is not said, or both are. A gold
+    modulus has to be said."""
+    if "mod" in (one[:3], other[:3]):
+        return not one or one == other
     if not one or not other or one == other:
         return True
     return bool(_INTEGERS.fullmatch(one) and _INTEGERS.fullmatch(other))
@@ -216,6 +227,7 @@ def _plain(text: str) -> str:
     text = re.sub(r"(?:(?<=[^\\ ])|(?<=\\ ))[.,;: ]+\Z", "", text) or text
     if (whole := re.fullmatch(r"\\text\{([^{}]*)\}", text)) and re.search(r"\d", whole[1]):
         text = whole[1].strip()
+    text = _SAID.sub("", text)
     while text[:1] == "{" and text[-1:] == "}" and _closes_at_the_end(text):
         text = text[1:-1].strip()
     return text
@@ -232,6 +244,8 @@ def _closes_at_the_end(text: str) -> bool:
 
 
 def _without_condition(text: str) -> tuple[str, str]:
+    if modulus := _MODULUS.search(text):
+        return _without_modulus(text[: modulus.start()].strip(), modulus["modulus"])
     match = _CONDITION.search(text)
     before = text[: match.start()].strip() if match else ""
     # Several conditions are the branches of one answer.
@@ -240,6 +254,15 @@ def _without_condition(text: str) -> tuple[str, str]:
     if len(re.findall(r"\b(?:for|where|when|with|if|otherwise)\b", text)) > 1:
         return text, ""
     return before, re.sub(r"[ {}()]|\\text", "", match["said"] or match["set"] or "")
+
+
+def _without_modulus(text: str, modulus: str) -> tuple[str, str]:
+    """Residues without their modulus. One that is not reduced is another number, and stays."""
+    equation = text.replace(r"\equiv", "=")
+    residues = [residue.strip() for residue in equation.rpartition("=")[2].split(",")]
+    if all(r.isdecimal() and len(r) <= 40 and int(r) < int(modulus) for r in residues):
+        return equation, f"mod{modulus}"
+    return f"{text} \\pmod{{{modulus}}}", ""
 
 
 def _values(text: str) -> str:

@@ -18,8 +18,9 @@ WINDOW_CHARS, BEHIND_CHARS = 2_000, 100
 MOST_EXPONENT = 1_000
 _MOST_POWER_DIGITS = 2_000
 
-_DIGITS, _FOREIGN_DIGITS = "0123456789", "０１２３４５６７８９⁰¹²³⁴⁵⁶⁷⁸⁹¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
-_FOREIGN_DIGITS += "".join(map(chr, range(0x1D7CE, 0x1D800)))
+_DIGITS, _RAISED_OR_PART = "0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+# Digits of any script, and the marks of the Arabic ones.
+_OTHER_SCRIPT = re.compile("(?![0-9])\\d|[٫٬]")
 
 # A fraction is put between these, whichever way it was written.
 _OPEN, _SHUT = "\u2039", "\u203a"
@@ -42,12 +43,13 @@ _GROUPED = re.compile(
     + "|".join(rf"(?:{mark}\d{{3}}){{1,13}}+" for mark in _SEPARATORS)
     + r")|(?<![\w.])[1-9]\d{0,2}(?: \d{3}){1,13}+)(?!,?\d)"
 )
-# Lakhs and crores; in a longer text this may be a list.
-_LAKHS = re.compile(r"(?<![\d.,])\d{1,2}(?:,\d\d){1,6},\d{3}(?!,?\d)")
+# Lakhs and crores; in brackets this may be a list.
+_LAKHS = re.compile(r"(?<![\d.,(\[])\d{1,2}(?:,\d\d){1,6},\d{3}(?!,?\d)")
 _NO_DIGIT = re.compile(r"&nbsp;|\\thinspace|\D")
 _REWRITTEN = tuple(
     (re.compile(pattern, re.IGNORECASE if "negative" in pattern else 0), by)
     for pattern, by in (
+        (r"\\(?:text)?color(?:box)? ?(?:\[[^\]]{0,20}\])? ?\{[^{}]{0,40}\}", " "),
         # A decimal comma; thousands are gone by now.
         (r"(?<=\d)\{,\}(?=\d)", "."),
         (rf"\\(?:[,;:! ]|quad|qquad|thinspace)(?![A-Za-z])|~|&nbsp;|{_THIN}", " "),
@@ -83,6 +85,7 @@ _REWRITTEN = tuple(
             r"(?![\d›]| ?/|\.\d| ?\^)",
             r"‹\1/\2›",
         ),
+        (r"(\b(?:[Ii]s|[Ee]quals|[Ee]qual to) [$(]*)- (?=\\?[$€£¥₹]?[\d.‹])", r"\1-"),
     )
 )
 _PERIOD = re.compile(
@@ -146,7 +149,7 @@ class WrittenNumber(NamedTuple):
 
 def last_number(text: str) -> Fraction | None:
     """The last number of a text; None if there is none, or the last has no value."""
-    text = _one_spelling(_tail(text))
+    text = _one_spelling(_without_lakhs(_tail(text)))
     found = list(_TOKEN.finditer(text))
     return _alone(text, _read(found[-1])[-1]) if found else None
 
@@ -195,9 +198,20 @@ def _without_lakhs(text: str) -> str:
 
 def _tail(text: str) -> str:
     """What the last number can be read from: it is of a few characters."""
-    marks = _DIGITS if text.isascii() else _DIGITS + _FOREIGN_DIGITS
-    end = max(map(text.rfind, marks)) + 1
-    return text[max(0, end - WINDOW_CHARS) : end + BEHIND_CHARS] if end else ""
+    if text.isascii():
+        end = max(map(text.rfind, _DIGITS)) + 1
+    else:
+        end = next((n for n in range(len(text), 0, -1) if _is_digit(text[n - 1])), 0)
+    tail = text[max(0, end - WINDOW_CHARS) : end + BEHIND_CHARS] if end else ""
+    return tail if tail.isascii() else _OTHER_SCRIPT.sub(_western, tail)
+
+
+def _is_digit(character: str) -> bool:
+    return character.isdecimal() or character in _RAISED_OR_PART
+
+
+def _western(found: re.Match[str]) -> str:
+    return {"٫": ".", "٬": ","}.get(found[0]) or str(int(found[0]))
 
 
 def _one_spelling(text: str) -> str:

@@ -71,7 +71,8 @@ _MARKED = re.compile(
     rf"(?P<of>(?: ?(?:/|\\cdot|\\times)? ?{_TEXT})+(?: ?/ ?[a-z]+\^?\d?)?"
     rf"| ?\\frac ?\{{ ?{_TEXT} ?\}} ?\{{ ?{_TEXT} ?\}})\Z"
 )
-_UNMARKED = re.compile(rf"(?<=[\d)}} ]) ?(?P<of>{_WORDS})\Z")
+_NOUN = r"(?:[a-z]{3,20} ){0,2}(?:[a-z]{3,20}s|people|men|women|children)"
+_UNMARKED = re.compile(rf"(?<=[\d)}} ]) ?(?P<of>{_WORDS}|(?<=[\d)}}] ){_NOUN})\Z")
 _SIGN = re.compile(r" ?(?P<of>\\?%|\^ ?\{? ?\\circ ?\}?(?: ?(?:\\text\{ ?[CF] ?\}|[CF]))?)\Z")
 _BEFORE = re.compile(r"\A(?P<sign>-?) ?\\text\{(?P<of>dollar|euro|sterling|yen|rupee|Rs\.?) ?\} ?")
 _NUMERIC = re.compile(
@@ -83,6 +84,12 @@ _NO_UNIT = re.compile(
     r"\b(?:and|or|if|for|mod|inf|sqrt|not|no|remainder|million|billion|thousand|hundred|trillion"
     r"|dozen|is|are|plus|minus|times|half|quarter)\b",
     re.IGNORECASE,
+)
+# Without a mark of text, words that may be more than what is counted.
+_NO_NOUN = re.compile(
+    r"\b(?:less|unless|cos|than|over|under|above|below|off|from|choose|divided|halves|thirds|quarters"
+    r"|negatives|(?:hundred|thousand|million|billion|trillion|dozen|ten)s"
+    r"|(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf|[a-z]+teen|[a-z]+tie|hundred|thousand)ths)\b"
 )
 _SCALE = re.compile(r"(\\text\{ ?)(hundred|thousand|million|billion|trillion|dozen) ([^{}]+\})\Z")
 
@@ -105,7 +112,8 @@ def split(text: str) -> tuple[str, str]:
             return rest, unit
     bare = _UNMARKED.search(text)
     rest = text[: bare.start()].strip() if bare else ""
-    if bare and _NUMERIC.fullmatch(rest) and any(map(str.isdigit, rest)):
+    counted = bare and _NUMERIC.fullmatch(rest) and re.search(r"\d", rest)
+    if bare and counted and not (_NO_UNIT.search(bare["of"]) or _NO_NOUN.search(bare["of"])):
         return rest, bare["of"]
     return text, ""
 
