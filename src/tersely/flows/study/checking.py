@@ -21,15 +21,15 @@ from tersely.flows.study.results import COLUMNS
 
 # Folders in --out that are no study's, and the report on all studies.
 _TAKEN = ("results", "work", "all")
-HELD_OUT_STATISTICS = ("accuracy", "pass_at_k", "area", "tokens")
+_HELD_OUT_STATISTICS = ("accuracy", "pass_at_k", "area", "tokens")
 # Which statistics look at a key; of the others it would say nothing.
 _CLAIM_KEYS = {
     "budget": ("accuracy", "pass_at_k"),
     "k": ("pass_at_k",),
     "column": ("curve",),
-    "where": HELD_OUT_STATISTICS,
+    "where": _HELD_OUT_STATISTICS,
 }
-_SIDE_KEYS = {"moment": HELD_OUT_STATISTICS, "steps": ("curve",)}
+_SIDE_KEYS = {"moment": _HELD_OUT_STATISTICS, "steps": ("curve",)}
 # What the pool brings, and what an arm does about it instead.
 _POOLED = {
     "problems.train": "choose prompts by pool, or give all arms others with --problems",
