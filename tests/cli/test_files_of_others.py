@@ -240,7 +240,7 @@ def test_regrade_says_what_has_no_answer(tmp_path, report):
 def test_regrade_with_a_tokenizer_finds_the_first_right_answer_and_grades_prefixes(
     tmp_path, report, words
 ):
-    # Right after 2 of 8 words, and after 4 of 4.
+    # Right after 2 of 8 words, and after 4 of 4; nobody is after 1.
     rows = [
         {
             "problem": "a",
@@ -251,7 +251,7 @@ def test_regrade_with_a_tokenizer_finds_the_first_right_answer_and_grades_prefix
         {"problem": "b", "gold": "5", "correct": 1, "text": "it must be \\boxed{5}"},
     ]
     path = lines(tmp_path / "t.jsonl", [row | {"finish": "stop"} for row in rows])
-    told = ("--from", "table", "--tokenizer", words, "--regrade", "math", "--budgets", "2,4,7")
+    told = ("--from", "table", "--tokenizer", words, "--regrade", "math", "--budgets", "1,2,4,7")
     _, figures = report(path, *told)
     assert figures["outcome efficiency"] == pytest.approx((2 / 7 + 1) / 2)
     sheet = tmp_path / "answered.csv"
@@ -259,7 +259,7 @@ def test_regrade_with_a_tokenizer_finds_the_first_right_answer_and_grades_prefix
     assert done.exit_code == 0, done.output
     rows = csv.DictReader(sheet.read_text().splitlines())
     within = {r["budget_tokens"]: float(r["estimate"]) for r in rows if r["name"] == "accuracy"}
-    assert within == {"2": 0.5, "4": 1.0, "7": 1.0}
+    assert within == {"1": 0.0, "2": 0.5, "4": 1.0, "7": 1.0}
 
 
 def test_answered_on_another_tools_file_needs_a_grader_and_a_tokenizer(tmp_path):

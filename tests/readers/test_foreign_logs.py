@@ -360,6 +360,13 @@ def test_json_lines_are_read_packed_and_in_utf_16(tmp_path: Path) -> None:
         assert read_steps(file, columns={}).step_N.size == 9
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_of_json_may_hold_other_ends_of_lines(tmp_path: Path, end: str) -> None:
+    rows = [{"step": step, "loss": 0.5, "note": "a\u2028b\x85c"} for step in range(9)]
+    said = "".join(json.dumps(row, ensure_ascii=False) + end for row in rows)
+    assert read(tmp_path, said).step_N.size == 9
+
+
 def test_a_long_log_is_read_in_a_few_times_what_its_text_takes(tmp_path: Path) -> None:
     row = {"completions/mean_length": 9.5, **{f"extra/{n}": n / 7 for n in range(19)}}
     (file := tmp_path / "a.jsonl").write_text(lines([{"step": s, **row} for s in range(10_000)]))

@@ -142,14 +142,17 @@ class SampleTable(NamedTuple):
         return int((~self.graded_PS).sum()) - self.missing
 
 
-def tabulate(records: Sequence[EvalRecord]) -> SampleTable:
+def tabulate(records: Sequence[EvalRecord], *, prefix_budgets: Sequence[int] = ()) -> SampleTable:
     """Arranges one run's records, whatever their order, as problems by samples.
 
+    Args:
+        prefix_budgets: in tokens, whose prefixes were graded; a record names only those at which
+            it was right, so one at which none was is not known without.
     Raises:
         DataError: naming the problem, if a sample stands twice, a token count cannot be, or
             records are of several runs or models.
     """
-    return arrange(_columns(records))
+    return arrange(_columns(records, prefix_budgets=prefix_budgets))
 
 
 def arrange(samples: Samples) -> SampleTable:
@@ -246,11 +249,12 @@ def cut_at(table: SampleTable, *, cap_tokens: int) -> SampleTable:
     )
 
 
-def _columns(records: Sequence[EvalRecord]) -> Samples:
+def _columns(records: Sequence[EvalRecord], *, prefix_budgets: Sequence[int]) -> Samples:
     keys = sorted({(r.benchmark, r.problem) for r in records}, key=natural_pair)
     row_of = {key: row for row, key in enumerate(keys)}
     codes: dict[str, int] = {}
-    budgets = sorted({b for r in records for b in r.answered_budgets or ()})
+    named = {b for r in records for b in r.answered_budgets or ()}
+    budgets = sorted(named.union(prefix_budgets))
     column_of = {budget: column for column, budget in enumerate(budgets)}
     prefix_NC = np.zeros((len(records), len(budgets)), dtype=bool)
     for row, record in enumerate(records):

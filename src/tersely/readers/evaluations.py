@@ -209,9 +209,11 @@ def _load_peer(
         facts["model"] = ", ".join(sorted(models))
     traces = [r for r in reading.records if r.text is not None and r.sample < TRACES_A_PROBLEM]
     sizes = np.cumsum([len(r.text or "") for r in traces])
+    graded = chosen if protocol is Protocol.ANSWERED else ()
+    table = tabulate(reading.records, prefix_budgets=graded)
     return Loaded(
         name=name,
-        table=count_budgets_in(tabulate(reading.records), budget_of, name=name),
+        table=count_budgets_in(table, budget_of, name=name),
         protocol=protocol,
         budgets=chosen,
         notes=reading.notes,

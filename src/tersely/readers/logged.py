@@ -17,6 +17,9 @@ from tersely.readers.sheets import cells_of, read_csv
 _SQLITE = b"SQLite format 3\x00"
 # A name and its value in a dict as Python prints it.
 _PAIR = re.compile(r"'([^']+)': *([^,{}]*)")
+# JSON may hold the other characters at which Python ends a line, U+2028 for one; a progress bar's
+# line is ended by the first of these.
+_LINE_END = re.compile(r"\r?\n|\r")
 # What makes a console write in colours.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _GIVE_ROWS = "give rows of a step each, as JSON lines, a JSON list or CSV"
@@ -75,7 +78,7 @@ def json_lines(file: Path, text: str, *, start: str = "{") -> Iterator[tuple[str
     Raises:
         DataError: a line is not JSON, the last one aside: a run in progress is writing it.
     """
-    lines = text.splitlines()
+    lines = _LINE_END.split(text.removesuffix("\n"))
     for number, line in enumerate(lines, start=1):
         if not line.startswith(start):
             yield line, None
