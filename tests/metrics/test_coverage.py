@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tersely.metrics.comparison import compare
-from tersely.metrics.intervals import averages, estimate, resample_counts
 from tersely.metrics.measures import measure
 from tersely.metrics.records import SampleTable
 
@@ -130,22 +129,15 @@ def test_a_token_ratio_does_not_cover_more_often_than_it_claims_where_samples_ar
 def test_intervals_that_ignore_clusters_would_be_caught():
     # 40 problems whose 8 samples agree: treated as 320 independent samples the interval is
     # narrower by about sqrt(8) and covers about half of the time.
+    from tersely.metrics.intervals import bootstrap_mean
+
     rng, clustered, naive = np.random.default_rng(7), 0, 0
-
-    def mean(values_N):
-        (interval,) = estimate(
-            averages(values_N[:, None]),
-            shares_M=np.array([False]),
-            n_samples_M=np.array([320]),
-            counts_RP=resample_counts(values_N.size, rng=rng, resamples=250),
-        )
-        return interval
-
     for _ in range(200):
         hits_PS = np.repeat(rng.integers(2, size=(40, 1)), 8, axis=1).astype(float)
-        low, high = mean(hits_PS.mean(axis=1))[1:3]
+        options = {"n_samples": 320, "rng": rng, "resamples": 250}
+        low, high = bootstrap_mean(hits_PS.mean(axis=1), **options)[1:3]
         clustered += low <= 0.5 <= high
-        low, high = mean(hits_PS.ravel())[1:3]
+        low, high = bootstrap_mean(hits_PS.ravel(), **options)[1:3]
         naive += low <= 0.5 <= high
     assert 0.89 <= clustered / 200 <= 0.995
     assert naive / 200 < 0.7

@@ -5,6 +5,7 @@ from scipy.stats import norm, t
 from tersely.metrics.intervals import (
     Sums,
     averages,
+    bootstrap_mean,
     clustered_errors,
     estimate,
     estimate_differences,
@@ -42,17 +43,6 @@ def difference(before, after, *, share=False, seed=0):
         counts_RP=resample_counts(before.a_PM.shape[0], rng=rng(seed)),
     )
     return interval
-
-
-def bootstrap_mean(values_P, *, n_samples, rng, resamples=2000):
-    """Of the problems whose value is defined (not NaN)."""
-    kept_P1 = values_P[~np.isnan(values_P)][:, None]
-    return estimate(
-        averages(kept_P1),
-        shares_M=np.array([False]),
-        n_samples_M=np.array([n_samples]),
-        counts_RP=resample_counts(kept_P1.size, rng=rng, resamples=resamples),
-    )[0]
 
 
 def test_mean_skips_undefined_problems_and_counts_the_rest():

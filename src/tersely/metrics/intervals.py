@@ -217,6 +217,25 @@ def expanded_percentiles(
     return ends[0], ends[1]
 
 
+def bootstrap_mean(
+    values_P: Float[np.ndarray, " P"],
+    *,
+    n_samples: int,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """``sum_i v_i / P`` over the problems whose value is defined (not NaN)."""
+    kept_P1 = values_P[~np.isnan(values_P)][:, None]
+    return estimate(
+        averages(kept_P1),
+        shares_M=np.array([False]),
+        n_samples_M=np.array([n_samples]),
+        counts_RP=resample_counts(kept_P1.size, rng=rng, resamples=resamples),
+        level=level,
+    )[0]
+
+
 def _effective_sizes(
     sums: Sums,
     share_M: Float[np.ndarray, " M"],
