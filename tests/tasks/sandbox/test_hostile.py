@@ -228,7 +228,8 @@ for number in itertools.count():
 """
     got = run(isolation, program, limits=SHORT._replace(wall_s=60.0, cpu_s=60, scratch_files=5000))
     assert got.end is End.FILES
-    assert int(got.stdout.split()[-1]) < 500_000
+    # On a busy machine it can be over its limit before anything that it said was read.
+    assert int([b"0", *got.stdout.split()][-1]) < 500_000
 
 
 def test_a_file_longer_than_its_limit_fails(isolation: Isolation) -> None:
