@@ -77,7 +77,7 @@ def draw_figures(outcome: StudyOutcome) -> list[Figure]:
             f"{outcome.name}-effects",
             "Effects and bounds",
             "Dots: effects with 95% intervals over seeds and held-out problems. Black ticks: the "
-            "bounds that were written down before. Colour: the verdict.",
+            "bounds that the claims set. Colour: the verdict.",
             draw_forest(outcome),
         )
     ]
