@@ -38,9 +38,11 @@ def test_a_seed_gives_both_models_again_bit_for_bit(
     same, said = make(tmp_path / "again")
     assert same, said
     assert said.count("equal, bit for bit") == 2
+    assert "kind of CPU" not in said
     same, said = make(tmp_path / "other", seed=1)
     assert not same
     assert said.count("differ by up to") == 2
+    assert "kind of CPU" in said
 
 
 def test_the_reasoner_is_the_supervised_model_trained_on(
